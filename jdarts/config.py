@@ -1,0 +1,223 @@
+"""Typed experiment configuration: frozen dataclasses, validated at construction.
+
+A file in `configs/` holds data only: one module-level `config = Experiment(...)`. Every value can be overridden on
+the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy before anything
+is compiled. Epochs, batch sizes and image sizes are counts; learning rates and decays are per step.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jdarts.errors import UserError
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, how they are split, and how they are augmented."""
+
+    source: str = "digits"
+    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES."""
+    path: str = ""
+    """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz)."""
+    train_fraction: float = 0.5
+    """Share of the training images that trains the weights; taken from the front, in file order."""
+    val_fraction: float = 0.5
+    """Share of the training images that trains the alphas; taken from the back."""
+    limit: int | None = None
+    """Use only the first so many training images before splitting; None uses all."""
+    crop_padding: int = 4
+    """Random crop: pixels of black padding on each side; 0 switches cropping off."""
+    flip: bool = True
+    """Random horizontal flip."""
+    search_cutout: int = 0
+    """Cutout square side in pixels while searching; 0 is off."""
+
+    def __post_init__(self):
+        for name in ("train_fraction", "val_fraction"):
+            value = getattr(self, name)
+            _require(0 < value < 1, f"data.{name} is {value}; it must lie strictly between 0 and 1")
+        total = self.train_fraction + self.val_fraction
+        _require(
+            total <= 1 + 1e-9,
+            f"data.train_fraction + data.val_fraction is {total:g}; the two splits are disjoint, "
+            "so the sum must be at most 1",
+        )
+        _require(
+            self.limit is None or self.limit >= 2,
+            f"data.limit is {self.limit}; use at least 2 images or None",
+        )
+        _require(self.crop_padding >= 0, f"data.crop_padding is {self.crop_padding}; use 0 or more pixels")
+        _require(self.search_cutout >= 0, f"data.search_cutout is {self.search_cutout}; use 0 or more pixels")
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """The search space and the size of its supernet."""
+
+    name: str = "darts_cnn"
+    """A registered search space, e.g. darts_cnn (S0) or robust_s3."""
+    channels: int = 16
+    """Channels of the first cell (even)."""
+    cells: int = 8
+    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two."""
+
+    def __post_init__(self):
+        _require(
+            self.channels > 0 and self.channels % 2 == 0,
+            f"space.channels is {self.channels}; FactorizedReduce needs an even, positive number",
+        )
+        _require(self.cells >= 1, f"space.cells is {self.cells}; use at least 1")
+
+
+@dataclass(frozen=True)
+class SGDConfig:
+    """PyTorch-order SGD: clip, coupled weight decay, momentum, learning rate (cosine, constant inside an epoch)."""
+
+    learning_rate: float = 0.025
+    learning_rate_min: float = 0.001
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 3e-4
+    gradient_clip: float = 5.0
+    """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+
+    def __post_init__(self):
+        _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
+        _require(
+            0 <= self.learning_rate_min <= self.learning_rate,
+            f"learning_rate_min is {self.learning_rate_min}; it must lie between 0 and learning_rate "
+            f"({self.learning_rate})",
+        )
+        _require(0 <= self.momentum < 1, f"momentum is {self.momentum}; it must lie in [0, 1)")
+        _require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it must be 0 or more")
+        _require(self.gradient_clip >= 0, f"gradient_clip is {self.gradient_clip}; use 0 (off) or more")
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
+
+    learning_rate: float = 3e-4
+    b1: float = 0.5
+    b2: float = 0.999
+    weight_decay: float = 1e-3
+
+    def __post_init__(self):
+        _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
+        for name in ("b1", "b2"):
+            _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
+        _require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Bilevel search: DARTS, Liu et al. 2019 (arXiv:1806.09055)."""
+
+    epochs: int = 50
+    batch_size: int = 64
+    """Images a step, for the weight batch and for the alpha batch alike."""
+    hypergradient: Literal["first_order", "unrolled"] = "unrolled"
+    """first_order: xi = 0. unrolled: exact second order through the real optimiser step."""
+    weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
+    alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
+    alpha_init_scale: float = 1e-3
+    """Standard deviation of the initial alphas."""
+    checkpoint_every: int = 1
+    """Save the whole state every so many epochs."""
+    checkpoint_every_steps: int = 0
+    """Also save every so many steps inside an epoch; 0 is off."""
+    keep_checkpoints: int = 3
+
+    def __post_init__(self):
+        _require(self.epochs >= 1, f"search.epochs is {self.epochs}; use at least 1")
+        _require(self.batch_size >= 2, f"search.batch_size is {self.batch_size}; batch norm needs at least 2")
+        _require(
+            self.alpha_init_scale >= 0, f"search.alpha_init_scale is {self.alpha_init_scale}; use 0 or more"
+        )
+        _require(
+            self.checkpoint_every >= 1, f"search.checkpoint_every is {self.checkpoint_every}; use at least 1"
+        )
+        _require(
+            self.checkpoint_every_steps >= 0,
+            f"search.checkpoint_every_steps is {self.checkpoint_every_steps}; use 0 (off) or more",
+        )
+        _require(
+            self.keep_checkpoints >= 2, f"search.keep_checkpoints is {self.keep_checkpoints}; keep at least 2"
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
+
+    epochs: int = 600
+    batch_size: int = 96
+    channels: int = 36
+    cells: int = 20
+    optimizer: SGDConfig = field(default_factory=lambda: SGDConfig(learning_rate_min=0.0))
+    auxiliary_weight: float = 0.4
+    """Weight of the auxiliary head's loss; 0 removes the head."""
+    drop_path: float = 0.2
+    """Drop-path probability at the last epoch; grows linearly from 0."""
+    cutout: int = 16
+    """Cutout square side in pixels; 0 is off."""
+    val_fraction: float = 0.0
+    """Share of the training images (from the back) held out for monitoring; 0 trains on all of them."""
+    label_smoothing: float = 0.0
+    checkpoint_every: int = 1
+    keep_checkpoints: int = 3
+
+    def __post_init__(self):
+        _require(self.epochs >= 1, f"train.epochs is {self.epochs}; use at least 1")
+        _require(self.batch_size >= 2, f"train.batch_size is {self.batch_size}; batch norm needs at least 2")
+        _require(
+            self.channels > 0 and self.channels % 2 == 0,
+            f"train.channels is {self.channels}; FactorizedReduce needs an even, positive number",
+        )
+        _require(self.cells >= 1, f"train.cells is {self.cells}; use at least 1")
+        _require(0 <= self.drop_path < 1, f"train.drop_path is {self.drop_path}; it must lie in [0, 1)")
+        _require(
+            self.auxiliary_weight >= 0, f"train.auxiliary_weight is {self.auxiliary_weight}; use 0 or more"
+        )
+        _require(
+            0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must lie in [0, 1)"
+        )
+        _require(
+            0 <= self.label_smoothing < 1, f"train.label_smoothing is {self.label_smoothing}; use [0, 1)"
+        )
+        _require(self.cutout >= 0, f"train.cutout is {self.cutout}; use 0 or more pixels")
+        _require(
+            self.checkpoint_every >= 1, f"train.checkpoint_every is {self.checkpoint_every}; use at least 1"
+        )
+        _require(
+            self.keep_checkpoints >= 2, f"train.keep_checkpoints is {self.keep_checkpoints}; keep at least 2"
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: data, space, search and retraining."""
+
+    name: str = "experiment"
+    """Names the run folder: runs/NAME."""
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        ok = self.name and all(c.isalnum() or c in "-_." for c in self.name) and self.name[0] != "."
+        _require(bool(ok), f"name is {self.name!r}; use letters, digits, '-', '_' and '.'")
+        _require(0 <= self.seed < 2**31, f"seed is {self.seed}; use 0 <= seed < 2**31")
+
+
+def as_dict(config: Experiment) -> dict:
+    """The configuration as nested plain dicts, ready for JSON."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,34 @@
+"""What can go wrong, as types: user mistakes, interruptions, divergence."""
+
+import difflib
+import signal
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in the user's input: one line with what, which value, and what to do. The CLI exits with 2."""
+
+
+class Interrupted(Exception):
+    """A run stopped by SIGINT or SIGTERM after saving its state.
+
+    Attributes: `signal_number`, and `hint`, one line telling how to resume.
+    """
+
+    def __init__(self, signal_number: int, hint: str):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}; {hint}")
+        self.signal_number = signal_number
+        self.hint = hint
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite; the message names step, likely settings and the last good checkpoint."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
+    """A `UserError` for an unknown name: the nearest valid one if any is close, and the choices."""
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    listed = ", ".join(names) if len(names) <= 24 else f"{', '.join(names[:24])}, … ({len(names)} in all)"
+    return UserError(f"unknown {kind} {name!r}; {hint}choose from: {listed}")

@@ -1,0 +1,285 @@
+"""Shifted-slice convolution and pooling as JAX primitives that are linear in each argument.
+
+XLA:CPU is slow at grouped convolutions, and the transposes that JAX derives for sums of slices (pads and adds) are
+slower still. A primitive states its own transposes. The three maps of a depthwise convolution
+
+    forward(x, kernel) → y      input_grad(y, kernel) → x      kernel_grad(x, y) → kernel
+
+are bilinear and each is a transpose of the others; pooling is a linear map and its transpose. The set is closed, so
+`grad`, `jvp`, `jvp` of `grad` (the exact hypergradient), `vmap` and plain forward mode all work, and a trace holds one
+equation per convolution instead of three per kernel tap.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+
+class Geometry(NamedTuple):
+    """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    height: int
+    width: int
+
+    @property
+    def reach(self) -> int:
+        """Distance between the first and the last tap."""
+        return self.dilation * (self.kernel - 1)
+
+    @property
+    def padding(self) -> int:
+        """Pixels of padding on each side."""
+        return self.reach // 2
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        sizes = [(s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)]
+        return sizes[0], sizes[1]
+
+
+# --- the shifted sums ---------------------------------------------------------------------------------------------
+
+
+def _pad(x, padding: int, value=0.0):
+    return lax.pad(
+        x, jnp.asarray(value, x.dtype), ((0, 0, 0), (padding, padding, 0), (padding, padding, 0), (0, 0, 0))
+    )
+
+
+def _taps(x, g: Geometry):
+    """The k² strided views of the image `x`, padded here, in kernel order."""
+    return _windows(_pad(x, g.padding), g.kernel, g.stride, g.dilation, g.out_size)
+
+
+def _windows(padded, k: int, stride: int, dilation: int, out_size):
+    n, _, _, c = padded.shape
+    for i in range(k):
+        for j in range(k):
+            top, left = i * dilation, j * dilation
+            stop = (n, top + (out_size[0] - 1) * stride + 1, left + (out_size[1] - 1) * stride + 1, c)
+            yield i, j, lax.slice(padded, (0, top, left, 0), stop, (1, stride, stride, 1))
+
+
+def _spread(y, g: Geometry):
+    """Put the strided output `y` back on the input grid, padded for a stride-1 correlation with the flipped kernel."""
+    pads = [(0, 0, 0)]
+    for size, out in zip((g.height, g.width), g.out_size, strict=True):
+        low = g.reach - g.padding
+        pads.append((low, size + g.reach - low - ((out - 1) * g.stride + 1), g.stride - 1))
+    return lax.pad(y, jnp.zeros((), y.dtype), (*pads, (0, 0, 0)))
+
+
+def _spread_taps(y, g: Geometry):
+    """The k² views of the spread output, each with the kernel position that carried it there."""
+    for i, j, view in _windows(_spread(y, g), g.kernel, 1, g.dilation, (g.height, g.width)):
+        yield g.kernel - 1 - i, g.kernel - 1 - j, view
+
+
+def _sum(terms):
+    total = None
+    for term in terms:
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _forward(x, kernel, *, geometry: Geometry):
+    return _sum(view * kernel[i, j] for i, j, view in _taps(x, geometry))
+
+
+def _input_grad(y, kernel, *, geometry: Geometry):
+    return _sum(view * kernel[i, j] for i, j, view in _spread_taps(y, geometry))
+
+
+def _kernel_grad(x, y, *, geometry: Geometry):
+    """Few channels: one dense convolution with the channels as batch, of which the diagonal is kept (a matrix
+    multiplication beats k² separate reductions). Many channels: the k² reductions."""
+    g = geometry
+    if x.shape[-1] <= 16:
+        dense = lax.conv_general_dilated(
+            x,
+            y,
+            window_strides=(g.dilation, g.dilation),
+            padding=[(g.padding, g.padding)] * 2,
+            rhs_dilation=(g.stride, g.stride),
+            dimension_numbers=lax.conv_dimension_numbers(x.shape, y.shape, ("CHWN", "IHWO", "NHWC")),
+        )
+        return jnp.einsum("chwc->hwc", dense[:, : g.kernel, : g.kernel, :])
+    sums = [jnp.sum(view * y, (0, 1, 2)) for _, _, view in _taps(x, g)]
+    return jnp.stack(sums).reshape(g.kernel, g.kernel, x.shape[-1])
+
+
+def _box(x, *, geometry: Geometry):
+    return _sum(view for _, _, view in _taps(x, geometry))
+
+
+def _unbox(y, *, geometry: Geometry):
+    return _sum(view for _, _, view in _spread_taps(y, geometry))
+
+
+def _take(x, tap, *, geometry: Geometry):
+    terms = (
+        jnp.where(tap == geometry.kernel * i + j, view, jnp.zeros((), x.dtype))
+        for i, j, view in _taps(x, geometry)
+    )
+    return _sum(terms)
+
+
+def _give(y, tap, *, geometry: Geometry):
+    marked = _spread_taps(tap + jnp.ones((), tap.dtype), geometry)  # 0 marks the holes between strided outputs
+    terms = (
+        jnp.where(chosen == geometry.kernel * i + j + 1, view, jnp.zeros((), y.dtype))
+        for (i, j, view), (_, _, chosen) in zip(_spread_taps(y, geometry), marked, strict=True)
+    )
+    return _sum(terms)
+
+
+# --- primitives ---------------------------------------------------------------------------------------------------
+
+
+def _primitive(name: str, body: Callable) -> Primitive:
+    primitive = Primitive(f"jdarts_{name}")
+    jitted = partial(jax.jit, static_argnames="geometry")(body)
+
+    def impl(*args, geometry):
+        return jitted(*args, geometry=geometry)
+
+    def abstract(*avals, geometry):
+        out = jax.eval_shape(partial(body, geometry=geometry), *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
+        return avals[0].update(shape=out.shape, dtype=out.dtype, weak_type=False)
+
+    def batch(args, dims, *, geometry):
+        return _batch(primitive, args, dims, geometry)
+
+    primitive.def_impl(impl)
+    primitive.def_abstract_eval(abstract)
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(impl, multiple_results=False))
+    return primitive
+
+
+def _batch(primitive, args, dims, geometry: Geometry):
+    """Fold the mapped axis into the images if only images are mapped, else into the channels."""
+    size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    image = [i for i, a in enumerate(args) if a.ndim - (dims[i] is not None) == 4]
+    only_images = all((d is None) == (i not in image) for i, d in enumerate(dims))
+    fold = 0 if only_images and primitive is not kernel_grad_p else -1
+    folded = []
+    for i, (a, d) in enumerate(zip(args, dims, strict=True)):
+        if fold == 0 and i not in image:
+            folded.append(a)
+            continue
+        a = jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+        if fold == 0:
+            folded.append(a.reshape(size * a.shape[1], *a.shape[2:]))
+        else:
+            folded.append(jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * a.shape[-1]))
+    out = _bind(primitive, *folded, geometry=geometry)
+    if fold == 0:
+        return out.reshape(size, -1, *out.shape[1:]), 0
+    return jnp.moveaxis(out.reshape(*out.shape[:-1], size, -1), -2, 0), 0
+
+
+def _bind(primitive, *args, geometry: Geometry):
+    """Bind after making all arguments vary over the same mesh axes (`shard_map` with `check_vma`)."""
+    axes = [frozenset(getattr(jax.typeof(a), "vma", frozenset())) for a in args]
+    union = frozenset().union(*axes)
+    args = [
+        lax.pcast(a, tuple(sorted(union - have)), to="varying") if union - have else a
+        for a, have in zip(args, axes, strict=True)
+    ]
+    return primitive.bind(*args, geometry=geometry)
+
+
+forward_p = _primitive("depthwise", _forward)
+input_grad_p = _primitive("depthwise_input_grad", _input_grad)
+kernel_grad_p = _primitive("depthwise_kernel_grad", _kernel_grad)
+box_p = _primitive("box_sum", _box)
+unbox_p = _primitive("box_sum_transpose", _unbox)
+take_p = _primitive("take_tap", _take)
+give_p = _primitive("take_tap_transpose", _give)
+
+
+def _bilinear(primitive, transpose_first: Primitive, transpose_second: Primitive, swap=(False, False)):
+    """Declare `primitive(a, b)` bilinear: its transposes in a and in b are `first(ct, b)` and `second(a, ct)`."""
+
+    def first(ct, a, b, *, geometry):
+        del a
+        return _bind(transpose_first, *((b, ct) if swap[0] else (ct, b)), geometry=geometry)
+
+    def second(ct, a, b, *, geometry):
+        del b
+        return _bind(transpose_second, *((ct, a) if swap[1] else (a, ct)), geometry=geometry)
+
+    ad.defbilinear(primitive, first, second)
+
+
+_bilinear(forward_p, input_grad_p, kernel_grad_p)
+_bilinear(input_grad_p, forward_p, kernel_grad_p, swap=(False, True))
+_bilinear(kernel_grad_p, input_grad_p, forward_p, swap=(True, False))
+
+
+def _linear_pair(one: Primitive, other: Primitive):
+    """Declare two maps, linear in their first argument, as each other's transposes; a second one is an index."""
+    for primitive, transpose in ((one, other), (other, one)):
+
+        def jvp(primals, tangents, *, geometry, primitive=primitive):
+            out = _bind(primitive, *primals, geometry=geometry)
+            if type(tangents[0]) is ad.Zero:
+                return out, ad.Zero(jax.typeof(out))
+            return out, _bind(primitive, tangents[0], *primals[1:], geometry=geometry)
+
+        def transposed(ct, x, *rest, geometry, transpose=transpose):
+            del x
+            if type(ct) is ad.Zero:
+                return (None,) * (1 + len(rest))
+            return (_bind(transpose, ct, *rest, geometry=geometry), *(None for _ in rest))
+
+        ad.primitive_jvps[primitive] = jvp
+        ad.primitive_transposes[primitive] = transposed
+
+
+_linear_pair(box_p, unbox_p)
+_linear_pair(take_p, give_p)
+
+
+# --- public maps --------------------------------------------------------------------------------------------------
+
+
+def depthwise_shift(x, kernel, geometry: Geometry):
+    """Depthwise convolution: `x [N, H, W, C]`, `kernel [k, k, C]` → `[N, H', W', C]`."""
+    return _bind(forward_p, x, kernel, geometry=geometry)
+
+
+def box_sum(x, geometry: Geometry):
+    """Sum over each window, zeros outside the image: `[N, H, W, C]` → `[N, H', W', C]`."""
+    return _bind(box_p, x, geometry=geometry)
+
+
+def take_tap(x, tap, geometry: Geometry):
+    """The pixel at position `tap` (row-major, int) of each window: `[N, H, W, C]`, `[N, H', W', C]` → `[N, H', W', C]`."""
+    return _bind(take_p, x, tap, geometry=geometry)
+
+
+def shifted_max_tap(x, geometry: Geometry):
+    """Position of the largest pixel of each window (the first among equals), −∞ outside the image; int8."""
+    best, index = None, None
+    padded = _pad(x, geometry.padding, -jnp.inf)
+    for i, j, view in _windows(padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size):
+        if best is None:
+            best, index = view, jnp.zeros_like(view, jnp.int8)
+        else:
+            larger = view > best
+            best = jnp.where(larger, view, best)
+            index = jnp.where(larger, jnp.int8(geometry.kernel * i + j), index)
+    return index

@@ -1,0 +1,331 @@
+"""Candidate operations of the cell-based spaces, as Flax modules.
+
+Letters as in `jdarts.kernels`: T parallel edges leave one node and share one module; their weights are stacked on a
+leading axis T, their outputs lie side by side on the channel axis. A module returns a list of chunks, each
+`[N, H', W', t·C]`; `edge_slice(chunks, t, channels)` picks one edge's `[N, H', W', C]`. A derived network uses T = 1.
+
+Structure and initialisation follow the DARTS code (Liu et al. 2019): convolutions without bias, drawn from
+U(−1/√fan_in, 1/√fan_in) (PyTorch's default); ReLU before, batch norm after; batch norm without scale and shift while
+searching (`affine=False`).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from jdarts import kernels
+from jdarts.errors import unknown
+
+Layout = Literal["auto", "grouped", "per_edge"]
+
+# Beyond this many values the grouped form no longer fits the cache of one CPU core and edges are faster one by one.
+_GROUPED_LIMIT = 400_000
+
+
+def spans(edges: int, values_per_edge: int, layout: Layout) -> list[tuple[int, int]]:
+    """Which edges share one call: `[(0, T)]` for the grouped form, `[(0, 1), (1, 2), …]` edge by edge."""
+    if layout == "auto":
+        small = edges * values_per_edge <= _GROUPED_LIMIT
+        layout = "grouped" if small or jax.default_backend() != "cpu" else "per_edge"
+    return [(0, edges)] if layout == "grouped" else [(t, t + 1) for t in range(edges)]
+
+
+def edge_slice(chunks: Sequence[jax.Array], edge: int, channels: int) -> jax.Array:
+    """The output of one edge, `[N, H, W, C]`, out of a module's chunks."""
+    if len(chunks) == 1:
+        chunk = chunks[0]
+        return chunk if chunk.shape[-1] == channels else chunk[..., edge * channels : (edge + 1) * channels]
+    return chunks[edge]
+
+
+def uniform_fan_in(fan_in: int):
+    """PyTorch's default initialiser of convolutions and linear layers: U(−1/√fan_in, 1/√fan_in)."""
+    bound = fan_in**-0.5
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of T stacked edges with PyTorch semantics.
+
+    Normalises by the biased batch variance (eps 1e-5), keeps the running variance unbiased, running momentum 0.1.
+    With `axis_name` the statistics are those of the global batch. Running averages move only when the caller makes
+    the collection `batch_stats` mutable.
+    """
+
+    channels: int
+    edges: int = 1
+    affine: bool = True
+    axis_name: str | None = None
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+    @nn.compact
+    def __call__(self, chunks: Sequence[jax.Array], train: bool) -> list[jax.Array]:
+        """Normalise chunks `[N, H, W, t·C]` that together hold all T edges."""
+        shape = (self.edges, self.channels)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", nn.initializers.ones, shape) if self.affine else None
+        bias = self.param("bias", nn.initializers.zeros, shape) if self.affine else None
+        outputs, means, variances = [], [], []
+        first, samples = 0, 1
+        for x in chunks:
+            last = first + x.shape[-1] // self.channels
+            if train:
+                samples = x.shape[0] * x.shape[1] * x.shape[2]
+                mean = self._pmean(jnp.mean(x, (0, 1, 2)))
+                centred = x - mean
+                var = self._pmean(jnp.mean(centred * centred, (0, 1, 2)))
+                means.append(mean)
+                variances.append(var)
+            else:
+                centred = x - running_mean.value[first:last].reshape(-1)
+                var = running_var.value[first:last].reshape(-1)
+            factor = lax.rsqrt(var + self.eps)
+            if scale is not None:
+                factor = factor * scale[first:last].reshape(-1)
+            y = centred * factor
+            outputs.append(y if bias is None else y + bias[first:last].reshape(-1))
+            first = last
+        if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            if self.axis_name is not None:
+                samples = samples * lax.axis_size(self.axis_name)
+            unbiased = samples / max(samples - 1, 1)
+            mean = jnp.concatenate(means).reshape(shape)
+            var = jnp.concatenate(variances).reshape(shape) * unbiased
+            running_mean.value = (1 - self.momentum) * running_mean.value + self.momentum * mean
+            running_var.value = (1 - self.momentum) * running_var.value + self.momentum * var
+        return outputs
+
+    def _pmean(self, value):
+        if self.axis_name is None or self.is_initializing():
+            return value
+        return lax.pmean(value, self.axis_name)
+
+
+class Op(nn.Module):
+    """A candidate operation on T edges that leave one node: `[N, H, W, C]` → chunks of `[N, H', W', t·C]`."""
+
+    channels: int
+    stride: int = 1
+    edges: int = 1
+    affine: bool = True
+    axis_name: str | None = None
+    layout: Layout = "auto"
+    impl: kernels.Impl = "auto"
+
+    def norm(self, name: str, edges: int | None = None) -> BatchNorm:
+        """A batch norm over this op's edges."""
+        return BatchNorm(self.channels, edges or self.edges, self.affine, self.axis_name, name=name)
+
+    def spans_for(self, x: jax.Array) -> list[tuple[int, int]]:
+        """The grouping of this op's edges for input `x`."""
+        return spans(self.edges, x.size // self.stride**2, self.layout)
+
+
+class SepConv(Op):
+    """(ReLU, depthwise, pointwise, batch norm) twice; the stride is in the first depthwise."""
+
+    kernel: int = 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
+        chunks = _first_depthwise(self, x, 1)
+        chunks = self.norm("norm_1")(chunks, train)
+        depthwise_2, pointwise_2 = _separable_kernels(self, self.kernel, 2)
+        outputs, t = [], 0
+        for chunk in chunks:
+            n = chunk.shape[-1] // self.channels
+            y = kernels.depthwise(nn.relu(chunk), _side_by_side(depthwise_2[t : t + n]), impl=self.impl)
+            outputs.append(kernels.pointwise(y, pointwise_2[t : t + n]))
+            t += n
+        return self.norm("norm_2")(outputs, train)
+
+
+class DilConv(Op):
+    """ReLU, depthwise with dilation 2, pointwise, batch norm."""
+
+    kernel: int = 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
+        return self.norm("norm_1")(_first_depthwise(self, x, 1, dilation=2), train)
+
+
+def _separable_kernels(op: Op, k: int, stage: int):
+    c = op.channels
+    depthwise = op.param(f"depthwise_{stage}", uniform_fan_in(k * k), (op.edges, k, k, c))
+    pointwise = op.param(f"pointwise_{stage}", uniform_fan_in(c), (op.edges, c, c))
+    return depthwise, pointwise
+
+
+def _side_by_side(depthwise):
+    """`[T, k, k, C]` → `[k, k, T·C]`."""
+    t, k, _, c = depthwise.shape
+    return depthwise[0] if t == 1 else depthwise.transpose(1, 2, 0, 3).reshape(k, k, t * c)
+
+
+def _first_depthwise(op: "SepConv | DilConv", x, stage: int, dilation: int = 1) -> list[jax.Array]:
+    depthwise, pointwise = _separable_kernels(op, op.kernel, stage)
+    r = kernels.cut(nn.relu(x))
+    outputs = []
+    for first, last in op.spans_for(x):
+        wide = r if last - first == 1 else kernels.cut(jnp.tile(r, (1, 1, 1, last - first)))
+        y = kernels.depthwise(
+            wide, _side_by_side(depthwise[first:last]), stride=op.stride, dilation=dilation, impl=op.impl
+        )
+        outputs.append(kernels.pointwise(y, pointwise[first:last]))
+    return outputs
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the image: ReLU, two 1 × 1 stride-2 convolutions (the second on the image shifted by one pixel), batch norm.
+
+    `[N, H, W, C_in]` with even H and W → chunk `[N, H/2, W/2, T·channels]`.
+    """
+
+    channels: int
+    edges: int = 1
+    affine: bool = True
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """Apply to `[N, H, W, C_in]`."""
+        c_in, half, t = x.shape[-1], self.channels // 2, self.edges
+        r = nn.relu(x)
+        views = (r[:, ::2, ::2], r[:, 1::2, 1::2])
+        halves = []
+        for i, view in enumerate(views, 1):
+            kernel = self.param(f"conv_{i}", uniform_fan_in(c_in), (t, c_in, half))
+            y = view @ kernel.transpose(1, 0, 2).reshape(c_in, t * half)
+            halves.append(y.reshape(*y.shape[:3], t, half))
+        y = jnp.concatenate(halves, axis=-1).reshape(*halves[0].shape[:3], t * self.channels)
+        return BatchNorm(self.channels, t, self.affine, self.axis_name, name="norm_1")([y], train)
+
+
+class ReLUConvBN(nn.Module):
+    """ReLU, 1 × 1 convolution, batch norm: `[N, H, W, C_in]` → `[N, H, W, channels]`."""
+
+    channels: int
+    affine: bool = True
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Apply to `[N, H, W, C_in]`."""
+        c_in = x.shape[-1]
+        kernel = self.param("conv_1", uniform_fan_in(c_in), (1, c_in, self.channels))
+        y = nn.relu(x) @ kernel[0]
+        norm = BatchNorm(self.channels, 1, self.affine, self.axis_name, name="norm_1")
+        return norm([y], train)[0]
+
+
+class SkipConnect(Op):
+    """Identity at stride 1; one `FactorizedReduce` an edge at stride 2."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → one chunk; at stride 1 the same for all edges."""
+        if self.stride == 1:
+            return [x]
+        reduce = FactorizedReduce(self.channels, self.edges, self.affine, self.axis_name, name="reduce")
+        return reduce(x, train)
+
+
+class Pool(Op):
+    """3 × 3 max or average pooling. In a supernet a batch norm follows; the result is the same on all T edges."""
+
+    kind: Literal["max", "avg"] = "max"
+    normalise: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → one chunk `[N, H', W', C]` for all edges."""
+        pool = kernels.max_pool if self.kind == "max" else kernels.avg_pool
+        y = pool(x, stride=self.stride, impl=self.impl)
+        return self.norm("norm_1", edges=1)([y], train) if self.normalise else [y]
+
+
+class Noise(Op):
+    """Standard normal noise of the (strided) input's shape, ignoring the input (space S4). Needs the rng `noise`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → one chunk of fresh noise `[N, H', W', T·C]`."""
+        del train
+        n, h, w, c = x.shape
+        shape = (n, -(-h // self.stride), -(-w // self.stride), c * self.edges)
+        return [jax.random.normal(self.make_rng("noise"), shape, x.dtype)]
+
+
+class Zero(Op):
+    """The op `none`: zeros of the (strided) input's shape."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → one chunk of zeros for all edges."""
+        del train
+        return [jnp.zeros_like(x[:, :: self.stride, :: self.stride])]
+
+
+class Conv7x1(Op):
+    """ReLU, 1 × 7 convolution, 7 × 1 convolution, batch norm (`conv_7x1_1x7`, derived networks only)."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → one chunk `[N, H', W', C]`."""
+        c = self.channels
+        row = self.param("conv_1x7", uniform_fan_in(7 * c), (1, 7, c, c))
+        column = self.param("conv_7x1", uniform_fan_in(7 * c), (7, 1, c, c))
+        y = kernels.convolution(nn.relu(x), row, stride=(1, self.stride), padding=(0, 3))
+        y = kernels.convolution(y, column, stride=(self.stride, 1), padding=(3, 0))
+        return self.norm("norm_1")([y], train)
+
+
+def candidate(op: str, /, *, search: bool, **fields) -> Op:
+    """The module of a candidate op by its DARTS name; `search` adds the batch norm behind pools.
+
+    `fields` are those of `Op` (channels, stride, edges, affine, axis_name, layout, impl) and the Flax `name`.
+    """
+    match op:
+        case "none":
+            return Zero(**fields)
+        case "noise":
+            return Noise(**fields)
+        case "skip_connect":
+            return SkipConnect(**fields)
+        case "max_pool_3x3" | "avg_pool_3x3":
+            return Pool(kind="max" if op.startswith("max") else "avg", normalise=search, **fields)
+        case "sep_conv_3x3" | "sep_conv_5x5" | "sep_conv_7x7":
+            return SepConv(kernel=int(op[-1]), **fields)
+        case "dil_conv_3x3" | "dil_conv_5x5":
+            return DilConv(kernel=int(op[-1]), **fields)
+        case "conv_7x1_1x7":
+            return Conv7x1(**fields)
+    raise unknown("op", op, CANDIDATES)
+
+
+CANDIDATES = (
+    "none",
+    "noise",
+    "skip_connect",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+    "conv_7x1_1x7",
+)

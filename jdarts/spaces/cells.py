@@ -1,0 +1,165 @@
+"""The cell-based supernet shared by the DARTS space S0 and the RobustDARTS spaces S1–S4.
+
+A cell has two inputs (nodes 0 and 1, the outputs of the two cells before), four intermediate nodes 2–5 and 14 edges;
+row `OFFSETS[i] + j` of an op-weight matrix belongs to the edge from node j to node i. Node i is the sum of its mixed
+edges, the cell's output the concatenation of its four nodes (Liu et al. 2019, §2.1 and code).
+
+The network never sees alphas: it takes op weights `{"normal": [14, ops], "reduce": [14, ops]}`, any real numbers.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jdarts import kernels
+from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, uniform_fan_in
+
+NODES = 4
+EDGES = 14
+OFFSETS = {2: 0, 3: 2, 4: 5, 5: 9}
+STEM_MULTIPLIER = 3
+
+OpTable = tuple[tuple[str, ...], ...]
+OpWeights = dict[str, jax.Array]
+
+
+def row(source: int, target: int) -> int:
+    """The op-weight row of the edge `source → target`."""
+    return OFFSETS[target] + source
+
+
+def reduction_cells(cells: int) -> tuple[int, ...]:
+    """Indices of the cells that halve the image: ⌊L/3⌋ and ⌊2L/3⌋ (one index for very short networks)."""
+    return tuple(sorted({cells // 3, 2 * cells // 3}))
+
+
+class SearchCell(nn.Module):
+    """A cell of mixed edges.
+
+    All edges that leave a node share their modules: `from_{source}_{op}` holds the weights of that op on every edge
+    out of `source` that has it as a candidate, stacked in order of the target node.
+    """
+
+    table: OpTable
+    channels: int
+    reduction: bool
+    reduction_before: bool
+    axis_name: str | None = None
+    layout: Layout = "auto"
+    impl: kernels.Impl = "auto"
+
+    @nn.compact
+    def __call__(self, s0, s1, weights, train: bool):
+        """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`."""
+        if self.reduction_before:
+            reduce = FactorizedReduce(
+                self.channels, affine=False, axis_name=self.axis_name, name="preprocess_0"
+            )
+            s0 = reduce(s0, train)[0]
+        else:
+            s0 = ReLUConvBN(self.channels, False, self.axis_name, name="preprocess_0")(s0, train)
+        s1 = ReLUConvBN(self.channels, False, self.axis_name, name="preprocess_1")(s1, train)
+        nodes: dict[int, jax.Array] = {0: s0, 1: s1}
+        sums: dict[int, jax.Array] = {}
+        for source in range(NODES + 1):
+            if source >= 2:
+                nodes[source] = sums[source]
+            x = kernels.cut(nodes[source])
+            for target, value in self._edges_from(source, x, weights, train).items():
+                sums[target] = sums[target] + value if target in sums else value
+        nodes[5] = sums[5]
+        return kernels.cut(jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1))
+
+    def _edges_from(self, source: int, x, weights, train: bool) -> dict[int, jax.Array]:
+        stride = 2 if self.reduction and source < 2 else 1
+        targets = [t for t in range(2, 2 + NODES) if t > source]
+        values: dict[int, jax.Array] = {}
+        for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]):
+            mine = [t for t in targets if op in self.table[row(source, t)]]
+            if op == "none":
+                continue  # contributes zeros; its weight acts through the relaxation alone
+            module = candidate(
+                op,
+                search=True,
+                channels=self.channels,
+                stride=stride,
+                edges=len(mine),
+                affine=False,
+                axis_name=self.axis_name,
+                layout=self.layout,
+                impl=self.impl,
+                name=f"from_{source}_{op}",
+            )
+            chunks = [kernels.cut(chunk) for chunk in module(x, train)]
+            for t, target in enumerate(mine):
+                column = self.table[row(source, target)].index(op)
+                term = weights[row(source, target), column] * edge_slice(chunks, t, self.channels)
+                values[target] = values[target] + term if target in values else term
+        shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
+        return {t: values.get(t, jnp.zeros(shape, x.dtype)) for t in targets}
+
+
+class Supernet(nn.Module):
+    """The weight-sharing network: stem, cells, global average pooling, linear classifier."""
+
+    normal: OpTable
+    reduce: OpTable
+    channels: int
+    cells: int
+    classes: int
+    axis_name: str | None = None
+    layout: Layout = "auto"
+    impl: kernels.Impl = "auto"
+
+    @nn.compact
+    def __call__(self, op_weights: OpWeights, images, train: bool):
+        """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`."""
+        s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
+        channels, reduction_before = self.channels, False
+        for i in range(self.cells):
+            reduction = i in reduction_cells(self.cells)
+            if reduction:
+                channels *= 2
+            cell = SearchCell(
+                table=self.reduce if reduction else self.normal,
+                channels=channels,
+                reduction=reduction,
+                reduction_before=reduction_before,
+                axis_name=self.axis_name,
+                layout=self.layout,
+                impl=self.impl,
+                name=f"cell_{i}",
+            )
+            s0, s1 = s1, cell(s0, s1, op_weights["reduce" if reduction else "normal"], train)
+            reduction_before = reduction
+        return Classifier(self.classes, name="classifier")(s1)
+
+
+class Stem(nn.Module):
+    """3 × 3 convolution and affine batch norm (no ReLU)."""
+
+    channels: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, train: bool):
+        """`[N, H, W, C_in]` → `[N, H, W, channels]`."""
+        c_in = images.shape[-1]
+        kernel = self.param("conv", uniform_fan_in(9 * c_in), (3, 3, c_in, self.channels))
+        y = kernels.convolution(images, kernel, padding=1)
+        return BatchNorm(self.channels, axis_name=self.axis_name, name="norm")([y], train)[0]
+
+
+class Classifier(nn.Module):
+    """Global average pooling and a linear layer with bias."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        """`[N, H, W, C]` → `[N, classes]`."""
+        features = jnp.mean(x, (1, 2))
+        init = uniform_fan_in(features.shape[-1])
+        kernel = self.param("kernel", init, (features.shape[-1], self.classes))
+        bias = self.param("bias", init, (self.classes,))
+        return features @ kernel + bias

@@ -43,7 +43,9 @@ class Geometry(NamedTuple):
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the output."""
-        sizes = [(s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)]
+        sizes = [
+            (s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)
+        ]
         return sizes[0], sizes[1]
 
 
@@ -136,7 +138,9 @@ def _take(x, tap, *, geometry: Geometry):
 
 
 def _give(y, tap, *, geometry: Geometry):
-    marked = _spread_taps(tap + jnp.ones((), tap.dtype), geometry)  # 0 marks the holes between strided outputs
+    marked = _spread_taps(
+        tap + jnp.ones((), tap.dtype), geometry
+    )  # 0 marks the holes between strided outputs
     terms = (
         jnp.where(chosen == geometry.kernel * i + j + 1, view, jnp.zeros((), y.dtype))
         for (i, j, view), (_, _, chosen) in zip(_spread_taps(y, geometry), marked, strict=True)
@@ -155,7 +159,9 @@ def _primitive(name: str, body: Callable) -> Primitive:
         return jitted(*args, geometry=geometry)
 
     def abstract(*avals, geometry):
-        out = jax.eval_shape(partial(body, geometry=geometry), *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
+        out = jax.eval_shape(
+            partial(body, geometry=geometry), *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        )
         return avals[0].update(shape=out.shape, dtype=out.dtype, weak_type=False)
 
     def batch(args, dims, *, geometry):
@@ -275,7 +281,9 @@ def shifted_max_tap(x, geometry: Geometry):
     """Position of the largest pixel of each window (the first among equals), −∞ outside the image; int8."""
     best, index = None, None
     padded = _pad(x, geometry.padding, -jnp.inf)
-    for i, j, view in _windows(padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size):
+    for i, j, view in _windows(
+        padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size
+    ):
         if best is None:
             best, index = view, jnp.zeros_like(view, jnp.int8)
         else:

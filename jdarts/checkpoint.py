@@ -1,0 +1,342 @@
+"""Checkpoints of a whole pytree that come back bit for bit, or not at all.
+
+Orbax supplies what is hard about files: atomic step folders, saving in the background, retention, several
+hosts. Three things are added here. All leaves that one host holds completely travel as *one* byte array,
+because thousands of small arrays take orbax seconds; leaves sharded over devices are left to orbax. A
+checksum of those bytes is stored, because orbax returns a flipped bit without complaint. And shapes and
+dtypes are compared before anything is loaded, because orbax casts silently.
+"""
+
+import contextlib
+import gc
+import io
+import json
+import logging
+import math
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jdarts.errors import UserError
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What `Checkpoints.restore_latest` found: the step, the state and the JSON data saved with it."""
+
+    step: int
+    state: Any
+    meta: dict
+
+
+class Checkpoints:
+    """The checkpoints of one run, newest `keep` of them, in one directory; use it in a `with` statement.
+
+    Saving goes on in the background; leaving the `with` (or `wait`) makes it complete. A process killed in
+    the middle of a save leaves the earlier checkpoints intact. `warn` receives one line for each unreadable
+    checkpoint that `restore_latest` skips; by default it becomes a Python warning.
+
+    Example::
+
+        with Checkpoints(run / "checkpoints") as checkpoints:
+            found = checkpoints.restore_latest(like=state)
+            state = found.state if found else state
+            checkpoints.save(int(state.step), state, {"epoch": 3})
+    """
+
+    def __init__(self, directory: str | Path, keep: int = 3, warn: Callable[[str], None] | None = None):
+        self.directory = Path(directory).absolute()
+        self._warn = warn if warn is not None else lambda text: warnings.warn(text, stacklevel=3)
+        self._unreadable: set[int] = set()
+        self._last_saved: tuple[int, int] | None = None
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._manager: Any = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
+                ),
+            )
+        except OSError as error:
+            raise UserError(f"cannot keep checkpoints in {self.directory}: {error}") from None
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def steps(self) -> list[int]:
+        """The saved steps, oldest first (unreadable ones included)."""
+        return sorted(self._manager.all_steps())
+
+    def wait(self) -> None:
+        """Returns once every save is complete on disk; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Completes the pending save and stops the background threads."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def save(self, step: int, state: Any, meta: dict | None = None) -> None:
+        """Saves `state` (a pytree of arrays and PRNG keys) and `meta` (JSON data) as checkpoint `step`.
+
+        The values are copied before this returns, so the caller may donate `state` to the next step. Saving
+        the same state again under the step saved last does nothing. Raises `ValueError` if the directory
+        holds newer readable checkpoints: restore them, or use another directory.
+        """
+        leaves, whole, sharded = _pack(state)
+        checksum = zlib.crc32(whole.data)
+        if self._last_saved == (step, checksum) and not sharded:
+            return
+        for bad in self._unreadable.intersection(self.steps()):
+            self._manager.delete(bad)
+        self._unreadable.clear()
+        newer = [saved for saved in self.steps() if saved > step]
+        if newer:
+            raise ValueError(
+                f"{self.directory} holds step {newer[-1]}, newer than step {step}; restore it first"
+            )
+        if step in self.steps():
+            self.wait()
+            self._manager.delete(step)
+        header = {
+            "leaves": leaves,
+            "sharded": sorted(map(int, sharded)),
+            "crc32": checksum,
+            "meta": meta or {},
+        }
+        header["seal"] = _seal(header)
+        items = {
+            "state": ocp.args.StandardSave({"whole": whole, "sharded": sharded}),
+            "meta": ocp.args.JsonSave(header),
+        }
+        self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+        self._last_saved = (step, checksum)
+
+    def restore_latest(self, like: Any) -> Restored | None:
+        """The newest checkpoint that can be read, laid out like `like`; None if nothing was saved.
+
+        `like` holds arrays or `jax.ShapeDtypeStruct`s. A truncated or corrupt checkpoint is skipped with a
+        warning. Raises `UserError` if there are checkpoints but none can be read, or if leaves differ from
+        those of `like`.
+        """
+        reasons = []
+        for step in reversed(self.steps()):
+            header, reason = _attempt(lambda step=step: self._header(step))
+            if header is not None:
+                stored = [(str(name), tuple(shape), str(dtype)) for name, shape, dtype in header["leaves"]]
+                _compare(stored, like, where=str(self.directory / str(step)))
+                read, reason = _attempt(lambda step=step, header=header: self._read(step, header, like))
+                if read is not None:  # from here on nothing is the fault of the file
+                    self._last_saved = (step, header["crc32"])
+                    return Restored(step, _assemble(read, header["sharded"], like), header["meta"])
+            reasons.append(f"step {step}: {reason}")
+            self._unreadable.add(step)
+            self._warn(f"skipping an unreadable checkpoint in {self.directory}, {reasons[-1]}")
+        if reasons:
+            raise UserError(f"no checkpoint in {self.directory} can be read: {'; '.join(reasons)}")
+        return None
+
+    def _header(self, step: int) -> dict:
+        header = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        if header.pop("seal", None) != _seal(header):
+            raise ValueError("the checksum of its description does not match, so the file was damaged")
+        return header
+
+    def _read(self, step: int, header: dict, like: Any) -> dict:
+        """What `save` stored, checked."""
+        wanted, sharded = jax.tree.leaves(like), set(header["sharded"])
+        size = sum(_bytes(leaf) for index, leaf in enumerate(wanted) if index not in sharded)
+        target = {
+            "whole": np.zeros(max(size, 1), np.uint8),
+            "sharded": {str(index): _sharded_target(wanted[index]) for index in sorted(sharded)},
+        }
+        composite = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        read = self._manager.restore(step, args=composite).state
+        if zlib.crc32(read["whole"].data) != header["crc32"]:
+            raise ValueError("the checksum does not match, so the file was damaged")
+        return read
+
+
+def _seal(header: dict) -> int:
+    """A checksum of the description, the same before it is written as JSON and after."""
+    plain = json.loads(json.dumps(header))
+    return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
+
+
+def _assemble(read: dict, sharded: list[int], like: Any) -> Any:
+    """The pytree `like`, with the values read."""
+    leaves, structure = jax.tree.flatten(like)
+    values, offset = [], 0
+    for index, leaf in enumerate(leaves):
+        if index in sharded:
+            values.append(read["sharded"][str(index)])
+        else:
+            end = offset + _bytes(leaf)
+            values.append(_unpack(read["whole"][offset:end], leaf))
+            offset = end
+    return jax.tree.unflatten(structure, values)
+
+
+def _attempt(read: Callable[[], dict]) -> tuple[dict | None, str]:
+    """What `read` returns, or None and the reason in one short line; silent either way."""
+    with _silence():
+        try:
+            return read(), ""
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        gc.collect()  # abandoned coroutines complain when they are collected: let them do it here
+    return None, f"{reason[:160]}…" if len(reason) > 160 else reason
+
+
+def _pack(state: Any) -> tuple[list, np.ndarray, dict]:
+    """Leaf descriptions, the bytes of the leaves held whole, and the sharded leaves by index."""
+    leaves, parts, sharded = [], [], {}
+    for index, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(state)[0]):
+        name = _name(path)
+        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
+            raise TypeError(f"state leaf {name} is a {type(leaf).__name__}; a state holds arrays only")
+        leaves.append((name, list(leaf.shape), str(leaf.dtype)))
+        if _is_sharded(leaf):
+            sharded[str(index)] = leaf
+        else:
+            array = np.asarray(_key_bits(leaf) if _is_key(leaf) else leaf)
+            parts.append(np.frombuffer(array.tobytes(), np.uint8))
+    whole = np.concatenate(parts) if sum(part.size for part in parts) else np.zeros(1, np.uint8)
+    return leaves, whole, sharded
+
+
+def _unpack(data: np.ndarray, like: Any) -> Any:
+    """The leaf stored in `data`, of the kind, shape, dtype and sharding of `like`."""
+    if _is_key(like):
+        shape, dtype = _key_data(like).shape, np.dtype(np.uint32)
+    else:
+        shape, dtype = like.shape, np.dtype(like.dtype)
+    array = np.frombuffer(data.tobytes(), dtype).reshape(shape)
+    if isinstance(like, (np.ndarray, np.generic)):
+        return array.copy() if isinstance(like, np.ndarray) else array[()]
+    sharding = _sharding(like)
+    if isinstance(like, jax.Array) and not like.committed:
+        sharding = None  # stays free to follow other arrays, as it was
+    if _is_key(like):
+        value = jax.random.wrap_key_data(jax.device_put(array, may_alias=False), impl=_key_impl(like))
+        return value if sharding is None else jax.device_put(value, sharding)
+    if sharding is None:
+        value = jax.device_put(array, may_alias=False)
+    elif sharding.is_fully_addressable:
+        value = jax.device_put(array, sharding, may_alias=False)
+    else:
+        value = jax.make_array_from_callback(shape, sharding, lambda index: array[index])
+    if value.dtype != dtype:
+        raise UserError(f"the checkpoint holds {dtype} arrays; switch jax_enable_x64 on to restore them")
+    return value
+
+
+def _compare(stored: list[tuple[str, tuple, str]], like: Any, where: str) -> None:
+    """Raises `UserError` naming the first leaf in which a checkpoint and `like` differ."""
+    named = jax.tree_util.tree_flatten_with_path(like)[0]
+    wanted = [(_name(path), tuple(leaf.shape), str(leaf.dtype)) for path, leaf in named]
+    if stored == wanted:
+        return
+    stored_names, wanted_names = {leaf[0]: leaf for leaf in stored}, {leaf[0]: leaf for leaf in wanted}
+    remedy = "resume with the configuration and version that wrote it, or start a new run"
+    for name, shape, dtype in wanted:
+        if name not in stored_names:
+            raise UserError(f"checkpoint {where} lacks {name} ({dtype}{list(shape)}); {remedy}")
+        _, stored_shape, stored_dtype = stored_names[name]
+        if (stored_shape, stored_dtype) != (shape, dtype):
+            raise UserError(
+                f"checkpoint {where} does not fit: {name} is stored as {stored_dtype}{list(stored_shape)}, "
+                f"wanted {dtype}{list(shape)}; {remedy}"
+            )
+    for name in stored_names:
+        if name not in wanted_names:
+            raise UserError(f"checkpoint {where} holds {name}, which this state does not have; {remedy}")
+    raise UserError(f"checkpoint {where} holds its leaves in another order; {remedy}")
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".") or "(root)"
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _key_bits(key: Any) -> jax.Array:
+    return jax.random.key_data(key)
+
+
+def _key_data(like: Any) -> jax.ShapeDtypeStruct:
+    return jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(like.shape, like.dtype))
+
+
+def _key_impl(like: Any) -> Any:
+    found = []  # key_impl wants a key; inside a trace even a shape is one
+    jax.eval_shape(
+        lambda key: found.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct(like.shape, like.dtype)
+    )
+    return found[0]
+
+
+def _sharding(leaf: Any) -> jax.sharding.Sharding | None:
+    """Where the leaf lies, if it says so in terms of real devices."""
+    sharding = getattr(leaf, "sharding", None)
+    return None if isinstance(getattr(sharding, "mesh", None), jax.sharding.AbstractMesh) else sharding
+
+
+def _is_sharded(leaf: Any) -> bool:
+    """Whether no single device holds the whole leaf."""
+    sharding = _sharding(leaf)
+    return sharding is not None and not sharding.is_fully_replicated
+
+
+def _sharded_target(like: Any) -> Any:
+    if isinstance(like, np.ndarray):
+        return like
+    sharding = _sharding(like) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=sharding)
+
+
+def _bytes(leaf: Any) -> int:
+    described = _key_data(leaf) if _is_key(leaf) else leaf
+    return math.prod(described.shape) * np.dtype(described.dtype).itemsize
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drops what orbax and asyncio print about a damaged file; the caller reports it in one line."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None
+    logger = logging.getLogger("absl")
+    logger.addFilter(_not_orbax)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.removeFilter(_not_orbax)
+        sys.unraisablehook = hook
+
+
+def _not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+def _no_orbax_chatter(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+
+logging.getLogger("absl").addFilter(_no_orbax_chatter)

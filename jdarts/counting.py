@@ -1,0 +1,237 @@
+"""Parameters and multiply–accumulates (MACs) of derived networks, by arithmetic alone.
+
+The rules are those of the papers, who print MACs under the name FLOPs: convolutions and linear layers count,
+batch norm, activations, pooling and additions do not. Parameters are all trainable scalars: convolution and
+linear weights, linear bias, scale and shift of batch norm. The auxiliary head is left out unless asked for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from jdarts.errors import UserError, unknown
+from jdarts.genotype import Cell, Genotype
+
+Pair = tuple[int, int]  # parameters, MACs
+
+
+@dataclass(frozen=True)
+class ModuleCount:
+    """Parameters and MACs (of one image) of one module of a network."""
+
+    name: str
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """The size of a network, module by module in the order of the forward pass."""
+
+    modules: tuple[ModuleCount, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable scalars."""
+        return sum(module.parameters for module in self.modules)
+
+    @property
+    def macs(self) -> int:
+        """Multiply–accumulates for one image."""
+        return sum(module.macs for module in self.modules)
+
+
+def count_darts_cnn(
+    genotype: Genotype,
+    *,
+    channels: int,
+    cells: int,
+    classes: int,
+    image_size: int = 32,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    auxiliary: bool = False,
+) -> Count:
+    """Size of the evaluation network of a DARTS genotype (Liu et al., 2019).
+
+    Args:
+      genotype: with a normal and a reduction cell.
+      channels: of the first cell; even.
+      cells: their number. Those at `cells // 3` and `2 * cells // 3` are reduction cells.
+      classes: outputs of the linear layer.
+      image_size: side of the square input in pixels.
+      stem: "cifar", one convolution to 3 × channels; "imagenet", three of stride 2.
+      auxiliary: count the auxiliary head too (with its second batch norm).
+
+    Raises `UserError` for odd channels or an image too small or odd for the two reductions.
+
+    Example::
+
+        count = count_darts_cnn(parse("DARTS_V2"), channels=36, cells=20, classes=10)
+        count.parameters, count.macs    # (3349342, 528359040)
+    """
+    if genotype.reduce is None:
+        raise UserError("genotype has no reduction cell; count it with count_nasbench201")
+    _check_positive(channels=channels, cells=cells, classes=classes, image_size=image_size)
+    if channels % 2:
+        raise UserError(
+            f"channels is {channels}; it must be even: a reduction halves them between two convolutions"
+        )
+
+    modules: list[ModuleCount] = []
+    if stem == "cifar":
+        size, before_size = image_size, image_size
+        before_channels = out_channels = 3 * channels
+        modules.append(ModuleCount("stem", *_conv_bn(3, out_channels, 3, size)))
+    elif stem == "imagenet":
+        half, before_size, size = (-(-image_size // 2**k) for k in (1, 2, 3))
+        first, second = _conv_bn(3, channels // 2, 3, half), _conv_bn(channels // 2, channels, 3, before_size)
+        modules.append(ModuleCount("stem0", *_add([first, second])))
+        modules.append(ModuleCount("stem1", *_conv_bn(channels, channels, 3, size)))
+        before_channels = out_channels = channels
+    else:
+        raise unknown("stem", stem, ("cifar", "imagenet"))
+
+    width, reduced_before = channels, stem == "imagenet"
+    head = None
+    for index in range(cells):
+        reduction = index in (cells // 3, 2 * cells // 3)
+        if (reduction and size % 2) or (reduced_before and before_size % 2):
+            multiple = 32 if stem == "imagenet" else 4
+            raise UserError(
+                f"image_size is {image_size}, which cell {index} cannot halve any more; "
+                f"use a multiple of {multiple} with stem {stem!r}"
+            )
+        width *= 2 if reduction else 1
+        cell = genotype.reduce if reduction else genotype.normal
+        pre0 = (_factorized_reduce if reduced_before else _relu_conv_bn)(before_channels, width, size)
+        pre1 = _relu_conv_bn(out_channels, width, size)
+        ops = _darts_cell(cell, width, size, reduction)
+        name = f"cell{index} ({'reduce' if reduction else 'normal'})"
+        modules.append(ModuleCount(name, *_add([pre0, pre1, *ops])))
+        before_size, size = size, size // 2 if reduction else size
+        before_channels, out_channels = out_channels, len(cell.concat) * width
+        reduced_before = reduction
+        if auxiliary and index == 2 * cells // 3:
+            head = ModuleCount(
+                "auxiliary", *_auxiliary(out_channels, classes, size, 3 if stem == "cifar" else 2)
+            )
+    modules.append(ModuleCount("classifier", out_channels * classes + classes, out_channels * classes))
+    return Count((*modules, *([head] if head else [])))
+
+
+def count_nasbench201(
+    genotype: Genotype,
+    *,
+    channels: int = 16,
+    cells_per_stage: int = 5,
+    classes: int = 10,
+    image_size: int = 32,
+) -> Count:
+    """Size of a NAS-Bench-201 network (Dong & Yang, 2020).
+
+    MACs equal the benchmark's FLOPs, which count the addition of the classifier's bias too.
+
+    Args:
+      genotype: with one cell.
+      channels: of the first stage; the second and third have two and four times as many.
+      cells_per_stage: cells in each of the three stages.
+      classes: outputs of the linear layer.
+      image_size: side of the square input in pixels, a multiple of 4.
+
+    Raises `UserError` for a genotype of another space or an image that cannot be halved twice.
+    """
+    if genotype.reduce is not None:
+        raise UserError(
+            "genotype has a reduction cell, so it is not of NAS-Bench-201; count it with count_darts_cnn"
+        )
+    _check_positive(
+        channels=channels, cells_per_stage=cells_per_stage, classes=classes, image_size=image_size
+    )
+    if image_size % 4:
+        raise UserError(f"image_size is {image_size}; use a multiple of 4: the network halves it twice")
+    size, width = image_size, channels
+    modules = [ModuleCount("stem", *_conv_bn(3, channels, 3, size))]
+    for stage in range(3):
+        if stage:
+            size, width = size // 2, width * 2
+            main = [_conv_bn(width // 2, width, 3, size), _conv_bn(width, width, 3, size)]
+            shortcut = _conv(width // 2, width, 1, size)
+            modules.append(ModuleCount(f"reduction{stage}", *_add([*main, shortcut])))
+        cell = _add(_op(op, width, size, 1) for edges in genotype.normal.nodes for op, _ in edges)
+        modules += [ModuleCount(f"stage{stage} cell{i}", *cell) for i in range(cells_per_stage)]
+    modules.append(ModuleCount("batch_norm", 2 * width, 0))
+    modules.append(ModuleCount("classifier", (width + 1) * classes, (width + 1) * classes))
+    return Count(tuple(modules))
+
+
+# Building blocks: parameters and MACs; `size` is the side of the output
+
+
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+
+def _add(pairs: Iterable[Pair]) -> Pair:
+    pairs = list(pairs)
+    return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, size: int, groups: int = 1) -> Pair:
+    weights = kernel * kernel * inputs // groups * outputs
+    return weights, weights * size * size
+
+
+def _batch_norm(channels: int) -> Pair:
+    return 2 * channels, 0
+
+
+def _conv_bn(inputs: int, outputs: int, kernel: int, size: int) -> Pair:
+    return _add([_conv(inputs, outputs, kernel, size), _batch_norm(outputs)])
+
+
+def _relu_conv_bn(inputs: int, outputs: int, size: int) -> Pair:
+    return _conv_bn(inputs, outputs, 1, size)
+
+
+def _factorized_reduce(inputs: int, outputs: int, size: int) -> Pair:
+    half = _conv(inputs, outputs // 2, 1, size)
+    return _add([half, half, _batch_norm(outputs)])
+
+
+def _darts_cell(cell: Cell, width: int, size: int, reduction: bool) -> Iterable[Pair]:
+    """The ops of a cell with inputs of side `size`; in a reduction cell an input is read with stride 2."""
+    for edges in cell.live_nodes:
+        for op, source in edges:
+            stride = 2 if reduction and source < cell.inputs else 1
+            yield _op(op, width, size // 2 if reduction else size, stride)
+
+
+def _op(op: str, width: int, size: int, stride: int) -> Pair:
+    match op.split("_"):
+        case ["none"] | ["noise"] | ["max" | "avg", "pool", _]:
+            return 0, 0
+        case ["skip", "connect"]:
+            return _factorized_reduce(width, width, size) if stride == 2 else (0, 0)
+        case ["sep" | "dil" as kind, "conv", kernel]:
+            depthwise = _conv(width, width, int(kernel[0]), size, groups=width)
+            stack = [depthwise, _conv(width, width, 1, size), _batch_norm(width)]
+            return _add(stack * (2 if kind == "sep" else 1))
+        case ["nor", "conv", kernel]:
+            return _conv_bn(width, width, int(kernel[0]), size)
+        case ["conv", "7x1", "1x7"]:
+            weights = 7 * width * width  # of each; the first strides over the width alone
+            return 2 * weights + 2 * width, weights * size * size * (stride + 1)
+    raise AssertionError(op)  # a Cell has known ops only
+
+
+def _auxiliary(inputs: int, classes: int, size: int, stride: int) -> Pair:
+    pooled = (size - 5) // stride + 1
+    if pooled != 2:
+        raise UserError(
+            f"the auxiliary head sees {size}×{size} pixels, not {'8 to 10' if stride == 3 else '7 or 8'}: "
+            f"use image_size {'32' if stride == 3 else '224'} or auxiliary=False"
+        )
+    features = [_conv_bn(inputs, 128, 1, 2), _conv_bn(128, 768, 2, 1)]
+    return _add([*features, (768 * classes + classes, 768 * classes)])

@@ -1,0 +1,97 @@
+"""Image data: sources, splits, batches and on-device augmentation.
+
+dataset = load(DataConfig(source="cifar10", path="cifar-10-binary.tar.gz"))
+halves = dataset.for_search(config)       # train and val only: a search never sees the test images
+data = dataset.for_training()             # train, optional val, test
+"""
+
+from jdarts.config import DataConfig
+from jdarts.data.augment import augment, cutout, normalize, random_crop, random_flip
+from jdarts.data.batching import batch_indices, epoch_permutation, random_batch, steps_per_epoch
+from jdarts.data.dataset import (
+    Dataset,
+    Images,
+    SearchData,
+    TestImages,
+    TrainImages,
+    TrainingData,
+    ValImages,
+    channel_statistics,
+    from_arrays,
+)
+from jdarts.errors import UserError, unknown
+
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "Images",
+    "SearchData",
+    "TestImages",
+    "TrainImages",
+    "TrainingData",
+    "ValImages",
+    "augment",
+    "batch_indices",
+    "channel_statistics",
+    "cutout",
+    "epoch_permutation",
+    "from_arrays",
+    "load",
+    "normalize",
+    "random_batch",
+    "random_crop",
+    "random_flip",
+    "steps_per_epoch",
+]
+
+SOURCES = ("digits", "cifar10", "cifar100", "tfds", "folder", "npz", "synthetic")
+_WITH_DETAILS = {"tfds": "tfds:NAME", "synthetic": "synthetic:HxWxC:CLASSES:IMAGES"}
+
+
+def load(config: DataConfig) -> Dataset:
+    """Load the images of `config.source` and `config.path`, with the first `config.limit` training images.
+
+    | source | path |
+    |---|---|
+    | `digits` | – (8x8 digits that come with scikit-learn) |
+    | `cifar10`, `cifar100` | official folder, a folder around it, or .tar.gz; binary or python version |
+    | `tfds:NAME[/CONFIG][:VERSION]` | TFDS data directory prepared as array_record |
+    | `folder` | folder with train/CLASS/*.png, test/CLASS/*.png and optionally val/ |
+    | `npz` | file with x_train, y_train, x_test, y_test and optionally x_val, y_val |
+    | `synthetic:HxWxC:CLASSES:IMAGES` | – (patterns plus noise) |
+
+    Mean and standard deviation are the published ones for CIFAR, else those of the training images.
+
+    Raises `UserError` for an unknown source and for anything missing, damaged or inconsistent.
+    """
+    kind, colon, details = config.source.partition(":")
+    if kind not in SOURCES:
+        raise unknown("data.source", config.source, (_WITH_DETAILS.get(name, name) for name in SOURCES))
+    if bool(colon) != (kind in _WITH_DETAILS):
+        raise UserError(f"data.source is {config.source!r}; write {_WITH_DETAILS.get(kind, kind)}")
+    if kind in ("digits", "synthetic") and config.path:
+        raise UserError(
+            f"data.path is {config.path!r}, but source {kind} reads no file; leave data.path empty"
+        )
+    return _read(kind, details, config.path).limited(config.limit)
+
+
+def _read(kind: str, details: str, path: str) -> Dataset:
+    """Dispatch; each source imports what it needs only when it is used."""
+    if kind in ("cifar10", "cifar100"):
+        from jdarts.data import cifar
+
+        return cifar.load_cifar10(path) if kind == "cifar10" else cifar.load_cifar100(path)
+    if kind == "tfds":
+        from jdarts.data.tfds_source import load_tfds
+
+        return load_tfds(details, path)
+    if kind == "folder":
+        from jdarts.data.folder import load_folder
+
+        return load_folder(path)
+    from jdarts.data import arrays
+
+    if kind == "npz":
+        return arrays.load_npz(path)
+    return arrays.load_digits() if kind == "digits" else arrays.load_synthetic(details)

@@ -1,0 +1,130 @@
+"""Augmentation on the device: pure functions of a key, jittable, every image with its own draw.
+
+Each random operation is a draw (`draw_*`: what chance decided) and a deterministic function of it.
+Dimension letters: B images in a batch, H height, W width, C channels.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from jdarts.errors import UserError
+
+Statistics = Sequence[float] | ArrayLike
+
+
+def draw_crop_offsets(key: jax.Array, batch: int, padding: int) -> jax.Array:
+    """Top-left corners (y, x) of the crops in the padded images, uniform in 0 .. 2*padding, int32 [B, 2]."""
+    return jax.random.randint(key, (batch, 2), 0, 2 * padding + 1, dtype=jnp.int32)
+
+
+def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
+    """Pad [B, H, W, C] with zeros on all sides and cut an H x W window at each image's offset."""
+    padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+    def window(image: jax.Array, offset: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
+
+    return jax.vmap(window)(padded, offsets)
+
+
+def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
+    """Random H x W crop of [B, H, W, C] images padded with `padding` black pixels; 0 changes nothing."""
+    if padding == 0:
+        return images
+    return crop(images, draw_crop_offsets(key, len(images), padding), padding)
+
+
+def draw_flips(key: jax.Array, batch: int) -> jax.Array:
+    """Which images to mirror, each with probability one half, bool [B]."""
+    return jax.random.bernoulli(key, 0.5, (batch,))
+
+
+def flip(images: jax.Array, flips: jax.Array) -> jax.Array:
+    """Mirror left and right those images of [B, H, W, C] whose entry in `flips` [B] is true."""
+    return jnp.where(flips[:, None, None, None], images[:, :, ::-1], images)
+
+
+def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Mirror each image of [B, H, W, C] left and right with probability one half."""
+    return flip(images, draw_flips(key, len(images)))
+
+
+def draw_cutout_centers(key: jax.Array, batch: int, height: int, width: int) -> jax.Array:
+    """Centres (y, x) of the cutout squares, uniform over the pixels of the image, int32 [B, 2]."""
+    limits = jnp.array([height, width], jnp.int32)
+    return jax.random.randint(key, (batch, 2), 0, limits, dtype=jnp.int32)
+
+
+def cutout_at(images: jax.Array, centers: jax.Array, side: int) -> jax.Array:
+    """Zero the square [c - side//2, c - side//2 + side) around each centre c, clipped at the border."""
+    _, height, width, _ = images.shape
+    first = centers - side // 2
+    y, x = jnp.arange(height), jnp.arange(width)
+    rows = (y >= first[:, :1]) & (y < first[:, :1] + side)
+    columns = (x >= first[:, 1:]) & (x < first[:, 1:] + side)
+    inside = rows[:, :, None, None] & columns[:, None, :, None]
+    return jnp.where(inside, jnp.zeros((), images.dtype), images)
+
+
+def cutout(key: jax.Array, images: jax.Array, side: int) -> jax.Array:
+    """Cutout (DeVries & Taylor 2017, arXiv:1708.04552) of a `side` x `side` square; 0 changes nothing.
+
+    For normalised images [B, H, W, C], where zero is the mean colour.
+    """
+    if side == 0:
+        return images
+    return cutout_at(images, draw_cutout_centers(key, *images.shape[:3]), side)
+
+
+def normalize(
+    images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike = jnp.float32
+) -> jax.Array:
+    """`(images / 255 - mean) / std` per channel: uint8 [B, H, W, C] to `dtype`, computed in float32.
+
+    Raises `UserError` if the images are not uint8 [B, H, W, C] or the statistics do not have C values.
+    """
+    if images.dtype != jnp.uint8 or images.ndim != 4:
+        raise UserError(
+            f"images are {images.dtype} {list(images.shape)}; give uint8 [batch, height, width, channels]"
+        )
+    shift, scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    for name, value in (("mean", shift), ("std", scale)):
+        if value.shape != images.shape[-1:]:
+            raise UserError(
+                f"{name} has shape {list(value.shape)}; the images have {images.shape[-1]} channels"
+            )
+    return ((images.astype(jnp.float32) / 255 - shift) / scale).astype(dtype)
+
+
+def augment(
+    key: jax.Array,
+    images: jax.Array,
+    *,
+    mean: Statistics,
+    std: Statistics,
+    crop_padding: int,
+    flip: bool,
+    cutout: int,
+    dtype: DTypeLike = jnp.float32,
+) -> jax.Array:
+    """The training augmentation of the DARTS code: random crop, mirror, normalise, cutout.
+
+    Maps uint8 [B, H, W, C] to `dtype` of the same shape. The crop pads with black *before* normalising, so
+    the border becomes `(0 - mean) / std`; cutout comes *after* it, so its square is 0. `crop_padding`, `flip`
+    and `cutout` are static. The three operations use `jax.random.split(key, 3)` in this order: switching one
+    off does not change the draws of the others.
+
+        batch = augment(key, images[rows], mean=data.mean, std=data.std, crop_padding=4, flip=True, cutout=0)
+    """
+    crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+    images = random_crop(crop_key, images, crop_padding)
+    if flip:
+        images = random_flip(flip_key, images)
+    normal = normalize(images, mean=mean, std=std, dtype=dtype)
+    return _cutout(cutout_key, normal, cutout)
+
+
+_cutout = cutout  # the argument of `augment` hides the function

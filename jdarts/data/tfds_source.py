@@ -1,0 +1,194 @@
+"""TensorFlow Datasets, read without TensorFlow from a prepared array_record directory."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jdarts.data import cifar
+from jdarts.data.dataset import Dataset, Pair, from_arrays
+from jdarts.data.folder import decode_image
+from jdarts.errors import UserError, unknown
+
+OFFICIAL_STATISTICS = {
+    "cifar10": (cifar.CIFAR10_MEAN, cifar.CIFAR10_STD),
+    "cifar100": (cifar.CIFAR100_MEAN, cifar.CIFAR100_STD),
+}
+_SOURCE = re.compile(r"(?P<name>\w+)(/(?P<config>\w[\w.\-]*))?(:(?P<version>\d+\.\d+\.\d+))?")
+_CHUNK = 1024  # images decoded between two reads
+
+
+def load_tfds(spec: str, path: str) -> Dataset:
+    """`NAME[/CONFIG][:VERSION]` from the TFDS data directory `path` (default: $TFDS_DATA_DIR, or TFDS's own).
+
+    The newest prepared version unless one is given. Split `train`; for the test, `test` or else `validation`;
+    with both, `validation` becomes the own validation split. Where the examples carry running numbers (`id`
+    of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images are
+    the same as with the original files; TFDS stores examples shuffled.
+    """
+    match = _SOURCE.fullmatch(spec)
+    if match is None:
+        raise UserError(f"data.source is 'tfds:{spec}'; write tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:1.2.3")
+    name = match["name"]
+    folder = _version_folder(spec, match, Path(path or _default_data_dir()).expanduser())
+    _check_features(folder)
+    _check_format(folder)
+
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder, file_format="array_record")
+    splits = list(builder.info.splits)
+    test = next((split for split in ("test", "validation") if split in splits), None)
+    if "train" not in splits or test is None:
+        raise UserError(
+            f"{folder} has the splits {', '.join(splits)}; train and test (or validation) are needed"
+        )
+    image_key, label_key = _feature_keys(builder.info, folder)
+    wanted = {"train": "train", "test": test} | (
+        {"val": "validation"} if {"test", "validation"} <= set(splits) else {}
+    )
+    pairs = {part: _read_split(builder, split, image_key, label_key) for part, split in wanted.items()}
+    features: Any = builder.info.features
+    mean, std = OFFICIAL_STATISTICS.get(name, (None, None))
+    return from_arrays(
+        f"tfds:{spec}",
+        pairs["train"],
+        pairs["test"],
+        pairs.get("val"),
+        num_classes=getattr(features[label_key], "num_classes", None),
+        mean=mean,
+        std=std,
+    )
+
+
+def _default_data_dir() -> str:
+    return os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+
+
+def _version_folder(spec: str, match: re.Match[str], data_dir: Path) -> Path:
+    """The folder DATA_DIR/NAME[/CONFIG]/VERSION, or an error that says how to make it."""
+    parent = data_dir / match["name"] / (match["config"] or "")
+    prepared = {
+        tuple(map(int, folder.name.split("."))): folder
+        for folder in (parent.iterdir() if parent.is_dir() else ())
+        if re.fullmatch(r"\d+\.\d+\.\d+", folder.name) and (folder / "dataset_info.json").is_file()
+    }
+    version = match["version"]
+    if prepared and version is None:
+        return prepared[max(prepared)]
+    if prepared:
+        wanted = tuple(map(int, version.split(".")))
+        if wanted in prepared:
+            return prepared[wanted]
+        raise unknown(f"version of {spec.rpartition(':')[0]}", version, (f.name for f in prepared.values()))
+    configs = (
+        sorted(f.parent.parent.name for f in parent.glob("*/*/dataset_info.json")) if parent.is_dir() else []
+    )
+    if configs and not match["config"]:
+        raise UserError(
+            f"{parent} has several configurations; write tfds:{match['name']}/{configs[0]} for one of them"
+        )
+    name = spec.partition(":")[0]
+    raise UserError(
+        f"no prepared dataset {name} at {parent}; make one, once, where TensorFlow is installed: "
+        f"python -c \"import tensorflow_datasets as t; t.builder('{name}', data_dir='{data_dir}', "
+        "file_format='array_record').download_and_prepare()\", "
+        "or with jdarts.data.tfds_export.write_tfds from a source that you have"
+    )
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is missing or damaged; prepare the dataset again") from error
+
+
+def _check_format(folder: Path) -> None:
+    info = _read_json(folder / "dataset_info.json")
+    formats = [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
+    if "array_record" not in formats:
+        raise UserError(
+            f"{folder} is stored as {formats[0]}, which only TensorFlow reads; convert it, once, where "
+            "TensorFlow is installed (pip install 'jdarts[prepare]'): "
+            f"tfds convert_format --dataset_version_dir={folder} "
+            "--out_file_format=array_record"
+        )
+
+
+def _check_features(folder: Path) -> None:
+    """Refuse feature classes from outside TFDS: it would import whatever module the file names."""
+    pending = [_read_json(folder / "features.json")]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            names = [node.get(key) for key in ("pythonClassName", "type")]
+            for name in names:
+                if isinstance(name, str) and not name.startswith("tensorflow_datasets."):
+                    raise UserError(
+                        f"{folder / 'features.json'} names the class {name!r}; "
+                        "only TFDS's own features are read"
+                    )
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)
+
+
+def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
+    """Names of the image and the label feature: TFDS's supervised keys, or else `image` and `label`."""
+    keys = info.supervised_keys
+    image, label = (
+        keys if keys and len(keys) == 2 and all(isinstance(k, str) for k in keys) else ("image", "label")
+    )
+    features = info.features
+    for key in (image, label):
+        if key not in features:
+            raise UserError(
+                f"{folder} has no feature {key!r} (it has {', '.join(features)}); use a classification set"
+            )
+    if features[label].shape != () or not np.issubdtype(features[label].np_dtype, np.integer):
+        raise UserError(f"{folder}: feature {label!r} is no class number; use a classification set")
+    return image, label
+
+
+def _read_split(builder: Any, split: str, image_key: str, label_key: str) -> Pair:
+    import tensorflow_datasets as tfds
+
+    encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
+    source = builder.as_data_source(
+        split, decoders={image_key: tfds.decode.SkipDecoding()} if encoded else None
+    )
+    n = len(source)
+    images: np.ndarray | None = None
+    labels = np.zeros(n, np.int64)
+    ids: list[Any] = []
+    for start in range(0, n, _CHUNK):
+        examples = source.__getitems__(range(start, min(start + _CHUNK, n)))
+        for i, example in enumerate(examples, start):
+            where = f"{builder.name}: image {i} of split {split}"
+            pixels = decode_image(example[image_key], where) if encoded else np.asarray(example[image_key])
+            if images is None:
+                images = np.empty((n, *pixels.shape), pixels.dtype)
+            if pixels.shape != images.shape[1:]:
+                raise UserError(
+                    f"{where} has shape {list(pixels.shape)}, the images before it {list(images.shape[1:])}; "
+                    "only data sets of equally sized images are read"
+                )
+            images[i] = pixels
+            labels[i] = example[label_key]
+            ids.append(example.get("id"))
+    if images is None:
+        raise UserError(f"{builder.name}: split {split} has no images; prepare the dataset again")
+    order = _file_order(ids, split)
+    return (images, labels) if order is None else (images[order], labels[order])
+
+
+def _file_order(ids: list[Any], split: str) -> np.ndarray | None:
+    """The order of ids like train_00042, or None if they are not of that kind."""
+    pattern = re.compile(rf"{re.escape(split)}_(\d+)".encode())
+    matches = [pattern.fullmatch(i) if isinstance(i, bytes) else None for i in ids]
+    numbers = [int(match[1]) for match in matches if match]
+    return np.argsort(np.array(numbers), kind="stable") if len(numbers) == len(ids) else None

@@ -1,0 +1,291 @@
+"""Discrete architectures of cell spaces: `Genotype` and its text forms.
+
+Four notations are read, three of them are written, and each round trip is exact (`jdarts.notation` has the
+grammars; text is parsed, never evaluated):
+
+* DARTS text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=…, …)`: two
+  `(op, source)` pairs a node. Cells whose nodes do not all have exactly two inputs (FairDARTS) are written as
+  triples `(op, source, target)`, jdarts' extension of the DARTS notation.
+* JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object.
+* NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
+* The name of a published genotype (read only; see `jdarts.published`).
+"""
+
+import json
+import operator
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jdarts.errors import UserError, unknown
+
+DARTS_OPS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+NASBENCH201_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+OPS = (*DARTS_OPS, "noise", "sep_conv_7x7", "conv_7x1_1x7", "nor_conv_1x1", "nor_conv_3x3")
+
+Edge = tuple[str, int]
+
+DARTS_TEXT = re.compile(r"\bGenotype\s*\(")  # what tells DARTS text from the other notations
+_NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
+_LARGEST_FILE = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a directed acyclic graph whose edges carry one op each.
+
+    Node indices start with the inputs: 0 is the output of cell c−2 and 1 that of cell c−1 (`inputs=2`), or
+    0 is the only input (`inputs=1`). A node is the sum of its edges.
+
+    Attributes:
+      nodes: for each intermediate node the `(op, source)` pairs that enter it, sources being smaller indices.
+        An empty tuple is an absent node. A node with edges from absent nodes only is absent too.
+        Absent nodes at the end mean nothing and are dropped.
+      concat: the intermediate nodes whose concatenation is the output; absent ones are dropped.
+      inputs: the number of input nodes.
+
+    Raises `UserError` for an unknown op, a source that is not an earlier node, a wrong or repeated concat.
+    """
+
+    nodes: tuple[tuple[Edge, ...], ...]
+    concat: tuple[int, ...]
+    inputs: int = 2
+
+    def __post_init__(self):
+        inputs = whole_number(self.inputs, "inputs")
+        if inputs < 1:
+            raise UserError(f"inputs is {inputs}; a cell has at least one input node")
+        nodes = []
+        for i, edges in enumerate(sequence(self.nodes, "nodes")):
+            target = inputs + i
+            nodes.append(tuple(_edge(edge, target) for edge in sequence(edges, f"node {target}")))
+        while nodes and not nodes[-1]:
+            nodes.pop()
+        concat = tuple(whole_number(node, "concat") for node in sequence(self.concat, "concat"))
+        for position, node in enumerate(concat):
+            # Absent nodes at the end may be named: only the number of nodes as given bounds the index.
+            if not inputs <= node < inputs + len(self.nodes):
+                last = inputs + len(self.nodes) - 1
+                raise UserError(
+                    f"concat contains {node}; the intermediate nodes of this cell are {inputs} to {last}"
+                )
+            if node in concat[:position]:
+                raise UserError(f"concat {list(concat)} repeats node {node}; name each node once")
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "nodes", tuple(nodes))
+        present = self.present
+        object.__setattr__(self, "concat", tuple(node for node in concat if node in present))
+        if not self.concat:
+            raise UserError(
+                f"concat {list(concat)} names no node that an edge enters; the cell has no output"
+            )
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Intermediate nodes that exist: those with an edge from an input or from a present node."""
+        alive = list(range(self.inputs))
+        for target, edges in enumerate(self.nodes, start=self.inputs):
+            if any(source in alive for _, source in edges):
+                alive.append(target)
+        return tuple(alive[self.inputs :])
+
+    @property
+    def live_nodes(self) -> tuple[tuple[Edge, ...], ...]:
+        """`nodes` without the edges whose source is absent: what a network builds."""
+        sources = {*range(self.inputs), *self.present}
+        return tuple(tuple(edge for edge in edges if edge[1] in sources) for edges in self.nodes)
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """A discrete architecture: normal and reduction cell, or for NAS-Bench-201 one cell (`reduce=None`).
+
+    Example::
+
+        genotype = parse("DARTS_V2")
+        genotype.normal.nodes[0]        # (('sep_conv_3x3', 0), ('sep_conv_3x3', 1))
+        parse(genotype.to_text()) == genotype
+    """
+
+    normal: Cell
+    reduce: Cell | None
+
+    def __post_init__(self):
+        if self.reduce is None:
+            _check_nasbench201(self.normal)
+            return
+        for name, cell in (("normal", self.normal), ("reduce", self.reduce)):
+            if cell.inputs != 2:
+                raise UserError(f"the {name} cell has {cell.inputs} input nodes; a cell of this family has 2")
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """The cells by name: `normal` and, unless it is None, `reduce`."""
+        return {"normal": self.normal} | ({} if self.reduce is None else {"reduce": self.reduce})
+
+    def to_text(self) -> str:
+        """DARTS text in one line (the arch string for NAS-Bench-201). `parse` reads it back exactly."""
+        if self.reduce is None:
+            return self.to_nasbench201()
+        fields = []
+        for name, cell in self.cells.items():
+            pairs = all(len(edges) == 2 for edges in cell.nodes)
+            edges = [
+                (op, source) if pairs else (op, source, target)
+                for target, entering in enumerate(cell.nodes, start=cell.inputs)
+                for op, source in entering
+            ]
+            fields.append(f"{name}={edges!r}, {name}_concat={list(cell.concat)!r}")
+        return f"Genotype({', '.join(fields)})"
+
+    def to_json(self) -> str:
+        """JSON in one line: `{"normal": {"nodes": …, "concat": …, "inputs": 2}, "reduce": … or null}`."""
+        fields: dict[str, Any] = {
+            name: {"nodes": cell.nodes, "concat": cell.concat, "inputs": cell.inputs}
+            for name, cell in self.cells.items()
+        }
+        return json.dumps({"reduce": None} | fields, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "Genotype":
+        """Reads what `to_json` writes, or the four DARTS fields as a JSON object. Raises `UserError`."""
+        from jdarts import notation
+
+        return notation.read_json(text)
+
+    def to_nasbench201(self) -> str:
+        """The arch string of a NAS-Bench-201 genotype. Raises `UserError` for genotypes of other spaces."""
+        if self.reduce is not None:
+            raise UserError(
+                "a genotype with a reduction cell has no NAS-Bench-201 arch string; use to_text()"
+            )
+        groups = ("".join(f"|{op}~{source}" for op, source in edges) + "|" for edges in self.normal.nodes)
+        return "+".join(groups)
+
+
+def parse(text: str) -> Genotype:
+    """The genotype that `text` denotes, in any notation of this module.
+
+    Raises `UserError`, one line with the place, what was found and what was expected.
+    """
+    stripped = text.strip()
+    from jdarts import notation, published  # both build genotypes
+
+    if stripped.startswith(("{", "[")):
+        return notation.read_json(text)
+    if stripped.startswith("|"):
+        return notation.read_nasbench201(text)
+    if DARTS_TEXT.search(text):
+        return notation.read_darts(text)
+    if _NAME.fullmatch(stripped):
+        return published.get(stripped)
+    raise UserError(
+        f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), JSON, "
+        "an arch string |op~0|+…, or the name of a published genotype"
+    )
+
+
+def load(source: str | Path) -> Genotype:
+    """The genotype that `source` denotes: everything `parse` reads, or the path of a file that holds it.
+
+    A published name wins over a file of the same name. Raises `UserError`.
+    """
+    if isinstance(source, str):
+        stripped = source.strip()
+        if stripped.startswith(("{", "[", "|")) or DARTS_TEXT.search(source):
+            return parse(source)
+        from jdarts import published
+
+        if stripped in published.names():
+            return published.get(stripped)
+        try:
+            is_path = Path(source).exists() or "/" in source or Path(source).suffix in (".json", ".txt")
+        except (OSError, ValueError):  # too long or with a NUL: not a path
+            is_path = False
+        if not is_path:
+            return parse(source)
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read genotype file {str(path)!r}: {reason}") from None
+    if len(content) > _LARGEST_FILE:
+        raise UserError(
+            f"genotype file {str(path)!r} is larger than {_LARGEST_FILE} bytes; is it the right file?"
+        )
+    try:
+        return parse(content.decode())
+    except UnicodeDecodeError:
+        raise UserError(f"genotype file {str(path)!r} is not UTF-8 text; is it the right file?") from None
+    except UserError as error:
+        raise UserError(f"{str(path)!r}: {error}") from None
+
+
+# Checks at construction
+
+
+def sequence(value: Any, what: str) -> tuple[Any, ...]:
+    """`value` as a tuple; `UserError` unless it is a tuple, list or range."""
+    if not isinstance(value, tuple | list | range):
+        raise UserError(f"{what} is {excerpt(value)}; expected a tuple or list")
+    return tuple(value)
+
+
+def whole_number(value: Any, what: str) -> int:
+    """`value` as an int; `UserError` unless it is an integer of any kind, booleans excluded."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise UserError(f"{what} contains {excerpt(value)}; expected a whole number") from None
+
+
+def _edge(edge: Any, target: int) -> Edge:
+    entries = sequence(edge, f"an edge into node {target}")
+    if len(entries) != 2 or not isinstance(entries[0], str):
+        raise UserError(f"an edge into node {target} is {excerpt(edge)}; expected (op, source)")
+    op, source = entries[0], whole_number(entries[1], f"the source of an edge into node {target}")
+    if op not in OPS:
+        raise unknown("op", op[:60], OPS)
+    if not 0 <= source < target:
+        raise UserError(
+            f"edge ({op!r}, {source}) enters node {target}; its source must be one of 0 to {target - 1}"
+        )
+    return op, source
+
+
+def _check_nasbench201(cell: Cell) -> None:
+    if cell.inputs != 1 or len(cell.nodes) != 3 or cell.concat != (3,):
+        raise UserError(
+            "a genotype without a reduction cell has 1 input, 3 nodes, concat [3] (NAS-Bench-201); "
+            f"found {cell.inputs}, {len(cell.nodes)} and {list(cell.concat)}; other spaces need a reduce cell"
+        )
+    for target, edges in enumerate(cell.nodes, start=1):
+        if [source for _, source in edges] != list(range(target)):
+            raise UserError(
+                f"node {target} of a NAS-Bench-201 cell has one op from each of the nodes 0 to {target - 1}, "
+                f"in order; found sources {[source for _, source in edges]}"
+            )
+        for op, _ in edges:
+            if op not in NASBENCH201_OPS:
+                raise unknown("NAS-Bench-201 op", op, NASBENCH201_OPS)
+
+
+def excerpt(value: Any) -> str:
+    """`value` on one line, quoted and shortened for an error message."""
+    shown = value if isinstance(value, str) else repr(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:39]}…"
+    return repr(shown) if isinstance(value, str) else shown.replace("\n", " ")

@@ -1,0 +1,1 @@
+"""What a person looks at: drawings, plots and reports of searches and their results."""

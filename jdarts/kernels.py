@@ -4,13 +4,16 @@ Letters: N images, H × W pixels, C channels of one edge, T parallel edges that 
 T edges lie side by side on the channel axis, `[N, H, W, T·C]`, edge-major, so that one call serves all T.
 
 Every op has a plain reference form (`impl="conv"`: the XLA convolution or window reduction) and a shifted form
-(`impl="shift"`: sums of k² shifted slices). They compute the same numbers; `impl="auto"` takes `shift` on CPU, where
-XLA's grouped convolution and `reduce_window` are 5 to 20 times slower, and `conv` elsewhere. The shifted forms are
-linear primitives (`jdarts.linear_primitives`), so every order and direction of differentiation works in both forms.
+(`impl="shift"`: sums of k² shifted slices). They compute the same numbers; A third form (`impl="matrix"`), for
+images of a few dozen pixels, is a product with the H'W' × HW matrix of the map: two operations to compile instead of
+hundreds. `impl="auto"` takes `matrix` or `shift` on CPU, where XLA's grouped convolution and `reduce_window` are 5 to
+20 times slower, and `conv` elsewhere. The shifted forms are linear primitives (`jdarts.linear_primitives`), so every
+order and direction of differentiation works in all forms.
 
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """
 
+from functools import lru_cache, partial
 from typing import Literal
 
 import jax
@@ -20,15 +23,19 @@ from jax import lax
 
 from jdarts.linear_primitives import Geometry, box_sum, depthwise_shift, shifted_max_tap, take_tap
 
-Impl = Literal["auto", "conv", "shift"]
+Impl = Literal["auto", "conv", "shift", "matrix"]
+
+_MATRIX_PIXELS = 64  # up to so many pixels the matrix form is as fast as the shifted one, and compiles faster
 
 
-def resolve(impl: Impl) -> str:
-    """The execution form behind `impl` on the default backend."""
+def resolve(impl: Impl, height: int, width: int) -> str:
+    """The execution form behind `impl` on the default backend for images of that size."""
     if impl == "auto":
-        return "shift" if jax.default_backend() == "cpu" else "conv"
-    if impl not in ("conv", "shift"):
-        raise ValueError(f"impl is {impl!r}; use 'auto', 'conv' or 'shift'")
+        if jax.default_backend() != "cpu":
+            return "conv"
+        return "matrix" if height * width <= _MATRIX_PIXELS else "shift"
+    if impl not in ("conv", "shift", "matrix"):
+        raise ValueError(f"impl is {impl!r}; use 'auto', 'conv', 'shift' or 'matrix'")
     return impl
 
 
@@ -56,8 +63,14 @@ def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "au
     `x [N, H, W, C]`, `kernel [k, k, C]` (k odd) → `[N, ⌈H/stride⌉, ⌈W/stride⌉, C]`.
     """
     k = kernel.shape[0]
-    if resolve(impl) == "shift":
-        return depthwise_shift(x, kernel, Geometry(k, stride, dilation, x.shape[1], x.shape[2]))
+    geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2])
+    form = resolve(impl, *x.shape[1:3])
+    if form == "shift":
+        return depthwise_shift(x, kernel, geometry)
+    if form == "matrix":
+        taps = jnp.asarray(_tap_matrices(geometry), x.dtype)
+        matrices = jnp.einsum("tc,tpq->cpq", kernel.reshape(k * k, -1), taps)
+        return _apply(x, matrices, "cpq,nqc->npc", geometry)
     padding = dilation * (k - 1) // 2
     return lax.conv_general_dilated(
         x,
@@ -70,11 +83,37 @@ def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "au
     )
 
 
+@lru_cache(maxsize=64)
+def _tap_matrices(geometry: Geometry) -> np.ndarray:
+    """For each tap the 0/1 matrix from input pixels to output pixels, `[k², H'·W', H·W]`."""
+    g = geometry
+    matrices = np.zeros((g.kernel**2, *g.out_size, g.height, g.width), np.float32)
+    for tap in range(g.kernel**2):
+        for i in range(g.out_size[0]):
+            for j in range(g.out_size[1]):
+                row = i * g.stride - g.padding + (tap // g.kernel) * g.dilation
+                column = j * g.stride - g.padding + (tap % g.kernel) * g.dilation
+                if 0 <= row < g.height and 0 <= column < g.width:
+                    matrices[tap, i, j, row, column] = 1.0
+    return matrices.reshape(g.kernel**2, g.out_size[0] * g.out_size[1], g.height * g.width)
+
+
+def _apply(x, matrix, spec: str, geometry: Geometry):
+    n, h, w, c = x.shape
+    return jnp.einsum(spec, matrix, x.reshape(n, h * w, c)).reshape(n, *geometry.out_size, c)
+
+
 def pointwise(x, kernel):
-    """1 × 1 convolution of T parallel edges: `x [N, H, W, T·C]`, `kernel [T, C, D]` → `[N, H, W, T·D]`."""
-    edges, c, _ = kernel.shape
-    parts = [x[..., t * c : (t + 1) * c] @ kernel[t] for t in range(edges)]
-    return parts[0] if edges == 1 else jnp.concatenate(parts, axis=-1)
+    """1 × 1 convolution of T parallel edges: `x [N, H, W, T·C]`, `kernel [T, C, D]` → `[N, H, W, T·D]`.
+
+    T > 1 multiplies by the block-diagonal matrix of the T kernels: T times the arithmetic of separate products, but
+    one operation, and small products are bound by their number.
+    """
+    edges, c, d = kernel.shape
+    if edges == 1:
+        return x @ kernel[0]
+    blocks = kernel[:, :, None, :] * jnp.eye(edges, dtype=kernel.dtype)[:, None, :, None]
+    return x @ blocks.reshape(edges * c, edges * d)
 
 
 def convolution(x, kernel, *, stride: int | tuple[int, int] = 1, padding: int | tuple[int, int] = 0):
@@ -91,7 +130,7 @@ def max_pool(x, *, stride: int = 1, impl: Impl = "auto"):
 
     Among equal pixels the gradient goes to the first in row order, as in PyTorch.
     """
-    if resolve(impl) == "shift":
+    if resolve(impl, *x.shape[1:3]) != "conv":
         geometry = Geometry(3, stride, 1, x.shape[1], x.shape[2])
         return take_tap(x, shifted_max_tap(lax.stop_gradient(x), geometry), geometry)
     window = (1, 3, 3, 1)
@@ -102,7 +141,10 @@ def max_pool(x, *, stride: int = 1, impl: Impl = "auto"):
 def avg_pool(x, *, stride: int = 1, impl: Impl = "auto"):
     """3 × 3 average pooling, padding 1, divided by the taps inside the image (`count_include_pad=False`)."""
     geometry = Geometry(3, stride, 1, x.shape[1], x.shape[2])
-    if resolve(impl) == "shift":
+    form = resolve(impl, *x.shape[1:3])
+    if form == "matrix":
+        sums = _apply(x, jnp.asarray(_tap_matrices(geometry).sum(0), x.dtype), "pq,nqc->npc", geometry)
+    elif form == "shift":
         sums = box_sum(x, geometry)
     else:
         pads = ((0, 0), (1, 1), (1, 1), (0, 0))
@@ -117,3 +159,31 @@ def _taps_inside(geometry: Geometry) -> np.ndarray:
         start = np.arange(out) * geometry.stride - 1
         counts.append(np.minimum(start + 3, size) - np.maximum(start, 0))
     return (counts[0][:, None] * counts[1][None, :])[None, :, :, None]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def standardise(x, eps: float, axis_name: str | None = None):
+    """`(x − mean) / √(var + eps)` per channel with the batch statistics of `x [N, H, W, C]`.
+
+    Returns `(y, mean [C], biased variance [C])`; with `axis_name` the statistics are means over that mesh axis too.
+    The derivative rule is the closed form with two reductions, which is its own transpose.
+    """
+    mean = _channel_mean(x, axis_name)
+    centred = x - mean
+    var = _channel_mean(centred * centred, axis_name)
+    return centred * lax.rsqrt(var + eps), mean, var
+
+
+@standardise.defjvp
+def _standardise_jvp(eps, axis_name, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    y, mean, var = standardise(x, eps, axis_name)
+    factor = lax.rsqrt(var + eps)
+    dmean = _channel_mean(dx, axis_name)
+    along = _channel_mean(y * dx, axis_name)
+    return (y, mean, var), (factor * (dx - dmean - y * along), dmean, 2 * along / factor)
+
+
+def _channel_mean(x, axis_name: str | None):
+    mean = jnp.mean(x, (0, 1, 2))
+    return mean if axis_name is None else lax.pmean(mean, axis_name)

@@ -19,6 +19,7 @@ from jax import lax
 
 from jdarts import kernels
 from jdarts.errors import unknown
+from jdarts.initializers import constant, uniform_fan_in
 
 Layout = Literal["auto", "grouped", "per_edge"]
 
@@ -42,16 +43,6 @@ def edge_slice(chunks: Sequence[jax.Array], edge: int, channels: int) -> jax.Arr
     return chunks[edge]
 
 
-def uniform_fan_in(fan_in: int):
-    """PyTorch's default initialiser of convolutions and linear layers: U(−1/√fan_in, 1/√fan_in)."""
-    bound = fan_in**-0.5
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
-
-
 class BatchNorm(nn.Module):
     """Batch normalisation of T stacked edges with PyTorch semantics.
 
@@ -73,26 +64,24 @@ class BatchNorm(nn.Module):
         shape = (self.edges, self.channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-        scale = self.param("scale", nn.initializers.ones, shape) if self.affine else None
-        bias = self.param("bias", nn.initializers.zeros, shape) if self.affine else None
+        scale = self.param("scale", constant(1.0), shape) if self.affine else None
+        bias = self.param("bias", constant(0.0), shape) if self.affine else None
         outputs, means, variances = [], [], []
         first, samples = 0, 1
         for x in chunks:
             last = first + x.shape[-1] // self.channels
             if train:
                 samples = x.shape[0] * x.shape[1] * x.shape[2]
-                mean = self._pmean(jnp.mean(x, (0, 1, 2)))
-                centred = x - mean
-                var = self._pmean(jnp.mean(centred * centred, (0, 1, 2)))
+                y, mean, var = kernels.standardise(
+                    x, self.eps, None if self.is_initializing() else self.axis_name
+                )
                 means.append(mean)
                 variances.append(var)
             else:
-                centred = x - running_mean.value[first:last].reshape(-1)
                 var = running_var.value[first:last].reshape(-1)
-            factor = lax.rsqrt(var + self.eps)
+                y = (x - running_mean.value[first:last].reshape(-1)) * lax.rsqrt(var + self.eps)
             if scale is not None:
-                factor = factor * scale[first:last].reshape(-1)
-            y = centred * factor
+                y = y * scale[first:last].reshape(-1)
             outputs.append(y if bias is None else y + bias[first:last].reshape(-1))
             first = last
         if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
@@ -104,11 +93,6 @@ class BatchNorm(nn.Module):
             running_mean.value = (1 - self.momentum) * running_mean.value + self.momentum * mean
             running_var.value = (1 - self.momentum) * running_var.value + self.momentum * var
         return outputs
-
-    def _pmean(self, value):
-        if self.axis_name is None or self.is_initializing():
-            return value
-        return lax.pmean(value, self.axis_name)
 
 
 class Op(nn.Module):

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels
-from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, uniform_fan_in
+from jdarts.initializers import uniform_fan_in
+from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice
 
 NODES = 4
 EDGES = 14
@@ -73,7 +74,7 @@ class SearchCell(nn.Module):
     def _edges_from(self, source: int, x, weights, train: bool) -> dict[int, jax.Array]:
         stride = 2 if self.reduction and source < 2 else 1
         targets = [t for t in range(2, 2 + NODES) if t > source]
-        values: dict[int, jax.Array] = {}
+        mixed = _Mixture(targets, self.channels)
         for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]):
             mine = [t for t in targets if op in self.table[row(source, t)]]
             if op == "none":
@@ -91,12 +92,42 @@ class SearchCell(nn.Module):
                 name=f"from_{source}_{op}",
             )
             chunks = [kernels.cut(chunk) for chunk in module(x, train)]
-            for t, target in enumerate(mine):
-                column = self.table[row(source, target)].index(op)
-                term = weights[row(source, target), column] * edge_slice(chunks, t, self.channels)
-                values[target] = values[target] + term if target in values else term
+            columns = [self.table[row(source, t)].index(op) for t in mine]
+            p = weights[jnp.array([row(source, t) for t in mine]), jnp.array(columns)]
+            mixed.add(mine, chunks, p)
         shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
-        return {t: values.get(t, jnp.zeros(shape, x.dtype)) for t in targets}
+        return mixed.values(jnp.zeros(shape, x.dtype))
+
+
+class _Mixture:
+    """The weighted sums of ops on the edges out of one node, side by side where the ops' outputs are."""
+
+    def __init__(self, targets: list[int], channels: int):
+        self.targets, self.channels = targets, channels
+        self.wide: list[jax.Array] = []
+        self.single: dict[int, list[jax.Array]] = {t: [] for t in targets}
+
+    def add(self, mine: list[int], chunks: list[jax.Array], p: jax.Array):
+        """Add an op's output on the edges to `mine`, weighted by `p [len(mine)]`."""
+        if len(chunks) == 1 and mine == self.targets and len(mine) > 1:
+            chunk, t = chunks[0], len(mine)
+            if chunk.shape[-1] == self.channels:
+                chunk = jnp.tile(chunk, (1, 1, 1, t))
+            self.wide.append(chunk * jnp.repeat(p, self.channels))
+            return
+        for i, target in enumerate(mine):
+            self.single[target].append(p[i] * edge_slice(chunks, i, self.channels))
+
+    def values(self, zeros: jax.Array) -> dict[int, jax.Array]:
+        """The mixed output of every edge, by its target."""
+        wide = kernels.cut(sum(self.wide[1:], self.wide[0])) if self.wide else None
+        values = {}
+        for i, target in enumerate(self.targets):
+            terms = list(self.single[target])
+            if wide is not None:
+                terms.append(edge_slice([wide], i, self.channels))
+            values[target] = sum(terms[1:], terms[0]) if terms else zeros
+        return values
 
 
 class Supernet(nn.Module):

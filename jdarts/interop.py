@@ -1,0 +1,268 @@
+"""Supernet weights from and to PyTorch: the parameter names of the DARTS code and its descendants.
+
+The arrays are those of a `state_dict()` (OIHW convolutions) of a search network such as RobustDARTS', as
+numpy arrays by name, for example out of an `.npz` file. PyTorch itself is not needed. Here the edges out of
+one node share a module and their weights are stacked; there each edge has its own. The alphas are not among
+the arrays.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from jdarts.errors import UserError
+from jdarts.spaces.cell_space import CellSpace
+from jdarts.spaces.cells import NODES, OpTable, reduction_cells, row
+
+_CELL = re.compile(r"cells\.(\d+)\.")
+_COUNTER = (
+    ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
+)
+
+Kind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A PyTorch array and its place here: `path` in the variables, `index` on the edge axis, if any."""
+
+    name: str
+    path: tuple[str, ...]
+    index: int | None
+    kind: Kind
+
+
+def load_torch_supernet(
+    arrays: Mapping[str, np.ndarray],
+    space: CellSpace,
+    *,
+    channels: int | None = None,
+    cells: int | None = None,
+    classes: int | None = None,
+) -> dict[str, Any]:
+    """The variables `{"params", "batch_stats"}` of a supernet of `space`, from a PyTorch search network.
+
+    Args:
+      arrays: floating-point arrays by PyTorch name, loaded as float32; `num_batches_tracked` is ignored.
+      space: its candidates, in the order of the PyTorch network's ops.
+      channels, cells, classes: sizes of the supernet; read off the arrays if None.
+
+    Raises `UserError` naming the first array that is missing, unexpected, misshapen or not floating-point.
+    The statistics behind one pooling op are shared by all edges out of a node here; those of the PyTorch
+    edges must agree (to 1e-5, relative).
+
+    Example::
+
+        variables = load_torch_supernet(np.load("weights.npz"), robust_s3)
+        supernet = robust_s3.supernet(channels=16, cells=8, classes=10)
+        logits = supernet.apply(variables, op_weights, images, train=False)
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items() if not name.endswith(_COUNTER)}
+    stem = _sized(arrays, "stem.0.weight", 4)
+    channels = stem[0] // 3 if channels is None else channels
+    classes = _sized(arrays, "classifier.weight", 2)[0] if classes is None else classes
+    if cells is None:
+        cells = len({match[1] for name in arrays if (match := _CELL.match(name))})
+    if channels < 2 or channels % 2 or cells < 1 or classes < 1:
+        raise UserError(
+            f"the arrays describe a supernet with channels={channels}, cells={cells}, classes={classes}; "
+            "it has even channels and at least one cell and class"
+        )
+    network = f"the {space.name} supernet with channels={channels}, cells={cells}, classes={classes}"
+    leaves = _template(space, channels, cells, classes, stem[1])
+    entries = list(_entries(space, cells))
+    for name in sorted(set(arrays) - {entry.name for entry in entries}):
+        raise UserError(f"array {name!r} is no part of {network}; check the space and the number of cells")
+
+    values: dict[tuple[str, ...], np.ndarray] = {}
+    first: dict[tuple[tuple[str, ...], int | None], str] = {}
+    for entry in entries:
+        leaf = leaves[entry.path]
+        slot_shape = leaf.shape if entry.index is None else leaf.shape[1:]
+        expected = _to_torch(np.empty(slot_shape, np.float32), entry.kind).shape
+        value = _from_torch(_checked(arrays, entry.name, expected, network), entry.kind)
+        target = values.setdefault(entry.path, np.empty(leaf.shape, np.float32))
+        slot = (entry.path, entry.index)
+        if slot in first and not np.allclose(target[entry.index], value, rtol=1e-5, atol=1e-7):
+            raise UserError(
+                f"array {entry.name!r} differs from {first[slot]!r}; here all edges out of a node share a "
+                "pooling op's statistics, so give both arrays the same values"
+            )
+        if slot not in first:
+            first[slot] = entry.name
+            target[... if entry.index is None else entry.index] = value
+    return traverse_util.unflatten_dict({path: jnp.asarray(value) for path, value in values.items()})
+
+
+def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[str, np.ndarray]:
+    """The arrays of the PyTorch search network with the weights `variables`, by PyTorch name.
+
+    The inverse of `load_torch_supernet`; PyTorch's `load_state_dict` accepts the result (as tensors).
+    Raises `UserError` if `variables` are not those of a supernet of `space`.
+    """
+    values = {
+        path: np.asarray(value)
+        for path, value in traverse_util.flatten_dict(dict(variables)).items()
+        if path[0] in ("params", "batch_stats")
+    }
+    stem, classifier = values.get(("params", "stem", "conv")), values.get(("params", "classifier", "kernel"))
+    if stem is None or classifier is None:
+        raise UserError("variables have no params of stem and classifier; pass those of a supernet")
+    cells = len({path[1] for path in values if path[1].startswith("cell_")})
+    leaves = _template(space, stem.shape[-1] // 3, cells, classifier.shape[-1], stem.shape[2])
+    for path in sorted(set(values) ^ set(leaves)):
+        what = "missing from" if path in leaves else "unexpected in"
+        raise UserError(f"{'/'.join(path)} is {what} the variables; space {space.name} does not fit them")
+    for path, leaf in leaves.items():
+        if values[path].shape != leaf.shape:
+            raise UserError(
+                f"{'/'.join(path)} has shape {values[path].shape}; space {space.name} needs {leaf.shape}"
+            )
+    arrays = {}
+    for entry in _entries(space, cells):
+        value = values[entry.path]
+        arrays[entry.name] = _to_torch(
+            value if entry.index is None else value[entry.index], entry.kind
+        ).copy()
+    return arrays
+
+
+# The arrays, by PyTorch name
+
+
+def _entries(space: CellSpace, cells: int) -> Iterator[_Entry]:
+    """Every array of the PyTorch network, in its order."""
+    params, stats = ("params", "stem"), ("batch_stats", "stem", "norm")
+    yield _Entry("stem.0.weight", (*params, "conv"), None, "dense")
+    yield _Entry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")
+    yield _Entry("stem.1.bias", (*params, "norm", "bias"), 0, "vector")
+    yield _Entry("stem.1.running_mean", (*stats, "mean"), 0, "vector")
+    yield _Entry("stem.1.running_var", (*stats, "var"), 0, "vector")
+    reductions = reduction_cells(cells)
+    for c in range(cells):
+        torch, here = f"cells.{c}", f"cell_{c}"
+        if c - 1 in reductions:
+            yield from _reduce(f"{torch}.preprocess0", (here, "preprocess_0"), 0)
+        else:
+            yield from _relu_conv_bn(f"{torch}.preprocess0", (here, "preprocess_0"))
+        yield from _relu_conv_bn(f"{torch}.preprocess1", (here, "preprocess_1"))
+        table = space.reduce if c in reductions else space.normal
+        for target in range(2, 2 + NODES):
+            for source in range(target):
+                strided = c in reductions and source < 2
+                yield from _edge(f"{torch}._ops.{row(source, target)}", here, table, source, target, strided)
+    yield _Entry("classifier.weight", ("params", "classifier", "kernel"), None, "linear")
+    yield _Entry("classifier.bias", ("params", "classifier", "bias"), None, "vector")
+
+
+def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strided: bool) -> Iterator[_Entry]:
+    for k, op in enumerate(table[row(source, target)]):
+        name, here = f"{torch}._ops.{k}", (cell, f"from_{source}_{op}")
+        index = sum(op in table[row(source, t)] for t in range(max(2, source + 1), target))
+        match op.split("_")[0]:
+            case "sep" | "dil" as kind:
+                for stage, layer in ((1, 1), (2, 5)) if kind == "sep" else ((1, 1),):
+                    weights = ("params", *here)
+                    yield _Entry(
+                        f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise"
+                    )
+                    yield _Entry(
+                        f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise"
+                    )
+                    yield from _statistics(f"{name}.op.{layer + 2}", (*here, f"norm_{stage}"), index)
+            case "max" | "avg":
+                yield from _statistics(f"{name}.1", (*here, "norm_1"), 0)
+            case "skip" if strided:
+                yield from _reduce(name, (*here, "reduce"), index)
+            case "skip" | "none" | "noise":
+                pass
+            case _:
+                raise UserError(
+                    f"op {op} of edge {source}→{target} has no PyTorch names; it cannot be exchanged"
+                )
+
+
+def _relu_conv_bn(name: str, here: tuple[str, ...]) -> Iterator[_Entry]:
+    yield _Entry(f"{name}.op.1.weight", ("params", *here, "conv_1"), 0, "pointwise")
+    yield from _statistics(f"{name}.op.2", (*here, "norm_1"), 0)
+
+
+def _reduce(name: str, here: tuple[str, ...], index: int) -> Iterator[_Entry]:
+    for conv in ("conv_1", "conv_2"):
+        yield _Entry(f"{name}.{conv}.weight", ("params", *here, conv), index, "pointwise")
+    yield from _statistics(f"{name}.bn", (*here, "norm_1"), index)
+
+
+def _statistics(name: str, here: tuple[str, ...], index: int) -> Iterator[_Entry]:
+    yield _Entry(f"{name}.running_mean", ("batch_stats", *here, "mean"), index, "vector")
+    yield _Entry(f"{name}.running_var", ("batch_stats", *here, "var"), index, "vector")
+
+
+def _to_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
+    match kind:
+        case "linear":
+            return value.T  # [in, out] → [out, in]
+        case "dense":
+            return value.transpose(3, 2, 0, 1)  # HWIO → OIHW
+        case "pointwise":
+            return value.T[:, :, None, None]  # [in, out] → [out, in, 1, 1]
+        case "depthwise":
+            return value.transpose(2, 0, 1)[:, None]  # [k, k, C] → [C, 1, k, k]
+    return value
+
+
+def _from_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
+    match kind:
+        case "linear":
+            return value.T
+        case "dense":
+            return value.transpose(2, 3, 1, 0)
+        case "pointwise":
+            return value[:, :, 0, 0].T
+        case "depthwise":
+            return value[:, 0].transpose(1, 2, 0)
+    return value
+
+
+# Checks
+
+
+@lru_cache(maxsize=8)
+def _template(space: CellSpace, channels: int, cells: int, classes: int, image_channels: int) -> dict:
+    """Shapes of the supernet's variables by path."""
+    supernet = space.supernet(channels=channels, cells=cells, classes=classes, impl="conv")
+    side = 2 ** len(reduction_cells(cells))
+    weights = {name: jnp.zeros(shape) for name, shape in space.alpha_shapes.items()}
+    images = jnp.zeros((1, side, side, image_channels))
+    variables = jax.eval_shape(lambda key: supernet.init(key, weights, images, False), jax.random.key(0))
+    return traverse_util.flatten_dict(variables)
+
+
+def _sized(arrays: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int, ...]:
+    if name not in arrays:
+        raise UserError(f"array {name!r} is missing; pass the state_dict of a PyTorch search network")
+    if arrays[name].ndim != ndim:
+        raise UserError(f"array {name!r} has shape {arrays[name].shape}; expected {ndim} dimensions")
+    return arrays[name].shape
+
+
+def _checked(
+    arrays: Mapping[str, np.ndarray], name: str, expected: tuple[int, ...], network: str
+) -> np.ndarray:
+    if name not in arrays:
+        raise UserError(f"array {name!r} of shape {expected} is missing for {network}")
+    array = arrays[name]
+    if array.shape != expected:
+        raise UserError(f"array {name!r} has shape {array.shape}; {network} needs {expected}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise UserError(
+            f"array {name!r} of shape {expected} has dtype {array.dtype}; it must be floating-point"
+        )
+    return array

@@ -1,0 +1,136 @@
+"""The outer loop of searches and trainings: epochs, records, checkpoints, interruption, divergence."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from jdarts.checkpoint import Checkpoints
+from jdarts.errors import Diverged, Interrupted
+from jdarts.interrupts import StopSignal
+from jdarts.report.console import Reporter
+from jdarts.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to run and how often to save; counts of epochs and steps."""
+
+    epochs: int
+    steps_per_epoch: int
+    checkpoint_every: int = 1
+    checkpoint_every_steps: int = 0
+    keep_checkpoints: int = 3
+
+    @property
+    def steps(self) -> int:
+        """All steps of the run."""
+        return self.epochs * self.steps_per_epoch
+
+
+def run_loop(
+    title: str,
+    state: Any,
+    step: Callable[[Any], tuple[Any, Mapping[str, jax.Array]]],
+    *,
+    schedule: Schedule,
+    run: RunFolder,
+    reporter: Reporter,
+    resume: bool,
+    on_epoch: Callable[[Any, int], dict[str, float]],
+    suspects: str,
+) -> Any:
+    """Run `step` until `schedule` is fulfilled, and return the last state.
+
+    Args:
+      state: the initial state; a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
+      step: `state -> (state, metrics)`; metrics has the boolean `finite` beside the numbers to show.
+      on_epoch: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
+      suspects: settings to name when the loss diverges.
+
+    Raises:
+      Interrupted: after SIGINT or SIGTERM; the state is saved.
+      Diverged: at the first step whose loss or weights are not finite; the last good checkpoint is kept.
+    """
+    with Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints:
+        restored = checkpoints.restore_latest(jax.eval_shape(lambda: state)) if resume else None
+        done = 0
+        if restored is not None:
+            state, done = restored.state, restored.step
+            reporter.message(f"{title}: resumed after step {done} of {schedule.steps}")
+        for name in ("metrics", "genotypes"):
+            run.truncate(name, after_step=done)
+        reporter.phase(title, schedule.epochs, schedule.steps_per_epoch, done)
+        watch = _Watch(title, checkpoints, suspects)
+        with StopSignal() as stop:
+            epoch_started = time.monotonic()
+            while done < schedule.steps:
+                state, metrics = step(state)
+                done += 1
+                reporter.step(done, watch.push(done, metrics))
+                epoch, inside = divmod(done, schedule.steps_per_epoch)
+                if inside == 0:
+                    watch.drain()
+                    record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
+                    run.append("metrics", {**record, "seconds": round(time.monotonic() - epoch_started, 3)})
+                    reporter.epoch(epoch, record)
+                    epoch_started = time.monotonic()
+                if _due(schedule, done, epoch, inside):
+                    watch.drain()
+                    checkpoints.save(done, state)
+                if stop.received is not None:
+                    watch.drain()
+                    checkpoints.save(done, state)
+                    checkpoints.wait()
+                    raise Interrupted(
+                        stop.received,
+                        f"saved after step {done} of {schedule.steps} in {run.path}; "
+                        "give the same command with --resume to go on",
+                    )
+    return state
+
+
+def _due(schedule: Schedule, done: int, epoch: int, inside: int) -> bool:
+    if inside == 0 and (epoch % schedule.checkpoint_every == 0 or done == schedule.steps):
+        return True
+    return schedule.checkpoint_every_steps > 0 and inside % schedule.checkpoint_every_steps == 0
+
+
+class _Watch:
+    """Reads metrics a little late, so that the device never waits for the host, and stops a diverged run."""
+
+    def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):
+        self._title, self._checkpoints, self._suspects = title, checkpoints, suspects
+        self._pending: deque[tuple[int, Mapping[str, jax.Array]]] = deque()
+        self._lag = 1 if jax.default_backend() == "cpu" else 16
+
+    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float] | None:
+        """Remember the metrics of `step`; return the newest that are old enough to be read."""
+        self._pending.append((step, metrics))
+        known = None
+        while len(self._pending) > self._lag:
+            known = self._read()
+        return known
+
+    def drain(self) -> None:
+        """Read everything there is."""
+        while self._pending:
+            self._read()
+
+    def _read(self) -> dict[str, float]:
+        step, metrics = self._pending.popleft()
+        values = {name: float(value) for name, value in metrics.items()}
+        finite = values.pop("finite") > 0 and all(map(math.isfinite, values.values()))
+        if not finite:
+            self._checkpoints.wait()
+            kept = self._checkpoints.steps()
+            numbers = ", ".join(f"{name} {value:g}" for name, value in values.items())
+            good = f"the checkpoint of step {kept[-1]} is kept" if kept else "there is no checkpoint yet"
+            raise Diverged(
+                f"{self._title} diverged at step {step} ({numbers}); likely at fault: {self._suspects}; {good}"
+            )
+        return values

@@ -1,0 +1,209 @@
+"""One search step of DARTS: first the alphas, then the weights (Liu et al. 2019, algorithm 1 and code).
+
+The alpha step sees a validation batch and, in second order, the training batch that the weight step will use. The weight
+step moves the weights from where they were (not from the unrolled ones) with the new alphas. Batch norm uses batch
+statistics throughout; its running averages move in the weight step only.
+
+Inside a step the weights are one vector: a supernet has hundreds of weight arrays, and optimisers and their pull-backs
+over so many arrays take longer to compile than the cells themselves. The state shows them as a tree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jdarts import hypergrad
+from jdarts.config import Experiment
+from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch, steps_per_epoch
+from jdarts.initializers import init_network
+from jdarts.losses import accuracy, cross_entropy
+from jdarts.optimizers import alpha_adam, weight_sgd
+from jdarts.relaxation import softmax
+from jdarts.search.state import SearchState
+from jdarts.spaces import CellSpace
+
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+Batch = dict[str, Any]
+Arrays = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The pure functions of one search; `make_search` builds it.
+
+    Attributes:
+      init: `(key) -> SearchState`.
+      draw: `(state, arrays) -> (weight vector, train_batch, val_batch)`; batches are augmented, each with its own key
+        for the network.
+      step: `(state, arrays) -> (state, metrics)`; metrics are scalars of this step.
+      loss: `(weight vector, alphas, batch) -> (scalar, aux)`.
+      unravel: the weight vector as a tree.
+      arrays: the data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
+      steps_per_epoch: whole training batches in an epoch.
+    """
+
+    init: Callable[[jax.Array], SearchState]
+    draw: Callable[[SearchState, Arrays], tuple[jax.Array, Batch, Batch]]
+    step: Callable[[SearchState, Arrays], tuple[SearchState, dict[str, jax.Array]]]
+    loss: hypergrad.Loss
+    unravel: Callable[[jax.Array], Any]
+    arrays: Arrays
+    steps_per_epoch: int
+
+
+ESTIMATORS = {"first_order": hypergrad.first_order, "unrolled": hypergrad.unrolled}
+
+
+def make_search(
+    config: Experiment, space: CellSpace, data: SearchData, *, stage: hypergrad.Stage = hypergrad.no_stage
+) -> Search:
+    """Build the pure functions of a search from its configuration, space and data.
+
+    `stage` wraps the expensive pieces of the step (see `jdarts.staging`); the result does not depend on it.
+    """
+    settings = config.search
+    batch_size = settings.batch_size
+    per_epoch = steps_per_epoch(len(data.train), batch_size)
+    steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
+    network = space.supernet(
+        channels=config.space.channels, cells=config.space.cells, classes=data.num_classes
+    )
+    weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, per_epoch)
+    alpha_optimizer = alpha_adam(settings.alpha_optimizer)
+    image_shape = data.train.images.shape[1:]
+    prepare = partial(
+        augment,
+        mean=data.mean,
+        std=data.std,
+        crop_padding=config.data.crop_padding,
+        flip=config.data.flip,
+        cutout=config.data.search_cutout,
+    )
+
+    def dummy_inputs():
+        op_weights = {name: jnp.zeros(shape, jnp.float32) for name, shape in space.alpha_shapes.items()}
+        return op_weights, jnp.zeros((2, *image_shape), jnp.float32)
+
+    unravel = _unraveler(
+        jax.eval_shape(lambda: init_network(network, jax.random.key(0), *dummy_inputs(), True)["params"])
+    )
+
+    def loss(vector, alphas, batch):
+        variables = {"params": unravel(vector), "batch_stats": batch["batch_stats"]}
+        logits, changed = network.apply(
+            variables,
+            softmax(alphas),
+            batch["images"],
+            True,
+            mutable=["batch_stats"],
+            rngs={"noise": batch["key"]},
+        )
+        aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": changed["batch_stats"]}
+        return cross_entropy(logits, batch["labels"]), aux
+
+    def init(key):
+        weight_key, alpha_key, run_key = jax.random.split(key, 3)
+        alphas = space.init_alphas(alpha_key, settings.alpha_init_scale)
+        variables = init_network(network, weight_key, *dummy_inputs(), True)
+        return SearchState(
+            step=jnp.zeros((), jnp.int32),
+            weights=variables["params"],
+            batch_stats=variables["batch_stats"],
+            alphas=alphas,
+            weight_opt_state=weight_optimizer.init(ravel(variables["params"])),
+            alpha_opt_state=alpha_optimizer.init(alphas),
+            key=run_key,
+            sums={name: jnp.zeros((), jnp.float32) for name in METRICS},
+            method_state={},
+        )
+
+    def draw(state, arrays):
+        order_key, step_key = jax.random.split(state.key)
+        order = epoch_permutation(
+            jax.random.fold_in(order_key, state.step // per_epoch), len(arrays["train_labels"])
+        )
+        keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
+        train_rows = batch_indices(order, state.step, batch_size)
+        val_rows = random_batch(keys[0], len(arrays["val_labels"]), batch_size)
+
+        def batch(split, rows, augment_key, network_key):
+            return {
+                "images": prepare(augment_key, arrays[f"{split}_images"][rows]),
+                "labels": arrays[f"{split}_labels"][rows],
+                "key": network_key,
+                "batch_stats": state.batch_stats,
+            }
+
+        train_batch = batch("train", train_rows, keys[1], keys[2])
+        return ravel(state.weights), train_batch, batch("val", val_rows, keys[3], keys[4])
+
+    def update_alphas(grads, opt_state, alphas):
+        updates, opt_state = alpha_optimizer.update(grads, opt_state, alphas)
+        return optax.apply_updates(alphas, updates), opt_state
+
+    def finish(state, vector, grads, alphas, alpha_opt_state, batch_stats, metrics):
+        updates, weight_opt_state = weight_optimizer.update(grads, state.weight_opt_state, vector)
+        vector = vector + updates
+        fresh = state.step % per_epoch == 0
+        sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((vector, alphas))])
+        state = state.replace(
+            step=state.step + 1,
+            weights=unravel(vector),
+            batch_stats=batch_stats,
+            alphas=alphas,
+            weight_opt_state=weight_opt_state,
+            alpha_opt_state=alpha_opt_state,
+            sums=sums,
+        )
+        return state, {**metrics, "finite": jnp.all(finite)}
+
+    estimator = ESTIMATORS[settings.hypergradient](loss, loss, weight_optimizer, stage=stage)
+    weight_gradients = stage(hypergrad.gradients(loss))
+    staged_draw, staged_alphas, staged_finish = stage(draw), stage(update_alphas), stage(finish)
+
+    def step(state, arrays):
+        vector, train_batch, val_batch = staged_draw(state, arrays)
+        grads, seen = estimator(vector, state.alphas, state.weight_opt_state, train_batch, val_batch)
+        alphas, alpha_opt_state = staged_alphas(grads, state.alpha_opt_state, state.alphas)
+        (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
+        metrics = {
+            "train_loss": value,
+            "train_accuracy": aux["accuracy"],
+            "val_loss": seen.val_loss,
+            "val_accuracy": seen.val_aux["accuracy"],
+        }
+        return staged_finish(state, vector, grads, alphas, alpha_opt_state, aux["batch_stats"], metrics)
+
+    arrays = {
+        "train_images": jnp.asarray(data.train.images),
+        "train_labels": jnp.asarray(data.train.labels),
+        "val_images": jnp.asarray(data.val.images),
+        "val_labels": jnp.asarray(data.val.labels),
+    }
+    return Search(stage(init), staged_draw, step, loss, unravel, arrays, per_epoch)
+
+
+def ravel(tree: Any) -> jax.Array:
+    """All arrays of `tree` as one vector."""
+    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)])
+
+
+def _unraveler(like: Any) -> Callable[[jax.Array], Any]:
+    """The inverse of `ravel` for trees like `like` (shapes suffice)."""
+    leaves, structure = jax.tree.flatten(like)
+
+    def unravel(vector):
+        parts, start = [], 0
+        for leaf in leaves:
+            parts.append(vector[start : start + leaf.size].reshape(leaf.shape))
+            start += leaf.size
+        return jax.tree.unflatten(structure, parts)
+
+    return unravel

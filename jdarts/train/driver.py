@@ -1,0 +1,84 @@
+"""Train a derived network: records, checkpoints, resume, validation for monitoring, one test at the end."""
+
+from dataclasses import asdict, dataclass
+
+import jax
+
+from jdarts.config import Experiment
+from jdarts.counting import count_darts_cnn
+from jdarts.data import Dataset
+from jdarts.genotype import Genotype
+from jdarts.loop import Schedule, run_loop
+from jdarts.report.console import Reporter
+from jdarts.run_folder import RunFolder
+from jdarts.train.step import METRICS, evaluate, make_training
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained network: its test accuracy (a fraction, evaluated once), size, and cost (auxiliary head excluded)."""
+
+    test_accuracy: float
+    test_loss: float
+    parameters: int
+    macs: int
+
+
+def run_training(
+    config: Experiment,
+    genotype: Genotype,
+    data: Dataset,
+    run: RunFolder,
+    *,
+    resume: bool = False,
+    reporter: Reporter,
+    title: str = "train",
+) -> TrainResult:
+    """Train `genotype` from scratch and test it once, after the last epoch.
+
+    Writes into `run`: `metrics.jsonl` (one record an epoch, with validation figures if there is a validation split),
+    checkpoints, and `result.json`. The test images are read once, at the very end.
+    """
+    settings = config.train
+    split = data.for_training(settings.val_fraction)
+    training = make_training(config, genotype, split)
+    state = jax.jit(training.init)(jax.random.key(config.seed))
+
+    def on_epoch(state, epoch: int) -> dict[str, float]:
+        del epoch
+        record = {name: float(state.sums[name]) / training.steps_per_epoch for name in METRICS}
+        if split.val is not None:
+            figures = evaluate(training, state, split.val, settings.batch_size)
+            record |= {"val_loss": figures["loss"], "val_accuracy": figures["accuracy"]}
+        return record
+
+    optimizer = settings.optimizer
+    state = run_loop(
+        title,
+        state,
+        lambda s: training.step(s, training.arrays),
+        schedule=Schedule(
+            epochs=settings.epochs,
+            steps_per_epoch=training.steps_per_epoch,
+            checkpoint_every=settings.checkpoint_every,
+            keep_checkpoints=settings.keep_checkpoints,
+        ),
+        run=run,
+        reporter=reporter,
+        resume=resume,
+        on_epoch=on_epoch,
+        suspects=(
+            f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}"
+        ),
+    )
+    figures = evaluate(training, state, split.test, settings.batch_size)
+    count = count_darts_cnn(
+        genotype,
+        channels=settings.channels,
+        cells=settings.cells,
+        classes=split.num_classes,
+        image_size=split.train.images.shape[1],
+    )
+    result = TrainResult(figures["accuracy"], figures["loss"], count.parameters, count.macs)
+    run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})
+    return result

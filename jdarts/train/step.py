@@ -1,0 +1,170 @@
+"""Training a derived network from scratch: the DARTS evaluation protocol (Liu et al. 2019, §3.2 and code).
+
+SGD with momentum and a cosine schedule, global-norm clipping, cutout, an auxiliary head whose loss is added with weight
+0.4, and drop-path whose probability grows linearly with the epoch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from jdarts import kernels
+from jdarts.config import Experiment
+from jdarts.data import TrainingData, augment, batch_indices, epoch_permutation, normalize, steps_per_epoch
+from jdarts.data.dataset import Images
+from jdarts.genotype import Genotype
+from jdarts.initializers import init_network
+from jdarts.losses import accuracy, cross_entropy
+from jdarts.optimizers import weight_sgd
+from jdarts.spaces.derived import DerivedNetwork
+
+METRICS = ("train_loss", "train_accuracy")
+
+PyTree = Any
+
+
+@struct.dataclass
+class TrainState:
+    """The state of a training after `step` steps; all that matters for resuming bit for bit."""
+
+    step: jax.Array
+    weights: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+    key: jax.Array
+    sums: dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Training:
+    """The pure functions of one training; `make_training` builds it.
+
+    Attributes:
+      init: `(key) -> TrainState`.
+      step: `(state, arrays) -> (state, metrics)`.
+      logits: `(state, images) -> [N, classes]` of uint8 images in evaluation mode.
+      arrays: training images (uint8) and labels on the device.
+      steps_per_epoch: whole batches in an epoch.
+    """
+
+    init: Callable[[jax.Array], TrainState]
+    step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
+    logits: Callable[[TrainState, jax.Array], jax.Array]
+    arrays: dict[str, jax.Array]
+    steps_per_epoch: int
+
+
+def make_training(config: Experiment, genotype: Genotype, data: TrainingData) -> Training:
+    """Build the pure functions of a training from its configuration, genotype and data."""
+    settings = config.train
+    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
+    network = DerivedNetwork(
+        genotype,
+        channels=settings.channels,
+        cells=settings.cells,
+        classes=data.num_classes,
+        auxiliary=settings.auxiliary_weight > 0,
+    )
+    optimizer = weight_sgd(settings.optimizer, settings.epochs, per_epoch)
+    image_shape = data.train.images.shape[1:]
+    prepare = partial(
+        augment,
+        mean=data.mean,
+        std=data.std,
+        crop_padding=config.data.crop_padding,
+        flip=config.data.flip,
+        cutout=settings.cutout,
+    )
+
+    def init(key):
+        weight_key, run_key = jax.random.split(key)
+        variables = init_network(network, weight_key, jnp.zeros((2, *image_shape), jnp.float32), True)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            weights=variables["params"],
+            batch_stats=variables["batch_stats"],
+            opt_state=optimizer.init(variables["params"]),
+            key=run_key,
+            sums={name: jnp.zeros((), jnp.float32) for name in METRICS},
+        )
+
+    def loss(weights, batch_stats, images, labels, key, drop_path):
+        drop_key, noise_key = jax.random.split(key)
+        (logits, auxiliary), changed = network.apply(
+            {"params": weights, "batch_stats": batch_stats},
+            images,
+            True,
+            drop_path,
+            mutable=["batch_stats"],
+            rngs={"drop_path": drop_key, "noise": noise_key},
+        )
+        value = cross_entropy(logits, labels, settings.label_smoothing)
+        if auxiliary is not None:
+            value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
+        return value, (changed["batch_stats"], accuracy(logits, labels))
+
+    def step(state, arrays):
+        order_key, step_key = jax.random.split(state.key)
+        epoch = state.step // per_epoch
+        order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
+        rows = batch_indices(order, state.step, settings.batch_size)
+        augment_key, network_key = jax.random.split(jax.random.fold_in(step_key, state.step))
+        images = prepare(augment_key, arrays["images"][rows])
+        drop_path = settings.drop_path * epoch / settings.epochs if settings.drop_path else 0.0
+        (value, (batch_stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(
+            state.weights, state.batch_stats, images, arrays["labels"][rows], network_key, drop_path
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.weights)
+        weights = optax.apply_updates(state.weights, updates)
+        metrics = {"train_loss": value, "train_accuracy": right}
+        fresh = state.step % per_epoch == 0
+        sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(weights)]))
+        state = TrainState(
+            step=state.step + 1,
+            weights=weights,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            key=state.key,
+            sums=sums,
+        )
+        return state, {**metrics, "finite": finite}
+
+    def logits(state, images):
+        variables = {"params": state.weights, "batch_stats": state.batch_stats}
+        inputs = normalize(images, mean=data.mean, std=data.std)
+        rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
+        return network.apply(variables, inputs, False, rngs=rngs)[0]
+
+    options = kernels.compiler_options()
+    arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
+    return Training(
+        init,
+        jax.jit(step, donate_argnums=0, compiler_options=options),
+        jax.jit(logits, compiler_options=options),
+        arrays,
+        per_epoch,
+    )
+
+
+def evaluate(training: Training, state: TrainState, images: Images, batch_size: int) -> dict[str, float]:
+    """Accuracy and mean cross-entropy on all of `images`, in batches of one shape (the last one padded)."""
+    n, right, total = len(images), 0, 0.0
+    for first in range(0, n, batch_size):
+        rows = np.arange(first, first + batch_size)
+        inside = rows < n
+        rows = np.minimum(rows, n - 1)
+        logits = np.asarray(training.logits(state, jnp.asarray(images.images[rows])), np.float64)[inside]
+        labels = images.labels[rows[inside]]
+        right += int((logits.argmax(-1) == labels).sum())
+        peak = logits.max(-1)
+        log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))
+        total += float((log_sum - logits[np.arange(len(labels)), labels]).sum())
+    return {"accuracy": right / n, "loss": total / n}

@@ -1,0 +1,231 @@
+"""The shifted forms against XLA's convolutions and windows, and all of it against numpy loops."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdarts import kernels
+
+# Compiling takes longer than running.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def _random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def _close(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-11), a, b)
+
+
+# height, width, channels, k, stride, dilation
+DEPTHWISE = [
+    (6, 8, 3, 3, 1, 1),
+    (7, 5, 3, 3, 2, 1),
+    (8, 6, 20, 5, 2, 1),
+    (6, 6, 3, 3, 2, 2),
+    (9, 8, 3, 5, 1, 2),
+    (2, 3, 3, 7, 1, 1),
+]
+POOLS = [("max", 1), ("max", 2), ("avg", 1), ("avg", 2)]
+
+
+def _derivatives(f, *args):
+    """Value, grad, jvp, jvp of grad and grad of grad of a smooth scalar of `f`, along fixed directions."""
+    tangents = tuple(_random(*a.shape, seed=10 + i) for i, a in enumerate(args))
+
+    def loss(*a):
+        return jnp.sum(jnp.sin(f(*a)))
+
+    arguments = tuple(range(len(args)))
+    grad = jax.grad(loss, arguments)
+
+    def along(*a):
+        return sum(jnp.vdot(g, t) for g, t in zip(grad(*a), tangents, strict=True))
+
+    def everything(*a):
+        return (
+            f(*a),
+            grad(*a),
+            jax.jvp(f, a, tangents)[1],
+            jax.jvp(grad, a, tangents)[1],
+            jax.grad(along, arguments)(*a),
+        )
+
+    return quick_jit(everything)(*args)
+
+
+@pytest.mark.parametrize(("height", "width", "channels", "k", "stride", "dilation"), DEPTHWISE)
+def test_depthwise_forms_agree_in_every_derivative(height, width, channels, k, stride, dilation):
+    x, kernel = _random(2, height, width, channels), _random(k, k, channels, seed=1)
+    results = [
+        _derivatives(
+            lambda x, w, impl=impl: kernels.depthwise(x, w, stride=stride, dilation=dilation, impl=impl),
+            x,
+            kernel,
+        )
+        for impl in ("shift", "conv", "matrix")
+    ]
+    _close(results[0], results[1])
+    _close(results[2], results[1])
+
+
+def test_depthwise_is_torch_convolution():
+    x, kernel = _random(1, 5, 6, 2), _random(3, 3, 2, seed=1)
+    expected = np.zeros((1, 3, 3, 2))
+    for i, j, c, u, v in itertools.product(range(3), range(3), range(2), range(3), range(3)):
+        row, column = 2 * i + 2 * u - 2, 2 * j + 2 * v - 2  # stride 2, dilation 2, padding 2
+        if 0 <= row < 5 and 0 <= column < 6:
+            expected[0, i, j, c] += x[0, row, column, c] * kernel[u, v, c]
+    _close(kernels.depthwise(x, kernel, stride=2, dilation=2, impl="shift"), expected)
+
+
+@pytest.mark.parametrize(("kind", "stride"), POOLS)
+@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
+def test_pool_forms_agree_in_every_derivative(kind, stride, size):
+    pool = kernels.max_pool if kind == "max" else kernels.avg_pool
+    x = _random(2, *size, 3)
+    shift = _derivatives(lambda x: pool(x, stride=stride, impl="shift"), x)
+    if kind == "avg":
+        for impl in ("conv", "matrix"):
+            _close(shift, _derivatives(lambda x, impl=impl: pool(x, stride=stride, impl=impl), x))
+        return
+    # XLA's maximum has no derivative of order two; gather the largest pixels instead.
+    taps = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    windows = [
+        taps[:, i : i + size[0] : stride, j : j + size[1] : stride] for i in range(3) for j in range(3)
+    ]
+    best = jnp.argmax(jnp.stack(windows), axis=0)
+
+    def gathered(x):
+        taps = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        windows = [
+            taps[:, i : i + size[0] : stride, j : j + size[1] : stride] for i in range(3) for j in range(3)
+        ]
+        return jnp.take_along_axis(jnp.stack(windows), best[None], axis=0)[0]
+
+    _close(shift, _derivatives(gathered, x))
+    conv = kernels.max_pool(x, stride=stride, impl="conv")
+    _close(shift[0], conv)
+    ct = _random(*conv.shape, seed=3)
+    _close(*(jax.vjp(lambda x, i=i: pool(x, stride=stride, impl=i), x)[1](ct) for i in ("shift", "conv")))
+
+
+AXES = [(0, 0), (0, None), (None, 0), (1, 0), (0, 3), (3, 2)]
+
+
+@pytest.mark.parametrize(("x_axis", "kernel_axis"), AXES)
+def test_vmap_of_depthwise_and_its_gradients(x_axis, kernel_axis):
+    def loss(x, kernel):
+        return jnp.sum(jnp.sin(kernels.depthwise(x, kernel, stride=2, impl="shift")))
+
+    f = jax.value_and_grad(loss, (0, 1))
+    x, kernel = _random(3, 2, 5, 6, 4), _random(3, 3, 3, 4, seed=1)
+    xs = x[0] if x_axis is None else jnp.moveaxis(x, 0, x_axis)
+    ws = kernel[0] if kernel_axis is None else jnp.moveaxis(kernel, 0, kernel_axis)
+    single = quick_jit(f)
+    looped = [
+        single(x[0 if x_axis is None else i], kernel[0 if kernel_axis is None else i]) for i in range(3)
+    ]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped)
+    _close(quick_jit(jax.vmap(f, (x_axis, kernel_axis)))(xs, ws), stacked)
+
+
+@pytest.mark.parametrize("axis", [0, 2, 4])
+@pytest.mark.parametrize(("kind", "stride"), POOLS)
+def test_vmap_of_pools_and_their_gradients(kind, stride, axis):
+    pool = kernels.max_pool if kind == "max" else kernels.avg_pool
+    f = jax.value_and_grad(lambda x: jnp.sum(jnp.sin(pool(x, stride=stride, impl="shift"))))
+    single = quick_jit(f)
+    x = _random(3, 2, 4, 6, 3)
+    looped = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[single(x[i]) for i in range(3)])
+    _close(quick_jit(jax.vmap(f, axis))(jnp.moveaxis(x, 0, axis)), looped)
+
+
+def test_a_loop_of_hessian_vector_products_is_their_vmap():
+    x, kernel = _random(2, 4, 4, 3), _random(3, 3, 3, seed=1)
+
+    def loss(w):
+        return jnp.sum(
+            kernels.depthwise(jnp.tanh(kernels.depthwise(x, w, impl="shift")), w, impl="shift") ** 2
+        )
+
+    def hvp(v):
+        return jax.jvp(jax.grad(loss), (kernel,), (v,))[1]
+
+    directions = _random(2, 3, 3, 3, seed=2)
+    products = quick_jit(jax.vmap(hvp))(directions)
+    single = quick_jit(hvp)
+    _close(products, jnp.stack([single(v) for v in directions]))
+    _close(jnp.vdot(products[0], directions[1]), jnp.vdot(products[1], directions[0]))
+
+
+@pytest.mark.parametrize("impl", ["shift", "conv"])
+def test_tied_maximum_sends_its_gradient_to_the_first_pixel(impl):
+    x = jnp.ones((1, 3, 3, 1))
+    grad = jax.grad(lambda x: kernels.max_pool(x, stride=3, impl=impl)[0, 0, 0, 0])(x)
+    expected = np.zeros((3, 3))
+    expected[0, 0] = 1  # the window is centred on pixel (0, 0), whose neighbours above and left are padding
+    _close(grad[0, :, :, 0], expected)
+    grad = jax.grad(lambda x: kernels.max_pool(x, impl=impl)[0, 2, 2, 0])(x)
+    expected[:] = 0
+    expected[1, 1] = 1
+    _close(grad[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize("impl", ["shift", "conv", "matrix"])
+@pytest.mark.parametrize(("stride", "size"), [(1, (4, 5)), (2, (5, 6)), (1, (1, 2))])
+def test_average_divides_by_the_pixels_inside(impl, stride, size):
+    x = _random(1, *size, 2)
+    out = -(-size[0] // stride), -(-size[1] // stride)
+    expected = np.zeros((1, *out, 2))
+    for i, j in itertools.product(*map(range, out)):
+        rows = slice(max(i * stride - 1, 0), i * stride + 2)
+        columns = slice(max(j * stride - 1, 0), j * stride + 2)
+        expected[0, i, j] = np.asarray(x)[0, rows, columns].mean((0, 1))
+    _close(kernels.avg_pool(x, stride=stride, impl=impl), expected)
+
+
+def test_maximum_ignores_the_padding():
+    x = -1 - jnp.abs(_random(1, 4, 4, 2))
+    for impl in ("shift", "conv"):
+        assert (kernels.max_pool(x, impl=impl) < 0).all()
+
+
+def test_pointwise_of_parallel_edges_is_one_product_an_edge():
+    x, kernel = _random(2, 3, 3, 8), _random(2, 4, 5, seed=1)
+    expected = jnp.concatenate([x[..., :4] @ kernel[0], x[..., 4:] @ kernel[1]], axis=-1)
+    _close(kernels.pointwise(x, kernel), expected)
+    _close(kernels.pointwise(x[..., :4], kernel[:1]), x[..., :4] @ kernel[0])
+
+
+def test_standardise_derivatives_are_those_of_the_formula():
+    def formula(x):
+        mean = x.mean((0, 1, 2))
+        var = ((x - mean) ** 2).mean((0, 1, 2))
+        return (x - mean) / jnp.sqrt(var + 1e-3), mean, var
+
+    def scalar(f):
+        def loss(x):
+            y, mean, var = f(x)
+            return jnp.sin(y) + jnp.cos(mean) + var**2
+
+        return loss
+
+    x = 2 + 3 * _random(3, 4, 5, 2)
+    _close(_derivatives(scalar(lambda x: kernels.standardise(x, 1e-3)), x), _derivatives(scalar(formula), x))
+
+
+def test_unknown_form_is_refused():
+    with pytest.raises(ValueError, match="impl is 'fast'; use 'auto'"):
+        kernels.resolve("fast", 4, 4)  # pyright: ignore[reportArgumentType]

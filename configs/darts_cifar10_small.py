@@ -8,7 +8,15 @@ it shows the whole way on real data. Give the folder of the official binary or p
     jdarts run configs/darts_cifar10_small.py --data.path DIR --name first --search.hypergradient first_order
 """
 
-from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
+from jdarts.config import (
+    AdamConfig,
+    DataConfig,
+    Experiment,
+    SearchConfig,
+    SGDConfig,
+    SpaceConfig,
+    TrainConfig,
+)
 
 config = Experiment(
     name="darts_cifar10_small",

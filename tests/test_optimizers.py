@@ -1,0 +1,59 @@
+"""The optax chains against PyTorch's update rules written out in NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jdarts.config import AdamConfig, SGDConfig
+from jdarts.optimizers import alpha_adam, cosine_per_epoch, weight_sgd
+
+
+def test_cosine_is_constant_inside_an_epoch():
+    config = SGDConfig(learning_rate=0.025, learning_rate_min=0.001)
+    schedule = cosine_per_epoch(config, epochs=50, steps_per_epoch=390)
+    for epoch in (0, 1, 25, 49):
+        expected = 0.001 + (0.025 - 0.001) * (1 + np.cos(np.pi * epoch / 50)) / 2
+        for step in (0, 1, 389):
+            assert float(schedule(epoch * 390 + step)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("clip", [0.0, 1.0, 1e6])
+def test_sgd_clips_then_decays_then_accumulates(nesterov, clip):
+    config = SGDConfig(
+        learning_rate=0.1, learning_rate_min=0.0, nesterov=nesterov, gradient_clip=clip, weight_decay=0.05
+    )
+    optimizer = weight_sgd(config, epochs=3, steps_per_epoch=2)
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=7)
+    params, state = jnp.asarray(w), optimizer.init(jnp.asarray(w))
+    momentum = np.zeros(7)
+    for step in range(6):
+        g = rng.normal(size=7) * 3
+        updates, state = optimizer.update(jnp.asarray(g), state, params)
+        params = optax.apply_updates(params, updates)
+        norm = np.linalg.norm(g)
+        clipped = g * min(1.0, clip / norm) if clip else g
+        decayed = clipped + 0.05 * w
+        momentum = 0.9 * momentum + decayed
+        direction = decayed + 0.9 * momentum if nesterov else momentum
+        w = w - 0.1 * (1 + np.cos(np.pi * (step // 2) / 3)) / 2 * direction
+        np.testing.assert_allclose(params, w, rtol=1e-5)
+
+
+def test_adam_adds_the_decay_to_the_gradient():
+    config = AdamConfig(learning_rate=0.01, b1=0.5, b2=0.9, weight_decay=0.3)
+    optimizer = alpha_adam(config)
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=5)
+    params, state = jnp.asarray(a), optimizer.init(jnp.asarray(a))
+    m, v = np.zeros(5), np.zeros(5)
+    for t in range(1, 5):
+        g = rng.normal(size=5)
+        updates, state = optimizer.update(jnp.asarray(g), state, params)
+        params = optax.apply_updates(params, updates)
+        g = g + 0.3 * a
+        m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g * g
+        a = a - 0.01 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-8)
+        np.testing.assert_allclose(params, a, rtol=1e-5)

@@ -23,7 +23,7 @@ config = Experiment(
     data=DataConfig(source="cifar10", limit=4000),
     space=SpaceConfig(name="darts_cnn", channels=8, cells=5),
     search=SearchConfig(
-        epochs=8,
+        epochs=5,
         batch_size=64,
         hypergradient="unrolled",
         alpha_optimizer=AdamConfig(learning_rate=3e-3),

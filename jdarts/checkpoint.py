@@ -106,9 +106,7 @@ class Checkpoints:
         self._unreadable.clear()
         newer = [saved for saved in self.steps() if saved > step]
         if newer:
-            raise ValueError(
-                f"{self.directory} holds step {newer[-1]}, newer than step {step}; restore it first"
-            )
+            raise ValueError(f"{self.directory} holds step {newer[-1]}, newer than step {step}; restore it first")
         if step in self.steps():
             self.wait()
             self._manager.delete(step)
@@ -286,9 +284,7 @@ def _key_data(like: Any) -> jax.ShapeDtypeStruct:
 
 def _key_impl(like: Any) -> Any:
     found = []  # key_impl wants a key; inside a trace even a shape is one
-    jax.eval_shape(
-        lambda key: found.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct(like.shape, like.dtype)
-    )
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct(like.shape, like.dtype))
     return found[0]
 
 

@@ -81,9 +81,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
-    parser = _Parser(
-        prog="jdarts", description="Differentiable neural architecture search in JAX.", allow_abbrev=False
-    )
+    parser = _Parser(prog="jdarts", description="Differentiable neural architecture search in JAX.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"jdarts {__version__}")
     group = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -104,9 +102,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         ("train", _train, "train the network of a genotype from scratch"),
     ):
         command = add(name, execute, help, epilog=epilog)
-        command.add_argument(
-            "config", metavar="CONFIG", help="a configuration file, or the name of one in ./configs"
-        )
+        command.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of one in ./configs")
         command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
         folder = "runs/NAME-train" if name == "train" else "runs/NAME"
         command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
@@ -115,17 +111,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
     count = add("count", _count, "count the weights and multiply-adds of the network of a genotype")
     count.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
-    count.add_argument(
-        "--channels", type=_positive, help="channels of the first cell (default: 36; NAS-Bench-201: 16)"
-    )
-    count.add_argument(
-        "--cells", type=_positive, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)"
-    )
+    count.add_argument("--channels", type=_positive, help="channels of the first cell (default: 36; NAS-Bench-201: 16)")
+    count.add_argument("--cells", type=_positive, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)")
     count.add_argument("--classes", type=_positive, help="classes (default: 10, with --imagenet 1000)")
     size = count.add_mutually_exclusive_group()
-    size.add_argument(
-        "--image", type=_positive, default=32, metavar="SIDE", help="image side in pixels (default: 32)"
-    )
+    size.add_argument("--image", type=_positive, default=32, metavar="SIDE", help="image side in pixels (default: 32)")
     size.add_argument("--imagenet", action="store_true", help="the ImageNet network on 224x224 images")
     count.add_argument("--auxiliary", action="store_true", help="include the auxiliary head")
 
@@ -214,9 +204,7 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
         _enable_compilation_cache(reporter.warning)
         import jdarts.pipeline
 
-        getattr(jdarts.pipeline, function)(
-            config, *inputs, run_dir, resume=arguments.resume, reporter=reporter
-        )
+        getattr(jdarts.pipeline, function)(config, *inputs, run_dir, resume=arguments.resume, reporter=reporter)
 
 
 def _count(arguments: Arguments) -> None:
@@ -232,9 +220,7 @@ def _count(arguments: Arguments) -> None:
         if arguments.imagenet or arguments.auxiliary:
             raise UserError("NAS-Bench-201 networks have neither an ImageNet form nor an auxiliary head")
         channels, cells = arguments.channels or 16, arguments.cells or 5
-        count = count_nasbench201(
-            genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image
-        )
+        count = count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image)
     else:
         count = count_darts_cnn(
             genotype,
@@ -288,9 +274,7 @@ def _enable_compilation_cache(warn: Callable[[str], None]) -> None:
         folder = Path(place).expanduser().absolute()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
-        if hasattr(os, "getuid") and (
-            status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        ):
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
             raise PermissionError(f"{folder} can be written by others")
     except (OSError, RuntimeError) as error:
         warn(f"compiling without a cache: {error}; set JDARTS_CACHE to a folder of yours")
@@ -311,9 +295,7 @@ def _reexecute_with_huge_pages() -> None:
     call of `main(argv)`.
     """
     program = Path(sys.argv[0])
-    is_command = program.name == "jdarts" or (
-        program.name == "__main__.py" and program.parent.name == "jdarts"
-    )
+    is_command = program.name == "jdarts" or (program.name == "__main__.py" and program.parent.name == "jdarts")
     if not is_command or sys.platform != "linux" or not sys.executable:
         return
     if "GLIBC_TUNABLES" in os.environ or "JDARTS_NO_REEXEC" in os.environ:

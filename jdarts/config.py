@@ -1,8 +1,8 @@
 """Typed experiment configuration: frozen dataclasses, validated at construction.
 
 A file in `configs/` holds data only: one module-level `config = Experiment(...)`. Every value can be overridden on
-the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy before anything
-is compiled. Epochs, batch sizes and image sizes are counts; learning rates and decays are per step.
+the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy
+before anything is compiled. Epochs, batch sizes and image sizes are counts; learning rates and decays are per step.
 """
 
 import dataclasses
@@ -122,8 +122,17 @@ class SearchConfig:
     epochs: int = 50
     batch_size: int = 64
     """Images a step, for the weight batch and for the alpha batch alike."""
-    hypergradient: Literal["first_order", "unrolled"] = "unrolled"
-    """first_order: xi = 0. unrolled: exact second order through the real optimiser step."""
+    hypergradient: Literal[
+        "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
+    ] = "unrolled"
+    """How the alphas' gradient is computed (`jdarts.hypergrad`). first_order: xi = 0. single_level: the training
+    batch for both. unrolled: exact second order through the real optimiser step."""
+    unroll_steps: int = 1
+    """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take the first."""
+    hypergradient_terms: int = 3
+    """Terms of Neumann's series, or iterations of the conjugate gradients."""
+    microbatches: int = 1
+    """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
     weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
     alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
     alpha_init_scale: float = 1e-3
@@ -137,19 +146,29 @@ class SearchConfig:
     def __post_init__(self):
         _require(self.epochs >= 1, f"search.epochs is {self.epochs}; use at least 1")
         _require(self.batch_size >= 2, f"search.batch_size is {self.batch_size}; batch norm needs at least 2")
+        _require(self.unroll_steps >= 1, f"search.unroll_steps is {self.unroll_steps}; use at least 1")
         _require(
-            self.alpha_init_scale >= 0, f"search.alpha_init_scale is {self.alpha_init_scale}; use 0 or more"
+            self.unroll_steps == 1 or self.hypergradient == "unrolled",
+            f"search.unroll_steps is {self.unroll_steps} with hypergradient {self.hypergradient!r}; "
+            "only unrolled looks more than one step ahead",
         )
         _require(
-            self.checkpoint_every >= 1, f"search.checkpoint_every is {self.checkpoint_every}; use at least 1"
+            self.hypergradient_terms >= 0,
+            f"search.hypergradient_terms is {self.hypergradient_terms}; use 0 (first order) or more",
         )
+        _require(self.microbatches >= 1, f"search.microbatches is {self.microbatches}; use at least 1")
+        _require(
+            self.batch_size % self.microbatches == 0 and self.batch_size // self.microbatches >= 2,
+            f"search.microbatches is {self.microbatches} with batch_size {self.batch_size}; "
+            "use a number that divides it into parts of at least 2",
+        )
+        _require(self.alpha_init_scale >= 0, f"search.alpha_init_scale is {self.alpha_init_scale}; use 0 or more")
+        _require(self.checkpoint_every >= 1, f"search.checkpoint_every is {self.checkpoint_every}; use at least 1")
         _require(
             self.checkpoint_every_steps >= 0,
             f"search.checkpoint_every_steps is {self.checkpoint_every_steps}; use 0 (off) or more",
         )
-        _require(
-            self.keep_checkpoints >= 2, f"search.keep_checkpoints is {self.keep_checkpoints}; keep at least 2"
-        )
+        _require(self.keep_checkpoints >= 2, f"search.keep_checkpoints is {self.keep_checkpoints}; keep at least 2")
 
 
 @dataclass(frozen=True)
@@ -182,22 +201,12 @@ class TrainConfig:
         )
         _require(self.cells >= 1, f"train.cells is {self.cells}; use at least 1")
         _require(0 <= self.drop_path < 1, f"train.drop_path is {self.drop_path}; it must lie in [0, 1)")
-        _require(
-            self.auxiliary_weight >= 0, f"train.auxiliary_weight is {self.auxiliary_weight}; use 0 or more"
-        )
-        _require(
-            0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must lie in [0, 1)"
-        )
-        _require(
-            0 <= self.label_smoothing < 1, f"train.label_smoothing is {self.label_smoothing}; use [0, 1)"
-        )
+        _require(self.auxiliary_weight >= 0, f"train.auxiliary_weight is {self.auxiliary_weight}; use 0 or more")
+        _require(0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must lie in [0, 1)")
+        _require(0 <= self.label_smoothing < 1, f"train.label_smoothing is {self.label_smoothing}; use [0, 1)")
         _require(self.cutout >= 0, f"train.cutout is {self.cutout}; use 0 or more pixels")
-        _require(
-            self.checkpoint_every >= 1, f"train.checkpoint_every is {self.checkpoint_every}; use at least 1"
-        )
-        _require(
-            self.keep_checkpoints >= 2, f"train.keep_checkpoints is {self.keep_checkpoints}; keep at least 2"
-        )
+        _require(self.checkpoint_every >= 1, f"train.checkpoint_every is {self.checkpoint_every}; use at least 1")
+        _require(self.keep_checkpoints >= 2, f"train.keep_checkpoints is {self.keep_checkpoints}; keep at least 2")
 
 
 @dataclass(frozen=True)

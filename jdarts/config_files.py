@@ -73,11 +73,7 @@ def unknown_option(option: str, known: typing.Iterable[str]) -> UserError:
     same = [other for other in known if other.rpartition(".")[2] == last and other.startswith(section[:1])]
     near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not near:
-        near = [
-            other
-            for other in known
-            if difflib.get_close_matches(last, [other.rpartition(".")[2]], cutoff=0.75)
-        ]
+        near = [other for other in known if difflib.get_close_matches(last, [other.rpartition(".")[2]], cutoff=0.75)]
     hint = f"; did you mean {' or '.join(f'--{other}' for other in near[:3])}?" if near else ""
     return UserError(f"unknown option {option}{hint} (--help lists all options)")
 
@@ -147,9 +143,7 @@ def _find(path_or_name: str | Path) -> Path:
         hint = f"; did you mean {stems[near[0]]}?" if near else ""
         raise UserError(f"no configuration file {str(path)!r}{hint} ./configs has: {', '.join(present)}")
     if found.suffix not in (".py", ".json"):
-        raise UserError(
-            f"{found} is not a configuration; give a .py file that defines config = Experiment(...)"
-        )
+        raise UserError(f"{found} is not a configuration; give a .py file that defines config = Experiment(...)")
     return found
 
 
@@ -310,9 +304,7 @@ def _parse(text: str, hint: Any, where: str) -> Any:
 
 
 def _near_choice(value: Any, hint: Any) -> str:
-    choices = [
-        str(choice) for part in _alternatives(hint) for choice in typing.get_args(part) if choice is not ...
-    ]
+    choices = [str(choice) for part in _alternatives(hint) for choice in typing.get_args(part) if choice is not ...]
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

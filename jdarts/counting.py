@@ -73,9 +73,7 @@ def count_darts_cnn(
         raise UserError("genotype has no reduction cell; count it with count_nasbench201")
     _check_positive(channels=channels, cells=cells, classes=classes, image_size=image_size)
     if channels % 2:
-        raise UserError(
-            f"channels is {channels}; it must be even: a reduction halves them between two convolutions"
-        )
+        raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
 
     modules: list[ModuleCount] = []
     if stem == "cifar":
@@ -112,9 +110,7 @@ def count_darts_cnn(
         before_channels, out_channels = out_channels, len(cell.concat) * width
         reduced_before = reduction
         if auxiliary and index == 2 * cells // 3:
-            head = ModuleCount(
-                "auxiliary", *_auxiliary(out_channels, classes, size, 3 if stem == "cifar" else 2)
-            )
+            head = ModuleCount("auxiliary", *_auxiliary(out_channels, classes, size, 3 if stem == "cifar" else 2))
     modules.append(ModuleCount("classifier", out_channels * classes + classes, out_channels * classes))
     return Count((*modules, *([head] if head else [])))
 
@@ -141,12 +137,8 @@ def count_nasbench201(
     Raises `UserError` for a genotype of another space or an image that cannot be halved twice.
     """
     if genotype.reduce is not None:
-        raise UserError(
-            "genotype has a reduction cell, so it is not of NAS-Bench-201; count it with count_darts_cnn"
-        )
-    _check_positive(
-        channels=channels, cells_per_stage=cells_per_stage, classes=classes, image_size=image_size
-    )
+        raise UserError("genotype has a reduction cell, so it is not of NAS-Bench-201; count it with count_darts_cnn")
+    _check_positive(channels=channels, cells_per_stage=cells_per_stage, classes=classes, image_size=image_size)
     if image_size % 4:
         raise UserError(f"image_size is {image_size}; use a multiple of 4: the network halves it twice")
     size, width = image_size, channels

@@ -76,9 +76,7 @@ class Cell:
             # Absent nodes at the end may be named: only the number of nodes as given bounds the index.
             if not inputs <= node < inputs + len(self.nodes):
                 last = inputs + len(self.nodes) - 1
-                raise UserError(
-                    f"concat contains {node}; the intermediate nodes of this cell are {inputs} to {last}"
-                )
+                raise UserError(f"concat contains {node}; the intermediate nodes of this cell are {inputs} to {last}")
             if node in concat[:position]:
                 raise UserError(f"concat {list(concat)} repeats node {node}; name each node once")
         object.__setattr__(self, "inputs", inputs)
@@ -86,9 +84,7 @@ class Cell:
         present = self.present
         object.__setattr__(self, "concat", tuple(node for node in concat if node in present))
         if not self.concat:
-            raise UserError(
-                f"concat {list(concat)} names no node that an edge enters; the cell has no output"
-            )
+            raise UserError(f"concat {list(concat)} names no node that an edge enters; the cell has no output")
 
     @property
     def present(self) -> tuple[int, ...]:
@@ -166,9 +162,7 @@ class Genotype:
     def to_nasbench201(self) -> str:
         """The arch string of a NAS-Bench-201 genotype. Raises `UserError` for genotypes of other spaces."""
         if self.reduce is not None:
-            raise UserError(
-                "a genotype with a reduction cell has no NAS-Bench-201 arch string; use to_text()"
-            )
+            raise UserError("a genotype with a reduction cell has no NAS-Bench-201 arch string; use to_text()")
         groups = ("".join(f"|{op}~{source}" for op, source in edges) + "|" for edges in self.normal.nodes)
         return "+".join(groups)
 
@@ -222,9 +216,7 @@ def load(source: str | Path) -> Genotype:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read genotype file {str(path)!r}: {reason}") from None
     if len(content) > _LARGEST_FILE:
-        raise UserError(
-            f"genotype file {str(path)!r} is larger than {_LARGEST_FILE} bytes; is it the right file?"
-        )
+        raise UserError(f"genotype file {str(path)!r} is larger than {_LARGEST_FILE} bytes; is it the right file?")
     try:
         return parse(content.decode())
     except UnicodeDecodeError:
@@ -261,9 +253,7 @@ def _edge(edge: Any, target: int) -> Edge:
     if op not in OPS:
         raise unknown("op", op[:60], OPS)
     if not 0 <= source < target:
-        raise UserError(
-            f"edge ({op!r}, {source}) enters node {target}; its source must be one of 0 to {target - 1}"
-        )
+        raise UserError(f"edge ({op!r}, {source}) enters node {target}; its source must be one of 0 to {target - 1}")
     return op, source
 
 

@@ -22,9 +22,7 @@ from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.cells import NODES, OpTable, reduction_cells, row
 
 _CELL = re.compile(r"cells\.(\d+)\.")
-_COUNTER = (
-    ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
-)
+_COUNTER = ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
 
 Kind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
 
@@ -122,15 +120,11 @@ def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[
         raise UserError(f"{'/'.join(path)} is {what} the variables; space {space.name} does not fit them")
     for path, leaf in leaves.items():
         if values[path].shape != leaf.shape:
-            raise UserError(
-                f"{'/'.join(path)} has shape {values[path].shape}; space {space.name} needs {leaf.shape}"
-            )
+            raise UserError(f"{'/'.join(path)} has shape {values[path].shape}; space {space.name} needs {leaf.shape}")
     arrays = {}
     for entry in _entries(space, cells):
         value = values[entry.path]
-        arrays[entry.name] = _to_torch(
-            value if entry.index is None else value[entry.index], entry.kind
-        ).copy()
+        arrays[entry.name] = _to_torch(value if entry.index is None else value[entry.index], entry.kind).copy()
     return arrays
 
 
@@ -170,12 +164,8 @@ def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strid
             case "sep" | "dil" as kind:
                 for stage, layer in ((1, 1), (2, 5)) if kind == "sep" else ((1, 1),):
                     weights = ("params", *here)
-                    yield _Entry(
-                        f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise"
-                    )
-                    yield _Entry(
-                        f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise"
-                    )
+                    yield _Entry(f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise")
+                    yield _Entry(f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise")
                     yield from _statistics(f"{name}.op.{layer + 2}", (*here, f"norm_{stage}"), index)
             case "max" | "avg":
                 yield from _statistics(f"{name}.1", (*here, "norm_1"), 0)
@@ -184,9 +174,7 @@ def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strid
             case "skip" | "none" | "noise":
                 pass
             case _:
-                raise UserError(
-                    f"op {op} of edge {source}→{target} has no PyTorch names; it cannot be exchanged"
-                )
+                raise UserError(f"op {op} of edge {source}→{target} has no PyTorch names; it cannot be exchanged")
 
 
 def _relu_conv_bn(name: str, here: tuple[str, ...]) -> Iterator[_Entry]:
@@ -253,16 +241,12 @@ def _sized(arrays: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int,
     return arrays[name].shape
 
 
-def _checked(
-    arrays: Mapping[str, np.ndarray], name: str, expected: tuple[int, ...], network: str
-) -> np.ndarray:
+def _checked(arrays: Mapping[str, np.ndarray], name: str, expected: tuple[int, ...], network: str) -> np.ndarray:
     if name not in arrays:
         raise UserError(f"array {name!r} of shape {expected} is missing for {network}")
     array = arrays[name]
     if array.shape != expected:
         raise UserError(f"array {name!r} has shape {array.shape}; {network} needs {expected}")
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise UserError(
-            f"array {name!r} of shape {expected} has dtype {array.dtype}; it must be floating-point"
-        )
+        raise UserError(f"array {name!r} of shape {expected} has dtype {array.dtype}; it must be floating-point")
     return array

@@ -43,9 +43,7 @@ class Geometry(NamedTuple):
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the output."""
-        sizes = [
-            (s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)
-        ]
+        sizes = [(s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)]
         return sizes[0], sizes[1]
 
 
@@ -53,9 +51,7 @@ class Geometry(NamedTuple):
 
 
 def _pad(x, padding: int, value=0.0):
-    return lax.pad(
-        x, jnp.asarray(value, x.dtype), ((0, 0, 0), (padding, padding, 0), (padding, padding, 0), (0, 0, 0))
-    )
+    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), (padding, padding, 0), (padding, padding, 0), (0, 0, 0)))
 
 
 def _taps(x, g: Geometry):
@@ -132,16 +128,13 @@ def _unbox(y, *, geometry: Geometry):
 
 def _take(x, tap, *, geometry: Geometry):
     terms = (
-        jnp.where(tap == geometry.kernel * i + j, view, jnp.zeros((), x.dtype))
-        for i, j, view in _taps(x, geometry)
+        jnp.where(tap == geometry.kernel * i + j, view, jnp.zeros((), x.dtype)) for i, j, view in _taps(x, geometry)
     )
     return _sum(terms)
 
 
 def _give(y, tap, *, geometry: Geometry):
-    marked = _spread_taps(
-        tap + jnp.ones((), tap.dtype), geometry
-    )  # 0 marks the holes between strided outputs
+    marked = _spread_taps(tap + jnp.ones((), tap.dtype), geometry)  # 0 marks the holes between strided outputs
     terms = (
         jnp.where(chosen == geometry.kernel * i + j + 1, view, jnp.zeros((), y.dtype))
         for (i, j, view), (_, _, chosen) in zip(_spread_taps(y, geometry), marked, strict=True)
@@ -160,9 +153,7 @@ def _primitive(name: str, body: Callable) -> Primitive:
         return jitted(*args, geometry=geometry)
 
     def abstract(*avals, geometry):
-        out = jax.eval_shape(
-            partial(body, geometry=geometry), *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-        )
+        out = jax.eval_shape(partial(body, geometry=geometry), *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
         return avals[0].update(shape=out.shape, dtype=out.dtype, weak_type=False)
 
     def batch(args, dims, *, geometry):
@@ -274,21 +265,21 @@ def box_sum(x, geometry: Geometry):
 
 
 def take_tap(x, tap, geometry: Geometry):
-    """The pixel at position `tap` (row-major, int) of each window: `[N, H, W, C]`, `[N, H', W', C]` → `[N, H', W', C]`."""
+    """The pixel at position `tap` (row-major, int) of each window.
+
+    `x [N, H, W, C]`, `tap [N, H', W', C]` → `[N, H', W', C]`.
+    """
     return _bind(take_p, x, tap, geometry=geometry)
 
 
 def shifted_max_tap(x, geometry: Geometry):
     """Position of the largest pixel of each window (the first among equals), −∞ outside the image; int8."""
-    best, index = None, None
     padded = _pad(x, geometry.padding, -jnp.inf)
-    for i, j, view in _windows(
-        padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size
-    ):
-        if best is None:
-            best, index = view, jnp.zeros_like(view, jnp.int8)
-        else:
-            larger = view > best
-            best = jnp.where(larger, view, best)
-            index = jnp.where(larger, jnp.int8(geometry.kernel * i + j), index)
+    windows = _windows(padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size)
+    _, _, best = next(windows)
+    index = jnp.zeros_like(best, jnp.int8)
+    for i, j, view in windows:
+        larger = view > best
+        best = jnp.where(larger, view, best)
+        index = jnp.where(larger, jnp.int8(geometry.kernel * i + j), index)
     return index

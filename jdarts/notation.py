@@ -31,9 +31,7 @@ def read_json(text: str) -> Genotype:
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
-            raise UserError(
-                f"genotype JSON repeats a key among {[key[:40] for key, _ in pairs]}; write each once"
-            )
+            raise UserError(f"genotype JSON repeats a key among {[key[:40] for key, _ in pairs]}; write each once")
         return dict(pairs)
 
     try:
@@ -47,9 +45,7 @@ def read_json(text: str) -> Genotype:
     except (ValueError, RecursionError):  # a number of thousands of digits, brackets thousands deep
         raise UserError("genotype JSON is nested too deeply or has too long a number") from None
     if not isinstance(data, dict):
-        raise UserError(
-            f"genotype JSON is {excerpt(data)}; expected an object with the keys normal and reduce"
-        )
+        raise UserError(f"genotype JSON is {excerpt(data)}; expected an object with the keys normal and reduce")
     plain, darts = {"normal", "reduce"}, {"normal", "normal_concat", "reduce", "reduce_concat"}
     if set(data) not in (plain, darts):
         extra = sorted(set(data) - darts)
@@ -87,9 +83,7 @@ def _json_cell(value: Any) -> Cell:
 def _json_edge(value: Any, name: str) -> tuple[Any, ...]:
     edge = sequence(value, f"an entry of {name}")
     if len(edge) not in (2, 3):
-        raise UserError(
-            f"an entry of {name} is {excerpt(value)}; expected (op, source) or (op, source, target)"
-        )
+        raise UserError(f"an entry of {name} is {excerpt(value)}; expected (op, source) or (op, source, target)")
     return (edge[0], *(whole_number(number, "an edge") for number in edge[1:]))
 
 
@@ -103,9 +97,7 @@ def _cell_from_edges(edges: list[tuple[Any, ...]], concat: tuple[Any, ...]) -> C
     targets = [edge[2] if len(edge) == 3 else 2 + i // 2 for i, edge in enumerate(edges)]
     highest = max([1, *targets, *(whole_number(node, "concat") for node in concat)])
     if highest > _LARGEST or min([2, *targets]) < 2:
-        raise UserError(
-            f"targets {sorted(set(targets))[:9]}; a target is an intermediate node, 2 to {_LARGEST}"
-        )
+        raise UserError(f"targets {sorted(set(targets))[:9]}; a target is an intermediate node, 2 to {_LARGEST}")
     nodes: list[list[Edge]] = [[] for _ in range(highest - 1 if sizes == {3} else max([1, *targets]) - 1)]
     for edge, target in zip(edges, targets, strict=True):
         nodes[target - 2].append((edge[0], edge[1]))
@@ -204,9 +196,7 @@ def read_nasbench201(text: str) -> Genotype:
             reader.punctuation("~")
             found, start = reader.number(f"source node {source}")
             if found != source:
-                reader.fail(
-                    start, f"found source node {found}, expected {source}: sources of a node are in order"
-                )
+                reader.fail(start, f"found source node {found}, expected {source}: sources of a node are in order")
             edges.append((op, source))
             reader.punctuation("|")
         nodes.append(tuple(edges))
@@ -243,9 +233,7 @@ def read_darts(text: str) -> Genotype:
     reader.take()
     if reader.token.kind != "end":
         reader.unexpected("the end of the text")
-    normal, reduce = (
-        _cell_at(reader, entries[name], concats[f"{name}_concat"]) for name in ("normal", "reduce")
-    )
+    normal, reduce = (_cell_at(reader, entries[name], concats[f"{name}_concat"]) for name in ("normal", "reduce"))
     return Genotype(normal, reduce)
 
 
@@ -266,14 +254,10 @@ def _read_edges(reader: _Reader) -> list[_Entry]:
             _closes(reader, end)
         reader.punctuation(end, expected=f"'{end}' after (op, source)" if len(numbers) == 1 else "")
         if entries and len(entries[0].edge) != 1 + len(numbers):
-            reader.fail(
-                start, "(op, source) and (op, source, target) are mixed; use one of them for a whole cell"
-            )
+            reader.fail(start, "(op, source) and (op, source, target) are mixed; use one of them for a whole cell")
         target = numbers[1][0] if len(numbers) == 2 else 2 + len(entries) // 2
         if target < 2:
-            reader.fail(
-                numbers[1][1], f"found target node {target}, expected an intermediate node, 2 or higher"
-            )
+            reader.fail(numbers[1][1], f"found target node {target}, expected an intermediate node, 2 or higher")
         if numbers[0][0] >= target:
             reader.fail(
                 numbers[0][1],

@@ -72,9 +72,7 @@ class BatchNorm(nn.Module):
             last = first + x.shape[-1] // self.channels
             if train:
                 samples = x.shape[0] * x.shape[1] * x.shape[2]
-                y, mean, var = kernels.standardise(
-                    x, self.eps, None if self.is_initializing() else self.axis_name
-                )
+                y, mean, var = kernels.standardise(x, self.eps, None if self.is_initializing() else self.axis_name)
                 means.append(mean)
                 variances.append(var)
             else:
@@ -173,7 +171,7 @@ def _first_depthwise(op: "SepConv | DilConv", x, stage: int, dilation: int = 1) 
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the image: ReLU, two 1 × 1 stride-2 convolutions (the second on the image shifted by one pixel), batch norm.
+    """Halve the image: ReLU, two 1 × 1 stride-2 convolutions (the second shifted by one pixel), batch norm.
 
     `[N, H, W, C_in]` with even H and W → chunk `[N, H/2, W/2, T·channels]`.
     """

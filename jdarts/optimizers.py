@@ -1,5 +1,6 @@
 """The optimisers of the DARTS family as optax chains, in PyTorch's order of operations."""
 
+import jax.numpy as jnp
 import optax
 
 from jdarts.config import AdamConfig, SGDConfig
@@ -10,10 +11,8 @@ def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> op
 
     `lr_e = lr_min + (lr − lr_min)(1 + cos(π e / epochs)) / 2` for e = 0 … epochs − 1.
     """
-    cosine = optax.cosine_decay_schedule(
-        config.learning_rate, epochs, config.learning_rate_min / config.learning_rate
-    )
-    return lambda step: cosine(step // steps_per_epoch)
+    cosine = optax.cosine_decay_schedule(config.learning_rate, epochs, config.learning_rate_min / config.learning_rate)
+    return lambda step: cosine(jnp.asarray(step) // steps_per_epoch)
 
 
 def weight_sgd(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jdarts import spaces
 from jdarts.config import Experiment
-from jdarts.data import Dataset, load
+from jdarts.data import Dataset, load, steps_per_epoch
 from jdarts.genotype import Genotype
 from jdarts.report.cell_drawing import draw, draw_terminal
 from jdarts.report.console import Reporter
@@ -48,9 +48,7 @@ def run_search_only(config: Experiment, run_dir: Path, *, resume: bool, reporter
     reporter.message(f"run folder: {run.path}")
 
 
-def run_train_only(
-    config: Experiment, genotype: Genotype, run_dir: Path, *, resume: bool, reporter: Reporter
-) -> None:
+def run_train_only(config: Experiment, genotype: Genotype, run_dir: Path, *, resume: bool, reporter: Reporter) -> None:
     """Train one genotype from scratch and test it once."""
     data = load(config.data)
     _check_training(config, genotype, data)
@@ -67,13 +65,15 @@ def _checked(config: Experiment) -> tuple[CellSpace, Dataset]:
     """The space and the data, after every check that needs no compilation."""
     space = spaces.get(config.space.name)
     data = load(config.data)
-    data.for_search(config.data)
+    split = data.for_search(config.data)
+    for images in (split.train, split.val):
+        steps_per_epoch(len(images), config.search.batch_size)
     space.check_image(*data.train.images.shape[1:3], cells=config.space.cells)
     return space, data
 
 
 def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
-    data.for_training(config.train.val_fraction)
+    steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     check_derived(
         genotype,
         channels=config.train.channels,

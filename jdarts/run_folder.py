@@ -130,9 +130,7 @@ class RunFolder:
 
 
 def _exists(path: Path) -> UserError:
-    return UserError(
-        f"run folder {path} exists; pass --resume to go on with it, or another name with --run-dir"
-    )
+    return UserError(f"run folder {path} exists; pass --resume to go on with it, or another name with --run-dir")
 
 
 def _compare(stored: Path, config: Experiment) -> None:

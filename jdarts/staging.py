@@ -23,6 +23,7 @@ class Piece:
         self._compiled: dict[Any, Callable] = {}
 
     def __call__(self, *args):
+        """Run the piece; while `Pieces.compile_all` plans, only note the arguments and return shapes."""
         if self._pieces.planned is not None:
             self._pieces.planned[(self, _signature(args))] = args
             return self._jitted.eval_shape(*args)
@@ -42,6 +43,7 @@ class Pieces:
         self.planned: dict[Any, tuple] | None = None
 
     def __call__(self, function: Callable) -> Piece:
+        """The piece of `function`, the same one every time."""
         return self._pieces.setdefault(function, Piece(function, self))
 
     def compile_all(self, program: Callable, *args: Any) -> None:

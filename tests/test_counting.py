@@ -29,9 +29,7 @@ def test_sizes_of_published_cells(row):
 
 
 def test_every_published_darts_cell_has_a_row():
-    assert {row["name"] for row in ROWS} == {
-        n for n in published.names() if published.get(n).reduce is not None
-    }
+    assert {row["name"] for row in ROWS} == {n for n in published.names() if published.get(n).reduce is not None}
 
 
 def _breakdown(groups):

@@ -20,9 +20,7 @@ SIZES = {"channels": 4, "cells": 4, "classes": 5}
 def _shapes(space):
     supernet = space.supernet(**SIZES, impl="conv")
     weights = {name: jnp.zeros(shape) for name, shape in space.alpha_shapes.items()}
-    return jax.eval_shape(
-        lambda key: supernet.init(key, weights, jnp.zeros((1, 4, 4, 3)), False), jax.random.key(0)
-    )
+    return jax.eval_shape(lambda key: supernet.init(key, weights, jnp.zeros((1, 4, 4, 3)), False), jax.random.key(0))
 
 
 def _variables(space):
@@ -127,9 +125,7 @@ def test_wrong_arrays_are_named(arrays, change, message):
 def test_given_sizes_are_checked_against_the_arrays(arrays):
     with pytest.raises(UserError, match=r"'cells\.3\..* is no part .*cells=3"):
         load_torch_supernet(arrays, robust_s3, cells=3)
-    with pytest.raises(
-        UserError, match=r"'stem\.0\.weight' has shape \(12, 3, 3, 3\).*needs \(18, 3, 3, 3\)"
-    ):
+    with pytest.raises(UserError, match=r"'stem\.0\.weight' has shape \(12, 3, 3, 3\).*needs \(18, 3, 3, 3\)"):
         load_torch_supernet(arrays, robust_s3, channels=6)
 
 

@@ -44,9 +44,7 @@ def _cell(pairs):
 
 def _logged_accuracy() -> float:
     """In percent. The log has the objective, which is one minus the accuracy in percent."""
-    best = (
-        rf"best arch: {re.escape(f'{list(NORMAL)} {list(REDUCE)}')}, best arch valid performance: (-[\d.]+)"
-    )
+    best = rf"best arch: {re.escape(f'{list(NORMAL)} {list(REDUCE)}')}, best arch valid performance: (-[\d.]+)"
     match = re.search(best, LOG.read_text())
     assert match is not None
     return 1 - float(match[1])

@@ -102,16 +102,12 @@ def test_pool_forms_agree_in_every_derivative(kind, stride, size):
         return
     # XLA's maximum has no derivative of order two; gather the largest pixels instead.
     taps = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
-    windows = [
-        taps[:, i : i + size[0] : stride, j : j + size[1] : stride] for i in range(3) for j in range(3)
-    ]
+    windows = [taps[:, i : i + size[0] : stride, j : j + size[1] : stride] for i in range(3) for j in range(3)]
     best = jnp.argmax(jnp.stack(windows), axis=0)
 
     def gathered(x):
         taps = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        windows = [
-            taps[:, i : i + size[0] : stride, j : j + size[1] : stride] for i in range(3) for j in range(3)
-        ]
+        windows = [taps[:, i : i + size[0] : stride, j : j + size[1] : stride] for i in range(3) for j in range(3)]
         return jnp.take_along_axis(jnp.stack(windows), best[None], axis=0)[0]
 
     _close(shift, _derivatives(gathered, x))
@@ -134,9 +130,7 @@ def test_vmap_of_depthwise_and_its_gradients(x_axis, kernel_axis):
     xs = x[0] if x_axis is None else jnp.moveaxis(x, 0, x_axis)
     ws = kernel[0] if kernel_axis is None else jnp.moveaxis(kernel, 0, kernel_axis)
     single = quick_jit(f)
-    looped = [
-        single(x[0 if x_axis is None else i], kernel[0 if kernel_axis is None else i]) for i in range(3)
-    ]
+    looped = [single(x[0 if x_axis is None else i], kernel[0 if kernel_axis is None else i]) for i in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped)
     _close(quick_jit(jax.vmap(f, (x_axis, kernel_axis)))(xs, ws), stacked)
 
@@ -156,9 +150,7 @@ def test_a_loop_of_hessian_vector_products_is_their_vmap():
     x, kernel = _random(2, 4, 4, 3), _random(3, 3, 3, seed=1)
 
     def loss(w):
-        return jnp.sum(
-            kernels.depthwise(jnp.tanh(kernels.depthwise(x, w, impl="shift")), w, impl="shift") ** 2
-        )
+        return jnp.sum(kernels.depthwise(jnp.tanh(kernels.depthwise(x, w, impl="shift")), w, impl="shift") ** 2)
 
     def hvp(v):
         return jax.jvp(jax.grad(loss), (kernel,), (v,))[1]

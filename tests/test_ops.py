@@ -146,12 +146,8 @@ def test_op_of_a_supernet_on_every_edge(op, stride, layout):
         chunks = module.apply(variables, x, train)
         for t in range(T):
             one = jax.tree.map(lambda v, t=t: v[min(t, len(v) - 1)], variables)
-            expected = _torch_op(
-                op, one.get("params", {}), one["batch_stats"], x.transpose(0, 3, 1, 2), stride, train
-            )
-            np.testing.assert_allclose(
-                edge_slice(chunks, t, C), expected.transpose(0, 2, 3, 1), rtol=1e-9, atol=1e-9
-            )
+            expected = _torch_op(op, one.get("params", {}), one["batch_stats"], x.transpose(0, 3, 1, 2), stride, train)
+            np.testing.assert_allclose(edge_slice(chunks, t, C), expected.transpose(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("op", "stride"), [("sep_conv_3x3", 2), ("dil_conv_3x3", 1)])
@@ -164,9 +160,7 @@ def test_layouts_agree_in_values_statistics_gradients_and_hessian_products(op, s
         stats = variables["batch_stats"]
 
         def loss(params, x, module=module, stats=stats):
-            chunks, updates = module.apply(
-                {"params": params, "batch_stats": stats}, x, True, mutable=["batch_stats"]
-            )
+            chunks, updates = module.apply({"params": params, "batch_stats": stats}, x, True, mutable=["batch_stats"])
             y = jnp.stack([edge_slice(chunks, t, C) for t in range(T)])
             return jnp.sum(jnp.sin(y) * (1 + jnp.arange(y.size).reshape(y.shape) / y.size)), (y, updates)
 

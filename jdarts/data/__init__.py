@@ -70,9 +70,7 @@ def load(config: DataConfig) -> Dataset:
     if bool(colon) != (kind in _WITH_DETAILS):
         raise UserError(f"data.source is {config.source!r}; write {_WITH_DETAILS.get(kind, kind)}")
     if kind in ("digits", "synthetic") and config.path:
-        raise UserError(
-            f"data.path is {config.path!r}, but source {kind} reads no file; leave data.path empty"
-        )
+        raise UserError(f"data.path is {config.path!r}, but source {kind} reads no file; leave data.path empty")
     return _read(kind, details, config.path).limited(config.limit)
 
 

@@ -54,13 +54,9 @@ def load_synthetic(spec: str) -> Dataset:
         )
     height, width, channels, classes, count = map(int, match.groups())
     if min(height, width, channels) < 1 or classes < 2 or count < 5:
-        raise UserError(
-            f"data.source is 'synthetic:{spec}'; it needs at least 1x1x1 pixels, 2 classes and 5 images"
-        )
+        raise UserError(f"data.source is 'synthetic:{spec}'; it needs at least 1x1x1 pixels, 2 classes and 5 images")
     if height * width * channels * count > SYNTHETIC_MAX_BYTES:
-        raise UserError(
-            f"data.source is 'synthetic:{spec}', more than 2 GiB of pixels; ask for fewer or smaller"
-        )
+        raise UserError(f"data.source is 'synthetic:{spec}', more than 2 GiB of pixels; ask for fewer or smaller")
     patterns = _class_patterns(height, width, channels, classes)
     train = _noisy(patterns, count, seed=1)
     test = _noisy(patterns, count // 5, seed=2)
@@ -104,13 +100,9 @@ def load_npz(path: str) -> Dataset:
         with np.load(file, allow_pickle=False) as archive:
             names = set(archive.files)
             wanted = ["train", "test"] + (["val"] if names & {"x_val", "y_val"} else [])
-            missing = [
-                f"{part}_{split}" for split in wanted for part in "xy" if f"{part}_{split}" not in names
-            ]
+            missing = [f"{part}_{split}" for split in wanted for part in "xy" if f"{part}_{split}" not in names]
             if missing:
-                raise UserError(
-                    f"{file} has no array {missing[0]!r} (it has {', '.join(sorted(names)) or 'none'})"
-                )
+                raise UserError(f"{file} has no array {missing[0]!r} (it has {', '.join(sorted(names)) or 'none'})")
             splits = {split: (archive[f"x_{split}"], archive[f"y_{split}"]) for split in wanted}
     except UserError:
         raise

@@ -79,23 +79,17 @@ def cutout(key: jax.Array, images: jax.Array, side: int) -> jax.Array:
     return cutout_at(images, draw_cutout_centers(key, *images.shape[:3]), side)
 
 
-def normalize(
-    images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike = jnp.float32
-) -> jax.Array:
+def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike = jnp.float32) -> jax.Array:
     """`(images / 255 - mean) / std` per channel: uint8 [B, H, W, C] to `dtype`, computed in float32.
 
     Raises `UserError` if the images are not uint8 [B, H, W, C] or the statistics do not have C values.
     """
     if images.dtype != jnp.uint8 or images.ndim != 4:
-        raise UserError(
-            f"images are {images.dtype} {list(images.shape)}; give uint8 [batch, height, width, channels]"
-        )
+        raise UserError(f"images are {images.dtype} {list(images.shape)}; give uint8 [batch, height, width, channels]")
     shift, scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     for name, value in (("mean", shift), ("std", scale)):
         if value.shape != images.shape[-1:]:
-            raise UserError(
-                f"{name} has shape {list(value.shape)}; the images have {images.shape[-1]} channels"
-            )
+            raise UserError(f"{name} has shape {list(value.shape)}; the images have {images.shape[-1]} channels")
     return ((images.astype(jnp.float32) / 255 - shift) / scale).astype(dtype)
 
 

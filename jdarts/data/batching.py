@@ -43,9 +43,7 @@ def random_batch(key: jax.Array, n: int, batch: int) -> jax.Array:
     cost depends on the batch, not on `n`: only the first `batch` swaps of a Fisher-Yates shuffle are made.
     """
     steps_per_epoch(n, batch)
-    if (
-        batch * batch > 64 * n
-    ):  # a large part of a small set: the pairwise comparison would cost more than a sort
+    if batch * batch > 64 * n:  # a large part of a small set: the pairwise comparison would cost more than a sort
         return epoch_permutation(key, n)[:batch]
     return partial_shuffle(draw_swaps(key, n, batch))
 

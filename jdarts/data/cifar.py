@@ -90,18 +90,14 @@ def _load(
     if not path:
         raise UserError(f"source {name} needs data.path: {archives}, or the folder unpacked from it")
     if not Path(path).exists():
-        raise UserError(
-            f"data.path is {path!r}, which does not exist; give {archives}, or the folder unpacked from it"
-        )
+        raise UserError(f"data.path is {path!r}, which does not exist; give {archives}, or the folder unpacked from it")
     for version in versions:
         found = _find_files(Path(path), version)
         if not found:
             continue
         missing = [file for file in version.files if file not in found]
         if missing:
-            raise UserError(
-                f"{path} has {next(iter(found))} but no {missing[0]}; unpack or download {name} again"
-            )
+            raise UserError(f"{path} has {next(iter(found))} but no {missing[0]}; unpack or download {name} again")
         parts = [version.read(found[file], f"{path}: {file}") for file in version.train]
         odd = [f for f, part in zip(version.train, parts, strict=True) if len(part[1]) != len(parts[0][1])]
         if odd:
@@ -173,12 +169,7 @@ def _read_binary(content: bytes, where: str, *, label_bytes: int, num_classes: i
 def _read_python(content: bytes, where: str, *, key: str, num_classes: int) -> Pair:
     batch = read_batch(content, where)
     data, labels = batch.get("data"), batch.get(key)
-    if (
-        not isinstance(data, np.ndarray)
-        or data.dtype != np.uint8
-        or data.ndim != 2
-        or data.shape[1] != PIXELS
-    ):
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
         raise UserError(f"{where} has no uint8 array 'data' of shape [N, {PIXELS}]; it is no CIFAR batch")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         raise UserError(f"{where} has no list of integers {key!r}; it is no batch of this CIFAR version")

@@ -26,8 +26,7 @@ class Images:
         kind = type(self).__name__
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise UserError(
-                f"{kind}.images is {self.images.dtype} {list(self.images.shape)}; "
-                "it must be uint8 [N, H, W, C]"
+                f"{kind}.images is {self.images.dtype} {list(self.images.shape)}; it must be uint8 [N, H, W, C]"
             )
         if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
             raise UserError(
@@ -243,13 +242,9 @@ def _checked(where: str, images: np.ndarray, labels: np.ndarray) -> Pair:
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{where} labels have dtype {labels.dtype}; give integer class numbers")
     if labels.shape != images.shape[:1]:
-        raise UserError(
-            f"{where} labels have shape {list(labels.shape)} for {len(images)} images; give one each"
-        )
+        raise UserError(f"{where} labels have shape {list(labels.shape)} for {len(images)} images; give one each")
     if labels.size and (labels.min() < 0 or labels.max() >= 2**31 - 1):
-        raise UserError(
-            f"{where} labels run from {labels.min()} to {labels.max()}; number the classes from 0"
-        )
+        raise UserError(f"{where} labels run from {labels.min()} to {labels.max()}; number the classes from 0")
     return images, labels.astype(np.int32)
 
 

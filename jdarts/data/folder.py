@@ -23,9 +23,7 @@ def decode_image(encoded: bytes, where: str) -> np.ndarray:
             elif image.mode == "P" and "transparency" not in image.info:
                 image = image.convert("RGB")
             if image.mode not in ("L", "RGB"):
-                raise UserError(
-                    f"{where} has pixel format {image.mode}; convert it to 8-bit grayscale or RGB"
-                )
+                raise UserError(f"{where} has pixel format {image.mode}; convert it to 8-bit grayscale or RGB")
             pixels = np.asarray(image)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise UserError(f"{where} is not a readable PNG or JPEG image; replace or remove it") from error
@@ -40,9 +38,7 @@ def load_folder(path: str) -> Dataset:
     fixed shuffled order.
     """
     if not path:
-        raise UserError(
-            "source folder needs data.path: the folder that holds train/CLASS/*.png and test/CLASS/*.png"
-        )
+        raise UserError("source folder needs data.path: the folder that holds train/CLASS/*.png and test/CLASS/*.png")
     root = Path(path)
     for split in ("train", "test"):
         if not (root / split).is_dir():
@@ -64,9 +60,7 @@ def load_folder(path: str) -> Dataset:
         for label, name in enumerate(classes):
             files = _image_files(root / split / name)
             if split == "train" and not files:
-                raise UserError(
-                    f"{root / split / name} has no .png, .jpg or .jpeg images; add some or remove it"
-                )
+                raise UserError(f"{root / split / name} has no .png, .jpg or .jpeg images; add some or remove it")
             for file in files:
                 pixels = decode_image(file.read_bytes(), str(file))
                 shape = shape or pixels.shape
@@ -78,9 +72,7 @@ def load_folder(path: str) -> Dataset:
                 images.append(pixels)
                 labels.append(label)
         if not images:
-            raise UserError(
-                f"{root / split} has no .png, .jpg or .jpeg images in its class folders; add some"
-            )
+            raise UserError(f"{root / split} has no .png, .jpg or .jpeg images in its class folders; add some")
         splits[split] = np.stack(images), np.array(labels, np.int32)
     images, labels = splits["train"]
     order = fixed_order(len(images))
@@ -94,9 +86,7 @@ def load_folder(path: str) -> Dataset:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    return sorted(
-        entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _image_files(folder: Path) -> list[Path]:

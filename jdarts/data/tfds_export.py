@@ -15,9 +15,7 @@ from jdarts.errors import UserError
 OFFICIAL_VERSIONS = {"cifar10": "3.0.2"}  # the features written here are exactly those of this version
 
 
-def write_tfds(
-    name: str, dataset: Dataset, directory: str | Path, *, class_names: Sequence[str] | None = None
-) -> Path:
+def write_tfds(name: str, dataset: Dataset, directory: str | Path, *, class_names: Sequence[str] | None = None) -> Path:
     """Write `dataset` as the TFDS data set `name` below `directory`; returns the version folder.
 
     Features as in TFDS's CIFAR: `id` (train_00042), `image` (PNG), `label` (ClassLabel); splits train, test
@@ -31,9 +29,7 @@ def write_tfds(
     the folder exists already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UserError(
-            f"TFDS name is {name!r}; use lower-case letters, digits and '_', starting with a letter"
-        )
+        raise UserError(f"TFDS name is {name!r}; use lower-case letters, digits and '_', starting with a letter")
     channels = dataset.train.images.shape[-1]
     if channels not in (1, 3):
         raise UserError(f"{dataset.name} has {channels} channels; TFDS images are grayscale (1) or RGB (3)")

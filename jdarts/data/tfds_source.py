@@ -43,13 +43,9 @@ def load_tfds(spec: str, path: str) -> Dataset:
     splits = list(builder.info.splits)
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
-        raise UserError(
-            f"{folder} has the splits {', '.join(splits)}; train and test (or validation) are needed"
-        )
+        raise UserError(f"{folder} has the splits {', '.join(splits)}; train and test (or validation) are needed")
     image_key, label_key = _feature_keys(builder.info, folder)
-    wanted = {"train": "train", "test": test} | (
-        {"val": "validation"} if {"test", "validation"} <= set(splits) else {}
-    )
+    wanted = {"train": "train", "test": test} | ({"val": "validation"} if {"test", "validation"} <= set(splits) else {})
     pairs = {part: _read_split(builder, split, image_key, label_key) for part, split in wanted.items()}
     features: Any = builder.info.features
     mean, std = OFFICIAL_STATISTICS.get(name, (None, None))
@@ -84,13 +80,9 @@ def _version_folder(spec: str, match: re.Match[str], data_dir: Path) -> Path:
         if wanted in prepared:
             return prepared[wanted]
         raise unknown(f"version of {spec.rpartition(':')[0]}", version, (f.name for f in prepared.values()))
-    configs = (
-        sorted(f.parent.parent.name for f in parent.glob("*/*/dataset_info.json")) if parent.is_dir() else []
-    )
+    configs = sorted(f.parent.parent.name for f in parent.glob("*/*/dataset_info.json")) if parent.is_dir() else []
     if configs and not match["config"]:
-        raise UserError(
-            f"{parent} has several configurations; write tfds:{match['name']}/{configs[0]} for one of them"
-        )
+        raise UserError(f"{parent} has several configurations; write tfds:{match['name']}/{configs[0]} for one of them")
     name = spec.partition(":")[0]
     raise UserError(
         f"no prepared dataset {name} at {parent}; make one, once, where TensorFlow is installed: "
@@ -129,8 +121,7 @@ def _check_features(folder: Path) -> None:
             for name in names:
                 if isinstance(name, str) and not name.startswith("tensorflow_datasets."):
                     raise UserError(
-                        f"{folder / 'features.json'} names the class {name!r}; "
-                        "only TFDS's own features are read"
+                        f"{folder / 'features.json'} names the class {name!r}; only TFDS's own features are read"
                     )
             pending.extend(node.values())
         elif isinstance(node, list):
@@ -140,15 +131,11 @@ def _check_features(folder: Path) -> None:
 def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
     """Names of the image and the label feature: TFDS's supervised keys, or else `image` and `label`."""
     keys = info.supervised_keys
-    image, label = (
-        keys if keys and len(keys) == 2 and all(isinstance(k, str) for k in keys) else ("image", "label")
-    )
+    image, label = keys if keys and len(keys) == 2 and all(isinstance(k, str) for k in keys) else ("image", "label")
     features = info.features
     for key in (image, label):
         if key not in features:
-            raise UserError(
-                f"{folder} has no feature {key!r} (it has {', '.join(features)}); use a classification set"
-            )
+            raise UserError(f"{folder} has no feature {key!r} (it has {', '.join(features)}); use a classification set")
     if features[label].shape != () or not np.issubdtype(features[label].np_dtype, np.integer):
         raise UserError(f"{folder}: feature {label!r} is no class number; use a classification set")
     return image, label
@@ -158,9 +145,7 @@ def _read_split(builder: Any, split: str, image_key: str, label_key: str) -> Pai
     import tensorflow_datasets as tfds
 
     encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
-    source = builder.as_data_source(
-        split, decoders={image_key: tfds.decode.SkipDecoding()} if encoded else None
-    )
+    source = builder.as_data_source(split, decoders={image_key: tfds.decode.SkipDecoding()} if encoded else None)
     n = len(source)
     images: np.ndarray | None = None
     labels = np.zeros(n, np.int64)

@@ -98,9 +98,7 @@ def draw_svg(genotype: Genotype, title: str = "") -> str:
         parts.append(f'<text x="{x:g}" y="{y:g}" font-weight="bold" fill="{_INK}">{escape(text)}</text>')
     for line in scene.lines:
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-        parts.append(
-            f'<path d="{_svg_path(line)}" fill="none" stroke="{line.colour}" stroke-width="1.6"{dash}/>'
-        )
+        parts.append(f'<path d="{_svg_path(line)}" fill="none" stroke="{line.colour}" stroke-width="1.6"{dash}/>')
         if line.arrow:
             tip = " ".join(f"{x:.1f},{y:.1f}" for x, y in _arrow(line))
             parts.append(f'<polygon points="{tip}" fill="{line.colour}"/>')
@@ -117,9 +115,7 @@ def draw_svg(genotype: Genotype, title: str = "") -> str:
             index = escape(index[:-1].replace("-", "−"))
             label = f'<tspan font-style="italic">{name}</tspan><tspan dy="4" font-size="10">{index}</tspan>'
         baseline = box.y + (2.5 if index else 4.5)
-        parts.append(
-            f'<text x="{box.x:.1f}" y="{baseline:.1f}" text-anchor="middle" fill="{ink}">{label}</text>'
-        )
+        parts.append(f'<text x="{box.x:.1f}" y="{baseline:.1f}" text-anchor="middle" fill="{ink}">{label}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -130,9 +126,7 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
     if ending not in (".svg", ".png"):
         raise UserError(f"cannot draw to {str(path)!r}: the ending is {ending!r}; use .svg or .png")
     if not path.parent.is_dir():
-        raise UserError(
-            f"cannot draw to {str(path)!r}: the folder {str(path.parent)!r} does not exist; create it"
-        )
+        raise UserError(f"cannot draw to {str(path)!r}: the folder {str(path.parent)!r} does not exist; create it")
     if ending == ".svg":
         path.write_text(draw_svg(genotype, title), encoding="utf-8")
     else:
@@ -150,13 +144,9 @@ def draw_terminal(genotype: Genotype) -> str:
         ops = max(len(op) for op, _ in edges)
         for node, entering in enumerate(cell.live_nodes, start=cell.inputs):
             for i, (op, source) in enumerate(entering):
-                joint = (
-                    "─" if len(entering) == 1 else "┬" if i == 0 else "╯" if i == len(entering) - 1 else "┤"
-                )
+                joint = "─" if len(entering) == 1 else "┬" if i == 0 else "╯" if i == len(entering) - 1 else "┤"
                 target = f"─▶ {label(node)}" if i == 0 else ""
-                lines.append(
-                    f"  {label(source):>{sources}} ── {op} {'─' * (ops - len(op) + 1)}{joint}{target}"
-                )
+                lines.append(f"  {label(source):>{sources}} ── {op} {'─' * (ops - len(op) + 1)}{joint}{target}")
         if _concatenates(cell):
             lines.append(f"  {' '.join(label(node) for node in cell.concat)} ══ concat ══▶ c_{{k}}")
         blocks.append(lines)
@@ -269,9 +259,7 @@ def _order(columns: list[list[_Vertex]]) -> None:
                 for vertex in column:
                     near = vertex.before if sweep % 2 == 0 else vertex.after
                     near = near or vertex.before
-                    centre[id(vertex)] = (
-                        sum(rank[id(v)] for v in near) / len(near) if near else rank[id(vertex)]
-                    )
+                    centre[id(vertex)] = sum(rank[id(v)] for v in near) / len(near) if near else rank[id(vertex)]
                 column.sort(key=lambda v: centre[id(v)])
             crossings = _crossings(columns)
             if fewest is None or crossings < fewest:
@@ -300,9 +288,7 @@ def _place(columns: list[list[_Vertex]], left: float, top: float) -> tuple[float
         for column in columns if sweep % 2 else columns[::-1]:
             wished = []
             for vertex in column:
-                near = [
-                    (v, 20 if {v.kind, vertex.kind} == {"pass"} else 1) for v in vertex.before + vertex.after
-                ]
+                near = [(v, 20 if {v.kind, vertex.kind} == {"pass"} else 1) for v in vertex.before + vertex.after]
                 weight = sum(w for _, w in near)
                 wished.append(sum(v.y * w for v, w in near) / weight if near else vertex.y)
             _separate(column, wished)
@@ -421,9 +407,7 @@ def _write_png(scene: _Scene, path: Path) -> None:
         codes = [Curve.MOVETO] + [Curve.CURVE4] * (3 * len(curves))
         curve = Curve([line.points[0], *itertools.chain(*curves)], codes)
         style = (0, (3, 2.4)) if line.dashed else "solid"
-        axes.add_patch(
-            PathPatch(curve, fill=False, edgecolor=line.colour, linewidth=1.6 * points, linestyle=style)
-        )
+        axes.add_patch(PathPatch(curve, fill=False, edgecolor=line.colour, linewidth=1.6 * points, linestyle=style))
         if line.arrow:
             axes.add_patch(Polygon(_arrow(line), facecolor=line.colour, edgecolor="none"))
     for box in scene.boxes:
@@ -438,7 +422,5 @@ def _write_png(scene: _Scene, path: Path) -> None:
         patch.set(facecolor=fill, edgecolor=stroke, linewidth=1.4 * points, linestyle=style)
         axes.add_patch(patch)
         label = f"${box.label}$" if "{" in box.label else box.label
-        axes.text(
-            box.x, box.y, label, size=(_FONT - 1) * points, color=ink, ha="center", va="center_baseline"
-        )
+        axes.text(box.x, box.y, label, size=(_FONT - 1) * points, color=ink, ha="center", va="center_baseline")
     figure.savefig(path, format="png", dpi=2 * dots)

@@ -125,9 +125,7 @@ class ConsoleReporter:
     def warning(self, text: str) -> None:
         """Prints the text in yellow above the live display, or to standard error."""
         if self._console is not None:
-            self._console.print(
-                f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True
-            )
+            self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         else:
             print(f"warning: {text}", file=sys.stderr, flush=True)
 

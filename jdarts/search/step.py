@@ -1,6 +1,7 @@
 """One search step of DARTS: first the alphas, then the weights (Liu et al. 2019, algorithm 1 and code).
 
-The alpha step sees a validation batch and, in second order, the training batch that the weight step will use. The weight
+The alpha step sees a validation batch and, in second order, the training batch that the weight step will use (k steps
+ahead: that one first, then those that the next k − 1 weight steps will use, augmented as they will be). The weight
 step moves the weights from where they were (not from the unrolled ones) with the new alphas. Batch norm uses batch
 statistics throughout; its running averages move in the weight step only.
 
@@ -57,9 +58,6 @@ class Search:
     steps_per_epoch: int
 
 
-ESTIMATORS = {"first_order": hypergrad.first_order, "unrolled": hypergrad.unrolled}
-
-
 def make_search(
     config: Experiment, space: CellSpace, data: SearchData, *, stage: hypergrad.Stage = hypergrad.no_stage
 ) -> Search:
@@ -71,9 +69,7 @@ def make_search(
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
-    network = space.supernet(
-        channels=config.space.channels, cells=config.space.cells, classes=data.num_classes
-    )
+    network = space.supernet(channels=config.space.channels, cells=config.space.cells, classes=data.num_classes)
     weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, per_epoch)
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
     image_shape = data.train.images.shape[1:]
@@ -125,9 +121,7 @@ def make_search(
 
     def draw(state, arrays):
         order_key, step_key = jax.random.split(state.key)
-        order = epoch_permutation(
-            jax.random.fold_in(order_key, state.step // per_epoch), len(arrays["train_labels"])
-        )
+        order = epoch_permutation(jax.random.fold_in(order_key, state.step // per_epoch), len(arrays["train_labels"]))
         keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
         train_rows = batch_indices(order, state.step, batch_size)
         val_rows = random_batch(keys[0], len(arrays["val_labels"]), batch_size)
@@ -164,15 +158,25 @@ def make_search(
         )
         return state, {**metrics, "finite": jnp.all(finite)}
 
-    estimator = ESTIMATORS[settings.hypergradient](loss, loss, weight_optimizer, stage=stage)
-    weight_gradients = stage(hypergrad.gradients(loss))
+    def look_ahead(state, arrays):
+        """The training batches of this step and of the next ones, as those steps will draw them, stacked."""
+        ahead = jnp.arange(settings.unroll_steps, dtype=state.step.dtype)
+        return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[1], ahead)
+
+    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, stage=stage)
+    weight_gradients = stage(hypergrad.gradients(loss, settings.microbatches))
     staged_draw, staged_alphas, staged_finish = stage(draw), stage(update_alphas), stage(finish)
+    staged_ahead = stage(look_ahead)
 
     def step(state, arrays):
         vector, train_batch, val_batch = staged_draw(state, arrays)
-        grads, seen = estimator(vector, state.alphas, state.weight_opt_state, train_batch, val_batch)
+        unroll_batch = train_batch if settings.unroll_steps == 1 else staged_ahead(state, arrays)
+        grads, seen = estimator(vector, state.alphas, state.weight_opt_state, unroll_batch, val_batch)
         alphas, alpha_opt_state = staged_alphas(grads, state.alpha_opt_state, state.alphas)
-        (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
+        if seen.weight_grads is None:
+            (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
+        else:  # single level: weights and alphas move by one backward pass
+            value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
         metrics = {
             "train_loss": value,
             "train_accuracy": aux["accuracy"],

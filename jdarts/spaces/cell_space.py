@@ -70,9 +70,7 @@ class CellSpace:
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:
         """Raise `UserError` unless `op_weights` (or alphas) have this space's names and shapes."""
         if set(op_weights) != set(CELL_TYPES):
-            raise UserError(
-                f"{what} has the entries {sorted(op_weights)}; space {self.name} needs {list(CELL_TYPES)}"
-            )
+            raise UserError(f"{what} has the entries {sorted(op_weights)}; space {self.name} needs {list(CELL_TYPES)}")
         for cell_type, shape in self.alpha_shapes.items():
             have = tuple(op_weights[cell_type].shape)
             if have != shape:

@@ -53,9 +53,7 @@ class SearchCell(nn.Module):
     def __call__(self, s0, s1, weights, train: bool):
         """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`."""
         if self.reduction_before:
-            reduce = FactorizedReduce(
-                self.channels, affine=False, axis_name=self.axis_name, name="preprocess_0"
-            )
+            reduce = FactorizedReduce(self.channels, affine=False, axis_name=self.axis_name, name="preprocess_0")
             s0 = reduce(s0, train)[0]
         else:
             s0 = ReLUConvBN(self.channels, False, self.axis_name, name="preprocess_0")(s0, train)

@@ -48,8 +48,7 @@ def check_derived(
         raise unknown("stem", str(stem), _STEM_REDUCTION)
     if genotype.reduce is None:
         raise UserError(
-            "the genotype has no reduction cell (NAS-Bench-201); a derived network needs a normal and a "
-            "reduction cell"
+            "the genotype has no reduction cell (NAS-Bench-201); a derived network needs a normal and a reduction cell"
         )
     for cell in genotype.cells.values():
         for op in (op for edges in cell.live_nodes for op, _ in edges):
@@ -65,9 +64,7 @@ def check_derived(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
     if channels % 2:
-        raise UserError(
-            f"channels is {channels}; it must be even: a reduction halves them between two convolutions"
-        )
+        raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
     _check_image(height, width, cells, auxiliary, stem)
 
 
@@ -274,9 +271,7 @@ class AuxiliaryHead(nn.Module):
         x = jnp.stack(rows, axis=1)
         for stage, (size, channels) in enumerate(((1, 128), (2, 768)), start=1):
             c_in = x.shape[-1]
-            kernel = self.param(
-                f"conv_{stage}", uniform_fan_in(size * size * c_in), (size, size, c_in, channels)
-            )
+            kernel = self.param(f"conv_{stage}", uniform_fan_in(size * size * c_in), (size, size, c_in, channels))
             y = kernels.convolution(x, kernel)
             x = nn.relu(BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")([y], train)[0])
         return Classifier(self.classes, name="classifier")(x)

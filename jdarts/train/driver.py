@@ -67,9 +67,7 @@ def run_training(
         reporter=reporter,
         resume=resume,
         on_epoch=on_epoch,
-        suspects=(
-            f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}"
-        ),
+        suspects=(f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}"),
     )
     figures = evaluate(training, state, split.test, settings.batch_size)
     count = count_darts_cnn(

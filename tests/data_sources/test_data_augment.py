@@ -50,9 +50,7 @@ def test_augment_equals_plain_numpy(padding, do_flip, side):
     offsets = np.asarray(draw_crop_offsets(crop_key, 16, padding))
     flips = np.asarray(draw_flips(flip_key, 16)) if do_flip else np.zeros(16, bool)
     centers = np.asarray(draw_cutout_centers(cutout_key, 16, 12, 10))
-    result = augment(
-        key, jnp.asarray(images), mean=MEAN, std=STD, crop_padding=padding, flip=do_flip, cutout=side
-    )
+    result = augment(key, jnp.asarray(images), mean=MEAN, std=STD, crop_padding=padding, flip=do_flip, cutout=side)
     expected = numpy_augment(images, offsets, flips, centers, padding, side)
     assert result.dtype == jnp.float32
     np.testing.assert_allclose(result, expected, atol=2e-6)
@@ -63,9 +61,7 @@ def test_offsets_reach_every_position_and_differ_between_images():
     counts = np.bincount(offsets[:, 0] * 9 + offsets[:, 1], minlength=81)
     assert offsets.min() == 0 and offsets.max() == 8 and counts.min() > 0
     expected = 4000 / 81
-    assert (
-        (counts - expected) ** 2 / expected
-    ).sum() < 140  # chi-squared, 80 degrees of freedom: 99.99 % is 138
+    assert ((counts - expected) ** 2 / expected).sum() < 140  # chi-squared, 80 degrees of freedom: 99.99 % is 138
 
 
 def test_padding_is_black_before_normalising():
@@ -112,9 +108,7 @@ def test_cutout_centres_are_uniform_over_a_non_square_image():
     counts = np.bincount(centers[:, 0] * 7 + centers[:, 1], minlength=28)
     assert len(counts) == 28
     expected = 3000 / 28
-    assert (
-        (counts - expected) ** 2 / expected
-    ).sum() < 64  # chi-squared, 27 degrees of freedom: 99.99 % is 63.2
+    assert ((counts - expected) ** 2 / expected).sum() < 64  # chi-squared, 27 degrees of freedom: 99.99 % is 63.2
 
 
 def test_same_key_same_result_other_key_other_result():
@@ -148,9 +142,7 @@ def test_jit_equals_no_jit(dtype):
     compiled, plain = jax.jit(run)(key, images), run(key, images)
     assert compiled.dtype == plain.dtype == dtype
     tolerance = 1e-6 if dtype == jnp.float32 else 2e-2
-    np.testing.assert_allclose(
-        np.asarray(compiled, np.float32), np.asarray(plain, np.float32), atol=tolerance, rtol=0
-    )
+    np.testing.assert_allclose(np.asarray(compiled, np.float32), np.asarray(plain, np.float32), atol=tolerance, rtol=0)
 
 
 def test_augment_vmaps_over_keys():

@@ -38,9 +38,7 @@ def test_step_counts_on_into_the_next_epoch_and_may_be_traced():
     permutation = epoch_permutation(jax.random.key(0), 103)
     traced = jax.jit(batch_indices, static_argnums=2)
     for step in (0, 9, 10, 27):
-        np.testing.assert_array_equal(
-            traced(permutation, step, 10), batch_indices(permutation, step % 10, 10)
-        )
+        np.testing.assert_array_equal(traced(permutation, step, 10), batch_indices(permutation, step % 10, 10))
 
 
 def test_epochs_differ_by_key():

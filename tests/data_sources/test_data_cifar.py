@@ -45,9 +45,7 @@ def python_2_pickle(images, labels, label_key="labels", fortran=False) -> bytes:
     out += b"T" + struct.pack("<i", len(raw)) + raw + b"tb"
     out += short(label_key) + b"]q\x08(" + b"".join(integer(int(label)) for label in labels) + b"e"
     out += short("batch_label") + b"q\x09" + short("training batch 1 of 5") + b"q\x0a"
-    out += (
-        short("filenames") + b"]q\x0b(" + b"".join(short(f"x_{i}.png") for i in range(len(labels))) + b"eu."
-    )
+    out += short("filenames") + b"]q\x0b(" + b"".join(short(f"x_{i}.png") for i in range(len(labels))) + b"eu."
     return out
 
 

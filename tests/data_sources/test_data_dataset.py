@@ -78,9 +78,7 @@ def test_training_splits():
 
 
 def test_empty_splits_are_refused():
-    with pytest.raises(
-        UserError, match=r"data.val_fraction is 0.1, which leaves none of the 9 training images"
-    ):
+    with pytest.raises(UserError, match=r"data.val_fraction is 0.1, which leaves none of the 9 training images"):
         numbered(9).for_search(DataConfig(val_fraction=0.1))
     with pytest.raises(UserError, match=r"data.train_fraction is 0.1, which leaves none"):
         numbered().for_search(DataConfig(train_fraction=0.1, limit=5))

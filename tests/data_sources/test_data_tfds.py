@@ -71,9 +71,7 @@ def fails(source, path, message):
 
 
 def test_absent_data_sets_say_how_to_make_them(tmp_path):
-    fails(
-        "tfds:cifar10", tmp_path, f"no prepared dataset cifar10 at {tmp_path}/cifar10; make one, .*write_tfds"
-    )
+    fails("tfds:cifar10", tmp_path, f"no prepared dataset cifar10 at {tmp_path}/cifar10; make one, .*write_tfds")
     folder = write_tfds("small_set", small(), tmp_path)
     fails("tfds:small_set:2.0.0", tmp_path, "unknown version of small_set '2.0.0'; .*1.0.0")
     fails("tfds:small_set/other", tmp_path, "no prepared dataset small_set/other at")

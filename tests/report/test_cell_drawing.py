@@ -67,8 +67,7 @@ def test_no_line_runs_through_a_box(name):
                 t = step / 20
                 weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
                 x, y = (
-                    sum(w * p[axis] for w, p in zip(weights, points[start : start + 4], strict=True))
-                    for axis in (0, 1)
+                    sum(w * p[axis] for w, p in zip(weights, points[start : start + 4], strict=True)) for axis in (0, 1)
                 )
                 for left, top, right, bottom in boxes:
                     assert not (left + 0.5 < x < right - 0.5 and top < y < bottom), (x, y)

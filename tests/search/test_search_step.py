@@ -27,9 +27,7 @@ CONFIG = Experiment(
 
 
 def build(hypergradient: str, **kwargs):
-    config = dataclasses.replace(
-        CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient=hypergradient)
-    )
+    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient=hypergradient))
     data = load(config.data).for_search(config.data)
     return make_search(config, spaces.get(config.space.name), data, **kwargs)
 
@@ -119,9 +117,7 @@ def test_running_averages_move_with_the_weight_step_only(searched):
     vector, train_batch, _ = search.draw(states[0], search.arrays)
     # The weight step sees the alphas that the alpha step has just moved.
     aux = jax.jit(search.loss)(vector, states[1].alphas, train_batch)[1]
-    for got, expected in zip(
-        jax.tree.leaves(states[1].batch_stats), jax.tree.leaves(aux["batch_stats"]), strict=True
-    ):
+    for got, expected in zip(jax.tree.leaves(states[1].batch_stats), jax.tree.leaves(aux["batch_stats"]), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 

@@ -28,9 +28,7 @@ def test_weights_of_the_published_supernets(name, weights):
     space = spaces.get(name)
     supernet = space.supernet(channels=16, cells=8, classes=10, impl="conv")
     p = {c: jnp.zeros(shape) for c, shape in space.alpha_shapes.items()}
-    shapes = jax.eval_shape(
-        lambda key: supernet.init(key, p, jnp.zeros((1, 4, 4, 3)), False), jax.random.key(0)
-    )
+    shapes = jax.eval_shape(lambda key: supernet.init(key, p, jnp.zeros((1, 4, 4, 3)), False), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == weights
 
 
@@ -39,9 +37,7 @@ def test_edges_are_ordered_by_target_then_source():
     assert [row(*edge) for edge in edges] == list(range(EDGES))
 
 
-@pytest.mark.parametrize(
-    ("cells", "expected"), [(8, (2, 5)), (20, (6, 13)), (14, (4, 9)), (2, (0, 1)), (1, (0,))]
-)
+@pytest.mark.parametrize(("cells", "expected"), [(8, (2, 5)), (20, (6, 13)), (14, (4, 9)), (2, (0, 1)), (1, (0,))])
 def test_reduction_cells(cells, expected):
     assert reduction_cells(cells) == expected
 
@@ -108,12 +104,8 @@ def test_random_genotypes_are_valid_reproducible_and_their_own_derivation(name):
 
 
 def test_one_hot_refuses_ops_that_are_no_candidates():
-    with pytest.raises(
-        UserError, match=r"max_pool_3x3 on edge 0→2 of the reduce cell is no candidate in.*robust_s2"
-    ):
-        robust_s2.one_hot(
-            Genotype(normal=robust_s2.random_genotype(0).normal, reduce=parse("DARTS_V2").reduce)
-        )
+    with pytest.raises(UserError, match=r"max_pool_3x3 on edge 0→2 of the reduce cell is no candidate in.*robust_s2"):
+        robust_s2.one_hot(Genotype(normal=robust_s2.random_genotype(0).normal, reduce=parse("DARTS_V2").reduce))
 
 
 def _small():
@@ -176,9 +168,7 @@ def test_op_weights_of_another_form_are_refused(weights, message):
 
 def test_images_that_cannot_be_halved_are_refused():
     darts_cnn.check_image(32, 28, cells=8)
-    with pytest.raises(
-        UserError, match=r"images of 30x32 .* 2 reduction cells.*space\.cells = 8.* divisible by 4"
-    ):
+    with pytest.raises(UserError, match=r"images of 30x32 .* 2 reduction cells.*space\.cells = 8.* divisible by 4"):
         darts_cnn.check_image(30, 32, cells=8)
 
 

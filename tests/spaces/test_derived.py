@@ -29,9 +29,7 @@ MARKED = [pytest.param(name, marks=() if name in SPECIAL else pytest.mark.slow) 
 
 
 def _init_shapes(network, size):
-    return jax.eval_shape(
-        lambda key: network.init(key, jnp.zeros((1, size, size, 3)), False), jax.random.key(0)
-    )
+    return jax.eval_shape(lambda key: network.init(key, jnp.zeros((1, size, size, 3)), False), jax.random.key(0))
 
 
 def _parameters(genotype, **settings):
@@ -44,9 +42,7 @@ def _parameters(genotype, **settings):
 def test_size_of_published_genotypes_on_cifar(name):
     assert len(SAMPLE) >= 40
     # Counting is arithmetic on the genotype: it knows nothing of the modules.
-    assert (
-        _parameters(published.get(name), **CIFAR) == count_darts_cnn(published.get(name), **CIFAR).parameters
-    )
+    assert _parameters(published.get(name), **CIFAR) == count_darts_cnn(published.get(name), **CIFAR).parameters
 
 
 def test_published_sizes():
@@ -82,9 +78,7 @@ def test_short_networks(cells):
 
 @pytest.mark.parametrize("name", ["NASNet", "FairDARTS_b"])
 def test_forward_is_finite_and_evaluation_deterministic(name):
-    network = DerivedNetwork(
-        published.get(name), channels=2, cells=3, classes=3, impl="conv"
-    )  # quick to compile
+    network = DerivedNetwork(published.get(name), channels=2, cells=3, classes=3, impl="conv")  # quick to compile
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     options = {"xla_backend_optimization_level": 0}
     variables = jax.jit(lambda key: network.init(key, x, False), compiler_options=options)(jax.random.key(0))

@@ -1,0 +1,102 @@
+"""Hypergradients of bilevel problems: `dJ/dα` for `J(α) = L_val(w'(α), α)`, where `w'` comes from training with α.
+
+An estimator is built from two losses and the optimiser of the weights, and called the same way whichever it is:
+
+    estimator = unrolled(train_loss, val_loss, optimizer)
+    grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch)
+
+Losses are `loss(w, alphas, batch) -> (scalar, aux)`, means over their batch; `w`, `alphas` and `batch` are any
+pytrees, and no network is assumed. Estimators are pure: jit, vmap and shard them freely (inside `jax.shard_map`, a
+loss that ends in a `jax.lax.pmean` gives every device the gradient over the whole batch).
+
+**Which one**
+
+    estimator            validation loss at   what it computes                           passes over a network
+    first_order          w                    ∂_α L_val                                  1 gradient
+    single_level         - (training at w)    ∂_α L_train, with ∂_w L_train              1 gradient, shared with w
+    unrolled             w' (or w_k)          exact, through k optimiser steps           k + 1 gradients, k products
+    finite_difference    w'                   approximate: unrolled, differenced         2 gradients, 2 by α alone
+    neumann              w (or w')            implicit, n terms of a series for H⁻¹      1 (2) gradients, n products
+    conjugate_gradient   w                    implicit, H⁻¹ by n CG iterations           1 gradient, n + 2 products
+    amended              w                    ηH in place of H⁻¹                         1 gradient, 2 products
+
+**The exact one-step hypergradient.** The optimiser turns a gradient `g` into an update, `w' = w + U(g)`, with `g =
+∇_w L_train(w, α)`; momentum, decay, clipping, Adam's scale and the schedule are all inside `U`. α enters `w'` through
+`g` alone. By the chain rule
+
+    dJ/dα = ∂_α L_val(w', α) + (∂g/∂α)ᵀ (∂U/∂g)ᵀ v,     v = ∇_{w'} L_val(w', α)
+          = d                + ∇²_{αw} L_train(w, α) u,   u = (∂U/∂g)ᵀ v
+
+`u` is one vjp through the optimiser, cheap and exact for any optax chain; for plain SGD it is `−ξ v`. Mixed partial
+derivatives commute, so the last product is the directional derivative of the alpha gradient along `u`,
+
+    ∇²_{αw} L_train(w, α) u = d/ds ∇_α L_train(w + s u, α) at s = 0 = jax.jvp(w ↦ ∇_α L_train(w, α), (w,), (u,)) ,
+
+forward over reverse: no step size, and no reverse pass over a reverse pass with its memory. DARTS (Liu et al. 2019,
+eq. 7–8) approximates it by a finite difference along the same line. Momentum and weight decay move the point w' but
+add no term of their own; clipping does, by the Jacobian of `g ↦ g · min(1, c/‖g‖)`, and Adam by its division.
+
+**k steps.** With the state of the optimiser as part of the state, `s_{i+1} = T(∇_w L_train(w_i, α; B_i), s_i)`, the
+same two products per step in reverse order give the gradient of `L_val(w_k, α)`: see `jdarts.hypergrad.k_step`.
+
+**At the optimum.** If training has converged, `∇_w L_train(w*, α) = 0`, differentiating this identity gives `dw*/dα =
+−H⁻¹ ∇²_{wα} L_train` and so `dJ/dα = d − ∇²_{αw} L_train H⁻¹ v`: see `jdarts.hypergrad.implicit`. One step of SGD
+puts `ξ I` where this has `H⁻¹`; Neumann's series `ξ Σ (I − ξH)^j` leads from the one to the other; `amended` has
+`ηH`.
+
+**Noise and batch norm.** A batch carries its PRNG key (entry `key`), so all evaluations on it see one noise, and the
+derivative is that of one function. Batch norm uses the statistics of the batch and is differentiated through.
+`microbatches=m` computes every gradient and product part by part: the same result with the memory of a part, except
+that batch norm then sees the statistics of a part and noise is drawn for each part.
+
+**An estimator of your own** is a function with this signature; the building blocks are `gradients`, `mixed_product`,
+`hessian_product`, `both_products` on losses, and `hvp`, `mixed_hvp`, `gauss_newton_vp` on any function.
+
+Bad input raises `jdarts.errors.UserError`: options when the estimator is built; arguments (their dtypes, the
+optimiser's state, the lengths of batches) before a loss is traced; what a loss returns while it is.
+"""
+
+from jdarts.hypergrad.amended_darts import amended
+from jdarts.hypergrad.central_difference import finite_difference, redraw_key
+from jdarts.hypergrad.implicit import conjugate_gradient, neumann
+from jdarts.hypergrad.k_step import stack_batches
+from jdarts.hypergrad.menu import ESTIMATORS, by_name
+from jdarts.hypergrad.one_step import first_order, single_level, unrolled
+from jdarts.hypergrad.products import (
+    alpha_gradients,
+    both_products,
+    gauss_newton_vp,
+    gradients,
+    hessian_product,
+    hvp,
+    mixed_hvp,
+    mixed_product,
+)
+from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+
+__all__ = [
+    "ESTIMATORS",
+    "Aux",
+    "Estimator",
+    "Loss",
+    "Stage",
+    "alpha_gradients",
+    "amended",
+    "both_products",
+    "by_name",
+    "conjugate_gradient",
+    "finite_difference",
+    "first_order",
+    "gauss_newton_vp",
+    "gradients",
+    "hessian_product",
+    "hvp",
+    "mixed_hvp",
+    "mixed_product",
+    "neumann",
+    "no_stage",
+    "redraw_key",
+    "single_level",
+    "stack_batches",
+    "unrolled",
+]

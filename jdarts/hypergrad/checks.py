@@ -1,0 +1,171 @@
+"""Refuse bad input with one clear `UserError`, before the network is traced wherever that is possible."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jdarts.errors import UserError
+from jdarts.hypergrad.microbatch import check_divides
+from jdarts.hypergrad.types import Estimator, Loss
+
+
+@functools.lru_cache(maxsize=64)
+def scalar_loss(loss: Loss) -> Loss:
+    """`loss`, refusing anything but `(real scalar, aux)` while it is traced, and arguments that it cannot use."""
+
+    @functools.wraps(loss)
+    def checked(w, alphas, batch):
+        try:
+            result = loss(w, alphas, batch)
+        except UserError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the loss {_name(loss)} cannot use its arguments: {type(error).__name__}: {error}; "
+                f"alphas are {describe(alphas)}, the batch is {describe(batch)}"
+            ) from error
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise UserError(
+                f"the loss {_name(loss)} returned {describe(result)}; return (scalar, aux), aux may be None"
+            )
+        value = result[0]
+        if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise UserError(f"the loss {_name(loss)} returned {describe(value)} as its value; return one real scalar")
+        return result
+
+    return checked
+
+
+def checked(
+    estimator: Estimator,
+    *,
+    train_loss: Loss | None = None,
+    val_loss: Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    steps: int | None = None,
+    microbatches: int = 1,
+) -> Estimator:
+    """`estimator` with its arguments checked once for each set of shapes; nothing here traces a loss.
+
+    Both losses being one function, both batches must look alike. `steps` batches are expected stacked in `train_batch`
+    unless it is None. `optimizer` is the one whose state is passed.
+    """
+    known = set()
+
+    def checked_estimator(w, alphas, opt_state, train_batch, val_batch):
+        leaves, structure = jax.tree.flatten((w, alphas, opt_state, train_batch, val_batch))
+        signature = (structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves))
+        if signature not in known:
+            check_floats("w", w)
+            check_floats("alphas", alphas)
+            if optimizer is not None:
+                check_opt_state(optimizer, w, opt_state)
+            one = train_batch if steps is None else check_stacked(train_batch, steps)
+            if train_loss is not None and train_loss is val_loss:
+                check_alike(one, val_batch)
+            check_divides(one, microbatches, "train_batch")
+            check_divides(val_batch, microbatches, "val_batch")
+            known.add(signature)
+        return estimator(w, alphas, opt_state, train_batch, val_batch)
+
+    return checked_estimator
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Raise `UserError` unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise UserError(f"{name} is {value!r}; use a whole number, {least} or more")
+
+
+def check_number(name: str, value: Any, *, positive: bool = False) -> None:
+    """Raise `UserError` unless `value` is a finite number that is not negative, or positive if so asked."""
+    ok = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and np.isfinite(value)
+    if not ok or value < 0 or (positive and value == 0):
+        raise UserError(f"{name} is {value!r}; use a {'positive number' if positive else 'number, 0 or more'}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise `UserError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise UserError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
+
+
+def check_floats(name: str, tree: Any) -> None:
+    """Raise `UserError` unless `tree` holds arrays of real numbers and at least one."""
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    if not found:
+        raise UserError(f"{name} is {tree!r}; it holds no arrays, so there is nothing to differentiate by")
+    for path, leaf in found:
+        if not jnp.issubdtype(getattr(leaf, "dtype", np.dtype(object)), jnp.floating):
+            raise UserError(
+                f"{name}{jax.tree_util.keystr(path)} is {describe(leaf)}; it must be a floating-point array"
+            )
+
+
+def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: Any) -> None:
+    """Raise `UserError` unless `opt_state` has the structure and shapes of `optimizer.init(w)`."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), w)
+    expected, found = (_shapes(tree) for tree in (jax.eval_shape(optimizer.init, shapes), opt_state))
+    if jax.tree.structure(opt_state) != jax.tree.structure(jax.eval_shape(optimizer.init, shapes)) or expected != found:
+        raise UserError(
+            f"opt_state does not fit w: {_difference(expected, found)}; pass the state that this optimizer's init(w) "
+            "makes (a virtual_optimizer takes the same state if optax.identity() stands for each part it leaves out)"
+        )
+
+
+def check_stacked(batches: Any, steps: int) -> Any:
+    """The shapes of one batch of `batches` stacked along a leading axis of `steps`; `UserError` if they are not."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(batches)[0]:
+        shape = np.shape(leaf)
+        if not shape or shape[0] != steps:
+            raise UserError(
+                f"train_batch{jax.tree_util.keystr(path)} has shape {shape}; {steps} steps need {steps} different "
+                "batches stacked along a new leading axis (jdarts.hypergrad.stack_batches)"
+            )
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batches)
+
+
+def check_alike(train_batch: Any, val_batch: Any) -> None:
+    """Raise `UserError` unless two batches for one loss have the same structure (their lengths may differ)."""
+    if jax.tree.structure(train_batch) != jax.tree.structure(val_batch):
+        names = _difference(_shapes(train_batch), _shapes(val_batch))
+        raise UserError(f"one loss takes both batches, so they must be built alike; train to validation: {names}")
+
+
+def describe(tree: Any) -> str:
+    """`tree` with dtype and shape for every array, e.g. `{'normal': float32[14, 8]}`."""
+
+    def leaf(x):
+        if not hasattr(x, "dtype"):
+            return _Text(type(x).__name__)
+        return _Text(f"{x.dtype}{list(np.shape(x)) if np.shape(x) else ' scalar'}")
+
+    text = repr(jax.tree.map(leaf, tree))
+    return text if len(text) <= 400 else f"{text[:400]} …"
+
+
+class _Text(str):
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _name(loss):
+    return repr(getattr(loss, "__name__", type(loss).__name__))
+
+
+def _shapes(tree):
+    return {jax.tree_util.keystr(p): np.shape(x) for p, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _difference(expected: dict[str, tuple], found: dict[str, tuple]) -> str:
+    for path, shape in expected.items():
+        if path not in found:
+            return f"{path or 'it'} is missing"
+        if found[path] != shape:
+            return f"{path or 'it'} has shape {found[path]} where {shape} is needed"
+    extra = [path for path in found if path not in expected]
+    return f"{extra[0] or 'it'} is not expected" if extra else "the containers differ"

@@ -1,0 +1,168 @@
+"""Implicit differentiation at the optimum of the weights, by Hessian-vector products of the training loss.
+
+If `∇_w L_train(w*(α), α) + δ w* = 0`, the implicit function theorem gives for `J(α) = L_val(w*(α), α)`
+
+    dJ/dα = ∂_α L_val − ∇²_{αw} L_train x,      (H + δ I) x = v,      H = ∇²_{ww} L_train,  v = ∇_w L_val
+
+all at w*. The two estimators differ in how they solve for x. They take the present `w` for w*; both report how well x
+solves the system, and neither can tell how far w is from w*.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.scipy.sparse.linalg import cg
+
+from jdarts.errors import UserError
+from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
+from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, norm, scale
+from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.update import one_update
+
+
+def neumann(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation | None = None,
+    *,
+    terms: int = 3,
+    step_size: float | None = None,
+    damping: float = 0.0,
+    point: Literal["w", "unrolled"] = "w",
+    microbatches: int = 1,
+    stage: Stage = no_stage,
+) -> Estimator:
+    """Implicit differentiation with the first `terms` terms of the Neumann series `H⁻¹ = γ Σ_j (I − γH)^j`.
+
+    With `step_size=γ` and `point="w"` this is iDARTS (Zhang et al. 2021), whose K is `terms − 1`. No terms is first
+    order; infinitely many are exact at w* if `0 < γ(H + δI) < 2`. It equals k = `terms` unrolled steps of SGD that
+    stand still at w with one batch.
+
+    Args:
+      terms: number of terms, each one Hessian-vector product; 0 or more.
+      step_size: γ. None takes the optimiser itself for a preconditioner, at its present state: the terms are
+        `u_j = (∂U/∂g)ᵀ λ_j` and `λ_{j+1} = λ_j + (∂U/∂w)ᵀ λ_j + H u_j`. For SGD that is γ = the present learning
+        rate; weight decay in the chain counts as curvature, clipping and Adam's scale act as they do in the step;
+        momentum's past does not.
+      damping: δ, added to the curvature.
+      point: where the validation loss is taken: "w", or the "unrolled" weights w' after one optimiser step. One term
+        there, with `step_size=None`, is exactly `unrolled`.
+      microbatches, stage: as for `unrolled`.
+
+    `aux.residual` is `‖v − (H + δI) x‖ / ‖v‖`, as the present optimiser sees it.
+    """
+    check_count("terms", terms, 0)
+    check_number("damping", damping)
+    check_count("microbatches", microbatches, 1)
+    check_choice("point", point, ("w", "unrolled"))
+    if step_size is not None:
+        check_number("step_size", step_size, positive=True)
+    preconditioner = optimizer if step_size is None else optax.sgd(step_size)
+    if preconditioner is None or (optimizer is None and point == "unrolled"):
+        raise UserError('neumann needs an optimizer, or a step_size together with point="w"')
+    optimizer = optimizer if step_size is None or point == "unrolled" else None
+    train_gradients = stage(gradients(train_loss, microbatches))
+    val_gradients = stage(gradients(val_loss, microbatches))
+    curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
+    move = stage(one_update(optimizer)[0]) if optimizer is not None else None
+
+    def pull(adjoint, g, opt_state, w):
+        """`(u, λ + (∂U/∂w)ᵀ λ + δu)` for an adjoint λ of the weights."""
+        u, by_w = jax.vjp(lambda g_, w_: preconditioner.update(g_, opt_state, w_)[0], g, w)[1](adjoint)
+        return u, add(add(adjoint, by_w), scale(damping, u))
+
+    def solve(w, alphas, batch, g, opt_state, v, d):
+        if terms == 0:
+            return d, jnp.ones_like(norm(v))
+
+        def term(carry, _):
+            adjoint, total = carry
+            u, rest = pull(adjoint, g, opt_state, w)
+            adjoint = add(rest, curvature(w, alphas, batch, u))
+            return (adjoint, add(total, adjoint)), None
+
+        (_, total), _ = jax.lax.scan(term, (v, v), length=terms - 1)
+        u, rest = pull(total, g, opt_state, w)  # linear: the sum of the terms, and the adjoint that would come next
+        by_w, by_alphas = products(w, alphas, batch, u)
+        return add(d, by_alphas), _relative(add(add(v, add(rest, scale(-1, total))), by_w), v)
+
+    solve = stage(solve)
+
+    def estimator(w, alphas, opt_state, train_batch, val_batch):
+        train_value = train_aux = None
+        at = g = w  # with a plain step size, the pull-back depends on neither gradient nor state
+        if move is not None:
+            (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)
+            at = move(g, opt_state, w) if point == "unrolled" else w
+        if step_size is not None:
+            opt_state = preconditioner.init(w)
+        (val_value, val_aux), (v, d) = val_gradients(at, alphas, val_batch)
+        grads, residual = solve(w, alphas, train_batch, g, opt_state, v, d)
+        return grads, Aux(val_value, val_aux, train_value, train_aux, residual=residual)
+
+    return checked(
+        estimator,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        optimizer=optimizer,
+        microbatches=microbatches,
+    )
+
+
+def conjugate_gradient(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer=None,
+    *,
+    iterations: int = 5,
+    damping: float = 0.0,
+    tolerance: float = 0.0,
+    microbatches: int = 1,
+    stage: Stage = no_stage,
+) -> Estimator:
+    """Implicit differentiation with `(H + δI) x = v` solved by conjugate gradients (Rajeswaran et al. 2019).
+
+    The validation loss is taken at `w`. Exact at w* after as many iterations as H has distinct eigenvalues, if `H + δI`
+    is positive definite. The Hessian of a network in training is not: choose `damping` above minus its lowest
+    eigenvalue, and watch `aux.residual` = `‖v − (H + δI) x‖ / ‖v‖`.
+
+    Args:
+      iterations: most iterations, each one Hessian-vector product; 0 is first order.
+      damping: δ; include the coupled weight decay of the weights' optimiser, which the training loss does not contain.
+      tolerance: stop at this relative residual.
+      microbatches, stage: as for `unrolled`.
+    """
+    del optimizer
+    check_count("iterations", iterations, 0)
+    check_number("damping", damping)
+    check_number("tolerance", tolerance)
+    check_count("microbatches", microbatches, 1)
+    val_gradients = stage(gradients(val_loss, microbatches))
+    curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
+
+    def solve(w, alphas, batch, v, d):
+        x, _ = cg(
+            lambda p: add(curvature(w, alphas, batch, p), scale(damping, p)),
+            v,
+            tol=tolerance,
+            maxiter=iterations,
+        )
+        by_w, by_alphas = products(w, alphas, batch, scale(-1, x))
+        return add(d, by_alphas), _relative(add(v, add(by_w, scale(-damping, x))), v)
+
+    solve = stage(solve)
+
+    def estimator(w, alphas, opt_state, train_batch, val_batch):
+        del opt_state
+        (value, aux), (v, d) = val_gradients(w, alphas, val_batch)
+        grads, residual = solve(w, alphas, train_batch, v, d)
+        return grads, Aux(value, aux, residual=residual)
+
+    return checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches)
+
+
+def _relative(r, v):
+    length = norm(v)
+    return norm(r) / jnp.where(length > 0, length, 1)

@@ -1,0 +1,49 @@
+"""The estimators by the names that configurations use."""
+
+import optax
+
+from jdarts.config import SearchConfig
+from jdarts.errors import unknown
+from jdarts.hypergrad.amended_darts import amended
+from jdarts.hypergrad.central_difference import finite_difference
+from jdarts.hypergrad.implicit import conjugate_gradient, neumann
+from jdarts.hypergrad.one_step import first_order, single_level, unrolled
+from jdarts.hypergrad.types import Estimator, Loss, Stage, no_stage
+
+ESTIMATORS = {
+    "first_order": first_order,
+    "single_level": single_level,
+    "unrolled": unrolled,
+    "finite_difference": finite_difference,
+    "neumann": neumann,
+    "conjugate_gradient": conjugate_gradient,
+    "amended": amended,
+}
+
+
+def by_name(
+    settings: SearchConfig,
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    stage: Stage = no_stage,
+) -> Estimator:
+    """The estimator that a search configuration asks for.
+
+    `hypergradient_terms` are the terms of Neumann's series, preconditioned by the optimiser itself, and the
+    iterations of the conjugate gradients; those are damped by the coupled weight decay, which is part of the training
+    objective but not of the training loss.
+    """
+    name = settings.hypergradient
+    if name not in ESTIMATORS:
+        raise unknown("hypergradient", name, ESTIMATORS)
+    options = {}
+    if name == "unrolled":
+        options["steps"] = settings.unroll_steps
+    elif name == "neumann":
+        options["terms"] = settings.hypergradient_terms
+    elif name == "conjugate_gradient":
+        options["iterations"] = settings.hypergradient_terms
+        options["damping"] = settings.weight_optimizer.weight_decay
+    return ESTIMATORS[name](train_loss, val_loss, optimizer, microbatches=settings.microbatches, stage=stage, **options)

@@ -1,0 +1,133 @@
+"""Estimators that look at most one optimiser step ahead: single level, first order, exact one-step unrolling."""
+
+from typing import Literal
+
+import optax
+
+from jdarts.hypergrad.checks import check_choice, check_count, checked
+from jdarts.hypergrad.k_step import k_step
+from jdarts.hypergrad.products import gradients, mixed_product
+from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.update import one_update
+
+
+def first_order(
+    train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1, stage: Stage = no_stage
+) -> Estimator:
+    """The first-order approximation ξ = 0: `∂_α L_val(w, α)` at the present weights (Liu et al. 2019, §2.3).
+
+    The validation loss is taken at `w`; the training batch is not looked at.
+    """
+    del train_loss, optimizer
+    check_count("microbatches", microbatches, 1)
+    val_gradients = stage(gradients(val_loss, microbatches))
+
+    def estimator(w, alphas, opt_state, train_batch, val_batch):
+        del opt_state, train_batch
+        (value, aux), (_, grads) = val_gradients(w, alphas, val_batch)
+        return grads, Aux(val_loss=value, val_aux=aux)
+
+    return checked(estimator, microbatches=microbatches)
+
+
+def single_level(
+    train_loss: Loss, val_loss: Loss | None = None, optimizer=None, *, microbatches: int = 1, stage: Stage = no_stage
+) -> Estimator:
+    """One loss, one batch and one backward pass for weights and alphas alike: `∂_α L_train(w, α)`.
+
+    The validation loss and batch are not looked at: the loss that the alphas descend is the training loss at `w`, and
+    `aux.val_loss` is that value. `aux.weight_grads` is the weight gradient of the same pass; step with it, and no
+    second backward pass is made.
+    """
+    del val_loss, optimizer
+    check_count("microbatches", microbatches, 1)
+    train_gradients = stage(gradients(train_loss, microbatches))
+
+    def estimator(w, alphas, opt_state, train_batch, val_batch):
+        del opt_state, val_batch
+        (value, aux), (weight_grads, grads) = train_gradients(w, alphas, train_batch)
+        return grads, Aux(value, aux, value, aux, weight_grads=weight_grads)
+
+    return checked(estimator, microbatches=microbatches)
+
+
+def unrolled(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int = 1,
+    virtual_optimizer: optax.GradientTransformation | None = None,
+    mode: Literal["reverse", "forward"] = "reverse",
+    checkpoint: Literal["every", "sqrt"] = "every",
+    chunk: int = 16,
+    microbatches: int = 1,
+    stage: Stage = no_stage,
+) -> Estimator:
+    """The exact hypergradient of `steps` real optimiser steps (derivation in the package docstring).
+
+    The validation loss is taken at the weights after those steps (w' for one); so are its value and aux in the result.
+
+    Args:
+      train_loss, val_loss: `loss(w, alphas, batch) -> (scalar, aux)`.
+      optimizer: the optax chain that trains the weights, as it is; `opt_state` is its present state.
+      steps: with 1, `train_batch` is one batch. With k > 1 it is k different batches stacked along a new leading axis
+      of
+        every array (`stack_batches`); the optimiser's state advances from step to step.
+      virtual_optimizer: takes the steps in place of `optimizer`, for conventions that differ from the real step: the
+        DARTS code unrolls momentum and decay but no clipping. It receives the same `opt_state`; put `optax.identity()`
+        where it leaves out a stateless part of the chain.
+      mode: "reverse" costs about two gradients and one product a step whatever the number of alphas; "forward" costs
+      one
+        product a step and alpha and needs no more memory for more steps (k > 1, few alphas).
+      checkpoint: what reverse mode keeps of k steps: "every" step's weights, optimiser state and gradient; or "sqrt",
+        those at every √k-th step, redoing the steps between at one more gradient a step.
+      chunk: how many alphas forward mode treats at once.
+      microbatches: equal parts of every batch whose gradients and products are accumulated.
+      stage: how to run the pieces, e.g. `jax.jit` to compile each by itself (see `jdarts.staging`). An estimator
+        computes nothing outside its pieces.
+    """
+    check_count("steps", steps, 1)
+    check_count("chunk", chunk, 1)
+    check_count("microbatches", microbatches, 1)
+    check_choice("mode", mode, ("reverse", "forward"))
+    check_choice("checkpoint", checkpoint, ("every", "sqrt"))
+    optimizer = virtual_optimizer or optimizer
+    if steps > 1 or mode == "forward":
+        estimator = k_step(
+            train_loss,
+            val_loss,
+            optimizer,
+            steps=steps,
+            stacked=steps > 1,
+            mode=mode,
+            checkpoint=checkpoint,
+            chunk=chunk,
+            microbatches=microbatches,
+            stage=stage,
+        )
+    else:
+        estimator = _one_step(train_loss, val_loss, optimizer, microbatches, stage)
+    return checked(
+        estimator,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        optimizer=optimizer,
+        steps=steps if steps > 1 else None,
+        microbatches=microbatches,
+    )
+
+
+def _one_step(train_loss, val_loss, optimizer, microbatches, stage) -> Estimator:
+    train_gradients = stage(gradients(train_loss, microbatches))
+    val_gradients = stage(gradients(val_loss, microbatches))
+    product = stage(mixed_product(train_loss, microbatches))
+    move, pull_back = (stage(piece) for piece in one_update(optimizer))
+
+    def estimator(w, alphas, opt_state, train_batch, val_batch):
+        (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)
+        (val_value, val_aux), (v, d) = val_gradients(move(g, opt_state, w), alphas, val_batch)
+        grads = product(w, alphas, train_batch, pull_back(v, g, opt_state, w), d)
+        return grads, Aux(val_value, val_aux, train_value, train_aux)
+
+    return estimator

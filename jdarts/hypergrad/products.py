@@ -1,0 +1,125 @@
+"""The building blocks: gradients and products with second derivatives, all by forward over reverse or plain modes.
+
+The functions that end in `vp` take any function of any pytree. The others are built from a loss `loss(w, alphas,
+batch) -> (scalar, aux)` and return the same function object for the same loss, so that a stage compiles each once
+(`jdarts.staging`).
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jdarts.hypergrad.checks import scalar_loss
+from jdarts.hypergrad.microbatch import averaged
+from jdarts.hypergrad.types import Loss, PyTree
+
+
+def hvp(function: Callable, x: PyTree, v: PyTree) -> PyTree:
+    """Hessian-vector product `∇²f(x) · v` by forward over reverse; `v` and the result are like `x`."""
+    return jax.jvp(jax.grad(function), (x,), (v,))[1]
+
+
+def mixed_hvp(function: Callable, w: PyTree, alphas: PyTree, u: PyTree) -> PyTree:
+    """`∇²_{αw} f(w, α) · u` by forward over reverse: `f(w, alphas) -> scalar`, `u` like `w`, result like `alphas`."""
+    return jax.jvp(lambda w_: jax.grad(function, argnums=1)(w_, alphas), (w,), (u,))[1]
+
+
+def gauss_newton_vp(network: Callable, loss: Callable, w: PyTree, v: PyTree) -> PyTree:
+    """Gauss–Newton product `Jᵀ (∇²ℓ) J · v` for the objective `loss(network(w))`.
+
+    `network(w) -> outputs` (any pytree), `loss(outputs) -> scalar`; `v` and the result are like `w`. For a loss that
+    is convex in the outputs (cross-entropy, squares) the matrix is positive semi-definite, unlike the Hessian; the
+    two agree where the network is linear in `w` or the outputs fit the targets exactly. One jvp, one vjp, no second
+    derivative of the network (Schraudolph 2002).
+    """
+    outputs, tangents = jax.jvp(network, (w,), (v,))
+    return jax.vjp(network, w)[1](hvp(loss, outputs, tangents))[0]
+
+
+def gradients(loss: Loss, microbatches: int = 1) -> Callable:
+    """`(w, alphas, batch) -> ((value, aux), (∂/∂w, ∂/∂alphas))`, averaged over micro-batches."""
+    return _gradients(loss, microbatches)
+
+
+def alpha_gradients(loss: Loss, microbatches: int = 1) -> Callable:
+    """`(w, alphas, batch) -> ∂/∂alphas`, averaged over micro-batches."""
+    return _alpha_gradients(loss, microbatches)
+
+
+def mixed_product(loss: Loss, microbatches: int = 1) -> Callable:
+    """`(w, alphas, batch, u, d) -> d + ∇²_{αw} L · u`, shaped like alphas."""
+    return _mixed_product(loss, microbatches)
+
+
+def hessian_product(loss: Loss, microbatches: int = 1) -> Callable:
+    """`(w, alphas, batch, u) -> ∇²_{ww} L · u`, shaped like w."""
+    return _hessian_product(loss, microbatches)
+
+
+def both_products(loss: Loss, microbatches: int = 1) -> Callable:
+    """`(w, alphas, batch, u) -> (∇²_{ww} L · u, ∇²_{αw} L · u)` from one pass: both are tangents of one gradient."""
+    return _both_products(loss, microbatches)
+
+
+def add(a: PyTree, b: PyTree) -> PyTree:
+    """Leaf by leaf `a + b`."""
+    return jax.tree.map(lambda x, y: x + y, a, b)
+
+
+def scale(factor: float | jax.Array, a: PyTree) -> PyTree:
+    """Leaf by leaf `factor · a`, in the dtype of `a`."""
+    return jax.tree.map(lambda x: jnp.asarray(factor, x.dtype) * x, a)
+
+
+def inner(a: PyTree, b: PyTree) -> jax.Array:
+    """Inner product over all leaves."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return functools.reduce(jnp.add, [jnp.vdot(x, y) for x, y in pairs])
+
+
+def norm(a: PyTree) -> jax.Array:
+    """Euclidean norm over all leaves."""
+    return jnp.sqrt(inner(a, a))
+
+
+@functools.lru_cache(maxsize=64)
+def _gradients(loss, microbatches):
+    return averaged(jax.value_and_grad(scalar_loss(loss), argnums=(0, 1), has_aux=True), microbatches)
+
+
+@functools.lru_cache(maxsize=64)
+def _alpha_gradients(loss, microbatches):
+    of_alphas = jax.grad(scalar_loss(loss), argnums=1, has_aux=True)
+    return averaged(lambda w, alphas, batch: of_alphas(w, alphas, batch)[0], microbatches)
+
+
+@functools.lru_cache(maxsize=64)
+def _mixed_product(loss, microbatches):
+    def one(w, alphas, batch, u):
+        return mixed_hvp(lambda w_, alphas_: scalar_loss(loss)(w_, alphas_, batch)[0], w, alphas, u)
+
+    mean = averaged(one, microbatches)
+
+    def product(w, alphas, batch, u, d):
+        return add(d, mean(w, alphas, batch, u))
+
+    return product
+
+
+@functools.lru_cache(maxsize=64)
+def _hessian_product(loss, microbatches):
+    def one(w, alphas, batch, u):
+        return hvp(lambda w_: scalar_loss(loss)(w_, alphas, batch)[0], w, u)
+
+    return averaged(one, microbatches)
+
+
+@functools.lru_cache(maxsize=64)
+def _both_products(loss, microbatches):
+    def one(w, alphas, batch, u):
+        both = jax.grad(lambda w_, alphas_: scalar_loss(loss)(w_, alphas_, batch)[0], argnums=(0, 1))
+        return jax.jvp(lambda w_: both(w_, alphas), (w,), (u,))[1]
+
+    return averaged(one, microbatches)

@@ -1,0 +1,35 @@
+"""What all estimators share: the shapes of losses, results and stages."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+PyTree = Any
+Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, Any]]
+Stage = Callable[[Callable], Callable]
+Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Aux"]]
+
+
+class Aux(NamedTuple):
+    """What an estimator saw on the way; None where it did not look.
+
+    Attributes:
+      val_loss, val_aux: value and aux of the loss that the alphas descend, at the point the estimator's docstring
+      names.
+      train_loss, train_aux: value and aux of the training loss at `w` (k steps: on the first of the batches).
+      weight_grads: gradient of the training loss by `w`, where the estimator returns it (`single_level`).
+      residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear solve in the implicit estimators: 0 exact, 1 nothing solved.
+    """
+
+    val_loss: jax.Array
+    val_aux: Any
+    train_loss: jax.Array | None = None
+    train_aux: Any = None
+    weight_grads: Any = None
+    residual: jax.Array | None = None
+
+
+def no_stage(function: Callable) -> Callable:
+    """The default stage: leave a piece of an estimator as it is (part of whatever is being traced)."""
+    return function

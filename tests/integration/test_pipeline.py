@@ -1,0 +1,69 @@
+"""A whole run on tiny data: what it writes, and that the test images are read once, at the end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jdarts import pipeline
+from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
+from jdarts.genotype import parse
+from jdarts.report.console import SilentReporter
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    config = Experiment(
+        name="tiny",
+        data=DataConfig(source="synthetic:8x8x1:4:320", crop_padding=1),
+        space=SpaceConfig(name="robust_s2", channels=4, cells=1),
+        search=SearchConfig(epochs=2, batch_size=16, hypergradient="first_order"),
+        train=TrainConfig(epochs=8, batch_size=16, channels=8, cells=1, auxiliary_weight=0, drop_path=0, cutout=0),
+    )
+    folder = tmp_path_factory.mktemp("pipeline") / "run"
+    reporter = SilentReporter()
+    tests = []
+    evaluate = pipeline.run_training.__globals__["evaluate"]
+
+    def counted(training, state, images, batch_size):
+        tests.append((type(images).__name__, int(state.step)))
+        return evaluate(training, state, images, batch_size)
+
+    pipeline.run_training.__globals__["evaluate"] = counted
+    try:
+        pipeline.run_experiment(config, folder, resume=False, reporter=reporter)
+    finally:
+        pipeline.run_training.__globals__["evaluate"] = evaluate
+    return folder, reporter, tests
+
+
+def test_the_summary_has_both_cells_and_learned_something(finished):
+    folder, reporter, _ = finished
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(summary) == {"found", "random"}
+    for result in summary.values():
+        parse(result["genotype"])
+        assert result["parameters"] > 0 and result["macs"] > 0
+        assert result["test_accuracy"] > 0.5, "four balanced classes: chance is 0.25"
+    text = "\n".join(reporter.messages)
+    assert summary["found"]["genotype"] in text
+    assert f"{summary['found']['test_accuracy']:.2%}" in text and f"{summary['random']['test_accuracy']:.2%}" in text
+    assert str(folder) in text and "normal cell" in text
+
+
+def test_the_run_folder_is_complete(finished):
+    folder: Path = finished[0]
+    genotypes = [json.loads(line) for line in (folder / "search/genotypes.jsonl").read_text().splitlines()]
+    assert [g["epoch"] for g in genotypes] == [1, 2]
+    assert genotypes[-1]["genotype"] == (folder / "genotype.txt").read_text().strip()
+    metrics = [json.loads(line) for line in (folder / "search/metrics.jsonl").read_text().splitlines()]
+    assert [m["step"] for m in metrics] == [10, 20]
+    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "alpha_entropy", "seconds"):
+        assert all(name in m for m in metrics)
+    assert (folder / "cells.svg").read_text().startswith("<svg") or "<svg" in (folder / "cells.svg").read_text()
+    assert (folder / "config.json").exists()
+
+
+def test_test_images_are_evaluated_once_after_the_last_epoch(finished):
+    tests = finished[2]
+    assert tests == [("TestImages", 8 * 20)] * 2

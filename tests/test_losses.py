@@ -1,0 +1,22 @@
+"""Losses against their formulas."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdarts.losses import accuracy, cross_entropy
+
+LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0], [1.0, 1.5, -2.0]])
+LABELS = np.array([0, 2, 0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy(smoothing):
+    log_p = LOGITS - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
+    targets = np.eye(3)[LABELS] * (1 - smoothing) + smoothing / 3
+    expected = -(targets * log_p).sum(-1).mean()
+    assert float(cross_entropy(jnp.asarray(LOGITS), jnp.asarray(LABELS), smoothing)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_accuracy():
+    assert float(accuracy(jnp.asarray(LOGITS), jnp.asarray(LABELS))) == pytest.approx(2 / 3)

@@ -18,13 +18,13 @@ config = Experiment(
     data=DataConfig(source="digits", crop_padding=1, flip=False),
     space=SpaceConfig(name="darts_cnn", channels=8, cells=3),
     search=SearchConfig(
-        epochs=6,
+        epochs=5,
         batch_size=64,
         hypergradient="unrolled",
         alpha_optimizer=AdamConfig(learning_rate=3e-3),
     ),
     train=TrainConfig(
-        epochs=12,
+        epochs=10,
         batch_size=64,
         channels=16,
         cells=3,

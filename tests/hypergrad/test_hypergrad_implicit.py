@@ -1,0 +1,136 @@
+"""Implicit estimators against closed forms, and how Neumann's series joins first order, unrolling and the optimum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, quadratic, quick_jit, ridge, warm_state
+
+from jdarts import hypergrad
+
+pytestmark = pytest.mark.usefixtures("x64")
+DUMMY = jnp.zeros(2)
+
+
+def test_neumann_and_cg_equal_the_closed_form_on_a_quadratic():
+    train_loss, val_loss, w, alpha, a, exact, _ = quadratic()
+    with_step = hypergrad.neumann(train_loss, val_loss, terms=400, step_size=0.9)
+    with_optimizer = hypergrad.neumann(train_loss, val_loss, optax.sgd(0.9), terms=400)
+    with_cg = hypergrad.conjugate_gradient(train_loss, val_loss, iterations=len(a))
+    for estimator in (with_step, with_optimizer, with_cg):
+        state = optax.sgd(0.9).init(w)
+        grads, aux = jax.jit(estimator)(w, alpha, state, DUMMY, DUMMY)
+        assert error(grads, exact) < 1e-11
+        assert aux.residual < 1e-11
+
+
+def test_neumann_and_cg_equal_the_closed_form_of_ridge_regression():
+    train_loss, val_loss, w, alpha, train_batch, val_batch, exact = ridge()
+    for estimator in (
+        hypergrad.neumann(train_loss, val_loss, terms=2000, step_size=0.1),
+        hypergrad.conjugate_gradient(train_loss, val_loss, iterations=len(w)),
+    ):
+        grads, aux = jax.jit(estimator)(w, alpha, None, train_batch, val_batch)
+        assert error(grads, exact) < 1e-10
+        assert aux.residual < 1e-10
+
+
+@pytest.mark.parametrize("terms", [0, 1, 3])
+def test_a_truncated_series_and_its_residual(terms):
+    """iDARTS' formula with K = terms − 1 written out with the matrix of the quadratic, damping included."""
+    train_loss, val_loss, w, alpha, a, _, first = quadratic()
+    gamma, delta = 0.3, 0.2
+    h = a + delta * np.eye(len(a))
+    v = np.asarray(jax.grad(lambda w: val_loss(w, alpha, DUMMY)[0])(w))
+    x = gamma * sum((np.linalg.matrix_power(np.eye(len(a)) - gamma * h, k) @ v for k in range(terms)), np.zeros(len(a)))
+    b = -jax.jacobian(lambda al: jax.grad(lambda w: train_loss(w, al, DUMMY)[0])(w))(alpha)  # [weights, alphas]
+    estimator = hypergrad.neumann(train_loss, val_loss, terms=terms, step_size=gamma, damping=delta)
+    grads, aux = estimator(w, alpha, None, DUMMY, DUMMY)
+    np.testing.assert_allclose(grads, first + b.T @ x, rtol=1e-12)
+    np.testing.assert_allclose(aux.residual, np.linalg.norm(v - h @ x) / np.linalg.norm(v), rtol=1e-12)
+
+
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_truncated_cg_reports_its_residual(iterations):
+    train_loss, val_loss, w, alpha, a, exact, first = quadratic()
+    estimator = hypergrad.conjugate_gradient(train_loss, val_loss, iterations=iterations, damping=0.1)
+    grads, aux = estimator(w, alpha, None, DUMMY, DUMMY)
+    if iterations == 0:
+        np.testing.assert_allclose(grads, first)
+        assert aux.residual == 1
+    else:
+        h = a + 0.1 * np.eye(len(a))
+        v = np.asarray(jax.grad(lambda w: val_loss(w, alpha, DUMMY)[0])(w))
+        krylov = np.stack([v, h @ v], axis=1)
+        x = krylov @ np.linalg.solve(krylov.T @ h @ krylov, krylov.T @ v)  # CG minimises the energy over this space
+        b = -jax.jacobian(lambda al: jax.grad(lambda w: train_loss(w, al, DUMMY)[0])(w))(alpha)
+        np.testing.assert_allclose(grads, first + b.T @ x, rtol=1e-10)
+        np.testing.assert_allclose(aux.residual, np.linalg.norm(v - h @ x) / np.linalg.norm(v), rtol=1e-10)
+
+
+def test_amended_puts_eta_h_for_the_inverse():
+    train_loss, val_loss, w, alpha, a, _, first = quadratic()
+    v = np.asarray(jax.grad(lambda w: val_loss(w, alpha, DUMMY)[0])(w))
+    b = -jax.jacobian(lambda al: jax.grad(lambda w: train_loss(w, al, DUMMY)[0])(w))(alpha)
+    grads, aux = hypergrad.amended(train_loss, val_loss, coefficient=0.3)(w, alpha, None, DUMMY, DUMMY)
+    np.testing.assert_allclose(grads, first + 0.3 * b.T @ a @ v, rtol=1e-12)
+    np.testing.assert_allclose(aux.val_loss, val_loss(w, alpha, DUMMY)[0])
+    grads, _ = hypergrad.amended(train_loss, val_loss, coefficient=0)(w, alpha, None, DUMMY, DUMMY)
+    np.testing.assert_allclose(grads, first, rtol=1e-12)
+
+
+@pytest.mark.parametrize("chain", ["darts", "adamw"])
+def test_one_term_at_the_unrolled_weights_is_the_unrolled_gradient(chain):
+    w, alphas, make = mlp_problem()
+    optimizer = CHAINS[chain]()
+    w, state = warm_state(optimizer, w, alphas, [make(10)])
+    arguments = (w, alphas, state, make(0), make(1))
+    exact = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
+    series = hypergrad.neumann(mlp_loss, mlp_loss, optimizer, terms=1, point="unrolled")
+    assert error(quick_jit(series)(*arguments)[0], exact) < 1e-12
+    none = quick_jit(hypergrad.neumann(mlp_loss, mlp_loss, optimizer, terms=0))(*arguments)[0]
+    assert error(none, quick_jit(hypergrad.first_order(mlp_loss, mlp_loss))(*arguments)[0]) < 1e-14
+
+
+def test_terms_are_steps_that_stand_still():
+    """On a quadratic, k steps of decayed SGD from the optimum of loss plus decay do not move: both must agree."""
+    train_loss, val_loss, _, alpha, a, _, _ = quadratic()
+    delta = 0.2
+    optimizer = optax.chain(optax.add_decayed_weights(delta), optax.sgd(0.3))
+    b = -jax.jacobian(lambda al: jax.grad(lambda w: train_loss(w, al, DUMMY)[0])(jnp.zeros(len(a))))(alpha)
+    w = jnp.linalg.solve(a + delta * np.eye(len(a)), b @ alpha)
+    state = optimizer.init(w)
+    series, _ = hypergrad.neumann(train_loss, val_loss, optimizer, terms=4)(w, alpha, state, DUMMY, DUMMY)
+    steps = hypergrad.unrolled(train_loss, val_loss, optimizer, steps=4)
+    np.testing.assert_allclose(series, steps(w, alpha, state, jnp.zeros((4, 2)), DUMMY)[0], rtol=1e-12)
+
+
+def test_products_on_explicit_matrices():
+    w, alphas, make = mlp_problem()
+    vector, unravel = jax.flatten_util.ravel_pytree(w)
+    flat_alphas, unravel_alphas = jax.flatten_util.ravel_pytree(alphas)
+
+    def f(w, a):
+        return mlp_loss(unravel(w), unravel_alphas(a), make(0))[0]
+
+    u = jnp.asarray(np.random.default_rng(0).normal(size=vector.size))
+    hessian = quick_jit(jax.hessian(f))(vector, flat_alphas)
+    mixed = quick_jit(jax.jacobian(jax.grad(f, argnums=1)))(vector, flat_alphas)
+    np.testing.assert_allclose(hypergrad.hvp(lambda w: f(w, flat_alphas), vector, u), hessian @ u, rtol=1e-9)
+    np.testing.assert_allclose(hypergrad.mixed_hvp(f, vector, flat_alphas, u), mixed @ u, rtol=1e-9)
+    by_w, by_alphas = quick_jit(hypergrad.both_products(mlp_loss))(w, alphas, make(0), unravel(u))
+    np.testing.assert_allclose(jax.flatten_util.ravel_pytree(by_w)[0], hessian @ u, rtol=1e-9)
+    np.testing.assert_allclose(jax.flatten_util.ravel_pytree(by_alphas)[0], mixed @ u, rtol=1e-9)
+
+    def network(w):
+        return jnp.tanh(make(0)["x"] @ w.reshape(4, 5))
+
+    def loss(outputs):
+        return jnp.sum(jax.nn.logsumexp(outputs, axis=-1))
+
+    x, v = vector[:20], u[:20]
+    jacobian = jax.jacobian(network)(x).reshape(-1, 20)
+    inside = jax.hessian(lambda y: loss(y.reshape(-1, 5)))(network(x).reshape(-1))
+    expected = jacobian.T @ inside @ jacobian @ v
+    np.testing.assert_allclose(hypergrad.gauss_newton_vp(network, loss, x, v), expected, rtol=1e-9)

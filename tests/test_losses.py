@@ -15,7 +15,9 @@ def test_cross_entropy(smoothing):
     log_p = LOGITS - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
     targets = np.eye(3)[LABELS] * (1 - smoothing) + smoothing / 3
     expected = -(targets * log_p).sum(-1).mean()
-    assert float(cross_entropy(jnp.asarray(LOGITS), jnp.asarray(LABELS), smoothing)) == pytest.approx(expected, rel=1e-6)
+    assert float(cross_entropy(jnp.asarray(LOGITS), jnp.asarray(LABELS), smoothing)) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_accuracy():

@@ -13,11 +13,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import optax
-from jax.scipy.sparse.linalg import cg
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
-from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, norm, scale
+from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, inner, norm, scale
 from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
 from jdarts.hypergrad.update import one_update
 
@@ -125,8 +124,9 @@ def conjugate_gradient(
     """Implicit differentiation with `(H + δI) x = v` solved by conjugate gradients (Rajeswaran et al. 2019).
 
     The validation loss is taken at `w`. Exact at w* after as many iterations as H has distinct eigenvalues, if `H + δI`
-    is positive definite. The Hessian of a network in training is not: choose `damping` above minus its lowest
-    eigenvalue, and watch `aux.residual` = `‖v − (H + δI) x‖ / ‖v‖`.
+    is positive definite. The Hessian of a network in training is not; `damping` above minus its lowest eigenvalue makes
+    it so. A direction of no positive curvature ends the iteration, before it is used; watch `aux.residual` =
+    `‖v − (H + δI) x‖ / ‖v‖`.
 
     Args:
       iterations: most iterations, each one Hessian-vector product; 0 is first order.
@@ -143,12 +143,10 @@ def conjugate_gradient(
     curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
 
     def solve(w, alphas, batch, v, d):
-        x, _ = cg(
-            lambda p: add(curvature(w, alphas, batch, p), scale(damping, p)),
-            v,
-            tol=tolerance,
-            maxiter=iterations,
-        )
+        def damped(p):
+            return add(curvature(w, alphas, batch, p), scale(damping, p))
+
+        x = _solve_by_cg(damped, v, iterations, tolerance)
         by_w, by_alphas = products(w, alphas, batch, scale(-1, x))
         return add(d, by_alphas), _relative(add(v, add(by_w, scale(-damping, x))), v)
 
@@ -161,6 +159,31 @@ def conjugate_gradient(
         return grads, Aux(value, aux, residual=residual)
 
     return checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches)
+
+
+def _solve_by_cg(multiply, v, iterations, tolerance):
+    """`multiply(x) ≈ v` from x = 0 (Hestenes and Stiefel 1952), truncated at non-positive curvature.
+
+    Written here since `jax.scipy`'s solver takes its result to differ between the devices of a `shard_map`.
+    """
+    enough = tolerance**2 * inner(v, v)
+
+    def more(carry):
+        i, go, _, _, _, rr = carry
+        return (i < iterations) & go & (rr > enough)
+
+    def improve(carry):
+        i, _, x, r, p, rr = carry
+        product = multiply(p)
+        bend = inner(p, product)
+        go = bend > 0
+        length = jnp.where(go, rr / jnp.where(go, bend, 1), 0)
+        x, r = add(x, scale(length, p)), add(r, scale(-length, product))
+        new = inner(r, r)
+        return i + 1, go, x, r, add(r, scale(new / rr, p)), new
+
+    start = (0, True, jax.tree.map(jnp.zeros_like, v), v, v, inner(v, v))
+    return jax.lax.while_loop(more, improve, start)[2]
 
 
 def _relative(r, v):

@@ -1,6 +1,7 @@
 """Small bilevel problems and an independent oracle for the hypergradient tests."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -53,10 +54,7 @@ def mlp_problem(seed=0, *, n=8, dtype=np.float64, dropout=False, sizes=SIZES):
     def normal(*shape):
         return jnp.asarray(rng.normal(size=shape), dtype)
 
-    layers = [
-        {"kernel": normal(a, b) / np.sqrt(a), "bias": 0.1 * normal(b)}
-        for a, b in zip(sizes[:-2], sizes[1:-1], strict=True)
-    ]
+    layers = [{"kernel": normal(a, b) / np.sqrt(a), "bias": 0.1 * normal(b)} for a, b in pairwise(sizes[:-1])]
     w = {"layers": layers, "head": normal(*sizes[-2:]) / np.sqrt(sizes[-2])}
     alphas = {"mix": [0.3 * normal(3) for _ in layers], "penalty": 0.1 * normal() - 2}
 
@@ -69,7 +67,7 @@ def mlp_problem(seed=0, *, n=8, dtype=np.float64, dropout=False, sizes=SIZES):
 
 
 def warm_state(optimizer, w, alphas, batches, loss=mlp_loss):
-    """Weights and optimiser state after a step on each batch, so that momenta and counters are not those of the start."""
+    """Weights and optimiser state after a step on each batch: momenta and counters with a past."""
 
     @quick_jit
     def step(w, state, batch):
@@ -129,7 +127,7 @@ def quadratic(seed=0, size=6, alphas=3):
 
 
 def ridge(seed=0, n=12, size=4):
-    """Ridge regression with one regularisation strength `exp(α_i)` a weight; closed form by differentiating the solution.
+    """Ridge regression with a strength `exp(α_i)` for each weight; closed form from the normal equations.
 
     Returns `(train_loss, val_loss, w*, α, train batch, val batch, exact gradient)`.
     """

@@ -70,7 +70,7 @@ def test_equals_central_differences_of_the_objective(chain, steps):
     assert np.abs(differences - directions @ slope).max() < 1e-7 * np.linalg.norm(slope)
 
 
-K_CASES = [("darts", 1), ("darts", 2), ("adamw", 2), ("nesterov", 5), ("darts", 5), ("adamw", 5)]
+K_CASES = [("darts", 1), ("darts", 2), ("nesterov", 5), ("darts", 5), ("adamw", 5)]
 
 
 @pytest.mark.parametrize(("chain", "steps"), K_CASES)
@@ -119,7 +119,8 @@ def supernet():
     images = jax.random.normal(jax.random.key(0), (2, 6, 8, 8, 3))
     labels = jax.random.randint(jax.random.key(1), (2, 6), 0, 3)
     alphas = space.init_alphas(jax.random.key(2), 0.3)
-    variables = init_network(network, jax.random.key(3), softmax(alphas), images[0], True)
+    init = quick_jit(lambda key: init_network(network, key, softmax(alphas), images[0], True))
+    variables = init(jax.random.key(3))
     with jax.enable_x64(True):
         images = jnp.asarray(images, jnp.float64)
         variables, alphas = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (variables, alphas))
@@ -138,14 +139,35 @@ def supernet():
         return loss, w, alphas, [(images[i], labels[i]) for i in range(2)]
 
 
+def either(first, second):
+    """One chain that is `first` or `second` by a flag in its state: both chains for the price of one compilation."""
+
+    def init(w):
+        return jnp.asarray(True), first.init(w), second.init(w)
+
+    def update(g, state, w):
+        flag, *states = state
+        (one, state_one), (two, state_two) = first.update(g, states[0], w), second.update(g, states[1], w)
+        return jnp.where(flag, one, two), (flag, state_one, state_two)
+
+    return optax.GradientTransformation(init, update)
+
+
 @pytest.mark.slow
 def test_a_supernet_with_batch_norm_equals_autodiff(supernet):
     loss, w, alphas, (train_batch, val_batch) = supernet
-    for chain in ("darts", "adam"):
-        optimizer = CHAINS[chain]()
-        state = optimizer.init(w)
-        state = jax.tree.map(lambda s: s + 0.01 * jnp.ones_like(s) if s.shape else s, state)  # a past of some kind
-        grads, _ = quick_jit(hypergrad.unrolled(loss, loss, optimizer))(w, alphas, state, train_batch, val_batch)
-        hyper = objective(loss, loss, optimizer, w, state, [train_batch], val_batch)
-        assert grads["normal"].dtype == jnp.float64
-        assert error(grads, quick_jit(jax.grad(hyper))(alphas)) < 1e-12
+    optimizer = either(CHAINS["darts"](), CHAINS["adam"]())
+    state = jax.tree.map(lambda s: s + 0.01 if s.shape else s, optimizer.init(w))  # a past of some kind
+    estimator = quick_jit(hypergrad.unrolled(loss, loss, optimizer))
+
+    @quick_jit
+    def oracle(w, alphas, state, train_batch, val_batch):
+        return jax.grad(objective(loss, loss, optimizer, w, state, [train_batch], val_batch))(alphas)
+
+    results = []
+    for flag in (True, False):
+        arguments = (w, alphas, (jnp.asarray(flag), *state[1:]), train_batch, val_batch)
+        results.append(estimator(*arguments)[0])
+        assert results[-1]["normal"].dtype == jnp.float64
+        assert error(results[-1], oracle(*arguments)) < 1e-12
+    assert error(*results) > 1e-3

@@ -53,7 +53,7 @@ def test_a_truncated_series_and_its_residual(terms):
 
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_truncated_cg_reports_its_residual(iterations):
-    train_loss, val_loss, w, alpha, a, exact, first = quadratic()
+    train_loss, val_loss, w, alpha, a, _, first = quadratic()
     estimator = hypergrad.conjugate_gradient(train_loss, val_loss, iterations=iterations, damping=0.1)
     grads, aux = estimator(w, alpha, None, DUMMY, DUMMY)
     if iterations == 0:
@@ -67,6 +67,20 @@ def test_truncated_cg_reports_its_residual(iterations):
         b = -jax.jacobian(lambda al: jax.grad(lambda w: train_loss(w, al, DUMMY)[0])(w))(alpha)
         np.testing.assert_allclose(grads, first + b.T @ x, rtol=1e-10)
         np.testing.assert_allclose(aux.residual, np.linalg.norm(v - h @ x) / np.linalg.norm(v), rtol=1e-10)
+
+
+def test_cg_stops_at_negative_curvature():
+    def train_loss(w, alphas, batch):
+        return 0.5 * (w[0] ** 2 - w[1] ** 2) + w @ alphas, None
+
+    def val_loss(w, alphas, batch):
+        return w @ jnp.array([2.0, 1.0]), None
+
+    w = alpha = jnp.ones(2)
+    grads, aux = hypergrad.conjugate_gradient(train_loss, val_loss, iterations=5)(w, alpha, None, DUMMY, DUMMY)
+    # v = (2, 1) bends by 4 − 1 > 0: one step of length 5/3. The next direction is v-conjugate and bends by less than 0.
+    np.testing.assert_allclose(grads, -5 / 3 * np.array([2.0, 1.0]), rtol=1e-12)
+    assert 0 < aux.residual < 2 and bool(jnp.isfinite(aux.residual))
 
 
 def test_amended_puts_eta_h_for_the_inverse():

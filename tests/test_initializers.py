@@ -1,4 +1,4 @@
-"""Initial weights: PyTorch's bounds, the same distribution as Flax's own initialisation, constants where they belong."""
+"""Initial weights: PyTorch's bounds, Flax's distribution, constants where they belong."""
 
 import jax
 import jax.numpy as jnp

@@ -29,7 +29,7 @@ config = Experiment(
         alpha_optimizer=AdamConfig(learning_rate=3e-3),
     ),
     train=TrainConfig(
-        epochs=10,
+        epochs=3,
         batch_size=64,
         channels=16,
         cells=5,

@@ -86,7 +86,7 @@ def test_rules_over_several_fields_are_checked_after_the_last_override(toy):
         (["--data.limit", "x"], "--data.limit is 'x'; it must be a whole number or None"),
         (
             ["--search.hypergradient", "unroled"],
-            "one of 'first_order', 'unrolled' (did you mean 'unrolled'?)",
+            "it must be one of 'first_order', 'single_level', 'unrolled',",
         ),
         (["--search.epochs"], "--search.epochs needs a value: a whole number"),
         (["--search.epochs", "--seed", "3"], "--search.epochs needs a value"),

@@ -1,9 +1,9 @@
 """A reduced DARTS search on real CIFAR-10 that two CPU cores finish in under half an hour.
 
-Second-order search of a 5-cell supernet on 2,000 + 2,000 images, then the found cell and a random cell are trained on
-the same 4,000 images for the same short budget and tested once on the 10,000 test images
-(about five minutes a cell). Far too small to rank cells;
-it shows the whole way on real data. Give the folder of the official binary or python version (or its tar archive):
+Second-order search of a 5-cell supernet on 2,000 + 2,000 images; then the found cell and a random cell are trained on
+the same 4,000 images for the same short budget (about five minutes a cell) and tested once on the 10,000 test images.
+Far too small to rank cells; it shows the whole way on real data. Give the folder of the official binary or python
+version, or its tar archive:
 
     jdarts run configs/darts_cifar10_small.py --data.path DIR
     jdarts run configs/darts_cifar10_small.py --data.path DIR --name first --search.hypergradient first_order

@@ -1,70 +1,105 @@
 """Initial weights: PyTorch's default distribution, all parameters drawn from one stream.
 
 Flax initialises parameter by parameter; XLA then compiles one random generator for each of the thousands of arrays of a
-supernet, which takes longer than a search epoch. `init_network` draws one vector and cuts it up.
+supernet, which takes longer than a search epoch. Here the network is only traced to learn the range of each parameter;
+the values come from one draw.
 """
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-_bounds_only: ContextVar[bool] = ContextVar("bounds_only", default=False)
+
+class Range(NamedTuple):
+    """The initial distribution of a parameter: uniform on `centre ± half_width`."""
+
+    centre: float
+    half_width: float
+
+
+_seen: ContextVar[dict[int, tuple[Any, Range]] | None] = ContextVar("seen", default=None)
+
+
+def _initializer(range_: Range):
+    def init(key, shape, dtype=jnp.float32):
+        seen = _seen.get()
+        if seen is not None:
+            value = jnp.zeros(shape, dtype)
+            seen[id(value)] = (value, range_)
+            return value
+        return range_.centre + jax.random.uniform(key, shape, dtype, -range_.half_width, range_.half_width)
+
+    return init
 
 
 def uniform_fan_in(fan_in: int):
     """PyTorch's default initialiser of convolutions and linear layers: U(−1/√fan_in, 1/√fan_in)."""
-    bound = fan_in**-0.5
-
-    def init(key, shape, dtype=jnp.float32):
-        if _bounds_only.get():
-            return jnp.full(shape, bound, dtype)
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
+    return _initializer(Range(0.0, fan_in**-0.5))
 
 
 def constant(value: float):
     """An initialiser for parameters that start at a constant (batch norm's scale and shift)."""
-
-    def init(key, shape, dtype=jnp.float32):
-        del key
-        return jnp.full(shape, 0.0 if _bounds_only.get() else value, dtype)
-
-    return init
+    return _initializer(Range(value, 0.0))
 
 
 @contextmanager
-def _only_bounds():
-    token = _bounds_only.set(True)
+def _noting_ranges():
+    seen: dict[int, tuple[Any, Range]] = {}
+    token = _seen.set(seen)
     try:
-        yield
+        yield seen
     finally:
-        _bounds_only.reset(token)
+        _seen.reset(token)
+
+
+def abstract_network(network: nn.Module, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
+    """`(variables, ranges)` of `network` for the call `network(*args, **kwargs)`: shapes, and a `Range` a parameter.
+
+    Nothing is computed; arguments may be `jax.ShapeDtypeStruct`s.
+    """
+    ranges = None
+
+    def init(*args):
+        nonlocal ranges
+        rngs = {name: jax.random.key(0) for name in ("params", "noise", "drop_path")}
+        with _noting_ranges() as seen:
+            variables = network.init(rngs, *args, **kwargs)
+            ranges = jax.tree.map(lambda leaf: seen[id(leaf)][1], variables["params"])
+        return variables
+
+    static = {i: arg for i, arg in enumerate(args) if isinstance(arg, (bool, int, float, str))}
+    arrays = [arg for i, arg in enumerate(args) if i not in static]
+
+    def call(*arrays):
+        rest = iter(arrays)
+        return init(*(static[i] if i in static else next(rest) for i in range(len(args))))
+
+    return jax.eval_shape(call, *arrays), ranges
 
 
 def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Variables of `network` for the call `network(*args, **kwargs)`, distributed as `network.init` draws them."""
-    rngs = {name: key for name in ("params", "noise", "drop_path")}
-    with _only_bounds():
-        bounds = network.init(rngs, *args, **kwargs)
-    leaves, structure = jax.tree.flatten(bounds["params"])
+    shapes, ranges = abstract_network(network, *args, **kwargs)
+    leaves, structure = jax.tree.flatten(shapes["params"])
+    is_range = lambda leaf: isinstance(leaf, Range)  # noqa: E731
     stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), jnp.float32, -1.0, 1.0)
     drawn, start = [], 0
-    for leaf in leaves:
-        drawn.append(leaf * stream[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype))
+    for leaf, range_ in zip(leaves, jax.tree.leaves(ranges, is_leaf=is_range), strict=True):
+        values = stream[start : start + leaf.size].reshape(leaf.shape)
+        drawn.append((range_.centre + range_.half_width * values).astype(leaf.dtype))
         start += leaf.size
-    params = jax.tree.map(jnp.add, jax.tree.unflatten(structure, drawn), _constants(bounds["params"]))
-    return {**bounds, "params": params}
+    return {**initial_statistics(shapes), "params": jax.tree.unflatten(structure, drawn)}
 
 
-def _constants(params):
-    """1 for batch norm's scales, 0 for everything else."""
+def initial_statistics(shapes: dict[str, Any]) -> dict[str, Any]:
+    """The collections beside the parameters at their start: batch norm's running means 0, its variances 1."""
 
-    def value(path, leaf):
-        return jnp.ones_like(leaf) if path[-1].key == "scale" else jnp.zeros_like(leaf)
+    def start(path, leaf):
+        return jnp.ones(leaf.shape, leaf.dtype) if path[-1].key == "var" else jnp.zeros(leaf.shape, leaf.dtype)
 
-    return jax.tree_util.tree_map_with_path(value, params)
+    others = {name: tree for name, tree in shapes.items() if name != "params"}
+    return jax.tree_util.tree_map_with_path(start, others)

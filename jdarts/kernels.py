@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jdarts import staging
 from jdarts.linear_primitives import Geometry, box_sum, depthwise_shift, shifted_max_tap, take_tap
 
 Impl = Literal["auto", "conv", "shift", "matrix"]
@@ -33,7 +34,8 @@ def resolve(impl: Impl, height: int, width: int) -> str:
     if impl == "auto":
         if jax.default_backend() != "cpu":
             return "conv"
-        return "matrix" if height * width <= _MATRIX_PIXELS else "shift"
+        small = height * width <= _MATRIX_PIXELS and not staging.in_pieces()
+        return "matrix" if small else "shift"
     if impl not in ("conv", "shift", "matrix"):
         raise ValueError(f"impl is {impl!r}; use 'auto', 'conv', 'shift' or 'matrix'")
     return impl
@@ -44,17 +46,9 @@ def cut(x: jax.Array) -> jax.Array:
 
     XLA:CPU fuses a node's whole gradient into each of its consumers, which repeats the work and defeats
     vectorisation. A barrier cuts the graph where a person would. XLA:CPU keeps it only under
-    `CPU_COMPILER_OPTIONS`.
+    `jdarts.staging.compiler_options`.
     """
     return lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
-
-
-CPU_COMPILER_OPTIONS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
-
-
-def compiler_options() -> dict[str, str] | None:
-    """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend."""
-    return dict(CPU_COMPILER_OPTIONS) if jax.default_backend() == "cpu" else None
 
 
 def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto"):

@@ -26,6 +26,8 @@ Layout = Literal["auto", "grouped", "per_edge"]
 # Beyond this many values the grouped form no longer fits the cache of one CPU core and edges are faster one by one.
 _GROUPED_LIMIT = 400_000
 
+RUNNING_MOMENTUM = 0.1  # weight of a new batch in the running averages of batch norm (PyTorch's default)
+
 
 def spans(edges: int, values_per_edge: int, layout: Layout) -> list[tuple[int, int]]:
     """Which edges share one call: `[(0, T)]` for the grouped form, `[(0, 1), (1, 2), …]` edge by edge."""
@@ -56,7 +58,7 @@ class BatchNorm(nn.Module):
     affine: bool = True
     axis_name: str | None = None
     eps: float = 1e-5
-    momentum: float = 0.1
+    momentum: float = RUNNING_MOMENTUM
 
     @nn.compact
     def __call__(self, chunks: Sequence[jax.Array], train: bool) -> list[jax.Array]:
@@ -103,6 +105,8 @@ class Op(nn.Module):
     axis_name: str | None = None
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
+    activated: bool = False
+    """The input has passed its ReLU already."""
 
     def norm(self, name: str, edges: int | None = None) -> BatchNorm:
         """A batch norm over this op's edges."""
@@ -159,7 +163,7 @@ def _side_by_side(depthwise):
 
 def _first_depthwise(op: "SepConv | DilConv", x, stage: int, dilation: int = 1) -> list[jax.Array]:
     depthwise, pointwise = _separable_kernels(op, op.kernel, stage)
-    r = kernels.cut(nn.relu(x))
+    r = x if op.activated else kernels.cut(nn.relu(x))
     outputs = []
     for first, last in op.spans_for(x):
         wide = r if last - first == 1 else kernels.cut(jnp.tile(r, (1, 1, 1, last - first)))
@@ -180,12 +184,13 @@ class FactorizedReduce(nn.Module):
     edges: int = 1
     affine: bool = True
     axis_name: str | None = None
+    activated: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Apply to `[N, H, W, C_in]`."""
         c_in, half, t = x.shape[-1], self.channels // 2, self.edges
-        r = nn.relu(x)
+        r = x if self.activated else nn.relu(x)
         views = (r[:, ::2, ::2], r[:, 1::2, 1::2])
         halves = []
         for i, view in enumerate(views, 1):
@@ -221,7 +226,9 @@ class SkipConnect(Op):
         """`[N, H, W, C]` → one chunk; at stride 1 the same for all edges."""
         if self.stride == 1:
             return [x]
-        reduce = FactorizedReduce(self.channels, self.edges, self.affine, self.axis_name, name="reduce")
+        reduce = FactorizedReduce(
+            self.channels, self.edges, self.affine, self.axis_name, self.activated, name="reduce"
+        )
         return reduce(x, train)
 
 
@@ -273,6 +280,11 @@ class Conv7x1(Op):
         y = kernels.convolution(nn.relu(x), row, stride=(1, self.stride), padding=(0, 3))
         y = kernels.convolution(y, column, stride=(self.stride, 1), padding=(3, 0))
         return self.norm("norm_1")([y], train)
+
+
+def has_weights(op: str, stride: int) -> bool:
+    """Whether a candidate op has weights of its own, so that its output differs from edge to edge."""
+    return "conv" in op or (op == "skip_connect" and stride > 1)
 
 
 def candidate(op: str, /, *, search: bool, **fields) -> Op:

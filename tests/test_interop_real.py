@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdarts import kernels
+from jdarts import staging
 from jdarts.config import DataConfig
 from jdarts.data import augment, load, normalize
 from jdarts.genotype import Cell, Genotype
@@ -82,7 +82,7 @@ def _used_alone(arrays, genotype):
 def _network(space, variables, op_weights):
     supernet = space.supernet(channels=16, cells=8, classes=10)
 
-    @partial(jax.jit, compiler_options=kernels.compiler_options())
+    @partial(jax.jit, compiler_options=staging.compiler_options())
     def logits(images):
         return supernet.apply(variables, op_weights, images, False)
 

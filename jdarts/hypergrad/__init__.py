@@ -72,14 +72,13 @@ from jdarts.hypergrad.products import (
     mixed_hvp,
     mixed_product,
 )
-from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.types import Aux, Estimator, Loss
 
 __all__ = [
     "ESTIMATORS",
     "Aux",
     "Estimator",
     "Loss",
-    "Stage",
     "alpha_gradients",
     "amended",
     "both_products",
@@ -94,7 +93,6 @@ __all__ = [
     "mixed_hvp",
     "mixed_product",
     "neumann",
-    "no_stage",
     "redraw_key",
     "single_level",
     "stack_batches",

@@ -2,7 +2,7 @@
 
 from jdarts.hypergrad.checks import check_count, check_number, checked
 from jdarts.hypergrad.products import gradients, hessian_product, mixed_product, scale
-from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.types import Aux, Estimator, Loss
 
 
 def amended(
@@ -12,7 +12,6 @@ def amended(
     *,
     coefficient: float = 0.1,
     microbatches: int = 1,
-    stage: Stage = no_stage,
 ) -> Estimator:
     """The amended gradient (Bi et al. 2019): `∂_α L_val − η ∇²_{αw} L_train H v`, all at the present `w`.
 
@@ -23,18 +22,18 @@ def amended(
 
     Args:
       coefficient: η, the amending coefficient; 0 is first order.
-      microbatches, stage: as for `unrolled`.
+      microbatches: as for `unrolled`.
     """
     del optimizer
     check_number("coefficient", coefficient)
     check_count("microbatches", microbatches, 1)
-    val_gradients = stage(gradients(val_loss, microbatches))
+    val_gradients = gradients(val_loss, microbatches)
     curvature = hessian_product(train_loss, microbatches)
 
     def along_curvature(w, alphas, batch, v):
         return scale(-coefficient, curvature(w, alphas, batch, v))
 
-    along_curvature, product = stage(along_curvature), stage(mixed_product(train_loss, microbatches))
+    product = mixed_product(train_loss, microbatches)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         del opt_state

@@ -9,7 +9,7 @@ import optax
 
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
 from jdarts.hypergrad.products import add, alpha_gradients, gradients, norm, scale
-from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.types import Aux, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
@@ -30,7 +30,6 @@ def finite_difference(
     redraw: Callable[[Any, int], Any] = redraw_key,
     virtual_optimizer: optax.GradientTransformation | None = None,
     microbatches: int = 1,
-    stage: Stage = no_stage,
 ) -> Estimator:
     """APPROXIMATE: `unrolled` with its mixed product replaced by a central difference (Liu et al. 2019, eq. 8).
 
@@ -46,15 +45,15 @@ def finite_difference(
       noise: "same" uses one noise (dropout, drop-path) at both points. "legacy" draws afresh for each, as the published
         implementations do: the difference of two noises is then divided by 2ε, which can drown the product.
       redraw: `(batch, side) -> batch` with noise of its own for side 1 and side 2; for "legacy".
-      virtual_optimizer, microbatches, stage: as for `unrolled`.
+      virtual_optimizer, microbatches: as for `unrolled`.
     """
     check_number("epsilon", epsilon, positive=True)
     check_choice("noise", noise, ("same", "legacy"))
     check_count("microbatches", microbatches, 1)
     optimizer = virtual_optimizer or optimizer
-    train_gradients = stage(gradients(train_loss, microbatches))
-    val_gradients = stage(gradients(val_loss, microbatches))
-    slope = stage(alpha_gradients(train_loss, microbatches))
+    train_gradients = gradients(train_loss, microbatches)
+    val_gradients = gradients(val_loss, microbatches)
+    slope = alpha_gradients(train_loss, microbatches)
     move, pull_back = one_update(optimizer)
 
     def points(v, g, opt_state, w, batch):
@@ -67,8 +66,6 @@ def finite_difference(
 
     def combine(d, upper, lower, factor):
         return jax.tree.map(lambda x, a, b: x + factor.astype(x.dtype) * (a - b), d, upper, lower)
-
-    move, points, combine = stage(move), stage(points), stage(combine)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)

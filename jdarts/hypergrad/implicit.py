@@ -17,7 +17,7 @@ import optax
 from jdarts.errors import UserError
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
 from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, inner, norm, scale
-from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.types import Aux, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
@@ -31,7 +31,6 @@ def neumann(
     damping: float = 0.0,
     point: Literal["w", "unrolled"] = "w",
     microbatches: int = 1,
-    stage: Stage = no_stage,
 ) -> Estimator:
     """Implicit differentiation with the first `terms` terms of the Neumann series `H⁻¹ = γ Σ_j (I − γH)^j`.
 
@@ -48,7 +47,7 @@ def neumann(
       damping: δ, added to the curvature.
       point: where the validation loss is taken: "w", or the "unrolled" weights w' after one optimiser step. One term
         there, with `step_size=None`, is exactly `unrolled`.
-      microbatches, stage: as for `unrolled`.
+      microbatches: as for `unrolled`.
 
     `aux.residual` is `‖v − (H + δI) x‖ / ‖v‖`, as the present optimiser sees it.
     """
@@ -62,10 +61,10 @@ def neumann(
     if preconditioner is None or (optimizer is None and point == "unrolled"):
         raise UserError('neumann needs an optimizer, or a step_size together with point="w"')
     optimizer = optimizer if step_size is None or point == "unrolled" else None
-    train_gradients = stage(gradients(train_loss, microbatches))
-    val_gradients = stage(gradients(val_loss, microbatches))
+    train_gradients = gradients(train_loss, microbatches)
+    val_gradients = gradients(val_loss, microbatches)
     curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
-    move = stage(one_update(optimizer)[0]) if optimizer is not None else None
+    move = one_update(optimizer)[0] if optimizer is not None else None
 
     def pull(adjoint, g, opt_state, w):
         """`(u, λ + (∂U/∂w)ᵀ λ + δu)` for an adjoint λ of the weights."""
@@ -86,8 +85,6 @@ def neumann(
         u, rest = pull(total, g, opt_state, w)  # linear: the sum of the terms, and the adjoint that would come next
         by_w, by_alphas = products(w, alphas, batch, u)
         return add(d, by_alphas), _relative(add(add(v, add(rest, scale(-1, total))), by_w), v)
-
-    solve = stage(solve)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         train_value = train_aux = None
@@ -119,7 +116,6 @@ def conjugate_gradient(
     damping: float = 0.0,
     tolerance: float = 0.0,
     microbatches: int = 1,
-    stage: Stage = no_stage,
 ) -> Estimator:
     """Implicit differentiation with `(H + δI) x = v` solved by conjugate gradients (Rajeswaran et al. 2019).
 
@@ -132,14 +128,14 @@ def conjugate_gradient(
       iterations: most iterations, each one Hessian-vector product; 0 is first order.
       damping: δ; include the coupled weight decay of the weights' optimiser, which the training loss does not contain.
       tolerance: stop at this relative residual.
-      microbatches, stage: as for `unrolled`.
+      microbatches: as for `unrolled`.
     """
     del optimizer
     check_count("iterations", iterations, 0)
     check_number("damping", damping)
     check_number("tolerance", tolerance)
     check_count("microbatches", microbatches, 1)
-    val_gradients = stage(gradients(val_loss, microbatches))
+    val_gradients = gradients(val_loss, microbatches)
     curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
 
     def solve(w, alphas, batch, v, d):
@@ -149,8 +145,6 @@ def conjugate_gradient(
         x = _solve_by_cg(damped, v, iterations, tolerance)
         by_w, by_alphas = products(w, alphas, batch, scale(-1, x))
         return add(d, by_alphas), _relative(add(v, add(by_w, scale(-damping, x))), v)
-
-    solve = stage(solve)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         del opt_state

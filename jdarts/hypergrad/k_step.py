@@ -24,7 +24,6 @@ from jdarts.errors import UserError
 from jdarts.hypergrad.products import add, both_products, gradients, inner
 from jdarts.hypergrad.types import Aux, Estimator
 from jdarts.hypergrad.update import stateful_update
-from jdarts.hypergrad.walk import walk
 
 
 def stack_batches(batches: list | tuple) -> Any:
@@ -38,20 +37,19 @@ def stack_batches(batches: list | tuple) -> Any:
 
 
 def k_step(
-    train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches, stage
+    train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches
 ) -> Estimator:
     """See `jdarts.hypergrad.unrolled`; `stacked` tells whether `train_batch` has the leading axis of steps."""
-    train_gradients = stage(gradients(train_loss, microbatches))
-    val_gradients = stage(gradients(val_loss, microbatches))
+    train_gradients = gradients(train_loss, microbatches)
+    val_gradients = gradients(val_loss, microbatches)
     if mode == "forward":
-        train, pull = _forward(train_loss, train_gradients, optimizer, steps, chunk, microbatches, stage)
+        train, pull = _forward(train_loss, train_gradients, optimizer, chunk, microbatches)
     else:
-        recursion = _Recursion(train_loss, train_gradients, optimizer, steps, microbatches, stage)
+        recursion = _Recursion(train_loss, train_gradients, optimizer, steps, microbatches)
         train, pull = recursion.every() if checkpoint == "every" else recursion.sqrt()
-    lift = stage(lambda batch: jax.tree.map(lambda leaf: leaf[None], batch))
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
-        batches = train_batch if stacked else lift(train_batch)
+        batches = train_batch if stacked else jax.tree.map(lambda leaf: leaf[None], train_batch)
         w_k, kept, (train_value, train_aux) = train(w, alphas, opt_state, batches)
         (val_value, val_aux), (v, d) = val_gradients(w_k, alphas, val_batch)
         return pull(v, d, alphas, opt_state, kept), Aux(val_value, val_aux, train_value, train_aux)
@@ -66,16 +64,15 @@ class _Recursion:
     `pull(v, d, alphas, opt_state, kept) -> grads`.
     """
 
-    def __init__(self, train_loss, train_gradients, optimizer, steps, microbatches, stage):
+    def __init__(self, train_loss, train_gradients, optimizer, steps, microbatches):
         products = both_products(train_loss, microbatches)
 
         def descend(w, alphas, batch, u, adjoint, d):
             by_w, by_alphas = products(w, alphas, batch, u)
             return add(adjoint, by_w), add(d, by_alphas)
 
-        self.advance, self.pull_back, self.no_adjoint = (stage(piece) for piece in stateful_update(optimizer))
-        self.train_gradients, self.descend = train_gradients, stage(descend)
-        self.walk, self.steps = walk(stage, steps), steps
+        self.advance, self.pull_back, self.no_adjoint = stateful_update(optimizer)
+        self.train_gradients, self.descend, self.steps = train_gradients, descend, steps
 
     def run(self, alphas, start, sequence):
         """`(end, points, seen)`: every step's (w, optimiser state, g), and its value and aux."""
@@ -85,8 +82,8 @@ class _Recursion:
             seen, (g, _) = self.train_gradients(w, alphas, batch)
             return self.advance(g, opt_state, w), ((w, opt_state, g), seen)
 
-        end, results = self.walk.scan(body, start, sequence)
-        return end, *self.walk.unzip(results)
+        end, (points, seen) = jax.lax.scan(body, start, sequence)
+        return end, points, seen
 
     def back(self, alphas, carry, points, sequence):
         """The recursion over the steps at `points`; `carry` is (adjoint of w, of the state's reals, d)."""
@@ -97,15 +94,14 @@ class _Recursion:
             adjoint, d = self.descend(w, alphas, batch, u, adjoint, d)
             return (adjoint, state_adjoint, d), None
 
-        return self.walk.scan(body, carry, self.walk.zip(points, sequence), reverse=True)[0]
+        return jax.lax.scan(body, carry, (points, sequence), reverse=True)[0]
 
     def every(self):
         """Keep every step's point."""
 
         def train(w, alphas, opt_state, batches):
-            sequence = self.walk.sequence(batches)
-            (w, _), points, seen = self.run(alphas, (w, opt_state), sequence)
-            return w, (points, sequence), self.walk.first(seen)
+            (w, _), points, seen = self.run(alphas, (w, opt_state), batches)
+            return w, (points, batches), _first(seen)
 
         def pull(v, d, alphas, opt_state, kept):
             return self.back(alphas, (v, self.no_adjoint(opt_state), d), *kept)[2]
@@ -117,18 +113,17 @@ class _Recursion:
         size = math.isqrt(self.steps - 1) + 1
 
         def train(w, alphas, opt_state, batches):
-            head, tail = self.walk.segments(self.walk.sequence(batches), self.steps, size)
+            head, tail = _segments(batches, self.steps, size)
 
             def segment(start, part):
                 end, _, seen = self.run(alphas, start, part)
-                return end, (start, self.walk.first(seen))
+                return end, (start, _first(seen))
 
-            end, results = self.walk.scan(segment, (w, opt_state), head)
-            starts, seen = self.walk.unzip(results)
+            end, (starts, seen) = jax.lax.scan(segment, (w, opt_state), head)
             last = end
             if tail is not None:
                 last, _ = segment(end, tail)
-            return last[0], (starts, head, end, tail), self.walk.first(seen)
+            return last[0], (starts, head, end, tail), _first(seen)
 
         def pull(v, d, alphas, opt_state, kept):
             def segment(carry, start_and_part):
@@ -140,25 +135,35 @@ class _Recursion:
             carry = (v, self.no_adjoint(opt_state), d)
             if tail is not None:
                 carry, _ = segment(carry, (tail_start, tail))
-            return self.walk.scan(segment, carry, self.walk.zip(starts, head), reverse=True)[0][2]
+            return jax.lax.scan(segment, carry, (starts, head), reverse=True)[0][2]
 
         return train, pull
 
 
-def _forward(train_loss, train_gradients, optimizer, steps, chunk, microbatches, stage):
+def _first(sequence):
+    return jax.tree.map(lambda leaf: leaf[0], sequence)
+
+
+def _segments(sequence, length, size):
+    """`(head, tail)`: a sequence of sequences of `size`, and the rest of the `length` elements (None if empty)."""
+    whole = length - length % size
+    head = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), sequence)
+    return head, jax.tree.map(lambda leaf: leaf[whole:], sequence) if whole < length else None
+
+
+def _forward(train_loss, train_gradients, optimizer, chunk, microbatches):
     """The forward propagation, as the same pair of functions as `_Recursion`'s."""
     update = stateful_update(optimizer)[0]
-    advance, inside, outside = stage(update), gradients(train_loss, microbatches), walk(stage, steps)
+    inside = gradients(train_loss, microbatches)
 
     def train(w, alphas, opt_state, batches):
         def body(carry, batch):
             seen, (g, _) = train_gradients(carry[0], alphas, batch)
-            return advance(g, carry[1], carry[0]), seen
+            return update(g, carry[1], carry[0]), seen
 
-        (w_k, _), seen = outside.scan(body, (w, opt_state), outside.sequence(batches))
-        return w_k, (w, batches), outside.first(seen)
+        (w_k, _), seen = jax.lax.scan(body, (w, opt_state), batches)
+        return w_k, (w, batches), _first(seen)
 
-    @stage
     def pull(v, d, alphas, opt_state, kept):
         w, batches = kept
 

@@ -8,7 +8,7 @@ from jdarts.hypergrad.amended_darts import amended
 from jdarts.hypergrad.central_difference import finite_difference
 from jdarts.hypergrad.implicit import conjugate_gradient, neumann
 from jdarts.hypergrad.one_step import first_order, single_level, unrolled
-from jdarts.hypergrad.types import Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.types import Estimator, Loss
 
 ESTIMATORS = {
     "first_order": first_order,
@@ -26,8 +26,6 @@ def by_name(
     train_loss: Loss,
     val_loss: Loss,
     optimizer: optax.GradientTransformation,
-    *,
-    stage: Stage = no_stage,
 ) -> Estimator:
     """The estimator that a search configuration asks for.
 
@@ -46,4 +44,4 @@ def by_name(
     elif name == "conjugate_gradient":
         options["iterations"] = settings.hypergradient_terms
         options["damping"] = settings.weight_optimizer.weight_decay
-    return ESTIMATORS[name](train_loss, val_loss, optimizer, microbatches=settings.microbatches, stage=stage, **options)
+    return ESTIMATORS[name](train_loss, val_loss, optimizer, microbatches=settings.microbatches, **options)

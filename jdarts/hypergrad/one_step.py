@@ -7,12 +7,12 @@ import optax
 from jdarts.hypergrad.checks import check_choice, check_count, checked
 from jdarts.hypergrad.k_step import k_step
 from jdarts.hypergrad.products import gradients, mixed_product
-from jdarts.hypergrad.types import Aux, Estimator, Loss, Stage, no_stage
+from jdarts.hypergrad.types import Aux, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
 def first_order(
-    train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1, stage: Stage = no_stage
+    train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1
 ) -> Estimator:
     """The first-order approximation ξ = 0: `∂_α L_val(w, α)` at the present weights (Liu et al. 2019, §2.3).
 
@@ -20,7 +20,7 @@ def first_order(
     """
     del train_loss, optimizer
     check_count("microbatches", microbatches, 1)
-    val_gradients = stage(gradients(val_loss, microbatches))
+    val_gradients = gradients(val_loss, microbatches)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         del opt_state, train_batch
@@ -31,7 +31,7 @@ def first_order(
 
 
 def single_level(
-    train_loss: Loss, val_loss: Loss | None = None, optimizer=None, *, microbatches: int = 1, stage: Stage = no_stage
+    train_loss: Loss, val_loss: Loss | None = None, optimizer=None, *, microbatches: int = 1
 ) -> Estimator:
     """One loss, one batch and one backward pass for weights and alphas alike: `∂_α L_train(w, α)`.
 
@@ -41,7 +41,7 @@ def single_level(
     """
     del val_loss, optimizer
     check_count("microbatches", microbatches, 1)
-    train_gradients = stage(gradients(train_loss, microbatches))
+    train_gradients = gradients(train_loss, microbatches)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         del opt_state, val_batch
@@ -62,7 +62,6 @@ def unrolled(
     checkpoint: Literal["every", "sqrt"] = "every",
     chunk: int = 16,
     microbatches: int = 1,
-    stage: Stage = no_stage,
 ) -> Estimator:
     """The exact hypergradient of `steps` real optimiser steps (derivation in the package docstring).
 
@@ -84,8 +83,6 @@ def unrolled(
         those at every √k-th step, redoing the steps between at one more gradient a step.
       chunk: how many alphas forward mode treats at once.
       microbatches: equal parts of every batch whose gradients and products are accumulated.
-      stage: how to run the pieces, e.g. `jax.jit` to compile each by itself (see `jdarts.staging`). An estimator
-        computes nothing outside its pieces.
     """
     check_count("steps", steps, 1)
     check_count("chunk", chunk, 1)
@@ -104,10 +101,9 @@ def unrolled(
             checkpoint=checkpoint,
             chunk=chunk,
             microbatches=microbatches,
-            stage=stage,
         )
     else:
-        estimator = _one_step(train_loss, val_loss, optimizer, microbatches, stage)
+        estimator = _one_step(train_loss, val_loss, optimizer, microbatches)
     return checked(
         estimator,
         train_loss=train_loss,
@@ -118,11 +114,11 @@ def unrolled(
     )
 
 
-def _one_step(train_loss, val_loss, optimizer, microbatches, stage) -> Estimator:
-    train_gradients = stage(gradients(train_loss, microbatches))
-    val_gradients = stage(gradients(val_loss, microbatches))
-    product = stage(mixed_product(train_loss, microbatches))
-    move, pull_back = (stage(piece) for piece in one_update(optimizer))
+def _one_step(train_loss, val_loss, optimizer, microbatches) -> Estimator:
+    train_gradients = gradients(train_loss, microbatches)
+    val_gradients = gradients(val_loss, microbatches)
+    product = mixed_product(train_loss, microbatches)
+    move, pull_back = one_update(optimizer)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)

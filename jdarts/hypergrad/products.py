@@ -1,8 +1,7 @@
 """The building blocks: gradients and products with second derivatives, all by forward over reverse or plain modes.
 
 The functions that end in `vp` take any function of any pytree. The others are built from a loss `loss(w, alphas,
-batch) -> (scalar, aux)` and return the same function object for the same loss, so that a stage compiles each once
-(`jdarts.staging`).
+batch) -> (scalar, aux)` and return the same function object for the same loss, so that JAX traces each once.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""What all estimators share: the shapes of losses, results and stages."""
+"""What all estimators share: the shapes of losses and results."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +7,6 @@ import jax
 
 PyTree = Any
 Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, Any]]
-Stage = Callable[[Callable], Callable]
 Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Aux"]]
 
 
@@ -28,8 +27,3 @@ class Aux(NamedTuple):
     train_aux: Any = None
     weight_grads: Any = None
     residual: jax.Array | None = None
-
-
-def no_stage(function: Callable) -> Callable:
-    """The default stage: leave a piece of an estimator as it is (part of whatever is being traced)."""
-    return function

@@ -32,15 +32,9 @@ def run_search(
     search_data = data.for_search(config.data)
     key = jax.random.key(config.seed)
     reporter.message("compiling the search step …")
-    if jax.default_backend() == "cpu":
-        pieces = staging.Pieces()
-        search = make_search(config, space, search_data, stage=pieces)
-        pieces.compile_all(lambda key, arrays: search.step(search.init(key), arrays), key, search.arrays)
-        init, step = search.init, search.step
-    else:
-        search = make_search(config, space, search_data)
-        init, step = jax.jit(search.init), jax.jit(search.step, donate_argnums=0)
-    state = init(key)
+    search = make_search(config, space, search_data)
+    state = jax.jit(search.init)(key)
+    step = staging.compile(search.step, state, search.arrays, donate_argnums=(0,))
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
         weights = softmax(state.alphas)

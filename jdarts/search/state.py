@@ -14,8 +14,8 @@ class SearchState:
 
     Attributes:
       step: finished steps, int32 scalar.
-      weights: network weights, the Flax collection `params`.
-      batch_stats: running averages of batch norm; only the weight step moves them.
+      weights: the supernet's weights as one vector (`Search.variables` gives the Flax variables).
+      batch_stats: running averages of batch norm as one vector; only the weight step moves them.
       alphas: `{"normal": [14, ops], "reduce": [14, ops]}`.
       weight_opt_state, alpha_opt_state: states of the two optax optimisers.
       key: PRNG key of the run; every draw is a function of it and of `step`.
@@ -24,8 +24,8 @@ class SearchState:
     """
 
     step: jax.Array
-    weights: PyTree
-    batch_stats: PyTree
+    weights: jax.Array
+    batch_stats: jax.Array
     alphas: PyTree
     weight_opt_state: PyTree
     alpha_opt_state: PyTree

@@ -5,8 +5,8 @@ ahead: that one first, then those that the next k − 1 weight steps will use, a
 step moves the weights from where they were (not from the unrolled ones) with the new alphas. Batch norm uses batch
 statistics throughout; its running averages move in the weight step only.
 
-Inside a step the weights are one vector: a supernet has hundreds of weight arrays, and optimisers and their pull-backs
-over so many arrays take longer to compile than the cells themselves. The state shows them as a tree.
+The weights are one vector (`jdarts.spaces.packing`): a supernet has hundreds of weight arrays, and optimisers and
+their pull-backs over so many arrays take longer to compile than the cells themselves. `Search.variables` shows a tree.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
-from jdarts import hypergrad
+from jdarts import hypergrad, staging
 from jdarts.config import Experiment
 from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch, steps_per_epoch
-from jdarts.initializers import init_network
+from jdarts.initializers import abstract_network, initial_statistics
 from jdarts.losses import accuracy, cross_entropy
+from jdarts.ops import RUNNING_MOMENTUM
 from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.relaxation import softmax
 from jdarts.search.state import SearchState
 from jdarts.spaces import CellSpace
+from jdarts.spaces.packing import Packing, init_vector
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -40,31 +43,30 @@ class Search:
 
     Attributes:
       init: `(key) -> SearchState`.
-      draw: `(state, arrays) -> (weight vector, train_batch, val_batch)`; batches are augmented, each with its own key
-        for the network.
+      draw: `(state, arrays) -> (train_batch, val_batch)`; batches are augmented, each with its own key for the
+        network.
       step: `(state, arrays) -> (state, metrics)`; metrics are scalars of this step.
       loss: `(weight vector, alphas, batch) -> (scalar, aux)`.
-      unravel: the weight vector as a tree.
+      variables: `(state) -> {"params", "batch_stats"}`, the Flax variables of the supernet as trees.
+      network: the supernet.
       arrays: the data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
       steps_per_epoch: whole training batches in an epoch.
     """
 
     init: Callable[[jax.Array], SearchState]
-    draw: Callable[[SearchState, Arrays], tuple[jax.Array, Batch, Batch]]
+    draw: Callable[[SearchState, Arrays], tuple[Batch, Batch]]
     step: Callable[[SearchState, Arrays], tuple[SearchState, dict[str, jax.Array]]]
     loss: hypergrad.Loss
-    unravel: Callable[[jax.Array], Any]
+    variables: Callable[[SearchState], dict[str, Any]]
+    network: nn.Module
     arrays: Arrays
     steps_per_epoch: int
 
 
 def make_search(
-    config: Experiment, space: CellSpace, data: SearchData, *, stage: hypergrad.Stage = hypergrad.no_stage
+    config: Experiment, space: CellSpace, data: SearchData
 ) -> Search:
-    """Build the pure functions of a search from its configuration, space and data.
-
-    `stage` wraps the expensive pieces of the step (see `jdarts.staging`); the result does not depend on it.
-    """
+    """Build the pure functions of a search from its configuration, space and data."""
     settings = config.search
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
@@ -86,12 +88,14 @@ def make_search(
         op_weights = {name: jnp.zeros(shape, jnp.float32) for name, shape in space.alpha_shapes.items()}
         return op_weights, jnp.zeros((2, *image_shape), jnp.float32)
 
-    unravel = _unraveler(
-        jax.eval_shape(lambda: init_network(network, jax.random.key(0), *dummy_inputs(), True)["params"])
-    )
+    shapes, ranges = abstract_network(network, *dummy_inputs(), True)
+    params, stats = (Packing(shapes[name], network.edges_of) for name in ("params", "batch_stats"))
 
     def loss(vector, alphas, batch):
-        variables = {"params": unravel(vector), "batch_stats": batch["batch_stats"]}
+        in_pieces = staging.in_pieces()
+        unravel = Packing.pack if in_pieces else Packing.unravel
+        start = jnp.zeros(stats.size, vector.dtype)  # running averages are linear: what the batch adds, then the decay
+        variables = {"params": unravel(params, vector), "batch_stats": unravel(stats, start)}
         logits, changed = network.apply(
             variables,
             softmax(alphas),
@@ -100,19 +104,21 @@ def make_search(
             mutable=["batch_stats"],
             rngs={"noise": batch["key"]},
         )
-        aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": changed["batch_stats"]}
+        added = (Packing.unpack if in_pieces else Packing.ravel)(stats, changed["batch_stats"])
+        running = (1 - RUNNING_MOMENTUM) * batch["batch_stats"] + added
+        aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": running}
         return cross_entropy(logits, batch["labels"]), aux
 
     def init(key):
         weight_key, alpha_key, run_key = jax.random.split(key, 3)
         alphas = space.init_alphas(alpha_key, settings.alpha_init_scale)
-        variables = init_network(network, weight_key, *dummy_inputs(), True)
+        weights = init_vector(weight_key, params, ranges)
         return SearchState(
             step=jnp.zeros((), jnp.int32),
-            weights=variables["params"],
-            batch_stats=variables["batch_stats"],
+            weights=weights,
+            batch_stats=stats.ravel(initial_statistics(shapes)["batch_stats"]),
             alphas=alphas,
-            weight_opt_state=weight_optimizer.init(ravel(variables["params"])),
+            weight_opt_state=weight_optimizer.init(weights),
             alpha_opt_state=alpha_optimizer.init(alphas),
             key=run_key,
             sums={name: jnp.zeros((), jnp.float32) for name in METRICS},
@@ -135,21 +141,21 @@ def make_search(
             }
 
         train_batch = batch("train", train_rows, keys[1], keys[2])
-        return ravel(state.weights), train_batch, batch("val", val_rows, keys[3], keys[4])
+        return train_batch, batch("val", val_rows, keys[3], keys[4])
 
     def update_alphas(grads, opt_state, alphas):
         updates, opt_state = alpha_optimizer.update(grads, opt_state, alphas)
         return optax.apply_updates(alphas, updates), opt_state
 
-    def finish(state, vector, grads, alphas, alpha_opt_state, batch_stats, metrics):
-        updates, weight_opt_state = weight_optimizer.update(grads, state.weight_opt_state, vector)
-        vector = vector + updates
+    def finish(state, grads, alphas, alpha_opt_state, batch_stats, metrics):
+        updates, weight_opt_state = weight_optimizer.update(grads, state.weight_opt_state, state.weights)
+        weights = state.weights + updates
         fresh = state.step % per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
-        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((vector, alphas))])
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((weights, alphas))])
         state = state.replace(
             step=state.step + 1,
-            weights=unravel(vector),
+            weights=weights,
             batch_stats=batch_stats,
             alphas=alphas,
             weight_opt_state=weight_opt_state,
@@ -161,20 +167,18 @@ def make_search(
     def look_ahead(state, arrays):
         """The training batches of this step and of the next ones, as those steps will draw them, stacked."""
         ahead = jnp.arange(settings.unroll_steps, dtype=state.step.dtype)
-        return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[1], ahead)
+        return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[0], ahead)
 
-    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, stage=stage)
-    weight_gradients = stage(hypergrad.gradients(loss, settings.microbatches))
-    staged_draw, staged_alphas, staged_finish = stage(draw), stage(update_alphas), stage(finish)
-    staged_ahead = stage(look_ahead)
+    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer)
+    weight_gradients = hypergrad.gradients(loss, settings.microbatches)
 
     def step(state, arrays):
-        vector, train_batch, val_batch = staged_draw(state, arrays)
-        unroll_batch = train_batch if settings.unroll_steps == 1 else staged_ahead(state, arrays)
-        grads, seen = estimator(vector, state.alphas, state.weight_opt_state, unroll_batch, val_batch)
-        alphas, alpha_opt_state = staged_alphas(grads, state.alpha_opt_state, state.alphas)
+        train_batch, val_batch = draw(state, arrays)
+        unroll_batch = train_batch if settings.unroll_steps == 1 else look_ahead(state, arrays)
+        grads, seen = estimator(state.weights, state.alphas, state.weight_opt_state, unroll_batch, val_batch)
+        alphas, alpha_opt_state = update_alphas(grads, state.alpha_opt_state, state.alphas)
         if seen.weight_grads is None:
-            (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
+            (value, aux), (grads, _) = weight_gradients(state.weights, alphas, train_batch)
         else:  # single level: weights and alphas move by one backward pass
             value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
         metrics = {
@@ -183,7 +187,7 @@ def make_search(
             "val_loss": seen.val_loss,
             "val_accuracy": seen.val_aux["accuracy"],
         }
-        return staged_finish(state, vector, grads, alphas, alpha_opt_state, aux["batch_stats"], metrics)
+        return finish(state, grads, alphas, alpha_opt_state, aux["batch_stats"], metrics)
 
     arrays = {
         "train_images": jnp.asarray(data.train.images),
@@ -191,23 +195,8 @@ def make_search(
         "val_images": jnp.asarray(data.val.images),
         "val_labels": jnp.asarray(data.val.labels),
     }
-    return Search(stage(init), staged_draw, step, loss, unravel, arrays, per_epoch)
 
+    def variables(state):
+        return {"params": params.unravel(state.weights), "batch_stats": stats.unravel(state.batch_stats)}
 
-def ravel(tree: Any) -> jax.Array:
-    """All arrays of `tree` as one vector."""
-    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)])
-
-
-def _unraveler(like: Any) -> Callable[[jax.Array], Any]:
-    """The inverse of `ravel` for trees like `like` (shapes suffice)."""
-    leaves, structure = jax.tree.flatten(like)
-
-    def unravel(vector):
-        parts, start = [], 0
-        for leaf in leaves:
-            parts.append(vector[start : start + leaf.size].reshape(leaf.shape))
-            start += leaf.size
-        return jax.tree.unflatten(structure, parts)
-
-    return unravel
+    return Search(init, draw, step, loss, variables, network, arrays, per_epoch)

@@ -7,13 +7,16 @@ edges, the cell's output the concatenation of its four nodes (Liu et al. 2019, Â
 The network never sees alphas: it takes op weights `{"normal": [14, ops], "reduce": [14, ops]}`, any real numbers.
 """
 
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts import kernels
-from jdarts.initializers import uniform_fan_in
-from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice
+from jdarts import kernels, staging
+from jdarts.initializers import abstract_network, uniform_fan_in
+from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights
+from jdarts.spaces.packing import Packing
 
 NODES = 4
 EDGES = 14
@@ -72,11 +75,15 @@ class SearchCell(nn.Module):
     def _edges_from(self, source: int, x, weights, train: bool) -> dict[int, jax.Array]:
         stride = 2 if self.reduction and source < 2 else 1
         targets = [t for t in range(2, 2 + NODES) if t > source]
+        by_edge = staging.in_pieces() and not self.is_initializing()
         mixed = _Mixture(targets, self.channels)
+        shared: dict[str, list[jax.Array]] = {}
         for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]):
             mine = [t for t in targets if op in self.table[row(source, t)]]
             if op == "none":
                 continue  # contributes zeros; its weight acts through the relaxation alone
+            if by_edge and has_weights(op, stride):
+                continue
             module = candidate(
                 op,
                 search=True,
@@ -90,11 +97,92 @@ class SearchCell(nn.Module):
                 name=f"from_{source}_{op}",
             )
             chunks = [kernels.cut(chunk) for chunk in module(x, train)]
+            if by_edge:
+                shared[op] = [edge_slice(chunks, i, self.channels) for i in range(len(mine))]
+                continue
             columns = [self.table[row(source, t)].index(op) for t in mine]
             p = weights[jnp.array([row(source, t) for t in mine]), jnp.array(columns)]
             mixed.add(mine, chunks, p)
+        if by_edge:
+            return self._edges_by_piece(source, targets, stride, x, shared, weights, train)
         shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
         return mixed.values(jnp.zeros(shape, x.dtype))
+
+    def _edges_by_piece(self, source, targets, stride, x, shared, weights, train: bool) -> dict[int, jax.Array]:
+        """The same sums with every mixed edge as a unit of compilation; `shared` has the ops without weights."""
+        params, stats = (dict(self.variables.get(name, {})) for name in ("params", "batch_stats"))
+        update = train and self.is_mutable_collection("batch_stats")
+        used = dict.fromkeys(shared, 0)
+        values = {}
+        for target in targets:
+            ops, edge = self.table[row(source, target)], edge_name(source, target)
+            light = {}
+            for op in ops:
+                if op in shared:
+                    light[op] = shared[op][used[op]]
+                    used[op] += 1
+            run = _mixed_edge(ops, self.channels, stride, self.axis_name, self.impl, train, update)
+            running = None if train else stats.get(edge)
+            values[target], new = run(x, light, weights[row(source, target)], params.get(edge), running)
+            if update and new is not None:
+                self.put_variable("batch_stats", edge, new)
+        return values
+
+
+def edge_name(source: int, target: int) -> str:
+    """The name under which the packed weights of an edge stand among the variables of its cell."""
+    return f"edge_{source}_{target}"
+
+
+@lru_cache(maxsize=256)
+def _mixed_edge(ops: tuple[str, ...], channels: int, stride: int, axis_name, impl, train: bool, update: bool):
+    """The mixed edge over `ops` as a piece (see `jdarts.staging`).
+
+    `(x, {op: output}, op weights, weights, running statistics) -> (value, new running statistics)`. The outputs are
+    those of ops without weights, computed once a source node. Weights and statistics are vectors, None if there are
+    none; new statistics are what starts from zero gives, so that the caller can add the decayed old ones.
+    """
+    modules = {
+        op: candidate(
+            op,
+            search=True,
+            channels=channels,
+            stride=stride,
+            affine=False,
+            axis_name=axis_name,
+            impl=impl,
+            activated=True,
+        )
+        for op in sorted(ops)
+        if has_weights(op, stride)
+    }
+    images = jax.ShapeDtypeStruct((2, 8, 8, channels), jnp.float32)
+    shapes = {op: abstract_network(module, images, True)[0] for op, module in modules.items()}
+    packings = {
+        name: Packing({op: tree[name] for op, tree in shapes.items()}) for name in ("params", "batch_stats") if shapes
+    }
+
+    def mixed_edge(x, light, p, weights, running):
+        total, changed = None, {}
+        if modules:
+            params = packings["params"].unravel(weights)
+            stats = packings["batch_stats"]
+            stats = stats.unravel(jnp.zeros(stats.size, x.dtype) if running is None else running)
+            activated = kernels.cut(nn.relu(x))
+        for k, op in enumerate(ops):
+            if op == "none":
+                continue
+            if op in light:
+                y = light[op]
+            else:
+                variables = {"params": params[op], "batch_stats": stats[op]}
+                (y,), new = modules[op].apply(variables, activated, train, mutable=["batch_stats"] if update else [])
+                changed[op] = new.get("batch_stats")
+            term = p[k] * kernels.cut(y)
+            total = term if total is None else total + term
+        return total, packings["batch_stats"].ravel(changed) if update and changed else None
+
+    return staging.piece(mixed_edge)
 
 
 class _Mixture:
@@ -139,6 +227,18 @@ class Supernet(nn.Module):
     axis_name: str | None = None
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
+
+    def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
+        """For `Packing`: the edges over which the variable at `path` is stacked, None if it is not."""
+        if len(path) < 3 or not path[1].startswith("from_"):
+            return None
+        cell, source, op = int(path[0].removeprefix("cell_")), int(path[1][5]), path[1][7:]
+        reduction = cell in reduction_cells(self.cells)
+        if not has_weights(op, 2 if reduction and source < 2 else 1):
+            return None
+        table = self.reduce if reduction else self.normal
+        targets = [t for t in range(2, 2 + NODES) if t > source and op in table[row(source, t)]]
+        return [(path[0], edge_name(source, t)) for t in targets]
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool):

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from jdarts import kernels
+from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.data import TrainingData, augment, batch_indices, epoch_permutation, normalize, steps_per_epoch
 from jdarts.data.dataset import Images
@@ -143,7 +143,7 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
         return network.apply(variables, inputs, False, rngs=rngs)[0]
 
-    options = kernels.compiler_options()
+    options = staging.compiler_options()
     arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
     return Training(
         init,

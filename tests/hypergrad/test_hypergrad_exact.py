@@ -6,7 +6,7 @@ import optax
 import pytest
 from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective, quick_jit, warm_state
 
-from jdarts import hypergrad
+from jdarts import hypergrad, staging
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -89,8 +89,9 @@ def test_k_steps_in_pieces_equal_one_program(checkpoint):
     optimizer, w, alphas, state, make = settle("adamw")
     arguments = (w, alphas, state, hypergrad.stack_batches([make(i) for i in range(4)]), make(99))
     whole = hypergrad.unrolled(mlp_loss, mlp_loss, optimizer, steps=4)
-    pieces = hypergrad.unrolled(mlp_loss, mlp_loss, optimizer, steps=4, checkpoint=checkpoint, stage=quick_jit)
-    assert error(pieces(*arguments)[0], quick_jit(whole)(*arguments)[0]) < 1e-12
+    marked = staging.piece(mlp_loss)
+    pieces = hypergrad.unrolled(marked, marked, optimizer, steps=4, checkpoint=checkpoint)
+    assert error(staging.compile(pieces, *arguments)(*arguments)[0], quick_jit(whole)(*arguments)[0]) < 1e-12
 
 
 def test_a_virtual_optimizer_takes_the_step_instead():

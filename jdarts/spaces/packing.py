@@ -1,0 +1,96 @@
+"""All arrays of a network's variables as one vector, the arrays of each edge side by side.
+
+A supernet has hundreds of weight arrays. Optimisers, checkpoints and the programs around a step want one; a mixed edge
+wants its own part of it in one piece. A packing fixes the order.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from jax import lax
+
+Path = tuple[str, ...]
+PyTree = Any
+
+
+class Packing:
+    """A bijection between trees of float arrays that look like `like` and vectors.
+
+    Args:
+      like: nested dicts of arrays or `jax.ShapeDtypeStruct`s.
+      edges_of: for the path of an array stacked over edges the paths of these edges, `[len(array)]`; None for others.
+        Arrays of one edge become one block, in the order of their paths; every other array is a block of its own.
+    """
+
+    def __init__(self, like: PyTree, edges_of: Callable[[Path], Sequence[Path] | None] = lambda path: None):
+        self.shapes = {path: tuple(leaf.shape) for path, leaf in sorted(traverse_util.flatten_dict(like).items())}
+        self.dtype = next((leaf.dtype for leaf in jax.tree.leaves(like)), jnp.dtype("float32"))
+        self._blocks: dict[Path, list[tuple[Path, int | None]]] = {}
+        for path in self.shapes:
+            edges = edges_of(path)
+            if edges is None:
+                self._blocks[path] = [(path, None)]
+            else:
+                for row, edge in enumerate(edges):
+                    self._blocks.setdefault(edge, []).append((path, row))
+        self._sizes = {name: sum(self._size(*part) for part in parts) for name, parts in self._blocks.items()}
+        self.size = sum(self._sizes.values())
+
+    def ravel(self, tree: PyTree) -> jax.Array:
+        """A plain tree as a vector `[size]`."""
+        leaves = traverse_util.flatten_dict(tree)
+        parts = [leaves[path] if row is None else leaves[path][row] for path, row in self._parts()]
+        return jnp.concatenate([jnp.reshape(part, -1) for part in parts]) if parts else jnp.zeros(0, self.dtype)
+
+    def unravel(self, vector: jax.Array) -> PyTree:
+        """The inverse of `ravel`."""
+        if not self.size:
+            return {}
+        pieces = lax.split(vector, [self._size(*part) for part in self._parts()])
+        rows: dict[Path, list[jax.Array]] = {}
+        for (path, _), piece in zip(self._parts(), pieces, strict=True):
+            rows.setdefault(path, []).append(piece)
+        leaves = {path: jnp.concatenate(rows[path]).reshape(shape) for path, shape in self.shapes.items()}
+        return traverse_util.unflatten_dict(leaves)
+
+    def pack(self, vector: jax.Array) -> PyTree:
+        """Like `unravel`, but with the block of each edge as a vector under the edge's path."""
+        if not self.size:
+            return {}
+        pieces = lax.split(vector, list(self._sizes.values()))
+        named = zip(self._blocks, pieces, strict=True)
+        leaves = {name: piece.reshape(self.shapes[name]) if name in self.shapes else piece for name, piece in named}
+        return traverse_util.unflatten_dict(leaves)
+
+    def unpack(self, tree: PyTree) -> jax.Array:
+        """The inverse of `pack`: blocks as a vector `[size]`."""
+        leaves = traverse_util.flatten_dict(tree)
+        parts = [jnp.reshape(leaves[name], -1) for name in self._blocks]
+        return jnp.concatenate(parts) if parts else jnp.zeros(0, self.dtype)
+
+    def parts(self) -> list[tuple[Path, int]]:
+        """Paths and sizes of what makes up the vector, in order; a path stacked over edges occurs once an edge."""
+        return [(path, self._size(path, row)) for path, row in self._parts()]
+
+    def _parts(self) -> list[tuple[Path, int | None]]:
+        return [part for parts in self._blocks.values() for part in parts]
+
+    def _size(self, path: Path, row: int | None) -> int:
+        size = 1
+        for length in self.shapes[path] if row is None else self.shapes[path][1:]:
+            size *= length
+        return size
+
+
+def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
+    """Initial weights `[size]` for parameters with these ranges (`jdarts.initializers.abstract_network`)."""
+    flat = traverse_util.flatten_dict(ranges)
+    centre, half_width = (
+        np.concatenate([np.full(size, getattr(flat[path], name), np.float32) for path, size in packing.parts()])
+        for name in ("centre", "half_width")
+    )
+    return centre + half_width * jax.random.uniform(key, (packing.size,), packing.dtype, -1.0, 1.0)

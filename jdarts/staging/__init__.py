@@ -1,0 +1,23 @@
+"""How a program is compiled: whole on accelerators, in pieces on the CPU.
+
+On an accelerator one XLA program a step is best. On the CPU it is not: XLA takes minutes over the whole of a
+second-order step, in which the same mixed edge occurs hundreds of times, and fuses across ops until nothing vectorises.
+`compile` therefore traces a program once, as a whole, and cuts the trace at the functions marked with `piece`. Every
+distinct piece (a mixed edge at one resolution forward, backward, and both with tangents) is compiled once; what lies
+between the pieces is grouped into small programs, compiled once for each distinct form; and the trace is carried out
+call by call, dropping every array after its last use.
+
+Differentiation needs no help: `jax.grad` and `jax.jvp` turn a marked function into marked functions. Loops
+(`lax.scan`, `lax.map`, `lax.while_loop`) and branches that contain pieces are carried out in Python, since XLA:CPU
+runs the convolutions of a loop's body many times slower than those outside (jax#12868).
+
+    step = compile(search.step, state, arrays)      # traces, compiles; nothing is run
+    state, metrics = step(state, arrays)
+    step.compile_seconds, step.peak_bytes
+"""
+
+from jdarts.staging.compiling import compiler_options
+from jdarts.staging.program import Program, compile, in_pieces
+from jdarts.staging.trace import piece
+
+__all__ = ["Program", "compile", "compiler_options", "in_pieces", "piece"]

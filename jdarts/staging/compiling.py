@@ -1,0 +1,84 @@
+"""Compiling each distinct program once, several at a time."""
+
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+
+from jdarts.staging.trace import Fixed
+
+_CPU_OPTIONS = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # keep `jdarts.kernels.cut`
+
+_WORKERS = 2
+
+
+def compiler_options() -> dict[str, str] | None:
+    """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend."""
+    return dict(_CPU_OPTIONS) if jax.default_backend() == "cpu" else None
+
+
+class Executable:
+    """A program that can be called once `Compiler.finish` has run."""
+
+    def __init__(self, function: Callable, shapes: list[Any]):
+        self._function, self._shapes = function, shapes
+        self._compiled: Any = None
+
+    def lower(self):
+        """Trace and lower; the slow part in Python."""
+        return jax.jit(self._function, compiler_options=compiler_options()).lower(*self._shapes)
+
+    def compile(self, lowered) -> None:
+        """Compile; XLA, without Python's lock."""
+        self._compiled = lowered.compile()
+
+    def __call__(self, *arrays):
+        return self._compiled(*arrays)
+
+    def temporary_bytes(self) -> int:
+        """Memory that one call needs beside its arguments and results."""
+        analysis = self._compiled.memory_analysis()
+        return int(analysis.temp_size_in_bytes) if analysis is not None else 0
+
+    def cost(self, what: str) -> float:
+        """An entry of XLA's cost analysis, 0 if there is none."""
+        return float((self._compiled.cost_analysis() or {}).get(what, 0.0))
+
+
+class Compiler:
+    """Collects programs, equal ones once, and compiles them together."""
+
+    def __init__(self):
+        self._known: dict[Hashable, Executable] = {}
+        self._waiting: list[Executable] = []
+
+    def add(self, function: Callable, inputs: Sequence[Any], key: Hashable | None) -> Executable:
+        """The program of `function` for inputs like these; with an equal `key` and equal inputs, the same program."""
+        shapes = [_shape(atom) for atom in inputs]
+        if key is not None:
+            key = (key, tuple((s.shape, s.dtype) for s in shapes))
+            if key in self._known:
+                return self._known[key]
+        executable = Executable(function, shapes)
+        self._waiting.append(executable)
+        if key is not None:
+            self._known[key] = executable
+        return executable
+
+    def finish(self) -> int:
+        """Compile all that was added; returns how many programs that was."""
+        count = len(self._waiting)
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            futures = [pool.submit(executable.compile, executable.lower()) for executable in self._waiting]
+            for future in futures:
+                future.result()
+        self._waiting.clear()
+        return count
+
+
+def _shape(atom: Any) -> jax.ShapeDtypeStruct:
+    if isinstance(atom, Fixed):
+        return jax.ShapeDtypeStruct((), atom.aval.dtype)
+    aval = getattr(atom, "aval", atom)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)

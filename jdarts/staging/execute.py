@@ -1,0 +1,180 @@
+"""Carrying out a schedule: compiled calls on registers, loops and branches in Python, arrays dropped after last use."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import jaxpr_as_fun
+
+from jdarts.staging.compiling import Compiler, Executable
+from jdarts.staging.schedule import Call, Group, Same, schedule
+from jdarts.staging.trace import Atom, Control, Fixed, Graph, Piece, Ref
+
+_IN_FLIGHT = 4  # calls that may be under way at once; each holds the memory of its results
+
+
+class Runner:
+    """A graph ready to run: `runner(arrays) -> arrays`. Its programs are compiled by `compiler.finish()`."""
+
+    def __init__(self, graph: Graph, compiler: Compiler):
+        calls = schedule(graph)
+        self._slots: dict[Ref, int] = {}
+        self._constants = [(self._slot(ref), value) for ref, value in graph.constants.items()]
+        self._inputs = [self._slot(ref) for ref in graph.inputs]
+        kept = {ref for ref in graph.outputs if isinstance(ref, Ref)} | set(graph.constants)
+        last = _last_uses(calls, kept)
+        self._steps = [self._step(call, last[i], compiler) for i, call in enumerate(calls)]
+        self._outputs = [self._read(atom) for atom in graph.outputs]
+        self._calls, self._graph = calls, graph
+
+    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
+        """Run on the flat list of inputs."""
+        registers: list[Any] = [None] * len(self._slots)
+        for slot, value in self._constants:
+            registers[slot] = value
+        for slot, value in zip(self._inputs, arrays, strict=True):
+            registers[slot] = value
+        under_way: deque[Any] = deque()
+        for run, inputs, outputs, dead in self._steps:
+            results = run(*[value if slot is None else registers[slot] for slot, value in inputs])
+            for slot, result in zip(outputs, results, strict=True):
+                registers[slot] = result
+            for slot in dead:
+                registers[slot] = None
+            if results:
+                under_way.append(results[0])
+                if len(under_way) > _IN_FLIGHT:
+                    jax.block_until_ready(under_way.popleft())
+        return [value if slot is None else registers[slot] for slot, value in self._outputs]
+
+    def peak(self) -> int:
+        """Most bytes alive at once, inputs excluded: results between calls and temporary memory inside them."""
+        sizes = {ref: _bytes(ref.aval) for ref in self._slots}
+        outside = set(self._graph.inputs) | set(self._graph.constants)
+        kept = {ref for ref in self._graph.outputs if isinstance(ref, Ref)}
+        last = _last_uses(self._calls, kept | outside)
+        names = {slot: ref for ref, slot in self._slots.items()}
+        live, peak = 0, 0
+        for (run, _, outputs, dead), _dead in zip(self._steps, last, strict=True):
+            live += sum(sizes[names[slot]] for slot in outputs)
+            peak = max(peak, live + run.temporary_bytes())
+            live -= sum(sizes[names[slot]] for slot in dead if names[slot] not in outside)
+        return peak
+
+    def cost(self, what: str) -> float:
+        """Sum of an entry of XLA's cost analysis over all calls, `"flops"` or `"bytes accessed"`."""
+        return sum(run.cost(what) for run, *_ in self._steps)
+
+    def _slot(self, ref: Ref) -> int:
+        return self._slots.setdefault(ref, len(self._slots))
+
+    def _read(self, atom: Atom) -> tuple[int | None, Any]:
+        return (None, atom.val) if isinstance(atom, Fixed) else (self._slot(atom), None)
+
+    def _step(self, call: Call, dead: list[Ref], compiler: Compiler):
+        if isinstance(call, Group):
+            run = compiler.add(call.run, call.inputs, ("group", call.signature()))
+            inputs: list[Atom] = list(call.inputs)
+        elif isinstance(call, Piece):
+            inputs = call.inputs
+            run = compiler.add(jaxpr_as_fun(call.jaxpr), inputs, ("piece", Same(call.jaxpr)))
+        else:
+            inputs, run = call.inputs, _control(call, compiler)
+        return run, [self._read(a) for a in inputs], [self._slot(r) for r in call.outputs], [self._slot(r) for r in dead]
+
+
+def _last_uses(calls: list[Call], kept: set[Ref]) -> list[list[Ref]]:
+    """For each call the values that nobody needs after it."""
+    seen = set(kept)
+    dead = []
+    for call in reversed(calls):
+        mentioned = dict.fromkeys([*(a for a in call.inputs if isinstance(a, Ref)), *call.outputs])
+        dead.append([ref for ref in mentioned if ref not in seen])
+        seen.update(mentioned)
+    return dead[::-1]
+
+
+def _bytes(aval) -> int:
+    size = 1
+    for length in getattr(aval, "shape", ()):
+        size *= length
+    return size * getattr(getattr(aval, "dtype", None), "itemsize", 4)
+
+
+def _control(call: Control, compiler: Compiler):
+    kind = {"scan": _Scan, "while": _While, "cond": _Branch}[call.eqn.primitive.name]
+    return kind(call, compiler)
+
+
+class _Control:
+    """What loops and branches share: the runners of their bodies, and what to tell of memory and cost."""
+
+    repeats = 1
+
+    def __init__(self, call: Control, compiler: Compiler):
+        self.params = call.eqn.params
+        self.bodies = [Runner(body, compiler) for body in call.bodies]
+
+    def temporary_bytes(self) -> int:
+        return max(body.peak() for body in self.bodies)
+
+    def cost(self, what: str) -> float:
+        return self.repeats * sum(body.cost(what) for body in self.bodies)
+
+
+class _Scan(_Control):
+    def __init__(self, call: Control, compiler: Compiler):
+        super().__init__(call, compiler)
+        p = self.params
+        self.fixed, self.carried = p["num_consts"], p["num_carry"]
+        self.repeats = length = p["length"]
+        stacked = call.inputs[self.fixed + self.carried :]
+        self.take: Executable | None = None
+        if stacked:
+            index = jax.ShapeDtypeStruct((), "int32")
+
+            def take(i, *arrays):
+                return [jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for a in arrays]
+
+            self.take = compiler.add(take, [index, *stacked], None)
+        results = call.bodies[0].outputs[self.carried :]
+        self.stack: Executable | None = None
+        if results and length:
+
+            def stack(*arrays):
+                return [jax.numpy.stack(arrays[i * length : (i + 1) * length]) for i in range(len(results))]
+
+            self.stack = compiler.add(stack, [atom for atom in results for _ in range(length)], None)
+
+    def __call__(self, *arrays):
+        fixed = arrays[: self.fixed]
+        carry = list(arrays[self.fixed : self.fixed + self.carried])
+        stacked = arrays[self.fixed + self.carried :]
+        steps = range(self.repeats)
+        results = []
+        for i in reversed(steps) if self.params["reverse"] else steps:
+            each = self.take(jax.numpy.int32(i), *stacked) if self.take else []
+            out = self.bodies[0]([*fixed, *carry, *each])
+            carry = out[: self.carried]
+            results.append(out[self.carried :])
+        if self.params["reverse"]:
+            results.reverse()
+        if self.stack is None:
+            return carry
+        return [*carry, *self.stack(*(array for column in zip(*results, strict=True) for array in column))]
+
+
+class _While(_Control):
+    def __call__(self, *arrays):
+        a, b = self.params["cond_nconsts"], self.params["body_nconsts"]
+        test, step = self.bodies
+        for_test, for_step, carry = arrays[:a], arrays[a : a + b], list(arrays[a + b :])
+        while bool(test([*for_test, *carry])[0]):
+            carry = step([*for_step, *carry])
+        return carry
+
+
+class _Branch(_Control):
+    def __call__(self, index, *arrays):
+        return self.bodies[min(max(int(index), 0), len(self.bodies) - 1)](arrays)

@@ -1,0 +1,110 @@
+"""`compile`: a function of arrays as a compiled program, by the platform's way."""
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+
+from jdarts.staging.compiling import Compiler, compiler_options
+from jdarts.staging.execute import Runner
+from jdarts.staging.trace import has_pieces, trace
+
+_in_pieces: ContextVar[bool] = ContextVar("in_pieces", default=False)
+
+
+def in_pieces() -> bool:
+    """Whether the function being traced will be compiled in pieces; supernets then mark their mixed edges."""
+    return _in_pieces.get()
+
+
+class Program:
+    """A compiled function, called with arrays like those that it was compiled for.
+
+    Attributes:
+      trace_seconds, compile_seconds: what it took to trace, and to lower and compile.
+      programs: number of distinct XLA programs.
+    """
+
+    def __init__(self, run: Callable, trace_seconds: float, compile_seconds: float, programs: int, analysis: Callable):
+        self._run, self._analysis = run, analysis
+        self.trace_seconds, self.compile_seconds, self.programs = trace_seconds, compile_seconds, programs
+
+    def __call__(self, *args):
+        """Run it."""
+        return self._run(*args)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory beyond the arguments: results, what waits between pieces, and temporaries inside one."""
+        return int(self._analysis("peak"))
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations a call, by XLA's cost analysis."""
+        return self._analysis("flops")
+
+    @property
+    def bytes_accessed(self) -> float:
+        """Bytes read and written a call, by XLA's cost analysis."""
+        return self._analysis("bytes accessed")
+
+
+def compile(function: Callable, *args: Any, donate_argnums: tuple[int, ...] = (), whole: bool | None = None) -> Program:
+    """Trace `function` for arguments like `args` (arrays or `jax.ShapeDtypeStruct`s) and compile it. Runs nothing.
+
+    Args:
+      function: pure, from pytrees of arrays to a pytree of arrays.
+      donate_argnums: arguments whose memory the results may take over; used where the program is compiled whole.
+      whole: compile one program (True) or in pieces (False). None: in pieces on the CPU, whole elsewhere. A function
+        in which no piece is marked is always compiled whole.
+    """
+    started = time.perf_counter()
+    if whole is None:
+        whole = jax.default_backend() != "cpu"
+    if whole:
+        return _compile_whole(function, args, donate_argnums, started)
+
+    def fresh(*arrays):  # JAX remembers traces by function; one made outside this context has no pieces
+        return function(*arrays)
+
+    token = _in_pieces.set(True)
+    try:
+        closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*args)
+    finally:
+        _in_pieces.reset(token)
+    if not has_pieces(closed.jaxpr):
+        return _compile_whole(function, args, donate_argnums, started)
+    compiler = Compiler()
+    runner = Runner(trace(closed), compiler)
+    traced = time.perf_counter()
+    programs = compiler.finish()
+    structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)
+
+    def run(*arrays):
+        leaves, structure = jax.tree.flatten(arrays)
+        if structure != structure_in:
+            raise TypeError(f"compiled for arguments {structure_in}, called with {structure}")
+        return jax.tree.unflatten(structure_out, runner(leaves))
+
+    def analysis(what: str) -> float:
+        return runner.peak() if what == "peak" else runner.cost(what)
+
+    return Program(run, traced - started, time.perf_counter() - traced, programs, analysis)
+
+
+def _compile_whole(function, args, donate_argnums, started: float) -> Program:
+    jitted = jax.jit(function, donate_argnums=donate_argnums, compiler_options=compiler_options())
+    lowered = jitted.trace(*args).lower()
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+
+    def analysis(what: str) -> float:
+        if what != "peak":
+            return float((compiled.cost_analysis() or {}).get(what, 0.0))
+        memory = compiled.memory_analysis()
+        sizes = (memory.temp_size_in_bytes, memory.output_size_in_bytes, -memory.alias_size_in_bytes)
+        return sum(sizes) if memory is not None else 0
+
+    return Program(compiled, traced - started, time.perf_counter() - traced, 1, analysis)

@@ -1,0 +1,186 @@
+"""From nodes to calls: what lies between two pieces is grouped, so that equal groups share one compiled program.
+
+A group is made when a piece (or loop) needs it: the operations that lead to the piece's inputs, and whatever can be
+computed from their results at once. Operations before any piece form one group, those after the last another. What no
+piece needs yet waits, so that groups do not depend on where in the network they are, and deep networks have no more
+distinct programs than shallow ones.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr
+
+from jdarts.staging.trace import Control, Fixed, Graph, Node, Op, Piece, Ref
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Operations that become one program."""
+
+    ops: list[Op]
+    inputs: list[Ref]
+    outputs: list[Ref]
+
+    def run(self, *arrays):
+        """The outputs as arrays; traceable."""
+        known = dict(zip(self.inputs, arrays, strict=True))
+        for op in self.ops:
+            values = [atom.val if isinstance(atom, Fixed) else known[atom] for atom in op.inputs]
+            primitive = op.eqn.primitive
+            results = primitive.bind(*values, **primitive.get_bind_params(op.eqn.params))
+            known.update(zip(op.outputs, results if primitive.multiple_results else [results], strict=True))
+        return [known[ref] for ref in self.outputs]
+
+    def signature(self) -> Hashable:
+        """Equal for groups that compute the same; operations whose parameters cannot be compared equal only themselves."""
+        numbers = {ref: i for i, ref in enumerate(self.inputs)}
+        rows = []
+        for op in self.ops:
+            for ref in op.outputs:
+                numbers[ref] = len(numbers)
+            inputs = tuple(_literal(a) if isinstance(a, Fixed) else numbers[a] for a in op.inputs)
+            rows.append((op.eqn.primitive, _params(op), inputs, tuple(map(_shape, op.outputs))))
+        return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
+
+
+Call = Group | Piece | Control
+
+
+def schedule(graph: Graph) -> list[Call]:
+    """The calls that carry out `graph`, in order."""
+    return _calls(graph, _Scheduler(graph).batches())
+
+
+class _Scheduler:
+    def __init__(self, graph: Graph):
+        self.nodes = graph.nodes
+        self.order = {node: i for i, node in enumerate(graph.nodes)}
+        self.producer = {ref: node for node in graph.nodes for ref in node.outputs}
+        self.sources = {
+            node: list(dict.fromkeys(self.producer[a] for a in node.inputs if a in self.producer))
+            for node in graph.nodes
+        }
+        self.consumers: dict[Node, list[Op]] = defaultdict(list)
+        self.constants: set[Node] = set()  # repeated in every group that needs them, so that nobody keeps them
+        fixed = {ref for ref in graph.inputs} | set(graph.constants)
+        for node in graph.nodes:
+            if isinstance(node, Op):
+                for source in self.sources[node]:
+                    self.consumers[source].append(node)
+                if fixed.isdisjoint(node.inputs) and self.constants.issuperset(self.sources[node]):
+                    self.constants.add(node)
+        self.done: set[Node] = set()
+
+    def batches(self) -> list[list[Node]]:
+        """Groups of operations, and pieces and loops one by one, in order."""
+        batches = [self.take(self.before_all_pieces())]
+        for node in self.nodes:
+            if not isinstance(node, Op):
+                batches.append(self.take(self.with_consequences(self.missing(node))))
+                batches.append([node])
+                self.done.add(node)
+        rest = {node for node in self.nodes if node not in self.done and node not in self.constants}
+        batches.append(self.take(rest))
+        return [batch for batch in batches if batch]
+
+    def before_all_pieces(self) -> set[Node]:
+        """Operations that depend on the program's inputs alone."""
+        found: set[Node] = set()
+        for node in self.nodes:
+            if isinstance(node, Op) and node not in self.constants:
+                if all(source in found or source in self.constants for source in self.sources[node]):
+                    found.add(node)
+        return found
+
+    def missing(self, node: Node) -> set[Node]:
+        """Operations that lead to the inputs of `node` and are not done yet."""
+        found: set[Node] = set()
+        waiting = list(self.sources[node])
+        while waiting:
+            source = waiting.pop()
+            if source not in found and source not in self.done:
+                found.add(source)
+                waiting.extend(self.sources[source])
+        return found
+
+    def with_consequences(self, chosen: set[Node]) -> set[Node]:
+        """`chosen` and what follows from its results without anything else that is still to be done."""
+        frontier = sorted(chosen - self.constants, key=self.order.__getitem__)
+        while frontier:
+            for op in self.consumers[frontier.pop()]:
+                if op not in chosen and op not in self.done:
+                    if all(s in self.done or s in chosen or s in self.constants for s in self.sources[op]):
+                        chosen.add(op)
+                        frontier.append(op)
+        return chosen
+
+    def take(self, chosen: set[Node]) -> list[Node]:
+        """`chosen` with the constants that it uses, in order; done from now on."""
+        self.done |= chosen - self.constants
+        waiting = list(chosen)
+        whole = set(chosen)
+        while waiting:
+            for source in self.sources[waiting.pop()]:
+                if source in self.constants and source not in whole:
+                    whole.add(source)
+                    waiting.append(source)
+        return sorted(whole, key=self.order.__getitem__)
+
+
+def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
+    """Groups with their inputs and outputs: an output is what a later call or the caller needs."""
+    needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
+    calls: list[Call] = []
+    for batch in reversed(batches):
+        if isinstance(batch[0], (Piece, Control)):
+            calls.append(batch[0])
+            needed.update(a for a in batch[0].inputs if isinstance(a, Ref))
+            continue
+        ops = [node for node in batch if isinstance(node, Op)]
+        made = {ref for op in ops for ref in op.outputs}
+        outputs = [ref for op in ops for ref in op.outputs if ref in needed]
+        inputs = dict.fromkeys(a for op in ops for a in op.inputs if isinstance(a, Ref) and a not in made)
+        if outputs:
+            calls.append(Group(ops, list(inputs), outputs))
+            needed.update(inputs)
+    return calls[::-1]
+
+
+def _literal(literal: Fixed) -> tuple:
+    return (str(literal.aval), getattr(literal.val, "dtype", type(literal.val)), repr(literal.val))
+
+
+def _shape(ref: Ref) -> tuple:
+    return ref.aval.shape, ref.aval.dtype
+
+
+def _params(op: Op) -> Hashable:
+    return tuple((name, _hashable(value)) for name, value in sorted(op.eqn.params.items()))
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, ClosedJaxpr):
+        return Same(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_hashable, value))
+    try:
+        hash(value)
+    except TypeError:
+        return Same(value)
+    return value
+
+
+class Same:
+    """Equal only to itself, and keeps what it stands for alive so that its address stays its own."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value

@@ -1,0 +1,165 @@
+"""A traced program as a flat list of nodes: single operations, marked pieces, and loops or branches around pieces."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+PREFIX = "piece_"
+
+_INLINED = {  # primitives that only call a jaxpr, and the parameter that holds it
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+}
+
+
+def piece(function: Callable) -> Callable:
+    """Mark `function`, pure and of arrays only, as a unit of compilation. Elsewhere it acts like `jax.jit`.
+
+    Pieces are told apart by what they trace to: mark a function once (not anew in every call) so that equal calls
+    share one trace.
+    """
+
+    def marked(*args):
+        return function(*args)
+
+    marked.__name__ = PREFIX + getattr(function, "__name__", "function")
+    return jax.jit(marked)
+
+
+@dataclass(frozen=True, eq=False)
+class Ref:
+    """A value of the program: what it looks like; who it is tells its identity."""
+
+    aval: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A scalar written into the program."""
+
+    aval: Any
+    val: Any
+
+
+Atom = Ref | Fixed
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation between pieces."""
+
+    eqn: JaxprEqn
+    inputs: list[Atom]
+    outputs: list[Ref]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A call of a marked function."""
+
+    jaxpr: ClosedJaxpr
+    inputs: list[Atom]
+    outputs: list[Ref]
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A scan, while loop or branch with pieces inside; `bodies` are its graphs in the order of its parameters."""
+
+    eqn: JaxprEqn
+    inputs: list[Atom]
+    outputs: list[Ref]
+    bodies: list["Graph"]
+
+
+Node = Op | Piece | Control
+
+
+@dataclass(eq=False)
+class Graph:
+    """A program: values in, values out, nodes in an order in which they can run, and the arrays it closes over."""
+
+    inputs: list[Ref]
+    outputs: list[Atom]
+    nodes: list[Node]
+    constants: dict[Ref, Any] = field(default_factory=dict)
+
+
+def trace(closed: ClosedJaxpr) -> Graph:
+    """The flat form of a traced program, without what its outputs do not need."""
+    graph = Graph([Ref(v.aval) for v in closed.jaxpr.invars], [], [])
+    graph.outputs = _walk(closed.jaxpr, closed.consts, graph.inputs, graph)
+    graph.nodes = _alive(graph)
+    return graph
+
+
+def has_pieces(jaxpr: Jaxpr) -> bool:
+    """Whether a piece occurs anywhere inside."""
+    return any(_is_piece(eqn) or any(map(has_pieces, _inner(eqn))) for eqn in jaxpr.eqns)
+
+
+def _is_piece(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name in ("jit", "pjit") and str(eqn.params.get("name", "")).startswith(PREFIX)
+
+
+def _inner(eqn: JaxprEqn) -> Iterator[Jaxpr]:
+    for value in eqn.params.values():
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(item, ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, Jaxpr):
+                yield item
+
+
+def _walk(jaxpr: Jaxpr, consts, arguments: list[Atom], graph: Graph) -> list[Atom]:
+    """Append the nodes of `jaxpr` to `graph`; returns its outputs."""
+    known: dict[Any, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
+    for var, value in zip(jaxpr.constvars, consts, strict=True):
+        known[var] = Ref(var.aval)
+        graph.constants[known[var]] = value
+
+    def read(atom) -> Atom:
+        return Fixed(atom.aval, atom.val) if isinstance(atom, Literal) else known[atom]
+
+    for eqn in jaxpr.eqns:
+        inputs = [read(v) for v in eqn.invars]
+        name = eqn.primitive.name
+        if _is_piece(eqn):
+            outputs: list[Atom] = [Ref(v.aval) for v in eqn.outvars]
+            graph.nodes.append(Piece(eqn.params["jaxpr"], inputs, outputs))
+        elif not any(map(has_pieces, _inner(eqn))):
+            outputs = [Ref(v.aval) for v in eqn.outvars]
+            graph.nodes.append(Op(eqn, inputs, outputs))
+        elif name in _INLINED:
+            inner = eqn.params[_INLINED[name]]
+            body, values = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
+            outputs = _walk(body, values, inputs, graph)
+        elif name in ("scan", "while", "cond"):
+            outputs = [Ref(v.aval) for v in eqn.outvars]
+            keys = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": []}[name]
+            bodies = [eqn.params[key] for key in keys] or list(eqn.params["branches"])
+            graph.nodes.append(Control(eqn, inputs, outputs, [trace(body) for body in bodies]))
+        else:
+            raise NotImplementedError(f"a piece inside {name!r} cannot be compiled by itself; jit the whole program")
+        known.update(zip(eqn.outvars, outputs, strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _alive(graph: Graph) -> list[Node]:
+    needed = {atom for atom in graph.outputs if isinstance(atom, Ref)}
+    alive = []
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(atom for atom in node.inputs if isinstance(atom, Ref))
+            alive.append(node)
+    return alive[::-1]

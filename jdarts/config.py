@@ -107,26 +107,37 @@ class AdamConfig:
     b1: float = 0.5
     b2: float = 0.999
     weight_decay: float = 1e-3
+    gradient_clip: float = 0.0
+    """Global-norm threshold applied before weight decay; 0 switches clipping off."""
 
     def __post_init__(self):
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
         for name in ("b1", "b2"):
             _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
         _require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it must be 0 or more")
+        _require(self.gradient_clip >= 0, f"gradient_clip is {self.gradient_clip}; use 0 (off) or more")
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Bilevel search: DARTS, Liu et al. 2019 (arXiv:1806.09055)."""
+    """How to search: the method, its optimisers and its length. The defaults are those of DARTS."""
 
+    method: str = "darts"
+    """A registered method (`jdarts methods` lists them), or several to compose: pc_darts+darts_minus."""
+    method_options: tuple[str, ...] = ()
+    """Options of the method, each as option=value."""
     epochs: int = 50
     batch_size: int = 64
     """Images a step, for the weight batch and for the alpha batch alike."""
-    hypergradient: Literal[
-        "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
-    ] = "unrolled"
-    """How the alphas' gradient is computed (`jdarts.hypergrad`). first_order: xi = 0. single_level: the training
-    batch for both. unrolled: exact second order through the real optimiser step."""
+    hypergradient: (
+        Literal[
+            "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
+        ]
+        | None
+    ) = None
+    """How the alphas' gradient is computed (`jdarts.hypergrad`); None is what the method says, for DARTS unrolled.
+    first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order through the real
+    optimiser step."""
     unroll_steps: int = 1
     """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take the first."""
     hypergradient_terms: int = 3
@@ -147,8 +158,12 @@ class SearchConfig:
         _require(self.epochs >= 1, f"search.epochs is {self.epochs}; use at least 1")
         _require(self.batch_size >= 2, f"search.batch_size is {self.batch_size}; batch norm needs at least 2")
         _require(self.unroll_steps >= 1, f"search.unroll_steps is {self.unroll_steps}; use at least 1")
+        if self.method != "darts" or self.method_options:
+            from jdarts.methods import build  # imports JAX, which a plain configuration does without
+
+            build(self.method, self.method_options)
         _require(
-            self.unroll_steps == 1 or self.hypergradient == "unrolled",
+            self.unroll_steps == 1 or self.hypergradient in ("unrolled", None),
             f"search.unroll_steps is {self.unroll_steps} with hypergradient {self.hypergradient!r}; "
             "only unrolled looks more than one step ahead",
         )

@@ -37,6 +37,12 @@ def constant(value: float):
     return init
 
 
+def identity(key, shape, dtype=jnp.float32):
+    """An initialiser for square kernels `[…, C, C]` that start as the identity; their name ends in `identity`."""
+    del key
+    return jnp.broadcast_to(jnp.zeros(()) if _bounds_only.get() else jnp.eye(shape[-1], dtype=dtype), shape)
+
+
 @contextmanager
 def _only_bounds():
     token = _bounds_only.set(True)
@@ -62,9 +68,11 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
 
 
 def _constants(params):
-    """1 for batch norm's scales, 0 for everything else."""
+    """1 for batch norm's scales, the identity for kernels of that name, 0 for everything else."""
 
     def value(path, leaf):
+        if path[-1].key.endswith("identity"):
+            return identity(None, leaf.shape, leaf.dtype)
         return jnp.ones_like(leaf) if path[-1].key == "scale" else jnp.zeros_like(leaf)
 
     return jax.tree_util.tree_map_with_path(value, params)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 Alphas = dict[str, jax.Array]
+OpWeights = dict[str, jax.Array]
 
 
 def softmax(alphas: Alphas) -> Alphas:

@@ -1,5 +1,8 @@
 """The estimators by the names that configurations use."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import optax
 
 from jdarts.config import SearchConfig
@@ -28,17 +31,19 @@ def by_name(
     optimizer: optax.GradientTransformation,
     *,
     stage: Stage = no_stage,
+    options: Mapping[str, Any] | None = None,
 ) -> Estimator:
     """The estimator that a search configuration asks for.
 
     `hypergradient_terms` are the terms of Neumann's series, preconditioned by the optimiser itself, and the
     iterations of the conjugate gradients; those are damped by the coupled weight decay, which is part of the training
-    objective but not of the training loss.
+    objective but not of the training loss. `options` are further ones of that estimator, as a search method gives
+    them.
     """
-    name = settings.hypergradient
+    name = settings.hypergradient or "unrolled"
     if name not in ESTIMATORS:
         raise unknown("hypergradient", name, ESTIMATORS)
-    options = {}
+    options = dict(options or {})
     if name == "unrolled":
         options["steps"] = settings.unroll_steps
     elif name == "neumann":

@@ -7,17 +7,17 @@ from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
-from jdarts.relaxation import entropy, softmax
+from jdarts.relaxation import entropy
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, make_search
-from jdarts.spaces import CellSpace
+from jdarts.spaces.space import Space
 
 
 def run_search(
     config: Experiment,
-    space: CellSpace,
+    space: Space,
     data: Dataset,
     run: RunFolder,
     *,
@@ -43,8 +43,8 @@ def run_search(
     state = init(key)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        weights = softmax(state.alphas)
-        genotype = space.derive(weights)
+        weights = search.method.deterministic_weights(state.alphas)
+        genotype = search.method.genotype(space, state.alphas)
         run.append(
             "genotypes",
             {
@@ -55,7 +55,7 @@ def run_search(
             },
         )
         record = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
-        return {**record, "alpha_entropy": float(entropy(weights))}
+        return {**record, "alpha_entropy": float(entropy({c: weights[c] for c in space.alpha_shapes}))}
 
     settings = config.search
     optimizer = settings.weight_optimizer
@@ -80,4 +80,4 @@ def run_search(
             f"search.alpha_optimizer.learning_rate {settings.alpha_optimizer.learning_rate}"
         ),
     )
-    return space.derive(softmax(state.alphas)), state
+    return search.method.genotype(space, state.alphas), state

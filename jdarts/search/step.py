@@ -1,32 +1,37 @@
-"""One search step of DARTS: first the alphas, then the weights (Liu et al. 2019, algorithm 1 and code).
+"""One search step: the alphas and the weights move once each, as the search method says (`jdarts.methods`).
 
-The alpha step sees a validation batch and, in second order, the training batch that the weight step will use (k steps
-ahead: that one first, then those that the next k − 1 weight steps will use, augmented as they will be). The weight
-step moves the weights from where they were (not from the unrolled ones) with the new alphas. Batch norm uses batch
-statistics throughout; its running averages move in the weight step only.
+For DARTS (Liu et al. 2019, algorithm 1 and code): first the alphas, then the weights. The alpha step sees a validation
+batch and, in second order, the training batch that the weight step will use (k steps ahead: that one first, then those
+that the next k − 1 weight steps will use, augmented as they will be). The weight step moves the weights from where they
+were (not from the unrolled ones) with the new alphas. Batch norm uses batch statistics throughout; its running averages
+move in the weight step only.
 
-Inside a step the weights are one vector: a supernet has hundreds of weight arrays, and optimisers and their pull-backs
-over so many arrays take longer to compile than the cells themselves. The state shows them as a tree.
+Everything that depends on the epoch is computed from `state.step`, so a search is traced once. Inside a step the
+weights are one vector: a supernet has hundreds of weight arrays, and optimisers and their pull-backs over so many
+arrays take longer to compile than the cells themselves. The state shows them as a tree.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from jdarts import hypergrad
 from jdarts.config import Experiment
 from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch, steps_per_epoch
+from jdarts.data.augment import cutout, normalize
 from jdarts.initializers import init_network
 from jdarts.losses import accuracy, cross_entropy
+from jdarts.methods import Method, build
 from jdarts.optimizers import alpha_adam, weight_sgd
-from jdarts.relaxation import softmax
+from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
-from jdarts.spaces import CellSpace
+from jdarts.spaces.space import Space
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -40,73 +45,125 @@ class Search:
 
     Attributes:
       init: `(key) -> SearchState`.
-      draw: `(state, arrays) -> (weight vector, train_batch, val_batch)`; batches are augmented, each with its own key
-        for the network.
+      draw: `(state, arrays) -> (weight vector, train_batch, alpha_batch)`; batches are augmented, each with its own
+        keys for the network (`key`) and for the relaxation (`relax_key`).
       step: `(state, arrays) -> (state, metrics)`; metrics are scalars of this step.
-      loss: `(weight vector, alphas, batch) -> (scalar, aux)`.
+      loss: `(weight vector, alphas, batch) -> (scalar, aux)`, the loss that the alphas descend, unregularised.
+      network_loss: `(weight vector, op_weights, batch, train) -> (scalar, aux)`, below any relaxation.
+      score: `(state, op_weights, images, labels, train) -> accuracy` on uint8 images with the shared weights, the
+        batch norms in training or in evaluation mode.
       unravel: the weight vector as a tree.
       arrays: the data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
       steps_per_epoch: whole training batches in an epoch.
+      method, space: what is searched, and how.
     """
 
     init: Callable[[jax.Array], SearchState]
     draw: Callable[[SearchState, Arrays], tuple[jax.Array, Batch, Batch]]
     step: Callable[[SearchState, Arrays], tuple[SearchState, dict[str, jax.Array]]]
     loss: hypergrad.Loss
+    network_loss: Callable[..., tuple[jax.Array, Any]]
+    score: Callable[..., jax.Array]
     unravel: Callable[[jax.Array], Any]
     arrays: Arrays
     steps_per_epoch: int
+    method: Method
+    space: Space
 
 
 def make_search(
-    config: Experiment, space: CellSpace, data: SearchData, *, stage: hypergrad.Stage = hypergrad.no_stage
+    config: Experiment,
+    space: Space,
+    data: SearchData,
+    *,
+    method: Method | None = None,
+    axis_name: str | None = None,
+    stage: hypergrad.Stage = hypergrad.no_stage,
 ) -> Search:
     """Build the pure functions of a search from its configuration, space and data.
 
-    `stage` wraps the expensive pieces of the step (see `jdarts.staging`); the result does not depend on it.
+    Args:
+      method: the search method; None builds the one that `config.search.method` names.
+      axis_name: mapped axis that the images are split over. The batch size is then that of one device, losses and
+        gradients are means over the axis, and batch norms see the batches of all devices. Every device draws its own
+        images, augmentations and noise, and the same relaxation.
+      stage: wraps the expensive pieces of the step (see `jdarts.staging`); the result does not depend on it.
     """
-    settings = config.search
+    method = method or build(config.search.method, config.search.method_options)
+    settings = replace(config.search, hypergradient=config.search.hypergradient or method.hypergradient or "unrolled")
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
-    network = space.supernet(channels=config.space.channels, cells=config.space.cells, classes=data.num_classes)
+    network = space.supernet(
+        channels=config.space.channels,
+        cells=config.space.cells,
+        classes=data.num_classes,
+        axis_name=axis_name,
+        edge=method.edge,
+    )
     weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, per_epoch)
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
     image_shape = data.train.images.shape[1:]
+    random_cutout = method.cutout_probability
     prepare = partial(
         augment,
         mean=data.mean,
         std=data.std,
         crop_padding=config.data.crop_padding,
         flip=config.data.flip,
-        cutout=config.data.search_cutout,
+        cutout=0 if random_cutout else config.data.search_cutout,
     )
+    replicas, replicas_key = _mean_over(axis_name), _key_of_replica(axis_name)
 
     def dummy_inputs():
-        op_weights = {name: jnp.zeros(shape, jnp.float32) for name, shape in space.alpha_shapes.items()}
-        return op_weights, jnp.zeros((2, *image_shape), jnp.float32)
+        op_weights = method.op_weights(initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
+        images = jnp.zeros((2, *image_shape), jnp.float32)
+        return jax.tree.map(jnp.zeros_like, op_weights), images, True, edge_values(jnp.int32(0))
 
-    unravel = _unraveler(
-        jax.eval_shape(lambda: init_network(network, jax.random.key(0), *dummy_inputs(), True)["params"])
-    )
+    def clock(step):
+        return clock_at(step, per_epoch, settings.epochs)
 
-    def loss(vector, alphas, batch):
+    def edge_values(step):
+        return {name: schedule(clock(step)) for name, schedule in method.edge_values.items()}
+
+    def initial_alphas(key):
+        return method.initial_alphas(space, key, settings.alpha_init_scale)
+
+    unravel = _unraveler(jax.eval_shape(lambda: init_network(network, jax.random.key(0), *dummy_inputs())["params"]))
+
+    def network_loss(vector, op_weights, batch, train=True):
         variables = {"params": unravel(vector), "batch_stats": batch["batch_stats"]}
         logits, changed = network.apply(
             variables,
-            softmax(alphas),
+            op_weights,
             batch["images"],
-            True,
+            train,
+            edge_values(batch["step"]),
             mutable=["batch_stats"],
-            rngs={"noise": batch["key"]},
+            rngs={"noise": batch["key"], "drop_path": jax.random.fold_in(batch["key"], 1)},
         )
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": changed["batch_stats"]}
-        return cross_entropy(logits, batch["labels"]), aux
+        return replicas(cross_entropy(logits, batch["labels"])), replicas(aux)
+
+    def loss(vector, alphas, batch):
+        vector, alphas = _averaging_gradients((vector, alphas), axis_name)
+        return network_loss(vector, method.op_weights(alphas, batch["relax_key"], clock(batch["step"])), batch)
+
+    def weight_loss(vector, alphas, batch):
+        """The loss of a weight step whose op weights are not those of the alpha step; no gradient by alphas."""
+        vector = _averaging_gradients(vector, axis_name)
+        key, now = batch["relax_key"], clock(batch["step"])
+        p = lax.stop_gradient((method.relax_weights or method.op_weights)(alphas, key, now))
+        if method.perturb is not None:
+            still = lax.stop_gradient(vector)
+            perturb_key = jax.random.fold_in(key, 1)
+            p = method.perturb(p, perturb_key, now, lambda q: network_loss(still, q, batch, False)[0])
+        return network_loss(vector, lax.stop_gradient(p), batch)
 
     def init(key):
         weight_key, alpha_key, run_key = jax.random.split(key, 3)
-        alphas = space.init_alphas(alpha_key, settings.alpha_init_scale)
-        variables = init_network(network, weight_key, *dummy_inputs(), True)
+        alphas = initial_alphas(alpha_key)
+        variables = init_network(network, weight_key, *dummy_inputs())
         return SearchState(
             step=jnp.zeros((), jnp.int32),
             weights=variables["params"],
@@ -121,29 +178,53 @@ def make_search(
 
     def draw(state, arrays):
         order_key, step_key = jax.random.split(state.key)
-        order = epoch_permutation(jax.random.fold_in(order_key, state.step // per_epoch), len(arrays["train_labels"]))
+        order = epoch_permutation(
+            jax.random.fold_in(replicas_key(order_key), state.step // per_epoch), len(arrays["train_labels"])
+        )
         keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
         train_rows = batch_indices(order, state.step, batch_size)
-        val_rows = random_batch(keys[0], len(arrays["val_labels"]), batch_size)
+        alpha_split = method.alpha_data or "val"
+        alpha_rows = random_batch(replicas_key(keys[0]), len(arrays[f"{alpha_split}_labels"]), batch_size)
 
         def batch(split, rows, augment_key, network_key):
+            images = prepare(replicas_key(augment_key), arrays[f"{split}_images"][rows])
+            if random_cutout:
+                which_key, where_key = jax.random.split(jax.random.fold_in(replicas_key(augment_key), 1))
+                chosen = jax.random.bernoulli(which_key, random_cutout(clock(state.step)), (batch_size, 1, 1, 1))
+                images = jnp.where(chosen, cutout(where_key, images, config.data.search_cutout), images)
             return {
-                "images": prepare(augment_key, arrays[f"{split}_images"][rows]),
+                "images": images,
                 "labels": arrays[f"{split}_labels"][rows],
-                "key": network_key,
+                "key": replicas_key(network_key),
+                "relax_key": jax.random.fold_in(network_key, 0),
                 "batch_stats": state.batch_stats,
+                "step": state.step,
             }
 
         train_batch = batch("train", train_rows, keys[1], keys[2])
-        return ravel(state.weights), train_batch, batch("val", val_rows, keys[3], keys[4])
+        return ravel(state.weights), train_batch, batch(alpha_split, alpha_rows, keys[3], keys[4])
 
-    def update_alphas(grads, opt_state, alphas):
-        updates, opt_state = alpha_optimizer.update(grads, opt_state, alphas)
-        return optax.apply_updates(alphas, updates), opt_state
+    def update_alphas(grads, opt_state, alphas, relax_key, step):
+        now = clock(step)
+        if method.regularizer is not None:
+            more = jax.grad(method.regularizer)(alphas, relax_key, now)
+            grads = jax.tree.map(jnp.add, grads, more)
+        updates, new_opt_state = alpha_optimizer.update(grads, opt_state, alphas)
+        new: Any = optax.apply_updates(alphas, updates)
+        if method.post_update is not None:
+            new = method.post_update(alphas, new, relax_key, now)
+        if method.alpha_start:
+            moving = now.epoch >= method.alpha_start
+            new, new_opt_state = jax.tree.map(
+                lambda a, b: jnp.where(moving, a, b), (new, new_opt_state), (alphas, opt_state)
+            )
+        return new, new_opt_state
 
-    def finish(state, vector, grads, alphas, alpha_opt_state, batch_stats, metrics):
-        updates, weight_opt_state = weight_optimizer.update(grads, state.weight_opt_state, vector)
-        vector = vector + updates
+    def update_weights(grads, opt_state, vector):
+        updates, opt_state = weight_optimizer.update(grads, opt_state, vector)
+        return vector + updates, opt_state
+
+    def finish(state, vector, weight_opt_state, alphas, alpha_opt_state, batch_stats, metrics):
         fresh = state.step % per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
         finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((vector, alphas))])
@@ -163,27 +244,63 @@ def make_search(
         ahead = jnp.arange(settings.unroll_steps, dtype=state.step.dtype)
         return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[1], ahead)
 
-    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, stage=stage)
-    weight_gradients = stage(hypergrad.gradients(loss, settings.microbatches))
-    staged_draw, staged_alphas, staged_finish = stage(draw), stage(update_alphas), stage(finish)
-    staged_ahead = stage(look_ahead)
+    estimator = hypergrad.by_name(
+        settings, loss, loss, weight_optimizer, stage=stage, options=method.hypergradient_options
+    )
+    own_weight_loss = method.relax_weights is not None or method.perturb is not None
+    weight_gradients = stage(hypergrad.gradients(weight_loss if own_weight_loss else loss, settings.microbatches))
+    staged_loss = stage(loss)
+    staged_draw, staged_alphas, staged_weights = stage(draw), stage(update_alphas), stage(update_weights)
+    staged_finish, staged_ahead = stage(finish), stage(look_ahead)
+
+    def alpha_step(state, vector, weight_opt_state, train_batch, alpha_batch, arrays):
+        """`(alphas, their optimiser's state, what was seen)`."""
+        if method.alphas_fixed:
+            value, aux = staged_loss(vector, state.alphas, alpha_batch)
+            return state.alphas, state.alpha_opt_state, hypergrad.Aux(value, aux)
+        unroll_batch = train_batch if settings.unroll_steps == 1 else staged_ahead(state, arrays)
+        grads, seen = estimator(vector, state.alphas, weight_opt_state, unroll_batch, alpha_batch)
+        used = train_batch if settings.hypergradient == "single_level" else alpha_batch
+        moved = staged_alphas(grads, state.alpha_opt_state, state.alphas, used["relax_key"], state.step)
+        return *moved, seen
 
     def step(state, arrays):
-        vector, train_batch, val_batch = staged_draw(state, arrays)
-        unroll_batch = train_batch if settings.unroll_steps == 1 else staged_ahead(state, arrays)
-        grads, seen = estimator(vector, state.alphas, state.weight_opt_state, unroll_batch, val_batch)
-        alphas, alpha_opt_state = staged_alphas(grads, state.alpha_opt_state, state.alphas)
-        if seen.weight_grads is None:
-            (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
-        else:  # single level: weights and alphas move by one backward pass
-            value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
+        vector, train_batch, alpha_batch = staged_draw(state, arrays)
+        weight_opt_state = state.weight_opt_state
+        if method.order == "weights_first":
+            (value, aux), (grads, _) = weight_gradients(vector, state.alphas, train_batch)
+            vector, weight_opt_state = staged_weights(grads, weight_opt_state, vector)
+            alphas, alpha_opt_state, seen = alpha_step(
+                state, vector, weight_opt_state, train_batch, alpha_batch, arrays
+            )
+        else:
+            alphas, alpha_opt_state, seen = alpha_step(
+                state, vector, weight_opt_state, train_batch, alpha_batch, arrays
+            )
+            if seen.weight_grads is None or own_weight_loss:
+                (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
+            else:  # single level: weights and alphas move by one backward pass
+                value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
+            vector, weight_opt_state = staged_weights(grads, weight_opt_state, vector)
         metrics = {
             "train_loss": value,
             "train_accuracy": aux["accuracy"],
             "val_loss": seen.val_loss,
             "val_accuracy": seen.val_aux["accuracy"],
         }
-        return staged_finish(state, vector, grads, alphas, alpha_opt_state, aux["batch_stats"], metrics)
+        return staged_finish(state, vector, weight_opt_state, alphas, alpha_opt_state, aux["batch_stats"], metrics)
+
+    def score(state, op_weights, images, labels, train=False):
+        logits, _ = network.apply(
+            {"params": state.weights, "batch_stats": state.batch_stats},
+            op_weights,
+            normalize(images, mean=data.mean, std=data.std),
+            train,
+            {**edge_values(state.step), **{name: jnp.zeros(()) for name in ("skip_dropout", "drop_path")}},
+            mutable=["batch_stats"],
+            rngs={"noise": jax.random.key(0), "drop_path": jax.random.key(0)},
+        )
+        return replicas(accuracy(logits, labels))
 
     arrays = {
         "train_images": jnp.asarray(data.train.images),
@@ -191,7 +308,37 @@ def make_search(
         "val_images": jnp.asarray(data.val.images),
         "val_labels": jnp.asarray(data.val.labels),
     }
-    return Search(stage(init), staged_draw, step, loss, unravel, arrays, per_epoch)
+    return Search(stage(init), staged_draw, step, loss, network_loss, score, unravel, arrays, per_epoch, method, space)
+
+
+def _mean_over(axis_name: str | None) -> Callable[[Any], Any]:
+    """The mean of a tree over the devices of `axis_name`; the identity without one."""
+    return (lambda tree: tree) if axis_name is None else (lambda tree: lax.pmean(tree, axis_name))
+
+
+def _key_of_replica(axis_name: str | None) -> Callable[[jax.Array], jax.Array]:
+    """A key of each device's own, for what may differ between them: images, augmentation, noise."""
+    if axis_name is None:
+        return lambda key: key
+    return lambda key: jax.random.fold_in(key, lax.axis_index(axis_name))
+
+
+def _averaging_gradients(tree: Any, axis_name: str | None) -> Any:
+    """`tree`, whose gradient becomes the mean over the devices of `axis_name`.
+
+    Together with the mean of the loss this is right whether or not the mapping itself sums the gradients of what is
+    equal on all devices (`shard_map` with and without `check_vma`, `pmap`), and it holds for every gradient that an
+    estimator takes on its way, products with second derivatives included.
+    """
+    if axis_name is None:
+        return tree
+
+    @jax.custom_vjp
+    def same(tree):
+        return tree
+
+    same.defvjp(lambda tree: (tree, None), lambda _, cotangent: (lax.pmean(cotangent, axis_name),))
+    return same(tree)
 
 
 def ravel(tree: Any) -> jax.Array:

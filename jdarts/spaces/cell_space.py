@@ -11,6 +11,7 @@ from jdarts.errors import UserError
 from jdarts.genotype import Cell, Genotype
 from jdarts.ops import Layout
 from jdarts.spaces.cells import EDGES, NODES, OpTable, OpWeights, Supernet, reduction_cells, row
+from jdarts.spaces.edges import PLAIN, EdgeSettings
 
 CELL_TYPES = ("normal", "reduce")
 
@@ -46,6 +47,11 @@ class CellSpace:
         """Shapes of the alphas and of the op weights, `{"normal": (14, ops), "reduce": (14, ops)}`."""
         return {cell_type: (EDGES, len(table[0])) for cell_type, table in self.tables.items()}
 
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """`(source, target)` of every row of the alphas; nodes 0 and 1 are the cell's inputs."""
+        return tuple((source, target) for target in range(2, 2 + NODES) for source in range(target))
+
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²), float32."""
         keys = jax.random.split(key, len(CELL_TYPES))
@@ -61,10 +67,12 @@ class CellSpace:
         axis_name: str | None = None,
         layout: Layout = "auto",
         impl: kernels.Impl = "auto",
+        edge: EdgeSettings = PLAIN,
     ) -> Supernet:
-        """The weight-sharing network; `apply(variables, op_weights, images, train)` gives logits."""
+        """The weight-sharing network; `apply(variables, op_weights, images, train, edge_values)` gives logits."""
+        edge.check(channels)
         return Supernet(
-            self.normal, self.reduce, channels, cells, classes, axis_name=axis_name, layout=layout, impl=impl
+            self.normal, self.reduce, channels, cells, classes, axis_name=axis_name, layout=layout, impl=impl, edge=edge
         )
 
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:

@@ -12,8 +12,18 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels
-from jdarts.initializers import uniform_fan_in
+from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice
+from jdarts.spaces.edges import (
+    EDGES_SUFFIX,
+    PLAIN,
+    EdgeSettings,
+    EdgeValues,
+    drop_path,
+    dropout,
+    join_channels,
+    split_channels,
+)
 
 NODES = 4
 EDGES = 14
@@ -48,10 +58,14 @@ class SearchCell(nn.Module):
     axis_name: str | None = None
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
+    edge: EdgeSettings = PLAIN
 
     @nn.compact
-    def __call__(self, s0, s1, weights, train: bool):
-        """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`."""
+    def __call__(self, s0, s1, weights, train: bool, edge_weights=None, edge_values: EdgeValues | None = None):
+        """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`.
+
+        `edge_weights [14]` multiply the edges' outputs; `edge_values`: see `jdarts.spaces.edges`.
+        """
         if self.reduction_before:
             reduce = FactorizedReduce(self.channels, affine=False, axis_name=self.axis_name, name="preprocess_0")
             s0 = reduce(s0, train)[0]
@@ -64,15 +78,23 @@ class SearchCell(nn.Module):
             if source >= 2:
                 nodes[source] = sums[source]
             x = kernels.cut(nodes[source])
-            for target, value in self._edges_from(source, x, weights, train).items():
+            mixed = self._edges_from(source, x, weights, train, edge_values or {})
+            for target, value in mixed.items():
+                if edge_weights is not None:
+                    value = value * edge_weights[row(source, target)]
+                if edge_values and "drop_path" in edge_values:
+                    value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"])
                 sums[target] = sums[target] + value if target in sums else value
         nodes[5] = sums[5]
         return kernels.cut(jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1))
 
-    def _edges_from(self, source: int, x, weights, train: bool) -> dict[int, jax.Array]:
+    def _edges_from(self, source: int, x, weights, train: bool, edge_values: EdgeValues) -> dict[int, jax.Array]:
+        """The mixed output of every edge that leaves `source`, by its target."""
         stride = 2 if self.reduction and source < 2 else 1
         targets = [t for t in range(2, 2 + NODES) if t > source]
-        mixed = _Mixture(targets, self.channels)
+        parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
+        inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
+        mixed = _Mixture(targets, width)
         for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]):
             mine = [t for t in targets if op in self.table[row(source, t)]]
             if op == "none":
@@ -80,7 +102,7 @@ class SearchCell(nn.Module):
             module = candidate(
                 op,
                 search=True,
-                channels=self.channels,
+                channels=width,
                 stride=stride,
                 edges=len(mine),
                 affine=False,
@@ -89,12 +111,32 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
-            chunks = [kernels.cut(chunk) for chunk in module(x, train)]
+            chunks = [kernels.cut(chunk) for chunk in module(inner, train)]
+            if op == "skip_connect" and stride == 1 and "skip_dropout" in edge_values:
+                rate = edge_values["skip_dropout"]
+                chunks = [dropout(self.make_rng("drop_path"), chunks[0], rate) for _ in mine]
             columns = [self.table[row(source, t)].index(op) for t in mine]
             p = weights[jnp.array([row(source, t) for t in mine]), jnp.array(columns)]
             mixed.add(mine, chunks, p)
-        shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
-        return mixed.values(jnp.zeros(shape, x.dtype))
+        shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, width)
+        values = mixed.values(jnp.zeros(shape, x.dtype))
+        if self.edge.auxiliary_skip != "none":
+            beta = edge_values["auxiliary_skip"]
+            chunks = self._auxiliary(source, inner, stride, len(targets), train)
+            values = {t: values[t] + beta * edge_slice(chunks, i, width) for i, t in enumerate(targets)}
+        if parts > 1:
+            values = {t: join_channels(value, bypass, parts, stride) for t, value in values.items()}
+        return values
+
+    def _auxiliary(self, source: int, x, stride: int, edges: int, train: bool) -> list[jax.Array]:
+        """The auxiliary skip of every edge out of `source`, as chunks."""
+        name, c = f"from_{source}_auxiliary", x.shape[-1]
+        if stride == 2:
+            return FactorizedReduce(c, edges, affine=False, axis_name=self.axis_name, name=name)(x, train)
+        if self.edge.auxiliary_skip == "identity":
+            return [x]
+        kernel = self.param(f"{name}_identity", identity, (edges, c, c))
+        return [x @ kernel[i] for i in range(edges)] if edges > 1 else [x @ kernel[0]]
 
 
 class _Mixture:
@@ -139,10 +181,15 @@ class Supernet(nn.Module):
     axis_name: str | None = None
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
+    edge: EdgeSettings = PLAIN
 
     @nn.compact
-    def __call__(self, op_weights: OpWeights, images, train: bool):
-        """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`."""
+    def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
+        """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`.
+
+        `op_weights` may hold `normal_edges` and `reduce_edges [14]`, factors of the edges' outputs; `edge_values` are
+        the numbers that `edge` and drop-path need (`jdarts.spaces.edges`).
+        """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
@@ -157,9 +204,12 @@ class Supernet(nn.Module):
                 axis_name=self.axis_name,
                 layout=self.layout,
                 impl=self.impl,
+                edge=self.edge,
                 name=f"cell_{i}",
             )
-            s0, s1 = s1, cell(s0, s1, op_weights["reduce" if reduction else "normal"], train)
+            kind = "reduce" if reduction else "normal"
+            edge_weights = op_weights.get(kind + EDGES_SUFFIX)
+            s0, s1 = s1, cell(s0, s1, op_weights[kind], train, edge_weights, edge_values)
             reduction_before = reduction
         return Classifier(self.classes, name="classifier")(s1)
 

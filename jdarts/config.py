@@ -61,11 +61,11 @@ class SpaceConfig:
     """The search space and the size of its supernet."""
 
     name: str = "darts_cnn"
-    """A registered search space, e.g. darts_cnn (S0) or robust_s3."""
+    """A registered search space (`jdarts spaces` lists them), or a file that defines one: path/to/space.py."""
     channels: int = 16
     """Channels of the first cell (even)."""
     cells: int = 8
-    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two."""
+    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two. nasbench201: cells a stage (5)."""
 
     def __post_init__(self):
         _require(
@@ -146,6 +146,8 @@ class SearchConfig:
     """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
     weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
     alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
+    benchmark_table: str = ""
+    """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`): look up every epoch's genotype in it."""
     alpha_init_scale: float = 1e-3
     """Standard deviation of the initial alphas."""
     checkpoint_every: int = 1

@@ -43,6 +43,7 @@ def run_loop(
     resume: bool,
     on_epoch: Callable[[Any, int], dict[str, float]],
     suspects: str,
+    stop_after: Callable[[int], bool] | None = None,
 ) -> Any:
     """Run `step` until `schedule` is fulfilled, and return the last state.
 
@@ -51,6 +52,7 @@ def run_loop(
       step: `state -> (state, metrics)`; metrics has the boolean `finite` beside the numbers to show.
       on_epoch: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
       suspects: settings to name when the loss diverges.
+      stop_after: `finished epochs -> bool`, asked when the record of an epoch is written: whether to end here.
 
     Raises:
       Interrupted: after SIGINT or SIGTERM; the state is saved.
@@ -58,7 +60,7 @@ def run_loop(
     """
     with Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints:
         restored = checkpoints.restore_latest(jax.eval_shape(lambda: state)) if resume else None
-        done = 0
+        done = int(state.step)
         if restored is not None:
             state, done = restored.state, restored.step
             reporter.message(f"{title}: resumed after step {done} of {schedule.steps}")
@@ -66,6 +68,9 @@ def run_loop(
             run.truncate(name, after_step=done)
         reporter.phase(title, schedule.epochs, schedule.steps_per_epoch, done)
         watch = _Watch(title, checkpoints, suspects)
+        epoch, inside = divmod(done, schedule.steps_per_epoch)
+        if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
+            return state
         with StopSignal() as stop:
             epoch_started = time.monotonic()
             while done < schedule.steps:
@@ -79,9 +84,12 @@ def run_loop(
                     run.append("metrics", {**record, "seconds": round(time.monotonic() - epoch_started, 3)})
                     reporter.epoch(epoch, record)
                     epoch_started = time.monotonic()
-                if _due(schedule, done, epoch, inside):
+                ending = inside == 0 and stop_after is not None and stop_after(epoch)
+                if ending or _due(schedule, done, epoch, inside):
                     watch.drain()
                     checkpoints.save(done, state)
+                if ending:
+                    break
                 if stop.received is not None:
                     watch.drain()
                     checkpoints.save(done, state)

@@ -11,7 +11,7 @@ from jdarts.report.cell_drawing import draw, draw_terminal
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search import run_search
-from jdarts.spaces import CellSpace, check_derived
+from jdarts.spaces import Space, check_derived
 from jdarts.train import TrainResult, run_training
 
 
@@ -61,7 +61,7 @@ def run_train_only(config: Experiment, genotype: Genotype, run_dir: Path, *, res
     )
 
 
-def _checked(config: Experiment) -> tuple[CellSpace, Dataset]:
+def _checked(config: Experiment) -> tuple[Space, Dataset]:
     """The space and the data, after every check that needs no compilation."""
     space = spaces.get(config.space.name)
     data = load(config.data)

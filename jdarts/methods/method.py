@@ -14,32 +14,37 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
-from jdarts.relaxation import Alphas, OpWeights, softmax
+from jdarts.relaxation import Alphas, OpWeights, node_softmax, softmax
 from jdarts.schedules import Clock, Schedule
-from jdarts.spaces.edges import PLAIN, EdgeSettings
+from jdarts.spaces.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
+from jdarts.spaces.space import Space
 
-Relax = Callable[[Alphas, jax.Array, Clock], OpWeights]
+Relax = Callable[[Alphas, jax.Array, Clock, Space], OpWeights]
 Perturb = Callable[[OpWeights, jax.Array, Clock, Callable[[OpWeights], jax.Array]], OpWeights]
-Regularizer = Callable[[Alphas, jax.Array, Clock], jax.Array]
-PostUpdate = Callable[[Alphas, Alphas, jax.Array, Clock], Alphas]
-InitAlphas = Callable[[Any, jax.Array, float], Alphas]
+Regularizer = Callable[[Alphas, jax.Array, Clock, Space], jax.Array]
+PostUpdate = Callable[[Alphas, Alphas, jax.Array, Clock, Space], Alphas]
+InitAlphas = Callable[[Space, jax.Array, float], Alphas]
 Evaluate = Callable[[OpWeights], float]
 Derive = Callable[..., Genotype]
 Records = Sequence[Mapping[str, Any]]
-Stop = Callable[[Records], int | None]
+Stop = Callable[[Records, Space], int | None]
 
 
 @dataclass(frozen=True)
 class Method:
     """A search method. Functions that take a key and a clock are traced: no Python branches on them.
 
+    What they see as alphas and op weights are the `[edges, ops]` matrices by cell type. The parameters of the edge
+    normalisation are handled here, so that it goes with every relaxation.
+
     Attributes:
       name, paper, summary: what `jdarts methods` shows; authors, venue, arXiv number; one line.
-      relax: `(alphas, key, clock) -> op_weights`. The key is the same on all devices and in all evaluations of one
-        hypergradient, and differs between the alpha step and the weight step.
+      relax: `(alphas, key, clock, space) -> op_weights`. The key is the same on all devices and in all evaluations of
+        one hypergradient, and differs between the alpha step and the weight step.
       relax_weights: the same for the weight step alone, where that differs (SETN, RSPS). No gradient passes.
       perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step alone (SmoothDARTS);
         `loss(op_weights)` is the training loss on the step's batch at the present weights, with running averages in
@@ -54,15 +59,18 @@ class Method:
         versa. With "single_level" both move from one gradient at the old values.
       alpha_start: first epoch in which the alphas move; before it their optimiser's state stays as it is, too.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
-      regularizer: `(alphas, key, clock) -> scalar`, added to the loss that the alphas descend.
-      post_update: `(old, new, key, clock) -> alphas` behind the alphas' update, with the key of their relaxation.
-      init_alphas: `(space, key, scale) -> alphas`; may hold parameters beyond the space's own.
-      stop: `(records) -> epoch or None`: given the records of all finished epochs (each a mapping with `epoch`,
+      edge_normalisation: every edge gets a parameter more; their softmax over the edges that enter a node multiplies
+        the edges' outputs (PC-DARTS). They are the entries `{cell type}_edges` of the alphas.
+      regularizer: `(alphas, key, clock, space) -> scalar`, added to the loss that the alphas descend.
+      post_update: `(old, new, key, clock, space) -> alphas` behind the alphas' update, with the key of their
+        relaxation.
+      init_alphas: `(space, key, scale) -> alphas`.
+      stop: `(records, space) -> epoch or None`: given the records of all finished epochs (each a mapping with `epoch`,
         `alphas`, `genotype` and the metrics), the number of finished epochs whose genotype is the result, or None to
         go on. Being a function of the records it needs no state and survives every resume.
       probes: names of further measurements that records must hold ("dominant_eigenvalue").
-      derive: `(space, alphas, evaluate, key) -> Genotype`. `evaluate(op_weights)` is the accuracy on a validation
-        batch at the search's end, None during the search.
+      derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
+        is the accuracy on a validation batch at the search's end; it and the key are None during the search.
       driver: name of the driver above the step, where one step is not enough; None is the plain loop.
       options: the options the method was built with, for drivers.
     """
@@ -83,6 +91,7 @@ class Method:
     order: Literal["alphas_first", "weights_first"] | None = None
     alpha_start: int | None = None
     alphas_fixed: bool | None = None
+    edge_normalisation: bool | None = None
     regularizer: Regularizer | None = None
     post_update: PostUpdate | None = None
     init_alphas: InitAlphas | None = None
@@ -104,26 +113,77 @@ class Method:
                 "single_level moves weights and alphas at once; order 'weights_first' has no meaning with it"
             )
 
-    def op_weights(self, alphas: Alphas, key: jax.Array, clock: Clock) -> OpWeights:
+    def op_weights(self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock) -> OpWeights:
         """The relaxation of the alpha step."""
-        return softmax(alphas) if self.relax is None else self.relax(alphas, key, clock)
+        ops = _ops(alphas)
+        return self._with_edges(
+            space, alphas, softmax(ops) if self.relax is None else self.relax(ops, key, clock, space)
+        )
 
-    def deterministic_weights(self, alphas: Alphas) -> OpWeights:
+    def weight_step_weights(
+        self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock, loss: Callable[[OpWeights], jax.Array]
+    ) -> OpWeights:
+        """The op weights of the weight step, perturbation included; `loss` as `perturb` needs it."""
+        if self.relax_weights is None:
+            p = self.op_weights(space, alphas, key, clock)
+        else:
+            p = self._with_edges(space, alphas, self.relax_weights(_ops(alphas), key, clock, space))
+        if self.perturb is None:
+            return p
+        edges = {name: q for name, q in p.items() if name.endswith(EDGES_SUFFIX)}
+        ops = self.perturb(_ops(p), jax.random.fold_in(key, 1), clock, lambda q: loss({**q, **edges}))
+        return {**ops, **edges}
+
+    @property
+    def own_weight_step(self) -> bool:
+        """Whether the weight step's op weights are not those of the alpha step."""
+        return self.relax_weights is not None or self.perturb is not None
+
+    def deterministic_weights(self, space: Space, alphas: Alphas) -> OpWeights:
         """What genotypes are derived from, and what records show."""
-        return softmax(alphas) if self.derive_weights is None else self.derive_weights(alphas)
+        ops = _ops(alphas)
+        p = softmax(ops) if self.derive_weights is None else self.derive_weights(ops)
+        return self._with_edges(space, alphas, p)
 
-    def initial_alphas(self, space: Any, key: jax.Array, scale: float) -> Alphas:
+    def _with_edges(self, space: Space, alphas: Alphas, ops: OpWeights) -> OpWeights:
+        if not self.edge_normalisation:
+            return ops
+        targets = [target for _, target in space.edges]
+        names = [name for name in alphas if name.endswith(EDGES_SUFFIX)]
+        return {**ops, **{name: node_softmax(alphas[name], targets) for name in names}}
+
+    def initial_alphas(self, space: Space, key: jax.Array, scale: float) -> Alphas:
         """Alphas at the start of the search."""
-        return space.init_alphas(key, scale) if self.init_alphas is None else self.init_alphas(space, key, scale)
+        alphas = space.init_alphas(key, scale) if self.init_alphas is None else self.init_alphas(space, key, scale)
+        if not self.edge_normalisation:
+            return alphas
+        noise = scale * jax.random.normal(jax.random.fold_in(key, 1), (len(alphas), len(space.edges)))
+        return {**alphas, **{name + EDGES_SUFFIX: noise[i] for i, name in enumerate(sorted(alphas))}}
+
+    def penalty(self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock) -> jax.Array:
+        """The regulariser's value; only for methods that have one."""
+        assert self.regularizer is not None
+        return self.regularizer(_ops(alphas), key, clock, space)
+
+    def after_update(self, space: Space, old: Alphas, new: Alphas, key: jax.Array, clock: Clock) -> Alphas:
+        """The alphas that the hook behind their update makes of `new`."""
+        if self.post_update is None:
+            return new
+        return {**new, **self.post_update(_ops(old), _ops(new), key, clock, space)}
 
     def genotype(
-        self, space: Any, alphas: Alphas, evaluate: Evaluate | None = None, key: jax.Array | None = None
+        self, space: Space, alphas: Alphas, evaluate: Evaluate | None = None, key: jax.Array | None = None
     ) -> Genotype:
         """The genotype of `alphas`."""
+        weights = self.deterministic_weights(space, alphas)
+        scores = {c: weights[c] * weights.get(c + EDGES_SUFFIX, jnp.ones(1))[:, None] for c in space.alpha_shapes}
         if self.derive is None:
-            weights = self.deterministic_weights(alphas)
-            return space.derive({name: weights[name] for name in space.alpha_shapes})
-        return self.derive(space, alphas, evaluate, key)
+            return space.derive(scores)
+        return self.derive(space, scores, evaluate, key)
+
+
+def _ops(alphas: Alphas) -> Alphas:
+    return {name: a for name, a in alphas.items() if not name.endswith(EDGES_SUFFIX)}
 
 
 SEAMS = {
@@ -137,6 +197,7 @@ SEAMS = {
     "order": "order of updates",
     "alpha_start": "warm-up of the alphas",
     "alphas_fixed": "fixed alphas",
+    "edge_normalisation": "edge normalisation",
     "post_update": "hook behind the alphas' update",
     "init_alphas": "initial alphas",
     "stop": "stop rule",
@@ -183,7 +244,7 @@ def _join(a: Method, b: Method) -> Method:
         changes[mapping] = {**first, **second}
     regularizers = [m.regularizer for m in (a, b) if m.regularizer is not None]
     if len(regularizers) == 2:
-        changes["regularizer"] = lambda alphas, key, clock: sum(r(alphas, key, clock) for r in regularizers)
+        changes["regularizer"] = lambda *inputs: sum(r(*inputs) for r in regularizers)
     else:
         changes["regularizer"] = regularizers[0] if regularizers else None
     return replace(a, **changes)

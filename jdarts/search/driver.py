@@ -1,18 +1,44 @@
 """Run a search: from a configuration and data to a genotype, with records, checkpoints and resume."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 
 from jdarts import staging
+from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
-from jdarts.data import Dataset
-from jdarts.genotype import Genotype
+from jdarts.data import Dataset, SearchData
+from jdarts.derivation import skips_in
+from jdarts.genotype import Genotype, parse
 from jdarts.loop import Schedule, run_loop
+from jdarts.methods import Method, build
 from jdarts.relaxation import entropy
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.search.probes import dominant_eigenvalue
 from jdarts.search.state import SearchState
-from jdarts.search.step import METRICS, make_search
+from jdarts.search.step import METRICS, Search, make_search
 from jdarts.spaces.space import Space
+
+SCORED_IMAGES = 512  # validation images that candidates are compared on (SETN, RSPS, DARTS-PT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plain search ends with.
+
+    Attributes:
+      genotype: the result; with a stop rule perhaps that of an earlier epoch.
+      search, state: the functions and the last state.
+      stopped_at: finished epochs whose genotype a stop rule returned; None if the search ran to its end.
+    """
+
+    genotype: Genotype
+    search: Search
+    state: SearchState
+    stopped_at: int | None
 
 
 def run_search(
@@ -23,28 +49,56 @@ def run_search(
     *,
     resume: bool = False,
     reporter: Reporter,
-) -> tuple[Genotype, SearchState]:
-    """Search, and return the genotype of the last epoch with the final state.
+) -> tuple[Genotype, SearchState | None]:
+    """Search as `config.search.method` says, and return the genotype with the final state.
 
-    Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints.
-    Raises `UserError` for settings that do not fit the data before anything compiles; see `run_loop` for the rest.
+    Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints; the
+    drivers of methods that are more than one loop write the same into subfolders. Raises `UserError` for settings that
+    do not fit the data before anything compiles; see `run_loop` for the rest. Random search has no state.
     """
-    search_data = data.for_search(config.data)
-    key = jax.random.key(config.seed)
-    reporter.message("compiling the search step …")
-    if jax.default_backend() == "cpu":
-        pieces = staging.Pieces()
-        search = make_search(config, space, search_data, stage=pieces)
-        pieces.compile_all(lambda key, arrays: search.step(search.init(key), arrays), key, search.arrays)
-        init, step = search.init, search.step
-    else:
-        search = make_search(config, space, search_data)
-        init, step = jax.jit(search.init), jax.jit(search.step, donate_argnums=0)
-    state = init(key)
+    method = build(config.search.method, config.search.method_options)
+    if method.driver is not None:
+        from jdarts.search.drivers import by_name
+
+        return by_name(method.driver)(config, space, data, run, method=method, resume=resume, reporter=reporter)
+    outcome = run_plain(config, space, data.for_search(config.data), run, method, resume=resume, reporter=reporter)
+    return outcome.genotype, outcome.state
+
+
+def run_plain(
+    config: Experiment,
+    space: Space,
+    data: SearchData,
+    run: RunFolder,
+    method: Method,
+    *,
+    resume: bool,
+    reporter: Reporter,
+    title: str = "search",
+    compiled: "Compiled | None" = None,
+    start: Callable[[Search, SearchState], SearchState] | None = None,
+) -> Outcome:
+    """One loop of search steps.
+
+    For drivers that go on from somewhere: `compiled` is what `compile_search` made of the same arguments, `start` may
+    replace the initial state.
+    """
+    if compiled is None:
+        reporter.message("compiling the search step …")
+        compiled = compile_search(config, space, data, method)
+    search, init, step = compiled
+    state = init(jax.random.key(config.seed))
+    if start is not None:
+        state = start(search, state)
+    table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
+    settings = config.search
+    measure = None
+    if "dominant_eigenvalue" in method.probes:
+        measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        weights = search.method.deterministic_weights(state.alphas)
-        genotype = search.method.genotype(space, state.alphas)
+        weights = method.deterministic_weights(space, state.alphas)
+        genotype = method.genotype(space, state.alphas)
         run.append(
             "genotypes",
             {
@@ -55,12 +109,33 @@ def run_search(
             },
         )
         record = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
-        return {**record, "alpha_entropy": float(entropy({c: weights[c] for c in space.alpha_shapes}))}
+        if all(name in weights for name in space.alpha_shapes):
+            record["alpha_entropy"] = float(entropy({c: weights[c] for c in space.alpha_shapes}))
+        record["skip_connections"] = skips_in(genotype)
+        if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
+            record["dominant_eigenvalue"] = measure(state, search.arrays)
+            if record["val_accuracy"] < 1.5 / data.num_classes:
+                reporter.warning(
+                    f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
+                    "be dead, and a small eigenvalue says nothing then"
+                )
+        return record | looked_up(table, genotype)
 
-    settings = config.search
+    decided: list[int] = []
+
+    def stop_after(epoch: int) -> bool:
+        del epoch
+        finished = records(run)
+        if method.stop is None or not finished:
+            return False
+        found = method.stop(finished, space)
+        if found is not None:
+            decided.append(found)
+        return found is not None
+
     optimizer = settings.weight_optimizer
     state = run_loop(
-        "search",
+        title,
         state,
         lambda s: step(s, search.arrays),
         schedule=Schedule(
@@ -79,5 +154,52 @@ def run_search(
             f"gradient_clip {optimizer.gradient_clip}, "
             f"search.alpha_optimizer.learning_rate {settings.alpha_optimizer.learning_rate}"
         ),
+        stop_after=stop_after,
     )
-    return search.method.genotype(space, state.alphas), state
+    if decided:
+        epoch = decided[-1]
+        last = int(state.step) // search.steps_per_epoch
+        reporter.message(f"{title}: stopped after epoch {last}; the result is the genotype of epoch {epoch}")
+        text = next(record["genotype"] for record in records(run) if record["epoch"] == epoch)
+        return Outcome(parse(text), search, state, epoch)
+    key = jax.random.fold_in(jax.random.key(config.seed), settings.epochs)
+    genotype = method.genotype(space, state.alphas, scorer(search, state, key), key)
+    return Outcome(genotype, search, state, None)
+
+
+def records(run: RunFolder) -> list[dict[str, Any]]:
+    """The records of a search's finished epochs, metrics and genotypes together, oldest first."""
+    genotypes = {record["epoch"]: record for record in run.records("genotypes")}
+    return [{**genotypes.get(record["epoch"], {}), **record} for record in run.records("metrics")]
+
+
+def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
+    """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`."""
+    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
+    rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]
+    score = jax.jit(lambda state, p, images, labels: search.score(state, p, images, labels, train))
+    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows]))
+
+
+def looked_up(table: Table | None, genotype: Genotype) -> dict[str, float]:
+    """The test accuracies (fractions) that `table` has for `genotype`."""
+    if table is None:
+        return {}
+    entry = table.query(genotype)
+    names = [name for name in table.accuracies if name.endswith("_test_200")]
+    return {f"benchmark_{name.split('_')[0]}_accuracy": entry[name] / 100 for name in names}
+
+
+Compiled = tuple[Search, Callable, Callable]
+
+
+def compile_search(config: Experiment, space: Space, data: SearchData, method: Method) -> Compiled:
+    """The search with its `init` and `step`, compiled in pieces on the CPU."""
+    if jax.default_backend() == "cpu":
+        pieces = staging.Pieces()
+        search = make_search(config, space, data, method=method, stage=pieces)
+        key = jax.random.key(config.seed)
+        pieces.compile_all(lambda key, arrays: search.step(search.init(key), arrays), key, search.arrays)
+        return search, search.init, search.step
+    search = make_search(config, space, data, method=method)
+    return search, jax.jit(search.init), jax.jit(search.step, donate_argnums=0)

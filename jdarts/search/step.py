@@ -116,7 +116,7 @@ def make_search(
     replicas, replicas_key = _mean_over(axis_name), _key_of_replica(axis_name)
 
     def dummy_inputs():
-        op_weights = method.op_weights(initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
+        op_weights = method.op_weights(space, initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
         images = jnp.zeros((2, *image_shape), jnp.float32)
         return jax.tree.map(jnp.zeros_like, op_weights), images, True, edge_values(jnp.int32(0))
 
@@ -147,18 +147,20 @@ def make_search(
 
     def loss(vector, alphas, batch):
         vector, alphas = _averaging_gradients((vector, alphas), axis_name)
-        return network_loss(vector, method.op_weights(alphas, batch["relax_key"], clock(batch["step"])), batch)
+        p = method.op_weights(space, alphas, batch["relax_key"], clock(batch["step"]))
+        return network_loss(vector, p, batch)
 
     def weight_loss(vector, alphas, batch):
         """The loss of a weight step whose op weights are not those of the alpha step; no gradient by alphas."""
-        vector = _averaging_gradients(vector, axis_name)
-        key, now = batch["relax_key"], clock(batch["step"])
-        p = lax.stop_gradient((method.relax_weights or method.op_weights)(alphas, key, now))
-        if method.perturb is not None:
-            still = lax.stop_gradient(vector)
-            perturb_key = jax.random.fold_in(key, 1)
-            p = method.perturb(p, perturb_key, now, lambda q: network_loss(still, q, batch, False)[0])
-        return network_loss(vector, lax.stop_gradient(p), batch)
+        still = lax.stop_gradient(vector)
+        p = method.weight_step_weights(
+            space,
+            lax.stop_gradient(alphas),
+            batch["relax_key"],
+            clock(batch["step"]),
+            lambda q: network_loss(still, q, batch, False)[0],
+        )
+        return network_loss(_averaging_gradients(vector, axis_name), lax.stop_gradient(p), batch)
 
     def init(key):
         weight_key, alpha_key, run_key = jax.random.split(key, 3)
@@ -207,12 +209,11 @@ def make_search(
     def update_alphas(grads, opt_state, alphas, relax_key, step):
         now = clock(step)
         if method.regularizer is not None:
-            more = jax.grad(method.regularizer)(alphas, relax_key, now)
+            more = jax.grad(lambda a: method.penalty(space, a, relax_key, now))(alphas)
             grads = jax.tree.map(jnp.add, grads, more)
         updates, new_opt_state = alpha_optimizer.update(grads, opt_state, alphas)
         new: Any = optax.apply_updates(alphas, updates)
-        if method.post_update is not None:
-            new = method.post_update(alphas, new, relax_key, now)
+        new = method.after_update(space, alphas, new, relax_key, now)
         if method.alpha_start:
             moving = now.epoch >= method.alpha_start
             new, new_opt_state = jax.tree.map(
@@ -247,8 +248,9 @@ def make_search(
     estimator = hypergrad.by_name(
         settings, loss, loss, weight_optimizer, stage=stage, options=method.hypergradient_options
     )
-    own_weight_loss = method.relax_weights is not None or method.perturb is not None
-    weight_gradients = stage(hypergrad.gradients(weight_loss if own_weight_loss else loss, settings.microbatches))
+    weight_gradients = stage(
+        hypergrad.gradients(weight_loss if method.own_weight_step else loss, settings.microbatches)
+    )
     staged_loss = stage(loss)
     staged_draw, staged_alphas, staged_weights = stage(draw), stage(update_alphas), stage(update_weights)
     staged_finish, staged_ahead = stage(finish), stage(look_ahead)
@@ -277,7 +279,7 @@ def make_search(
             alphas, alpha_opt_state, seen = alpha_step(
                 state, vector, weight_opt_state, train_batch, alpha_batch, arrays
             )
-            if seen.weight_grads is None or own_weight_loss:
+            if seen.weight_grads is None or method.own_weight_step:
                 (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
             else:  # single level: weights and alphas move by one backward pass
                 value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads

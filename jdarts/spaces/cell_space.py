@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import kernels
-from jdarts.errors import UserError
+from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
-from jdarts.ops import Layout
+from jdarts.ops import CANDIDATES, Layout
 from jdarts.spaces.cells import EDGES, NODES, OpTable, OpWeights, Supernet, reduction_cells, row
 from jdarts.spaces.edges import PLAIN, EdgeSettings
 
@@ -36,6 +36,9 @@ class CellSpace:
                     f"space {self.name}: the {cell_type} table needs {EDGES} edges with equally many candidates; "
                     f"it has {[len(ops) for ops in table]}"
                 )
+            for op in (op for ops in table for op in ops):
+                if op not in CANDIDATES:
+                    raise UserError(f"space {self.name}, {cell_type} table: {unknown('op', str(op), CANDIDATES)}")
 
     @property
     def tables(self) -> dict[str, OpTable]:

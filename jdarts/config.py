@@ -5,9 +5,10 @@ the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `Value
 before anything is compiled. Epochs, batch sizes and image sizes are counts; learning rates and decays are per step.
 """
 
+import copy
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jdarts.errors import UserError
 
@@ -22,11 +23,13 @@ class DataConfig:
     """Which images, how they are split, and how they are augmented."""
 
     source: str = "digits"
-    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES."""
+    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read a
+    batch at a time, stream:folder | stream:tfds:NAME."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz)."""
     train_fraction: float = 0.5
-    """Share of the training images that trains the weights; taken from the front, in file order."""
+    """Share of the training images that trains the weights; taken from the front, in file order (streamed: of every
+    class)."""
     val_fraction: float = 0.5
     """Share of the training images that trains the alphas; taken from the back."""
     limit: int | None = None
@@ -37,8 +40,14 @@ class DataConfig:
     """Random horizontal flip."""
     search_cutout: int = 0
     """Cutout square side in pixels while searching; 0 is off."""
+    image_size: int = 224
+    """Side in pixels that streamed images are cropped and resized to; other sources keep their size."""
+    read_threads: int = 16
+    """Threads of each process that read and decode streamed images."""
 
     def __post_init__(self):
+        _require(self.image_size >= 1, f"data.image_size is {self.image_size}; use at least 1 pixel")
+        _require(self.read_threads >= 0, f"data.read_threads is {self.read_threads}; use 0 (none beside) or more")
         for name in ("train_fraction", "val_fraction"):
             value = getattr(self, name)
             _require(0 < value < 1, f"data.{name} is {value}; it must lie strictly between 0 and 1")
@@ -144,6 +153,11 @@ class SearchConfig:
     """Terms of Neumann's series, or iterations of the conjugate gradients."""
     microbatches: int = 1
     """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network. bfloat16 is for accelerators; statistics of batch norm, losses, weights, alphas and
+    all that is done with gradients stay in float32."""
+    remat: bool = False
+    """Compute the activations of a cell again when its gradient is, instead of keeping them: less memory, more time."""
     weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
     alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
     benchmark_table: str = ""
@@ -227,8 +241,30 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class DevicesConfig:
+    """On which devices a search runs; results do not depend on it, beyond the order in which sums are made."""
+
+    backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
+    """auto: jit on one device, shard_map on more."""
+    data: int = 0
+    """Replicas that share each batch; 0 takes all devices (divided by seed)."""
+    seed: int = 1
+    """Groups of devices that share the searches of --seeds and --sweep; on each device its searches are vmapped."""
+    check_replicas_every: int = 0
+    """Compare all copies of the state bit for bit every so many steps; 0 is off."""
+
+    def __post_init__(self):
+        _require(self.data >= 0, f"devices.data is {self.data}; use 0 (all devices) or more")
+        _require(self.seed >= 1, f"devices.seed is {self.seed}; use at least 1")
+        _require(
+            self.check_replicas_every >= 0,
+            f"devices.check_replicas_every is {self.check_replicas_every}; use 0 (off) or more steps",
+        )
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """One experiment: data, space, search and retraining."""
+    """One experiment: data, space, search, retraining, devices."""
 
     name: str = "experiment"
     """Names the run folder: runs/NAME."""
@@ -237,11 +273,20 @@ class Experiment:
     space: SpaceConfig = field(default_factory=SpaceConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
 
     def __post_init__(self):
         ok = self.name and all(c.isalnum() or c in "-_." for c in self.name) and self.name[0] != "."
         _require(bool(ok), f"name is {self.name!r}; use letters, digits, '-', '_' and '.'")
         _require(0 <= self.seed < 2**31, f"seed is {self.seed}; use 0 <= seed < 2**31")
+
+
+def unchecked(section: Any, **fields: Any) -> Any:
+    """`section` with other values in some fields, its rules not applied: they cannot look into a traced array."""
+    changed = copy.copy(section)
+    for name, value in fields.items():
+        object.__setattr__(changed, name, value)
+    return changed
 
 
 def as_dict(config: Experiment) -> dict:

@@ -6,18 +6,22 @@ from typing import Any
 
 import jax
 
-from jdarts import staging
+from jdarts import distributed, staging
 from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
+from jdarts.data.streaming import StreamedData
 from jdarts.derivation import skips_in
+from jdarts.errors import UserError
 from jdarts.genotype import Genotype, parse
 from jdarts.loop import Schedule, run_loop
 from jdarts.methods import Method, build
 from jdarts.relaxation import entropy
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.search.population import build_program
 from jdarts.search.probes import dominant_eigenvalue
+from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
 from jdarts.spaces.space import Space
@@ -44,13 +48,16 @@ class Outcome:
 def run_search(
     config: Experiment,
     space: Space,
-    data: Dataset,
+    data: Dataset | StreamedData,
     run: RunFolder,
     *,
+    placement: Placement | None = None,
     resume: bool = False,
     reporter: Reporter,
 ) -> tuple[Genotype, SearchState | None]:
     """Search as `config.search.method` says, and return the genotype with the final state.
+
+    `placement` says on which devices (`jdarts.search.sharding.place`); None is one device.
 
     Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints; the
     drivers of methods that are more than one loop write the same into subfolders. Raises `UserError` for settings that
@@ -58,17 +65,27 @@ def run_search(
     """
     method = build(config.search.method, config.search.method_options)
     if method.driver is not None:
+        if placement is not None and placement.backend != "jit":
+            raise UserError(
+                f"method {method.name} runs several loops, on one device only, and {placement.data} were asked for; "
+                "pass --devices.backend jit --devices.data 1"
+            )
         from jdarts.search.drivers import by_name
 
         return by_name(method.driver)(config, space, data, run, method=method, resume=resume, reporter=reporter)
-    outcome = run_plain(config, space, data.for_search(config.data), run, method, resume=resume, reporter=reporter)
+    search_data = data if isinstance(data, StreamedData) else data.for_search(config.data)
+    compiled = None
+    if placement is not None and (placement.backend != "jit" or isinstance(data, StreamedData)):
+        reporter.message(placement.describe())
+        compiled = compile_placed(config, space, search_data, method, placement)
+    outcome = run_plain(config, space, search_data, run, method, resume=resume, reporter=reporter, compiled=compiled)
     return outcome.genotype, outcome.state
 
 
 def run_plain(
     config: Experiment,
     space: Space,
-    data: SearchData,
+    data: SearchData | StreamedData,
     run: RunFolder,
     method: Method,
     *,
@@ -113,7 +130,7 @@ def run_plain(
             record["alpha_entropy"] = float(entropy({c: weights[c] for c in space.alpha_shapes}))
         record["skip_connections"] = skips_in(genotype)
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
-            record["dominant_eigenvalue"] = measure(state, search.arrays)
+            record["dominant_eigenvalue"] = measure(_here(state), search.arrays)
             if record["val_accuracy"] < 1.5 / data.num_classes:
                 reporter.warning(
                     f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
@@ -128,16 +145,18 @@ def run_plain(
         finished = records(run)
         if method.stop is None or not finished:
             return False
-        found = method.stop(finished, space)
+        rule = method.stop
+        found = distributed.first_decides(lambda: rule(finished, space))
         if found is not None:
             decided.append(found)
         return found is not None
 
     optimizer = settings.weight_optimizer
+    resident = {} if isinstance(data, StreamedData) else search.arrays
     state = run_loop(
         title,
         state,
-        lambda s: step(s, search.arrays),
+        lambda s: step(s, resident),
         schedule=Schedule(
             epochs=settings.epochs,
             steps_per_epoch=search.steps_per_epoch,
@@ -163,7 +182,8 @@ def run_plain(
         text = next(record["genotype"] for record in records(run) if record["epoch"] == epoch)
         return Outcome(parse(text), search, state, epoch)
     key = jax.random.fold_in(jax.random.key(config.seed), settings.epochs)
-    genotype = method.genotype(space, state.alphas, scorer(search, state, key), key)
+    evaluate = None if isinstance(data, StreamedData) else scorer(search, _here(state), key)
+    genotype = method.genotype(space, state.alphas, evaluate, key)
     return Outcome(genotype, search, state, None)
 
 
@@ -191,6 +211,22 @@ def looked_up(table: Table | None, genotype: Genotype) -> dict[str, float]:
 
 
 Compiled = tuple[Search, Callable, Callable]
+
+
+def compile_placed(
+    config: Experiment, space: Space, data: SearchData | StreamedData, method: Method, placement: Placement
+) -> Compiled:
+    """Like `compile_search`, as one program for the devices of `placement`; `search` is that of one device."""
+    program = build_program(config, space, data, placement)
+    search = make_search(config, space, data, method=method)
+    return search, lambda key: program.init(), lambda state, arrays: program.step(state)
+
+
+def _here(state: SearchState) -> SearchState:
+    """`state` on one device of this process, for measurements that are not part of the step."""
+    if len(state.step.sharding.device_set) == 1:
+        return state
+    return jax.device_put(jax.device_get(state))
 
 
 def compile_search(config: Experiment, space: Space, data: SearchData, method: Method) -> Compiled:

@@ -12,8 +12,8 @@ arrays take longer to compile than the cells themselves. The state shows them as
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -22,13 +22,16 @@ import optax
 from jax import lax
 
 from jdarts import hypergrad
-from jdarts.config import Experiment
+from jdarts.config import Experiment, unchecked
 from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch, steps_per_epoch
 from jdarts.data.augment import cutout, normalize
+from jdarts.data.streaming import StreamedData
+from jdarts.errors import UserError
 from jdarts.initializers import init_network
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods import Method, build
 from jdarts.optimizers import alpha_adam, weight_sgd
+from jdarts.replicas import Share, averaging_gradients, pmean
 from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
 from jdarts.spaces.space import Space
@@ -65,16 +68,27 @@ class Search:
     network_loss: Callable[..., tuple[jax.Array, Any]]
     score: Callable[..., jax.Array]
     unravel: Callable[[jax.Array], Any]
-    arrays: Arrays
+    data: SearchData | StreamedData
     steps_per_epoch: int
     method: Method
     space: Space
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """The data on the device, put there when first asked for; streamed images cannot be."""
+        assert isinstance(self.data, SearchData), "streamed images are given to the step batch by batch"
+        return {
+            "train_images": jnp.asarray(self.data.train.images),
+            "train_labels": jnp.asarray(self.data.train.labels),
+            "val_images": jnp.asarray(self.data.val.images),
+            "val_labels": jnp.asarray(self.data.val.labels),
+        }
 
 
 def make_search(
     config: Experiment,
     space: Space,
-    data: SearchData,
+    data: SearchData | StreamedData,
     *,
     method: Method | None = None,
     axis_name: str | None = None,
@@ -84,13 +98,14 @@ def make_search(
 
     Args:
       method: the search method; None builds the one that `config.search.method` names.
-      axis_name: mapped axis that the images are split over. The batch size is then that of one device, losses and
-        gradients are means over the axis, and batch norms see the batches of all devices. Every device draws its own
-        images, augmentations and noise, and the same relaxation.
+      axis_name: mapped axis that each batch is split over (`jdarts.replicas`). The batch size is that of all devices
+        together; losses and gradients are means over the axis, batch norms see the whole batch, and images,
+        augmentation, noise and relaxation are those of one device.
       stage: wraps the expensive pieces of the step (see `jdarts.staging`); the result does not depend on it.
     """
     method = method or build(config.search.method, config.search.method_options)
-    settings = replace(config.search, hypergradient=config.search.hypergradient or method.hypergradient or "unrolled")
+    hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
+    settings = unchecked(config.search, hypergradient=hypergradient)
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
@@ -100,11 +115,18 @@ def make_search(
         classes=data.num_classes,
         axis_name=axis_name,
         edge=method.edge,
+        remat=settings.remat,
     )
     weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, per_epoch)
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
-    image_shape = data.train.images.shape[1:]
+    image_shape = data.image_shape
     random_cutout = method.cutout_probability
+    share = Share(axis_name, settings.microbatches)
+    streamed = isinstance(data, StreamedData)
+    if streamed and settings.unroll_steps > 1:
+        raise UserError(
+            f"search.unroll_steps is {settings.unroll_steps}, but streamed images come one batch at a time; use 1"
+        )
     prepare = partial(
         augment,
         mean=data.mean,
@@ -112,8 +134,8 @@ def make_search(
         crop_padding=config.data.crop_padding,
         flip=config.data.flip,
         cutout=0 if random_cutout else config.data.search_cutout,
+        share=share,
     )
-    replicas, replicas_key = _mean_over(axis_name), _key_of_replica(axis_name)
 
     def dummy_inputs():
         op_weights = method.op_weights(space, initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
@@ -132,21 +154,26 @@ def make_search(
     unravel = _unraveler(jax.eval_shape(lambda: init_network(network, jax.random.key(0), *dummy_inputs())["params"]))
 
     def network_loss(vector, op_weights, batch, train=True):
-        variables = {"params": unravel(vector), "batch_stats": batch["batch_stats"]}
+        vector = averaging_gradients(vector, axis_name)
+        op_weights = averaging_gradients(op_weights, axis_name, whole=False)
+        dtype = jnp.bfloat16 if settings.activations == "bfloat16" else vector.dtype
+        params, op_weights, images = jax.tree.map(
+            lambda x: x.astype(dtype), (unravel(vector), op_weights, batch["images"])
+        )
         logits, changed = network.apply(
-            variables,
+            {"params": params, "batch_stats": batch["batch_stats"]},
             op_weights,
-            batch["images"],
+            images,
             train,
             edge_values(batch["step"]),
             mutable=["batch_stats"],
             rngs={"noise": batch["key"], "drop_path": jax.random.fold_in(batch["key"], 1)},
         )
+        logits = logits.astype(vector.dtype)
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": changed["batch_stats"]}
-        return replicas(cross_entropy(logits, batch["labels"])), replicas(aux)
+        return pmean((cross_entropy(logits, batch["labels"]), aux), axis_name)
 
     def loss(vector, alphas, batch):
-        vector, alphas = _averaging_gradients((vector, alphas), axis_name)
         p = method.op_weights(space, alphas, batch["relax_key"], clock(batch["step"]))
         return network_loss(vector, p, batch)
 
@@ -160,7 +187,7 @@ def make_search(
             clock(batch["step"]),
             lambda q: network_loss(still, q, batch, False)[0],
         )
-        return network_loss(_averaging_gradients(vector, axis_name), lax.stop_gradient(p), batch)
+        return network_loss(vector, lax.stop_gradient(p), batch)
 
     def init(key):
         weight_key, alpha_key, run_key = jax.random.split(key, 3)
@@ -180,24 +207,27 @@ def make_search(
 
     def draw(state, arrays):
         order_key, step_key = jax.random.split(state.key)
-        order = epoch_permutation(
-            jax.random.fold_in(replicas_key(order_key), state.step // per_epoch), len(arrays["train_labels"])
-        )
         keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
-        train_rows = batch_indices(order, state.step, batch_size)
-        alpha_split = method.alpha_data or "val"
-        alpha_rows = random_batch(replicas_key(keys[0]), len(arrays[f"{alpha_split}_labels"]), batch_size)
+        alpha_split = "val" if streamed else method.alpha_data or "val"
+        if streamed:  # the host has chosen the rows, and `arrays` holds nothing else
+            train_rows = alpha_rows = slice(None)
+        else:
+            epoch_key = jax.random.fold_in(order_key, state.step // per_epoch)
+            order = epoch_permutation(epoch_key, len(arrays["train_labels"]))
+            train_rows = share.of(batch_indices(order, state.step, batch_size))
+            alpha_rows = share.of(random_batch(keys[0], len(arrays[f"{alpha_split}_labels"]), batch_size))
 
         def batch(split, rows, augment_key, network_key):
-            images = prepare(replicas_key(augment_key), arrays[f"{split}_images"][rows])
+            images = prepare(augment_key, arrays[f"{split}_images"][rows])
             if random_cutout:
-                which_key, where_key = jax.random.split(jax.random.fold_in(replicas_key(augment_key), 1))
-                chosen = jax.random.bernoulli(which_key, random_cutout(clock(state.step)), (batch_size, 1, 1, 1))
-                images = jnp.where(chosen, cutout(where_key, images, config.data.search_cutout), images)
+                which_key, where_key = jax.random.split(jax.random.fold_in(augment_key, 1))
+                drawn = jax.random.bernoulli(which_key, random_cutout(clock(state.step)), (batch_size, 1, 1, 1))
+                cut = cutout(where_key, images, config.data.search_cutout, share)
+                images = jnp.where(share.of(drawn), cut, images)
             return {
                 "images": images,
                 "labels": arrays[f"{split}_labels"][rows],
-                "key": replicas_key(network_key),
+                "key": network_key,
                 "relax_key": jax.random.fold_in(network_key, 0),
                 "batch_stats": state.batch_stats,
                 "step": state.step,
@@ -302,45 +332,9 @@ def make_search(
             mutable=["batch_stats"],
             rngs={"noise": jax.random.key(0), "drop_path": jax.random.key(0)},
         )
-        return replicas(accuracy(logits, labels))
+        return pmean(accuracy(logits, labels), axis_name)
 
-    arrays = {
-        "train_images": jnp.asarray(data.train.images),
-        "train_labels": jnp.asarray(data.train.labels),
-        "val_images": jnp.asarray(data.val.images),
-        "val_labels": jnp.asarray(data.val.labels),
-    }
-    return Search(stage(init), staged_draw, step, loss, network_loss, score, unravel, arrays, per_epoch, method, space)
-
-
-def _mean_over(axis_name: str | None) -> Callable[[Any], Any]:
-    """The mean of a tree over the devices of `axis_name`; the identity without one."""
-    return (lambda tree: tree) if axis_name is None else (lambda tree: lax.pmean(tree, axis_name))
-
-
-def _key_of_replica(axis_name: str | None) -> Callable[[jax.Array], jax.Array]:
-    """A key of each device's own, for what may differ between them: images, augmentation, noise."""
-    if axis_name is None:
-        return lambda key: key
-    return lambda key: jax.random.fold_in(key, lax.axis_index(axis_name))
-
-
-def _averaging_gradients(tree: Any, axis_name: str | None) -> Any:
-    """`tree`, whose gradient becomes the mean over the devices of `axis_name`.
-
-    Together with the mean of the loss this is right whether or not the mapping itself sums the gradients of what is
-    equal on all devices (`shard_map` with and without `check_vma`, `pmap`), and it holds for every gradient that an
-    estimator takes on its way, products with second derivatives included.
-    """
-    if axis_name is None:
-        return tree
-
-    @jax.custom_vjp
-    def same(tree):
-        return tree
-
-    same.defvjp(lambda tree: (tree, None), lambda _, cotangent: (lax.pmean(cotangent, axis_name),))
-    return same(tree)
+    return Search(stage(init), staged_draw, step, loss, network_loss, score, unravel, data, per_epoch, method, space)
 
 
 def ravel(tree: Any) -> jax.Array:

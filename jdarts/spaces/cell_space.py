@@ -71,11 +71,21 @@ class CellSpace:
         layout: Layout = "auto",
         impl: kernels.Impl = "auto",
         edge: EdgeSettings = PLAIN,
+        remat: bool = False,
     ) -> Supernet:
         """The weight-sharing network; `apply(variables, op_weights, images, train, edge_values)` gives logits."""
         edge.check(channels)
         return Supernet(
-            self.normal, self.reduce, channels, cells, classes, axis_name=axis_name, layout=layout, impl=impl, edge=edge
+            self.normal,
+            self.reduce,
+            channels,
+            cells,
+            classes,
+            axis_name=axis_name,
+            layout=layout,
+            impl=impl,
+            edge=edge,
+            remat=remat,
         )
 
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jdarts import kernels
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice
+from jdarts.replicas import Share
 from jdarts.spaces.edges import (
     EDGES_SUFFIX,
     PLAIN,
@@ -83,7 +84,7 @@ class SearchCell(nn.Module):
                 if edge_weights is not None:
                     value = value * edge_weights[row(source, target)]
                 if edge_values and "drop_path" in edge_values:
-                    value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"])
+                    value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"], self._share)
                 sums[target] = sums[target] + value if target in sums else value
         nodes[5] = sums[5]
         return kernels.cut(jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1))
@@ -114,7 +115,7 @@ class SearchCell(nn.Module):
             chunks = [kernels.cut(chunk) for chunk in module(inner, train)]
             if op == "skip_connect" and stride == 1 and "skip_dropout" in edge_values:
                 rate = edge_values["skip_dropout"]
-                chunks = [dropout(self.make_rng("drop_path"), chunks[0], rate) for _ in mine]
+                chunks = [dropout(self.make_rng("drop_path"), chunks[0], rate, self._share) for _ in mine]
             columns = [self.table[row(source, t)].index(op) for t in mine]
             p = weights[jnp.array([row(source, t) for t in mine]), jnp.array(columns)]
             mixed.add(mine, chunks, p)
@@ -127,6 +128,10 @@ class SearchCell(nn.Module):
         if parts > 1:
             values = {t: join_channels(value, bypass, parts, stride) for t, value in values.items()}
         return values
+
+    @property
+    def _share(self) -> Share:
+        return Share(None if self.is_initializing() else self.axis_name)
 
     def _auxiliary(self, source: int, x, stride: int, edges: int, train: bool) -> list[jax.Array]:
         """The auxiliary skip of every edge out of `source`, as chunks."""
@@ -182,21 +187,24 @@ class Supernet(nn.Module):
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
     edge: EdgeSettings = PLAIN
+    remat: bool = False
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`.
 
         `op_weights` may hold `normal_edges` and `reduce_edges [14]`, factors of the edges' outputs; `edge_values` are
-        the numbers that `edge` and drop-path need (`jdarts.spaces.edges`).
+        the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
+        computed again when its gradient is, instead of being kept.
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
+        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if self.remat else SearchCell  # argument 4 is `train`
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             if reduction:
                 channels *= 2
-            cell = SearchCell(
+            cell = cell_class(
                 table=self.reduce if reduction else self.normal,
                 channels=channels,
                 reduction=reduction,

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jdarts.errors import UserError
+from jdarts.replicas import WHOLE, Share
 
 EdgeValues = Mapping[str, jax.Array]
 EDGES_SUFFIX = "_edges"
@@ -76,13 +77,15 @@ def join_channels(mixed: jax.Array, bypass: jax.Array, parts: int, stride: int) 
     return x.reshape(n, h, w, parts, c // parts).swapaxes(3, 4).reshape(n, h, w, c)
 
 
-def drop_path(key: jax.Array, y: jax.Array, rate: jax.Array | float) -> jax.Array:
+def drop_path(key: jax.Array, y: jax.Array, rate: jax.Array | float, share: Share = WHOLE) -> jax.Array:
     """Zero whole samples of `y [N, H, W, C]` with probability `rate`, divide the others by `1 − rate`."""
     keep = 1 - jnp.asarray(rate, y.dtype)
-    return y * (jax.random.bernoulli(key, keep, (y.shape[0], 1, 1, 1)) / keep)
+    kept = jax.random.bernoulli(key, keep, (share.total(y.shape[0]), 1, 1, 1))
+    return y * (share.of(kept) / keep)
 
 
-def dropout(key: jax.Array, y: jax.Array, rate: jax.Array | float) -> jax.Array:
+def dropout(key: jax.Array, y: jax.Array, rate: jax.Array | float, share: Share = WHOLE) -> jax.Array:
     """Zero single values of `y` with probability `rate`, divide the others by `1 − rate` (P-DARTS, on skips)."""
     keep = 1 - jnp.asarray(rate, y.dtype)
-    return y * (jax.random.bernoulli(key, keep, y.shape) / keep)
+    kept = jax.vmap(lambda one: jax.random.bernoulli(one, keep, y.shape[1:]))(share.keys(key, y.shape[0]))
+    return y * (kept / keep)

@@ -23,6 +23,7 @@ from jdarts.errors import UserError
 from jdarts.genotype import NASBENCH201_OPS, Cell, Genotype
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm
+from jdarts.replicas import Share
 from jdarts.spaces.cells import Classifier, OpTable, OpWeights, Stem
 from jdarts.spaces.edges import (
     EDGES_SUFFIX,
@@ -64,7 +65,7 @@ class SearchCell201(nn.Module):
                 if edge_weights is not None:
                     y = y * edge_weights[EDGES.index((source, target))]
                 if "drop_path" in values:
-                    y = drop_path(self.make_rng("drop_path"), y, values["drop_path"])
+                    y = drop_path(self.make_rng("drop_path"), y, values["drop_path"], self._share)
                 nodes[target] = y if nodes[target] is None else nodes[target] + y
         return kernels.cut(nodes[-1])
 
@@ -148,7 +149,13 @@ class SearchCell201(nn.Module):
         return kernels.standardise(y, _EPS, None if self.is_initializing() else self.axis_name)[0]
 
     def _skip(self, x, values: EdgeValues) -> jax.Array:
-        return dropout(self.make_rng("drop_path"), x, values["skip_dropout"]) if "skip_dropout" in values else x
+        if "skip_dropout" not in values:
+            return x
+        return dropout(self.make_rng("drop_path"), x, values["skip_dropout"], self._share)
+
+    @property
+    def _share(self) -> Share:
+        return Share(None if self.is_initializing() else self.axis_name)
 
     def _auxiliary(self, source: int, place: int, edges: int, x) -> jax.Array:
         if self.edge.auxiliary_skip == "identity":
@@ -232,6 +239,7 @@ class Network201(nn.Module):
     genotype: Genotype | None = None
     axis_name: str | None = None
     edge: EdgeSettings = PLAIN
+    remat: bool = False
 
     def _forward(self, images, train: bool, cell: Callable[[int, int, jax.Array], jax.Array]):
         x = Stem(self.channels, self.axis_name, name="stem")(images, train)
@@ -254,8 +262,10 @@ class Supernet201(Network201):
         """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`."""
         weights, edge_weights = op_weights["cell"], op_weights.get("cell" + EDGES_SUFFIX)
 
+        cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if self.remat else SearchCell201  # 3 is `train`
+
         def cell(i, channels, x):
-            module = SearchCell201(self.table, channels, self.axis_name, self.edge, name=f"cell_{i}")
+            module = cell_class(self.table, channels, self.axis_name, self.edge, name=f"cell_{i}")
             return module(x, weights, train, edge_weights, edge_values)
 
         return self._forward(images, train, cell)
@@ -322,7 +332,14 @@ class NASBench201Space:
         return {"cell": scale * jax.random.normal(key, self.alpha_shapes["cell"])}
 
     def supernet(
-        self, *, channels: int, cells: int, classes: int, axis_name: str | None = None, edge: EdgeSettings = PLAIN
+        self,
+        *,
+        channels: int,
+        cells: int,
+        classes: int,
+        axis_name: str | None = None,
+        edge: EdgeSettings = PLAIN,
+        remat: bool = False,
     ) -> Supernet201:
         """The weight-sharing network with `cells` cells a stage; call it as `(op_weights, images, train, values)`."""
         edge.check(channels)
@@ -330,7 +347,7 @@ class NASBench201Space:
             raise UserError(
                 "partial channels and running only the sampled op do not go together; use gdas.sampled=false"
             )
-        return Supernet201(channels, cells, classes, self.cell, axis_name=axis_name, edge=edge)
+        return Supernet201(channels, cells, classes, self.cell, axis_name=axis_name, edge=edge, remat=remat)
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
         """Raise `UserError` unless the image can be halved twice."""

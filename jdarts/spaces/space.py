@@ -37,9 +37,20 @@ class Space(Protocol):
         ...
 
     def supernet(
-        self, *, channels: int, cells: int, classes: int, axis_name: str | None = None, edge: EdgeSettings = ...
+        self,
+        *,
+        channels: int,
+        cells: int,
+        classes: int,
+        axis_name: str | None = None,
+        edge: EdgeSettings = ...,
+        remat: bool = False,
     ) -> Any:
-        """A Flax module, called as `(op_weights, images, train, edge_values)`."""
+        """A Flax module, called as `(op_weights, images, train, edge_values)`.
+
+        With `axis_name`, batch norm and noise are those of the global batch (`jdarts.replicas`). With `remat`, cells
+        compute their activations again in the backward pass.
+        """
         ...
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from jdarts import distributed, spaces
 from jdarts.config import Experiment
-from jdarts.data import Dataset, from_arrays, load, steps_per_epoch
+from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
+from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.genotype import Genotype
 from jdarts.report.cell_drawing import draw, draw_terminal
 from jdarts.report.console import Reporter
@@ -77,7 +78,11 @@ def run_search_only(
     config: Experiment, members: Sequence[Member], run_dir: Path, *, resume: bool, reporter: Reporter
 ) -> None:
     """Search and show the genotype, or those of all `members`."""
-    space, data = _checked(config)
+    if config.data.source.startswith("stream:"):
+        space, data = spaces.get(config.space.name), open_streams(config.data)
+        _check_search(config, space, data)
+    else:
+        space, data = _checked(config)
     placement = place_search(config, members)
     run = _open(run_dir, config, resume)
     if members:
@@ -104,11 +109,14 @@ def _checked(config: Experiment) -> tuple[Space, Dataset]:
     """The space and the data, after every check that needs no compilation."""
     space = spaces.get(config.space.name)
     data = load(config.data)
-    split = data.for_search(config.data)
+    _check_search(config, space, data.for_search(config.data))
+    return space, data
+
+
+def _check_search(config: Experiment, space: Space, split: SearchData | StreamedData) -> None:
     for images in (split.train, split.val):
         steps_per_epoch(len(images), config.search.batch_size)
-    space.check_image(*data.train.images.shape[1:3], cells=config.space.cells)
-    return space, data
+    space.check_image(*split.image_shape[:2], cells=config.space.cells)
 
 
 def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
@@ -158,7 +166,7 @@ def _search_many(config, space, data, run: RunFolder, members, placement, *, res
     searched = run_population(
         config,
         space,
-        data.for_search(config.data),
+        data if isinstance(data, StreamedData) else data.for_search(config.data),
         run.subfolder("search"),
         members,
         placement,

@@ -265,8 +265,8 @@ class Stream:
     ):
         if batch_size % (microbatches * processes):
             raise UserError(
-                f"search.batch_size is {batch_size}, which {processes} processes and {microbatches} microbatches cannot "
-                f"share equally; use a multiple of {microbatches * processes}"
+                f"search.batch_size is {batch_size}, which {processes} process(es) with {microbatches} microbatch(es) "
+                f"cannot share equally; use a multiple of {microbatches * processes}"
             )
         if len(split) < batch_size:
             raise UserError(f"search.batch_size is {batch_size}, but the split has {len(split)} images; use fewer")

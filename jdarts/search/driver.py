@@ -101,6 +101,7 @@ def run_plain(
     replace the initial state.
     """
     if compiled is None:
+        assert isinstance(data, SearchData), "streamed images need a placement"
         reporter.message("compiling the search step …")
         compiled = compile_search(config, space, data, method)
     search, init, step = compiled

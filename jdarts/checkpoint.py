@@ -124,8 +124,10 @@ class Checkpoints:
         self._manager.save(step, args=ocp.args.Composite(**items), force=True)
         self._last_saved = (step, checksum)
 
-    def restore_latest(self, like: Any) -> Restored | None:
+    def restore_latest(self, like: Any, *, up_to: int | None = None) -> Restored | None:
         """The newest checkpoint that can be read, laid out like `like`; None if nothing was saved.
+
+        With `up_to`, the newest of those up to that step.
 
         `like` holds arrays or `jax.ShapeDtypeStruct`s. A truncated or corrupt checkpoint is skipped with a
         warning. Raises `UserError` if there are checkpoints but none can be read, or if leaves differ from
@@ -133,6 +135,8 @@ class Checkpoints:
         """
         reasons = []
         for step in reversed(self.steps()):
+            if up_to is not None and step > up_to:
+                continue
             header, reason = _attempt(lambda step=step: self._header(step))
             if header is not None:
                 stored = [(str(name), tuple(shape), str(dtype)) for name, shape, dtype in header["leaves"]]

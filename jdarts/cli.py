@@ -1,16 +1,18 @@
 """The `jdarts` command. A command imports what is slow to import only after checking its input."""
 
 import argparse
+import contextlib
 import os
 import signal
 import stat
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jdarts import __version__
-from jdarts.errors import Diverged, Interrupted, UserError, unknown
+from jdarts import __version__, distributed
+from jdarts.errors import Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError, unknown
 
 Arguments = argparse.Namespace
 
@@ -18,9 +20,22 @@ Arguments = argparse.Namespace
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
-    0: done. 1: the loss diverged. 2: a mistake in the input, told in one line on standard error. 130 and 143:
-    stopped by Ctrl-C or SIGTERM, with the state saved.
+    0: done. 1: the loss diverged, or devices or processes failed. 2: a mistake in the input, told in one line on
+    standard error. 130 and 143: stopped by Ctrl-C or SIGTERM, with the state saved.
     """
+    try:
+        status = _main(argv)
+    except Exception:
+        if distributed.count() == 1:
+            raise
+        traceback.print_exc()
+        status = 1
+    if status not in (0, 130, 143) and distributed.count() > 1:
+        distributed.leave(status)
+    return status
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if argv is None and arguments[:1] and arguments[0] in RUN_COMMANDS:
@@ -34,8 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"error: {error}", 2)
     except Interrupted as error:
         return _complain(str(error), 128 + error.signal_number)
-    except Diverged as error:
+    except (Diverged, ReplicasDiffer, PeerLost) as error:
         return _complain(f"error: {error}", 1)
+    except RuntimeError as error:
+        lost = distributed.explain(error)
+        if lost is None:
+            raise
+        return _complain(f"error: {lost}", 1)
     except KeyboardInterrupt:
         return _complain("interrupted; the checkpoints saved so far are kept", 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
@@ -63,7 +83,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] != name:
         raise UserError(f"unknown option {arguments[0]}; options follow the command (jdarts {name} --help)")
     overrides: list[str] = []
-    if name in RUN_COMMANDS:
+    if name in (*RUN_COMMANDS, "plan"):
         if not {"-h", "--help"}.isdisjoint(rest):
             return _help(command, rest)
         rest, overrides = _split_overrides(command, rest)
@@ -106,8 +126,15 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
         folder = "runs/NAME-train" if name == "train" else "runs/NAME"
         command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
+        if name != "train":
+            _add_many(command)
         if name == "train":
             command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
+
+    plan = add("plan", _plan, "estimate time and memory of a search on many devices", epilog=epilog)
+    plan.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of one in ./configs")
+    plan.add_argument("--devices", metavar="N", type=_positive, required=True, help="how many devices")
+    plan.add_argument("--kind", metavar="KIND", required=True, help="tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100 or h100")
 
     count = add("count", _count, "count the weights and multiply-adds of the network of a genotype")
     count.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
@@ -129,6 +156,21 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     return parser, group.choices
 
 
+def _add_many(command: _Parser) -> None:
+    """Options for several searches in one program, and for several processes."""
+    command.add_argument("--seeds", metavar="N|LIST", help="search with N seeds (5) or these (0,3,7) in one program")
+    command.add_argument(
+        "--sweep",
+        metavar="NAME=VALUES",
+        action="append",
+        default=[],
+        help="search with each value: weight_optimizer.learning_rate=0.01,0.025; repeat it for a grid",
+    )
+    command.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first of several processes")
+    command.add_argument("--num-processes", metavar="N", type=_positive, help="how many processes take part")
+    command.add_argument("--process-id", metavar="I", type=_from_zero, help="the number of this process, from 0")
+
+
 RUN_COMMANDS = ("run", "search", "train")
 GENOTYPE_HELP = "a published name, a file, or the text of a genotype"
 
@@ -141,6 +183,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return number
+
+
+def _from_zero(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _help(command: _Parser, rest: list[str]) -> int:
@@ -195,16 +241,48 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
     from jdarts.run_folder import RunFolder
 
     config = load_config(arguments.config, arguments.overrides)
+    if function != "run_train_only":
+        inputs = (*inputs, _members(arguments, config))
+        distributed.start(
+            distributed.from_environment(
+                coordinator=arguments.coordinator,
+                num_processes=arguments.num_processes,
+                process_id=arguments.process_id,
+            )
+        )
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
     RunFolder.check(run_dir, config, resume=arguments.resume)
 
-    from jdarts.report.console import ConsoleReporter
+    from jdarts.report.console import ConsoleReporter, SilentReporter
 
-    with ConsoleReporter() as reporter:
+    with ConsoleReporter() if distributed.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
         _enable_compilation_cache(reporter.warning)
         import jdarts.pipeline
 
         getattr(jdarts.pipeline, function)(config, *inputs, run_dir, resume=arguments.resume, reporter=reporter)
+
+
+def _plan(arguments: Arguments) -> None:
+    from jdarts.config_files import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 2)
+    _enable_compilation_cache(lambda text: print(f"warning: {text}", file=sys.stderr))
+    import jdarts.pipeline
+
+    print(jdarts.pipeline.plan_search(config, devices=arguments.devices, kind=arguments.kind))
+
+
+def _members(arguments: Arguments, config: Any) -> tuple:
+    """The searches of --seeds and --sweep; none of them needs no slow import."""
+    if arguments.seeds is None and not arguments.sweep:
+        return ()
+    from jdarts.search.members import members_of
+
+    return members_of(config, arguments.seeds, arguments.sweep)
 
 
 def _count(arguments: Arguments) -> None:

@@ -5,9 +5,10 @@ the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `Value
 before anything is compiled. Epochs, batch sizes and image sizes are counts; learning rates and decays are per step.
 """
 
+import copy
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jdarts.errors import UserError
 
@@ -22,11 +23,13 @@ class DataConfig:
     """Which images, how they are split, and how they are augmented."""
 
     source: str = "digits"
-    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES."""
+    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read a
+    batch at a time, stream:folder | stream:tfds:NAME."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz)."""
     train_fraction: float = 0.5
-    """Share of the training images that trains the weights; taken from the front, in file order."""
+    """Share of the training images that trains the weights; taken from the front, in file order (streamed: of every
+    class)."""
     val_fraction: float = 0.5
     """Share of the training images that trains the alphas; taken from the back."""
     limit: int | None = None
@@ -37,8 +40,14 @@ class DataConfig:
     """Random horizontal flip."""
     search_cutout: int = 0
     """Cutout square side in pixels while searching; 0 is off."""
+    image_size: int = 224
+    """Side in pixels that streamed images are cropped and resized to; other sources keep their size."""
+    read_threads: int = 16
+    """Threads of each process that read and decode streamed images."""
 
     def __post_init__(self):
+        _require(self.image_size >= 1, f"data.image_size is {self.image_size}; use at least 1 pixel")
+        _require(self.read_threads >= 0, f"data.read_threads is {self.read_threads}; use 0 (none beside) or more")
         for name in ("train_fraction", "val_fraction"):
             value = getattr(self, name)
             _require(0 < value < 1, f"data.{name} is {value}; it must lie strictly between 0 and 1")
@@ -61,11 +70,11 @@ class SpaceConfig:
     """The search space and the size of its supernet."""
 
     name: str = "darts_cnn"
-    """A registered search space, e.g. darts_cnn (S0) or robust_s3."""
+    """A registered search space (`jdarts spaces` lists them), or a file that defines one: path/to/space.py."""
     channels: int = 16
     """Channels of the first cell (even)."""
     cells: int = 8
-    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two."""
+    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two. nasbench201: cells a stage (5)."""
 
     def __post_init__(self):
         _require(
@@ -107,34 +116,52 @@ class AdamConfig:
     b1: float = 0.5
     b2: float = 0.999
     weight_decay: float = 1e-3
+    gradient_clip: float = 0.0
+    """Global-norm threshold applied before weight decay; 0 switches clipping off."""
 
     def __post_init__(self):
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
         for name in ("b1", "b2"):
             _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
         _require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it must be 0 or more")
+        _require(self.gradient_clip >= 0, f"gradient_clip is {self.gradient_clip}; use 0 (off) or more")
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Bilevel search: DARTS, Liu et al. 2019 (arXiv:1806.09055)."""
+    """How to search: the method, its optimisers and its length. The defaults are those of DARTS."""
 
+    method: str = "darts"
+    """A registered method (`jdarts methods` lists them), or several to compose: pc_darts+darts_minus."""
+    method_options: tuple[str, ...] = ()
+    """Options of the method, each as option=value."""
     epochs: int = 50
     batch_size: int = 64
     """Images a step, for the weight batch and for the alpha batch alike."""
-    hypergradient: Literal[
-        "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
-    ] = "unrolled"
-    """How the alphas' gradient is computed (`jdarts.hypergrad`). first_order: xi = 0. single_level: the training
-    batch for both. unrolled: exact second order through the real optimiser step."""
+    hypergradient: (
+        Literal[
+            "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
+        ]
+        | None
+    ) = None
+    """How the alphas' gradient is computed (`jdarts.hypergrad`); None is what the method says, for DARTS unrolled.
+    first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order through the real
+    optimiser step."""
     unroll_steps: int = 1
     """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take the first."""
     hypergradient_terms: int = 3
     """Terms of Neumann's series, or iterations of the conjugate gradients."""
     microbatches: int = 1
     """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network. bfloat16 is for accelerators; statistics of batch norm, losses, weights, alphas and
+    all that is done with gradients stay in float32."""
+    remat: bool = False
+    """Compute the activations of a cell again when its gradient is, instead of keeping them: less memory, more time."""
     weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
     alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
+    benchmark_table: str = ""
+    """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`): look up every epoch's genotype in it."""
     alpha_init_scale: float = 1e-3
     """Standard deviation of the initial alphas."""
     checkpoint_every: int = 1
@@ -147,8 +174,12 @@ class SearchConfig:
         _require(self.epochs >= 1, f"search.epochs is {self.epochs}; use at least 1")
         _require(self.batch_size >= 2, f"search.batch_size is {self.batch_size}; batch norm needs at least 2")
         _require(self.unroll_steps >= 1, f"search.unroll_steps is {self.unroll_steps}; use at least 1")
+        if self.method != "darts" or self.method_options:
+            from jdarts.methods import build  # imports JAX, which a plain configuration does without
+
+            build(self.method, self.method_options)
         _require(
-            self.unroll_steps == 1 or self.hypergradient == "unrolled",
+            self.unroll_steps == 1 or self.hypergradient in ("unrolled", None),
             f"search.unroll_steps is {self.unroll_steps} with hypergradient {self.hypergradient!r}; "
             "only unrolled looks more than one step ahead",
         )
@@ -210,8 +241,30 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class DevicesConfig:
+    """On which devices a search runs; results do not depend on it, beyond the order in which sums are made."""
+
+    backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
+    """auto: jit on one device, shard_map on more."""
+    data: int = 0
+    """Replicas that share each batch; 0 takes all devices (divided by seed)."""
+    seed: int = 1
+    """Groups of devices that share the searches of --seeds and --sweep; on each device its searches are vmapped."""
+    check_replicas_every: int = 0
+    """Compare all copies of the state bit for bit every so many steps; 0 is off."""
+
+    def __post_init__(self):
+        _require(self.data >= 0, f"devices.data is {self.data}; use 0 (all devices) or more")
+        _require(self.seed >= 1, f"devices.seed is {self.seed}; use at least 1")
+        _require(
+            self.check_replicas_every >= 0,
+            f"devices.check_replicas_every is {self.check_replicas_every}; use 0 (off) or more steps",
+        )
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """One experiment: data, space, search and retraining."""
+    """One experiment: data, space, search, retraining, devices."""
 
     name: str = "experiment"
     """Names the run folder: runs/NAME."""
@@ -220,11 +273,20 @@ class Experiment:
     space: SpaceConfig = field(default_factory=SpaceConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
 
     def __post_init__(self):
         ok = self.name and all(c.isalnum() or c in "-_." for c in self.name) and self.name[0] != "."
         _require(bool(ok), f"name is {self.name!r}; use letters, digits, '-', '_' and '.'")
         _require(0 <= self.seed < 2**31, f"seed is {self.seed}; use 0 <= seed < 2**31")
+
+
+def unchecked(section: Any, **fields: Any) -> Any:
+    """`section` with other values in some fields, its rules not applied: they cannot look into a traced array."""
+    changed = copy.copy(section)
+    for name, value in fields.items():
+        object.__setattr__(changed, name, value)
+    return changed
 
 
 def as_dict(config: Experiment) -> dict:

@@ -25,6 +25,14 @@ class Diverged(Exception):
     """The loss became NaN or infinite; the message names step, likely settings and the last good checkpoint."""
 
 
+class ReplicasDiffer(Exception):
+    """Copies of the state on several devices are not equal; the message names the first array and the devices."""
+
+
+class PeerLost(Exception):
+    """Another process of the run has ended or does not answer; the message tells how to go on."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """A `UserError` for an unknown name: the nearest valid one if any is close, and the choices."""
     names = sorted(choices)

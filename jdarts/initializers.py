@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 
 class Range(NamedTuple):
-    """The initial distribution of a parameter: uniform on `centre ± half_width`."""
+    """The initial distribution of a parameter: uniform on `centre ± half_width`; `centre` may be an array."""
 
-    centre: float
+    centre: Any
     half_width: float
 
 
@@ -44,6 +45,11 @@ def uniform_fan_in(fan_in: int):
 def constant(value: float):
     """An initialiser for parameters that start at a constant (batch norm's scale and shift)."""
     return _initializer(Range(value, 0.0))
+
+
+def identity(key, shape, dtype=jnp.float32):
+    """An initialiser for square kernels `[…, C, C]` that start as the identity."""
+    return _initializer(Range(np.broadcast_to(np.eye(shape[-1], dtype=np.float32), shape), 0.0))(key, shape, dtype)
 
 
 @contextmanager

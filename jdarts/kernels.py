@@ -159,7 +159,8 @@ def _taps_inside(geometry: Geometry) -> np.ndarray:
 def standardise(x, eps: float, axis_name: str | None = None):
     """`(x − mean) / √(var + eps)` per channel with the batch statistics of `x [N, H, W, C]`.
 
-    Returns `(y, mean [C], biased variance [C])`; with `axis_name` the statistics are means over that mesh axis too.
+    Returns `(y, mean [C], biased variance [C])`, in float32 also for 16-bit `x`; with `axis_name` the statistics are
+    means over that mesh axis too.
     The derivative rule is the closed form with two reductions, which is its own transpose.
     """
     mean = _channel_mean(x, axis_name)
@@ -179,5 +180,5 @@ def _standardise_jvp(eps, axis_name, primals, tangents):
 
 
 def _channel_mean(x, axis_name: str | None):
-    mean = jnp.mean(x, (0, 1, 2))
+    mean = jnp.mean(x, (0, 1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
     return mean if axis_name is None else lax.pmean(mean, axis_name)

@@ -3,17 +3,21 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
+from jdarts import distributed
 from jdarts.checkpoint import Checkpoints
 from jdarts.errors import Diverged, Interrupted
 from jdarts.interrupts import StopSignal
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
+
+_AGREE_EVERY = 4  # steps
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ def run_loop(
     resume: bool,
     on_epoch: Callable[[Any, int], dict[str, float]],
     suspects: str,
+    stop_after: Callable[[int], bool] | None = None,
+    also: Sequence[RunFolder] = (),
 ) -> Any:
     """Run `step` until `schedule` is fulfilled, and return the last state.
 
@@ -51,21 +57,27 @@ def run_loop(
       step: `state -> (state, metrics)`; metrics has the boolean `finite` beside the numbers to show.
       on_epoch: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
       suspects: settings to name when the loss diverges.
+      stop_after: `finished epochs -> bool`, asked when the record of an epoch is written: whether to end here.
+      also: further folders whose records `on_epoch` writes.
 
     Raises:
       Interrupted: after SIGINT or SIGTERM; the state is saved.
       Diverged: at the first step whose loss or weights are not finite; the last good checkpoint is kept.
     """
     with Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints:
-        restored = checkpoints.restore_latest(jax.eval_shape(lambda: state)) if resume else None
-        done = 0
+        restored = checkpoints.restore_latest(_layout(state)) if resume else None
+        done = _steps_done(state)
         if restored is not None:
             state, done = restored.state, restored.step
             reporter.message(f"{title}: resumed after step {done} of {schedule.steps}")
-        for name in ("metrics", "genotypes"):
-            run.truncate(name, after_step=done)
+        for folder in (run, *also):
+            for name in ("metrics", "genotypes"):
+                folder.truncate(name, after_step=done)
         reporter.phase(title, schedule.epochs, schedule.steps_per_epoch, done)
         watch = _Watch(title, checkpoints, suspects)
+        epoch, inside = divmod(done, schedule.steps_per_epoch)
+        if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
+            return state
         with StopSignal() as stop:
             epoch_started = time.monotonic()
             while done < schedule.steps:
@@ -79,19 +91,42 @@ def run_loop(
                     run.append("metrics", {**record, "seconds": round(time.monotonic() - epoch_started, 3)})
                     reporter.epoch(epoch, record)
                     epoch_started = time.monotonic()
-                if _due(schedule, done, epoch, inside):
+                ending = inside == 0 and stop_after is not None and stop_after(epoch)
+                if ending or _due(schedule, done, epoch, inside):
                     watch.drain()
                     checkpoints.save(done, state)
-                if stop.received is not None:
+                if ending:
+                    break
+                received = _stop_now(stop, done)
+                if received is not None:
                     watch.drain()
                     checkpoints.save(done, state)
                     checkpoints.wait()
                     raise Interrupted(
-                        stop.received,
+                        received,
                         f"saved after step {done} of {schedule.steps} in {run.path}; "
                         "give the same command with --resume to go on",
                     )
     return state
+
+
+def _layout(state: Any) -> Any:
+    """Shapes of a state, with its place on the devices if it lies on several."""
+    if all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(state)):
+        return jax.eval_shape(lambda: state)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
+
+
+def _steps_done(state: Any) -> int:
+    """The finished steps of a state, of all its members alike if it holds several."""
+    return int(np.max(np.asarray(state.step.addressable_shards[0].data)))
+
+
+def _stop_now(stop: StopSignal, done: int) -> int | None:
+    """The signal to stop at, if any: several processes agree on it every few steps, so that all save the same step."""
+    if distributed.count() == 1:
+        return stop.received
+    return distributed.agree_to_stop(stop.received) if done % _AGREE_EVERY == 0 else None
 
 
 def _due(schedule: Schedule, done: int, epoch: int, inside: int) -> bool:

@@ -20,6 +20,7 @@ from jax import lax
 from jdarts import kernels
 from jdarts.errors import unknown
 from jdarts.initializers import constant, uniform_fan_in
+from jdarts.replicas import Share
 
 Layout = Literal["auto", "grouped", "per_edge"]
 
@@ -80,6 +81,7 @@ class BatchNorm(nn.Module):
             else:
                 var = running_var.value[first:last].reshape(-1)
                 y = (x - running_mean.value[first:last].reshape(-1)) * lax.rsqrt(var + self.eps)
+            y = y.astype(x.dtype)
             if scale is not None:
                 y = y * scale[first:last].reshape(-1)
             outputs.append(y if bias is None else y + bias[first:last].reshape(-1))
@@ -254,8 +256,10 @@ class Noise(Op):
         """`[N, H, W, C]` → one chunk of fresh noise `[N, H', W', T·C]`."""
         del train
         n, h, w, c = x.shape
-        shape = (n, -(-h // self.stride), -(-w // self.stride), c * self.edges)
-        return [jax.random.normal(self.make_rng("noise"), shape, x.dtype)]
+        shape = (-(-h // self.stride), -(-w // self.stride), c * self.edges)
+        share = Share(None if self.is_initializing() else self.axis_name)
+        keys = share.keys(self.make_rng("noise"), n)  # an image's noise is that of its row in the global batch
+        return [jax.vmap(lambda key: jax.random.normal(key, shape, x.dtype))(keys)]
 
 
 class Zero(Op):

@@ -30,7 +30,9 @@ def weight_sgd(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.Gr
 
 def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
     """Adam for alphas with coupled L2: the decay joins the gradient before the moments (PyTorch's Adam, not AdamW)."""
+    clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip > 0 else []
     return optax.chain(
+        *clip,
         optax.add_decayed_weights(config.weight_decay),
         optax.scale_by_adam(config.b1, config.b2, eps=1e-8),
         optax.scale_by_learning_rate(config.learning_rate),

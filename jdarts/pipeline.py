@@ -1,50 +1,94 @@
 """The whole way: search → derive → retrain → test, beside a random cell with the same budget."""
 
-from dataclasses import asdict
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from jdarts import spaces
+import numpy as np
+
+from jdarts import distributed, spaces
 from jdarts.config import Experiment
-from jdarts.data import Dataset, load, steps_per_epoch
+from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
+from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.genotype import Genotype
 from jdarts.report.cell_drawing import draw, draw_terminal
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search import run_search
-from jdarts.spaces import CellSpace, check_derived
+from jdarts.search.members import Member
+from jdarts.search.population import run_population, summary
+from jdarts.search.sharding import Placement, place
+from jdarts.spaces import Space, check_derived
 from jdarts.train import TrainResult, run_training
 
 
-def run_experiment(config: Experiment, run_dir: Path, *, resume: bool, reporter: Reporter) -> None:
-    """Search, retrain the found cell and a random cell with the same budget, test each once, and sum up."""
+def run_experiment(
+    config: Experiment, members: Sequence[Member], run_dir: Path, *, resume: bool, reporter: Reporter
+) -> None:
+    """Search, retrain the found cell and a random cell with the same budget, test each once, and sum up.
+
+    With `members`, all searches run as one program and every found cell is retrained.
+    """
     space, data = _checked(config)
+    placement = place_search(config, members)
     random_genotype = space.random_genotype(config.seed)
     for genotype in (random_genotype, space.random_genotype(config.seed + 1)):
         _check_training(config, genotype, data)
     run = _open(run_dir, config, resume)
-    found = _search(config, space, data, run, resume=resume, reporter=reporter)
+    if members:
+        searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
+        cells = {found.member.name: found.genotype for found in searched if found.genotype is not None}
+        seeds = {found.member.name: found.member.seed for found in searched}
+    else:
+        cells = {"found": _search(config, space, data, run, placement, resume=resume, reporter=reporter)}
+        seeds = {}
     results: dict[str, tuple[Genotype, TrainResult]] = {}
-    for name, genotype in (("found", found), ("random", random_genotype)):
+    for name, genotype in {**cells, "random": random_genotype}.items():
         folder = run.subfolder(f"train-{name}")
         result = run_training(
-            config, genotype, data, folder, resume=resume, reporter=reporter, title=f"train {name} cell"
+            replace(config, seed=seeds.get(name, config.seed)),
+            genotype,
+            data,
+            folder,
+            resume=resume,
+            reporter=reporter,
+            title=f"train {name} cell",
         )
         results[name] = (genotype, result)
     summary = {name: {"genotype": g.to_text(), **asdict(r)} for name, (g, r) in results.items()}
     run.write_json("summary.json", summary)
-    _show_genotype(found, reporter)
-    rows = [f"{'':12}  test accuracy  parameters        MACs"]
+    for genotype in cells.values():
+        _show_genotype(genotype, reporter)
+    width = max(12, *(len(f"{name} cell") for name in results))
+    rows = [f"{'':{width}}  test accuracy  parameters        MACs"]
     for name, (_, r) in results.items():
-        rows.append(f"{name + ' cell':12}  {r.test_accuracy:12.2%}  {r.parameters:>10,}  {r.macs:>10,}")
+        rows.append(f"{f'{name} cell':{width}}  {r.test_accuracy:12.2%}  {r.parameters:>10,}  {r.macs:>10,}")
+    if len(cells) > 1:
+        accuracies = [results[name][1].test_accuracy for name in cells]
+        rows.append(
+            f"{'found, all':{width}}  {statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} "
+            f"(mean ± standard deviation of {len(cells)} searches)"
+        )
     reporter.message("\n".join(rows))
     reporter.message(f"run folder: {run.path}")
 
 
-def run_search_only(config: Experiment, run_dir: Path, *, resume: bool, reporter: Reporter) -> None:
-    """Search and show the genotype."""
-    space, data = _checked(config)
+def run_search_only(
+    config: Experiment, members: Sequence[Member], run_dir: Path, *, resume: bool, reporter: Reporter
+) -> None:
+    """Search and show the genotype, or those of all `members`."""
+    if config.data.source.startswith("stream:"):
+        space, data = spaces.get(config.space.name), open_streams(config.data)
+        _check_search(config, space, data)
+    else:
+        space, data = _checked(config)
+    placement = place_search(config, members)
     run = _open(run_dir, config, resume)
-    _show_genotype(_search(config, space, data, run, resume=resume, reporter=reporter), reporter)
+    if members:
+        _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
+    else:
+        _show_genotype(_search(config, space, data, run, placement, resume=resume, reporter=reporter), reporter)
     reporter.message(f"run folder: {run.path}")
 
 
@@ -61,15 +105,18 @@ def run_train_only(config: Experiment, genotype: Genotype, run_dir: Path, *, res
     )
 
 
-def _checked(config: Experiment) -> tuple[CellSpace, Dataset]:
+def _checked(config: Experiment) -> tuple[Space, Dataset]:
     """The space and the data, after every check that needs no compilation."""
     space = spaces.get(config.space.name)
     data = load(config.data)
-    split = data.for_search(config.data)
+    _check_search(config, space, data.for_search(config.data))
+    return space, data
+
+
+def _check_search(config: Experiment, space: Space, split: SearchData | StreamedData) -> None:
     for images in (split.train, split.val):
         steps_per_epoch(len(images), config.search.batch_size)
-    space.check_image(*data.train.images.shape[1:3], cells=config.space.cells)
-    return space, data
+    space.check_image(*split.image_shape[:2], cells=config.space.cells)
 
 
 def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
@@ -87,10 +134,60 @@ def _open(run_dir: Path, config: Experiment, resume: bool) -> RunFolder:
     return RunFolder.open(run_dir, config) if resume else RunFolder.create(run_dir, config)
 
 
-def _search(config, space, data, run: RunFolder, *, resume: bool, reporter: Reporter) -> Genotype:
-    genotype, _ = run_search(config, space, data, run.subfolder("search"), resume=resume, reporter=reporter)
+def plan_search(config: Experiment, *, devices: int, kind: str) -> str:
+    """What the search would cost on `devices` devices of a kind; CIFAR needs no files for that."""
+    from jdarts.search.plan import plan
+
+    space = spaces.get(config.space.name)
+    known = {"cifar10": 10, "cifar100": 100}
+    if config.data.source in known and not config.data.path:
+        images, labels = np.broadcast_to(np.uint8(0), (50_000, 32, 32, 3)), np.zeros(50_000, np.int32)
+        pair = (images, labels)
+        classes, ones = known[config.data.source], (1.0, 1.0, 1.0)
+        data = from_arrays(config.data.source, pair, pair, num_classes=classes, mean=ones, std=ones)
+    else:
+        data = load(config.data)
+    split = data.for_search(config.data)
+    space.check_image(*split.train.images.shape[1:3], cells=config.space.cells)
+    return plan(config, space, split, devices=devices, kind=kind)
+
+
+def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
+    """Where the search runs, after `UserError`s about devices and batches."""
+    return place(
+        config.devices,
+        batch_size=config.search.batch_size,
+        microbatches=config.search.microbatches,
+        members=len(members),
+    )
+
+
+def _search_many(config, space, data, run: RunFolder, members, placement, *, resume: bool, reporter: Reporter):
+    searched = run_population(
+        config,
+        space,
+        data if isinstance(data, StreamedData) else data.for_search(config.data),
+        run.subfolder("search"),
+        members,
+        placement,
+        resume=resume,
+        reporter=reporter,
+    )
+    for found in searched:
+        reporter.message(f"{found.member.name}: {found.genotype.to_text() if found.genotype else 'diverged'}")
+    mean = summary(searched)
+    for name in ("train_accuracy", "val_accuracy"):
+        reporter.message(f"{name} {mean[name]:.2%} ± {mean[f'{name}_std']:.2%} ({len(searched)} searches)")
+    return searched
+
+
+def _search(config, space, data, run: RunFolder, placement, *, resume: bool, reporter: Reporter) -> Genotype:
+    genotype, _ = run_search(
+        config, space, data, run.subfolder("search"), placement=placement, resume=resume, reporter=reporter
+    )
     run.write_text("genotype.txt", genotype.to_text() + "\n")
-    draw(genotype, run.path / "cells.svg", title=config.name)
+    if distributed.is_first():
+        draw(genotype, run.path / "cells.svg", title=config.name)
     return genotype
 
 

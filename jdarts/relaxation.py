@@ -1,9 +1,17 @@
-"""Relaxations: alphas → op weights. The network never sees alphas."""
+"""Relaxations: alphas → op weights. The network never sees alphas.
+
+All functions take and give `{cell type: [edges, ops]}`. Random ones take one PRNG key and draw for each cell type on
+its own. What a softmax is shifted by cancels: adding a number to a row of alphas changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 Alphas = dict[str, jax.Array]
+OpWeights = dict[str, jax.Array]
 
 
 def softmax(alphas: Alphas) -> Alphas:
@@ -11,7 +19,67 @@ def softmax(alphas: Alphas) -> Alphas:
     return {name: jax.nn.softmax(a, axis=-1) for name, a in alphas.items()}
 
 
+def sigmoid(alphas: Alphas) -> OpWeights:
+    """Every op's weight on its own, in (0, 1) (FairDARTS, Chu et al. 2020; Single-DARTS, Hou et al. 2021)."""
+    return {name: jax.nn.sigmoid(a) for name, a in alphas.items()}
+
+
+def masked_softmax(alphas: Alphas, keep: OpWeights) -> OpWeights:
+    """Softmax over the candidates where `keep` is not 0; the others weigh 0. Every row must keep one."""
+    return {name: jax.nn.softmax(jnp.where(keep[name] > 0, a, -jnp.inf), axis=-1) for name, a in alphas.items()}
+
+
+def gumbel_softmax(
+    alphas: Alphas, key: jax.Array, temperature: jax.Array | float, *, straight_through: bool = False
+) -> OpWeights:
+    """`softmax((log softmax(α) + G) / temperature)` with standard Gumbel noise G, fresh for each edge and op.
+
+    With `straight_through` the value is the one-hot row of the largest entry and the derivative that of the soft row
+    (GDAS, Dong & Yang 2019); without, the soft row itself (SNAS, Xie et al. 2019).
+    """
+
+    def one(a, k):
+        soft = jax.nn.softmax((jax.nn.log_softmax(a) + jax.random.gumbel(k, a.shape, a.dtype)) / temperature)
+        return harden(soft) if straight_through else soft
+
+    return _for_each(one, alphas, key)
+
+
+def harden(p: jax.Array) -> jax.Array:
+    """The one-hot rows of the largest entries of `p`, differentiated as `p` (straight-through)."""
+    hard = jax.nn.one_hot(jnp.argmax(p, -1), p.shape[-1], dtype=p.dtype)
+    return lax.stop_gradient(hard - p) + p
+
+
+def dirichlet(alphas: Alphas, key: jax.Array) -> OpWeights:
+    """A reparameterised sample of Dirichlet(ELU(α) + 1) for each edge (DrNAS, Chen et al. 2021)."""
+    return _for_each(lambda a, k: jax.random.dirichlet(k, jax.nn.elu(a) + 1), alphas, key)
+
+
+def uniform_one_hot(alphas: Alphas, key: jax.Array) -> OpWeights:
+    """One op on every edge, drawn uniformly whatever the alphas (SETN, RSPS)."""
+
+    def one(a, k):
+        return jax.nn.one_hot(jax.random.randint(k, a.shape[:1], 0, a.shape[1]), a.shape[1], dtype=a.dtype)
+
+    return _for_each(one, alphas, key)
+
+
+def node_softmax(edge_alphas: jax.Array, targets: Sequence[int]) -> jax.Array:
+    """Softmax over the edges that enter the same node: `[edges]` → `[edges]` (PC-DARTS, Xu et al. 2020, eq. 3)."""
+    segments = jnp.asarray(targets) - min(targets)
+    nodes = max(targets) - min(targets) + 1
+    peak = jax.ops.segment_max(lax.stop_gradient(edge_alphas), segments, nodes)
+    e = jnp.exp(edge_alphas - peak[segments])
+    return e / jax.ops.segment_sum(e, segments, nodes)[segments]
+
+
 def entropy(op_weights: Alphas) -> jax.Array:
     """Mean entropy of the edges' op distributions, in nats; ln(ops) when uniform, 0 when decided."""
     rows = [-jnp.sum(p * jnp.log(jnp.clip(p, 1e-30)), axis=-1) for p in op_weights.values()]
     return jnp.mean(jnp.concatenate(rows))
+
+
+def _for_each(function: Callable, alphas: Alphas, key: jax.Array) -> OpWeights:
+    names = sorted(alphas)
+    return {name: function(alphas[name], k) for name, k in zip(names, jax.random.split(key, len(names)), strict=True)}

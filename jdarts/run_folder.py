@@ -1,5 +1,7 @@
 """The folder of one run: configuration, records and results, written so that a crash tears nothing.
 
+In a run of several processes, all of which see the folder, only the first one writes.
+
 JSON is strict: NaN and infinities, for which JSON has no word, are written as null. Every other float is
 written with enough digits to read back the same bits.
 """
@@ -12,6 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from jdarts import distributed
 from jdarts.config import Experiment
 from jdarts.config_files import to_json
 from jdarts.errors import UserError
@@ -29,15 +32,18 @@ class RunFolder:
     def create(cls, path: str | Path, config: Experiment) -> "RunFolder":
         """Makes the folder of a new run, with `config` in it; `UserError` if there is one already."""
         folder = cls(path)
-        folder.check(path, config, resume=False)
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            _write_new(folder.path / CONFIG, to_json(config))
-        except FileExistsError:
-            raise _exists(folder.path) from None
-        except OSError as error:
-            raise UserError(f"cannot make the run folder {path}: {error.strerror or error}") from None
+        distributed.first_does(lambda: folder._create(config))
         return folder
+
+    def _create(self, config: Experiment) -> None:
+        self._check(self.path, config, resume=False)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write_new(self.path / CONFIG, to_json(config))
+        except FileExistsError:
+            raise _exists(self.path) from None
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {self.path}: {error.strerror or error}") from None
 
     @classmethod
     def open(cls, path: str | Path, config: Experiment) -> "RunFolder":
@@ -48,7 +54,10 @@ class RunFolder:
     @staticmethod
     def check(path: str | Path, config: Experiment, *, resume: bool) -> None:
         """Raises the `UserError` that `open` (if `resume`) or `create` would raise; changes nothing."""
-        path = Path(path)
+        distributed.first_does(lambda: RunFolder._check(Path(path), config, resume=resume))
+
+    @staticmethod
+    def _check(path: Path, config: Experiment, *, resume: bool) -> None:
         stored = path / CONFIG
         if resume:
             if not stored.is_file():
@@ -69,11 +78,14 @@ class RunFolder:
 
     def subfolder(self, name: str) -> "RunFolder":
         """A folder inside this one with records, results and checkpoints of its own, made if need be."""
-        (self.path / name).mkdir(exist_ok=True)
+        if distributed.is_first():
+            (self.path / name).mkdir(exist_ok=True)
         return RunFolder(self.path / name)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Adds one line to NAME.jsonl, on disk when this returns; replaces an unfinished last line."""
+        if not distributed.is_first():
+            return
         line = _dumps(record).encode() + b"\n"
         with open(self.path / f"{name}.jsonl", "ab+") as file:
             size = file.seek(0, os.SEEK_END)
@@ -99,7 +111,7 @@ class RunFolder:
             return
         kept = [line for line, record in self._lines(name) if record.get("step", after_step) <= after_step]
         content = b"".join(line + b"\n" for line in kept)
-        if content != path.read_bytes():
+        if content != path.read_bytes() and distributed.is_first():
             _replace(path, content)
 
     def write_json(self, name: str, value: Any) -> Path:
@@ -109,7 +121,8 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> Path:
         """Writes NAME (with its suffix) in one move, like `write_json`."""
         path = self.path / name
-        _replace(path, text.encode())
+        if distributed.is_first():
+            _replace(path, text.encode())
         return path
 
     def _lines(self, name: str) -> list[tuple[bytes, dict[str, Any]]]:
@@ -139,10 +152,12 @@ def _compare(stored: Path, config: Experiment) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"{stored} cannot be read: {error}; the run cannot be resumed") from None
     now = _flatten(json.loads(to_json(config)))
+    names = [*now, *(name for name in before if name not in now)]
     differences = [
         f"{name}: {before.get(name, 'absent')!r} (stored) != {now.get(name, 'absent')!r} (given)"
-        for name in [*now, *(name for name in before if name not in now)]
-        if name not in before or name not in now or before[name] != now[name]
+        for name in names
+        if not name.startswith("devices.")  # a run may go on with other devices
+        and (name not in before or name not in now or before[name] != now[name])
     ]
     if differences:
         raise UserError(

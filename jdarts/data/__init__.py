@@ -65,6 +65,11 @@ def load(config: DataConfig) -> Dataset:
     Raises `UserError` for an unknown source and for anything missing, damaged or inconsistent.
     """
     kind, colon, details = config.source.partition(":")
+    if kind == "stream":
+        raise UserError(
+            f"data.source is {config.source!r}: streamed images serve `jdarts search` only; "
+            "load them into memory to retrain (folder or tfds:NAME)"
+        )
     if kind not in SOURCES:
         raise unknown("data.source", config.source, (_WITH_DETAILS.get(name, name) for name in SOURCES))
     if bool(colon) != (kind in _WITH_DETAILS):

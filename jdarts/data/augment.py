@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jdarts.errors import UserError
+from jdarts.replicas import WHOLE, Share
 
 Statistics = Sequence[float] | ArrayLike
 
@@ -25,16 +26,16 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
     padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
     def window(image: jax.Array, offset: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], jnp.zeros_like(offset[0])), images.shape[1:])
 
     return jax.vmap(window)(padded, offsets)
 
 
-def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
+def random_crop(key: jax.Array, images: jax.Array, padding: int, share: Share = WHOLE) -> jax.Array:
     """Random H x W crop of [B, H, W, C] images padded with `padding` black pixels; 0 changes nothing."""
     if padding == 0:
         return images
-    return crop(images, draw_crop_offsets(key, len(images), padding), padding)
+    return crop(images, share.of(draw_crop_offsets(key, share.total(len(images)), padding)), padding)
 
 
 def draw_flips(key: jax.Array, batch: int) -> jax.Array:
@@ -47,9 +48,9 @@ def flip(images: jax.Array, flips: jax.Array) -> jax.Array:
     return jnp.where(flips[:, None, None, None], images[:, :, ::-1], images)
 
 
-def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
+def random_flip(key: jax.Array, images: jax.Array, share: Share = WHOLE) -> jax.Array:
     """Mirror each image of [B, H, W, C] left and right with probability one half."""
-    return flip(images, draw_flips(key, len(images)))
+    return flip(images, share.of(draw_flips(key, share.total(len(images)))))
 
 
 def draw_cutout_centers(key: jax.Array, batch: int, height: int, width: int) -> jax.Array:
@@ -69,14 +70,15 @@ def cutout_at(images: jax.Array, centers: jax.Array, side: int) -> jax.Array:
     return jnp.where(inside, jnp.zeros((), images.dtype), images)
 
 
-def cutout(key: jax.Array, images: jax.Array, side: int) -> jax.Array:
+def cutout(key: jax.Array, images: jax.Array, side: int, share: Share = WHOLE) -> jax.Array:
     """Cutout (DeVries & Taylor 2017, arXiv:1708.04552) of a `side` x `side` square; 0 changes nothing.
 
     For normalised images [B, H, W, C], where zero is the mean colour.
     """
     if side == 0:
         return images
-    return cutout_at(images, draw_cutout_centers(key, *images.shape[:3]), side)
+    centers = draw_cutout_centers(key, share.total(len(images)), *images.shape[1:3])
+    return cutout_at(images, share.of(centers), side)
 
 
 def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -103,22 +105,24 @@ def augment(
     flip: bool,
     cutout: int,
     dtype: DTypeLike = jnp.float32,
+    share: Share = WHOLE,
 ) -> jax.Array:
     """The training augmentation of the DARTS code: random crop, mirror, normalise, cutout.
 
     Maps uint8 [B, H, W, C] to `dtype` of the same shape. The crop pads with black *before* normalising, so
     the border becomes `(0 - mean) / std`; cutout comes *after* it, so its square is 0. `crop_padding`, `flip`
     and `cutout` are static. The three operations use `jax.random.split(key, 3)` in this order: switching one
-    off does not change the draws of the others.
+    off does not change the draws of the others. On several replicas the draws are made for the whole batch and
+    `share` takes those of the replica's images, so an image is augmented alike on any number of devices.
 
         batch = augment(key, images[rows], mean=data.mean, std=data.std, crop_padding=4, flip=True, cutout=0)
     """
     crop_key, flip_key, cutout_key = jax.random.split(key, 3)
-    images = random_crop(crop_key, images, crop_padding)
+    images = random_crop(crop_key, images, crop_padding, share)
     if flip:
-        images = random_flip(flip_key, images)
+        images = random_flip(flip_key, images, share)
     normal = normalize(images, mean=mean, std=std, dtype=dtype)
-    return _cutout(cutout_key, normal, cutout)
+    return _cutout(cutout_key, normal, cutout, share)
 
 
 _cutout = cutout  # the argument of `augment` hides the function

@@ -72,6 +72,11 @@ class SearchData(_Described):
     train: TrainImages
     val: ValImages
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.train.images.shape[1:]
+
     def __post_init__(self):
         for field, kind in (("train", TrainImages), ("val", ValImages)):
             if type(getattr(self, field)) is not kind:

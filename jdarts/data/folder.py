@@ -45,7 +45,7 @@ def load_folder(path: str) -> Dataset:
             raise UserError(
                 f"data.path is {path!r}, which has no folder {split!r}; it needs train/CLASS/ and test/CLASS/"
             )
-    classes = _class_folders(root / "train")
+    classes = class_folders(root / "train")
     if not classes:
         raise UserError(f"{root / 'train'} has no class folders; put the images into train/CLASS/")
     shape: tuple[int, ...] | None = None
@@ -53,12 +53,12 @@ def load_folder(path: str) -> Dataset:
     for split in ("train", "test", "val"):
         if not (root / split).is_dir():
             continue
-        stray = sorted(set(_class_folders(root / split)) - set(classes))
+        stray = sorted(set(class_folders(root / split)) - set(classes))
         if stray:
             raise UserError(f"{root / split / stray[0]} is no class of {root / 'train'}; remove or rename it")
         images, labels = [], []
         for label, name in enumerate(classes):
-            files = _image_files(root / split / name)
+            files = image_files(root / split / name)
             if split == "train" and not files:
                 raise UserError(f"{root / split / name} has no .png, .jpg or .jpeg images; add some or remove it")
             for file in files:
@@ -85,11 +85,13 @@ def load_folder(path: str) -> Dataset:
     )
 
 
-def _class_folders(folder: Path) -> list[str]:
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders inside `folder`, sorted."""
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """The images in `folder`, sorted by name."""
     if not folder.is_dir():
         return []
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))

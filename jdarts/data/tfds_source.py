@@ -29,22 +29,12 @@ def load_tfds(spec: str, path: str) -> Dataset:
     of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images are
     the same as with the original files; TFDS stores examples shuffled.
     """
-    match = _SOURCE.fullmatch(spec)
-    if match is None:
-        raise UserError(f"data.source is 'tfds:{spec}'; write tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:1.2.3")
-    name = match["name"]
-    folder = _version_folder(spec, match, Path(path or _default_data_dir()).expanduser())
-    _check_features(folder)
-    _check_format(folder)
-
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(folder, file_format="array_record")
+    builder, image_key, label_key = open_builder(spec, path)
     splits = list(builder.info.splits)
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
-        raise UserError(f"{folder} has the splits {', '.join(splits)}; train and test (or validation) are needed")
-    image_key, label_key = _feature_keys(builder.info, folder)
+        raise UserError(f"tfds:{spec} has the splits {', '.join(splits)}; train and test (or validation) are needed")
+    name = spec.partition(":")[0].partition("/")[0]
     wanted = {"train": "train", "test": test} | ({"val": "validation"} if {"test", "validation"} <= set(splits) else {})
     pairs = {part: _read_split(builder, split, image_key, label_key) for part, split in wanted.items()}
     features: Any = builder.info.features
@@ -58,6 +48,21 @@ def load_tfds(spec: str, path: str) -> Dataset:
         mean=mean,
         std=std,
     )
+
+
+def open_builder(spec: str, path: str) -> tuple[Any, str, str]:
+    """The TFDS builder of `NAME[/CONFIG][:VERSION]` in the data directory `path`, and its image and label features."""
+    match = _SOURCE.fullmatch(spec)
+    if match is None:
+        raise UserError(f"data.source is 'tfds:{spec}'; write tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:1.2.3")
+    folder = _version_folder(spec, match, Path(path or _default_data_dir()).expanduser())
+    _check_features(folder)
+    _check_format(folder)
+
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder, file_format="array_record")
+    return builder, *_feature_keys(builder.info, folder)
 
 
 def _default_data_dir() -> str:

@@ -1,5 +1,8 @@
 """The estimators by the names that configurations use."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import optax
 
 from jdarts.config import SearchConfig
@@ -26,17 +29,20 @@ def by_name(
     train_loss: Loss,
     val_loss: Loss,
     optimizer: optax.GradientTransformation,
+    *,
+    options: Mapping[str, Any] | None = None,
 ) -> Estimator:
     """The estimator that a search configuration asks for.
 
     `hypergradient_terms` are the terms of Neumann's series, preconditioned by the optimiser itself, and the
     iterations of the conjugate gradients; those are damped by the coupled weight decay, which is part of the training
-    objective but not of the training loss.
+    objective but not of the training loss. `options` are further ones of that estimator, as a search method gives
+    them.
     """
-    name = settings.hypergradient
+    name = settings.hypergradient or "unrolled"
     if name not in ESTIMATORS:
         raise unknown("hypergradient", name, ESTIMATORS)
-    options = {}
+    options = dict(options or {})
     if name == "unrolled":
         options["steps"] = settings.unroll_steps
     elif name == "neumann":

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jdarts.errors import UserError
 
-SHARED_ENTRIES = ("key", "batch_stats")
+SHARED_ENTRIES = ("key", "relax_key", "batch_stats")
 
 
 def averaged(function: Callable, microbatches: int) -> Callable:
@@ -42,7 +42,8 @@ def averaged(function: Callable, microbatches: int) -> Callable:
 def split_batch(batch: Any, microbatches: int) -> tuple[Callable[[Any], Any], Any]:
     """`(part, parts)`: `part(parts[i])` is the i-th of the equal parts of `batch`.
 
-    Arrays are cut along their leading axis. Scalars are shared; so is an entry `batch_stats` of a batch that is a dict.
+    Arrays are cut along their leading axis. Scalars are shared; so are the entries `batch_stats` and `relax_key` of a
+    batch that is a dict: the parts see one draw of a random relaxation.
     An entry `key` becomes one PRNG key a part, by folding in its number. Raises `UserError` if the cut leaves a rest.
     """
     check_divides(batch, microbatches)

@@ -17,18 +17,18 @@ from jdarts.data import SearchData
 from jdarts.search.driver import run_search
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search, make_search
-from jdarts.spaces import CellSpace
+from jdarts.spaces.space import Space
 
 __all__ = ["Search", "SearchState", "init", "make_search", "make_step", "run_search"]
 
 
-def init(key: jax.Array, config: Experiment, space: CellSpace, data: SearchData) -> SearchState:
+def init(key: jax.Array, config: Experiment, space: Space, data: SearchData) -> SearchState:
     """The initial state of a search: weights, alphas, optimiser states and the key of every later draw."""
     return make_search(config, space, data).init(key)
 
 
 def make_step(
-    config: Experiment, space: CellSpace, data: SearchData
+    config: Experiment, space: Space, data: SearchData
 ) -> Callable[[SearchState], tuple[SearchState, dict[str, jax.Array]]]:
     """The pure step `state -> (state, metrics)`, with the data on the device bound to it."""
     search = make_search(config, space, data)

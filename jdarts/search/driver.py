@@ -1,44 +1,122 @@
 """Run a search: from a configuration and data to a genotype, with records, checkpoints and resume."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 
-from jdarts import staging
+from jdarts import distributed, staging
+from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
-from jdarts.data import Dataset
-from jdarts.genotype import Genotype
+from jdarts.data import Dataset, SearchData
+from jdarts.data.streaming import StreamedData
+from jdarts.derivation import skips_in
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype, parse
 from jdarts.loop import Schedule, run_loop
-from jdarts.relaxation import entropy, softmax
+from jdarts.methods import Method, build
+from jdarts.relaxation import entropy
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.search.population import build_program
+from jdarts.search.probes import dominant_eigenvalue
+from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
-from jdarts.search.step import METRICS, make_search
-from jdarts.spaces import CellSpace
+from jdarts.search.step import METRICS, Search, make_search
+from jdarts.spaces.space import Space
+
+SCORED_IMAGES = 512  # validation images that candidates are compared on (SETN, RSPS, DARTS-PT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plain search ends with.
+
+    Attributes:
+      genotype: the result; with a stop rule perhaps that of an earlier epoch.
+      search, state: the functions and the last state.
+      stopped_at: finished epochs whose genotype a stop rule returned; None if the search ran to its end.
+    """
+
+    genotype: Genotype
+    search: Search
+    state: SearchState
+    stopped_at: int | None
 
 
 def run_search(
     config: Experiment,
-    space: CellSpace,
-    data: Dataset,
+    space: Space,
+    data: Dataset | StreamedData,
     run: RunFolder,
     *,
+    placement: Placement | None = None,
     resume: bool = False,
     reporter: Reporter,
-) -> tuple[Genotype, SearchState]:
-    """Search, and return the genotype of the last epoch with the final state.
+) -> tuple[Genotype, SearchState | None]:
+    """Search as `config.search.method` says, and return the genotype with the final state.
 
-    Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints.
-    Raises `UserError` for settings that do not fit the data before anything compiles; see `run_loop` for the rest.
+    `placement` says on which devices (`jdarts.search.sharding.place`); None is one device.
+
+    Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints; the
+    drivers of methods that are more than one loop write the same into subfolders. Raises `UserError` for settings that
+    do not fit the data before anything compiles; see `run_loop` for the rest. Random search has no state.
     """
-    search_data = data.for_search(config.data)
-    key = jax.random.key(config.seed)
-    reporter.message("compiling the search step …")
-    search = make_search(config, space, search_data)
-    state = jax.jit(search.init)(key)
-    step = staging.compile(search.step, state, search.arrays, donate_argnums=(0,))
+    method = build(config.search.method, config.search.method_options)
+    if method.driver is not None:
+        if placement is not None and placement.backend != "jit":
+            raise UserError(
+                f"method {method.name} runs several loops, on one device only, and {placement.data} were asked for; "
+                "pass --devices.backend jit --devices.data 1"
+            )
+        from jdarts.search.drivers import by_name
+
+        return by_name(method.driver)(config, space, data, run, method=method, resume=resume, reporter=reporter)
+    search_data = data if isinstance(data, StreamedData) else data.for_search(config.data)
+    compiled = None
+    if placement is not None and (placement.backend != "jit" or isinstance(data, StreamedData)):
+        reporter.message(placement.describe())
+        compiled = compile_placed(config, space, search_data, method, placement)
+    outcome = run_plain(config, space, search_data, run, method, resume=resume, reporter=reporter, compiled=compiled)
+    return outcome.genotype, outcome.state
+
+
+def run_plain(
+    config: Experiment,
+    space: Space,
+    data: SearchData | StreamedData,
+    run: RunFolder,
+    method: Method,
+    *,
+    resume: bool,
+    reporter: Reporter,
+    title: str = "search",
+    compiled: "Compiled | None" = None,
+    start: Callable[[Search, SearchState], SearchState] | None = None,
+) -> Outcome:
+    """One loop of search steps.
+
+    For drivers that go on from somewhere: `compiled` is what `compile_search` made of the same arguments, `start` may
+    replace the initial state.
+    """
+    if compiled is None:
+        assert isinstance(data, SearchData), "streamed images need a placement"
+        reporter.message("compiling the search step …")
+        compiled = compile_search(config, space, data, method)
+    search, init, step = compiled
+    state = init(jax.random.key(config.seed))
+    if start is not None:
+        state = start(search, state)
+    table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
+    settings = config.search
+    measure = None
+    if "dominant_eigenvalue" in method.probes:
+        measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        weights = softmax(state.alphas)
-        genotype = space.derive(weights)
+        weights = method.deterministic_weights(space, state.alphas)
+        genotype = method.genotype(space, state.alphas)
         run.append(
             "genotypes",
             {
@@ -49,14 +127,37 @@ def run_search(
             },
         )
         record = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
-        return {**record, "alpha_entropy": float(entropy(weights))}
+        if all(name in weights for name in space.alpha_shapes):
+            record["alpha_entropy"] = float(entropy({c: weights[c] for c in space.alpha_shapes}))
+        record["skip_connections"] = skips_in(genotype)
+        if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
+            record["dominant_eigenvalue"] = measure(_here(state), search.arrays)
+            if record["val_accuracy"] < 1.5 / data.num_classes:
+                reporter.warning(
+                    f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
+                    "be dead, and a small eigenvalue says nothing then"
+                )
+        return record | looked_up(table, genotype)
 
-    settings = config.search
+    decided: list[int] = []
+
+    def stop_after(epoch: int) -> bool:
+        del epoch
+        finished = records(run)
+        if method.stop is None or not finished:
+            return False
+        rule = method.stop
+        found = distributed.first_decides(lambda: rule(finished, space))
+        if found is not None:
+            decided.append(found)
+        return found is not None
+
     optimizer = settings.weight_optimizer
+    resident = {} if isinstance(data, StreamedData) else search.arrays
     state = run_loop(
-        "search",
+        title,
         state,
-        lambda s: step(s, search.arrays),
+        lambda s: step(s, resident),
         schedule=Schedule(
             epochs=settings.epochs,
             steps_per_epoch=search.steps_per_epoch,
@@ -73,5 +174,65 @@ def run_search(
             f"gradient_clip {optimizer.gradient_clip}, "
             f"search.alpha_optimizer.learning_rate {settings.alpha_optimizer.learning_rate}"
         ),
+        stop_after=stop_after,
     )
-    return space.derive(softmax(state.alphas)), state
+    if decided:
+        epoch = decided[-1]
+        last = int(state.step) // search.steps_per_epoch
+        reporter.message(f"{title}: stopped after epoch {last}; the result is the genotype of epoch {epoch}")
+        text = next(record["genotype"] for record in records(run) if record["epoch"] == epoch)
+        return Outcome(parse(text), search, state, epoch)
+    key = jax.random.fold_in(jax.random.key(config.seed), settings.epochs)
+    evaluate = None if isinstance(data, StreamedData) else scorer(search, _here(state), key)
+    genotype = method.genotype(space, state.alphas, evaluate, key)
+    return Outcome(genotype, search, state, None)
+
+
+def records(run: RunFolder) -> list[dict[str, Any]]:
+    """The records of a search's finished epochs, metrics and genotypes together, oldest first."""
+    genotypes = {record["epoch"]: record for record in run.records("genotypes")}
+    return [{**genotypes.get(record["epoch"], {}), **record} for record in run.records("metrics")]
+
+
+def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
+    """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`."""
+    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
+    rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]
+    score = jax.jit(lambda state, p, images, labels: search.score(state, p, images, labels, train))
+    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows]))
+
+
+def looked_up(table: Table | None, genotype: Genotype) -> dict[str, float]:
+    """The test accuracies (fractions) that `table` has for `genotype`."""
+    if table is None:
+        return {}
+    entry = table.query(genotype)
+    names = [name for name in table.accuracies if name.endswith("_test_200")]
+    return {f"benchmark_{name.split('_')[0]}_accuracy": entry[name] / 100 for name in names}
+
+
+Compiled = tuple[Search, Callable, Callable]
+
+
+def compile_placed(
+    config: Experiment, space: Space, data: SearchData | StreamedData, method: Method, placement: Placement
+) -> Compiled:
+    """Like `compile_search`, as one program for the devices of `placement`; `search` is that of one device."""
+    program = build_program(config, space, data, placement)
+    search = make_search(config, space, data, method=method)
+    return search, lambda key: program.init(), lambda state, arrays: program.step(state)
+
+
+def _here(state: SearchState) -> SearchState:
+    """`state` on one device of this process, for measurements that are not part of the step."""
+    if len(state.step.sharding.device_set) == 1:
+        return state
+    return jax.device_put(jax.device_get(state))
+
+
+def compile_search(config: Experiment, space: Space, data: SearchData, method: Method) -> Compiled:
+    """The search with its `init` and `step`, compiled in pieces on the CPU."""
+    search = make_search(config, space, data, method=method)
+    init, arrays = jax.jit(search.init), search.arrays
+    shapes = jax.eval_shape(search.init, jax.random.key(config.seed))
+    return search, init, staging.compile(search.step, shapes, arrays, donate_argnums=(0,))

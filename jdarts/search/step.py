@@ -1,35 +1,43 @@
-"""One search step of DARTS: first the alphas, then the weights (Liu et al. 2019, algorithm 1 and code).
+"""One search step: the alphas and the weights move once each, as the search method says (`jdarts.methods`).
 
-The alpha step sees a validation batch and, in second order, the training batch that the weight step will use (k steps
-ahead: that one first, then those that the next k − 1 weight steps will use, augmented as they will be). The weight
-step moves the weights from where they were (not from the unrolled ones) with the new alphas. Batch norm uses batch
-statistics throughout; its running averages move in the weight step only.
+For DARTS (Liu et al. 2019, algorithm 1 and code): first the alphas, then the weights. The alpha step sees a validation
+batch and, in second order, the training batch that the weight step will use (k steps ahead: that one first, then those
+that the next k − 1 weight steps will use, augmented as they will be). The weight step moves the weights from where they
+were (not from the unrolled ones) with the new alphas. Batch norm uses batch statistics throughout; its running averages
+move in the weight step only.
 
-The weights are one vector (`jdarts.spaces.packing`): a supernet has hundreds of weight arrays, and optimisers and
-their pull-backs over so many arrays take longer to compile than the cells themselves. `Search.variables` shows a tree.
+Everything that depends on the epoch is computed from `state.step`, so a search is traced once. The weights are one
+vector (`jdarts.spaces.packing`): a supernet has hundreds of weight arrays, and optimisers and their pull-backs over so
+many arrays take longer to compile than the cells themselves. `Search.variables` shows them as a tree.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax import lax
 
 from jdarts import hypergrad, staging
-from jdarts.config import Experiment
+from jdarts.config import Experiment, unchecked
 from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch, steps_per_epoch
+from jdarts.data.augment import cutout, normalize
+from jdarts.data.streaming import StreamedData
+from jdarts.errors import UserError
 from jdarts.initializers import abstract_network, initial_statistics
 from jdarts.losses import accuracy, cross_entropy
-from jdarts.ops import RUNNING_MOMENTUM
+from jdarts.methods import Method, build
 from jdarts.optimizers import alpha_adam, weight_sgd
-from jdarts.relaxation import softmax
+from jdarts.ops import RUNNING_MOMENTUM
+from jdarts.replicas import Share, averaging_gradients, pmean
+from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
-from jdarts.spaces import CellSpace
 from jdarts.spaces.packing import Packing, init_vector
+from jdarts.spaces.space import Space
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -43,75 +51,159 @@ class Search:
 
     Attributes:
       init: `(key) -> SearchState`.
-      draw: `(state, arrays) -> (train_batch, val_batch)`; batches are augmented, each with its own key for the
-        network.
+      draw: `(state, arrays) -> (train_batch, alpha_batch)`; batches are augmented, each with its own
+        keys for the network (`key`) and for the relaxation (`relax_key`).
       step: `(state, arrays) -> (state, metrics)`; metrics are scalars of this step.
-      loss: `(weight vector, alphas, batch) -> (scalar, aux)`.
+      loss: `(weight vector, alphas, batch) -> (scalar, aux)`, the loss that the alphas descend, unregularised.
+      network_loss: `(weight vector, op_weights, batch, train) -> (scalar, aux)`, below any relaxation.
+      score: `(state, op_weights, images, labels, train) -> accuracy` on uint8 images with the shared weights, the
+        batch norms in training or in evaluation mode.
       variables: `(state) -> {"params", "batch_stats"}`, the Flax variables of the supernet as trees.
       network: the supernet.
       arrays: the data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
       steps_per_epoch: whole training batches in an epoch.
+      method, space: what is searched, and how.
     """
 
     init: Callable[[jax.Array], SearchState]
     draw: Callable[[SearchState, Arrays], tuple[Batch, Batch]]
     step: Callable[[SearchState, Arrays], tuple[SearchState, dict[str, jax.Array]]]
     loss: hypergrad.Loss
+    network_loss: Callable[..., tuple[jax.Array, Any]]
+    score: Callable[..., jax.Array]
     variables: Callable[[SearchState], dict[str, Any]]
     network: nn.Module
-    arrays: Arrays
+    data: SearchData | StreamedData
     steps_per_epoch: int
+    method: Method
+    space: Space
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """The data on the device, put there when first asked for; streamed images cannot be."""
+        assert isinstance(self.data, SearchData), "streamed images are given to the step batch by batch"
+        return {
+            "train_images": jnp.asarray(self.data.train.images),
+            "train_labels": jnp.asarray(self.data.train.labels),
+            "val_images": jnp.asarray(self.data.val.images),
+            "val_labels": jnp.asarray(self.data.val.labels),
+        }
 
 
 def make_search(
-    config: Experiment, space: CellSpace, data: SearchData
+    config: Experiment,
+    space: Space,
+    data: SearchData | StreamedData,
+    *,
+    method: Method | None = None,
+    axis_name: str | None = None,
 ) -> Search:
-    """Build the pure functions of a search from its configuration, space and data."""
-    settings = config.search
+    """Build the pure functions of a search from its configuration, space and data.
+
+    Args:
+      method: the search method; None builds the one that `config.search.method` names.
+      axis_name: mapped axis that each batch is split over (`jdarts.replicas`). The batch size is that of all devices
+        together; losses and gradients are means over the axis, batch norms see the whole batch, and images,
+        augmentation, noise and relaxation are those of one device.
+    """
+    method = method or build(config.search.method, config.search.method_options)
+    hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
+    settings = unchecked(config.search, hypergradient=hypergradient)
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
-    network = space.supernet(channels=config.space.channels, cells=config.space.cells, classes=data.num_classes)
+    network = space.supernet(
+        channels=config.space.channels,
+        cells=config.space.cells,
+        classes=data.num_classes,
+        axis_name=axis_name,
+        edge=method.edge,
+        remat=settings.remat,
+    )
     weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, per_epoch)
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
-    image_shape = data.train.images.shape[1:]
+    image_shape = data.image_shape
+    random_cutout = method.cutout_probability
+    share = Share(axis_name, settings.microbatches)
+    streamed = isinstance(data, StreamedData)
+    if streamed and settings.unroll_steps > 1:
+        raise UserError(
+            f"search.unroll_steps is {settings.unroll_steps}, but streamed images come one batch at a time; use 1"
+        )
     prepare = partial(
         augment,
         mean=data.mean,
         std=data.std,
         crop_padding=config.data.crop_padding,
         flip=config.data.flip,
-        cutout=config.data.search_cutout,
+        cutout=0 if random_cutout else config.data.search_cutout,
+        share=share,
     )
 
     def dummy_inputs():
-        op_weights = {name: jnp.zeros(shape, jnp.float32) for name, shape in space.alpha_shapes.items()}
-        return op_weights, jnp.zeros((2, *image_shape), jnp.float32)
+        op_weights = method.op_weights(space, initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
+        images = jnp.zeros((2, *image_shape), jnp.float32)
+        return jax.tree.map(jnp.zeros_like, op_weights), images, True, edge_values(jnp.int32(0))
 
-    shapes, ranges = abstract_network(network, *dummy_inputs(), True)
+    def clock(step):
+        return clock_at(step, per_epoch, settings.epochs)
+
+    def edge_values(step):
+        return {name: schedule(clock(step)) for name, schedule in method.edge_values.items()}
+
+    def initial_alphas(key):
+        return method.initial_alphas(space, key, settings.alpha_init_scale)
+
+    shapes, ranges = abstract_network(network, *dummy_inputs())
     params, stats = (Packing(shapes[name], network.edges_of) for name in ("params", "batch_stats"))
 
-    def loss(vector, alphas, batch):
-        in_pieces = staging.in_pieces()
-        unravel = Packing.pack if in_pieces else Packing.unravel
-        start = jnp.zeros(stats.size, vector.dtype)  # running averages are linear: what the batch adds, then the decay
-        variables = {"params": unravel(params, vector), "batch_stats": unravel(stats, start)}
+    def variables(vector, running):
+        unravel = Packing.pack if staging.in_pieces() else Packing.unravel
+        return {"params": unravel(params, vector), "batch_stats": unravel(stats, running)}
+
+    def network_loss(vector, op_weights, batch, train=True):
+        vector = averaging_gradients(vector, axis_name)
+        op_weights = averaging_gradients(op_weights, axis_name, whole=False)
+        dtype = jnp.bfloat16 if settings.activations == "bfloat16" else vector.dtype
+        # Running averages are linear in what they start from: begin at zero, add the decayed old ones afterwards.
+        running = jnp.zeros_like(batch["batch_stats"]) if train else batch["batch_stats"]
+        weights, op_weights, images = jax.tree.map(lambda x: x.astype(dtype), (vector, op_weights, batch["images"]))
         logits, changed = network.apply(
-            variables,
-            softmax(alphas),
-            batch["images"],
-            True,
+            variables(weights, running),
+            op_weights,
+            images,
+            train,
+            edge_values(batch["step"]),
             mutable=["batch_stats"],
-            rngs={"noise": batch["key"]},
+            rngs={"noise": batch["key"], "drop_path": jax.random.fold_in(batch["key"], 1)},
         )
-        added = (Packing.unpack if in_pieces else Packing.ravel)(stats, changed["batch_stats"])
-        running = (1 - RUNNING_MOMENTUM) * batch["batch_stats"] + added
+        logits = logits.astype(vector.dtype)
+        running = batch["batch_stats"]
+        if train:
+            ravel = Packing.unpack if staging.in_pieces() else Packing.ravel
+            running = (1 - RUNNING_MOMENTUM) * running + ravel(stats, changed["batch_stats"])
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": running}
-        return cross_entropy(logits, batch["labels"]), aux
+        return pmean((cross_entropy(logits, batch["labels"]), aux), axis_name)
+
+    def loss(vector, alphas, batch):
+        p = method.op_weights(space, alphas, batch["relax_key"], clock(batch["step"]))
+        return network_loss(vector, p, batch)
+
+    def weight_loss(vector, alphas, batch):
+        """The loss of a weight step whose op weights are not those of the alpha step; no gradient by alphas."""
+        still = lax.stop_gradient(vector)
+        p = method.weight_step_weights(
+            space,
+            lax.stop_gradient(alphas),
+            batch["relax_key"],
+            clock(batch["step"]),
+            lambda q: network_loss(still, q, batch, False)[0],
+        )
+        return network_loss(vector, lax.stop_gradient(p), batch)
 
     def init(key):
         weight_key, alpha_key, run_key = jax.random.split(key, 3)
-        alphas = space.init_alphas(alpha_key, settings.alpha_init_scale)
+        alphas = initial_alphas(alpha_key)
         weights = init_vector(weight_key, params, ranges)
         return SearchState(
             step=jnp.zeros((), jnp.int32),
@@ -127,35 +219,61 @@ def make_search(
 
     def draw(state, arrays):
         order_key, step_key = jax.random.split(state.key)
-        order = epoch_permutation(jax.random.fold_in(order_key, state.step // per_epoch), len(arrays["train_labels"]))
         keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
-        train_rows = batch_indices(order, state.step, batch_size)
-        val_rows = random_batch(keys[0], len(arrays["val_labels"]), batch_size)
+        alpha_split = "val" if streamed else method.alpha_data or "val"
+        if streamed:  # the host has chosen the rows, and `arrays` holds nothing else
+            train_rows = alpha_rows = slice(None)
+        else:
+            epoch_key = jax.random.fold_in(order_key, state.step // per_epoch)
+            order = epoch_permutation(epoch_key, len(arrays["train_labels"]))
+            train_rows = share.of(batch_indices(order, state.step, batch_size))
+            alpha_rows = share.of(random_batch(keys[0], len(arrays[f"{alpha_split}_labels"]), batch_size))
 
         def batch(split, rows, augment_key, network_key):
+            images = prepare(augment_key, arrays[f"{split}_images"][rows])
+            if random_cutout:
+                which_key, where_key = jax.random.split(jax.random.fold_in(augment_key, 1))
+                drawn = jax.random.bernoulli(which_key, random_cutout(clock(state.step)), (batch_size, 1, 1, 1))
+                cut = cutout(where_key, images, config.data.search_cutout, share)
+                images = jnp.where(share.of(drawn), cut, images)
             return {
-                "images": prepare(augment_key, arrays[f"{split}_images"][rows]),
+                "images": images,
                 "labels": arrays[f"{split}_labels"][rows],
                 "key": network_key,
+                "relax_key": jax.random.fold_in(network_key, 0),
                 "batch_stats": state.batch_stats,
+                "step": state.step,
             }
 
         train_batch = batch("train", train_rows, keys[1], keys[2])
-        return train_batch, batch("val", val_rows, keys[3], keys[4])
+        return train_batch, batch(alpha_split, alpha_rows, keys[3], keys[4])
 
-    def update_alphas(grads, opt_state, alphas):
-        updates, opt_state = alpha_optimizer.update(grads, opt_state, alphas)
-        return optax.apply_updates(alphas, updates), opt_state
+    def update_alphas(grads, opt_state, alphas, relax_key, step):
+        now = clock(step)
+        if method.regularizer is not None:
+            more = jax.grad(lambda a: method.penalty(space, a, relax_key, now))(alphas)
+            grads = jax.tree.map(jnp.add, grads, more)
+        updates, new_opt_state = alpha_optimizer.update(grads, opt_state, alphas)
+        new: Any = optax.apply_updates(alphas, updates)
+        new = method.after_update(space, alphas, new, relax_key, now)
+        if method.alpha_start:
+            moving = now.epoch >= method.alpha_start
+            new, new_opt_state = jax.tree.map(
+                lambda a, b: jnp.where(moving, a, b), (new, new_opt_state), (alphas, opt_state)
+            )
+        return new, new_opt_state
 
-    def finish(state, grads, alphas, alpha_opt_state, batch_stats, metrics):
-        updates, weight_opt_state = weight_optimizer.update(grads, state.weight_opt_state, state.weights)
-        weights = state.weights + updates
+    def update_weights(grads, opt_state, vector):
+        updates, opt_state = weight_optimizer.update(grads, opt_state, vector)
+        return vector + updates, opt_state
+
+    def finish(state, vector, weight_opt_state, alphas, alpha_opt_state, batch_stats, metrics):
         fresh = state.step % per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
-        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((weights, alphas))])
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((vector, alphas))])
         state = state.replace(
             step=state.step + 1,
-            weights=weights,
+            weights=vector,
             batch_stats=batch_stats,
             alphas=alphas,
             weight_opt_state=weight_opt_state,
@@ -169,34 +287,59 @@ def make_search(
         ahead = jnp.arange(settings.unroll_steps, dtype=state.step.dtype)
         return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[0], ahead)
 
-    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer)
-    weight_gradients = hypergrad.gradients(loss, settings.microbatches)
+    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, options=method.hypergradient_options)
+    weight_gradients = hypergrad.gradients(weight_loss if method.own_weight_step else loss, settings.microbatches)
+
+    def alpha_step(state, vector, weight_opt_state, train_batch, alpha_batch, arrays):
+        """`(alphas, their optimiser's state, what was seen)`."""
+        if method.alphas_fixed:
+            value, aux = loss(vector, state.alphas, alpha_batch)
+            return state.alphas, state.alpha_opt_state, hypergrad.Aux(value, aux)
+        unroll_batch = train_batch if settings.unroll_steps == 1 else look_ahead(state, arrays)
+        grads, seen = estimator(vector, state.alphas, weight_opt_state, unroll_batch, alpha_batch)
+        used = train_batch if settings.hypergradient == "single_level" else alpha_batch
+        moved = update_alphas(grads, state.alpha_opt_state, state.alphas, used["relax_key"], state.step)
+        return *moved, seen
 
     def step(state, arrays):
-        train_batch, val_batch = draw(state, arrays)
-        unroll_batch = train_batch if settings.unroll_steps == 1 else look_ahead(state, arrays)
-        grads, seen = estimator(state.weights, state.alphas, state.weight_opt_state, unroll_batch, val_batch)
-        alphas, alpha_opt_state = update_alphas(grads, state.alpha_opt_state, state.alphas)
-        if seen.weight_grads is None:
-            (value, aux), (grads, _) = weight_gradients(state.weights, alphas, train_batch)
-        else:  # single level: weights and alphas move by one backward pass
-            value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
+        train_batch, alpha_batch = draw(state, arrays)
+        vector, weight_opt_state = state.weights, state.weight_opt_state
+        if method.order == "weights_first":
+            (value, aux), (grads, _) = weight_gradients(vector, state.alphas, train_batch)
+            vector, weight_opt_state = update_weights(grads, weight_opt_state, vector)
+            alphas, alpha_opt_state, seen = alpha_step(
+                state, vector, weight_opt_state, train_batch, alpha_batch, arrays
+            )
+        else:
+            alphas, alpha_opt_state, seen = alpha_step(
+                state, vector, weight_opt_state, train_batch, alpha_batch, arrays
+            )
+            if seen.weight_grads is None or method.own_weight_step:
+                (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
+            else:  # single level: weights and alphas move by one backward pass
+                value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
+            vector, weight_opt_state = update_weights(grads, weight_opt_state, vector)
         metrics = {
             "train_loss": value,
             "train_accuracy": aux["accuracy"],
             "val_loss": seen.val_loss,
             "val_accuracy": seen.val_aux["accuracy"],
         }
-        return finish(state, grads, alphas, alpha_opt_state, aux["batch_stats"], metrics)
+        return finish(state, vector, weight_opt_state, alphas, alpha_opt_state, aux["batch_stats"], metrics)
 
-    arrays = {
-        "train_images": jnp.asarray(data.train.images),
-        "train_labels": jnp.asarray(data.train.labels),
-        "val_images": jnp.asarray(data.val.images),
-        "val_labels": jnp.asarray(data.val.labels),
-    }
+    def score(state, op_weights, images, labels, train=False):
+        logits, _ = network.apply(
+            variables(state.weights, state.batch_stats),
+            op_weights,
+            normalize(images, mean=data.mean, std=data.std),
+            train,
+            {**edge_values(state.step), **{name: jnp.zeros(()) for name in ("skip_dropout", "drop_path")}},
+            mutable=["batch_stats"],
+            rngs={"noise": jax.random.key(0), "drop_path": jax.random.key(0)},
+        )
+        return pmean(accuracy(logits, labels), axis_name)
 
-    def variables(state):
+    def tree(state):
         return {"params": params.unravel(state.weights), "batch_stats": stats.unravel(state.batch_stats)}
 
-    return Search(init, draw, step, loss, variables, network, arrays, per_epoch)
+    return Search(init, draw, step, loss, network_loss, score, tree, network, data, per_epoch, method, space)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import kernels
-from jdarts.errors import UserError
+from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
-from jdarts.ops import Layout
+from jdarts.ops import CANDIDATES, Layout
 from jdarts.spaces.cells import EDGES, NODES, OpTable, OpWeights, Supernet, reduction_cells, row
+from jdarts.spaces.edges import PLAIN, EdgeSettings
 
 CELL_TYPES = ("normal", "reduce")
 
@@ -35,6 +36,9 @@ class CellSpace:
                     f"space {self.name}: the {cell_type} table needs {EDGES} edges with equally many candidates; "
                     f"it has {[len(ops) for ops in table]}"
                 )
+            for op in (op for ops in table for op in ops):
+                if op not in CANDIDATES:
+                    raise UserError(f"space {self.name}, {cell_type} table: {unknown('op', str(op), CANDIDATES)}")
 
     @property
     def tables(self) -> dict[str, OpTable]:
@@ -45,6 +49,11 @@ class CellSpace:
     def alpha_shapes(self) -> dict[str, tuple[int, int]]:
         """Shapes of the alphas and of the op weights, `{"normal": (14, ops), "reduce": (14, ops)}`."""
         return {cell_type: (EDGES, len(table[0])) for cell_type, table in self.tables.items()}
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """`(source, target)` of every row of the alphas; nodes 0 and 1 are the cell's inputs."""
+        return tuple((source, target) for target in range(2, 2 + NODES) for source in range(target))
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²), float32."""
@@ -61,10 +70,22 @@ class CellSpace:
         axis_name: str | None = None,
         layout: Layout = "auto",
         impl: kernels.Impl = "auto",
+        edge: EdgeSettings = PLAIN,
+        remat: bool = False,
     ) -> Supernet:
-        """The weight-sharing network; `apply(variables, op_weights, images, train)` gives logits."""
+        """The weight-sharing network; `apply(variables, op_weights, images, train, edge_values)` gives logits."""
+        edge.check(channels)
         return Supernet(
-            self.normal, self.reduce, channels, cells, classes, axis_name=axis_name, layout=layout, impl=impl
+            self.normal,
+            self.reduce,
+            channels,
+            cells,
+            classes,
+            axis_name=axis_name,
+            layout=layout,
+            impl=impl,
+            edge=edge,
+            remat=remat,
         )
 
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:

@@ -14,8 +14,19 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels, staging
-from jdarts.initializers import abstract_network, uniform_fan_in
+from jdarts.initializers import abstract_network, identity, uniform_fan_in
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights
+from jdarts.replicas import Share
+from jdarts.spaces.edges import (
+    EDGES_SUFFIX,
+    PLAIN,
+    EdgeSettings,
+    EdgeValues,
+    drop_path,
+    dropout,
+    join_channels,
+    split_channels,
+)
 from jdarts.spaces.packing import Packing
 
 NODES = 4
@@ -51,10 +62,14 @@ class SearchCell(nn.Module):
     axis_name: str | None = None
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
+    edge: EdgeSettings = PLAIN
 
     @nn.compact
-    def __call__(self, s0, s1, weights, train: bool):
-        """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`."""
+    def __call__(self, s0, s1, weights, train: bool, edge_weights=None, edge_values: EdgeValues | None = None):
+        """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`.
+
+        `edge_weights [14]` multiply the edges' outputs; `edge_values`: see `jdarts.spaces.edges`.
+        """
         if self.reduction_before:
             reduce = FactorizedReduce(self.channels, affine=False, axis_name=self.axis_name, name="preprocess_0")
             s0 = reduce(s0, train)[0]
@@ -67,16 +82,24 @@ class SearchCell(nn.Module):
             if source >= 2:
                 nodes[source] = sums[source]
             x = kernels.cut(nodes[source])
-            for target, value in self._edges_from(source, x, weights, train).items():
+            mixed = self._edges_from(source, x, weights, train, edge_values or {})
+            for target, value in mixed.items():
+                if edge_weights is not None:
+                    value = value * edge_weights[row(source, target)]
+                if edge_values and "drop_path" in edge_values:
+                    value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"], self._share)
                 sums[target] = sums[target] + value if target in sums else value
         nodes[5] = sums[5]
         return kernels.cut(jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1))
 
-    def _edges_from(self, source: int, x, weights, train: bool) -> dict[int, jax.Array]:
+    def _edges_from(self, source: int, x, weights, train: bool, edge_values: EdgeValues) -> dict[int, jax.Array]:
+        """The mixed output of every edge that leaves `source`, by its target."""
         stride = 2 if self.reduction and source < 2 else 1
         targets = [t for t in range(2, 2 + NODES) if t > source]
+        parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
+        inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
         by_edge = staging.in_pieces() and not self.is_initializing()
-        mixed = _Mixture(targets, self.channels)
+        mixed = _Mixture(targets, width)
         shared: dict[str, list[jax.Array]] = {}
         for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]):
             mine = [t for t in targets if op in self.table[row(source, t)]]
@@ -87,7 +110,7 @@ class SearchCell(nn.Module):
             module = candidate(
                 op,
                 search=True,
-                channels=self.channels,
+                channels=width,
                 stride=stride,
                 edges=len(mine),
                 affine=False,
@@ -96,19 +119,30 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
-            chunks = [kernels.cut(chunk) for chunk in module(x, train)]
+            chunks = [kernels.cut(chunk) for chunk in module(inner, train)]
+            if op == "skip_connect" and stride == 1 and "skip_dropout" in edge_values:
+                rate = edge_values["skip_dropout"]
+                chunks = [dropout(self.make_rng("drop_path"), chunks[0], rate, self._share) for _ in mine]
             if by_edge:
-                shared[op] = [edge_slice(chunks, i, self.channels) for i in range(len(mine))]
+                shared[op] = [edge_slice(chunks, i, width) for i in range(len(mine))]
                 continue
             columns = [self.table[row(source, t)].index(op) for t in mine]
             p = weights[jnp.array([row(source, t) for t in mine]), jnp.array(columns)]
             mixed.add(mine, chunks, p)
         if by_edge:
-            return self._edges_by_piece(source, targets, stride, x, shared, weights, train)
-        shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
-        return mixed.values(jnp.zeros(shape, x.dtype))
+            values = self._edges_by_piece(source, targets, stride, width, inner, shared, weights, train)
+        else:
+            shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, width)
+            values = mixed.values(jnp.zeros(shape, x.dtype))
+        if self.edge.auxiliary_skip != "none":
+            beta = edge_values["auxiliary_skip"]
+            chunks = self._auxiliary(source, inner, stride, len(targets), train)
+            values = {t: values[t] + beta * edge_slice(chunks, i, width) for i, t in enumerate(targets)}
+        if parts > 1:
+            values = {t: join_channels(value, bypass, parts, stride) for t, value in values.items()}
+        return values
 
-    def _edges_by_piece(self, source, targets, stride, x, shared, weights, train: bool) -> dict[int, jax.Array]:
+    def _edges_by_piece(self, source, targets, stride, width, x, shared, weights, train: bool) -> dict[int, jax.Array]:
         """The same sums with every mixed edge as a unit of compilation; `shared` has the ops without weights."""
         params, stats = (dict(self.variables.get(name, {})) for name in ("params", "batch_stats"))
         update = train and self.is_mutable_collection("batch_stats")
@@ -121,12 +155,26 @@ class SearchCell(nn.Module):
                 if op in shared:
                     light[op] = shared[op][used[op]]
                     used[op] += 1
-            run = _mixed_edge(ops, self.channels, stride, self.axis_name, self.impl, train, update)
+            run = _mixed_edge(ops, width, stride, self.axis_name, self.impl, train, update)
             running = None if train else stats.get(edge)
             values[target], new = run(x, light, weights[row(source, target)], params.get(edge), running)
             if update and new is not None:
                 self.put_variable("batch_stats", edge, new)
         return values
+
+    @property
+    def _share(self) -> Share:
+        return Share(None if self.is_initializing() else self.axis_name)
+
+    def _auxiliary(self, source: int, x, stride: int, edges: int, train: bool) -> list[jax.Array]:
+        """The auxiliary skip of every edge out of `source`, as chunks."""
+        name, c = f"from_{source}_auxiliary", x.shape[-1]
+        if stride == 2:
+            return FactorizedReduce(c, edges, affine=False, axis_name=self.axis_name, name=name)(x, train)
+        if self.edge.auxiliary_skip == "identity":
+            return [x]
+        kernel = self.param(f"{name}_identity", identity, (edges, c, c))
+        return [x @ kernel[i] for i in range(edges)] if edges > 1 else [x @ kernel[0]]
 
 
 def edge_name(source: int, target: int) -> str:
@@ -227,6 +275,8 @@ class Supernet(nn.Module):
     axis_name: str | None = None
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
+    edge: EdgeSettings = PLAIN
+    remat: bool = False
 
     def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
         """For `Packing`: the edges over which the variable at `path` is stacked, None if it is not."""
@@ -241,15 +291,21 @@ class Supernet(nn.Module):
         return [(path[0], edge_name(source, t)) for t in targets]
 
     @nn.compact
-    def __call__(self, op_weights: OpWeights, images, train: bool):
-        """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`."""
+    def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
+        """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`.
+
+        `op_weights` may hold `normal_edges` and `reduce_edges [14]`, factors of the edges' outputs; `edge_values` are
+        the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
+        computed again when its gradient is, instead of being kept.
+        """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
+        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if self.remat else SearchCell  # argument 4 is `train`
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             if reduction:
                 channels *= 2
-            cell = SearchCell(
+            cell = cell_class(
                 table=self.reduce if reduction else self.normal,
                 channels=channels,
                 reduction=reduction,
@@ -257,9 +313,12 @@ class Supernet(nn.Module):
                 axis_name=self.axis_name,
                 layout=self.layout,
                 impl=self.impl,
+                edge=self.edge,
                 name=f"cell_{i}",
             )
-            s0, s1 = s1, cell(s0, s1, op_weights["reduce" if reduction else "normal"], train)
+            kind = "reduce" if reduction else "normal"
+            edge_weights = op_weights.get(kind + EDGES_SUFFIX)
+            s0, s1 = s1, cell(s0, s1, op_weights[kind], train, edge_weights, edge_values)
             reduction_before = reduction
         return Classifier(self.classes, name="classifier")(s1)
 

@@ -9,3 +9,7 @@ from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.cells import EDGES
 
 darts_cnn = CellSpace("darts_cnn", normal=(DARTS_OPS,) * EDGES, reduce=(DARTS_OPS,) * EDGES)
+
+# Without `none`, as FairDARTS and DrNAS search it. Under the name S5 the repositories of RobustDARTS and DARTS- mean
+# the eight ops of S0, those of SmoothDARTS and DARTS-PT these seven.
+darts_cnn_7 = CellSpace("darts_cnn_7", normal=(DARTS_OPS[1:],) * EDGES, reduce=(DARTS_OPS[1:],) * EDGES)

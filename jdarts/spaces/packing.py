@@ -4,6 +4,7 @@ A supernet has hundreds of weight arrays. Optimisers, checkpoints and the progra
 wants its own part of it in one piece. A packing fixes the order.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,25 +73,27 @@ class Packing:
         parts = [jnp.reshape(leaves[name], -1) for name in self._blocks]
         return jnp.concatenate(parts) if parts else jnp.zeros(0, self.dtype)
 
-    def parts(self) -> list[tuple[Path, int]]:
-        """Paths and sizes of what makes up the vector, in order; a path stacked over edges occurs once an edge."""
-        return [(path, self._size(path, row)) for path, row in self._parts()]
+    def parts(self) -> list[tuple[Path, tuple[int, ...]]]:
+        """Paths and shapes of what makes up the vector, in order; a path stacked over edges occurs once an edge."""
+        return [(path, self._shape(path, row)) for path, row in self._parts()]
 
     def _parts(self) -> list[tuple[Path, int | None]]:
         return [part for parts in self._blocks.values() for part in parts]
 
+    def _shape(self, path: Path, row: int | None) -> tuple[int, ...]:
+        return self.shapes[path] if row is None else self.shapes[path][1:]
+
     def _size(self, path: Path, row: int | None) -> int:
-        size = 1
-        for length in self.shapes[path] if row is None else self.shapes[path][1:]:
-            size *= length
-        return size
+        return math.prod(self._shape(path, row))
 
 
 def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
     """Initial weights `[size]` for parameters with these ranges (`jdarts.initializers.abstract_network`)."""
     flat = traverse_util.flatten_dict(ranges)
-    centre, half_width = (
-        np.concatenate([np.full(size, getattr(flat[path], name), np.float32) for path, size in packing.parts()])
-        for name in ("centre", "half_width")
-    )
+
+    def spread(name):
+        parts = [np.broadcast_to(np.float32(getattr(flat[path], name)), shape) for path, shape in packing.parts()]
+        return np.concatenate([part.reshape(-1) for part in parts])
+
+    centre, half_width = spread("centre"), spread("half_width")
     return centre + half_width * jax.random.uniform(key, (packing.size,), packing.dtype, -1.0, 1.0)

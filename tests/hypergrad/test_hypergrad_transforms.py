@@ -48,7 +48,7 @@ def test_jit_vmap_pieces_and_microbatches(name, x64):
 
     marked = staging.piece(mlp_loss)
     in_pieces = staging.compile(build(marked, marked, OPTIMIZER), *inputs)
-    assert in_pieces.programs > 2
+    assert in_pieces.programs >= 2
     assert error(in_pieces(*inputs)[0], grads) < 1e-11
 
     split, split_aux = quick_jit(build(mlp_loss, mlp_loss, OPTIMIZER, microbatches=4))(*inputs)

@@ -1,0 +1,128 @@
+"""NAS-Bench-201 (Dong & Yang 2020) as a small table: accuracies, rank and regret of every architecture.
+
+The table is a CSV file, plain or compressed (`.csv.gz`), with a header and one line an architecture:
+
+    index, arch                       the benchmark's number and arch string
+    {c10,c100,in16}_test_200          test accuracy in % after 200 epochs, mean over the benchmark's seeds
+    {c10,c100,in16}_{valid,test}_12   validation and test accuracy in % after 12 epochs
+    params_c10, flops_c10             parameters, and multiply–accumulates for one image
+
+Only `arch` and at least one accuracy are needed. The official archive is a Python pickle, which would run whatever code
+it holds when read; it is refused.
+"""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from jdarts.errors import UserError, unknown
+from jdarts.genotype import Genotype, parse
+
+ARCHITECTURES = 15_625
+METRIC = "c10_test_200"
+_NUMBERS = ("params_c10", "flops_c10", "index")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One architecture: its arch string and the columns of its line, percentages as they are."""
+
+    arch: str
+    values: dict[str, float]
+
+    def __getitem__(self, column: str) -> float:
+        if column not in self.values:
+            raise unknown("column", column, self.values)
+        return self.values[column]
+
+
+class Table:
+    """All architectures of a table.
+
+    table = load_table("nasbench201.csv.gz")
+    table.query(genotype)["c10_test_200"]       # 93.66
+    table.rank(genotype)                        # 1 is the best
+    table.regret(genotype)                      # percentage points below the best
+    """
+
+    def __init__(self, columns: dict[str, np.ndarray], architectures: list[str]):
+        self.columns, self.architectures = columns, architectures
+        self._rows = {arch: row for row, arch in enumerate(architectures)}
+        if len(self._rows) != len(architectures):
+            raise UserError("the table holds an architecture twice")
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    @cached_property
+    def accuracies(self) -> tuple[str, ...]:
+        """The names of the accuracy columns."""
+        return tuple(name for name in self.columns if name not in _NUMBERS)
+
+    def query(self, genotype: Genotype | str) -> Entry:
+        """The line of a genotype; raises `UserError` if it is of another space or not in the table."""
+        row = self._row(genotype)
+        return Entry(self.architectures[row], {name: float(values[row]) for name, values in self.columns.items()})
+
+    def rank(self, genotype: Genotype | str, metric: str = METRIC) -> int:
+        """1 + the number of architectures that are better by `metric`."""
+        values = self._column(metric)
+        return 1 + int(np.sum(values > values[self._row(genotype)]))
+
+    def regret(self, genotype: Genotype | str, metric: str = METRIC) -> float:
+        """How far below the best architecture, in percentage points."""
+        values = self._column(metric)
+        return float(np.max(values) - values[self._row(genotype)])
+
+    def best(self, metric: str = METRIC) -> Entry:
+        """The architecture with the largest `metric`."""
+        return self.query(self.architectures[int(np.argmax(self._column(metric)))])
+
+    def _column(self, metric: str) -> np.ndarray:
+        if metric not in self.accuracies:
+            raise unknown("accuracy", metric, self.accuracies)
+        return self.columns[metric]
+
+    def _row(self, genotype: Genotype | str) -> int:
+        arch = (parse(genotype) if isinstance(genotype, str) else genotype).to_nasbench201()
+        if arch not in self._rows:
+            raise UserError(f"{arch} is not in the table of {len(self)} architectures")
+        return self._rows[arch]
+
+
+def load_table(path: str | Path) -> Table:
+    """The table in a `.csv` or `.csv.gz` file; raises `UserError` for anything else, pickles included."""
+    path = Path(path)
+    if path.suffix in (".pth", ".pickle", ".pkl", ".pt", ".pbz2"):
+        raise UserError(
+            f"{path} is a Python pickle, which runs code when it is read; "
+            "export it to CSV with the benchmark's own program (columns: arch, c10_test_200, …)"
+        )
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return _read(csv.DictReader(io.StringIO(content.decode())), path)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read benchmark table {str(path)!r}: {reason}; give a .csv or .csv.gz file") from None
+
+
+def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
+    rows = list(lines)
+    names = [name for name in (rows[0] if rows else {}) if name not in ("arch", None)]
+    if not rows or "arch" not in rows[0] or not names:
+        raise UserError(f"{path} has no column arch, or nothing beside it; see jdarts.benchmarks.nasbench201")
+    columns: dict[str, np.ndarray] = {}
+    for name in names:
+        try:
+            columns[name] = np.array([float(row[name]) for row in rows])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: column {name} holds something that is no number ({error})") from None
+    return Table(columns, [row["arch"] for row in rows])

@@ -1,0 +1,318 @@
+"""Images too many for the memory of a device: decoded on the host, a batch at a time, in a fixed order.
+
+Which image is in which row of which batch is a function of seed and step alone: not of the number of processes, nor
+of where a run was interrupted. Each process decodes its rows only. Grain reads ahead with threads.
+
+Letters: B rows of a global batch, P micro-batches, H processes.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from jdarts.config import DataConfig
+from jdarts.data.folder import class_folders, decode_image, image_files
+from jdarts.errors import UserError, unknown
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+PC_DARTS_IMAGENET = DataConfig(
+    source="stream:tfds:imagenet2012",
+    train_fraction=0.1,
+    val_fraction=0.025,
+    image_size=224,
+    crop_padding=0,
+)
+"""The search data of PC-DARTS on ImageNet (Xu et al. 2020 and code): of each class 10 % of the training images for the
+weights, another 2.5 % for the alphas."""
+
+
+class Encoded(NamedTuple):
+    """One image as it is stored, and its class."""
+
+    content: bytes
+    label: int
+
+
+class Source(Protocol):
+    """Encoded images by number."""
+
+    name: str
+    num_classes: int
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, row: int) -> Encoded:
+        """Image number `row`."""
+        ...
+
+    def labels(self) -> np.ndarray:
+        """The classes of all images, int32 [N]."""
+        ...
+
+
+class FolderSource:
+    """Images in `path/CLASS/*`, files in sorted order."""
+
+    def __init__(self, path: str | Path):
+        root = Path(path)
+        names = class_folders(root) if root.is_dir() else []
+        if not names:
+            raise UserError(f"data.path is {str(path)!r}, which has no class folders; give a folder with CLASS/*.jpg")
+        self.name, self.num_classes = root.name, len(names)
+        self._files: list[Path] = []
+        labels = []
+        for label, name in enumerate(names):
+            files = image_files(root / name)
+            self._files += files
+            labels += [label] * len(files)
+        if not self._files:
+            raise UserError(f"{root} has no .png, .jpg or .jpeg images in its class folders; add some")
+        self._labels = np.array(labels, np.int32)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._files)
+
+    def __getitem__(self, row: int) -> Encoded:
+        """Image number `row`."""
+        return Encoded(self._files[row].read_bytes(), int(self._labels[row]))
+
+    def labels(self) -> np.ndarray:
+        """The classes of all images, int32 [N]."""
+        return self._labels
+
+
+class TfdsSource:
+    """The split `train` of a TFDS data set prepared as array_record, images left encoded."""
+
+    def __init__(self, spec: str, path: str):
+        import tensorflow_datasets as tfds
+
+        from jdarts.data.tfds_source import open_builder
+
+        builder, self._image, self._label = open_builder(spec, path)
+        features: Any = builder.info.features
+        if not isinstance(features[self._image], tfds.features.Image):
+            raise UserError(f"tfds:{spec} stores arrays, not encoded images; load it with data.source tfds:{spec}")
+        self.name, self.num_classes = f"tfds:{spec}", features[self._label].num_classes
+        self._data: Any = builder.as_data_source("train", decoders={self._image: tfds.decode.SkipDecoding()})
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._data)
+
+    def __getitem__(self, row: int) -> Encoded:
+        """Image number `row`."""
+        example = self._data[row]
+        return Encoded(example[self._image], int(example[self._label]))
+
+    @lru_cache(maxsize=1)  # noqa: B019 - one source lives as long as its process
+    def labels(self) -> np.ndarray:
+        """The classes of all images, int32 [N]; reads every record once."""
+        found = np.empty(len(self), np.int32)
+        for start in range(0, len(self), 1024):
+            rows = range(start, min(start + 1024, len(self)))
+            found[start : rows.stop] = [example[self._label] for example in self._data.__getitems__(rows)]
+        return found
+
+
+def open_source(config: DataConfig) -> Source:
+    """The images of `stream:folder` (data.path/train/CLASS/*) or `stream:tfds:NAME`."""
+    _, _, rest = config.source.partition(":")
+    kind, _, details = rest.partition(":")
+    if kind == "folder":
+        if not config.path:
+            raise UserError("source stream:folder needs data.path: the folder that holds train/CLASS/*.jpg")
+        return FolderSource(Path(config.path) / "train")
+    if kind == "tfds" and details:
+        return TfdsSource(details, config.path)
+    raise unknown("data.source", config.source, ("stream:folder", "stream:tfds:NAME"))
+
+
+def class_split(labels: np.ndarray, fractions: Sequence[float], *, seed: int = 0) -> list[np.ndarray]:
+    """Disjoint rows with a share of every class each, in a fixed random order of each class; sorted int64 arrays.
+
+    Shares are rounded down, but at least one image of each class is taken. Raises `UserError` if a class has too few.
+    """
+    random = np.random.RandomState(seed)  # numpy froze its stream
+    parts: list[list[np.ndarray]] = [[] for _ in fractions]
+    for label in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        counts = [max(int(np.floor(fraction * len(rows) + 1e-6)), 1) for fraction in fractions]
+        if sum(counts) > len(rows):
+            raise UserError(f"class {label} has {len(rows)} images, too few for shares of {list(fractions)} of a class")
+        starts = np.cumsum([0, *counts])
+        for part, start, count in zip(parts, starts, counts, strict=False):
+            part.append(rows[start : start + count])
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def crop_resize(image: np.ndarray, size: int, random: np.random.Generator | None) -> np.ndarray:
+    """uint8 [H, W, C] to [size, size, 3]: a random part of 8 to 100 % of its area, or its centre if `random` is None.
+
+    The random part is that of Inception's augmentation: its sides between 3:4 and 4:3, bilinear (Szegedy et al. 2015).
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
+    width, height = picture.size
+    box = None
+    for _ in range(10 if random is not None else 0):
+        assert random is not None
+        area = width * height * random.uniform(0.08, 1.0)
+        ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
+        w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
+            box = (left, top, left + w, top + h)
+            break
+    if box is None:
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+@dataclass(frozen=True)
+class StreamSplit:
+    """The rows of a source that make one split of a search."""
+
+    source: Source
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedData:
+    """What a search sees of streamed images: the shape of `SearchData`, without the images."""
+
+    name: str
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_shape: tuple[int, int, int]
+    train: StreamSplit
+    val: StreamSplit
+
+
+def open_streams(config: DataConfig) -> StreamedData:
+    """The splits of `config`: for every class its first share for the weights, its second for the alphas."""
+    source = open_source(config)
+    train, val = class_split(source.labels(), (config.train_fraction, config.val_fraction))
+    shape = (config.image_size, config.image_size, 3)
+    return StreamedData(
+        name=source.name,
+        num_classes=source.num_classes,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        image_shape=shape,
+        train=StreamSplit(source, train),
+        val=StreamSplit(source, val),
+    )
+
+
+class _Rows:
+    """The decoded rows of one process, one after the other: what Grain reads."""
+
+    def __init__(self, stream: "Stream"):
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return 1 << 40  # the run ends it
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self._stream.load(int(index))
+
+
+class Stream:
+    """Batches of one split for one process: `{"images": uint8 [P, B/P/H, S, S, 3], "labels": int32 [P, B/P/H]}`.
+
+    Args:
+      split: source and rows.
+      seed: of the order of every epoch and of the crops.
+      size: side of the images.
+      batch_size, microbatches: B and P.
+      process, processes: which of H processes this is.
+      threads: how many images are decoded at once; 0 decodes in the calling thread.
+
+    Example::
+
+        for batch in Stream(data.train, seed=0, size=224, batch_size=1024).batches(start=step):
+            ...
+    """
+
+    def __init__(
+        self,
+        split: StreamSplit,
+        *,
+        seed: int,
+        size: int,
+        batch_size: int,
+        microbatches: int = 1,
+        process: int = 0,
+        processes: int = 1,
+        threads: int = 16,
+    ):
+        if batch_size % (microbatches * processes):
+            raise UserError(
+                f"search.batch_size is {batch_size}, which {processes} process(es) with {microbatches} microbatch(es) "
+                f"cannot share equally; use a multiple of {microbatches * processes}"
+            )
+        if len(split) < batch_size:
+            raise UserError(f"search.batch_size is {batch_size}, but the split has {len(split)} images; use fewer")
+        self._split, self._seed, self._size = split, seed, size
+        self._batch, self._parts = batch_size, microbatches
+        self._process, self._processes, self._threads = process, processes, threads
+        self.steps_per_epoch = len(split) // batch_size
+        self._order: Callable[[int], np.ndarray] = lru_cache(maxsize=2)(self._epoch_order)
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        random = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        return random.permutation(self._split.rows)
+
+    def position(self, index: int) -> tuple[int, int]:
+        """`(step, row of the global batch)` of the process's image number `index`."""
+        local = self._batch // self._processes
+        step, inside = divmod(index, local)
+        part, row = divmod(inside, local // self._parts)
+        return step, part * (self._batch // self._parts) + self._process * (local // self._parts) + row
+
+    def load(self, index: int) -> dict[str, Any]:
+        """The process's image number `index`, counted from the start of the run, decoded."""
+        step, row = self.position(index)
+        epoch, inside = divmod(step, self.steps_per_epoch)
+        number = int(self._order(epoch)[inside * self._batch + row])
+        encoded = self._split.source[number]
+        image = decode_image(encoded.content, f"{self._split.source.name}: image {number}")
+        random = np.random.Generator(np.random.Philox(key=[self._seed, step * self._batch + row], counter=[0, 0, 0, 1]))
+        return {"images": crop_resize(image, self._size, random), "labels": np.int32(encoded.label)}
+
+    def batches(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
+        """The batches from step `start` on, without end."""
+        import grain
+
+        local = self._batch // self._processes
+        rows = grain.MapDataset.source(_Rows(self))[start * local :]
+        ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=max(2 * local, 1))
+        for batch in rows.batch(local, drop_remainder=True).to_iter_dataset(ahead):
+            yield {name: value.reshape(self._parts, -1, *value.shape[1:]) for name, value in batch.items()}
+
+
+def decode_rate(stream: Stream, *, images: int = 256) -> float:
+    """Images a second that this host reads, decodes and crops; the first batch is not counted."""
+    batches = stream.batches()
+    next(batches)
+    started, done = time.perf_counter(), 0
+    while done < images:
+        done += next(batches)["labels"].size
+    return done / (time.perf_counter() - started)

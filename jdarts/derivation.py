@@ -1,0 +1,157 @@
+"""From op weights to genotypes, beyond the space's own derivation (`space.derive`, the DARTS top two or the argmax).
+
+Op weights are `{cell type: [edges, ops]}`; ties go to the lower row and column. A space of DARTS cells has two inputs
+and a choice of edges; one with the single cell of NAS-Bench-201 has an op on every edge, `none` being the absent edge.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+
+import jax
+import numpy as np
+
+from jdarts.errors import UserError
+from jdarts.genotype import Cell, Genotype
+from jdarts.spaces.cells import OpTable, OpWeights
+from jdarts.spaces.nasbench201 import NASBench201Space
+from jdarts.spaces.space import Space
+
+Entry = tuple[float, int, str]  # score, source, op
+
+
+def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
+    """FairDARTS: the best op of each of the two best edges of a node, where its weight reaches `least`.
+
+    Nodes may keep two, one or no edge. If nothing is left of a cell, its strongest edge from an input stays.
+    """
+
+    def nodes(entries: dict[int, list[Entry]], first: int):
+        kept = {t: [e for e in _strongest(found)[:2] if e[0] >= least] for t, found in entries.items()}
+        if not any(source < first for edges in kept.values() for _, source, _ in edges):
+            best = max((e[0], -t) for t, found in entries.items() for e in found if e[1] < first)
+            target = -best[1]
+            kept[target] = [next(e for e in _strongest(entries[target]) if e[1] < first and e[0] == best[0])]
+        return kept
+
+    return _build(space, op_weights, nodes)
+
+
+def best_pairs(space: Space, op_weights: OpWeights) -> Genotype:
+    """PR-DARTS: per node the two best (edge, op) pairs of all; both may lie on one edge. `none` is left out."""
+    if isinstance(space, NASBench201Space):
+        return space.derive(op_weights)
+    return _build(
+        space, op_weights, lambda entries, first: {t: _strongest(e, edges=False)[:2] for t, e in entries.items()}
+    )
+
+
+def best_of(space: Space, genotypes: Iterable[Genotype], evaluate: Callable[[OpWeights], float]) -> Genotype:
+    """The genotype with the highest `evaluate(op weights that switch on just it)`; the first of equals."""
+    return max(genotypes, key=lambda genotype: evaluate(space.one_hot(genotype)))
+
+
+def random_genotypes(space: Space, count: int, key: jax.Array) -> list[Genotype]:
+    """`count` independent uniformly random genotypes."""
+    return [space.random_genotype(int(seed)) for seed in _seeds(key, count)]
+
+
+def most_probable(space: Space, op_weights: OpWeights, count: int, key: jax.Array) -> list[Genotype]:
+    """SETN: the `count` architectures of largest probability Π_e p[e, op], most probable first.
+
+    Exact where every edge carries one op (all 15,625 are ranked); for DARTS cells `count` draws: per node two edges by
+    their largest weight, without replacement, an op on each by its weight, `none` left out.
+    """
+    if isinstance(space, NASBench201Space):
+        p = np.log(np.clip(np.asarray(op_weights["cell"], np.float64), 1e-300, None))
+        total = p[0]
+        for row in p[1:]:
+            total = total[..., None] + row
+        best = np.argsort(-total, axis=None, kind="stable")[:count]
+        places = np.stack(np.unravel_index(best, total.shape), axis=1)
+        return [space.genotype([ops[k] for ops, k in zip(space.cell, place, strict=True)]) for place in places]
+    return [_sample(space, op_weights, np.random.default_rng(int(seed))) for seed in _seeds(key, count)]
+
+
+def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
+    """P-DARTS: while the normal cell has more than `most` skip connections, forbid the weakest and derive again."""
+    weights = {name: np.array(p, np.float64) for name, p in op_weights.items()}
+    rows = {edge: row for row, edge in enumerate(space.edges)}
+    while True:
+        genotype = space.derive(weights)  # type: ignore[arg-type]
+        skips = [
+            (rows[source, target], space.tables["normal"][rows[source, target]].index(op))
+            for target, edges in enumerate(genotype.normal.nodes, start=genotype.normal.inputs)
+            for op, source in edges
+            if op == "skip_connect"
+        ]
+        live = [place for place in skips if weights["normal"][place] > 0]
+        if len(skips) <= most or not live:
+            return genotype
+        weights["normal"][min(live, key=lambda place: weights["normal"][place])] = 0.0
+
+
+def skips_in(genotype: Genotype) -> int:
+    """Skip connections of the normal cell."""
+    return sum(op == "skip_connect" for edges in genotype.normal.nodes for op, _ in edges)
+
+
+def _entries(space: Space, p: np.ndarray, table: OpTable) -> dict[int, list[Entry]]:
+    found: dict[int, list[Entry]] = {}
+    for row, (source, target) in enumerate(space.edges):
+        found.setdefault(target, [])
+        found[target] += [(float(p[row, k]), source, op) for k, op in enumerate(table[row]) if op != "none"]
+    return found
+
+
+def _strongest(entries: list[Entry], *, edges: bool = True) -> list[Entry]:
+    """Entries by falling score; with `edges` the best op of each edge only."""
+    ordered = sorted(entries, key=lambda e: -e[0])
+    return [e for i, e in enumerate(ordered) if not edges or e[1] not in {other[1] for other in ordered[:i]}]
+
+
+def _build(space: Space, op_weights: OpWeights, choose: Callable) -> Genotype:
+    if isinstance(space, NASBench201Space):
+        entries = _entries(space, np.asarray(op_weights["cell"]), space.cell)
+        kept = {edge: "none" for edge in space.edges}
+        # every edge of this space stands for itself: choose among its own ops
+        for target, found in entries.items():
+            for source in {e[1] for e in found}:
+                one = choose({target: [e for e in found if e[1] == source]}, source + 1)[target]
+                kept[source, target] = one[0][2] if one else "none"
+        return space.genotype([kept[edge] for edge in space.edges])
+    cells = {}
+    first = space.edges[0][1]
+    for cell_type, table in space.tables.items():
+        kept = choose(_entries(space, np.asarray(op_weights[cell_type]), table), first)
+        nodes = tuple(tuple((op, source) for _, source, op in kept[t]) for t in sorted(kept))
+        cells[cell_type] = Cell(nodes=nodes, concat=tuple(range(first, first + len(nodes))), inputs=first)
+    return Genotype(**cells)
+
+
+def _sample(space: Space, op_weights: OpWeights, rng: np.random.Generator) -> Genotype:
+    def choose(entries: dict[int, list[Entry]], first: int):
+        del first
+        kept = {}
+        for target, found in entries.items():
+            sources = sorted({e[1] for e in found})
+            strength = np.array([max(e[0] for e in found if e[1] == s) for s in sources])
+            picked = rng.choice(len(sources), size=2, replace=False, p=strength / strength.sum())
+            kept[target] = []
+            for source in sorted(sources[i] for i in picked):
+                ops = [e for e in found if e[1] == source]
+                weights = np.array([e[0] for e in ops])
+                kept[target].append(ops[rng.choice(len(ops), p=weights / weights.sum())])
+        return kept
+
+    return _build(space, op_weights, choose)
+
+
+def _seeds(key: jax.Array, count: int) -> np.ndarray:
+    if count < 1:
+        raise UserError(f"candidates is {count}; use at least 1")
+    return np.asarray(jax.random.randint(key, (count,), 0, 2**31 - 1))
+
+
+def all_architectures() -> Iterable[tuple[str, ...]]:
+    """The ops on the six edges of all 15,625 architectures of NAS-Bench-201, in alpha order."""
+    return itertools.product(*NASBench201Space().cell)

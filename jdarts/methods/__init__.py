@@ -1,0 +1,62 @@
+"""Search methods: each a short file that makes choices at the five seams of `Method`.
+
+    from jdarts import methods
+    method = methods.compose(methods.pc_darts(), methods.darts_minus(), methods.sdarts_rs())
+
+Write one like these: a function that returns a `Method`, decorated with `register`, and import its file.
+"""
+
+from jdarts.methods.amended_darts import amended_darts
+from jdarts.methods.beta_darts import beta_darts
+from jdarts.methods.darts import darts
+from jdarts.methods.darts_minus import darts_minus
+from jdarts.methods.darts_plus import darts_plus
+from jdarts.methods.darts_pt import darts_pt
+from jdarts.methods.drnas import drnas
+from jdarts.methods.drop_nas import drop_nas
+from jdarts.methods.fair_darts import fair_darts
+from jdarts.methods.gdas import gdas
+from jdarts.methods.method import Method, compose
+from jdarts.methods.pc_darts import pc_darts
+from jdarts.methods.pr_darts import pr_darts
+from jdarts.methods.random_baselines import random_search, rsps
+from jdarts.methods.registry import build, get, names, register
+from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts_dp
+from jdarts.methods.setn import setn
+from jdarts.methods.single_darts import single_darts
+from jdarts.methods.smooth_darts import sdarts_adv, sdarts_rs
+from jdarts.methods.snas import snas
+from jdarts.methods.staged import p_darts, stac_nas
+
+__all__ = [
+    "Method",
+    "amended_darts",
+    "beta_darts",
+    "build",
+    "compose",
+    "darts",
+    "darts_ada",
+    "darts_es",
+    "darts_minus",
+    "darts_plus",
+    "darts_pt",
+    "drnas",
+    "drop_nas",
+    "fair_darts",
+    "gdas",
+    "get",
+    "names",
+    "p_darts",
+    "pc_darts",
+    "pr_darts",
+    "r_darts_dp",
+    "random_search",
+    "register",
+    "rsps",
+    "sdarts_adv",
+    "sdarts_rs",
+    "setn",
+    "single_darts",
+    "snas",
+    "stac_nas",
+]

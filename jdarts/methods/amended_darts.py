@@ -1,0 +1,20 @@
+"""Amended-DARTS (Bi et al. 2019, arXiv:1910.11831): ηH in place of the inverse Hessian of the implicit gradient.
+
+`∂_α L_val − η ∇²_{αw} L_train H v` at the present weights, η = 0.1 (recalled from the paper, no official code exists).
+The products are exact; the published form differences twice (`jdarts.hypergrad.amended`).
+"""
+
+from jdarts.methods.method import Method
+from jdarts.methods.registry import register
+
+
+@register
+def amended_darts(*, coefficient: float = 0.1) -> Method:
+    """Amended-DARTS; `coefficient` is η."""
+    return Method(
+        name="amended_darts",
+        paper="Bi et al., 2019, arXiv:1910.11831",
+        summary="second-order correction with a sign guarantee, no unrolling",
+        hypergradient="amended",
+        hypergradient_options={"coefficient": coefficient},
+    )

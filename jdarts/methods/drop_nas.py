@@ -1,0 +1,66 @@
+"""DropNAS (Hong et al., IJCAI 2020, arXiv:2207.04969): ops dropped in two groups, one level.
+
+In every step each op of an edge is dropped with probability r^(1/|group|), r = 3e-5, groups being the ops with weights
+and those without; at least one op a group survives. The softmax runs over what was kept. Dropped alphas do not move,
+and the kept ones are shifted after their step so that their total probability stays what it was. 76 epochs, 14 cells,
+SGD 0.0375 → 0.0015, clip 3; derivation compares raw alphas; CIFAR-10 97.42 ± 0.14 %. DIFF: the code decays weights and
+alphas in a second step through Adam, masked by gradient size, and lets Adam's momentum move dropped alphas; here decay
+is the optimisers' coupled one, and dropped alphas stay where they are.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jdarts import relaxation
+from jdarts.methods.method import Method
+from jdarts.methods.registry import register
+
+WITHOUT_WEIGHTS = ("none", "noise", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
+
+
+@register
+def drop_nas(*, rate: float = 3e-5) -> Method:
+    """DropNAS; `rate` is r, the probability that a whole group would be dropped."""
+    return Method(
+        name="drop_nas",
+        paper="Hong et al., IJCAI 2020, arXiv:2207.04969",
+        summary="grouped dropout of candidate ops, single level",
+        relax=lambda alphas, key, clock, space: relaxation.masked_softmax(alphas, kept(alphas, key, space, rate)),
+        derive_weights=lambda alphas: dict(alphas),
+        hypergradient="single_level",
+        post_update=lambda old, new, key, clock, space: adjust(old, new, kept(old, key, space, rate)),
+    )
+
+
+def kept(alphas, key, space, rate: float):
+    """Which ops take part, 0 or 1 for each: drawn for every edge, at least one of each group."""
+    return {
+        name: _kept(a, jax.random.fold_in(key, i), space.tables[name], rate)
+        for i, (name, a) in enumerate(sorted(alphas.items()))
+    }
+
+
+def _kept(a, key, table, rate):
+    with_weights = jnp.array([[op not in WITHOUT_WEIGHTS for op in ops] for ops in table])
+    keep = jnp.zeros(a.shape, bool)
+    drop_key, rescue_key = jax.random.split(key)
+    draw, rescue = jax.random.uniform(drop_key, a.shape), jax.random.uniform(rescue_key, a.shape)
+    for group in (with_weights, ~with_weights):
+        size = jnp.sum(group, -1, keepdims=True)
+        survives = group & (draw >= rate ** (1 / jnp.maximum(size, 1)))
+        one = group & (rescue == jnp.max(jnp.where(group, rescue, -1.0), -1, keepdims=True))
+        keep |= jnp.where(jnp.any(survives, -1, keepdims=True), survives, one)
+    return keep.astype(a.dtype)
+
+
+def adjust(old, new, keep):
+    """New alphas: dropped ones as they were, kept ones shifted so that their probability mass is what it was."""
+
+    def one(a, b, k):
+        b = jnp.where(k > 0, b, a)
+        before = jax.nn.logsumexp(jnp.where(k > 0, a, -jnp.inf), axis=-1, keepdims=True)
+        after = jax.nn.logsumexp(jnp.where(k > 0, b, -jnp.inf), axis=-1, keepdims=True)
+        some = jnp.any(k == 0, -1, keepdims=True)
+        return jnp.where((k > 0) & some, b + before - after, b)
+
+    return {name: one(old[name], new[name], keep[name]) for name in new}

@@ -1,0 +1,262 @@
+"""What a search method is: choices at five seams, as one frozen value.
+
+    relaxation      alphas → op weights; the weight step may have one of its own, and a perturbation on top
+    edge            what happens inside a mixed edge (`jdarts.spaces.edges`)
+    hypergradient   how the alphas' gradient is computed, on which data, in which order with the weight step
+    regulariser     a term of the alphas' loss, and a hook behind their update
+    stop, derive    when to end, which epoch's genotype to return, how alphas become a genotype
+
+A field left at None is DARTS' choice. `compose` puts methods together that touch different seams.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype
+from jdarts.relaxation import Alphas, OpWeights, node_softmax, softmax
+from jdarts.schedules import Clock, Schedule
+from jdarts.spaces.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
+from jdarts.spaces.space import Space
+
+Relax = Callable[[Alphas, jax.Array, Clock, Space], OpWeights]
+Perturb = Callable[[OpWeights, jax.Array, Clock, Callable[[OpWeights], jax.Array]], OpWeights]
+Regularizer = Callable[[Alphas, jax.Array, Clock, Space], jax.Array]
+PostUpdate = Callable[[Alphas, Alphas, jax.Array, Clock, Space], Alphas]
+InitAlphas = Callable[[Space, jax.Array, float], Alphas]
+Evaluate = Callable[[OpWeights], float]
+Derive = Callable[..., Genotype]
+Records = Sequence[Mapping[str, Any]]
+Stop = Callable[[Records, Space], int | None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A search method. Functions that take a key and a clock are traced: no Python branches on them.
+
+    What they see as alphas and op weights are the `[edges, ops]` matrices by cell type. The parameters of the edge
+    normalisation are handled here, so that it goes with every relaxation.
+
+    Attributes:
+      name, paper, summary: what `jdarts methods` shows; authors, venue, arXiv number; one line.
+      relax: `(alphas, key, clock, space) -> op_weights`. The key is the same on all devices and in all evaluations of
+        one hypergradient, and differs between the alpha step and the weight step.
+      relax_weights: the same for the weight step alone, where that differs (SETN, RSPS). No gradient passes.
+      perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step alone (SmoothDARTS);
+        `loss(op_weights)` is the training loss on the step's batch at the present weights, with running averages in
+        the batch norms.
+      derive_weights: `alphas -> op_weights` without chance, what genotypes are derived from.
+      edge: static settings of the supernet's edges.
+      edge_values: schedules of their moving numbers, by name.
+      cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
+      hypergradient: name of the estimator, unless the configuration names one.
+      alpha_data: which split the alphas' batch is drawn from.
+      order: which of the two moves first. In the weight step after an alpha step the new alphas are used, and vice
+        versa. With "single_level" both move from one gradient at the old values.
+      alpha_start: first epoch in which the alphas move; before it their optimiser's state stays as it is, too.
+      alphas_fixed: the alphas never move, and no alpha gradient is compiled.
+      edge_normalisation: every edge gets a parameter more; their softmax over the edges that enter a node multiplies
+        the edges' outputs (PC-DARTS). They are the entries `{cell type}_edges` of the alphas.
+      regularizer: `(alphas, key, clock, space) -> scalar`, added to the loss that the alphas descend.
+      post_update: `(old, new, key, clock, space) -> alphas` behind the alphas' update, with the key of their
+        relaxation.
+      init_alphas: `(space, key, scale) -> alphas`.
+      stop: `(records, space) -> epoch or None`: given the records of all finished epochs (each a mapping with `epoch`,
+        `alphas`, `genotype` and the metrics), the number of finished epochs whose genotype is the result, or None to
+        go on. Being a function of the records it needs no state and survives every resume.
+      probes: names of further measurements that records must hold ("dominant_eigenvalue").
+      derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
+        is the accuracy on a validation batch at the search's end; it and the key are None during the search.
+      driver: name of the driver above the step, where one step is not enough; None is the plain loop.
+      options: the options the method was built with, for drivers.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    relax: Relax | None = None
+    relax_weights: Relax | None = None
+    perturb: Perturb | None = None
+    derive_weights: Callable[[Alphas], OpWeights] | None = None
+    edge: EdgeSettings = PLAIN
+    edge_values: Mapping[str, Schedule] = field(default_factory=dict)
+    cutout_probability: Schedule | None = None
+    hypergradient: str | None = None
+    hypergradient_options: Mapping[str, Any] = field(default_factory=dict)
+    alpha_data: Literal["val", "train"] | None = None
+    order: Literal["alphas_first", "weights_first"] | None = None
+    alpha_start: int | None = None
+    alphas_fixed: bool | None = None
+    edge_normalisation: bool | None = None
+    regularizer: Regularizer | None = None
+    post_update: PostUpdate | None = None
+    init_alphas: InitAlphas | None = None
+    stop: Stop | None = None
+    probes: tuple[str, ...] = ()
+    derive: Derive | None = None
+    driver: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.order not in (None, "alphas_first", "weights_first"):
+            raise UserError(f"order is {self.order!r}; it must be 'alphas_first' or 'weights_first'")
+        if self.alpha_data not in (None, "val", "train"):
+            raise UserError(f"alpha_data is {self.alpha_data!r}; it must be 'val' or 'train'")
+        if (self.alpha_start or 0) < 0:
+            raise UserError(f"alpha_start is {self.alpha_start}; use 0 or a later epoch")
+        if self.order == "weights_first" and self.hypergradient == "single_level":
+            raise UserError(
+                "single_level moves weights and alphas at once; order 'weights_first' has no meaning with it"
+            )
+
+    def op_weights(self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock) -> OpWeights:
+        """The relaxation of the alpha step."""
+        ops = _ops(alphas)
+        return self._with_edges(
+            space, alphas, softmax(ops) if self.relax is None else self.relax(ops, key, clock, space)
+        )
+
+    def weight_step_weights(
+        self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock, loss: Callable[[OpWeights], jax.Array]
+    ) -> OpWeights:
+        """The op weights of the weight step, perturbation included; `loss` as `perturb` needs it."""
+        if self.relax_weights is None:
+            p = self.op_weights(space, alphas, key, clock)
+        else:
+            p = self._with_edges(space, alphas, self.relax_weights(_ops(alphas), key, clock, space))
+        if self.perturb is None:
+            return p
+        edges = {name: q for name, q in p.items() if name.endswith(EDGES_SUFFIX)}
+        ops = self.perturb(_ops(p), jax.random.fold_in(key, 1), clock, lambda q: loss({**q, **edges}))
+        return {**ops, **edges}
+
+    @property
+    def own_weight_step(self) -> bool:
+        """Whether the weight step's op weights are not those of the alpha step."""
+        return self.relax_weights is not None or self.perturb is not None
+
+    def deterministic_weights(self, space: Space, alphas: Alphas) -> OpWeights:
+        """What genotypes are derived from, and what records show."""
+        ops = _ops(alphas)
+        p = softmax(ops) if self.derive_weights is None else self.derive_weights(ops)
+        return self._with_edges(space, alphas, p)
+
+    def _with_edges(self, space: Space, alphas: Alphas, ops: OpWeights) -> OpWeights:
+        if not self.edge_normalisation:
+            return ops
+        targets = [target for _, target in space.edges]
+        names = [name for name in alphas if name.endswith(EDGES_SUFFIX)]
+        return {**ops, **{name: node_softmax(alphas[name], targets) for name in names}}
+
+    def initial_alphas(self, space: Space, key: jax.Array, scale: float) -> Alphas:
+        """Alphas at the start of the search."""
+        alphas = space.init_alphas(key, scale) if self.init_alphas is None else self.init_alphas(space, key, scale)
+        if not self.edge_normalisation:
+            return alphas
+        noise = scale * jax.random.normal(jax.random.fold_in(key, 1), (len(alphas), len(space.edges)))
+        return {**alphas, **{name + EDGES_SUFFIX: noise[i] for i, name in enumerate(sorted(alphas))}}
+
+    def penalty(self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock) -> jax.Array:
+        """The regulariser's value; only for methods that have one."""
+        assert self.regularizer is not None
+        return self.regularizer(_ops(alphas), key, clock, space)
+
+    def after_update(self, space: Space, old: Alphas, new: Alphas, key: jax.Array, clock: Clock) -> Alphas:
+        """The alphas that the hook behind their update makes of `new`."""
+        if self.post_update is None:
+            return new
+        return {**new, **self.post_update(_ops(old), _ops(new), key, clock, space)}
+
+    def genotype(
+        self, space: Space, alphas: Alphas, evaluate: Evaluate | None = None, key: jax.Array | None = None
+    ) -> Genotype:
+        """The genotype of `alphas`."""
+        weights = self.deterministic_weights(space, alphas)
+        scores = {c: weights[c] * weights.get(c + EDGES_SUFFIX, jnp.ones(1))[:, None] for c in space.alpha_shapes}
+        if self.derive is None:
+            return space.derive(scores)
+        return self.derive(space, scores, evaluate, key)
+
+
+def _ops(alphas: Alphas) -> Alphas:
+    return {name: a for name, a in alphas.items() if not name.endswith(EDGES_SUFFIX)}
+
+
+SEAMS = {
+    "relax": "relaxation",
+    "relax_weights": "relaxation of the weight step",
+    "perturb": "perturbation of the weight step",
+    "derive_weights": "deterministic op weights",
+    "cutout_probability": "cutout probability",
+    "hypergradient": "hypergradient",
+    "alpha_data": "data of the alpha step",
+    "order": "order of updates",
+    "alpha_start": "warm-up of the alphas",
+    "alphas_fixed": "fixed alphas",
+    "edge_normalisation": "edge normalisation",
+    "post_update": "hook behind the alphas' update",
+    "init_alphas": "initial alphas",
+    "stop": "stop rule",
+    "derive": "derivation",
+    "driver": "driver",
+}
+
+
+def compose(*methods: Method) -> Method:
+    """One method that makes the choices of all `methods`, e.g. `compose(pc_darts(), darts_minus(), sdarts_rs())`.
+
+    Regularisers add up; edge settings and schedules join. Raises `UserError` naming the seam and the two methods if
+    two of them decide the same thing differently.
+    """
+    if not methods:
+        raise UserError("compose needs at least one method")
+    made = methods[0]
+    for other in methods[1:]:
+        made = _join(made, other)
+    return made
+
+
+def _join(a: Method, b: Method) -> Method:
+    changes: dict[str, Any] = {
+        "name": f"{a.name}+{b.name}",
+        "paper": "; ".join(dict.fromkeys((a.paper, b.paper))),
+        "summary": f"{a.summary} With: {b.summary}",
+        "probes": tuple(dict.fromkeys((*a.probes, *b.probes))),
+    }
+    for seam, words in SEAMS.items():
+        changes[seam] = _one(getattr(a, seam), getattr(b, seam), None, words, a, b)
+    settings = {f.name: f for f in fields(EdgeSettings)}
+    changes["edge"] = EdgeSettings(
+        **{
+            name: _one(getattr(a.edge, name), getattr(b.edge, name), f.default, f"edge setting {name}", a, b)
+            for name, f in settings.items()
+        }
+    )
+    for mapping in ("edge_values", "hypergradient_options", "options"):
+        first, second = getattr(a, mapping), getattr(b, mapping)
+        shared = {k for k in first if k in second and mapping != "options" and first[k] is not second[k]}
+        if shared:
+            raise _clash(f"{mapping.replace('_', ' ')} {sorted(shared)[0]!r}", a, b)
+        changes[mapping] = {**first, **second}
+    regularizers = [m.regularizer for m in (a, b) if m.regularizer is not None]
+    if len(regularizers) == 2:
+        changes["regularizer"] = lambda *inputs: sum(r(*inputs) for r in regularizers)
+    else:
+        changes["regularizer"] = regularizers[0] if regularizers else None
+    return replace(a, **changes)
+
+
+def _one(first: Any, second: Any, default: Any, words: str, a: Method, b: Method) -> Any:
+    if first == default or first is default:
+        return second
+    if second == default or second is default or first == second:
+        return first
+    raise _clash(words, a, b)
+
+
+def _clash(words: str, a: Method, b: Method) -> UserError:
+    return UserError(f"{a.name} and {b.name} both decide the {words}; compose methods that differ elsewhere")

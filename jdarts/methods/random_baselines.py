@@ -1,0 +1,50 @@
+"""The baselines without alphas: random search with weight sharing (Li & Talwalkar 2019, arXiv:1902.07638), random
+search.
+
+RSPS: every step trains one uniformly random op an edge; at the end random architectures are scored on one validation
+batch with the shared weights, and the best is returned (100 on NAS-Bench-201, 250 epochs: 87.66 ± 1.69 in the later
+release). DIFF: on S0 the original samples two edges a node and keeps the best 10 of 1,000 for a second look; here one
+op on each of the 14 edges trains the weights, while candidates have two edges a node.
+
+Random search draws cells and never looks at weights: with a benchmark table the best by the table's 12-epoch validation
+accuracy, otherwise the first.
+"""
+
+from jdarts import relaxation
+from jdarts.derivation import best_of, random_genotypes
+from jdarts.methods.method import Method
+from jdarts.methods.registry import register
+
+PAPER = "Li & Talwalkar, UAI 2019, arXiv:1902.07638"
+
+
+@register
+def rsps(*, candidates: int = 100) -> Method:
+    """Random search with weight sharing; `candidates` random architectures are scored at the end."""
+
+    def derive(space, p, evaluate, key):
+        if evaluate is None:
+            return space.derive(p)
+        return best_of(space, random_genotypes(space, candidates, key), evaluate)
+
+    return Method(
+        name="rsps",
+        paper=PAPER,
+        summary="random search with weight sharing: random paths train the weights, the best random cell wins",
+        relax_weights=lambda alphas, key, clock, space: relaxation.uniform_one_hot(alphas, key),
+        alphas_fixed=True,
+        derive=derive,
+    )
+
+
+@register
+def random_search(*, samples: int = 24) -> Method:
+    """Random search over `samples` cells, without a supernet."""
+    return Method(
+        name="random_search",
+        paper=PAPER,
+        summary="random cells, each trained by itself, or looked up in a benchmark table",
+        alphas_fixed=True,
+        driver="random_search",
+        options={"samples": samples},
+    )

@@ -1,0 +1,96 @@
+"""Which part of a global batch a replica holds, seen from inside a data-parallel step.
+
+A step runs once for each replica of a mesh axis and always means the *global* batch: losses, gradients and statistics
+are means over the axis, and every random draw about an image is a function of the key and of the image's row in the
+global batch. So the number of replicas changes nothing but the speed. `axis_name=None` is the step of one device.
+
+Letters: B rows of the global batch, R replicas, P micro-batches.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def pmean(tree: Any, axis_name: str | None) -> Any:
+    """The mean of every array over the replicas; `tree` itself without an axis.
+
+    Where the type of an array says that all replicas hold the same (`shard_map` with `check_vma`), it stays as it is
+    and nothing is sent.
+    """
+    if axis_name is None:
+        return tree
+    typed = is_typed(axis_name)
+    return jax.tree.map(lambda x: lax.pmean(x, axis_name) if not typed or axis_name in _varying(x) else x, tree)
+
+
+def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True) -> Any:
+    """`tree`, the same on all replicas, whose gradient becomes the mean over the replicas: that of the global batch.
+
+    For a loss that itself ends in `pmean`; both together are right under `pmap` and `shard_map`, with `check_vma` and
+    without, and for every gradient that an estimator takes on its way, products with second derivatives included.
+    With `whole` every array is reduced once, such as a vector of all weights, and then counts as different on every
+    replica. Without, types keep telling that it is the same, and each of its uses is reduced.
+    """
+    if axis_name is None or (is_typed(axis_name) and not whole):
+        return tree
+    if is_typed(axis_name):  # the transpose of this cast sums over the replicas
+        return jax.tree.map(lambda x: x if axis_name in _varying(x) else lax.pcast(x, axis_name, to="varying"), tree)
+
+    @jax.custom_vjp
+    def same(tree):
+        return tree
+
+    same.defvjp(lambda tree: (tree, None), lambda _, cotangent: (lax.pmean(cotangent, axis_name),))
+    return same(tree)
+
+
+def is_typed(axis_name: str) -> bool:
+    """Whether types tell what varies over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
+    return axis_name in _varying(lax.axis_index(axis_name))
+
+
+def _varying(x: Any) -> frozenset:
+    return getattr(jax.typeof(x), "vma", frozenset())
+
+
+@dataclass(frozen=True)
+class Share:
+    """The replica's share of a global batch.
+
+    Attributes:
+      axis_name: the mesh axis of the replicas, None for one device.
+      microbatches: parts of a batch that are computed in turn. Part i of the global batch consists of the replicas'
+        parts i, so batch norm sees the same part whatever the number of replicas.
+    """
+
+    axis_name: str | None = None
+    microbatches: int = 1
+
+    @property
+    def replicas(self) -> int:
+        """Their number, R; known while tracing inside the axis."""
+        return 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+
+    def of(self, rows: jax.Array) -> jax.Array:
+        """This replica's rows of `rows [B, …]`, `[B/R, …]`; B must be divisible by R·P."""
+        if self.axis_name is None:
+            return rows
+        parts = rows.reshape(self.microbatches, self.replicas, -1, *rows.shape[1:])
+        mine = lax.dynamic_index_in_dim(parts, lax.axis_index(self.axis_name), axis=1, keepdims=False)
+        return mine.reshape(-1, *rows.shape[1:])
+
+    def total(self, rows: int) -> int:
+        """Rows of the global batch if this replica holds `rows`."""
+        return rows * self.replicas
+
+    def keys(self, key: jax.Array, rows: int) -> jax.Array:
+        """A key of its own for each of this replica's `rows` rows, `[rows]`, by folding in the global row number."""
+        first = 0 if self.axis_name is None else lax.axis_index(self.axis_name) * rows
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(rows, dtype=jnp.int32))
+
+
+WHOLE = Share()

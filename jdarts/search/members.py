@@ -1,0 +1,120 @@
+"""The searches of one program: seeds and values of hyper-parameters.
+
+    members_of(config, "5", ["weight_optimizer.learning_rate=0.01,0.025"])     # 5 seeds × 2 values = 10 searches
+
+A swept hyper-parameter enters the compiled step as an array, one number a search; whatever Python decides from it
+while the step is built (an `if`, a shape) cannot be swept, and is refused by name.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jdarts.config import Experiment, unchecked
+from jdarts.config_files import option_types, override
+from jdarts.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Member:
+    """One search: its seed, and its values of the swept hyper-parameters by their names in the configuration."""
+
+    seed: int
+    values: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, e.g. `seed-3` or `seed-0,learning_rate-0.01`."""
+        last = [path.rpartition(".")[2] for path, _ in self.values]
+        shown = [
+            f"{short if last.count(short) == 1 else path}-{value:g}"
+            for short, (path, value) in zip(last, self.values, strict=True)
+        ]
+        return ",".join([f"seed-{self.seed}", *shown])
+
+    def config(self, base: Experiment) -> Experiment:
+        """The configuration of this search run by itself; raises `UserError` if a value breaks a rule."""
+        options = [token for path, value in self.values for token in (f"--{path}", repr(value))]
+        return override(replace(base, seed=self.seed), options)
+
+
+def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> tuple[Member, ...]:
+    """The searches that `--seeds` and `--sweep` ask for: every seed with every combination of values.
+
+    Args:
+      seeds: a number of seeds, counted from `config.seed`, or a list "0,3,7"; None is the seed of `config`.
+      sweeps: "NAME=VALUE,VALUE,…" each; a name may leave out the section `search`.
+
+    Returns an empty tuple if both are absent. Raises `UserError` for anything that makes no sense.
+    """
+    if seeds is None and not sweeps:
+        return ()
+    numbers = (config.seed,) if seeds is None else _seeds(seeds, config.seed)
+    grid = [_sweep(text) for text in sweeps]
+    names = [name for name, _ in grid]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--sweep {name} is given twice; list all its values once, separated by commas")
+    combinations = itertools.product(*([(name, value) for value in values] for name, values in grid))
+    members = tuple(Member(seed, tuple(values)) for values in combinations for seed in numbers)
+    for member in members:
+        member.config(config)  # every combination must be a valid configuration
+    return members
+
+
+def _seeds(text: str, first: int) -> tuple[int, ...]:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items or not all(item.isdecimal() for item in items):
+        raise UserError(f"--seeds is {text!r}; give a number of seeds (5) or a list (0,3,7)")
+    numbers = [int(item) for item in items]
+    if "," not in text:
+        if numbers[0] < 1:
+            raise UserError("--seeds is 0; use at least 1")
+        return tuple(range(first, first + numbers[0]))
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--seeds is {text!r}; every seed may be listed once")
+    return tuple(numbers)
+
+
+def _sweep(text: str) -> tuple[str, list[float]]:
+    name, equals, listed = text.partition("=")
+    items = [item.strip() for item in listed.split(",") if item.strip()]
+    if not equals or not items:
+        raise UserError(f"--sweep is {text!r}; write NAME=VALUE,VALUE, e.g. weight_optimizer.learning_rate=0.01,0.025")
+    floats = [option for option, kind in option_types().items() if kind is float and option.startswith("search.")]
+    name = name.strip().replace("-", "_")
+    full = name if name in floats else f"search.{name}"
+    if full not in floats:
+        raise unknown("hyper-parameter to sweep", name, [option.removeprefix("search.") for option in floats])
+    values = []
+    for item in items:
+        try:
+            values.append(float(item))
+        except ValueError:
+            raise UserError(f"--sweep {name}: {item!r} is not a number") from None
+    if len(set(values)) < len(values):
+        raise UserError(f"--sweep {name} lists a value twice: {listed}")
+    return full, values
+
+
+def stacked(members: Sequence[Member], dtype: Any = np.float32) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Seeds and values of all members as arrays `[members]`."""
+    seeds = np.array([member.seed for member in members], np.int32)
+    names = [name for name, _ in members[0].values]
+    values = {name: np.array([dict(member.values)[name] for member in members], dtype) for name in names}
+    return seeds, values
+
+
+def with_values(config: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """`config` with arrays, traced ones too, in the places of `values`; its rules are not checked again."""
+    for path, value in values.items():
+        config = _put(config, path.split("."), value)
+    return config
+
+
+def _put(section: Any, path: list[str], value: Any) -> Any:
+    inner = value if len(path) == 1 else _put(getattr(section, path[0]), path[1:], value)
+    return unchecked(section, **{path[0]: inner})

@@ -1,0 +1,217 @@
+"""What a search would cost on many devices, from the step compiled here.
+
+The step is compiled for two emulated devices with the images that one device would get; XLA's analyses of that
+program give arithmetic, memory traffic and memory of one device, its text the all-reduces. Their bytes do not depend
+on the number of devices (weights, alphas, statistics), so two devices tell of any number. Times come from a roofline
+and the usual all-reduce model, with the peak figures of the vendors: an estimate to plan with, not a measurement, and
+from a program compiled for the CPU, whose forms of the convolutions differ from those on accelerators.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jdarts.config import DevicesConfig, Experiment
+from jdarts.data import SearchData
+from jdarts.errors import UserError, unknown
+from jdarts.search.sharding import Placement, compile_init, compile_step, place
+from jdarts.search.step import make_search
+from jdarts.spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Peak figures of one device, as its vendor gives them.
+
+    Attributes:
+      flops: operations a second with 16-bit inputs; `flops32` with 32-bit ones.
+      bandwidth: bytes a second to and from its memory; `memory`: bytes of it.
+      link: bytes a second that a device sends to its neighbours in an all-reduce, in one direction.
+      hop: seconds from one device to the next.
+      group: devices joined by `link`; beyond it `far` bytes a second.
+    """
+
+    flops: float
+    flops32: float
+    bandwidth: float
+    memory: float
+    link: float
+    hop: float = 1e-6
+    group: int = 1 << 20
+    far: float = math.inf
+
+
+KINDS = {
+    "tpu-v4": Kind(275e12, 137e12, 1.2e12, 32e9, 135e9),
+    "tpu-v5e": Kind(197e12, 98e12, 0.82e12, 16e9, 90e9),
+    "tpu-v5p": Kind(459e12, 229e12, 2.77e12, 95e9, 270e9),
+    "tpu-v6e": Kind(918e12, 459e12, 1.64e12, 32e9, 200e9),
+    "a100": Kind(312e12, 156e12, 2.0e12, 80e9, 300e9, 3e-6, 8, 25e9),
+    "h100": Kind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
+}
+
+_EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
+_BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
+
+
+@dataclass(frozen=True)
+class Collectives:
+    """The all-reduces of one step: how many, and the bytes that each device puts in, all together."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One device's share of a step, by XLA's analyses.
+
+    Attributes: `images` a device; `flops`; `traffic`, bytes read and written; `memory`, bytes of arguments, results
+    and temporaries; `collectives`.
+    """
+
+    images: int
+    flops: float
+    traffic: float
+    memory: float
+    collectives: Collectives
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a step on `data` replicas, and the share of them spent on communication."""
+
+    data: int
+    compute: float
+    communication: float
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step."""
+        return self.compute + self.communication
+
+    @property
+    def share(self) -> float:
+        """Communication as a share of the step."""
+        return self.communication / self.step
+
+
+def all_reduces(hlo: str) -> Collectives:
+    """The all-reduces in the text of a compiled program; asynchronous ones are counted where they start."""
+    count, total = 0, 0
+    for line in hlo.splitlines():
+        match = re.search(r"= (.*?) all-reduce(?:-start)?\(", line)
+        if match is None:
+            continue
+        count += 1
+        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", match[1]):
+            total += _BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
+    return Collectives(count, total)
+
+
+def compiled_step(config: Experiment, space: Space, data: SearchData, placement: Placement) -> Any:
+    """The step, compiled for `placement` without any data on a device."""
+    search = make_search(config, space, data, axis_name=placement.axis_name)
+    init = compile_init(lambda seed, values: search.init(jax.random.key(seed)), placement)
+    step = compile_step(lambda state, arrays, values: search.step(state, arrays), placement)
+    state = jax.eval_shape(init, jax.ShapeDtypeStruct((), np.int32), {})
+    arrays = {}
+    for name, split in (("train", data.train), ("val", data.val)):
+        arrays[f"{name}_images"] = jax.ShapeDtypeStruct(split.images.shape, np.uint8)
+        arrays[f"{name}_labels"] = jax.ShapeDtypeStruct(split.labels.shape, np.int32)
+    return jax.jit(step).lower(state, arrays, {}).compile()
+
+
+def measure(config: Experiment, space: Space, data: SearchData, *, data_axis: int) -> Cost:
+    """Compile the step for two devices with the images of one of `data_axis` replicas, and read its cost.
+
+    Raises `UserError` if the batch cannot be divided, or if there are not two devices here.
+    """
+    batch, parts = config.search.batch_size, config.search.microbatches
+    if batch % (data_axis * parts):
+        raise UserError(
+            f"search.batch_size is {batch}, which {data_axis} data replicas"
+            f"{f' and {parts} microbatches' if parts > 1 else ''} cannot share equally; "
+            f"use a multiple of {data_axis * parts}, or another --devices"
+        )
+    if len(jax.devices()) < 2:
+        raise UserError("a plan needs two (emulated) devices: XLA_FLAGS=--xla_force_host_platform_device_count=2")
+    from jdarts.config import unchecked
+
+    images = batch // data_axis
+    small = unchecked(config, search=unchecked(config.search, batch_size=2 * images))
+    placement = place(DevicesConfig(backend="shard_map", data=2), batch_size=2 * images, microbatches=parts)
+    compiled = compiled_step(small, space, data, placement)
+    analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    analysis = analysis[0] if isinstance(analysis, Sequence) else analysis
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Cost(
+        images,
+        float(analysis["flops"]),
+        float(analysis["bytes accessed"]),
+        float(held + memory.temp_size_in_bytes),
+        all_reduces(compiled.as_text()),
+    )
+
+
+def estimate(cost: Cost, kind: Kind, data: int, *, bfloat16: bool = False) -> Estimate:
+    """The time of a step on `data` replicas of the whole batch that `cost` describes one share of.
+
+    Compute is the larger of arithmetic and memory traffic at a fixed share of the peaks, in proportion to the images
+    of a device. An all-reduce of n bytes over R devices sends 2n(R − 1)/R bytes through a device's link, in
+    2·2(√R − 1) hops on a torus and 2·log₂R in a tree of groups.
+    """
+    peak = kind.flops if bfloat16 else kind.flops32
+    compute = max(cost.flops / peak, cost.traffic / kind.bandwidth) / _EFFICIENCY
+    if data == 1:
+        return Estimate(data, compute, 0.0)
+    link = kind.link if data <= kind.group else min(kind.link, kind.far)
+    hops = 4 * (math.sqrt(data) - 1) if kind.far == math.inf else 2 * math.log2(data)
+    sent = 2 * cost.collectives.bytes * (data - 1) / data
+    return Estimate(data, compute, sent / link + cost.collectives.count * max(hops, 2) * kind.hop)
+
+
+def largest_useful(cost: Cost, kind: Kind, *, data: int, batch_size: int, bfloat16: bool = False) -> int:
+    """The most replicas (a power of two) of which communication takes at most half; `cost` is that of `data`."""
+    useful, replicas = 1, 2
+    while replicas <= batch_size and batch_size % replicas == 0:
+        factor = data / replicas
+        share = Cost(batch_size // replicas, cost.flops * factor, cost.traffic * factor, cost.memory, cost.collectives)
+        if estimate(share, kind, replicas, bfloat16=bfloat16).share <= 0.5:
+            useful = replicas
+        replicas *= 2
+    return useful
+
+
+def plan(config: Experiment, space: Space, data: SearchData, *, devices: int, kind: str) -> str:
+    """The plan as text, for people."""
+    if kind not in KINDS:
+        raise unknown("kind of device", kind, KINDS)
+    if devices < 1 or devices % config.devices.seed:
+        raise UserError(f"--devices is {devices}; use a multiple of devices.seed ({config.devices.seed})")
+    figures, replicas = KINDS[kind], devices // config.devices.seed
+    cost = measure(config, space, data, data_axis=replicas)
+    bfloat16 = config.search.activations == "bfloat16"
+    guess = estimate(cost, figures, replicas, bfloat16=bfloat16)
+    useful = largest_useful(cost, figures, data=replicas, batch_size=config.search.batch_size, bfloat16=bfloat16)
+    steps = len(data.train) // config.search.batch_size
+    whole = guess.step * steps * config.search.epochs
+    fits = "fits" if cost.memory < 0.9 * figures.memory else "DOES NOT FIT"
+    return "\n".join(
+        [
+            f"{devices} × {kind}, seed {config.devices.seed} × data {replicas}: "
+            f"{cost.images} of {config.search.batch_size} images a device and batch",
+            f"  compiled here, one device: {cost.flops / 1e9:.2f} GFLOP, {cost.traffic / 1e9:.2f} GB of memory "
+            f"traffic a step, {cost.memory / 1e9:.2f} GB held ({fits} in {figures.memory / 1e9:.0f} GB)",
+            f"  all-reduces: {cost.collectives.count} a step, {cost.collectives.bytes / 1e6:.2f} MB a device",
+            f"  estimated step: {1e3 * guess.step:.2f} ms ({guess.share:.0%} communication); "
+            f"{config.search.epochs} epochs of {steps} steps: {whole / 3600:.2f} h",
+            f"  largest useful data axis: {useful} (communication at most half of a step)",
+            "  times are estimates from vendors' peak figures; bytes are those of the compiled program",
+        ]
+    )

@@ -1,0 +1,329 @@
+"""Many searches as one compiled program: several seeds, several hyper-parameters, one step.
+
+Every search ends as it would by itself; the records tell of each, and of mean and standard deviation over those that
+stayed finite. No best one is picked: that would be a choice on the data that the alphas were fitted to.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jdarts import distributed
+from jdarts.config import Experiment
+from jdarts.data import SearchData
+from jdarts.data.streaming import Stream, StreamedData
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype
+from jdarts.loop import Schedule, run_loop
+from jdarts.methods import Method, build
+from jdarts.relaxation import entropy
+from jdarts.report.console import Reporter
+from jdarts.run_folder import RunFolder
+from jdarts.search.members import Member, stacked, with_values
+from jdarts.search.sharding import (
+    Placement,
+    check_replicas,
+    compile_init,
+    compile_step,
+    gather_rows,
+    replicate,
+    split_members,
+)
+from jdarts.search.state import SearchState
+from jdarts.search.step import METRICS, Search, make_search
+from jdarts.spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one search of many found; `genotype` is None if it diverged."""
+
+    member: Member
+    genotype: Genotype | None
+    metrics: dict[str, float]
+    alphas: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A search, or several, compiled for a placement.
+
+    Attributes:
+      init: `() -> state`.
+      step: `state -> (state, metrics)`; metrics are scalars, means over the searches whose numbers are finite.
+      snapshot: `state -> {"alphas": …, "sums": …, "finite": …}` whole on the host of every process.
+      steps_per_epoch: whole training batches in an epoch.
+      method: the search method.
+    """
+
+    init: Callable[[], SearchState]
+    step: Callable[[SearchState], tuple[SearchState, dict[str, jax.Array]]]
+    snapshot: Callable[[SearchState], dict[str, Any]]
+    steps_per_epoch: int
+    method: Method
+
+
+def build_program(
+    config: Experiment,
+    space: Space,
+    data: SearchData | StreamedData,
+    placement: Placement,
+    members: Sequence[Member] = (),
+) -> Program:
+    """The program of one search (no members) or of several.
+
+    Raises `UserError` if a swept hyper-parameter decides how the step is built.
+    """
+    search = make_search(config, space, data, axis_name=placement.axis_name)
+
+    def member_search(values) -> Search:
+        return (
+            make_search(with_values(config, values), space, data, axis_name=placement.axis_name) if values else search
+        )
+
+    def init_one(seed, values):
+        return member_search(values).init(jax.random.key(seed))
+
+    def step_one(state, arrays, values):
+        return member_search(values).step(state, arrays)
+
+    seeds, values = stacked(members) if members else (np.int32(config.seed), {})
+    seeds, values = split_members((seeds, values), placement)
+    parts = config.search.microbatches if isinstance(data, StreamedData) else 0
+    if isinstance(data, StreamedData):
+        batches = _streamed_batches(config, data, search.method, placement)
+    else:
+        resident = replicate(search.arrays, placement)
+        batches = lambda step: itertools.repeat(resident)  # noqa: E731
+    init, step = compile_init(init_one, placement), compile_step(step_one, placement, streamed=parts)
+    _check_sweep(init_one, values, members)
+    everywhere: Any = (
+        {} if placement.backend == "jit" else {"out_shardings": NamedSharding(placement.mesh, PartitionSpec())}
+    )
+
+    def mean(metrics):
+        finite = metrics["finite"].astype(bool)
+        for name, value in metrics.items():
+            finite &= jnp.isfinite(value) if name != "finite" else True
+        count = jnp.maximum(jnp.sum(finite), 1)
+        means = {
+            name: jnp.sum(jnp.where(finite, value, 0)) / count for name, value in metrics.items() if name != "finite"
+        }
+        return {**means, "finite": jnp.any(finite)}
+
+    def view(state):
+        leaves = [leaf for leaf in jax.tree.leaves((state.alphas, state.weights))]
+        axes = [tuple(range(1 if members else 0, leaf.ndim)) for leaf in leaves]
+        finite = [jnp.all(jnp.isfinite(leaf), axis) for leaf, axis in zip(leaves, axes, strict=True)]
+        return {"alphas": state.alphas, "sums": state.sums, "finite": jnp.all(jnp.stack(finite), axis=0)}
+
+    view = jax.jit(view, **everywhere)
+    mean = jax.jit(mean, **everywhere)
+    every, taken = config.devices.check_replicas_every, 0
+    arrays: Iterator[Any] | None = None
+
+    def advance(state):
+        nonlocal taken, arrays
+        if arrays is None:  # only now is it known where a resumed run goes on
+            arrays = batches(int(np.max(jax.device_get(state.step.addressable_shards[0].data))))
+        state, metrics = step(state, next(arrays), values)
+        taken += 1
+        if every and taken % every == 0:
+            check_replicas(state)
+        return state, mean(metrics) if members else metrics
+
+    return Program(
+        lambda: init(seeds, values),
+        advance,
+        lambda state: jax.device_get(view(state)),
+        search.steps_per_epoch,
+        search.method,
+    )
+
+
+def _streamed_batches(config: Experiment, data: StreamedData, method: Method, placement: Placement):
+    """`step -> iterator of global batches` from there on, each process reading its rows."""
+    settings = config.search
+    options = {
+        "size": config.data.image_size,
+        "batch_size": settings.batch_size,
+        "microbatches": settings.microbatches,
+        "process": jax.process_index(),
+        "processes": distributed.count(),
+        "threads": config.data.read_threads,
+    }
+    alphas = data.train if method.alpha_data == "train" else data.val
+    streams = {
+        "train": Stream(data.train, seed=2 * config.seed, **options),
+        "val": Stream(alphas, seed=2 * config.seed + 1, **options),
+    }
+
+    def batches(step: int) -> Iterator[Any]:
+        opened = {split: stream.batches(step) for split, stream in streams.items()}
+        while True:
+            rows = {
+                f"{split}_{name}": array for split, stream in opened.items() for name, array in next(stream).items()
+            }
+            yield gather_rows(rows, placement, batch_size=settings.batch_size, microbatches=settings.microbatches)
+
+    return batches
+
+
+def _check_sweep(init_one, values, members: Sequence[Member]) -> None:
+    """Refuse hyper-parameters that Python looks at while the step is built."""
+    if not values:
+        return
+    for name in values:
+        try:
+            one = {name: jax.ShapeDtypeStruct((), values[name].dtype)}
+            jax.eval_shape(init_one, jax.ShapeDtypeStruct((), jnp.int32), one)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+            raise UserError(
+                f"--sweep {name}: its value decides how the step is built, so one program cannot hold several; "
+                f"run the {len({dict(member.values)[name] for member in members})} values one after the other"
+            ) from None
+
+
+def run_population(
+    config: Experiment,
+    space: Space,
+    data: SearchData | StreamedData,
+    run: RunFolder,
+    members: Sequence[Member],
+    placement: Placement,
+    *,
+    resume: bool,
+    reporter: Reporter,
+) -> list[Found]:
+    """Run all members to the end; see `run_loop` for what is raised.
+
+    Writes into `run`: `metrics.jsonl` (mean and standard deviation over members, an epoch a line), checkpoints of the
+    stacked state, `members.json`; and for each member a folder with `metrics.jsonl`, `genotypes.jsonl` and
+    `genotype.txt`, as a search by itself would write them.
+    """
+    _check_method(build(config.search.method, config.search.method_options))
+    _same_members(run, members, resume=resume)
+    program = build_program(config, space, data, placement, members)
+    folders = [run.subfolder(member.name) for member in members]
+    last: list[Found] = []
+
+    def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
+        last[:] = _look(program, state, members, space)
+        step = epoch * program.steps_per_epoch
+        for found, folder in zip(last, folders, strict=True):
+            folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
+            if found.genotype is not None:
+                record = {"step": step, "epoch": epoch, "genotype": found.genotype.to_text(), "alphas": found.alphas}
+                folder.append("genotypes", record)
+        return {name: value for name, value in summary(last).items() if not math.isnan(value)}
+
+    settings = config.search
+    state = run_loop(
+        "search",
+        program.init(),
+        program.step,
+        schedule=Schedule(
+            epochs=settings.epochs,
+            steps_per_epoch=program.steps_per_epoch,
+            checkpoint_every=settings.checkpoint_every,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+            keep_checkpoints=settings.keep_checkpoints,
+        ),
+        run=run,
+        reporter=reporter,
+        resume=resume,
+        on_epoch=on_epoch,
+        suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
+        also=folders,
+    )
+    results = _look(program, state, members, space)
+    for found, folder in zip(results, folders, strict=True):
+        if found.genotype is not None:
+            folder.write_text("genotype.txt", found.genotype.to_text() + "\n")
+    run.write_json("members.json", describe(results))
+    return results
+
+
+def _check_method(method: Method) -> None:
+    """Refuse what a population cannot do for each of its members at its own time."""
+    wanted = {
+        "runs several loops": method.driver is not None,
+        "stops by a rule": method.stop is not None,
+        "compares candidates on images when it derives": method.derive is not None,
+    }
+    for what, needed in wanted.items():
+        if needed:
+            raise UserError(
+                f"method {method.name} {what}, which --seeds and --sweep do not do; run its seeds one after the other"
+            )
+
+
+def _same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
+    """Note which searches the run holds; refuse to go on with others."""
+    names, file = [member.name for member in members], run.path / "searches.json"
+    if not resume or not file.exists():
+        run.write_json(file.name, names)
+        return
+    stored = json.loads(file.read_text())
+    if stored != names:
+        raise UserError(
+            f"cannot resume {run.path} with other searches: {', '.join(stored)} (stored) != {', '.join(names)} "
+            "(given); give the same --seeds and --sweep"
+        )
+
+
+def _look(program: Program, state: SearchState, members: Sequence[Member], space: Space) -> list[Found]:
+    seen, method, results = program.snapshot(state), program.method, []
+    for i, member in enumerate(members):
+        alphas = {name: jnp.asarray(stack[i]) for name, stack in seen["alphas"].items()}
+        weights = method.deterministic_weights(space, alphas)
+        metrics = {name: float(seen["sums"][name][i]) / program.steps_per_epoch for name in METRICS}
+        if all(name in weights for name in space.alpha_shapes):
+            metrics["alpha_entropy"] = float(entropy({name: weights[name] for name in space.alpha_shapes}))
+        genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
+        results.append(Found(member, genotype, metrics, {name: np.asarray(a) for name, a in alphas.items()}))
+    return results
+
+
+def summary(results: Sequence[Found]) -> dict[str, float]:
+    """Mean and sample standard deviation of every metric over the members that did not diverge, and their number.
+
+    Where all members have the same seeds only, the deviation tells how much a search depends on chance; with swept
+    values it mixes both.
+    """
+    alive = [found for found in results if found.genotype is not None]
+    record: dict[str, float] = {}
+    for name in results[0].metrics:
+        numbers = np.array([found.metrics[name] for found in alive])
+        record[name] = float(numbers.mean()) if len(alive) else math.nan
+        record[f"{name}_std"] = float(numbers.std(ddof=1)) if len(alive) > 1 else math.nan
+    return {**record, "members": len(results), "diverged": len(results) - len(alive)}
+
+
+def describe(results: Sequence[Found]) -> dict[str, Any]:
+    """All members and their summary, for `members.json`; and a summary for every combination of swept values."""
+    by_values: dict[tuple, list[Found]] = {}
+    for found in results:
+        by_values.setdefault(found.member.values, []).append(found)
+    return {
+        "members": [
+            {
+                "name": found.member.name,
+                "seed": found.member.seed,
+                **dict(found.member.values),
+                "genotype": None if found.genotype is None else found.genotype.to_text(),
+                **found.metrics,
+            }
+            for found in results
+        ],
+        "summary": summary(results),
+        "by_values": [{**dict(values), **summary(group)} for values, group in by_values.items()],
+    }

@@ -1,0 +1,34 @@
+"""Measurements at the end of an epoch that stop rules ask for."""
+
+from collections.abc import Callable
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+
+from jdarts.search.state import SearchState
+from jdarts.search.step import Arrays, Search
+
+
+def dominant_eigenvalue(search: Search, *, shift: float = 0.0) -> Callable[[SearchState, Arrays], float]:
+    """`(state, arrays) -> λ`: the largest eigenvalue of `∂²L/∂α² + shift · I` (RobustDARTS, Zela et al. 2020).
+
+    L is the loss of the alpha step at the present weights, on the batch of the last alpha step, the batch norms in
+    training mode; α all alphas together. The published numbers have `shift` = the alphas' weight decay. The matrix is
+    dense, from one product with the Hessian an alpha, and symmetric up to rounding.
+    """
+
+    def hessian(state, arrays):
+        _, batch = search.draw(state.replace(step=state.step - 1), arrays)
+        flat, unflatten = jax.flatten_util.ravel_pytree(state.alphas)
+        gradient = jax.grad(lambda a: search.loss(state.weights, unflatten(a), batch)[0])
+        return jax.lax.map(lambda direction: jax.jvp(gradient, (flat,), (direction,))[1], jnp.eye(flat.size))
+
+    compiled = jax.jit(hessian)
+
+    def measure(state: SearchState, arrays: Arrays) -> float:
+        matrix = np.asarray(compiled(state, arrays), np.float64)
+        return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1] + shift)
+
+    return measure

@@ -1,0 +1,6 @@
+"""Tests for eight emulated devices and float64: they run in a process of their own, started by test_on_devices.py."""
+
+import os
+
+if os.environ.get("JDARTS_TEST_DEVICES") is None:
+    collect_ignore_glob = ["test_*.py"]

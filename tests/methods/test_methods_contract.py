@@ -1,0 +1,104 @@
+"""What every search method must do, in one compiled program a method: two seeds under vmap, over all epochs."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdarts import methods, spaces
+from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.genotype import parse
+from jdarts.schedules import clock_at
+from jdarts.search import make_search
+
+EPOCHS, SEEDS = 3, 2
+OPTIONS = {"pc_darts": ("parts=2", "alpha_start=1"), "p_darts": ("frozen=1",), "darts": ("order=first",)}
+COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
+CONFIG = Experiment(
+    data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),
+    space=SpaceConfig(name="nasbench201", channels=4, cells=1),
+    search=SearchConfig(epochs=EPOCHS, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
+)
+
+
+def searching(name: str, space: str = "nasbench201", **changes):
+    options = tuple(o for part in name.split("+") for o in OPTIONS.get(part, ()))
+    config = dataclasses.replace(
+        CONFIG,
+        space=dataclasses.replace(CONFIG.space, name=space),
+        search=dataclasses.replace(CONFIG.search, method=name, method_options=options, **changes),
+    )
+    return make_search(config, spaces.get(space), load(config.data).for_search(config.data))
+
+
+def equal(a, b) -> bool:
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in pairs)
+
+
+def to_host(state):
+    """The state as a checkpoint holds it: NumPy arrays and the key's data."""
+    return jax.tree.map(np.asarray, state.replace(key=jax.random.key_data(state.key)))
+
+
+def from_host(state):
+    state = jax.tree.map(jnp.asarray, state)
+    return state.replace(key=jax.random.wrap_key_data(state.key))
+
+
+@pytest.mark.parametrize("name", [*methods.names(), *COMPOSED])
+def test_contract(name):
+    search = searching(name)
+    method = search.method
+    keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
+    states = [jax.jit(jax.vmap(search.init))(keys)]
+    step = jax.jit(jax.vmap(search.step, in_axes=(0, None)))
+    for _ in range(EPOCHS * search.steps_per_epoch):
+        state, metrics = step(states[-1], search.arrays)
+        states.append(state)
+        assert np.all(np.asarray(metrics["finite"])), f"{name} diverged"
+        assert all(np.all(np.isfinite(np.asarray(value))) for value in metrics.values())
+    assert step._cache_size() == 1, "the step was traced again for a later epoch"
+
+    start = (method.alpha_start or 0) * search.steps_per_epoch
+    for i, (before, after) in enumerate(itertools.pairwise(states)):
+        assert not equal(before.weights, after.weights)
+        still = method.alphas_fixed or i < start
+        assert equal(before.alphas, after.alphas) == bool(still), f"{name}, step {i}"
+        if still:
+            assert equal(before.alpha_opt_state, after.alpha_opt_state)
+    first, second = (jax.tree.map(lambda leaf, s=s: leaf[s], states[-1].weights) for s in range(SEEDS))
+    assert not equal(first, second), "the seeds must differ"
+
+    resumed = from_host(to_host(states[2]))
+    for expected in states[3:]:
+        resumed, _ = step(resumed, search.arrays)
+        assert equal(to_host(resumed), to_host(expected)), f"{name} does not resume bit for bit"
+
+    alphas = jax.tree.map(lambda leaf: leaf[0], states[-1].alphas)
+    score = {}
+
+    def evaluate(p):
+        score[p["cell"].tobytes() if hasattr(p["cell"], "tobytes") else bytes(np.asarray(p["cell"]))] = 1
+        return float(p["cell"][:, 3].sum())
+
+    for genotype in (
+        method.genotype(search.space, alphas),
+        method.genotype(search.space, alphas, evaluate, jax.random.key(3)),
+    ):
+        assert parse(genotype.to_text()) == genotype
+        assert search.space.one_hot(genotype)["cell"].sum() == 6
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_schedules_are_finite_and_within_their_ends(name):
+    method = methods.build(name)
+    for value in (*method.edge_values.values(), method.cutout_probability):
+        if value is None:
+            continue
+        seen = [float(value(clock_at(jnp.int32(e), 1, 50))) for e in range(50)]
+        assert all(0 <= v <= 1 for v in seen)

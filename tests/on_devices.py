@@ -1,0 +1,23 @@
+"""Run a file of tests/devices with eight emulated CPU devices and float64, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "devices"
+
+
+def run_on_devices(file: str, devices: int = 8) -> None:
+    """Raise with the report of pytest unless every test of `tests/devices/{file}` passes."""
+    environment = {
+        **os.environ,
+        "JDARTS_TEST_DEVICES": str(devices),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": "1",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", str(FOLDER / file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout and "skipped" not in done.stdout, done.stdout

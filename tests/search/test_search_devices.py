@@ -1,0 +1,14 @@
+"""Searches on eight emulated devices equal those on one (the tests themselves are in tests/devices)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from on_devices import run_on_devices
+
+
+@pytest.mark.slow
+def test_eight_devices_equal_one():
+    run_on_devices("test_equality.py")

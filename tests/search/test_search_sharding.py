@@ -1,0 +1,15 @@
+"""Replicas, seeds in one program, checkpoints on other devices: tests/devices, on eight emulated devices."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from on_devices import run_on_devices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["test_replicas.py", "test_population.py", "test_plan_bytes.py"])
+def test_on_eight_devices(file):
+    run_on_devices(file)

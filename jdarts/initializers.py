@@ -74,7 +74,7 @@ def abstract_network(network: nn.Module, *args: Any, **kwargs: Any) -> tuple[dic
         rngs = {name: jax.random.key(0) for name in ("params", "noise", "drop_path")}
         with _noting_ranges() as seen:
             variables = network.init(rngs, *args, **kwargs)
-            ranges = jax.tree.map(lambda leaf: seen[id(leaf)][1], variables["params"])
+            ranges = jax.tree.map(lambda leaf: seen[id(leaf)][1], variables.get("params", {}))
         return variables
 
     static = {i: arg for i, arg in enumerate(args) if isinstance(arg, (bool, int, float, str))}

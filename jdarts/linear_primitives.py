@@ -102,21 +102,25 @@ def _input_grad(y, kernel, *, geometry: Geometry):
 def _kernel_grad(x, y, *, geometry: Geometry):
     """For each tap the sum over images and pixels of `x · y`, in two steps that vectorise over pixels and channels.
 
-    First up to eight images (or groups of images) are added up, which XLA turns into one loop a tap without a
-    reduction; then the rest is reduced. Sums of a prime number of images take a dense convolution with up to 16
-    channels as its batch, of which the diagonal is kept.
+    First up to eight images (or groups of images) are added up, which XLA turns into one loop a kernel row without a
+    reduction; then the rest is reduced. Where the images cannot be grouped so, a dense convolution serves.
     """
-    images = x.shape[0]
+    g, images = geometry, x.shape[0]
     terms = next(t for t in range(min(images, 8), 0, -1) if images % t == 0)
     if terms < 4:
         return _kernel_grad_dense(x, y, geometry)
     group = images // terms
-    parts = [y[a : a + group] for a in range(0, images, group)]
-    sums = []
-    for _, _, view in _taps(x, geometry):
-        total = _sum(view[a * group : (a + 1) * group] * part for a, part in enumerate(parts))
-        sums.append(jnp.sum(lax.optimization_barrier(total), (0, 1, 2)))
-    return jnp.stack(sums).reshape(geometry.kernel, geometry.kernel, -1)
+    views = [view for _, _, view in _taps(x, g)]
+    rows = []
+    for first in range(0, g.kernel**2, g.kernel):
+
+        def taps_times(a: int, row=first):
+            part = slice(a * group, (a + 1) * group)
+            return jnp.stack([view[part] for view in views[row : row + g.kernel]]) * y[part]
+
+        total = _sum(taps_times(a) for a in range(terms))
+        rows.append(jnp.sum(lax.optimization_barrier(total), (1, 2, 3)))
+    return jnp.stack(rows)
 
 
 def _kernel_grad_dense(x, y, g: Geometry):

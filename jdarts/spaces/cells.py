@@ -7,16 +7,19 @@ edges, the cell's output the concatenation of its four nodes (Liu et al. 2019, Â
 The network never sees alphas: it takes op weights `{"normal": [14, ops], "reduce": [14, ops]}`, any real numbers.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from jdarts import kernels, staging
-from jdarts.initializers import abstract_network, identity, uniform_fan_in
+from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights
 from jdarts.replicas import Share
+from jdarts.spaces import pieces
 from jdarts.spaces.edges import (
     EDGES_SUFFIX,
     PLAIN,
@@ -27,7 +30,6 @@ from jdarts.spaces.edges import (
     join_channels,
     split_channels,
 )
-from jdarts.spaces.packing import Packing
 
 NODES = 4
 EDGES = 14
@@ -71,17 +73,17 @@ class SearchCell(nn.Module):
         `edge_weights [14]` multiply the edges' outputs; `edge_values`: see `jdarts.spaces.edges`.
         """
         if self.reduction_before:
-            reduce = FactorizedReduce(self.channels, affine=False, axis_name=self.axis_name, name="preprocess_0")
-            s0 = reduce(s0, train)[0]
+            reduce = partial(FactorizedReduce, self.channels, affine=False, axis_name=self.axis_name)
+            s0 = self._child(reduce, "preprocess_0", s0, train)[0]
         else:
-            s0 = ReLUConvBN(self.channels, False, self.axis_name, name="preprocess_0")(s0, train)
-        s1 = ReLUConvBN(self.channels, False, self.axis_name, name="preprocess_1")(s1, train)
+            s0 = self._child(partial(ReLUConvBN, self.channels, False, self.axis_name), "preprocess_0", s0, train)
+        s1 = self._child(partial(ReLUConvBN, self.channels, False, self.axis_name), "preprocess_1", s1, train)
         nodes: dict[int, jax.Array] = {0: s0, 1: s1}
         sums: dict[int, jax.Array] = {}
         for source in range(NODES + 1):
             if source >= 2:
                 nodes[source] = sums[source]
-            x = kernels.cut(nodes[source])
+            x = nodes[source] if staging.in_pieces() else kernels.cut(nodes[source])
             mixed = self._edges_from(source, x, weights, train, edge_values or {})
             for target, value in mixed.items():
                 if edge_weights is not None:
@@ -90,7 +92,8 @@ class SearchCell(nn.Module):
                     value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"], self._share)
                 sums[target] = sums[target] + value if target in sums else value
         nodes[5] = sums[5]
-        return kernels.cut(jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1))
+        output = jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1)
+        return output if staging.in_pieces() else kernels.cut(output)
 
     def _edges_from(self, source: int, x, weights, train: bool, edge_values: EdgeValues) -> dict[int, jax.Array]:
         """The mixed output of every edge that leaves `source`, by its target."""
@@ -105,7 +108,7 @@ class SearchCell(nn.Module):
             mine = [t for t in targets if op in self.table[row(source, t)]]
             if op == "none":
                 continue  # contributes zeros; its weight acts through the relaxation alone
-            if by_edge and has_weights(op, stride):
+            if by_edge and (has_weights(op, stride) or "pool" in op):
                 continue
             module = candidate(
                 op,
@@ -119,7 +122,7 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
-            chunks = [kernels.cut(chunk) for chunk in module(inner, train)]
+            chunks = module(inner, train) if by_edge else [kernels.cut(chunk) for chunk in module(inner, train)]
             if op == "skip_connect" and stride == 1 and "skip_dropout" in edge_values:
                 rate = edge_values["skip_dropout"]
                 chunks = [dropout(self.make_rng("drop_path"), chunks[0], rate, self._share) for _ in mine]
@@ -143,24 +146,46 @@ class SearchCell(nn.Module):
         return values
 
     def _edges_by_piece(self, source, targets, stride, width, x, shared, weights, train: bool) -> dict[int, jax.Array]:
-        """The same sums with every mixed edge as a unit of compilation; `shared` has the ops without weights."""
-        params, stats = (dict(self.variables.get(name, {})) for name in ("params", "batch_stats"))
-        update = train and self.is_mutable_collection("batch_stats")
+        """The same sums with every mixed edge as a piece; `shared` has what ops without weights give on each edge."""
+        options = pieces.Options(width, stride, self.axis_name, self.impl, train, self._updating(train))
+        params, running = pieces.variables(self, train)
+        pools = tuple(op for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]) if "pool" in op)
+        pooled = {}
+        if pools:
+            names = {op: f"from_{source}_{op}" for op in pools}
+            pooled, new = pieces.pools(pools, options)(x, {op: running.get(name) for op, name in names.items()})
+            self._put_statistics({names[op]: tree for op, tree in new.items()})
         used = dict.fromkeys(shared, 0)
         values = {}
         for target in targets:
             ops, edge = self.table[row(source, target)], edge_name(source, target)
-            light = {}
+            light = {op: pooled[op] for op in ops if op in pooled}
             for op in ops:
                 if op in shared:
                     light[op] = shared[op][used[op]]
                     used[op] += 1
-            run = _mixed_edge(ops, width, stride, self.axis_name, self.impl, train, update)
-            running = None if train else stats.get(edge)
-            values[target], new = run(x, light, weights[row(source, target)], params.get(edge), running)
-            if update and new is not None:
-                self.put_variable("batch_stats", edge, new)
+            mixed = pieces.mixed_edge(ops, options)
+            values[target], new = mixed(x, light, weights[row(source, target)], params.get(edge), running.get(edge))
+            self._put_statistics({edge: new})
         return values
+
+    def _child(self, make: Callable[..., nn.Module], name: str, x, train: bool):
+        """The submodule `name` applied to `x`, as a piece where the program is compiled in pieces."""
+        if not staging.in_pieces() or self.is_initializing():
+            return make(name=name)(x, train)
+        params, running = pieces.variables(self, train)
+        run = pieces.module(make(parent=None), train, self._updating(train))
+        y, new = run(x, params.get(name), running.get(name))
+        self._put_statistics({name: new})
+        return y
+
+    def _updating(self, train: bool) -> bool:
+        return train and self.is_mutable_collection("batch_stats")
+
+    def _put_statistics(self, new):
+        for name, value in new.items():
+            if value is not None:
+                self.put_variable("batch_stats", name, value)
 
     @property
     def _share(self) -> Share:
@@ -180,57 +205,6 @@ class SearchCell(nn.Module):
 def edge_name(source: int, target: int) -> str:
     """The name under which the packed weights of an edge stand among the variables of its cell."""
     return f"edge_{source}_{target}"
-
-
-@lru_cache(maxsize=256)
-def _mixed_edge(ops: tuple[str, ...], channels: int, stride: int, axis_name, impl, train: bool, update: bool):
-    """The mixed edge over `ops` as a piece (see `jdarts.staging`).
-
-    `(x, {op: output}, op weights, weights, running statistics) -> (value, new running statistics)`. The outputs are
-    those of ops without weights, computed once a source node. Weights and statistics are vectors, None if there are
-    none; new statistics are what starts from zero gives, so that the caller can add the decayed old ones.
-    """
-    modules = {
-        op: candidate(
-            op,
-            search=True,
-            channels=channels,
-            stride=stride,
-            affine=False,
-            axis_name=axis_name,
-            impl=impl,
-            activated=True,
-        )
-        for op in sorted(ops)
-        if has_weights(op, stride)
-    }
-    images = jax.ShapeDtypeStruct((2, 8, 8, channels), jnp.float32)
-    shapes = {op: abstract_network(module, images, True)[0] for op, module in modules.items()}
-    packings = {
-        name: Packing({op: tree[name] for op, tree in shapes.items()}) for name in ("params", "batch_stats") if shapes
-    }
-
-    def mixed_edge(x, light, p, weights, running):
-        total, changed = None, {}
-        if modules:
-            params = packings["params"].unravel(weights)
-            stats = packings["batch_stats"]
-            stats = stats.unravel(jnp.zeros(stats.size, x.dtype) if running is None else running)
-            activated = kernels.cut(nn.relu(x))
-        for k, op in enumerate(ops):
-            if op == "none":
-                continue
-            if op in light:
-                y = light[op]
-            else:
-                variables = {"params": params[op], "batch_stats": stats[op]}
-                (y,), new = modules[op].apply(variables, activated, train, mutable=["batch_stats"] if update else [])
-                changed[op] = new.get("batch_stats")
-            term = p[k] * kernels.cut(y)
-            total = term if total is None else total + term
-        return total, packings["batch_stats"].ravel(changed) if update and changed else None
-
-    return staging.piece(mixed_edge)
 
 
 class _Mixture:
@@ -300,6 +274,8 @@ class Supernet(nn.Module):
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if self.remat else SearchCell  # argument 4 is `train`
+        if staging.in_pieces():  # one array an edge, shared by all cells
+            op_weights = {name: [jnp.squeeze(r, 0) for r in lax.split(p, [1] * len(p))] for name, p in op_weights.items()}
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)

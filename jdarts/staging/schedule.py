@@ -13,7 +13,7 @@ from typing import Any
 
 from jax.extend.core import ClosedJaxpr
 
-from jdarts.staging.trace import Control, Fixed, Graph, Node, Op, Piece, Ref
+from jdarts.staging.trace import Control, Fixed, Graph, Node, Op, Piece, Ref, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Group:
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
-Call = Group | Piece | Control
+Call = Group | Piece | Control | Split
 
 
 def schedule(graph: Graph) -> list[Call]:
@@ -135,7 +135,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
     needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
     calls: list[Call] = []
     for batch in reversed(batches):
-        if isinstance(batch[0], (Piece, Control)):
+        if isinstance(batch[0], (Piece, Control, Split)):
             calls.append(batch[0])
             needed.update(a for a in batch[0].inputs if isinstance(a, Ref))
             continue

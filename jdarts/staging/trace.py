@@ -82,7 +82,18 @@ class Control:
     bodies: list["Graph"]
 
 
-Node = Op | Piece | Control
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A vector cut into many, as views: a program with hundreds of results would compile for seconds."""
+
+    sizes: tuple[int, ...]
+    inputs: list[Atom]
+    outputs: list[Ref]
+
+
+Node = Op | Piece | Control | Split
+
+_FEW = 16  # a split into fewer parts is an operation like any other
 
 
 @dataclass(eq=False)
@@ -137,6 +148,9 @@ def _walk(jaxpr: Jaxpr, consts, arguments: list[Atom], graph: Graph) -> list[Ato
         if _is_piece(eqn):
             outputs: list[Atom] = [Ref(v.aval) for v in eqn.outvars]
             graph.nodes.append(Piece(eqn.params["jaxpr"], inputs, outputs))
+        elif name == "split" and len(eqn.outvars) > _FEW and len(eqn.invars[0].aval.shape) == 1:
+            outputs = [Ref(v.aval) for v in eqn.outvars]
+            graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, outputs))
         elif not any(map(has_pieces, _inner(eqn))):
             outputs = [Ref(v.aval) for v in eqn.outvars]
             graph.nodes.append(Op(eqn, inputs, outputs))

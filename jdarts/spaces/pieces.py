@@ -1,0 +1,125 @@
+"""The units in which supernets are compiled on the CPU (see `jdarts.staging`), as functions that are marked once.
+
+Their weights and running statistics come as arguments: trees, or for a mixed edge the vector that `Packing.pack` makes
+of its part. In training, statistics are not read; what a piece returns is what an update from zero gives, so that the
+caller can add the decayed old ones.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jdarts import kernels, staging
+from jdarts.initializers import abstract_network
+from jdarts.ops import candidate, has_weights
+from jdarts.spaces.packing import Packing
+
+
+class Options(NamedTuple):
+    """What the ops of an edge share: their sizes, the mapped axis of the batch, form, and the mode of batch norm."""
+
+    channels: int
+    stride: int
+    axis_name: str | None
+    impl: kernels.Impl
+    train: bool
+    update: bool
+
+
+def variables(parent: nn.Module, train: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of `parent` and the running statistics that its pieces read, none in training."""
+    known = parent.variables
+    return dict(known.get("params", {})), {} if train else dict(known.get("batch_stats", {}))
+
+
+@lru_cache(maxsize=256)
+def module(network: nn.Module, train: bool, update: bool) -> Callable:
+    """`network(x, train)` as a piece: `(x, params, running statistics) -> (value, new running statistics)`."""
+
+    def layer(x, params, running):
+        if running is None:
+            running = _zeros(abstract_network(network, jax.ShapeDtypeStruct(x.shape, x.dtype), train)[0])
+        return _apply(network, params or {}, running, x, train, update)
+
+    return staging.piece(layer)
+
+
+@lru_cache(maxsize=256)
+def pools(ops: tuple[str, ...], options: Options) -> Callable:
+    """Pooling ops on one node: `(x, {op: running statistics}) -> ({op: value}, {op: new running statistics})`."""
+    made = {op: _candidate(op, options) for op in ops}
+
+    def pooling(x, running):
+        values, changed = {}, {}
+        for op, network in made.items():
+            stats = running.get(op)
+            if stats is None:
+                stats = _zeros(abstract_network(network, jax.ShapeDtypeStruct(x.shape, x.dtype), True)[0])
+            (y,), changed[op] = _apply(network, {}, stats, x, options.train, options.update)
+            values[op] = kernels.cut(y)
+        return values, changed
+
+    return staging.piece(pooling)
+
+
+@lru_cache(maxsize=256)
+def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
+    """The mixed edge over `ops` as a piece.
+
+    `(x, {op: value}, op weights, weights, running statistics) -> (value, new running statistics)`. The values are those
+    of ops without weights, computed once a source node. Weights and statistics are vectors, None if there are none.
+    """
+    made = {op: _candidate(op, options, activated=True) for op in sorted(ops) if has_weights(op, options.stride)}
+    images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.float32)
+    shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
+    packings = {
+        name: Packing({op: tree[name] for op, tree in shapes.items()}) for name in ("params", "batch_stats") if shapes
+    }
+
+    def mixed(x, light, p, weights, running):
+        params, stats, changed, terms = {}, {}, {}, []
+        if made:
+            params = packings["params"].unravel(weights)
+            size = packings["batch_stats"].size
+            stats = packings["batch_stats"].unravel(jnp.zeros(size, x.dtype) if running is None else running)
+            activated = kernels.cut(nn.relu(x))
+        for k, op in enumerate(ops):
+            if op in made:
+                (y,), new = _apply(made[op], params[op], stats[op], activated, options.train, options.update)
+                changed[op] = new
+                terms.append(p[k] * kernels.cut(y))
+            elif op != "none":
+                terms.append(p[k] * light[op])
+        total = sum(terms[1:], terms[0]) if terms else jnp.zeros_like(x[:, :: options.stride, :: options.stride])
+        return total, packings["batch_stats"].ravel(changed) if options.update and changed else None
+
+    return staging.piece(mixed)
+
+
+def _candidate(op: str, options: Options, *, activated: bool = False) -> nn.Module:
+    return candidate(
+        op,
+        search=True,
+        channels=options.channels,
+        stride=options.stride,
+        affine=False,
+        axis_name=options.axis_name,
+        impl=options.impl,
+        activated=activated,
+        parent=None,
+    )
+
+
+def _apply(network: nn.Module, params, running, x, train: bool, update: bool):
+    y, new = network.apply(
+        {"params": params, "batch_stats": running}, x, train, mutable=["batch_stats"] if update else []
+    )
+    return y, new.get("batch_stats")
+
+
+def _zeros(shapes):
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.get("batch_stats", {}))

@@ -16,7 +16,7 @@ from jdarts.errors import UserError
 from jdarts.genotype import Genotype, parse
 from jdarts.loop import Schedule, run_loop
 from jdarts.methods import Method, build
-from jdarts.relaxation import entropy
+from jdarts.relaxation import entropy, softmax
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.population import build_program
@@ -115,7 +115,6 @@ def run_plain(
         measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        weights = method.deterministic_weights(space, state.alphas)
         genotype = method.genotype(space, state.alphas)
         run.append(
             "genotypes",
@@ -127,8 +126,7 @@ def run_plain(
             },
         )
         record = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
-        if all(name in weights for name in space.alpha_shapes):
-            record["alpha_entropy"] = float(entropy({c: weights[c] for c in space.alpha_shapes}))
+        record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
             record["dominant_eigenvalue"] = measure(_here(state), search.arrays)

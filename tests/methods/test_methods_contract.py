@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
+from one_cell import OneCellSpace
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -18,9 +18,6 @@ from jdarts.data import load
 from jdarts.genotype import parse
 from jdarts.schedules import clock_at
 from jdarts.search import make_search
-from jdarts.spaces.cells import Classifier, OpTable, Stem
-from jdarts.spaces.edges import PLAIN, EdgeSettings
-from jdarts.spaces.nasbench201 import NASBench201Space, SearchCell201
 
 EPOCHS, SEEDS = 3, 2
 OPTIONS = {"pc_darts": ("parts=2", "alpha_start=1"), "p_darts": ("frozen=1",), "darts": ("order=first",)}
@@ -30,27 +27,6 @@ CONFIG = Experiment(
     space=SpaceConfig(name="nasbench201", channels=4, cells=1),
     search=SearchConfig(epochs=EPOCHS, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
 )
-
-
-class OneCell(nn.Module):
-    table: OpTable
-    channels: int
-    classes: int
-    axis_name: str | None = None
-    edge: EdgeSettings = PLAIN
-
-    @nn.compact
-    def __call__(self, op_weights, images, train, edge_values=None):
-        x = Stem(self.channels, self.axis_name, name="stem")(images, train)
-        cell = SearchCell201(self.table, self.channels, self.axis_name, self.edge, name="cell")
-        x = cell(x, op_weights["cell"], train, op_weights.get("cell_edges"), edge_values)
-        return Classifier(self.classes, name="classifier")(nn.relu(x))
-
-
-@dataclasses.dataclass(frozen=True)
-class OneCellSpace(NASBench201Space):
-    def supernet(self, *, channels, cells, classes, axis_name=None, edge=PLAIN):
-        return OneCell(self.cell, channels, classes, axis_name, edge)
 
 
 def searching(name: str, **changes):

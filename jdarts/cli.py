@@ -88,7 +88,8 @@ def _dispatch(arguments: list[str]) -> int:
             return _help(command, rest)
         rest, overrides = _split_overrides(command, rest)
     parsed = command.parse_args(rest)
-    parsed.overrides = overrides
+    shorthands = {"search.method": getattr(parsed, "method", None), "space.name": getattr(parsed, "space", None)}
+    parsed.overrides = [*overrides, *(f"--{name}={value}" for name, value in shorthands.items() if value is not None)]
     parsed.execute(parsed)
     return 0
 
@@ -128,6 +129,8 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
         if name != "train":
             _add_many(command)
+            command.add_argument("--method", metavar="M", help="short for --search.method (see jdarts methods)")
+            command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
         if name == "train":
             command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
 
@@ -152,7 +155,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "-o", "--output", metavar="FILE", required=True, help="the picture: a name ending in .svg or .png"
     )
 
+    query = add("query", _query, "look an architecture of NAS-Bench-201 up in a table of results")
+    query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, or a file that holds one")
+    query.add_argument("--table", metavar="FILE", required=True, help="the table, .csv or .csv.gz")
+
     add("genotypes", _genotypes, "list the published genotypes known by name")
+    add("methods", _methods, "list the search methods, their papers and options")
+    add("spaces", _spaces, "list the search spaces and their papers")
     return parser, group.choices
 
 
@@ -335,6 +344,40 @@ def _genotypes(arguments: Arguments) -> None:
 
     for name in jdarts.published.names():
         print(name)
+
+
+def _methods(arguments: Arguments) -> None:
+    del arguments
+    from jdarts import methods
+    from jdarts.methods.registry import option_defaults
+
+    for name in methods.names():
+        method = methods.build(name)
+        options = " ".join(f"{option}={value}" for option, value in option_defaults(name).items())
+        print(f"{name:15} {method.summary}\n{'':15} {method.paper}" + (f"; options: {options}" if options else ""))
+
+
+def _spaces(arguments: Arguments) -> None:
+    del arguments
+    from jdarts import spaces
+
+    for name in spaces.names():
+        print(f"{name:12} {spaces.DESCRIPTIONS[name]}")
+
+
+def _query(arguments: Arguments) -> None:
+    import jdarts.genotype
+    from jdarts.benchmarks import load_table
+
+    table = load_table(arguments.table)
+    entry = table.query(jdarts.genotype.load(arguments.genotype))
+    print(entry.arch)
+    for name, value in entry.values.items():
+        if name in table.accuracies:
+            rank, regret = table.rank(entry.arch, name), table.regret(entry.arch, name)
+            print(f"{name:15} {value:8.2f} %   rank {rank:6,} of {len(table):,}   regret {regret:6.2f}")
+        else:
+            print(f"{name:15} {value:>12,.0f}")
 
 
 def _enable_compilation_cache(warn: Callable[[str], None]) -> None:

@@ -22,8 +22,15 @@ Entry = tuple[float, int, str]  # score, source, op
 def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
     """FairDARTS: the best op of each of the two best edges of a node, where its weight reaches `least`.
 
-    Nodes may keep two, one or no edge. If nothing is left of a cell, its strongest edge from an input stays.
+    Nodes may keep two, one or no edge. If nothing is left of a cell, its strongest edge from an input stays. In the
+    cell of NAS-Bench-201 every edge stands for itself, and `none` takes the place of what is weaker than `least`.
     """
+    if isinstance(space, NASBench201Space):
+        best = [
+            max((-np.inf if op == "none" else p, -k) for k, (op, p) in enumerate(zip(ops, row, strict=True)))
+            for ops, row in zip(space.cell, np.asarray(op_weights["cell"]), strict=True)
+        ]
+        return space.genotype([ops[-k] if p >= least else "none" for ops, (p, k) in zip(space.cell, best, strict=True)])
 
     def nodes(entries: dict[int, list[Entry]], first: int):
         kept = {t: [e for e in _strongest(found)[:2] if e[0] >= least] for t, found in entries.items()}
@@ -110,15 +117,6 @@ def _strongest(entries: list[Entry], *, edges: bool = True) -> list[Entry]:
 
 
 def _build(space: Space, op_weights: OpWeights, choose: Callable) -> Genotype:
-    if isinstance(space, NASBench201Space):
-        entries = _entries(space, np.asarray(op_weights["cell"]), space.cell)
-        kept = {edge: "none" for edge in space.edges}
-        # every edge of this space stands for itself: choose among its own ops
-        for target, found in entries.items():
-            for source in {e[1] for e in found}:
-                one = choose({target: [e for e in found if e[1] == source]}, source + 1)[target]
-                kept[source, target] = one[0][2] if one else "none"
-        return space.genotype([kept[edge] for edge in space.edges])
     cells = {}
     first = space.edges[0][1]
     for cell_type, table in space.tables.items():

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from jdarts import distributed, spaces
+from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
 from jdarts.data.streaming import StreamedData, open_streams
+from jdarts.errors import UserError
 from jdarts.genotype import Genotype
+from jdarts.methods import build
 from jdarts.report.cell_drawing import draw, draw_terminal
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
@@ -19,7 +22,8 @@ from jdarts.search import run_search
 from jdarts.search.members import Member
 from jdarts.search.population import run_population, summary
 from jdarts.search.sharding import Placement, place
-from jdarts.spaces import Space, check_derived
+from jdarts.spaces import Space
+from jdarts.spaces.networks import check_network
 from jdarts.train import TrainResult, run_training
 
 
@@ -117,11 +121,19 @@ def _check_search(config: Experiment, space: Space, split: SearchData | Streamed
     for images in (split.train, split.val):
         steps_per_epoch(len(images), config.search.batch_size)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
+    method = build(config.search.method, config.search.method_options)
+    method.edge.check(config.space.channels)
+    if method.cutout_probability is not None and config.data.search_cutout == 0:
+        raise UserError(f"{method.name} applies cutout while searching; set data.search_cutout, e.g. 16")
+    if config.search.benchmark_table:
+        if "cell" not in space.tables:
+            raise UserError(f"search.benchmark_table is for the space nasbench201; space.name is {space.name!r}")
+        load_table(config.search.benchmark_table)
 
 
 def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
-    check_derived(
+    check_network(
         genotype,
         channels=config.train.channels,
         cells=config.train.cells,

@@ -84,6 +84,12 @@ class Table:
         """The architecture with the largest `metric`."""
         return self.query(self.architectures[int(np.argmax(self._column(metric)))])
 
+    def test_accuracies(self, genotype: Genotype | str) -> dict[str, float]:
+        """`{"benchmark_c10_accuracy": fraction, …}`: test accuracies after 200 epochs, for the records of a search."""
+        entry = self.query(genotype)
+        names = [name for name in self.accuracies if name.endswith("_test_200")]
+        return {f"benchmark_{name.split('_')[0]}_accuracy": entry[name] / 100 for name in names}
+
     def _column(self, metric: str) -> np.ndarray:
         if metric not in self.accuracies:
             raise unknown("accuracy", metric, self.accuracies)

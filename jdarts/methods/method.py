@@ -71,6 +71,7 @@ class Method:
       probes: names of further measurements that records must hold ("dominant_eigenvalue").
       derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
         is the accuracy on a validation batch at the search's end; it and the key are None during the search.
+      compares: `derive` calls `evaluate`.
       driver: name of the driver above the step, where one step is not enough; None is the plain loop.
       options: the options the method was built with, for drivers.
     """
@@ -98,6 +99,7 @@ class Method:
     stop: Stop | None = None
     probes: tuple[str, ...] = ()
     derive: Derive | None = None
+    compares: bool | None = None
     driver: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -202,6 +204,7 @@ SEAMS = {
     "init_alphas": "initial alphas",
     "stop": "stop rule",
     "derive": "derivation",
+    "compares": "comparison of candidates",
     "driver": "driver",
 }
 

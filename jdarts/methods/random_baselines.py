@@ -34,6 +34,7 @@ def rsps(*, candidates: int = 100) -> Method:
         relax_weights=lambda alphas, key, clock, space: relaxation.uniform_one_hot(alphas, key),
         alphas_fixed=True,
         derive=derive,
+        compares=True,
     )
 
 

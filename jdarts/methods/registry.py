@@ -50,6 +50,11 @@ def option_types(name: str) -> dict[str, Any]:
     return {option: hints.get(option, str) for option in inspect.signature(get(name)).parameters}
 
 
+def option_defaults(name: str) -> dict[str, Any]:
+    """The options of a method with their defaults."""
+    return {option: p.default for option, p in inspect.signature(get(name)).parameters.items()}
+
+
 def build(name: str, options: Sequence[str] = ()) -> Method:
     """The method that a configuration names; `a+b` composes. `options` are texts like `beta=0.5`, or
     `darts_minus.beta=0.5` where two composed methods share an option's name.

@@ -28,4 +28,5 @@ def setn(*, candidates: int = 100) -> Method:
         hypergradient="first_order",
         order="weights_first",
         derive=derive,
+        compares=True,
     )

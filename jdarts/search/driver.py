@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jdarts import distributed, staging
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
 from jdarts.data.streaming import StreamedData
@@ -16,17 +16,16 @@ from jdarts.errors import UserError
 from jdarts.genotype import Genotype, parse
 from jdarts.loop import Schedule, run_loop
 from jdarts.methods import Method, build
-from jdarts.relaxation import entropy
+from jdarts.relaxation import entropy, softmax
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.population import build_program
 from jdarts.search.probes import dominant_eigenvalue
+from jdarts.search.scoring import scorer
 from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
 from jdarts.spaces.space import Space
-
-SCORED_IMAGES = 512  # validation images that candidates are compared on (SETN, RSPS, DARTS-PT)
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,6 @@ def run_plain(
         measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        weights = method.deterministic_weights(space, state.alphas)
         genotype = method.genotype(space, state.alphas)
         run.append(
             "genotypes",
@@ -127,8 +125,7 @@ def run_plain(
             },
         )
         record = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
-        if all(name in weights for name in space.alpha_shapes):
-            record["alpha_entropy"] = float(entropy({c: weights[c] for c in space.alpha_shapes}))
+        record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
             record["dominant_eigenvalue"] = measure(_here(state), search.arrays)
@@ -137,7 +134,7 @@ def run_plain(
                     f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
                     "be dead, and a small eigenvalue says nothing then"
                 )
-        return record | looked_up(table, genotype)
+        return record | (table.test_accuracies(genotype) if table else {})
 
     decided: list[int] = []
 
@@ -192,23 +189,6 @@ def records(run: RunFolder) -> list[dict[str, Any]]:
     """The records of a search's finished epochs, metrics and genotypes together, oldest first."""
     genotypes = {record["epoch"]: record for record in run.records("genotypes")}
     return [{**genotypes.get(record["epoch"], {}), **record} for record in run.records("metrics")]
-
-
-def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
-    """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`."""
-    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
-    rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]
-    score = jax.jit(lambda state, p, images, labels: search.score(state, p, images, labels, train))
-    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows]))
-
-
-def looked_up(table: Table | None, genotype: Genotype) -> dict[str, float]:
-    """The test accuracies (fractions) that `table` has for `genotype`."""
-    if table is None:
-        return {}
-    entry = table.query(genotype)
-    names = [name for name in table.accuracies if name.endswith("_test_200")]
-    return {f"benchmark_{name.split('_')[0]}_accuracy": entry[name] / 100 for name in names}
 
 
 Compiled = tuple[Search, Callable, Callable]

@@ -22,7 +22,8 @@ from jdarts.genotype import Cell, Genotype
 from jdarts.methods import Method
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
-from jdarts.search.driver import Outcome, compile_search, run_plain, scorer
+from jdarts.search.driver import Outcome, compile_search, run_plain
+from jdarts.search.scoring import scorer
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
 from jdarts.spaces.nasbench201 import NASBench201Space

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -17,17 +17,20 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jdarts import distributed
+from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.data.streaming import Stream, StreamedData
+from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
 from jdarts.methods import Method, build
-from jdarts.relaxation import entropy
+from jdarts.relaxation import entropy, softmax
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.members import Member, stacked, with_values
+from jdarts.search.scoring import scorer
 from jdarts.search.sharding import (
     Placement,
     check_replicas,
@@ -212,11 +215,12 @@ def run_population(
     _check_method(build(config.search.method, config.search.method_options))
     _same_members(run, members, resume=resume)
     program = build_program(config, space, data, placement, members)
+    table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
     last: list[Found] = []
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        last[:] = _look(program, state, members, space)
+        last[:] = _look(program, state, members, space, table)
         step = epoch * program.steps_per_epoch
         for found, folder in zip(last, folders, strict=True):
             folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
@@ -244,7 +248,9 @@ def run_population(
         suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
         also=folders,
     )
-    results = _look(program, state, members, space)
+    results = _look(program, state, members, space, table)
+    if program.method.compares and isinstance(data, SearchData):
+        results = _compared(config, space, data, state, results, table)
     for found, folder in zip(results, folders, strict=True):
         if found.genotype is not None:
             folder.write_text("genotype.txt", found.genotype.to_text() + "\n")
@@ -257,7 +263,6 @@ def _check_method(method: Method) -> None:
     wanted = {
         "runs several loops": method.driver is not None,
         "stops by a rule": method.stop is not None,
-        "compares candidates on images when it derives": method.derive is not None,
     }
     for what, needed in wanted.items():
         if needed:
@@ -280,17 +285,50 @@ def _same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) ->
         )
 
 
-def _look(program: Program, state: SearchState, members: Sequence[Member], space: Space) -> list[Found]:
+def _look(
+    program: Program, state: SearchState, members: Sequence[Member], space: Space, table: Table | None
+) -> list[Found]:
     seen, method, results = program.snapshot(state), program.method, []
     for i, member in enumerate(members):
         alphas = {name: jnp.asarray(stack[i]) for name, stack in seen["alphas"].items()}
-        weights = method.deterministic_weights(space, alphas)
         metrics = {name: float(seen["sums"][name][i]) / program.steps_per_epoch for name in METRICS}
-        if all(name in weights for name in space.alpha_shapes):
-            metrics["alpha_entropy"] = float(entropy({name: weights[name] for name in space.alpha_shapes}))
+        metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
         genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
+        metrics |= _of_genotype(genotype, table)
         results.append(Found(member, genotype, metrics, {name: np.asarray(a) for name, a in alphas.items()}))
     return results
+
+
+def _of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
+    """Its skip connections and looked-up accuracies; NaN for a search that diverged, so that all have the same
+    names.
+    """
+    if genotype is not None:
+        return {"skip_connections": skips_in(genotype), **(table.test_accuracies(genotype) if table else {})}
+    known = table.test_accuracies(table.architectures[0]) if table else {}
+    return dict.fromkeys(("skip_connections", *known), math.nan)
+
+
+def _compared(
+    config: Experiment,
+    space: Space,
+    data: SearchData,
+    state: SearchState,
+    results: Sequence[Found],
+    table: Table | None,
+) -> list[Found]:
+    """The results of methods that compare candidates on images: each member's with its own weights."""
+    search = make_search(config, space, data)
+    here, compared = jax.device_get(state.replace(key=jax.random.key_data(state.key))), []
+    for i, found in enumerate(results):
+        if found.genotype is not None:
+            own = jax.tree.map(lambda leaf, i=i: leaf[i], here)
+            own = own.replace(key=jax.random.wrap_key_data(own.key))
+            key = jax.random.fold_in(jax.random.key(found.member.seed), config.search.epochs)
+            genotype = search.method.genotype(space, own.alphas, scorer(search, own, key), key)
+            found = replace(found, genotype=genotype, metrics=found.metrics | _of_genotype(genotype, table))
+        compared.append(found)
+    return compared
 
 
 def summary(results: Sequence[Found]) -> dict[str, float]:

@@ -31,8 +31,8 @@ from jdarts.errors import UserError
 from jdarts.initializers import abstract_network, initial_statistics
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods import Method, build
-from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.ops import RUNNING_MOMENTUM
+from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.replicas import Share, averaging_gradients, pmean
 from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState

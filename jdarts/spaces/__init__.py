@@ -9,6 +9,7 @@ from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s
 from jdarts.spaces.space import Space
 
 __all__ = [
+    "DESCRIPTIONS",
     "CellSpace",
     "DerivedNetwork",
     "NASBench201Space",
@@ -26,6 +27,15 @@ __all__ = [
     "robust_s4",
 ]
 
+DESCRIPTIONS = {
+    "darts_cnn": "S0: DARTS cells, 8 ops an edge (Liu et al. 2019, arXiv:1806.09055)",
+    "darts_cnn_7": "S0 without none, 7 ops an edge (FairDARTS, arXiv:1911.12126; DrNAS, arXiv:2006.10355)",
+    "robust_s1": "S1: a pair of ops of its own on every edge (Zela et al. 2020, arXiv:1909.09656)",
+    "robust_s2": "S2: skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
+    "robust_s3": "S3: none, skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
+    "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
+    "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
+}
 _SPACES: dict[str, Space] = {}
 
 

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 import jax
 
 from jdarts.config import Experiment
-from jdarts.counting import count_darts_cnn
 from jdarts.data import Dataset
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.spaces.networks import count_network
 from jdarts.train.step import METRICS, evaluate, make_training
 
 
@@ -70,7 +70,7 @@ def run_training(
         suspects=(f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}"),
     )
     figures = evaluate(training, state, split.test, settings.batch_size)
-    count = count_darts_cnn(
+    count = count_network(
         genotype,
         channels=settings.channels,
         cells=settings.cells,

@@ -23,7 +23,7 @@ from jdarts.genotype import Genotype
 from jdarts.initializers import init_network
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.optimizers import weight_sgd
-from jdarts.spaces.derived import DerivedNetwork
+from jdarts.spaces.networks import derived_network
 
 METRICS = ("train_loss", "train_accuracy")
 
@@ -65,7 +65,7 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
     """Build the pure functions of a training from its configuration, genotype and data."""
     settings = config.train
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
-    network = DerivedNetwork(
+    network = derived_network(
         genotype,
         channels=settings.channels,
         cells=settings.cells,

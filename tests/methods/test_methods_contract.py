@@ -1,4 +1,7 @@
-"""What every search method must do, in one compiled program a method: two seeds under vmap, over all epochs."""
+"""What every search method must do, in one compiled program a method: two seeds under vmap, over all epochs.
+
+The network is one cell of the NAS-Bench-201 supernet between stem and classifier, so that a method compiles in seconds.
+"""
 
 import dataclasses
 import itertools
@@ -7,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from one_cell import OneCellSpace
 
-from jdarts import methods, spaces
+from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.genotype import parse
@@ -25,14 +29,13 @@ CONFIG = Experiment(
 )
 
 
-def searching(name: str, space: str = "nasbench201", **changes):
+def searching(name: str, **changes):
     options = tuple(o for part in name.split("+") for o in OPTIONS.get(part, ()))
     config = dataclasses.replace(
         CONFIG,
-        space=dataclasses.replace(CONFIG.space, name=space),
         search=dataclasses.replace(CONFIG.search, method=name, method_options=options, **changes),
     )
-    return make_search(config, spaces.get(space), load(config.data).for_search(config.data))
+    return make_search(config, OneCellSpace(), load(config.data).for_search(config.data))
 
 
 def equal(a, b) -> bool:
@@ -56,7 +59,7 @@ def test_contract(name):
     method = search.method
     keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
     states = [jax.jit(jax.vmap(search.init))(keys)]
-    step = jax.jit(jax.vmap(search.step, in_axes=(0, None)))
+    step = jax.jit(jax.vmap(search.step, in_axes=(0, None)), compiler_options={"xla_backend_optimization_level": 0})
     for _ in range(EPOCHS * search.steps_per_epoch):
         state, metrics = step(states[-1], search.arrays)
         states.append(state)
@@ -80,10 +83,8 @@ def test_contract(name):
         assert equal(to_host(resumed), to_host(expected)), f"{name} does not resume bit for bit"
 
     alphas = jax.tree.map(lambda leaf: leaf[0], states[-1].alphas)
-    score = {}
 
     def evaluate(p):
-        score[p["cell"].tobytes() if hasattr(p["cell"], "tobytes") else bytes(np.asarray(p["cell"]))] = 1
         return float(p["cell"][:, 3].sum())
 
     for genotype in (

@@ -1,0 +1,22 @@
+"""Comparing candidates with shared weights, for derivations that look at images (SETN, RSPS, DARTS-PT)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jdarts.search.state import SearchState
+from jdarts.search.step import Search
+
+SCORED_IMAGES = 512  # of the validation split, as in the benchmark's code
+
+
+def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
+    """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`.
+
+    `train` normalises by the statistics of that batch, otherwise by running averages.
+    """
+    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
+    rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]
+    score = jax.jit(lambda state, p, images, labels: search.score(state, p, images, labels, train))
+    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows]))

@@ -1,0 +1,151 @@
+"""What makes each method itself, on one cell: against DARTS, against other data, against its own definition."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from one_cell import OneCellSpace
+
+from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.methods.smooth_darts import attack, uniform
+from jdarts.relaxation import softmax
+from jdarts.schedules import clock_at
+from jdarts.search import make_search
+
+CONFIG = Experiment(
+    data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=0, flip=False),
+    space=SpaceConfig(name="nasbench201", channels=4, cells=1),
+    search=SearchConfig(
+        epochs=2,
+        batch_size=4,
+        weight_optimizer=SGDConfig(weight_decay=0.0),
+        alpha_optimizer=AdamConfig(learning_rate=1e-2),
+    ),
+)
+OPTIONS = {"xla_backend_optimization_level": 0}
+
+
+def build(method: str, *options: str):
+    search = dataclasses.replace(CONFIG.search, method=method, method_options=options)
+    config = dataclasses.replace(CONFIG, search=search)
+    return make_search(config, OneCellSpace(), load(config.data).for_search(config.data))
+
+
+def one_step(search, arrays=None):
+    state = search.init(jax.random.key(0))
+    after, _ = jax.jit(search.step, compiler_options=OPTIONS)(state, arrays or search.arrays)
+    return state, after
+
+
+@pytest.fixture(scope="module")
+def darts():
+    return one_step(build("darts", "order=first"))
+
+
+def assert_same(a, b, **tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **(tolerance or {"rtol": 1e-5, "atol": 1e-7}))
+
+
+def test_darts_minus_without_its_skip_is_darts(darts):
+    _, after = one_step(build("darts_minus", "beta=0"))
+    assert_same(after.alphas, darts[1].alphas)
+    assert_same(after.weights, darts[1].weights)
+
+
+def test_pc_darts_on_all_channels_is_darts_with_averaged_nodes():
+    search = build("pc_darts", "parts=1")
+    state = search.init(jax.random.key(0))
+    vector, (batch, _) = state.weights, search.draw(state, search.arrays)
+    alphas = {"cell": state.alphas["cell"], "cell_edges": jnp.zeros(6)}
+    shares = jnp.array([1, 1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])  # edges enter nodes 1, 2, 2, 3, 3, 3
+    by_hand = {"cell": softmax({"cell": alphas["cell"]})["cell"] * shares[:, None]}
+    np.testing.assert_allclose(
+        search.loss(vector, alphas, batch)[0], search.network_loss(vector, by_hand, batch)[0], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["sdarts_rs", "sdarts_adv"])
+def test_sdarts_moves_the_alphas_as_darts_and_the_weights_otherwise(darts, name):
+    _, after = one_step(build(name))
+    assert_same(after.alphas, darts[1].alphas)  # nothing of the perturbation stays in them
+    moved = [np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in _pairs(after.weights, darts[1].weights)]
+    assert max(moved) > 1e-6
+
+
+def _pairs(a, b):
+    return zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+
+
+def test_the_adversary_raises_the_loss_inside_its_box():
+    target = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(5), size=6), jnp.float32)
+    p = softmax({"cell": jnp.zeros((6, 5))})
+
+    def loss(q):
+        return jnp.sum((q["cell"] - target) ** 2)
+
+    key, epsilon = jax.random.key(1), 0.1
+    q = attack(p, key, epsilon, loss, 7)
+    assert float(loss(q)) > float(loss(uniform(p, key, epsilon))) > 0
+    assert float(loss(q)) > float(loss(p))
+    assert np.all(np.asarray(q["cell"]) >= 0)
+    np.testing.assert_allclose(np.sum(q["cell"], -1), 1, rtol=1e-6)
+    # where nothing is to be gained the clean weights come back
+    np.testing.assert_array_equal(attack(p, key, epsilon, lambda q: -jnp.sum(q["cell"] ** 2), 7)["cell"], p["cell"])
+
+
+@pytest.mark.parametrize(("batches", "uses_val"), [("same", False), ("same_split", False), ("two_splits", True)])
+def test_single_darts_and_its_ablation_see_the_data_they_name(batches, uses_val):
+    search = build("single_darts", f"batches={batches}")
+    state = search.init(jax.random.key(0))
+    step = jax.jit(search.step, compiler_options=OPTIONS)
+    other = {**search.arrays, "val_images": 255 - search.arrays["val_images"]}
+    (a, metrics), (b, _) = step(state, search.arrays), step(state, other)
+    same = all(np.array_equal(x, y) for x, y in _pairs(a.alphas, b.alphas))
+    assert same != uses_val
+    if batches == "same":
+        assert float(metrics["val_loss"]) == float(metrics["train_loss"])  # one loss, one batch
+    else:
+        assert float(metrics["val_loss"]) != float(metrics["train_loss"])
+
+
+def test_single_darts_moves_both_from_one_gradient_at_the_old_values():
+    search = build("single_darts")
+    state, after = one_step(search)
+    vector, (batch, _) = state.weights, search.draw(state, search.arrays)
+    g_w, g_a = jax.jit(jax.grad(lambda w, a: search.loss(w, a, batch)[0], argnums=(0, 1)), compiler_options=OPTIONS)(
+        vector, state.alphas
+    )
+    clip = min(1.0, 5.0 / float(jnp.linalg.norm(g_w)))
+    assert_same(after.weights, vector - 0.025 * clip * g_w, rtol=1e-4, atol=1e-6)
+    g = np.asarray(g_a["cell"]) + 1e-3 * np.asarray(state.alphas["cell"])
+    np.testing.assert_allclose(after.alphas["cell"], state.alphas["cell"] - 1e-2 * np.sign(g), atol=1e-5)
+
+
+def test_rsps_trains_the_sampled_ops_alone():
+    search = build("rsps")
+    state, after = one_step(search)
+    batch, _ = search.draw(state, search.arrays)
+    p = search.method.weight_step_weights(
+        search.space, state.alphas, batch["relax_key"], clock_at(jnp.int32(0), 1, 2), lambda q: 0.0
+    )["cell"]
+    assert np.array_equal(after.alphas["cell"], state.alphas["cell"])
+    checked = 0
+    for edge, (source, target) in enumerate(search.space.edges):
+        for op in ("nor_conv_1x1", "nor_conv_3x3"):
+            name = f"from_{source}_{op}"
+            before, now = (search.variables(s)["params"]["cell"][name][target - source - 1] for s in (state, after))
+            sampled = bool(p[edge, search.space.cell[edge].index(op)])
+            if not sampled:
+                assert np.array_equal(before, now), (edge, op)
+                checked += 1
+    assert checked >= 6
+
+
+def test_alphas_of_sigmoid_star_start_at_the_mean_of_a_softmax():
+    search = build("single_darts", "weights=sigmoid_star")
+    state = search.init(jax.random.key(0))
+    np.testing.assert_allclose(jax.nn.sigmoid(state.alphas["cell"]), 1 / 5, atol=1e-3)

@@ -1,0 +1,95 @@
+"""The commands and options that name methods, spaces and tables."""
+
+import pytest
+
+from jdarts import cli, methods, spaces
+from jdarts.config import Experiment
+from jdarts.config_files import load_config
+from jdarts.errors import UserError
+from jdarts.spaces.user_file import load_space
+
+ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
+MINE = """
+from jdarts.spaces import CellSpace
+
+small = ("none", "skip_connect", "sep_conv_3x3")
+pools = ("none", "max_pool_3x3", "avg_pool_3x3")
+space = CellSpace("mine", normal=(small,) * 14, reduce=(pools,) * 14)
+"""
+
+
+def test_methods_are_listed_with_paper_and_options(capsys):
+    assert cli.main(["methods"]) == 0
+    out = capsys.readouterr().out
+    for name in methods.names():
+        assert f"\n{name} " in f"\n{out}"
+        assert methods.build(name).paper in out
+    assert "decay=linear" in out
+
+
+def test_spaces_are_listed_with_their_papers(capsys):
+    assert cli.main(["spaces"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(spaces.names())
+    assert all("arXiv:" in line for line in lines)
+
+
+def test_query_prints_accuracies_rank_and_regret(tmp_path, capsys):
+    other = ALL_SKIP.replace("skip_connect~0|+", "nor_conv_3x3~0|+")
+    (tmp_path / "t.csv").write_text(f"arch,c10_test_200,params_c10\n{ALL_SKIP},54.3,73306\n{other},80.0,74000\n")
+    assert cli.main(["query", ALL_SKIP, "--table", str(tmp_path / "t.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "54.30 %" in out and "rank      2 of 2" in out and "regret  25.70" in out and "73,306" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["query", ALL_SKIP, "--table", "bench.pth"], "Python pickle"),
+        (["search", "toy", "--method", "darts_mins"], "did you mean 'darts_minus'"),
+        (["search", "toy", "--method", "gdas+snas"], "gdas and snas both decide the relaxation"),
+        (["search", "toy", "--search.method_options", "beta=1"], "method darts has no options|unknown option"),
+        (["search", "toy", "--space", "nowhere.py"], "no such file"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, expected, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "toy.py").write_text("from jdarts.config import Experiment\nconfig = Experiment()\n")
+    assert cli.main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and any(part in err for part in expected.split("|"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_shorthands_are_overrides(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen: list[Experiment] = []
+    monkeypatch.setattr("jdarts.pipeline.run_search_only", lambda config, *_, **__: seen.append(config))
+    (tmp_path / "toy.py").write_text("from jdarts.config import Experiment\nconfig = Experiment()\n")
+    assert cli.main(["search", "toy.py", "--method", "darts_minus", "--space=nasbench201", "--search.epochs", "3"]) == 0
+    assert (seen[0].search.method, seen[0].space.name, seen[0].search.epochs) == ("darts_minus", "nasbench201", 3)
+
+
+def test_a_space_in_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    space = spaces.get(str(path))
+    assert space.alpha_shapes == {"normal": (14, 3), "reduce": (14, 3)}
+    path.write_text(MINE.replace("sep_conv_3x3", "sep_konv_3x3"))
+    with pytest.raises(UserError, match="did you mean 'sep_conv_3x3'"):
+        load_space(path)
+    path.write_text("space = 3")
+    with pytest.raises(UserError, match="must define space"):
+        load_space(path)
+    path.write_text("1 / 0")
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        load_space(path)
+
+
+def test_all_published_configurations_are_valid_and_name_a_method():
+    from pathlib import Path
+
+    folder = Path(__file__).parents[2] / "configs"
+    used = {load_config(path).search.method for path in folder.glob("*.py")}
+    assert used >= set(methods.names())

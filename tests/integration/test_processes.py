@@ -40,6 +40,7 @@ def start(place: Path, run: str, *options: str, processes: int = 2, devices: int
         "JAX_PLATFORMS": "cpu",
         "JDARTS_NO_REEXEC": "1",
         "JDARTS_CACHE": str(place / "cache"),
+        "JDARTS_HEARTBEAT_SECONDS": "600",  # a busy test machine may stop everything for a while
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
     started = []

@@ -299,7 +299,8 @@ class Supernet(nn.Module):
         computed again when its gradient is, instead of being kept.
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
-        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if self.remat else SearchCell  # argument 4 is `train`
+        remat = self.remat and not self.is_initializing()
+        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)

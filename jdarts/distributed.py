@@ -16,7 +16,7 @@ from jdarts.errors import Interrupted, PeerLost, UserError
 
 T = TypeVar("T")
 
-HEARTBEAT_SECONDS = 20  # a process that has been silent for so long is gone
+HEARTBEAT_SECONDS = 50  # a process that has been silent for so long is gone; $JDARTS_HEARTBEAT_SECONDS says otherwise
 JOIN_SECONDS = 300
 _MESSAGE_BYTES = 2048
 
@@ -96,7 +96,7 @@ def start(processes: Processes | None) -> None:
             processes.num_processes,
             processes.process_id,
             initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=int(os.environ.get("JDARTS_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)),
         )
     except (RuntimeError, ValueError) as error:  # XLA's errors are RuntimeErrors
         where = f" at {processes.coordinator}" if processes.coordinator else ""

@@ -98,7 +98,7 @@ def build_program(
     def step_one(state, arrays, values):
         return member_search(values).step(state, arrays)
 
-    seeds, values = stacked(members) if members else (np.int32(config.seed), {})
+    seeds, values = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
     seeds, values = split_members((seeds, values), placement)
     parts = config.search.microbatches if isinstance(data, StreamedData) else 0
     if isinstance(data, StreamedData):

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jdarts import kernels
+from jdarts import staging
 from jdarts.config import DevicesConfig
 from jdarts.errors import ReplicasDiffer, UserError
 
@@ -150,7 +150,7 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
     mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
     if streamed:
         mapped = _flatten_rows(mapped)
-    options: Any = {"compiler_options": kernels.compiler_options()}
+    options: Any = {"compiler_options": staging.compiler_options()}
     if placement.backend == "jit":
         return jax.jit(mapped, donate_argnums=0, **options)
     if placement.backend == "pmap":

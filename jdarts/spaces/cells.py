@@ -273,7 +273,8 @@ class Supernet(nn.Module):
         computed again when its gradient is, instead of being kept.
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
-        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if self.remat else SearchCell  # argument 4 is `train`
+        remat = self.remat and not self.is_initializing()
+        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
         if staging.in_pieces():  # one array an edge, shared by all cells
             op_weights = {name: [jnp.squeeze(r, 0) for r in lax.split(p, [1] * len(p))] for name, p in op_weights.items()}
         channels, reduction_before = self.channels, False

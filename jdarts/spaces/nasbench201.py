@@ -266,7 +266,8 @@ class Supernet201(Network201):
         """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`."""
         weights, edge_weights = op_weights["cell"], op_weights.get("cell" + EDGES_SUFFIX)
 
-        cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if self.remat else SearchCell201  # 3 is `train`
+        remat = self.remat and not self.is_initializing()
+        cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if remat else SearchCell201  # 3 is `train`
 
         def cell(i, channels, x):
             module = cell_class(self.table, channels, self.axis_name, self.edge, name=f"cell_{i}")

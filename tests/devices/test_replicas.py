@@ -44,11 +44,11 @@ def test_replicas_draw_the_rows_of_one_device(eight):
     state = jax.device_get(state)
 
     def draw(state, arrays):
-        _, train, val = search.draw(state, arrays)
+        train, val = search.draw(state, arrays)
         return [(batch["images"], batch["labels"], batch["relax_key"][None]) for batch in (train, val)]
 
     many = jax.jit(jax.shard_map(draw, mesh=placement.mesh, in_specs=P(), out_specs=P("data")))(state, search.arrays)
-    _, train, val = jax.jit(one.draw)(state, one.arrays)
+    train, val = jax.jit(one.draw)(state, one.arrays)
     for (images, labels, keys), batch in zip(many, (train, val), strict=True):
         np.testing.assert_array_equal(images, batch["images"])
         np.testing.assert_array_equal(labels, batch["labels"])

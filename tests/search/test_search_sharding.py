@@ -10,6 +10,6 @@ from on_devices import run_on_devices
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["test_replicas.py", "test_population.py", "test_plan_bytes.py"])
+@pytest.mark.parametrize("file", ["test_replicas.py", "test_population.py", "test_streamed.py", "test_plan_bytes.py"])
 def test_on_eight_devices(file):
     run_on_devices(file)

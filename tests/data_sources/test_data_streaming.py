@@ -1,0 +1,148 @@
+"""Streaming: the order of images, its independence of processes and interruptions, class shares, decoding."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jdarts.config import DataConfig
+from jdarts.data.streaming import (
+    PC_DARTS_IMAGENET,
+    FolderSource,
+    Stream,
+    class_split,
+    crop_resize,
+    decode_rate,
+    open_source,
+    open_streams,
+)
+from jdarts.errors import UserError
+
+CONFIG = DataConfig(source="stream:folder", train_fraction=0.5, val_fraction=0.25, image_size=8, read_threads=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three classes of 16 images each; the red value of every pixel is the image's number."""
+    root = tmp_path_factory.mktemp("images")
+    for label in range(3):
+        place = root / "train" / f"class_{label}"
+        place.mkdir(parents=True)
+        for i in range(16):
+            number = 16 * label + i
+            Image.new("RGB", (12 + i, 20), (number, 2 * number, 255 - number)).save(place / f"{i:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return open_streams(dataclasses.replace(CONFIG, path=str(folder)))
+
+
+def stream(data, **options):
+    return Stream(data.train, seed=5, size=8, **{"batch_size": 8, "threads": 2, **options})
+
+
+def first(batches, count):
+    return [next(batches) for _ in range(count)]
+
+
+def numbers(batch):
+    """The images' numbers, [P, rows]."""
+    return batch["images"][..., 0, 0, 0]
+
+
+def test_an_epoch_holds_every_image_once_in_an_order_of_its_own(data):
+    one = stream(data)
+    assert one.steps_per_epoch == 3 and len(data.train) == 24
+    epochs = np.stack([numbers(batch).ravel() for batch in first(one.batches(), 6)]).reshape(2, 24)
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(data.train.rows)
+    assert list(epochs[0]) != list(epochs[1])
+    labels = first(stream(data).batches(), 1)[0]["labels"]
+    np.testing.assert_array_equal(labels, numbers(first(stream(data).batches(), 1)[0]) // 16)
+
+
+def test_going_on_in_the_middle_of_an_epoch_is_exact(data):
+    whole = first(stream(data).batches(), 5)
+    rest = first(stream(data).batches(start=2), 3)
+    for a, b in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(a["images"], b["images"])
+        np.testing.assert_array_equal(a["labels"], b["labels"])
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_processes_share_the_batches_of_one(data, microbatches):
+    whole = first(stream(data, microbatches=microbatches).batches(), 4)
+    shares = [first(stream(data, microbatches=microbatches, process=i, processes=2).batches(), 4) for i in range(2)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        joined = np.concatenate([part["images"] for part in parts], axis=1)  # as `gather_rows` puts them together
+        np.testing.assert_array_equal(batch["images"], joined)
+        assert batch["images"].shape == (microbatches, 8 // microbatches, 8, 8, 3)
+
+
+def test_unequal_shares_are_refused(data):
+    with pytest.raises(UserError, match="batch_size is 8, which 3 process"):
+        stream(data, processes=3)
+    with pytest.raises(UserError, match="the split has 24 images"):
+        stream(data, batch_size=32)
+
+
+def test_shares_of_every_class_are_disjoint_and_of_the_right_size():
+    labels = np.repeat(np.arange(5), [1300, 732, 1000, 40, 999])
+    train, val = class_split(labels, (PC_DARTS_IMAGENET.train_fraction, PC_DARTS_IMAGENET.val_fraction))
+    assert not set(train) & set(val)
+    assert list(np.bincount(labels[train])) == [130, 73, 100, 4, 99]
+    assert list(np.bincount(labels[val])) == [32, 18, 25, 1, 24]
+    again, _ = class_split(labels, (0.1, 0.025))
+    np.testing.assert_array_equal(train, again)
+    with pytest.raises(UserError, match="class 0 has 1 images"):
+        class_split(np.array([0, 1, 1, 1]), (0.5, 0.25))
+
+
+def test_a_crop_is_a_window_of_the_image():
+    image = np.arange(40 * 30, dtype=np.int64).reshape(40, 30)
+    image = np.stack([image // 30 * 6, image % 30 * 8, image * 0], -1).astype(np.uint8)  # rows in red, columns in green
+    centre = crop_resize(image, 30, None)
+    np.testing.assert_array_equal(centre, image[5:35])
+    seen = set()
+    for seed in range(20):
+        crop = crop_resize(image, 16, np.random.Generator(np.random.Philox(key=seed))).astype(int)
+        assert crop.shape == (16, 16, 3) and crop.max() <= 6 * 39
+        down, across = np.diff(crop[..., 0], axis=0), np.diff(crop[..., 1], axis=1)
+        assert (down >= 0).all() and (across >= 0).all(), "neither mirrored nor turned"
+        seen.add((crop[0, 0, 0], crop[-1, 0, 0], crop[0, 0, 1], crop[0, -1, 1]))
+    assert len(seen) > 15
+
+
+def test_decoding_speed_is_measured(data):
+    assert decode_rate(stream(data), images=16) > 0
+
+
+def test_array_records_give_the_images_of_the_folder(folder, tmp_path):
+    pytest.importorskip("array_record")
+    from jdarts.data import from_arrays
+    from jdarts.data.tfds_export import write_tfds
+
+    images = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 9, 9, 3), np.uint8)
+    labels = np.arange(12) % 3
+    write_tfds("tiny", from_arrays("tiny", (images, labels), (images, labels)), tmp_path)
+    source = open_source(DataConfig(source="stream:tfds:tiny", path=str(tmp_path)))
+    assert len(source) == 12 and source.num_classes == 3
+    assert sorted(source.labels()) == sorted(labels)
+    data = open_streams(
+        DataConfig(source="stream:tfds:tiny", path=str(tmp_path), train_fraction=0.5, val_fraction=0.5, image_size=9)
+    )
+    batch = next(Stream(data.train, seed=0, size=9, batch_size=6, threads=0).batches())
+    assert len(set(numbers(batch).ravel())) == 6
+    np.testing.assert_array_equal(numbers(batch) % 3, batch["labels"])
+
+
+def test_missing_folders_and_sources_are_one_line(tmp_path):
+    with pytest.raises(UserError, match="has no class folders"):
+        FolderSource(tmp_path)
+    with pytest.raises(UserError, match="stream:folder needs data"):
+        open_source(DataConfig(source="stream:folder"))
+    with pytest.raises(UserError, match=r"stream:tfds:NAME"):
+        open_source(DataConfig(source="stream:zip"))

@@ -1,0 +1,122 @@
+"""Two real processes with two emulated devices each: the same result as one, and what happens when one is killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CONFIG = """
+from jdarts.config import *
+config = Experiment(
+    name="tiny",
+    data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
+    space=SpaceConfig(name="robust_s4", channels=2, cells=1),
+    search=SearchConfig(epochs=6, batch_size=8, checkpoint_every_steps=3, hypergradient="first_order",
+                        alpha_optimizer=AdamConfig(learning_rate=0.05)),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "tiny.py").write_text(CONFIG)
+    return folder
+
+
+def start(place: Path, run: str, *options: str, processes: int = 2, devices: int = 2) -> list[subprocess.Popen]:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JDARTS_NO_REEXEC": "1",
+        "JDARTS_CACHE": str(place / "cache"),
+        "JDARTS_HEARTBEAT_SECONDS": "600",  # a busy test machine may stop everything for a while
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    started = []
+    for i in range(processes):
+        command = [sys.executable, "-m", "jdarts", "search", "tiny.py", "--run-dir", run, *options]
+        if processes > 1:
+            command += ["--coordinator", f"localhost:{port}", "--num-processes", str(processes), "--process-id", str(i)]
+        log = open(place / f"{run}.{i}.log", "a")  # noqa: SIM115 - the process keeps it
+        started.append(subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log))
+        log.close()
+    return started
+
+
+def finish(place: Path, run: str, *options: str, **how) -> list[int]:
+    return [process.wait(timeout=600) for process in start(place, run, *options, **how)]
+
+
+def wait_for_steps(place: Path, run: str, processes: list[subprocess.Popen]) -> None:
+    """Return when the first epoch is on disk."""
+    metrics = place / run / "search" / "metrics.jsonl"
+    while not metrics.exists() or not metrics.stat().st_size:
+        assert all(process.poll() is None for process in processes), logs(place, run)
+        time.sleep(0.05)
+
+
+def logs(place: Path, run: str) -> str:
+    return "\n".join(path.read_text() for path in sorted(place.glob(f"{run}.*.log")))
+
+
+def result(place: Path, run: str):
+    lines = (place / run / "search" / "genotypes.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["epoch"] for record in records] == list(range(1, 7))
+    return np.concatenate([np.ravel(a) for record in records for a in record["alphas"].values()])
+
+
+@pytest.fixture(scope="module")
+def together(place):
+    assert finish(place, "two") == [0, 0], logs(place, "two")
+    return result(place, "two")
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(place, together):
+    assert finish(place, "one", processes=1, devices=1) == [0], logs(place, "one")
+    alone = result(place, "one")
+    assert np.abs(alone).max() > 0.1, "the alphas must have moved"
+    np.testing.assert_allclose(together, alone, atol=2e-3)
+    assert len(list((place / "two" / "search" / "checkpoints").glob("[0-9]*"))) == 3
+    second = (place / "two.1.log").read_text()
+    assert "epoch" not in second, "only the first process reports"
+
+
+@pytest.mark.slow
+def test_when_one_process_is_killed_the_other_ends_and_both_go_on_later(place, together):
+    processes = start(place, "killed")
+    wait_for_steps(place, "killed", processes)
+    processes[1].kill()
+    killed = time.monotonic()
+    assert processes[0].wait(timeout=60) == 1
+    assert processes[1].wait(timeout=60) == -signal.SIGKILL
+    assert time.monotonic() - killed < 60
+    last = (place / "killed.0.log").read_text().strip().splitlines()[-1]
+    assert "another of the 2 processes of this run has ended" in last and "--resume" in last
+    assert finish(place, "killed", "--resume") == [0, 0], logs(place, "killed")
+    assert "resumed after step" in (place / "killed.0.log").read_text()
+    np.testing.assert_array_equal(result(place, "killed"), together)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_stops_both_at_the_same_step_and_one_process_goes_on(place, together):
+    processes = start(place, "stopped")
+    wait_for_steps(place, "stopped", processes)
+    processes[1].send_signal(signal.SIGTERM)
+    assert [process.wait(timeout=120) for process in processes] == [143, 143], logs(place, "stopped")
+    assert "--resume" in (place / "stopped.1.log").read_text()
+    assert finish(place, "stopped", "--resume", processes=1, devices=4) == [0], logs(place, "stopped")
+    assert "resumed after step" in (place / "stopped.0.log").read_text()
+    np.testing.assert_allclose(result(place, "stopped"), together, atol=2e-3)

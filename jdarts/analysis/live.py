@@ -13,9 +13,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
-from jdarts import kernels, spaces
+from jdarts import spaces, staging
 from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.config_files import from_json
@@ -33,8 +32,17 @@ Split = Literal["train", "val"]
 
 
 def compile_pieces(function: Callable) -> Callable:
-    """Compile a function of a supernet with the options that suit the platform."""
-    return jax.jit(function, compiler_options=kernels.compiler_options())
+    """`function`, compiled by `jdarts.staging` at its first call with arguments of some shapes."""
+    programs: dict[Any, staging.Program] = {}
+
+    def call(*args):
+        leaves, structure = jax.tree.flatten(args)
+        signature = structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        if signature not in programs:
+            programs[signature] = staging.compile(function, *args)
+        return programs[signature](*args)
+
+    return call
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,11 +63,12 @@ class LiveSearch:
     @property
     def w(self) -> jax.Array:
         """The weights as one vector."""
-        return ravel_pytree(self.state.weights)[0]
+        return self.state.weights
 
     def tree(self, vector: jax.Array) -> Any:
         """A vector like `w`, such as a gradient, as the tree of the supernet's parameters."""
-        return self.search.unravel(vector)
+        state: Any = self.state
+        return self.search.variables(state.replace(weights=vector))["params"]
 
     @property
     def alphas(self) -> Any:

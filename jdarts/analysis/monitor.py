@@ -17,6 +17,8 @@ from jdarts.analysis.alpha_hessian import alpha_hessian
 from jdarts.analysis.live import LiveSearch, compile_pieces
 from jdarts.config import Experiment
 from jdarts.data import SearchData
+from jdarts.data.streaming import StreamedData
+from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
@@ -38,10 +40,22 @@ EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
 
 
 def search_hooks(
-    config: Experiment, space: Space, data: SearchData, search: Search, run: RunFolder, reporter: Reporter
+    config: Experiment,
+    space: Space,
+    data: SearchData | StreamedData,
+    search: Search,
+    run: RunFolder,
+    reporter: Reporter,
 ) -> list[Hook]:
     """What the search driver calls after every epoch: eigenvalues every `search.hessian_every` epochs, and the
     collapse monitor."""
+    if isinstance(data, StreamedData):
+        if config.search.hessian_every:
+            raise UserError(
+                f"search.hessian_every is {config.search.hessian_every}, but streamed images cannot be drawn again; "
+                "use 0, and `jdarts analyze` on a part of the data"
+            )
+        return [collapse_hook(config, space, search, run, reporter)]
     return [eigenvalue_hook(config, space, data, search), collapse_hook(config, space, search, run, reporter)]
 
 

@@ -23,7 +23,6 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from jdarts import kernels
 from jdarts.config import DataConfig
 from jdarts.data import (
     TrainingData,
@@ -38,6 +37,7 @@ from jdarts.errors import UserError
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.ops import BatchNorm
 from jdarts.run_folder import RunFolder
+from jdarts.staging import compiler_options
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: 
         )
         return accuracy(logits, labels)
 
-    options = kernels.compiler_options()
+    options = compiler_options()
     step = jax.jit(step, donate_argnums=0, compiler_options=options)
     right = jax.jit(right, compiler_options=options)
     dummy = jnp.zeros((2, *data.train.images.shape[1:]), jnp.float32)

@@ -12,11 +12,11 @@ MOST_SKIPS = 0.5
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A genotype, the epoch and the seed that it comes from, and reasons as sentences."""
+    """A genotype, the epoch and the search that it comes from, and reasons as sentences."""
 
     genotype: Genotype
     epoch: int
-    seed: int
+    search: SearchRecord
     reasons: list[str]
 
 
@@ -34,7 +34,7 @@ def recommend(run: RunRecord) -> Recommendation | None:
     total = run.config.search.epochs
     reasons = []
     if len(started) > 1:
-        reasons.append(f"Seed {search.seed} has the highest validation accuracy of {len(started)} seeds.")
+        reasons.append(f"Seed {search.label} has the highest validation accuracy of {len(started)} seeds.")
     if skip_share(genotype) > MOST_SKIPS:
         sound = next((s for s in reversed(stretches) if skip_share(s[2]) <= MOST_SKIPS), None)
         final_skips, edges = skips(genotype)
@@ -44,7 +44,7 @@ def recommend(run: RunRecord) -> Recommendation | None:
                 f"The final normal cell has {final_skips} skip connections on {edges} edges, a sign of collapse; this "
                 f"is the last genotype before it with at most {MOST_SKIPS:.0%} (epochs {first} to {last})."
             )
-            return Recommendation(genotype, last, search.seed, reasons + _accuracy(search, last))
+            return Recommendation(genotype, last, search, reasons + _accuracy(search, last))
         reasons.append(
             f"Every epoch's normal cell has more than {MOST_SKIPS:.0%} skip connections: do not trust this run."
         )
@@ -58,7 +58,7 @@ def recommend(run: RunRecord) -> Recommendation | None:
         reasons.append(
             "The curvature by the alphas rose sharply (see warnings); RobustDARTS would have stopped earlier."
         )
-    return Recommendation(genotype, last, search.seed, reasons + _accuracy(search, last))
+    return Recommendation(genotype, last, search, reasons + _accuracy(search, last))
 
 
 def skips(genotype: Genotype) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What run folders hold, read for people: tolerant of runs that are still going on or were cut off."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,18 @@ class SearchRecord:
 
     Attributes:
       seed: of the search. metrics, genotypes: the records of its finished epochs, in order.
+      values: the swept hyper-parameters of a search among several, e.g. `learning_rate-0.01`; else empty.
     """
 
     seed: int
     metrics: list[dict[str, Any]]
     genotypes: list[dict[str, Any]]
+    values: str = ""
+
+    @property
+    def label(self) -> str:
+        """The seed, with the swept values if there are any."""
+        return f"{self.seed}, {self.values}" if self.values else str(self.seed)
 
     @property
     def epochs(self) -> int:
@@ -154,12 +162,13 @@ def same_but_seed(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
 def _searches(folder: Path, config: Experiment, problems: list[str]) -> list[SearchRecord]:
     """The searches of a run: one, or one a seed if its records carry seeds or lie in `seed-N` folders."""
     base = folder / "search" if (folder / "search").is_dir() else folder
-    by_seed = sorted((f for f in base.glob("seed-*") if f.name[5:].isdigit()), key=lambda f: int(f.name[5:]))
-    if by_seed:
-        return [
-            SearchRecord(int(f.name[5:]), _records(f, "metrics", problems), _records(f, "genotypes", problems))
-            for f in by_seed
+    members = [(match, f) for f in base.glob("seed-*") if (match := re.fullmatch(r"seed-(\d+),?(.*)", f.name))]
+    if members:
+        found = [
+            SearchRecord(int(m[1]), _records(f, "metrics", problems), _records(f, "genotypes", problems), m[2])
+            for m, f in members
         ]
+        return sorted(found, key=lambda search: (search.values, search.seed))
     metrics, genotypes = _records(base, "metrics", problems), _records(base, "genotypes", problems)
     seeds = sorted({r["seed"] for r in metrics if isinstance(r.get("seed"), int)}) or [config.seed]
 

@@ -50,7 +50,7 @@ def _section(prefix: str, name: str, title: str, body: str) -> str:
 def _shown(run: RunRecord) -> SearchRecord:
     """The search whose curves are shown: that of the recommended seed."""
     chosen = recommend(run)
-    return next((s for s in run.searches if chosen and s.seed == chosen.seed), run.searches[0])
+    return chosen.search if chosen else run.searches[0]
 
 
 def _problems(run: RunRecord) -> str:
@@ -80,7 +80,7 @@ def _summary(run: RunRecord) -> str:
     text = escape(chosen.genotype.to_text())
     return (
         f'<div class="facts">{shown}</div><div class="card"><h3>Recommended: the genotype of epoch {chosen.epoch}, '
-        f"seed {chosen.seed}</h3><ul>{reasons}</ul><p><code>{text}</code></p></div>"
+        f"seed {escape(chosen.search.label)}</h3><ul>{reasons}</ul><p><code>{text}</code></p></div>"
     )
 
 
@@ -89,7 +89,7 @@ def _warnings(run: RunRecord) -> str:
     for search in run.searches:
         for record in search.metrics:
             for warning in record.get("warnings") or ():
-                seed = f", seed {search.seed}" if len(run.searches) > 1 else ""
+                seed = f", seed {escape(search.label)}" if len(run.searches) > 1 else ""
                 cards.append(
                     f'<div class="card warning"><b>Epoch {record["epoch"]}{seed}.</b> '
                     f"{escape(str(warning.get('text')))}</div>"
@@ -325,7 +325,9 @@ def seeds_table(runs: list[RunRecord]) -> str:
             if v is not None:
                 collected[name].append(v)
             cells.append(f'<td class="n">{percent(v) if is_share else plain(v)}</td>')
-        rows.append(f'<tr><td class="n">{search.seed}</td><td class="n">{search.epochs}</td>{"".join(cells)}</tr>')
+        rows.append(
+            f'<tr><td class="n">{escape(search.label)}</td><td class="n">{search.epochs}</td>{"".join(cells)}</tr>'
+        )
     cells = [f'<td class="n">{mean_std(collected[name], is_share)}</td>' for name, (_, is_share) in shown]
     total = f'<tr><th colspan="2">mean ± std, n = {len(searches)}</th>{"".join(cells)}</tr>'
     note = (
@@ -356,7 +358,7 @@ def costs(run: RunRecord) -> dict[str, str]:
     """Computing times by part, as text."""
     found = {}
     for search in run.searches:
-        label = f"search, seed {search.seed}" if len(run.searches) > 1 else "search"
+        label = f"search, seed {search.label}" if len(run.searches) > 1 else "search"
         found[label] = duration(sum(search.series("seconds")[1]))
         if (spent := sum(search.series("alpha_hessian_seconds")[1])) > 0:
             found[f"{label}, of this Hessians"] = duration(spent)

@@ -142,7 +142,7 @@ def run_plain(
                     "be dead, and a small eigenvalue says nothing then"
                 )
         for hook in hooks:
-            record |= hook(state, epoch, record)
+            record |= hook(_here(state), epoch, record)
         return record | looked_up(table, genotype)
 
     decided: list[int] = []

@@ -105,7 +105,16 @@ def test_seeds_of_one_run(runs):
     text, _ = parsed(write_report([runs["seeds"]]))
     assert "mean ± std, n = 3" in text and "has the highest validation accuracy of 3 seeds" in text
     best = max(run.searches, key=lambda s: s.last("val_accuracy"))
-    assert recommend(run).seed == best.seed
+    assert recommend(run).search is best
+
+
+def test_members_of_a_sweep(tmp_path):
+    path = with_seeds(tmp_path / "sweep", [0])
+    for rate in ("0.01", "0.1"):
+        shutil.copytree(path / "search/seed-0", path / f"search/seed-1,learning_rate-{rate}")
+    shutil.rmtree(path / "search/seed-0")
+    assert [s.label for s in read_run(path).searches] == ["1, learning_rate-0.01", "1, learning_rate-0.1"]
+    assert "1, learning_rate-0.1" in write_report([path]).read_text()
 
 
 def test_records_that_carry_a_seed(tmp_path):

@@ -37,9 +37,13 @@ def line_chart(
     y_label: str = "",
     percent: bool = False,
     from_zero: bool = False,
+    whole: bool = False,
     marks: Sequence[tuple[float, str]] = (),
 ) -> str:
-    """A figure with lines; `marks` are vertical lines `(x, text)`. Lines without points are left out."""
+    """A figure with lines; `marks` are vertical lines `(x, text)`. Lines without points are left out.
+
+    `percent` shows shares in percent; `whole` marks whole numbers only.
+    """
     series = [s for s in series if len(s.x)]
     if not series:
         return ""
@@ -48,7 +52,7 @@ def line_chart(
     if not ys:
         return ""
     x_ticks = ticks(min(xs), max(xs), 6, whole=x_label == "epoch")
-    y_ticks = ticks(0.0 if from_zero else min(ys), max(ys), 5)
+    y_ticks = ticks(0.0 if from_zero else min(ys), max(ys), 5, whole=whole)
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
     y_low, y_high = y_ticks[0], y_ticks[-1]
     if len(set(xs)) == 1:

@@ -103,7 +103,7 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     charts = [
         chart("Validation accuracy", "val_accuracy", percent=True, y_label="supernet"),
         chart("Validation loss", "val_loss", y_label="cross-entropy, nats"),
-        chart("Skip connections, normal cell", "normal_skips", from_zero=True, y_label="derived edges"),
+        chart("Skip connections, normal cell", "normal_skips", from_zero=True, whole=True, y_label="derived edges"),
         chart("Entropy of the alphas", "relative_entropy", y_label="share of ln(ops)"),
         chart("Lead of skip", "skip_dominance", y_label="skip − best learnable op"),
         chart("Dominant eigenvalue", "dominant_eigenvalue", from_zero=True, y_label="λ max of ∂²L/∂α²"),

@@ -162,7 +162,7 @@ def _op_counts(search: SearchRecord) -> str:
                 epochs.append(record["epoch"])
                 counts.append(counted[cell].get("skip_connect", 0))
         lines.append(Series(label, epochs, counts, f"s{i}", dash="5 4" if i else ""))
-    return line_chart("Skip connections", lines, from_zero=True, y_label="edges of the derived cell")
+    return line_chart("Skip connections", lines, from_zero=True, whole=True, y_label="edges of the derived cell")
 
 
 def _spectrum(search: SearchRecord) -> str:
@@ -198,7 +198,7 @@ def _alphas(run: RunRecord, search: SearchRecord) -> str:
         named = CELL_NAMES.get(cell) or cell.capitalize()
         values = np.array([np.asarray(p[cell], np.float64) for p in weights])  # [epochs, edges, ops]
         table = tables.get(cell) or [[f"op {k}" for k in range(values.shape[2])]] * values.shape[1]
-        low, high = 0.0, max(float(values.max()), 1e-9)
+        low, high = float(values.min()), float(values.max())
         heats = [
             heat_map(_edge_name(e, edges), table[e], epochs, values[:, e].T.tolist(), low=low, high=high)
             for e in range(values.shape[1])
@@ -208,9 +208,7 @@ def _alphas(run: RunRecord, search: SearchRecord) -> str:
             Series(op, epochs, [s[op] for s in shares], f"op-{op.split('_')[0]}", dash="5 4" if "5x5" in op else "")
             for op in shares[0]
         ]
-        chart = line_chart(
-            f"Mean weight of each op, {named.lower()}", lines, from_zero=True, y_label="mean over its edges"
-        )
+        chart = line_chart(f"Mean weight of each op, {named.lower()}", lines, y_label="mean over its edges")
         charts.append(chart)
         scale = scale_bar(low, high, "op weights; rows are ops, columns epochs")
         parts.append(f'<h3>{named}</h3>{scale}<div class="heats">{"".join(heats)}</div>')

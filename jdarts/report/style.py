@@ -55,7 +55,7 @@ th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var
 th { color: var(--soft); font-weight: 600; } td.n, th.n { text-align: right; } tr.changed td { font-weight: 600; color: var(--accent); }
 code { background: var(--code); border-radius: 4px; padding: 1px 4px; font-size: .84em; overflow-wrap: anywhere; font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
 details summary { cursor: pointer; color: var(--accent); margin: 6px 0; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 0 28px; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 0 28px; align-items: start; }
 footer { color: var(--soft); font-size: .82rem; margin-top: 36px; }
 @media (max-width: 600px) { .heats { grid-template-columns: 1fr 1fr; } h1 { font-size: 1.35rem; } .facts { grid-template-columns: 1fr 1fr; } }
 @media print { body { background: white; } figure, .card, .facts div { break-inside: avoid; } }

@@ -149,7 +149,9 @@ class SearchCell(nn.Module):
         """The same sums with every mixed edge as a piece; `shared` has what ops without weights give on each edge."""
         options = pieces.Options(width, stride, self.axis_name, self.impl, train, self._updating(train))
         params, running = pieces.variables(self, train)
-        pools = tuple(op for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]) if "pool" in op)
+        pools = tuple(
+            op for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]) if "pool" in op
+        )
         pooled = {}
         if pools:
             names = {op: f"from_{source}_{op}" for op in pools}
@@ -276,7 +278,9 @@ class Supernet(nn.Module):
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
         if staging.in_pieces():  # one array an edge, shared by all cells
-            op_weights = {name: [jnp.squeeze(r, 0) for r in lax.split(p, [1] * len(p))] for name, p in op_weights.items()}
+            op_weights = {
+                name: [jnp.squeeze(r, 0) for r in lax.split(p, [1] * len(p))] for name, p in op_weights.items()
+            }
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)

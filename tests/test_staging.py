@@ -1,0 +1,186 @@
+"""Programs in pieces: what they compute, how many programs they need, what they keep, what they refuse."""
+
+import gc
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdarts import staging
+
+
+def layer(x, w):
+    return jnp.tanh(x @ w) + x
+
+
+LAYER = staging.piece(layer)
+
+
+def network(weights, x, call=LAYER):
+    for w in jnp.split(weights, len(weights)):
+        x = call(x, w[0])
+    return jnp.sum(x * x)
+
+
+def data(depth=3, n=4, d=5, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    weights = 0.3 * jax.random.normal(keys[0], (depth, d, d))
+    return weights, jax.random.normal(keys[1], (n, d)), 0.1 * jax.random.normal(keys[2], (depth, d, d))
+
+
+def gradient(weights, x):
+    return jax.value_and_grad(network)(weights, x)
+
+
+def product(weights, x, direction):
+    return jax.jvp(lambda w: jax.grad(network)(w, x), (weights,), (direction,))
+
+
+def check(function, *args, rtol=2e-5):
+    """`function` in pieces against one `jax.jit` of it; returns the program."""
+    program = staging.compile(function, *args)
+    got, expected = program(*args), jax.jit(function)(*args)
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-5)
+    return program
+
+
+def test_gradients_and_products_equal_one_program():
+    weights, x, direction = data()
+    assert check(gradient, weights, x).programs > 3
+    check(product, weights, x, direction, rtol=2e-4)
+
+
+def test_equal_pieces_and_groups_are_compiled_once():
+    programs = {depth: staging.compile(gradient, *data(depth)[:2]).programs for depth in (4, 9)}
+    assert programs[4] == programs[9]
+
+
+def test_the_same_numbers_every_time():
+    weights, x, _ = data()
+    one, two = staging.compile(gradient, weights, x), staging.compile(gradient, weights, x)
+    for a, b, c in zip(*(jax.tree.leaves(p(weights, x)) for p in (one, one, two)), strict=True):
+        assert np.array_equal(a, b) and np.array_equal(a, c)
+
+
+def test_loops_and_branches_around_pieces():
+    weights, x, direction = data()
+
+    def scanned(weights, x):
+        def body(x, w):
+            x = LAYER(x, w)
+            return x, jnp.mean(x)
+
+        end, means = jax.lax.scan(body, x, weights)
+        back, sums = jax.lax.scan(lambda y, w: (LAYER(y, w), jnp.sum(y)), x, weights, reverse=True)
+        return end, means, back, sums
+
+    def mapped(weights, x, direction):
+        return jax.lax.map(lambda u: product(weights, x, u)[1], jnp.stack([direction, 2 * direction, -direction]))
+
+    def until(weights, x):
+        def more(carry):
+            return (carry[0] < 5) & (jnp.sum(carry[1]) < 1e6)
+
+        return jax.lax.while_loop(more, lambda c: (c[0] + 1, LAYER(c[1], weights[0])), (0, x))
+
+    def either(weights, x):
+        return [
+            jax.lax.switch(i, [LAYER, lambda x, w: x - 1, LAYER], x, weights[0]) for i in (0, jnp.int32(x.shape[0]))
+        ]
+
+    def remembered(weights, x):
+        return jax.grad(lambda w: jnp.sum(jax.checkpoint(lambda w: LAYER(LAYER(x, w[0]), w[1]))(w)))(weights)
+
+    check(scanned, weights, x)
+    check(lambda w, x: jax.grad(lambda w: scanned(w, x)[1].sum() + scanned(w, x)[2].sum())(w), weights, x)
+    check(mapped, weights, x, direction, rtol=1e-3)
+    check(until, weights, x)
+    check(either, weights, x)
+    check(remembered, weights, x)
+
+
+def test_keys_constants_scalars_and_repeated_or_unused_arguments():
+    table = np.arange(5, dtype=np.float32)
+
+    def function(key, weights, x, unused):
+        noise = jax.random.normal(jax.random.fold_in(key, 3), x.shape)
+        y = LAYER(x + noise, weights[0]) + table
+        return {"x": x, "y": y, "twice": (y, y), "three": 3.0 * jnp.ones(()), "new": jax.random.split(key)[0]}
+
+    weights, x, _ = data()
+    args = (jax.random.key(7), weights, x, jnp.zeros(2))
+    program = staging.compile(function, *args)
+    got, expected = program(*args), jax.jit(function)(*args)
+    assert np.array_equal(jax.random.key_data(got.pop("new")), jax.random.key_data(expected.pop("new")))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
+
+
+def test_a_vector_cut_into_many_is_not_copied_by_a_program_of_many_results():
+    sizes = [3, 1] * 20
+
+    def function(vector):
+        parts = jax.lax.split(vector, sizes)
+        return jnp.concatenate([p * i for i, p in enumerate(parts)]), LAYER(
+            jnp.ones((2, 3)), jnp.outer(parts[0], parts[2])
+        )
+
+    check(
+        lambda v: jax.value_and_grad(lambda v: jnp.sum(function(v)[0] ** 2) + jnp.sum(function(v)[1]))(v),
+        jnp.arange(80.0),
+    )
+
+
+def test_without_pieces_or_on_request_it_is_one_program():
+    weights, x, _ = data()
+    assert staging.compile(lambda a: a + 1, x).programs == 1
+    whole = staging.compile(gradient, weights, x, whole=True)
+    assert whole.programs == 1 and whole.peak_bytes > 0
+    np.testing.assert_allclose(whole(weights, x)[1], jax.jit(gradient)(weights, x)[1], rtol=1e-6)
+
+
+def test_networks_learn_how_they_are_compiled():
+    seen = []
+
+    def function(x):
+        seen.append(staging.in_pieces())
+        return LAYER(x, jnp.eye(5))
+
+    _, x, _ = data()
+    jax.jit(function)(x)
+    staging.compile(function, x)
+    staging.compile(function, x, whole=True)
+    assert seen == [False, True, False] and not staging.in_pieces()
+
+
+def test_memory_counts_what_waits_for_the_backward_pass():
+    """A chain of L layers of [n, d] keeps at least one activation a layer until its gradient is taken."""
+    n, d = 64, 32
+    peaks = {depth: staging.compile(gradient, *data(depth, n, d)[:2]).peak_bytes for depth in (4, 8)}
+    activation = 4 * n * d
+    assert 4 * activation <= peaks[8] - peaks[4] <= 4 * (4 * activation + 4 * d * d)
+    program = staging.compile(gradient, *data(4, n, d)[:2])
+    assert program.flops > 4 * 3 * 2 * n * d * d and program.bytes_accessed > 0
+
+
+def test_arrays_are_dropped_after_their_last_use():
+    weights, x, _ = data(depth=2)
+    program = staging.compile(gradient, weights, x)
+    results = program(weights, x)
+    kept = [weakref.ref(leaf) for leaf in jax.tree.leaves(results)]
+    del results
+    gc.collect()
+    assert all(ref() is None for ref in kept)
+
+
+def test_other_arguments_are_refused():
+    weights, x, _ = data()
+    program = staging.compile(gradient, weights, x)
+    with pytest.raises(TypeError, match="compiled for arguments"):
+        program([weights], x)
+    with pytest.raises(TypeError):
+        program(weights, x[:2])

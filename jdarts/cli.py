@@ -477,6 +477,7 @@ def _query(arguments: Arguments) -> None:
         else:
             print(f"{name:15} {value:>12,.0f}")
 
+
 def _report(arguments: Arguments) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # leaves the accelerator to the search that may be running
     from jdarts.report.write_report import watch, write_report

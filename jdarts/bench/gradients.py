@@ -102,9 +102,7 @@ def measure_gradients(
     }
 
 
-def build_gradient(
-    config: Experiment, space: Space, data: SearchData, name: str
-) -> tuple[Callable, tuple[Any, ...]]:
+def build_gradient(config: Experiment, space: Space, data: SearchData, name: str) -> tuple[Callable, tuple[Any, ...]]:
     """The function of a row and its arguments: weights, alphas, optimiser state, training batch, validation batch.
 
     The functions are built anew for every row, so that no trace of one serves another. k steps get k batches, stacked.

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv is None and arguments[:1] and arguments[0] in (*RUN_COMMANDS, "analyze", "resnet-beta"):
+        if argv is None and arguments[:1] and arguments[0] in (*RUN_COMMANDS, "bench", "analyze", "resnet-beta"):
             _reexecute_with_huge_pages()
         status = _dispatch(arguments)
         sys.stdout.flush()
@@ -83,7 +83,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] != name:
         raise UserError(f"unknown option {arguments[0]}; options follow the command (jdarts {name} --help)")
     overrides: list[str] = []
-    if name in (*RUN_COMMANDS, "plan"):
+    if name in (*RUN_COMMANDS, "plan", "bench"):
         if not {"-h", "--help"}.isdisjoint(rest):
             return _help(command, rest)
         rest, overrides = _split_overrides(command, rest)
@@ -138,6 +138,25 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     plan.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of one in ./configs")
     plan.add_argument("--devices", metavar="N", type=_positive, required=True, help="how many devices")
     plan.add_argument("--kind", metavar="KIND", required=True, help="tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100 or h100")
+
+    bench = add("bench", _bench, "measure what the steps of a search cost, or its hypergradients", epilog=epilog)
+    bench.add_argument(
+        "config",
+        metavar="[hypergrad] CONFIG",
+        nargs="+",
+        help="a configuration as for search; after the word hypergrad, its alpha gradients by every estimator",
+    )
+    bench.add_argument(
+        "--against", metavar="CONFIG", help="run another configuration in turn; its own overrides in the same quotes"
+    )
+    bench.add_argument("--only", metavar="NAMES", help="what to measure, separated by commas (a wrong name lists all)")
+    bench.add_argument("--steps", type=_positive, metavar="N", help="rounds of repetitions (default: 10; hypergrad: 5)")
+    bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it in place of the table")
+    bench.add_argument(
+        "--cached",
+        action="store_true",
+        help="use the compilation cache, to measure warm starts (default: cold)",
+    )
 
     count = add("count", _count, "count the weights and multiply-adds of the network of a genotype")
     count.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
@@ -253,7 +272,7 @@ def _help(command: _Parser, rest: list[str]) -> int:
 
     fixed, _ = _split_overrides(command, [token for token in rest if token not in ("-h", "--help")])
     print(command.format_help())
-    config = next((token for token in fixed if not token.startswith("-")), None)
+    config = next((token for token in fixed if not token.startswith("-") and token != "hypergrad"), None)
     if config is not None:
         print(f"overrides, with the values of {config}:\n\n{describe_options(load_config(config))}")
     return 0
@@ -342,6 +361,35 @@ def _members(arguments: Arguments, config: Any) -> tuple:
     from jdarts.search.members import members_of
 
     return members_of(config, arguments.seeds, arguments.sweep)
+
+
+def _bench(arguments: Arguments) -> None:
+    *kind, config = arguments.config
+    if kind not in ([], ["hypergrad"]):
+        raise UserError(
+            f"cannot measure {' '.join(kind)!r}; write jdarts bench CONFIG or jdarts bench hypergrad CONFIG"
+        )
+    if not kind and config == "hypergrad":
+        raise UserError("jdarts bench hypergrad needs a CONFIG")
+    if kind and arguments.against is not None:
+        raise UserError("--against compares steps; jdarts bench hypergrad compares estimators of one configuration")
+    only = None if arguments.only is None else [name.strip() for name in arguments.only.split(",")]
+    options: dict[str, Any] = {"only": only, "json_file": arguments.json}
+    if arguments.steps is not None:
+        options["rounds"] = arguments.steps
+
+    from jdarts.bench import command
+
+    if arguments.cached:
+        _enable_compilation_cache(command.say)
+    else:
+        import jax
+
+        jax.config.update("jax_enable_compilation_cache", False)
+    if kind:
+        command.bench_gradients(config, arguments.overrides, **options)
+    else:
+        command.bench_steps(config, arguments.overrides, against=arguments.against, **options)
 
 
 def _count(arguments: Arguments) -> None:

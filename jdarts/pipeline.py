@@ -34,7 +34,7 @@ def run_experiment(
 
     With `members`, all searches run as one program and every found cell is retrained.
     """
-    space, data = _checked(config)
+    space, data = prepare_search(config)
     placement = place_search(config, members)
     random_genotype = space.random_genotype(config.seed)
     for genotype in (random_genotype, space.random_genotype(config.seed + 1)):
@@ -86,7 +86,7 @@ def run_search_only(
         space, data = spaces.get(config.space.name), open_streams(config.data)
         _check_search(config, space, data)
     else:
-        space, data = _checked(config)
+        space, data = prepare_search(config)
     placement = place_search(config, members)
     run = _open(run_dir, config, resume)
     if members:
@@ -109,8 +109,8 @@ def run_train_only(config: Experiment, genotype: Genotype, run_dir: Path, *, res
     )
 
 
-def _checked(config: Experiment) -> tuple[Space, Dataset]:
-    """The space and the data, after every check that needs no compilation."""
+def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
+    """The space and the data of a search, after every check that needs no compilation."""
     space = spaces.get(config.space.name)
     data = load(config.data)
     _check_search(config, space, data.for_search(config.data))

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from jdarts import distributed, staging
+from jdarts.bench.estimate import announce_pace, tell_memory
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
@@ -103,6 +104,8 @@ def run_plain(
         assert isinstance(data, SearchData), "streamed images need a placement"
         reporter.message("compiling the search step …")
         compiled = compile_search(config, space, data, method)
+        state = jax.eval_shape(compiled[0].init, jax.random.key(config.seed))
+        tell_memory(reporter, compiled[2], (state, compiled[0].arrays), config)
     search, init, step = compiled
     state = init(jax.random.key(config.seed))
     if start is not None:
@@ -160,7 +163,12 @@ def run_plain(
     state = run_loop(
         title,
         state,
-        lambda s: step(s, resident),
+        announce_pace(
+            lambda s: step(s, resident),
+            reporter.message,
+            steps_per_epoch=search.steps_per_epoch,
+            epochs=settings.epochs,
+        ),
         schedule=Schedule(
             epochs=settings.epochs,
             steps_per_epoch=search.steps_per_epoch,

@@ -56,7 +56,7 @@ def schedule(graph: Graph) -> list[Call]:
 
 class _Scheduler:
     def __init__(self, graph: Graph):
-        self.nodes = graph.nodes
+        self.nodes, self.outputs = graph.nodes, graph.outputs
         self.order = {node: i for i, node in enumerate(graph.nodes)}
         self.producer = {ref: node for node in graph.nodes for ref in node.outputs}
         self.sources = {
@@ -83,6 +83,7 @@ class _Scheduler:
                 batches.append([node])
                 self.done.add(node)
         rest = {node for node in self.nodes if node not in self.done and node not in self.constants}
+        rest |= {self.producer[ref] for ref in self.outputs if ref in self.producer} & self.constants
         batches.append(self.take(rest))
         return [batch for batch in batches if batch]
 

@@ -49,6 +49,7 @@ def test_the_summary_has_both_cells_and_learned_something(finished):
     assert summary["found"]["genotype"] in text
     assert f"{summary['found']['test_accuracy']:.2%}" in text and f"{summary['random']['test_accuracy']:.2%}" in text
     assert str(folder) in text and "normal cell" in text
+    assert "memory: the search step needs" in text and "an epoch (10 steps)" in text
 
 
 def test_the_run_folder_is_complete(finished):

@@ -1,0 +1,148 @@
+"""How exact are hypergradients on a real supernet? Train one for some steps, then study its gradients at that point."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jdarts import hypergrad, staging
+from jdarts.bench.noise import noisy
+from jdarts.config import Experiment
+from jdarts.data import SearchData
+from jdarts.hypergrad.study import Study, difference_study
+from jdarts.optimizers import alpha_adam, weight_sgd
+from jdarts.search.state import SearchState
+from jdarts.search.step import make_search
+from jdarts.spaces.space import Space
+
+NETWORKS: Mapping[str, dict[str, float]] = {
+    "plain": {},
+    "dropout": {"dropout": 0.3},
+    "drop-path": {"drop_path": 0.2},
+}
+EPSILONS = tuple(10.0**k for k in range(-5, 2))  # six decades about DARTS' 0.01
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A supernet in training and the functions to study it; `train_supernet` makes one.
+
+    Attributes:
+      loss: `(weight vector, alphas, batch) -> (scalar, aux)`; entries `dropout` and `drop_path` of the batch are the
+        rates of its noise.
+      optimizer: that of the weights.
+      compile: how functions of the network are compiled on this platform.
+      arguments: `(rates) -> an estimator's five arguments` at the state reached, for the batches due next.
+      state: the state reached.
+      train_losses: the training loss of every step.
+    """
+
+    loss: hypergrad.Loss
+    optimizer: optax.GradientTransformation
+    compile: Callable[[Callable], Callable]
+    arguments: Callable[[Mapping[str, float]], tuple[Any, Any, Any, Any, Any]]
+    state: SearchState
+    train_losses: list[float]
+
+
+def train_supernet(
+    config: Experiment,
+    space: Space,
+    data: SearchData,
+    *,
+    steps: int,
+    rates: Mapping[str, float] = NETWORKS["plain"],
+    visit: Callable[[Trained], None] = lambda trained: None,
+) -> Trained:
+    """Search for `steps` steps in first order, with noise of those rates, and return the point reached.
+
+    `visit` sees every point on the way, the initial one first. One compiled gradient serves the alphas, the weights
+    and the studies.
+    """
+    settings = config.search
+    search = make_search(config, space, data)
+    optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
+    alpha_optimizer = alpha_adam(settings.alpha_optimizer)
+    compile = compile_on_call()
+
+    def loss(vector, alphas, batch):
+        with noisy(batch["key"], dropout=batch["dropout"], drop_path=batch["drop_path"]):
+            return search.loss(vector, alphas, {k: v for k, v in batch.items() if k not in ("dropout", "drop_path")})
+
+    gradient = compile(hypergrad.gradients(loss))
+    draw = jax.jit(search.draw)
+
+    @jax.jit
+    def advance(state, weight_grads, alpha_grads, batch_stats):
+        updates, weight_opt_state = optimizer.update(weight_grads, state.weight_opt_state, state.weights)
+        alpha_updates, alpha_opt_state = alpha_optimizer.update(alpha_grads, state.alpha_opt_state, state.alphas)
+        return state.replace(
+            step=state.step + 1,
+            weights=state.weights + updates,
+            batch_stats=batch_stats,
+            alphas=optax.apply_updates(state.alphas, alpha_updates),
+            weight_opt_state=weight_opt_state,
+            alpha_opt_state=alpha_opt_state,
+        )
+
+    def arguments_at(state: SearchState, rates: Mapping[str, float]):
+        batch, val_batch = draw(state, search.arrays)
+        noise = {name: jnp.float32(rates.get(name, 0.0)) for name in ("dropout", "drop_path")}
+        return state.weights, state.alphas, state.weight_opt_state, {**batch, **noise}, {**val_batch, **noise}
+
+    state, losses = jax.jit(search.init)(jax.random.key(config.seed)), []
+
+    def reached():
+        return Trained(loss, optimizer, compile, partial(arguments_at, state), state, list(losses))
+
+    for _ in range(steps):
+        visit(reached())
+        vector, alphas, _, batch, val_batch = arguments_at(state, rates)
+        _, (_, alpha_grads) = gradient(vector, alphas, val_batch)
+        (value, aux), (weight_grads, _) = gradient(vector, alphas, batch)
+        state = advance(state, weight_grads, alpha_grads, aux["batch_stats"])
+        losses.append(float(value))
+    visit(reached())
+    return reached()
+
+
+def study_networks(
+    trained: Trained, *, epsilons: Sequence[float] = EPSILONS, networks: Mapping[str, dict[str, float]] = NETWORKS
+) -> dict[str, Study]:
+    """The study of the finite difference at the point reached, with and without noise in the network.
+
+    Redrawing is studied only where there is something to redraw.
+    """
+    return {
+        name: difference_study(
+            trained.loss,
+            trained.loss,
+            trained.optimizer,
+            trained.arguments(rates),
+            epsilons=epsilons,
+            noise=("same", "legacy") if any(rates.values()) else ("same",),
+            compile=trained.compile,
+        )
+        for name, rates in networks.items()
+    }
+
+
+def compile_on_call() -> Callable[[Callable], Callable]:
+    """A `jax.jit` that compiles as searches do (`jdarts.staging`): at the first call with arguments of some shapes."""
+    programs: dict[Any, staging.Program] = {}
+
+    def compile(function: Callable) -> Callable:
+        def run(*arguments):
+            leaves, structure = jax.tree.flatten(arguments)
+            signature = (function, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+            if signature not in programs:
+                programs[signature] = staging.compile(function, *arguments)
+            return programs[signature](*arguments)
+
+        return run
+
+    return compile

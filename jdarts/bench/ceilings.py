@@ -1,0 +1,69 @@
+"""What the device can do at most, measured: one large matrix product and one large copy.
+
+Data sheets promise more than any program gets, and a shared machine gives less. Shares of these two numbers say how
+far a step is from what this device did in the same minute.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jdarts.bench.timing import seconds_of
+
+_SIZE = {"cpu": 2048}  # rows of the square matrices; accelerators take 8192
+_COPY_BYTES = {"cpu": 2**28}  # beyond every cache; accelerators take 1 GiB
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """The best of several repetitions.
+
+    Attributes:
+      flops_per_second: of a square matrix product, by the dtype of the matrices (float32 in the default precision of
+        the device, which is TF32 on NVIDIA's tensor cores).
+      bytes_per_second: read and written by a copy.
+    """
+
+    flops_per_second: dict[str, float]
+    bytes_per_second: float
+
+    @property
+    def fastest(self) -> float:
+        """The highest rate of arithmetic, over dtypes."""
+        return max(self.flops_per_second.values())
+
+
+def measure_ceilings(
+    *, size: int | None = None, copy_bytes: int | None = None, repetitions: int = 5, dtypes: tuple[str, ...] = ()
+) -> Ceilings:
+    """Measure both on the default device; about two seconds on two CPU cores.
+
+    Args:
+      size: rows of the square matrices; by default large enough that nothing but arithmetic counts.
+      copy_bytes: size of the array that is copied; by default beyond all caches.
+      dtypes: of the matrices; by default float32, and bfloat16 too except on the CPU.
+    """
+    platform = jax.default_backend()
+    size = size or _SIZE.get(platform, 8192)
+    dtypes = dtypes or (("float32",) if platform == "cpu" else ("float32", "bfloat16"))
+    rates = {}
+    for dtype in dtypes:
+        a = jax.random.normal(jax.random.key(0), (size, size), dtype)
+        product = jax.jit(jnp.dot).lower(a, a).compile()
+        rates[dtype] = 2 * size**3 / _best(lambda f=product, a=a: f(a, a), repetitions)
+    count = (copy_bytes or _COPY_BYTES.get(platform, 2**30)) // 4
+    x = jnp.zeros((count,), jnp.float32)
+    copy = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+    held = [x]
+
+    def once():  # in place: a fresh result each time would measure the page faults of the host's allocator
+        held[0] = copy(held[0])
+        return held[0]
+
+    return Ceilings(rates, 2 * 4 * count / _best(once, repetitions))
+
+
+def _best(run, repetitions: int) -> float:
+    run()
+    return min(seconds_of(run) for _ in range(repetitions))

@@ -1,0 +1,172 @@
+"""What `jdarts bench` and `jdarts bench hypergrad` do: check, measure, print, write JSON."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jdarts.bench.ceilings import measure_ceilings
+from jdarts.bench.gradients import REFERENCE, gradient_names, measure_gradients
+from jdarts.bench.machine import describe_machine, machine_line
+from jdarts.bench.steps import CompiledStep, choose, compile_steps, configured_name, step_names
+from jdarts.bench.tables import (
+    STEP_NOTES,
+    against_table,
+    as_json,
+    ceilings_line,
+    gradients_table,
+    steps_table,
+    waiting_lines,
+)
+from jdarts.bench.timing import interleave, ratio
+from jdarts.bench.waiting import Waiting, measure_waiting
+from jdarts.config import Experiment, as_dict
+from jdarts.config_files import load_config
+from jdarts.data import Dataset
+from jdarts.errors import Interrupted, UserError
+from jdarts.pipeline import prepare_search
+from jdarts.spaces.space import Space
+
+
+def bench_steps(
+    config: str,
+    overrides: Sequence[str] = (),
+    *,
+    against: str | None = None,
+    only: Sequence[str] | None = None,
+    rounds: int = 10,
+    json_file: str | None = None,
+) -> dict[str, Any]:
+    """Measure the steps of a configuration, print a table and return everything as JSON has it.
+
+    Args:
+      config, overrides: as for a search; the overrides hold for both configurations.
+      against: another configuration, as typed: a file or name, with overrides of its own behind it.
+      only: which of `jdarts.bench.steps.step_names` to measure.
+      rounds: how often each step is timed, all of them in turn.
+      json_file: where to write the result; "-" is standard output, and the table is not printed.
+    """
+    check_target(json_file)
+    mine = load_config(config, overrides)
+    other = _load_other(against, overrides) if against is not None else None
+    names = choose(step_names(mine), only)
+    shared = [name for name in names if other is not None and name in step_names(other)]
+    space, data = _prepare(mine)
+    prepared = _prepare(other) if other is not None else None
+
+    result: dict[str, Any] = {"benchmark": "steps", "machine": describe_machine(), "config": as_dict(mine)}
+    say(machine_line(result["machine"]))
+    ceilings = measure_ceilings()
+    compiled = compile_steps(mine, space, data.for_search(mine.data), names, say)
+    runs = {name: step.stepper for name, step in compiled.items()}
+    opponents: dict[str, CompiledStep] = {}
+    if other is not None and prepared is not None:
+        say(f"the other configuration, {against}:")
+        opponents = compile_steps(other, prepared[0], prepared[1].for_search(other.data), shared, say)
+        runs |= {f"other {name}": step.stepper for name, step in opponents.items()}
+    seconds = interleave(runs, rounds, on_round=lambda done: say(f"round {done} of {rounds}"))
+
+    reports = {name: step.report(seconds[name]) for name, step in compiled.items()}
+    to_weight = {n: ratio(seconds[n], seconds["weight"]) for n in names if "weight" in names and n != "weight"}
+    lines = [machine_line(result["machine"]), ceilings_line(ceilings), ""]
+    lines += [steps_table(reports, names, ceilings, to_weight), *STEP_NOTES]
+    result |= {"ceilings": ceilings, "steps": reports, "ratio_to_weight": to_weight}
+    if other is not None:
+        others = {name: step.report(seconds[f"other {name}"]) for name, step in opponents.items()}
+        ratios = {name: ratio(seconds[f"other {name}"], seconds[name]) for name in shared}
+        titles = (mine.name, other.name if other.name != mine.name else str(against))
+        lines += ["", against_table(reports, others, names, ratios, titles)]
+        result |= {"against": {"config": as_dict(other), "steps": others, "time_ratio": ratios}}
+    if configured_name(mine) in compiled:
+        loop = _waiting(mine, space, data, compiled[configured_name(mine)])
+        lines += ["", waiting_lines(loop)]
+        result |= {"search_loop": loop}
+    return deliver(result, "\n".join(lines), json_file)
+
+
+def bench_gradients(
+    config: str,
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] | None = None,
+    rounds: int = 5,
+    json_file: str | None = None,
+) -> dict[str, Any]:
+    """Measure the alpha gradient of every estimator, print a table and return everything as JSON has it."""
+    check_target(json_file)
+    mine = load_config(config, overrides)
+    names = choose(gradient_names(), only)
+    space, data = _prepare(mine)
+    machine = describe_machine()
+    say(machine_line(machine))
+    costs = measure_gradients(mine, space, data.for_search(mine.data), names=names, repetitions=rounds, say=say)
+    lines = [
+        machine_line(machine),
+        "",
+        gradients_table(costs),
+        f"seconds: median (quartiles) of {rounds} rounds in which all rows run in turn. × {REFERENCE.replace('_', ' ')}"
+        ": from the ratios within each round.",
+        "temporary: most that XLA allocates beyond weights, optimiser state and batches. process: growth of this "
+        "process in the first call.",
+    ]
+    result = {"benchmark": "hypergrad", "machine": machine, "config": as_dict(mine), "gradients": costs}
+    return deliver(result, "\n".join(lines), json_file)
+
+
+def say(text: str) -> None:
+    """Progress, on standard error: standard output is for the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def check_target(json_file: str | None) -> None:
+    """`UserError` unless JSON can be written there; found out before anything is measured."""
+    if json_file is None or json_file == "-":
+        return
+    path = Path(json_file)
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"cannot write --json {json_file!r}: {problem}; give the name of a file, or - to print it")
+
+
+def deliver(result: dict[str, Any], text: str, json_file: str | None) -> dict[str, Any]:
+    """Print and write the result, and return it as JSON has it."""
+    plain = as_json(result)
+    if json_file != "-":
+        print(text)
+    if json_file is not None:
+        encoded = json.dumps(plain, indent=2, allow_nan=False) + "\n"
+        try:
+            sys.stdout.write(encoded) if json_file == "-" else Path(json_file).write_text(encoded)
+        except OSError as error:
+            raise UserError(f"cannot write --json {json_file!r}: {error.strerror or error}") from None
+    return plain
+
+
+def _load_other(text: str, overrides: Sequence[str]) -> Experiment:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--against is {text!r}, which cannot be split into words: {error}") from None
+    if not words:
+        raise UserError("--against is empty; give a configuration, with overrides of its own in the same quotes")
+    return load_config(words[0], [*overrides, *words[1:]])
+
+
+def _prepare(config: Experiment) -> tuple[Space, Dataset]:
+    try:
+        return prepare_search(config)
+    except UserError as error:
+        if "data.path" not in str(error):
+            raise
+        hint = "to time shapes without files, --data.source synthetic:32x32x3:10:1000 --data.path ''"
+        raise UserError(f"{error}; {hint}") from None
+
+
+def _waiting(config: Experiment, space: Space, data: Dataset, step: CompiledStep) -> Waiting:
+    say("the search loop …")
+    try:
+        return measure_waiting(config, space, data.for_search(config.data), step.search, step.program)
+    except Interrupted as error:  # the loop's own word promises a run folder to resume
+        raise Interrupted(error.signal_number, "nothing is kept of a benchmark") from None

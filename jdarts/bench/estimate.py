@@ -1,0 +1,145 @@
+"""What a search says before it starts: does it fit the memory, and how long is an epoch?"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from jdarts.bench.memory import Available, available, format_bytes, tree_bytes
+from jdarts.config import Experiment
+from jdarts.errors import UserError
+from jdarts.methods import build
+from jdarts.report.console import Reporter
+
+_TIGHT = 0.8  # share of the available memory above which a warning is due
+_MARGIN = 0.9  # share of it that the advice plans with
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a program will take beyond what is held already."""
+
+    temporary: int
+    arguments: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.temporary + self.arguments
+
+
+def memory_need(program: Any, *arguments: Any) -> Need:
+    """What running `program(*arguments)` will take. Arguments given as shapes are not held yet, arrays are."""
+    missing = [leaf for leaf in jax.tree.leaves(arguments) if not isinstance(leaf, jax.Array)]
+    return Need(int(program.peak_bytes), tree_bytes(missing))
+
+
+def check_memory(need: Need, free: Available | None, config: Experiment) -> str:
+    """One line about the memory, to be shown; raises `UserError` with advice if `need` is more than there is.
+
+    `free` is None where nobody knows what there is; nothing is refused then.
+    """
+    if free is None:
+        return f"memory: the search step needs {format_bytes(need.total)}"
+    if need.total > free.bytes:
+        raise UserError(
+            f"the search step needs {format_bytes(need.total)} of memory, but {format_bytes(free.bytes)} {free.where} "
+            f"are available; {advice(config, free.bytes / need.total)}"
+        )
+    tight = " (tight)" if need.total > _TIGHT * free.bytes else ""
+    return f"memory: the search step needs {format_bytes(need.total)}; available: {format_bytes(free.bytes)}{tight}"
+
+
+def advice(config: Experiment, factor: float) -> str:
+    """How to get by with `factor` (below one) of the memory that the search step needs now.
+
+    Nearly all of it are activations, which are proportional to the images that are worked on at once.
+    """
+    settings = config.search
+    fits = int(_MARGIN * factor * (settings.batch_size // settings.microbatches))
+    ways = []
+    if fits >= 2:
+        ways.append(f"search.batch_size {min(fits, settings.batch_size - 1)} instead of {settings.batch_size}")
+        parts = [m for m in range(2, settings.batch_size // 2 + 1) if settings.batch_size % m == 0]
+        parts = [m for m in parts if m > settings.microbatches and settings.batch_size // m <= fits]
+        if parts:
+            ways.append(f"search.microbatches {parts[0]}")
+    if config.space.channels > 2:
+        ways.append(f"fewer space.channels than {config.space.channels}")
+    if config.space.cells > 1:
+        ways.append(f"fewer space.cells than {config.space.cells}")
+    if not settings.remat:
+        ways.append("search.remat true")
+    if settings.method == "darts":
+        ways.append("search.method pc_darts (partial channels)")
+    if hypergradient_of(config) not in ("first_order", "single_level"):
+        ways.append("search.hypergradient first_order")
+    return "try " + ", or ".join(ways) if ways else "use a machine with more memory"
+
+
+def hypergradient_of(config: Experiment) -> str:
+    """The hypergradient of a configuration: its own, or that of its search method."""
+    method = build(config.search.method, config.search.method_options)
+    return config.search.hypergradient or method.hypergradient or "unrolled"
+
+
+def announce_pace(
+    step: Callable[[Any], Any],
+    say: Callable[[str], None],
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    timed: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Callable[[Any], Any]:
+    """`step`, which on its way also tells how long an epoch will take.
+
+    After the first call, which is slower than those to come, `timed` calls are waited for and timed; they are calls
+    that are due anyhow, and nothing in them changes. From then on the result is `step` itself.
+    """
+    calls, started = 0, 0.0
+
+    def timed_step(state):
+        nonlocal calls, started
+        if calls > timed:
+            return step(state)
+        if calls == 1:
+            jax.block_until_ready(state)
+            started = clock()
+        result = step(state)
+        calls += 1
+        if calls == timed + 1:
+            jax.block_until_ready(result)
+            say(pace_line((clock() - started) / timed, steps_per_epoch=steps_per_epoch, epochs=epochs))
+        return result
+
+    return timed_step
+
+
+def pace_line(seconds: float, *, steps_per_epoch: int, epochs: int) -> str:
+    """`seconds` a step, in words: a step, an epoch, all epochs."""
+    epoch = seconds * steps_per_epoch
+    return (
+        f"time: {format_seconds(seconds)} a step, about {format_seconds(epoch)} an epoch ({steps_per_epoch:,} steps), "
+        f"{format_seconds(epoch * epochs)} for {epochs:,} epochs"
+    )
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds for people: 1.2 ms, 0.34 s, 12 s, 3 min 20 s, 5 h 10 min."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.3g} days"
+
+
+def tell_memory(reporter: Reporter, program: Any, arguments: tuple[Any, ...], config: Experiment) -> None:
+    """Check the memory for `program(*arguments)` and tell the reporter; `UserError` if it cannot do."""
+    reporter.message(check_memory(memory_need(program, *arguments), available(), config))

@@ -1,0 +1,21 @@
+"""On what the numbers were measured: without it they mean nothing later."""
+
+import os
+from typing import Any
+
+from jdarts import environment
+
+
+def describe_machine() -> dict[str, Any]:
+    """`jdarts.environment.describe`, and whether the allocator uses huge pages; ready for JSON."""
+    huge = os.environ.get("GLIBC_TUNABLES", "") == "glibc.malloc.hugetlb=1"
+    return {**environment.describe(), "huge_pages": huge}
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """The machine in one line, for people."""
+    where = f"{machine['processors']} cores of {machine['processor']}"
+    if machine["platform"] != "cpu":
+        where = f"{machine['devices']} (host: {where})"
+    pages = ", huge pages" if machine["huge_pages"] else ""
+    return f"{where}{pages}; jax {machine['jax']}, jdarts {machine['jdarts']}, {machine['started']}"

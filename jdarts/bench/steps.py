@@ -1,0 +1,207 @@
+"""The steps of a search, compiled and measured one beside the other: weight step, first order, second order."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jdarts import staging
+from jdarts.bench import memory
+from jdarts.bench.estimate import check_memory, hypergradient_of, memory_need
+from jdarts.bench.timing import Spread, Stepper, seconds_of, spread
+from jdarts.config import Experiment, unchecked
+from jdarts.data import SearchData
+from jdarts.errors import unknown
+from jdarts.hypergrad.microbatch import averaged
+from jdarts.optimizers import weight_sgd
+from jdarts.search.step import Search, make_search
+from jdarts.spaces.space import Space
+
+STEPS = ("weight", "first_order", "second_order")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one kind of step costs.
+
+    Attributes:
+      trace_seconds, compile_seconds: from Python to a program, and from there to machine code.
+      first_seconds: the first call, which also touches memory for the first time.
+      seconds: a step, over the rounds.
+      images: training images a step (a search step sees as many validation images besides).
+      argument_bytes: state and data set.
+      temporary_bytes: most that XLA's programs allocate beyond their arguments (temporary arrays and results).
+      resident_bytes: how much this process grew at most during one step (Linux hosts), else None.
+      device_peak_bytes: most bytes ever in use on the accelerator, else None.
+      flops, bytes_accessed: XLA's own count for a step. Bytes are those that its fused kernels read and write.
+    """
+
+    trace_seconds: float
+    compile_seconds: float
+    first_seconds: float
+    seconds: Spread
+    images: int
+    argument_bytes: int
+    temporary_bytes: int
+    resident_bytes: int | None
+    device_peak_bytes: int | None
+    flops: float
+    bytes_accessed: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images in a second, at the median."""
+        return self.images / self.seconds.median
+
+    @property
+    def flops_per_second(self) -> float:
+        """Achieved arithmetic, at the median."""
+        return self.flops / self.seconds.median
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Achieved traffic, at the median."""
+        return self.bytes_accessed / self.seconds.median
+
+
+@dataclass
+class CompiledStep:
+    """A step ready to be repeated, and what is known before the repetitions."""
+
+    search: Search
+    program: Any
+    stepper: Stepper
+    first_seconds: float
+    resident_bytes: int | None
+    device_peak_bytes: int | None
+    argument_bytes: int
+    images: int
+
+    def report(self, seconds: list[float]) -> StepReport:
+        """The report, given the seconds of all rounds."""
+        return StepReport(
+            trace_seconds=self.program.trace_seconds,
+            compile_seconds=self.program.compile_seconds,
+            first_seconds=self.first_seconds,
+            seconds=spread(seconds),
+            images=self.images,
+            argument_bytes=self.argument_bytes,
+            temporary_bytes=int(self.program.peak_bytes),
+            resident_bytes=self.resident_bytes,
+            device_peak_bytes=self.device_peak_bytes,
+            flops=float(self.program.flops),
+            bytes_accessed=float(self.program.bytes_accessed),
+        )
+
+
+def step_names(config: Experiment) -> dict[str, str]:
+    """The kinds of step that a configuration has, each with its description.
+
+    Those of `STEPS`, and `configured` if the configuration's own hypergradient is none of them.
+    """
+    names = {
+        "weight": "weight step",
+        "first_order": "first-order search step",
+        "second_order": "second-order search step",
+    }
+    settings, what = config.search, hypergradient_of(config)
+    if what not in ("first_order", "unrolled") or settings.unroll_steps > 1:
+        if settings.unroll_steps > 1:
+            what = f"{what}, {settings.unroll_steps} steps"
+        elif what in ("neumann", "conjugate_gradient"):
+            what = f"{what} {settings.hypergradient_terms}"
+        names["configured"] = f"search step, {what}"
+    return names
+
+
+def configured_name(config: Experiment) -> str:
+    """Which of `step_names` is the step that a search with this configuration makes."""
+    if "configured" in step_names(config):
+        return "configured"
+    return "first_order" if hypergradient_of(config) == "first_order" else "second_order"
+
+
+def choose(names: dict[str, str], only: Iterable[str] | None) -> dict[str, str]:
+    """The entries of `names` listed in `only`, or all of them; `UserError` for an unknown one."""
+    if only is None:
+        return names
+    wanted = list(dict.fromkeys(only))
+    for name in wanted:
+        if name not in names:
+            raise unknown("measurement", name, names)
+    return {name: names[name] for name in names if name in wanted}
+
+
+def compile_steps(
+    config: Experiment, space: Space, data: SearchData, names: Iterable[str], say: Say
+) -> dict[str, CompiledStep]:
+    """Compile each step, run it once, and note what that took.
+
+    Every kind is built anew, so that no trace or program of one serves another and its compile time is its own.
+    """
+    compiled = {}
+    for name in names:
+        say(f"compiling {step_names(config)[name]} …")
+        search, step = build_step(config, space, data, name)
+        state = jax.jit(search.init)(jax.random.key(config.seed))
+        program = staging.compile(step, state, search.arrays, donate_argnums=(0,))
+        say(f"  traced in {program.trace_seconds:.1f} s, compiled in {program.compile_seconds:.1f} s")
+        check_memory(memory_need(program, state, search.arrays), memory.available(), config)
+        stepper = Stepper(program, state, search.arrays)
+        first, resident, peak = first_call(stepper)
+        compiled[name] = CompiledStep(
+            search=search,
+            program=program,
+            stepper=stepper,
+            first_seconds=first,
+            resident_bytes=resident,
+            device_peak_bytes=peak,
+            argument_bytes=memory.tree_bytes((state, search.arrays)),
+            images=config.search.batch_size,
+        )
+    return compiled
+
+
+def first_call(run: Callable[[], Any]) -> tuple[float, int | None, int | None]:
+    """Seconds of the first call of `run`, and by how much the host process and the accelerator grew at most."""
+    on_host = jax.default_backend() == "cpu" and memory.reset_peak()
+    before = memory.process_resident() or 0
+    seconds = seconds_of(run)
+    after = memory.process_peak() if on_host else None
+    return seconds, None if after is None else max(0, after - before), memory.device_peak()
+
+
+def build_step(config: Experiment, space: Space, data: SearchData, name: str) -> tuple[Search, Callable]:
+    """The functions of the search, and its step of that kind: `(state, arrays) -> (state, metrics)`."""
+    settings = config.search
+    if name != "configured":
+        hypergradient = "unrolled" if name == "second_order" else "first_order"
+        settings = unchecked(settings, hypergradient=hypergradient, unroll_steps=1)
+    search = make_search(dataclasses.replace(config, search=settings), space, data)
+    return search, weight_step(config, search) if name == "weight" else search.step
+
+
+def weight_step(config: Experiment, search: Search) -> Callable:
+    """A plain training step on the search's own training batches: what searching without alphas would cost."""
+    settings = config.search
+    optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
+    gradient = averaged(jax.value_and_grad(search.loss, has_aux=True), settings.microbatches)
+
+    def step(state, arrays):
+        batch, _ = search.draw(state, arrays)
+        (value, aux), grads = gradient(state.weights, state.alphas, batch)
+        updates, opt_state = optimizer.update(grads, state.weight_opt_state, state.weights)
+        state = state.replace(
+            step=state.step + 1,
+            weights=state.weights + updates,
+            batch_stats=aux["batch_stats"],
+            weight_opt_state=opt_state,
+        )
+        return state, {"train_loss": value, "finite": jnp.isfinite(value)}
+
+    return step

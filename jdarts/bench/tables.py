@@ -1,0 +1,159 @@
+"""What people read of a benchmark: aligned text. What programs read is `as_json`."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jdarts.bench.ceilings import Ceilings
+from jdarts.bench.estimate import format_seconds
+from jdarts.bench.gradients import GradientCost
+from jdarts.bench.memory import format_bytes
+from jdarts.bench.steps import StepReport
+from jdarts.bench.timing import Spread
+from jdarts.bench.waiting import Waiting
+
+STEP_NOTES = (
+    "step: median (quartiles) of rounds in which all steps run in turn. × weight: from the ratios within each round. "
+    "images/s: training images.",
+    "arrays: state and data set. temporary: most that XLA allocates beyond them. process: growth of this process in "
+    "the first step. device: peak of the accelerator.",
+    "FLOP/s and bytes/s: XLA's count of the program over the median; in brackets the share of the ceiling.",
+)
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equally many cells as text: the first column to the left, the others to the right; empty ones left out.
+
+    The first row is the head. A column with nothing below its head is dropped.
+    """
+    kept = [c for c in range(len(rows[0])) if c == 0 or any(row[c] for row in rows[1:])]
+    widths = {c: max(len(row[c]) for row in rows) for c in kept}
+    lines = ["  ".join(row[c].ljust(widths[c]) if c == 0 else row[c].rjust(widths[c]) for c in kept) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def ceilings_line(ceilings: Ceilings) -> str:
+    """Both ceilings in one line."""
+    products = ", ".join(f"{_rate(rate, 'FLOP/s')} ({dtype})" for dtype, rate in ceilings.flops_per_second.items())
+    return f"ceilings: matrix product {products}; copy {_rate(ceilings.bytes_per_second, 'B/s')}"
+
+
+def steps_table(
+    reports: Mapping[str, StepReport],
+    descriptions: Mapping[str, str],
+    ceilings: Ceilings,
+    ratios: Mapping[str, Spread],
+) -> str:
+    """One row a step; `ratios` are those to the weight step (an entry may be missing)."""
+    head = ["", "trace", "compile", "first", "step", "× weight", "images/s", "arrays", "temporary", "process", "device"]
+    rows = [[*head, "FLOP/s", "bytes/s"]]
+    for name, r in reports.items():
+        rows.append(
+            [
+                descriptions[name],
+                format_seconds(r.trace_seconds),
+                format_seconds(r.compile_seconds),
+                format_seconds(r.first_seconds),
+                seconds_cell(r.seconds),
+                ratio_cell(ratios[name]) if name in ratios else "",
+                f"{r.images_per_second:,.3g}" if r.images_per_second < 1000 else f"{r.images_per_second:,.0f}",
+                format_bytes(r.argument_bytes),
+                format_bytes(r.temporary_bytes),
+                "" if r.resident_bytes is None else format_bytes(r.resident_bytes),
+                "" if r.device_peak_bytes is None else format_bytes(r.device_peak_bytes),
+                f"{_rate(r.flops_per_second)} ({r.flops_per_second / ceilings.fastest:.0%})",
+                f"{_rate(r.bytes_per_second)} ({r.bytes_per_second / ceilings.bytes_per_second:.0%})",
+            ]
+        )
+    return align(rows)
+
+
+def against_table(
+    this: Mapping[str, StepReport],
+    other: Mapping[str, StepReport],
+    descriptions: Mapping[str, str],
+    ratios: Mapping[str, Spread],
+    names: tuple[str, str],
+) -> str:
+    """Two configurations side by side, and the second as a multiple of the first."""
+    rows = [["", names[0], names[1], "time ratio", "images/s ratio", "temporary ratio", "compile ratio"]]
+    for name, ratio in ratios.items():
+        a, b = this[name], other[name]
+        rows.append(
+            [
+                descriptions[name],
+                seconds_cell(a.seconds),
+                seconds_cell(b.seconds),
+                ratio_cell(ratio),
+                f"{b.images / a.images / ratio.median:.2f}",
+                f"{b.temporary_bytes / max(a.temporary_bytes, 1):.2f}",
+                f"{b.compile_seconds / max(a.compile_seconds, 1e-9):.2f}",
+            ]
+        )
+    return align(rows)
+
+
+def waiting_lines(waiting: Waiting) -> str:
+    """Where the time of the search loop goes."""
+    return (
+        f"search loop, {waiting.steps} steps: {waiting.fraction:.2%} of an epoch of {waiting.steps_per_epoch:,} steps "
+        f"outside the compiled step ({format_seconds(waiting.between_seconds)} between steps of "
+        f"{format_seconds(waiting.step_seconds)}, {format_seconds(waiting.epoch_end_seconds)} at the end of an epoch)"
+    )
+
+
+def gradients_table(costs: Mapping[str, GradientCost]) -> str:
+    """One row an estimator."""
+    rows = [["alpha gradient", "compile", "seconds", "× weight step", "temporary", "× weight gradient", "process"]]
+    for cost in costs.values():
+        rows.append(
+            [
+                cost.description,
+                format_seconds(cost.trace_seconds + cost.compile_seconds),
+                seconds_cell(cost.seconds),
+                ratio_cell(cost.steps),
+                format_bytes(cost.temporary_bytes),
+                "" if cost.memory_ratio is None else f"{cost.memory_ratio:.2f}",
+                "" if cost.resident_bytes is None else format_bytes(cost.resident_bytes),
+            ]
+        )
+    return align(rows)
+
+
+def seconds_cell(spread: Spread) -> str:
+    """Median with quartiles, all in the unit of the median."""
+    factor, unit = (1, "s") if spread.median >= 0.1 else (1e3, "ms")
+    median, low, high = (_digits(factor * x) for x in (spread.median, spread.low, spread.high))
+    return f"{median} {unit} ({low}–{high})"
+
+
+def ratio_cell(spread: Spread) -> str:
+    """Median with quartiles of a ratio."""
+    return f"{_digits(spread.median)} ({_digits(spread.low)}–{_digits(spread.high)})"
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses (with their properties), mappings and sequences as what JSON has."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        derived = [name for name, kind in vars(type(value)).items() if isinstance(kind, property)]
+        return as_json({**fields, **{name: getattr(value, name) for name in derived}})
+    if isinstance(value, Mapping):
+        return {str(name): as_json(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(entry) for entry in value]
+    return value
+
+
+def _digits(x: float) -> str:
+    """Three significant digits without an exponent."""
+    if x >= 100:
+        return f"{x:.0f}"
+    return f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+
+
+def _rate(rate: float, unit: str = "") -> str:
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if rate >= size:
+            return f"{rate / size:.3g} {prefix}{unit}"
+    return f"{rate:.3g} {unit}".rstrip()

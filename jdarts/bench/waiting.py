@@ -1,0 +1,144 @@
+"""The share of a real search loop in which no step is being computed: the device waits for the host.
+
+A loop calls the compiled step, reads metrics, writes records, saves checkpoints. Whatever of that does not happen while
+a step is computed is lost time. Here the real loop runs (`jdarts.search.driver.run_plain`) in a temporary run
+folder, with a step that notes when it was called, and a thread that notes when its results were there.
+"""
+
+import dataclasses
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jdarts.config import Experiment, unchecked
+from jdarts.data import SearchData
+from jdarts.report.console import SilentReporter
+from jdarts.run_folder import RunFolder
+from jdarts.search.driver import run_plain
+from jdarts.search.step import Search
+from jdarts.spaces.space import Space
+
+_SWITCH = 1e-4  # seconds: Python's default of 5 ms would let the noting thread come late
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Where the time of a search loop goes.
+
+    Attributes:
+      steps: how many steps were looked at.
+      step_seconds: median time in which a step is being computed.
+      between_seconds: median time from the end of a step to the call of the next, inside an epoch.
+      epoch_end_seconds: the same across the end of an epoch: records, genotype, checkpoint.
+      steps_per_epoch: of the configuration.
+      fraction: of an epoch's wall time in which no step is computed, from these medians.
+    """
+
+    steps: int
+    step_seconds: float
+    between_seconds: float
+    epoch_end_seconds: float
+    steps_per_epoch: int
+
+    @property
+    def fraction(self) -> float:
+        """Between 0 and 1."""
+        idle = (self.steps_per_epoch - 1) * self.between_seconds + self.epoch_end_seconds
+        return idle / (self.steps_per_epoch * self.step_seconds + idle)
+
+
+def waiting(called: Sequence[float], finished: Sequence[float], *, loop_epoch: int, steps_per_epoch: int) -> Waiting:
+    """The summary of the moments at which steps were called and finished.
+
+    Args:
+      called, finished: seconds on one clock; entry i belongs to step i. A step called before its predecessor has
+        finished starts when that has: nothing was lost between them. The first epoch and its end are left out: they
+        compile what records and checkpoints need, once in a search.
+      loop_epoch: steps an epoch in the loop that was looked at. `steps_per_epoch`: in the configuration.
+    """
+    start, end = np.asarray(called[1:]), np.asarray(finished)
+    gaps = np.maximum(0.0, start - end[:-1])
+    busy = end[1:] - np.maximum(start, end[:-1])
+    number = np.arange(1, len(called))
+    after_epoch = number % loop_epoch == 0
+    settled = number > loop_epoch
+    return Waiting(
+        steps=len(called),
+        step_seconds=float(np.median(busy[settled])),
+        between_seconds=float(np.median(gaps[settled & ~after_epoch])),
+        epoch_end_seconds=float(np.median(gaps[settled & after_epoch])),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+class WatchedStep:
+    """`step`, noting when it is called; a thread notes when the metrics of each call were computed."""
+
+    def __init__(self, step: Callable[..., tuple[Any, Any]]):
+        self._step = step
+        self._results: queue.SimpleQueue = queue.SimpleQueue()
+        self.called: list[float] = []
+        self.finished: list[float] = []
+
+    def __call__(self, state: Any, *rest: Any) -> tuple[Any, Any]:
+        """One step."""
+        self.called.append(time.perf_counter())
+        state, metrics = self._step(state, *rest)
+        self._results.put(metrics)
+        return state, metrics
+
+    def __enter__(self) -> "WatchedStep":
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH)
+        self._thread = threading.Thread(target=self._note, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._results.put(None)
+        self._thread.join()
+        sys.setswitchinterval(self._interval)
+
+    def _note(self) -> None:
+        while (metrics := self._results.get()) is not None:
+            jax.block_until_ready(metrics)
+            self.finished.append(time.perf_counter())
+
+
+def measure_waiting(
+    config: Experiment,
+    space: Space,
+    data: SearchData,
+    search: Search,
+    step: Callable[..., tuple[Any, Any]],
+    *,
+    epochs: int = 4,
+    loop_epoch: int = 3,
+) -> Waiting:
+    """Run the search loop of `config` for `epochs` short epochs of `loop_epoch` steps, and look where its time goes.
+
+    `search` and its compiled `step` are those of `config`; what the search itself would do at the end of an epoch
+    (records, checkpoints, monitors) is done here.
+    """
+    short = dataclasses.replace(search, steps_per_epoch=loop_epoch)
+    config = dataclasses.replace(config, search=unchecked(config.search, epochs=epochs))
+    with tempfile.TemporaryDirectory(prefix="jdarts-bench-") as folder, WatchedStep(step) as watched:
+        run_plain(
+            config,
+            space,
+            data,
+            RunFolder.create(f"{folder}/run", config),
+            search.method,
+            resume=False,
+            reporter=SilentReporter(),
+            compiled=(short, jax.jit(search.init), watched),
+        )
+    return waiting(watched.called, watched.finished, loop_epoch=loop_epoch, steps_per_epoch=search.steps_per_epoch)

@@ -1,0 +1,177 @@
+"""How good is the finite difference? Its error against ε, with the exact product beside it, at one point.
+
+    J'(α) = d + ∇²_{αw} L_train u,      d = ∂_α L_val(w', α),   u = (∂U/∂g)ᵀ ∇_{w'} L_val     (package docstring)
+
+`unrolled` and `finite_difference` share d and u and differ in the last product alone. Here d and u are computed once,
+and the difference `(∇_α L_train(w + s u) − ∇_α L_train(w − s u)) / 2s`, `s = ε / ‖u‖`, for as many ε as asked for: one
+compiled gradient serves all of them, and later studies of the same losses.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jdarts.errors import UserError
+from jdarts.hypergrad.central_difference import redraw_key
+from jdarts.hypergrad.checks import check_choice, check_number
+from jdarts.hypergrad.products import add, gradients, mixed_product, norm, scale
+from jdarts.hypergrad.types import Loss, PyTree
+from jdarts.hypergrad.update import one_update
+
+Noise = Literal["same", "legacy"]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How an estimate of dJ/dα deviates from the reference.
+
+    Attributes:
+      relative_error: `‖estimate − reference‖ / ‖reference‖` of the whole gradient.
+      cosine: of the angle between the two.
+      term_error: the same error as a multiple of the second-order term, `‖estimate − reference‖ / ‖∇²_{αw} L u‖`: at
+        1 or more, the second-order term is lost and first order at w' would have done as well.
+    """
+
+    relative_error: float
+    cosine: float
+    term_error: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """Deviations at one point of training.
+
+    Attributes:
+      exact: of `unrolled`, in the precision of the arguments.
+      without: of d alone, the gradient at the unrolled weights without its second-order term.
+      differences: of the finite differences, by kind of noise, one for each ε.
+      epsilons: distances of the two points from w.
+      term: `‖∇²_{αw} L u‖ / ‖dJ/dα‖`, how large the second-order term is.
+    """
+
+    exact: Deviation
+    without: Deviation
+    differences: dict[str, tuple[Deviation, ...]]
+    epsilons: tuple[float, ...]
+    term: float
+
+    def best(self, noise: Noise = "same") -> tuple[float, Deviation]:
+        """The ε with the smallest error, and its deviation."""
+        pairs = zip(self.epsilons, self.differences[noise], strict=True)
+        return min(pairs, key=lambda pair: pair[1].relative_error)
+
+
+Compile = Callable[[Callable], Callable]
+
+
+def difference_study(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    arguments: tuple[PyTree, PyTree, PyTree, PyTree, PyTree],
+    *,
+    epsilons: Sequence[float],
+    noise: Sequence[Noise] = ("same", "legacy"),
+    redraw: Callable[[Any, int], Any] = redraw_key,
+    precise: bool = True,
+    compile: Compile = jax.jit,
+) -> Study:
+    """Errors of the finite difference and of the exact product at `arguments`, an estimator's five arguments.
+
+    Args:
+      epsilons: positive distances, as `finite_difference(epsilon=…)`.
+      noise, redraw: as for `finite_difference`.
+      precise: take the exact product in float64 for the reference, with all floating arguments cast (exactly) to
+        float64. The losses must then compute in the dtype of their arguments (one that casts to float32 inside gives
+        a reference no better than float32), and draw noise in a dtype of their own: `jax.random` draws other numbers
+        in float64. False takes the exact product as it is, whose error is then 0.
+      compile: how to compile the gradient and the product of a loss; it is given one function object for one loss,
+        and the result is called with arguments of both precisions.
+    """
+    if not epsilons:
+        raise UserError("no epsilons to study; give one or more positive numbers")
+    for epsilon in epsilons:
+        check_number("epsilon", epsilon, positive=True)
+    for kind in noise:
+        check_choice("noise", kind, ("same", "legacy"))
+    w, alphas, _, batch, _ = arguments
+    d, u, exact = _exact(train_loss, val_loss, optimizer, arguments, compile)
+    length, gradient = norm(u), compile(gradients(train_loss))
+
+    def slope(s, side_batch):
+        return gradient(add(w, scale(s, u)), alphas, side_batch)[1][1]
+
+    def difference(epsilon: float, kind: Noise):
+        s = epsilon / jnp.where(length > 0, length, 1)
+        upper, lower = (batch if kind == "same" else redraw(batch, side) for side in (1, 2))
+        change = jax.tree.map(lambda a, b: a - b, slope(s, upper), slope(-s, lower))
+        return add(d, scale(0.5 / s, change))
+
+    found = {kind: [flat(difference(epsilon, kind)) for epsilon in epsilons] for kind in noise}
+    if precise:
+        reference_d, reference = float64_reference(train_loss, val_loss, optimizer, arguments, compile=compile)
+    else:
+        reference_d, reference = flat(d), flat(exact)
+    term = float(np.linalg.norm(reference - reference_d))
+
+    def deviation(estimate: np.ndarray) -> Deviation:
+        error = float(np.linalg.norm(estimate - reference))
+        return Deviation(*compare(estimate, reference), error / term if term else float("inf"))
+
+    return Study(
+        exact=deviation(flat(exact)),
+        without=deviation(flat(d)),
+        differences={kind: tuple(map(deviation, estimates)) for kind, estimates in found.items()},
+        epsilons=tuple(map(float, epsilons)),
+        term=term / float(np.linalg.norm(reference)),
+    )
+
+
+def float64_reference(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    arguments: tuple[PyTree, PyTree, PyTree, PyTree, PyTree],
+    *,
+    compile: Compile = jax.jit,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`(d, dJ/dα)` at `arguments` by the exact product in float64, as vectors over all alphas."""
+    with jax.enable_x64(True):
+        precise = jax.tree.map(_to_float64, arguments)
+        d, _, exact = _exact(train_loss, val_loss, optimizer, precise, compile)
+        return flat(d), flat(exact)
+
+
+def compare(estimate: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """`(relative error, cosine)` of two vectors."""
+    length = np.linalg.norm(reference)
+    cosine = estimate @ reference / max(np.linalg.norm(estimate) * length, np.finfo(np.float64).tiny)
+    return float(np.linalg.norm(estimate - reference) / length), float(cosine)
+
+
+def flat(tree: PyTree) -> np.ndarray:
+    """All leaves as one float64 vector on the host."""
+    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def _exact(train_loss, val_loss, optimizer, arguments, compile):
+    """`(d, u, dJ/dα)`: what `unrolled` computes, by one compiled gradient and one compiled product."""
+    w, alphas, opt_state, train_batch, val_batch = arguments
+    move, pull_back = map(jax.jit, _update(optimizer))
+    _, (g, _) = compile(gradients(train_loss))(w, alphas, train_batch)
+    _, (v, d) = compile(gradients(val_loss))(move(g, opt_state, w), alphas, val_batch)
+    u = pull_back(v, g, opt_state, w)
+    return d, u, compile(mixed_product(train_loss))(w, alphas, train_batch, u, d)
+
+
+_update = functools.lru_cache(maxsize=16)(one_update)  # one function object an optimiser: jit compiles it once
+
+
+def _to_float64(leaf):
+    return jnp.asarray(leaf, jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

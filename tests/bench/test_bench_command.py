@@ -1,0 +1,220 @@
+"""`jdarts bench` from the command line: what it measures on a small search, and what it refuses."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jdarts import spaces
+from jdarts.bench import gradients, steps
+from jdarts.cli import main
+from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.errors import UserError
+from jdarts.search import make_search
+
+CONFIG = Experiment(
+    name="small",
+    data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
+    space=SpaceConfig(name="robust_s3", channels=2, cells=1),
+    search=SearchConfig(epochs=2, batch_size=8),
+)
+TEXT = """
+from jdarts.config import *
+config = Experiment(
+    name="small",
+    data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
+    space=SpaceConfig(name="robust_s3", channels=2, cells=1),
+    search=SearchConfig(epochs=2, batch_size=8),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "small.py").write_text(TEXT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(place):
+    """One benchmark of two configurations, and its printed output."""
+    cache = jax.config.jax_enable_compilation_cache
+    target = place / "result.json"
+    other = f"{place / 'small.py'} --search.batch_size 16"
+    names = "weight,first_order"
+    arguments = ["bench", str(place / "small.py"), "--against", other, "--only", names, "--steps", "3"]
+    try:
+        assert main([*arguments, "--json", str(target)]) == 0
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cache)
+    return json.loads(target.read_text())
+
+
+def test_every_number_is_there_and_consistent(measured):
+    assert measured["benchmark"] == "steps" and measured["config"]["name"] == "small"
+    assert measured["machine"]["jax"] == jax.__version__ and measured["machine"]["processors"] >= 1
+    assert set(measured["steps"]) == {"weight", "first_order"}
+    for report in measured["steps"].values():
+        seconds = report["seconds"]
+        assert 0 < seconds["low"] <= seconds["median"] <= seconds["high"] and seconds["count"] == 3
+        assert report["trace_seconds"] > 0 and report["compile_seconds"] > 0 and report["first_seconds"] > 0
+        assert report["images_per_second"] == pytest.approx(8 / seconds["median"])
+        assert report["flops_per_second"] == pytest.approx(report["flops"] / seconds["median"])
+        assert report["bytes_per_second"] == pytest.approx(report["bytes_accessed"] / seconds["median"])
+        assert report["temporary_bytes"] > 0
+        images = 160 * 64  # uint8, both splits together
+        assert report["argument_bytes"] > images
+    weight, first = (measured["steps"][name] for name in ("weight", "first_order"))
+    assert 1.5 < first["flops"] / weight["flops"] < 3, "two gradients against one"
+    assert measured["ceilings"]["bytes_per_second"] > 0 and "float32" in measured["ceilings"]["flops_per_second"]
+
+
+def test_against_has_ratios_of_the_second_to_the_first(measured):
+    against = measured["against"]
+    assert against["config"]["search"]["batch_size"] == 16
+    for name, ratio in against["time_ratio"].items():
+        assert ratio["low"] <= ratio["median"] <= ratio["high"] and ratio["count"] == 3
+        double = against["steps"][name]["flops"] / measured["steps"][name]["flops"]
+        assert 1.6 < double < 2.1, "twice the images, nearly twice the arithmetic"
+
+
+def test_the_search_loop_is_left_out_if_its_step_is(measured):
+    assert "search_loop" not in measured, "the configuration searches in second order, which --only left out"
+
+
+def test_the_table_and_the_search_loop(place, capsys):
+    cache = jax.config.jax_enable_compilation_cache
+    arguments = ["--only", "weight,first_order", "--steps", "2", "--search.hypergradient", "first_order"]
+    try:
+        assert main(["bench", str(place / "small.py"), *arguments]) == 0
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cache)
+    out, progress = capsys.readouterr()
+    lines = out.splitlines()
+    head = next(line for line in lines if "compile" in line and "images/s" in line)
+    assert all(word in head for word in ("trace", "first", "step", "temporary", "FLOP/s", "bytes/s"))
+    assert sum(line.startswith(("weight step", "first-order search step")) for line in lines) == 2
+    assert "ceilings: matrix product" in out and "% of an epoch of 10 steps outside the compiled step" in out
+    assert "compiling weight step" in progress and "round 2 of 2" in progress
+
+
+def test_the_weight_step_is_the_search_step_without_alphas():
+    """With alphas that hardly move, both leave the same weights behind."""
+    still = dataclasses.replace(CONFIG.search, alpha_optimizer=AdamConfig(learning_rate=1e-30))
+    config = dataclasses.replace(CONFIG, search=dataclasses.replace(still, hypergradient="first_order"))
+    space, data = spaces.get(config.space.name), load(config.data).for_search(config.data)
+    search, weight = steps.build_step(config, space, data, "weight")
+    _, whole = steps.build_step(config, space, data, "first_order")
+    state = jax.jit(search.init)(jax.random.key(0))
+    after = jax.jit(weight)(state, search.arrays)[0]
+    expected = jax.jit(whole)(state, search.arrays)[0]
+    np.testing.assert_allclose(after.weights, expected.weights, rtol=1e-4, atol=1e-6)
+    assert np.abs(after.weights - state.weights).max() > 1e-4
+    assert int(after.step) == 1 and np.array_equal(after.alphas["normal"], state.alphas["normal"])
+
+
+def test_which_steps_a_configuration_has():
+    assert list(steps.step_names(CONFIG)) == ["weight", "first_order", "second_order"]
+    assert steps.configured_name(CONFIG) == "second_order"
+    for settings, words in (
+        ({"hypergradient": "neumann", "hypergradient_terms": 4}, "neumann 4"),
+        ({"unroll_steps": 3}, "unrolled, 3 steps"),
+    ):
+        config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, **settings))
+        assert words in steps.step_names(config)["configured"] and steps.configured_name(config) == "configured"
+
+
+def test_hypergradients_are_measured_against_a_weight_step(place, capsys):
+    cache = jax.config.jax_enable_compilation_cache
+    arguments = ["--only", "weight_gradient,first_order,amended", "--steps", "2", "--json", "-"]
+    try:
+        assert main(["bench", "hypergrad", str(place / "small.py"), *arguments]) == 0
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cache)
+    found = json.loads(capsys.readouterr().out)
+    costs = found["gradients"]
+    assert list(costs) == ["weight_step", "weight_gradient", "first_order", "amended"]
+    assert costs["weight_step"]["steps"]["median"] == 1 and costs["weight_gradient"]["memory_ratio"] == 1
+    for cost in costs.values():
+        assert cost["seconds"]["median"] > 0 and cost["temporary_bytes"] > 0
+    table = list(gradients.gradient_names())
+    wanted = {"first_order", "unrolled", "finite_difference", "unrolled_2", "unrolled_5", "neumann_3"}
+    assert wanted | {"conjugate_gradient_5", "amended", "single_level", "weight_step"} <= set(table)
+
+
+def test_rows_compute_what_they_are_named_after():
+    """The k-step row gets the batches of the next k steps, and the weight step is the optimiser's."""
+    space, data = spaces.get(CONFIG.space.name), load(CONFIG.data).for_search(CONFIG.data)
+    search = make_search(CONFIG, space, data)
+    state = jax.jit(search.init)(jax.random.key(CONFIG.seed))
+    _, arguments = gradients.build_gradient(CONFIG, space, data, "unrolled_2")
+    stacked = arguments[3]["labels"]
+    for i in range(2):
+        drawn = search.draw(state.replace(step=state.step + i), search.arrays)[0]
+        assert np.array_equal(stacked[i], drawn["labels"])
+    function, arguments = gradients.build_gradient(CONFIG, space, data, "weight_step")
+    vector, opt_state, _ = jax.jit(function)(*arguments)
+    moved = vector - arguments[0]
+    assert np.linalg.norm(moved) > 0 and jax.tree.structure(opt_state) == jax.tree.structure(arguments[2])
+    gradient = jax.jit(gradients.build_gradient(CONFIG, space, data, "weight_gradient")[0])(*arguments)
+    assert gradient @ moved < 0, "downhill"
+
+
+def test_conjugate_gradients_run_all_their_iterations():
+    from hypergrad_counting import count_products
+
+    assert count_products(damping=gradients._CG_DAMPING) == 5
+    assert count_products(damping=0.0) < 5, "the problem has negative curvature, where CG stops"
+
+
+MISTAKES = {
+    "no config": (["hypergrad"], "needs a CONFIG"),
+    "misspelt": (["hypergrd", "small.py"], "hypergrad"),
+    "two configs": (["small.py", "small.py"], "hypergrad CONFIG"),
+    "unknown file": (["smal.py"], "smal.py"),
+    "unknown measurement": (["small.py", "--only", "wait"], "'weight'"),
+    "unknown estimator": (["hypergrad", "small.py", "--only", "unroled"], "unrolled"),
+    "no rounds": (["small.py", "--steps", "0"], "--steps"),
+    "unknown key": (["small.py", "--search.batchsize", "3"], "search.batch_size"),
+    "against nothing": (["small.py", "--against", ""], "--against"),
+    "against a missing file": (["small.py", "--against", "other.py"], "other.py"),
+    "against a wrong override": (["small.py", "--against", "small.py --search.epochz 2"], "search.epochs"),
+    "against an open quote": (["small.py", "--against", "'small.py"], "--against"),
+    "against estimators": (["hypergrad", "small.py", "--against", "small.py"], "--against"),
+    "no such folder": (["small.py", "--json", "nowhere/x.json"], "nowhere"),
+    "a folder for a file": (["small.py", "--json", "."], "folder"),
+    "no data": (["small.py", "--data.source", "cifar10"], "synthetic:32x32x3"),
+    "batch too large": (["small.py", "--search.batch_size", "100"], "100"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line(place, capsys, monkeypatch, name):
+    arguments, expected = MISTAKES[name]
+    monkeypatch.chdir(place)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a mistake must be found before anything is measured")
+
+    for module in ("steps", "gradients"):
+        monkeypatch.setattr(f"jdarts.bench.{module}.make_search", refuse)
+    monkeypatch.setattr("jdarts.bench.command.measure_ceilings", refuse)
+    cache = jax.config.jax_enable_compilation_cache
+    try:
+        assert main(["bench", *arguments]) == 2
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cache)
+    errors = capsys.readouterr().err.strip()
+    assert len(errors.splitlines()) == 1 and expected in errors, errors
+
+
+def test_a_choice_keeps_the_order_of_the_table():
+    names = {"a": "A", "b": "B", "c": "C"}
+    assert steps.choose(names, None) == names
+    assert list(steps.choose(names, ["c", "a", "c"])) == ["a", "c"]
+    with pytest.raises(UserError, match="'d'"):
+        steps.choose(names, ["d"])

@@ -313,7 +313,7 @@ def _compared(
     config: Experiment,
     space: Space,
     data: SearchData,
-    state: SearchState,
+    state: Any,
     results: Sequence[Found],
     table: Table | None,
 ) -> list[Found]:

@@ -287,7 +287,8 @@ def make_search(
         ahead = jnp.arange(settings.unroll_steps, dtype=state.step.dtype)
         return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[0], ahead)
 
-    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, options=method.hypergradient_options)
+    own = method.hypergradient_options if hypergradient == method.hypergradient else None
+    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, options=own)
     weight_gradients = hypergrad.gradients(weight_loss if method.own_weight_step else loss, settings.microbatches)
 
     def alpha_step(state, vector, weight_opt_state, train_batch, alpha_batch, arrays):

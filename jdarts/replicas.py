@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jdarts.errors import UserError
+
 
 def pmean(tree: Any, axis_name: str | None) -> Any:
     """The mean of every array over the replicas; `tree` itself without an axis.
@@ -34,12 +36,20 @@ def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True)
     without, and for every gradient that an estimator takes on its way, products with second derivatives included.
     With `whole` every array is reduced once, such as a vector of all weights, and then counts as different on every
     replica. Without, types keep telling that it is the same, and each of its uses is reduced.
-    """
-    if axis_name is None or (is_typed(axis_name) and not whole):
-        return tree
-    if is_typed(axis_name):  # the transpose of this cast sums over the replicas
-        return jax.tree.map(lambda x: x if axis_name in varying_axes(x) else lax.pcast(x, axis_name, to="varying"), tree)
 
+    Raises `UserError` if types tell that `tree` differs between replicas.
+    """
+    if axis_name is None:
+        return tree
+    if is_typed(axis_name):
+        differing = [axis_name in varying_axes(leaf) for leaf in jax.tree.leaves(tree)]
+        if any(differing):
+            raise UserError(
+                f"weights or op weights differ between the replicas of axis {axis_name!r}; draw them with a key that is "
+                "the same on all replicas (no axis_index in relaxations)"
+            )
+        # the transpose of the cast sums over the replicas
+        return jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), tree) if whole else tree
     # Of equal values the mean is the value (to the last bit for 2, 4, 8 … replicas), and the mean is its own transpose.
     # A custom derivative would save the collective forward, but allow only one direction of differentiation.
     return lax.pmean(tree, axis_name)

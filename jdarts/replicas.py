@@ -45,8 +45,8 @@ def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True)
         differing = [axis_name in varying_axes(leaf) for leaf in jax.tree.leaves(tree)]
         if any(differing):
             raise UserError(
-                f"weights or op weights differ between the replicas of axis {axis_name!r}; draw them with a key that is "
-                "the same on all replicas (no axis_index in relaxations)"
+                f"weights or op weights differ between the replicas of axis {axis_name!r}; draw them with a key that "
+                "is the same on all replicas (no axis_index in relaxations)"
             )
         # the transpose of the cast sums over the replicas
         return jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), tree) if whole else tree

@@ -20,6 +20,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jdarts.replicas import varying_axes
+
 
 class Geometry(NamedTuple):
     """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`."""
@@ -212,7 +214,7 @@ def _batch(primitive, args, dims, geometry: Geometry):
 
 def _bind(primitive, *args, geometry: Geometry):
     """Bind after making all arguments vary over the same mesh axes (`shard_map` with `check_vma`)."""
-    axes = [frozenset(getattr(jax.typeof(a), "vma", frozenset())) for a in args]
+    axes = [varying_axes(a) for a in args]
     union = frozenset().union(*axes)
     args = [
         lax.pcast(a, tuple(sorted(union - have)), to="varying") if union - have else a

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jdarts.errors import UserError
+
 
 def pmean(tree: Any, axis_name: str | None) -> Any:
     """The mean of every array over the replicas; `tree` itself without an axis.
@@ -24,7 +26,7 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
     if axis_name is None:
         return tree
     typed = is_typed(axis_name)
-    return jax.tree.map(lambda x: lax.pmean(x, axis_name) if not typed or axis_name in _varying(x) else x, tree)
+    return jax.tree.map(lambda x: lax.pmean(x, axis_name) if not typed or axis_name in varying_axes(x) else x, tree)
 
 
 def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True) -> Any:
@@ -34,27 +36,34 @@ def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True)
     without, and for every gradient that an estimator takes on its way, products with second derivatives included.
     With `whole` every array is reduced once, such as a vector of all weights, and then counts as different on every
     replica. Without, types keep telling that it is the same, and each of its uses is reduced.
+
+    Raises `UserError` if types tell that `tree` differs between replicas.
     """
-    if axis_name is None or (is_typed(axis_name) and not whole):
+    if axis_name is None:
         return tree
-    if is_typed(axis_name):  # the transpose of this cast sums over the replicas
-        return jax.tree.map(lambda x: x if axis_name in _varying(x) else lax.pcast(x, axis_name, to="varying"), tree)
-
-    @jax.custom_vjp
-    def same(tree):
-        return tree
-
-    same.defvjp(lambda tree: (tree, None), lambda _, cotangent: (lax.pmean(cotangent, axis_name),))
-    return same(tree)
+    if is_typed(axis_name):
+        differing = [axis_name in varying_axes(leaf) for leaf in jax.tree.leaves(tree)]
+        if any(differing):
+            raise UserError(
+                f"weights or op weights differ between the replicas of axis {axis_name!r}; draw them with a key that "
+                "is the same on all replicas (no axis_index in relaxations)"
+            )
+        # the transpose of the cast sums over the replicas
+        return jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), tree) if whole else tree
+    # Of equal values the mean is the value (to the last bit for 2, 4, 8 … replicas), and the mean is its own transpose.
+    # A custom derivative would save the collective forward, but allow only one direction of differentiation.
+    return lax.pmean(tree, axis_name)
 
 
 def is_typed(axis_name: str) -> bool:
     """Whether types tell what varies over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
-    return axis_name in _varying(lax.axis_index(axis_name))
+    return axis_name in varying_axes(lax.axis_index(axis_name))
 
 
-def _varying(x: Any) -> frozenset:
-    return getattr(jax.typeof(x), "vma", frozenset())
+def varying_axes(x: Any) -> frozenset:
+    """The mesh axes over which `x` varies, as its type says; the attribute has had two names in JAX."""
+    kind = jax.typeof(x)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else getattr(kind, "vma", frozenset())
 
 
 @dataclass(frozen=True)

@@ -82,17 +82,18 @@ def cutout(key: jax.Array, images: jax.Array, side: int, share: Share = WHOLE) -
 
 
 def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """`(images / 255 - mean) / std` per channel: uint8 [B, H, W, C] to `dtype`, computed in float32.
+    """`(images / 255 - mean) / std` per channel: uint8 [B, H, W, C] to `dtype`, computed in float32 or better.
 
     Raises `UserError` if the images are not uint8 [B, H, W, C] or the statistics do not have C values.
     """
     if images.dtype != jnp.uint8 or images.ndim != 4:
         raise UserError(f"images are {images.dtype} {list(images.shape)}; give uint8 [batch, height, width, channels]")
-    shift, scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    working = jnp.promote_types(dtype, jnp.float32)
+    shift, scale = jnp.asarray(mean, working), jnp.asarray(std, working)
     for name, value in (("mean", shift), ("std", scale)):
         if value.shape != images.shape[-1:]:
             raise UserError(f"{name} has shape {list(value.shape)}; the images have {images.shape[-1]} channels")
-    return ((images.astype(jnp.float32) / 255 - shift) / scale).astype(dtype)
+    return ((images.astype(working) / 255 - shift) / scale).astype(dtype)
 
 
 def augment(

@@ -137,6 +137,7 @@ def make_search(
         crop_padding=config.data.crop_padding,
         flip=config.data.flip,
         cutout=0 if random_cutout else config.data.search_cutout,
+        dtype=jnp.result_type(float),
         share=share,
     )
 

@@ -50,7 +50,7 @@ def test_replicas_draw_the_rows_of_one_device(eight):
     many = jax.jit(jax.shard_map(draw, mesh=placement.mesh, in_specs=P(), out_specs=P("data")))(state, search.arrays)
     train, val = jax.jit(one.draw)(state, one.arrays)
     for (images, labels, keys), batch in zip(many, (train, val), strict=True):
-        np.testing.assert_array_equal(images, batch["images"])
+        np.testing.assert_allclose(images, batch["images"], rtol=1e-12, atol=1e-14)
         np.testing.assert_array_equal(labels, batch["labels"])
         assert len({jax.random.key_data(key).tobytes() for key in keys}) == 1, "alphas are sampled alike everywhere"
         shifts = {image.tobytes() for image in np.asarray(images)}
@@ -59,22 +59,24 @@ def test_replicas_draw_the_rows_of_one_device(eight):
 
 def drifting(alphas, key, clock, space):
     """Wrong: alphas sampled with a key of the replica's own."""
-    return gumbel(alphas, jax.random.fold_in(key, jax.lax.axis_index("data")), clock, space)
+    try:
+        replica = jax.lax.axis_index("data")
+    except NameError:  # shapes are found out outside of the axis
+        replica = 0
+    return gumbel(alphas, jax.random.fold_in(key, replica), clock, space)
 
 
 WRONG = dataclasses.replace(METHOD, relax=drifting)
 
 
 def test_a_step_that_drifts_is_refused_by_its_types():
-    with pytest.raises(Exception, match=r"vary|varying|replicat|vma"):
+    with pytest.raises(UserError, match="op weights differ between the replicas of axis 'data'"):
         run(FIRST, steps=1, method=WRONG, backend="shard_map")
 
 
 def test_a_step_that_drifts_unchecked_is_caught():
-    # `pmap` checks no types: the alphas' gradients are averaged, but each replica starts from op weights of its own
-    single = config_with(hypergradient="first_order")
-    wrong = dataclasses.replace(METHOD, relax=gumbel, post_update=_noisy_update)
-    state = run(single, steps=1, method=wrong, backend="pmap")
+    # `pmap` checks no types. It averages op weights, so a draw of the replica's own must enter the alphas to do harm.
+    state = run(FIRST, steps=1, method=dataclasses.replace(METHOD, post_update=_noisy_update), backend="pmap")
     assert state.step.is_fully_replicated, "the arrays claim to be equal"
     with pytest.raises(ReplicasDiffer, match=r"alphas.* differs between devices 0 and 1"):
         check_replicas(state)

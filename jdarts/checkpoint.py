@@ -43,7 +43,8 @@ class Checkpoints:
 
     Saving goes on in the background; leaving the `with` (or `wait`) makes it complete. A process killed in
     the middle of a save leaves the earlier checkpoints intact. `warn` receives one line for each unreadable
-    checkpoint that `restore_latest` skips; by default it becomes a Python warning.
+    checkpoint that `restore_latest` skips; by default it becomes a Python warning. `read_only` touches nothing: safe
+    beside the process that writes them.
 
     Example::
 
@@ -53,19 +54,27 @@ class Checkpoints:
             checkpoints.save(int(state.step), state, {"epoch": 3})
     """
 
-    def __init__(self, directory: str | Path, keep: int = 3, warn: Callable[[str], None] | None = None):
+    def __init__(
+        self,
+        directory: str | Path,
+        keep: int = 3,
+        warn: Callable[[str], None] | None = None,
+        *,
+        read_only: bool = False,
+    ):
         self.directory = Path(directory).absolute()
         self._warn = warn if warn is not None else lambda text: warnings.warn(text, stacklevel=3)
         self._unreadable: set[int] = set()
         self._last_saved: tuple[int, int] | None = None
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._manager: Any = ocp.CheckpointManager(
-                self.directory,
-                options=ocp.CheckpointManagerOptions(
+            if read_only:
+                options = ocp.CheckpointManagerOptions(read_only=True)
+            else:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                options = ocp.CheckpointManagerOptions(
                     max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
-                ),
-            )
+                )
+            self._manager: Any = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot keep checkpoints in {self.directory}: {error}") from None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jdarts import __version__, distributed
+from jdarts import __version__, analysis_commands, distributed
 from jdarts.errors import Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError, unknown
 
 Arguments = argparse.Namespace
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv is None and arguments[:1] and arguments[0] in RUN_COMMANDS:
+        if argv is None and arguments[:1] and arguments[0] in (*RUN_COMMANDS, *analysis_commands.LONG_COMMANDS):
             _reexecute_with_huge_pages()
         status = _dispatch(arguments)
         sys.stdout.flush()
@@ -162,6 +162,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     add("genotypes", _genotypes, "list the published genotypes known by name")
     add("methods", _methods, "list the search methods, their papers and options")
     add("spaces", _spaces, "list the search spaces and their papers")
+    analysis_commands.add_commands(add, _positive, _enable_compilation_cache)
     return parser, group.choices
 
 

@@ -169,6 +169,8 @@ class SearchConfig:
     checkpoint_every_steps: int = 0
     """Also save every so many steps inside an epoch; 0 is off."""
     keep_checkpoints: int = 3
+    hessian_every: int = 0
+    """Measure the exact alpha-Hessian's eigenvalues every so many epochs and after the last; 0 is off."""
 
     def __post_init__(self):
         _require(self.epochs >= 1, f"search.epochs is {self.epochs}; use at least 1")
@@ -200,6 +202,7 @@ class SearchConfig:
             f"search.checkpoint_every_steps is {self.checkpoint_every_steps}; use 0 (off) or more",
         )
         _require(self.keep_checkpoints >= 2, f"search.keep_checkpoints is {self.keep_checkpoints}; keep at least 2")
+        _require(self.hessian_every >= 0, f"search.hessian_every is {self.hessian_every}; use 0 (off) or more epochs")
 
 
 @dataclass(frozen=True)

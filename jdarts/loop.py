@@ -45,7 +45,7 @@ def run_loop(
     run: RunFolder,
     reporter: Reporter,
     resume: bool,
-    on_epoch: Callable[[Any, int], dict[str, float]],
+    on_epoch: Callable[[Any, int], dict[str, Any]],
     suspects: str,
     stop_after: Callable[[int], bool] | None = None,
     also: Sequence[RunFolder] = (),

@@ -228,9 +228,7 @@ class SkipConnect(Op):
         """`[N, H, W, C]` → one chunk; at stride 1 the same for all edges."""
         if self.stride == 1:
             return [x]
-        reduce = FactorizedReduce(
-            self.channels, self.edges, self.affine, self.axis_name, self.activated, name="reduce"
-        )
+        reduce = FactorizedReduce(self.channels, self.edges, self.affine, self.axis_name, self.activated, name="reduce")
         return reduce(x, train)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jdarts import distributed, spaces
+from jdarts import distributed, environment, spaces
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
@@ -143,7 +143,12 @@ def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> No
 
 
 def _open(run_dir: Path, config: Experiment, resume: bool) -> RunFolder:
-    return RunFolder.open(run_dir, config) if resume else RunFolder.create(run_dir, config)
+    if resume:
+        return RunFolder.open(run_dir, config)
+    run = RunFolder.create(run_dir, config)
+    if distributed.is_first():
+        run.write_json("environment.json", environment.describe())
+    return run
 
 
 def plan_search(config: Experiment, *, devices: int, kind: str) -> str:

@@ -36,9 +36,7 @@ def stack_batches(batches: list | tuple) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
 
 
-def k_step(
-    train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches
-) -> Estimator:
+def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches) -> Estimator:
     """See `jdarts.hypergrad.unrolled`; `stacked` tells whether `train_batch` has the leading axis of steps."""
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)

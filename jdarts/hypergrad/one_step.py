@@ -11,9 +11,7 @@ from jdarts.hypergrad.types import Aux, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
-def first_order(
-    train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1
-) -> Estimator:
+def first_order(train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1) -> Estimator:
     """The first-order approximation ξ = 0: `∂_α L_val(w, α)` at the present weights (Liu et al. 2019, §2.3).
 
     The validation loss is taken at `w`; the training batch is not looked at.
@@ -30,9 +28,7 @@ def first_order(
     return checked(estimator, microbatches=microbatches)
 
 
-def single_level(
-    train_loss: Loss, val_loss: Loss | None = None, optimizer=None, *, microbatches: int = 1
-) -> Estimator:
+def single_level(train_loss: Loss, val_loss: Loss | None = None, optimizer=None, *, microbatches: int = 1) -> Estimator:
     """One loss, one batch and one backward pass for weights and alphas alike: `∂_α L_train(w, α)`.
 
     The validation loss and batch are not looked at: the loss that the alphas descend is the training loss at `w`, and

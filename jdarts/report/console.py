@@ -182,12 +182,25 @@ class ConsoleReporter:
         return Group(*lines)
 
 
+_RECORDED_ONLY = {  # in metrics.jsonl and in reports; too many for a line
+    "epoch",
+    "step",
+    "alpha_gradient_norm",
+    "alpha_hessian_seconds",
+    "margin",
+    "normal_edges",
+    "normal_parameter_free",
+    "relative_entropy",
+    "skip_dominance",
+}
+
+
 def _words(numbers: Mapping[str, float]) -> list[str]:
     """`name value` for each number, losses, accuracies and entropies first; counters and texts left out."""
     shown = {
         name: value
         for name, value in numbers.items()
-        if name not in ("epoch", "step") and isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name not in _RECORDED_ONLY and isinstance(value, (int, float)) and not isinstance(value, bool)
     }
     kinds = ("loss", "accuracy", "entropy")
     first = [name for kind in kinds for name in shown if kind in name]

@@ -113,7 +113,11 @@ def run_plain(
     if "dominant_eigenvalue" in method.probes:
         measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
-    def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
+    from jdarts.analysis.monitor import search_hooks  # above this layer, and slow to import
+
+    hooks = search_hooks(config, space, data, search, run, reporter)
+
+    def on_epoch(state: SearchState, epoch: int) -> dict[str, Any]:
         genotype = method.genotype(space, state.alphas)
         run.append(
             "genotypes",
@@ -124,7 +128,7 @@ def run_plain(
                 "alphas": {name: jax.device_get(a).tolist() for name, a in state.alphas.items()},
             },
         )
-        record = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
+        record: dict[str, Any] = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
@@ -134,6 +138,8 @@ def run_plain(
                     f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
                     "be dead, and a small eigenvalue says nothing then"
                 )
+        for hook in hooks:
+            record |= hook(_here(state), epoch, record)
         return record | (table.test_accuracies(genotype) if table else {})
 
     decided: list[int] = []

@@ -84,7 +84,12 @@ class Runner:
             inputs, run = call.inputs, _Views(call.sizes)
         else:
             inputs, run = call.inputs, _control(call, compiler)
-        return run, [self._read(a) for a in inputs], [self._slot(r) for r in call.outputs], [self._slot(r) for r in dead]
+        return (
+            run,
+            [self._read(a) for a in inputs],
+            [self._slot(r) for r in call.outputs],
+            [self._slot(r) for r in dead],
+        )
 
 
 def _last_uses(calls: list[Call], kept: set[Ref]) -> list[list[Ref]]:

@@ -1,0 +1,85 @@
+"""Why a search does what it does: exact curvature, landscapes, correlations, gaps, on any run folder or live state.
+
+Everything works on pure functions `loss(w, alphas, batch) -> (scalar, aux)`, on any pytrees. `open_run(folder)` and
+`live(config, state)` make such functions and batches from a search:
+
+    from jdarts import analysis
+
+    run = analysis.open_run("runs/darts_cifar10")
+    hessian = analysis.alpha_hessian(run.loss(train=True), run.w, run.alphas, run.batches(4))
+    hessian.eigenvalues, hessian.errors           # 224 numbers, largest first, and their standard errors
+
+| question | function |
+|---|---|
+| How curved is the loss by the alphas? | `alpha_hessian`, `total_hessian` (through one weight step) |
+| How curved is it by the weights? | `weight_product` with `lanczos`, `weight_spectrum`, `hutchinson_trace` |
+| What does the loss look like around the alphas? | `landscape` with `random_directions`, `gradient_directions`, … |
+| Which ops does the alpha gradient favour? | `gradient_correlation`, `operator_gradients` |
+| What is lost by discretising? | `discretisation_gap` |
+| Does the supernet rank architectures rightly? | `kendall`, `spearman`, `rank_correlation` |
+| Is the search collapsing? | `indicators`, `monitor` |
+"""
+
+from jdarts.analysis import indicators
+from jdarts.analysis.alpha_hessian import AlphaHessian, alpha_hessian, alpha_products, total_hessian
+from jdarts.analysis.correlation import (
+    Correlation,
+    correlate,
+    gradient_correlation,
+    op_groups,
+    operator_gradients,
+    weight_gradient,
+)
+from jdarts.analysis.directions import shift_directions
+from jdarts.analysis.discretisation import discretisation_gap
+from jdarts.analysis.landscape import (
+    Landscape,
+    eigen_directions,
+    gradient_directions,
+    landscape,
+    random_directions,
+)
+from jdarts.analysis.live import LiveSearch, compile_pieces, live, open_run
+from jdarts.analysis.ranking import kendall, rank_correlation, spearman
+from jdarts.analysis.weight_curvature import (
+    Spectrum,
+    Trace,
+    hutchinson_trace,
+    lanczos,
+    weight_product,
+    weight_spectrum,
+)
+
+__all__ = [
+    "AlphaHessian",
+    "Correlation",
+    "Landscape",
+    "LiveSearch",
+    "Spectrum",
+    "Trace",
+    "alpha_hessian",
+    "alpha_products",
+    "compile_pieces",
+    "correlate",
+    "discretisation_gap",
+    "eigen_directions",
+    "gradient_correlation",
+    "gradient_directions",
+    "hutchinson_trace",
+    "indicators",
+    "kendall",
+    "lanczos",
+    "landscape",
+    "live",
+    "op_groups",
+    "open_run",
+    "operator_gradients",
+    "random_directions",
+    "rank_correlation",
+    "shift_directions",
+    "spearman",
+    "total_hessian",
+    "weight_gradient",
+    "weight_product",
+    "weight_spectrum",
+]

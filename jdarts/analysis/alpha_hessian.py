@@ -1,0 +1,244 @@
+"""The exact Hessian of a loss by the alphas, `∂²L/∂α²`: a dense n × n matrix (224 × 224 for the DARTS space).
+
+Its largest eigenvalue is what RobustDARTS monitors (Zela et al. 2020, §3; procedure of their code). A column is a
+Hessian-vector product, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`, no step size. The gradient is
+linearised once a batch, and directions are pushed through that linear map a chunk at a time, so that the network's
+own forward and backward pass are done once, not once a column.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jdarts.analysis.directions import flatten, project_off, shift_directions
+from jdarts.errors import UserError
+from jdarts.hypergrad import Loss
+from jdarts.hypergrad.checks import scalar_loss
+
+Compile = Callable[..., Callable]
+
+
+@dataclass(frozen=True)
+class AlphaHessian:
+    """A Hessian by the alphas, averaged over batches; float64 NumPy arrays.
+
+    Attributes:
+      matrix: the symmetrised mean over the batches, plus the weight decay on the diagonal, `[n, n]`.
+      eigenvalues: `[n]`, largest first; `eigenvectors[:, i]` belongs to `eigenvalues[i]`.
+      errors: standard error over the batches of `v_iᵀ H v_i`, `[n]`; NaN for a single batch.
+      gradient: mean gradient by the alphas (with the decay term), `[n]`.
+      asymmetry: largest `|H − Hᵀ|` over the largest `|H|` before symmetrising: rounding only, about 1e-7 in float32.
+      batch_eigenvalues: largest eigenvalue of each batch's own Hessian, `[batches]`.
+      shifts: the softmax's flat directions `[n, edges]`.
+      weight_decay: λ on the diagonal.
+    """
+
+    matrix: np.ndarray
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+    errors: np.ndarray
+    gradient: np.ndarray
+    asymmetry: float
+    batch_eigenvalues: np.ndarray
+    shifts: np.ndarray
+    weight_decay: float = 0.0
+
+    @property
+    def max_eigenvalue(self) -> float:
+        """The dominant eigenvalue of RobustDARTS: the largest, not the largest in magnitude."""
+        return float(self.eigenvalues[0])
+
+    @property
+    def shift_residual(self) -> float:
+        """`max_e ‖(H − λI) s_e‖` over the shift directions: zero up to rounding for softmaxed alphas."""
+        products = self.matrix @ self.shifts - self.weight_decay * self.shifts
+        return float(np.linalg.norm(products, axis=0).max())
+
+    def without_shifts(self) -> np.ndarray:
+        """Eigenvalues `[n − edges]`, largest first, on the complement of the shift directions."""
+        complement = np.linalg.svd(self.shifts, full_matrices=True)[0][:, self.shifts.shape[1] :]
+        return np.linalg.eigvalsh(complement.T @ self.matrix @ complement)[::-1]
+
+    def projected(self) -> np.ndarray:
+        """The matrix with the shift directions projected off on both sides, `[n, n]`."""
+        return project_off(self.matrix, self.shifts)
+
+
+def linearized_gradient(loss: Loss, *, axis_name: str | None = None) -> tuple[Callable, Callable]:
+    """`(start, push)` for the Hessian products of `loss` by the alphas; both are pure and can be compiled.
+
+    `start(w, alphas, batch) -> (gradient [n], linear map)`; `push(linear map, directions [k, n]) -> products [k, n]`.
+    Inside `shard_map` or `pmap`, `axis_name` names the axis over which the batch is split; loss, gradient and products
+    are averaged over it. (The network's batch norm needs the same name for statistics of the whole batch.)
+    """
+    scalar = scalar_loss(loss)
+
+    def mean(x):
+        return x if axis_name is None else jax.lax.pmean(x, axis_name)
+
+    def start(w, alphas, batch):
+        vector, unflatten = flatten(alphas)
+        gradient = jax.grad(lambda v: mean(scalar(w, unflatten(v), batch)[0]))
+        return jax.linearize(lambda v: mean(gradient(v)), vector)
+
+    def push(linear, directions):
+        return jax.vmap(linear)(directions)
+
+    return start, push
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled_pair(loss: Loss, compile: Compile) -> tuple[Callable, Callable]:
+    """Both functions compiled, the same ones for the same loss: a trajectory of Hessians compiles once."""
+    start, push = linearized_gradient(loss)
+    return compile(start), compile(push)
+
+
+def alpha_products(loss: Loss, *, axis_name: str | None = None) -> Callable:
+    """`(w, alphas, batch, directions [k, n]) -> (gradient [n], products [k, n])` as one pure function."""
+    start, push = linearized_gradient(loss, axis_name=axis_name)
+
+    def products(w, alphas, batch, directions):
+        gradient, linear = start(w, alphas, batch)
+        return gradient, push(linear, directions)
+
+    return products
+
+
+def alpha_hessian(
+    loss: Loss,
+    w: Any,
+    alphas: Any,
+    batches: Sequence[Any],
+    *,
+    chunk: int = 8,
+    weight_decay: float = 0.0,
+    mesh: jax.sharding.Mesh | None = None,
+    data_axis: str = "data",
+    compile: Compile = jax.jit,
+    products: Callable | None = None,
+) -> AlphaHessian:
+    """The exact Hessian of the mean loss over `batches` by the alphas.
+
+    Args:
+      loss: `loss(w, alphas, batch) -> (scalar, aux)`; whether batch norm uses batch or running statistics is the
+        loss's business (`jdarts.analysis.live` builds both).
+      batches: at least one; their spread gives the error bars.
+      chunk: how many directions go through the network at once: more is faster up to a point and needs more memory.
+      weight_decay: λ of the alphas' optimiser; adds λ to every eigenvalue, as the RobustDARTS code reports them.
+      mesh: with an axis `data_axis`, over which the leading axis of every array of a batch is split; `loss` must then
+        use that axis name where it needs the whole batch (batch norm).
+      compile: `jax.jit`, or another of its kind.
+      products: `(w, alphas, batch, directions) -> (gradient, products)`, already compiled, in place of the above.
+
+    Raises `UserError` without batches, for a chunk below 1, or for a Hessian that is not finite.
+    """
+    batches = list(batches)
+    if not batches:
+        raise UserError("a Hessian needs at least one batch")
+    if chunk < 1:
+        raise UserError(f"chunk is {chunk}; push at least 1 direction at a time")
+    n = flatten(alphas)[0].size
+    if products is None and mesh is None:
+        start, push = _compiled_pair(loss, compile)
+
+        def columns(batch):
+            gradient, linear = start(w, alphas, batch)
+            return gradient, lambda directions: push(linear, directions)
+    else:
+        whole = products if products is not None else _sharded(loss, mesh, data_axis, compile)
+
+        def columns(batch):
+            gradient = whole(w, alphas, batch, jnp.zeros((min(chunk, n), n), flatten(alphas)[0].dtype))[0]
+            return gradient, lambda directions: whole(w, alphas, batch, directions)[1]
+
+    found = [_dense(*columns(batch), n, chunk, flatten(alphas)[0].dtype) for batch in batches]
+    gradient = np.mean([g for g, _ in found], axis=0) + weight_decay * np.asarray(flatten(alphas)[0], np.float64)
+    return summarize(np.stack([h for _, h in found]), gradient, alphas, weight_decay)
+
+
+def total_hessian(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: Any,
+    w: Any,
+    alphas: Any,
+    opt_state: Any,
+    batch_pairs: Sequence[tuple[Any, Any]],
+    *,
+    chunk: int = 8,
+    weight_decay: float = 0.0,
+    compile: Compile = jax.jit,
+) -> AlphaHessian:
+    """Hessian of the bilevel objective `J(α) = L_val(w − U(∇_w L_train(w, α)), α)` through one optimiser step.
+
+    What second-order DARTS descends, whereas `alpha_hessian` holds the weights fixed. `batch_pairs` are `(train_batch,
+    val_batch)`. Exact; needs third derivatives of the training loss, and about four times the work.
+    """
+
+    def objective(w, alphas, batch):
+        state, train_batch, val_batch = batch
+        gradient = jax.grad(lambda x: scalar_loss(train_loss)(x, alphas, train_batch)[0])(w)
+        updates, _ = optimizer.update(gradient, state, w)
+        moved = jax.tree.map(lambda x, u: x + u, w, updates)
+        return val_loss(moved, alphas, val_batch)
+
+    batches = [(opt_state, *pair) for pair in batch_pairs]
+    return alpha_hessian(objective, w, alphas, batches, chunk=chunk, weight_decay=weight_decay, compile=compile)
+
+
+def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_decay: float = 0.0) -> AlphaHessian:
+    """The `AlphaHessian` of per-batch matrices `[batches, n, n]` and a mean gradient `[n]`."""
+    largest = np.abs(matrices).max()
+    if not np.isfinite(largest):
+        raise UserError("the Hessian is not finite; the weights or the loss overflow at this state")
+    asymmetry = np.abs(matrices - matrices.swapaxes(1, 2)).max() / (largest or 1.0)
+    matrices = (matrices + matrices.swapaxes(1, 2)) / 2 + weight_decay * np.eye(matrices.shape[-1])
+    matrix = matrices.mean(0)
+    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    if len(matrices) > 1:
+        each = np.einsum("ni,bnm,mi->bi", vectors, matrices, vectors)
+        errors = each.std(0, ddof=1) / np.sqrt(len(matrices))
+    else:
+        errors = np.full(len(values), np.nan)
+    return AlphaHessian(
+        matrix=matrix,
+        eigenvalues=values,
+        eigenvectors=vectors,
+        errors=errors,
+        gradient=gradient,
+        asymmetry=float(asymmetry),
+        batch_eigenvalues=np.array([np.linalg.eigvalsh(m)[-1] for m in matrices]),
+        shifts=shift_directions(alphas),
+        weight_decay=weight_decay,
+    )
+
+
+def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient and Hessian as float64, from `push(directions [chunk, n])`; the last chunk is padded with zeros."""
+    rows = []
+    for first in range(0, n, chunk):
+        directions = np.zeros((min(chunk, n), n), dtype)
+        size = min(chunk, n - first)
+        directions[np.arange(size), first + np.arange(size)] = 1
+        rows.append(np.asarray(push(jnp.asarray(directions)), np.float64)[:size])
+    return np.asarray(gradient, np.float64), np.concatenate(rows).T
+
+
+def _sharded(loss: Loss, mesh, data_axis: str, compile: Compile) -> Callable:
+    if data_axis not in mesh.axis_names:
+        raise UserError(f"the mesh has the axes {list(mesh.axis_names)}; it needs {data_axis!r}")
+    spec = jax.sharding.PartitionSpec
+    mapped = jax.shard_map(
+        alpha_products(loss, axis_name=data_axis),
+        mesh=mesh,
+        in_specs=(spec(), spec(), spec(data_axis), spec()),
+        out_specs=spec(),
+    )
+    return compile(mapped)

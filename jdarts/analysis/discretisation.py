@@ -1,0 +1,69 @@
+"""The discretisation gap: accuracy of the supernet with soft op weights against that with the derived ops alone."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jdarts.analysis.live import LiveSearch, compile_pieces
+from jdarts.genotype import Genotype
+from jdarts.hypergrad import Loss
+from jdarts.ops import BatchNorm
+
+
+def evaluate(loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> dict[str, float]:
+    """Mean loss and accuracy over equal batches; `loss` is compiled and returns `(value, {"accuracy": …})`."""
+    found = [loss(w, op_weights, batch) for batch in batches]
+    return {
+        "loss": float(np.mean([float(value) for value, _ in found])),
+        "accuracy": float(np.mean([float(aux["accuracy"]) for _, aux in found])),
+    }
+
+
+def recalibrated(train_loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> Any:
+    """Batch-norm statistics for these op weights: the plain mean over `batches`, the old averages forgotten.
+
+    `train_loss` is compiled, in training mode. A batch norm moves its averages by `momentum` towards the batch's; from
+    averages of zero the batch's own statistics are what it returns over `momentum`.
+    """
+    total = None
+    for batch in batches:
+        zeros = jax.tree.map(lambda s: s * 0, batch["batch_stats"])
+        moved = train_loss(w, op_weights, {**batch, "batch_stats": zeros})[1]["batch_stats"]
+        total = moved if total is None else jax.tree.map(lambda a, b: a + b, total, moved)
+    return jax.tree.map(lambda s: s / (len(batches) * BatchNorm.momentum), total)
+
+
+def discretisation_gap(
+    live: LiveSearch, *, genotype: Genotype | None = None, batches: Sequence[Any] | None = None, recalibration: int = 8
+) -> dict[str, Any]:
+    """Supernet accuracy with soft and with one-hot op weights, with and without batch-norm recalibration.
+
+    `genotype` defaults to the derived one; `batches` to all whole validation batches; `recalibration` is the number of
+    training batches whose statistics replace the running ones. Keys: `soft`, `one_hot`, `soft_recalibrated`,
+    `one_hot_recalibrated` (each loss and accuracy), `gap`, `gap_recalibrated` (accuracies, soft minus one-hot).
+    """
+    op_weights = live.op_weights
+    genotype = genotype or live.genotype
+    chosen = {**op_weights, **live.space.one_hot(genotype)}
+    batches = live.whole("val") if batches is None else batches
+    size = live.config.search.batch_size
+    train_batches = live.batches(max(1, min(recalibration, len(live.data.train) // size)), split="train")
+    evaluation, training = (_compiled(live.loss(train=train, takes="op_weights")) for train in (False, True))
+    found: dict[str, Any] = {"genotype": genotype.to_text()}
+    for name, p in (("soft", op_weights), ("one_hot", chosen)):
+        found[name] = evaluate(evaluation, live.w, p, batches)
+        stats = recalibrated(training, live.w, p, train_batches)
+        fresh = [{**batch, "batch_stats": stats} for batch in batches]
+        found[f"{name}_recalibrated"] = evaluate(evaluation, live.w, p, fresh)
+    found["gap"] = found["soft"]["accuracy"] - found["one_hot"]["accuracy"]
+    found["gap_recalibrated"] = found["soft_recalibrated"]["accuracy"] - found["one_hot_recalibrated"]["accuracy"]
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(loss: Loss) -> Callable:
+    """The compiled loss, the same one for the same loss."""
+    return compile_pieces(loss)

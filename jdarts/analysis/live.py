@@ -1,0 +1,231 @@
+"""A search under the microscope: pure losses and batches, from a live `SearchState` or from a run folder.
+
+live = open_run("runs/darts_cifar10")                      # the newest checkpoint
+hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, live.batches(4))
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jdarts import spaces, staging
+from jdarts.checkpoint import Checkpoints
+from jdarts.config import Experiment
+from jdarts.config_files import from_json
+from jdarts.data import SearchData, augment, load
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype
+from jdarts.hypergrad import Loss
+from jdarts.run_folder import CONFIG, RunFolder
+from jdarts.schedules import clock_at
+from jdarts.search.state import SearchState
+from jdarts.search.step import Search, make_search
+from jdarts.spaces.space import Space
+
+Split = Literal["train", "val"]
+
+
+def compile_pieces(function: Callable) -> Callable:
+    """`function`, compiled by `jdarts.staging` at its first call with arguments of some shapes."""
+    programs: dict[Any, staging.Program] = {}
+
+    def call(*args):
+        leaves, structure = jax.tree.flatten(args)
+        signature = structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        if signature not in programs:
+            programs[signature] = staging.compile(function, *args)
+        return programs[signature](*args)
+
+    return call
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LiveSearch:
+    """A search at one state, with what analyses need of it.
+
+    Attributes:
+      config, space, data: as the search was built.
+      search: its pure functions. state: weights, alphas and the rest at one step.
+    """
+
+    config: Experiment
+    space: Space
+    data: SearchData
+    search: Search
+    state: SearchState
+
+    @property
+    def w(self) -> jax.Array:
+        """The weights as one vector."""
+        return self.state.weights
+
+    def tree(self, vector: jax.Array) -> Any:
+        """A vector like `w`, such as a gradient, as the tree of the supernet's parameters."""
+        state: Any = self.state
+        return self.search.variables(state.replace(weights=vector))["params"]
+
+    @property
+    def alphas(self) -> Any:
+        """The alphas of the state."""
+        return self.state.alphas
+
+    @property
+    def op_weights(self) -> Any:
+        """The alphas relaxed without chance: what genotypes are derived from."""
+        return self.search.method.deterministic_weights(self.space, self.state.alphas)
+
+    @property
+    def genotype(self) -> Genotype:
+        """The genotype that the method derives from the alphas."""
+        return self.search.method.genotype(self.space, self.state.alphas)
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return int(self.state.step) // self.search.steps_per_epoch
+
+    def at(self, state: SearchState) -> "LiveSearch":
+        """The same search at another state; compiled losses stay compiled."""
+        other = dataclasses.replace(self, state=state)
+        other.__dict__["_losses"] = self._losses
+        return other
+
+    @functools.cached_property
+    def _losses(self) -> dict:
+        return {}
+
+    def loss(self, *, train: bool, takes: Literal["alphas", "op_weights"] = "alphas") -> Loss:
+        """`loss(w, alphas, batch) -> (cross-entropy, {"accuracy", "batch_stats"})`; one function object for each kind.
+
+        The relaxation is the method's, with the batch's key. `train` chooses batch statistics for batch norm, else the
+        running ones in `batch["batch_stats"]`. With `takes="op_weights"` the second argument is what the network sees.
+        """
+        search, epochs = self.search, self.config.search.epochs
+
+        def loss(w, alphas, batch):
+            p = alphas
+            if takes == "alphas":
+                clock = clock_at(batch["step"], search.steps_per_epoch, epochs)
+                p = search.method.op_weights(search.space, alphas, batch["relax_key"], clock)
+            return search.network_loss(w, p, batch, train)
+
+        return self._losses.setdefault((train, takes), loss)
+
+    def batches(
+        self, count: int, *, split: Split = "val", size: int | None = None, seed: int = 0, augmented: bool = False
+    ) -> list[dict[str, Any]]:
+        """`count` disjoint random batches of `size` images (default: the search's batch size).
+
+        The same for the same seed. Raises `UserError` if the split has too few images.
+        """
+        size = size or self.config.search.batch_size
+        images = getattr(self.data, split).images
+        if count < 1 or count * size > len(images):
+            raise UserError(
+                f"{count} batches of {size} from the {len(images)} images of the {split} split; "
+                f"ask for 1 to {len(images) // size}"
+            )
+        key = jax.random.key(seed)
+        rows = np.asarray(jax.random.permutation(key, len(images)))[: count * size].reshape(count, size)
+        keys = jax.random.split(jax.random.fold_in(key, 1), count)
+        return [self._batch(split, r, k, augmented) for r, k in zip(rows, keys, strict=True)]
+
+    def whole(self, split: Split = "val", *, size: int | None = None) -> list[dict[str, Any]]:
+        """All whole batches of a split in file order, without augmentation."""
+        size = min(size or self.config.search.batch_size, len(getattr(self.data, split)))
+        n = len(getattr(self.data, split)) // size
+        rows = np.arange(n * size).reshape(n, size)
+        return [self._batch(split, r, jax.random.key(i), False) for i, r in enumerate(rows)]
+
+    def last_alpha_batch(self) -> dict[str, Any]:
+        """The validation batch that the last alpha step saw, augmented as it was (RobustDARTS' choice)."""
+        state: Any = self.state
+        before = state.replace(step=jnp.maximum(state.step - 1, 0))
+        return self.search.draw(before, self.search.arrays)[-1]
+
+    def _batch(self, split: Split, rows: np.ndarray, key: jax.Array, augmented: bool) -> dict[str, Any]:
+        images = getattr(self.data, split)
+        settings = self.config.data
+        prepared = augment(
+            key,
+            jnp.asarray(images.images[rows]),
+            mean=self.data.mean,
+            std=self.data.std,
+            crop_padding=settings.crop_padding if augmented else 0,
+            flip=settings.flip and augmented,
+            cutout=settings.search_cutout if augmented else 0,
+        )
+        return {
+            "images": prepared,
+            "labels": jnp.asarray(images.labels[rows]),
+            "key": jax.random.fold_in(key, 1),
+            "relax_key": jax.random.fold_in(key, 2),
+            "batch_stats": self.state.batch_stats,
+            "step": self.state.step,
+        }
+
+
+def live(config: Experiment, state: SearchState, *, data: SearchData | None = None) -> LiveSearch:
+    """The `LiveSearch` of a state that `config` led to; `data` defaults to what the configuration names."""
+    space = spaces.get(config.space.name)
+    data = data or load(config.data).for_search(config.data)
+    return LiveSearch(config, space, data, make_search(config, space, data), state)
+
+
+def open_run(path: str | Path, *, warn: Callable[[str], None] | None = None) -> LiveSearch:
+    """The search in a run folder (or in its `search` subfolder) at its newest readable checkpoint.
+
+    `warn` receives a line for each damaged checkpoint that is skipped (default: a Python warning). Raises `UserError`
+    for a folder that holds no run or no checkpoint, a configuration or checkpoint of another
+    version, and damaged files.
+    """
+    folder = find_run(path)
+    config = read_config(folder)
+    checkpoints = search_folder(folder).checkpoints_dir
+    if not checkpoints.is_dir() or not any(entry.name.isdigit() for entry in checkpoints.iterdir()):
+        raise UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
+    space = spaces.get(config.space.name)
+    data = load(config.data).for_search(config.data)
+    search = make_search(config, space, data)
+    like = jax.eval_shape(search.init, jax.random.key(0))
+    with Checkpoints(checkpoints, warn=warn, read_only=True) as saved:
+        restored = saved.restore_latest(like)
+    if restored is None:
+        raise UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
+    return LiveSearch(config, space, data, search, restored.state)
+
+
+def find_run(path: str | Path) -> Path:
+    """The run folder at `path` (also given as its `search` subfolder); `UserError` if there is none."""
+    path = Path(path)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
+    for folder in (path, path.parent):
+        if (folder / CONFIG).is_file():
+            return folder
+    raise UserError(f"{path} is no run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
+
+
+def read_config(folder: Path) -> Experiment:
+    """The stored configuration of a run; `UserError` if it is damaged or of another version."""
+    try:
+        text = (folder / CONFIG).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
+    try:
+        return from_json(text)
+    except UserError as error:
+        reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
+        raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
+
+
+def search_folder(folder: Path) -> RunFolder:
+    """Where the search of a run keeps its records: the subfolder `search`, or the run folder itself."""
+    return RunFolder(folder / "search" if (folder / "search").is_dir() else folder)

@@ -1,0 +1,194 @@
+"""Watching a search from inside: eigenvalue trajectories, and a collapse monitor that warns with its evidence.
+
+`search_hooks` gives the search driver functions that are called after every epoch; what they return joins the epoch's
+record in `metrics.jsonl`. They keep no state of their own: the history is the file, so a resumed search warns as an
+uninterrupted one does.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jdarts.analysis import indicators
+from jdarts.analysis.alpha_hessian import alpha_hessian
+from jdarts.analysis.live import LiveSearch, compile_pieces
+from jdarts.config import Experiment
+from jdarts.data import SearchData
+from jdarts.data.streaming import StreamedData
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype
+from jdarts.report.console import Reporter
+from jdarts.run_folder import RunFolder
+from jdarts.search.state import SearchState
+from jdarts.search.step import Search
+from jdarts.spaces.space import Space
+
+Record = Mapping[str, Any]
+Hook = Callable[[SearchState, int, Record], dict[str, Any]]
+
+SKIP_SHARE = 0.5
+"""Warn when more than this share of the derived normal cell's edges are skip connections."""
+PARAMETER_FREE_SHARE = 0.8
+"""Warn when more than this share of them learn nothing (skips, pooling)."""
+EARLY_ENTROPY = 0.5
+"""Warn when the mean relative entropy of the edges is below this before half of the epochs are over."""
+EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
+"""RobustDARTS' rule (its code): local mean of 5 measurements over that 4 measurements earlier."""
+
+
+def search_hooks(
+    config: Experiment,
+    space: Space,
+    data: SearchData | StreamedData,
+    search: Search,
+    run: RunFolder,
+    reporter: Reporter,
+) -> list[Hook]:
+    """What the search driver calls after every epoch: eigenvalues every `search.hessian_every` epochs, and the
+    collapse monitor."""
+    if isinstance(data, StreamedData):
+        if config.search.hessian_every:
+            raise UserError(
+                f"search.hessian_every is {config.search.hessian_every}, but streamed images cannot be drawn again; "
+                "use 0, and `jdarts analyze` on a part of the data"
+            )
+        return [collapse_hook(config, space, search, run, reporter)]
+    return [eigenvalue_hook(config, space, data, search), collapse_hook(config, space, search, run, reporter)]
+
+
+def eigenvalue_hook(config: Experiment, space: Space, data: SearchData, search: Search) -> Hook:
+    """Spectrum of the exact alpha-Hessian every `search.hessian_every` epochs and after the last.
+
+    As RobustDARTS measures it: validation cross-entropy on the last batch the alphas saw, weights fixed, batch
+    statistics in batch norm; without the weight decay that their code adds. Entries: `alpha_hessian_eigenvalues` (all,
+    largest first), `dominant_eigenvalue`, `alpha_gradient_norm`, `alpha_hessian_seconds`.
+    """
+    watched: list[LiveSearch] = []
+    every = config.search.hessian_every
+
+    def hook(state: SearchState, epoch: int, record: Record) -> dict[str, Any]:
+        if not every or (epoch % every and epoch != config.search.epochs):
+            return {}
+        started = time.monotonic()
+        live = watched[0].at(state) if watched else LiveSearch(config, space, data, search, state)
+        watched[:] = [live]
+        hessian = alpha_hessian(
+            live.loss(train=True), live.w, live.alphas, [live.last_alpha_batch()], compile=compile_pieces
+        )
+        return {
+            "dominant_eigenvalue": record.get("dominant_eigenvalue", hessian.max_eigenvalue),
+            "alpha_hessian_eigenvalues": [float(f"{value:.6g}") for value in hessian.eigenvalues],
+            "alpha_gradient_norm": float(np.linalg.norm(hessian.gradient)),
+            "alpha_hessian_seconds": round(time.monotonic() - started, 3),
+        }
+
+    return hook
+
+
+def collapse_hook(config: Experiment, space: Space, search: Search, run: RunFolder, reporter: Reporter) -> Hook:
+    """Counts skips, measures entropy and margin, and warns once a rule of `findings` applies.
+
+    Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
+    `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning).
+    """
+
+    def hook(state: SearchState, epoch: int, record: Record) -> dict[str, Any]:
+        weights = search.method.deterministic_weights(space, state.alphas)
+        own = collapse_indicators(weights, space, search.method.genotype(space, state.alphas))
+        history = [*run.records("metrics"), {"epoch": epoch, **record, **own}]
+        warned = {warning["rule"] for past in history for warning in past.get("warnings") or ()}
+        fresh = [{"rule": rule, "text": text} for rule, text in findings(history, config) if rule not in warned]
+        for warning in fresh:
+            reporter.warning(f"epoch {epoch}: {warning['text']}")
+        return {**own, "warnings": fresh} if fresh else own
+
+    return hook
+
+
+def collapse_indicators(
+    op_weights: Mapping[str, Any], space: Space, genotype: Genotype | None = None
+) -> dict[str, Any]:
+    """The numbers that the rules look at, from the op weights of one epoch and the genotype derived from them."""
+    tables = space.tables
+    p: dict[str, Any] = {name: np.asarray(op_weights[name]) for name in tables}
+    counts = indicators.op_counts(genotype or space.derive(p))["normal"]
+    first = next(iter(tables))  # the normal cell, or NAS-Bench-201's only one
+    return {
+        "normal_skips": counts.get("skip_connect", 0),
+        "normal_parameter_free": sum(n for op, n in counts.items() if op in indicators.PARAMETER_FREE),
+        "normal_edges": sum(counts.values()),
+        "relative_entropy": float(np.mean(np.concatenate([indicators.entropies(x) for x in p.values()]))),
+        "margin": float(np.mean(np.concatenate([indicators.margins(x) for x in p.values()]))),
+        "skip_dominance": indicators.skip_dominance(p[first], tables[first]),
+    }
+
+
+def findings(history: Sequence[Record], config: Experiment) -> list[tuple[str, str]]:
+    """Every rule that applies after the last epoch of `history`, with the numbers that say so."""
+    if not history:
+        return []
+    last, found = history[-1], []
+    edges = last.get("normal_edges") or 0
+    if edges and last["normal_skips"] > SKIP_SHARE * edges:
+        found.append(
+            (
+                "skips",
+                f"{last['normal_skips']} of {edges} edges of the normal cell are skip connections "
+                f"(mean lead of skip over the best learnable op {_signed(last.get('skip_dominance'))}): the search is "
+                "collapsing; consider an auxiliary skip (DARTS-), stronger regularisation or stopping earlier",
+            )
+        )
+    elif edges and last["normal_parameter_free"] > PARAMETER_FREE_SHARE * edges:
+        found.append(
+            (
+                "parameter-free",
+                f"{last['normal_parameter_free']} of {edges} edges of the normal cell carry no weights (skips and "
+                "pooling): the derived network can learn little",
+            )
+        )
+    entropy = last.get("relative_entropy")
+    if entropy is not None and entropy < EARLY_ENTROPY and 2 * last["epoch"] < config.search.epochs:
+        found.append(
+            (
+                "entropy",
+                f"the alphas are nearly decided after {last['epoch']} of {config.search.epochs} epochs (entropy "
+                f"{entropy:.2f} of its maximum, margin {last['margin']:.2f}): lower "
+                f"search.alpha_optimizer.learning_rate ({config.search.alpha_optimizer.learning_rate:g}) or train the "
+                "weights longer first",
+            )
+        )
+    growth = eigenvalue_growth([r["dominant_eigenvalue"] for r in history if _measured(r)])
+    if growth is not None and growth[0] > EIGENVALUE_GROWTH and _measured(last):
+        found.append(
+            (
+                "eigenvalue",
+                f"the largest eigenvalue of the alpha-Hessian grew by {growth[0]:.2f} (mean {growth[2]:.3g} to "
+                f"{growth[1]:.3g} over {EIGENVALUE_LAG} measurements; RobustDARTS stops at {EIGENVALUE_GROWTH}): "
+                "an earlier genotype may generalise better; see genotypes.jsonl",
+            )
+        )
+    return found
+
+
+def eigenvalue_growth(values: Sequence[float]) -> tuple[float, float, float] | None:
+    """`(ratio, now, before)` of RobustDARTS' local means; None while there are too few measurements."""
+
+    def local(k: int) -> float:
+        return float(np.mean(values[max(0, k - EIGENVALUE_WINDOW + 1) : k + 1]))
+
+    now = len(values) - 1
+    before = now - EIGENVALUE_LAG
+    if before < EIGENVALUE_WINDOW // 2 or local(before) <= 0:
+        return None
+    return local(now) / local(before), local(now), local(before)
+
+
+def _measured(record: Record) -> bool:
+    return record.get("dominant_eigenvalue") is not None
+
+
+def _signed(value: float | None) -> str:
+    return "unknown" if value is None or math.isnan(value) else f"{value:+.3f}"

@@ -1,0 +1,236 @@
+"""The ResNet-β experiment of DARTS- (Chu et al. 2021, §3 and Fig. 2): a residual network learns how much skip it wants.
+
+Every block is `x ↦ f(x) + β · skip(x)` with a learnable scalar β, shared by all blocks or one a block. Started at 0,
+0.5 and 1, β of the paper's ResNet-50 ends near 1: a network prefers skips whatever they are for, which is why a softmax
+over ops that contains a skip collapses to it, and why DARTS- adds the skip outside of the softmax. The gradient says
+the same: through n blocks of slope a it is `(a + β)ⁿ`, which vanishes for small β.
+
+Recipe (not published): SGD 0.1, cosine, momentum 0.9, weight decay 5e-4 on the weights but not on β. The defaults are a
+14-layer network on 5,000 images, for a CPU; `--blocks 3,4,6,3 --bottleneck --channels 64 --epochs 200 --limit 50000`
+is ResNet-50.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from jdarts.config import DataConfig
+from jdarts.data import (
+    TrainingData,
+    augment,
+    batch_indices,
+    epoch_permutation,
+    load,
+    normalize,
+    steps_per_epoch,
+)
+from jdarts.errors import UserError
+from jdarts.losses import accuracy, cross_entropy
+from jdarts.ops import BatchNorm
+from jdarts.run_folder import RunFolder
+from jdarts.staging import compiler_options
+
+
+@dataclass(frozen=True)
+class BetaConfig:
+    """One experiment: the same network trained once for every initial β.
+
+    `blocks`: residual blocks a stage, each stage after the first halves the image and doubles the channels.
+    """
+
+    data: DataConfig = field(default_factory=lambda: DataConfig(source="cifar10", limit=5000))
+    betas: tuple[float, ...] = (0.0, 0.5, 1.0)
+    per_block: bool = False
+    decay_beta: bool = False
+    blocks: tuple[int, ...] = (2, 2, 2)
+    bottleneck: bool = False
+    channels: int = 16
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.betas:
+            raise UserError("betas is empty; give at least one initial value")
+        if not self.blocks or min(self.blocks) < 1:
+            raise UserError(f"blocks is {self.blocks}; use at least one block a stage")
+        if self.epochs < 1 or self.channels < 1:
+            raise UserError(f"epochs is {self.epochs} and channels {self.channels}; use at least 1")
+
+
+def residual(x: jax.Array, f: Callable, beta: jax.Array | float, skip: Callable = lambda x: x) -> jax.Array:
+    """`f(x) + β · skip(x)`."""
+    return f(x) + beta * skip(x)
+
+
+class ResNet(nn.Module):
+    """A residual network with learnable β: `(images [N, H, W, C], train) → logits`."""
+
+    config: BetaConfig
+    initial_beta: float
+    classes: int
+
+    @nn.compact
+    def __call__(self, images, train: bool):
+        """Logits `[N, classes]`."""
+        config = self.config
+        count = sum(config.blocks) if config.per_block else 1
+        betas = self.param("beta", nn.initializers.constant(self.initial_beta), (count,))
+        x = nn.relu(self._conv_norm(images, config.channels, 3, 1, train, "stem"))
+        index = 0
+        for stage, blocks in enumerate(config.blocks):
+            channels = config.channels * 2**stage
+            for block in range(blocks):
+                stride = 2 if stage and block == 0 else 1
+                beta = betas[index if config.per_block else 0]
+                x = self._block(x, channels, stride, beta, train, f"stage{stage}_block{block}")
+                index += 1
+        return nn.Dense(self.classes, name="classifier")(x.mean((1, 2)))
+
+    def _block(self, x, channels: int, stride: int, beta, train: bool, name: str):
+        wide = 4 * channels if self.config.bottleneck else channels
+
+        def f(x):
+            if self.config.bottleneck:
+                y = nn.relu(self._conv_norm(x, channels, 1, 1, train, f"{name}_1"))
+                y = nn.relu(self._conv_norm(y, channels, 3, stride, train, f"{name}_2"))
+                return self._conv_norm(y, wide, 1, 1, train, f"{name}_3")
+            y = nn.relu(self._conv_norm(x, channels, 3, stride, train, f"{name}_1"))
+            return self._conv_norm(y, channels, 3, 1, train, f"{name}_2")
+
+        def skip(x):
+            if stride == 1 and x.shape[-1] == wide:
+                return x
+            return self._conv_norm(x, wide, 1, stride, train, f"{name}_skip")
+
+        return nn.relu(residual(x, f, beta, skip))
+
+    def _conv_norm(self, x, channels: int, size: int, stride: int, train: bool, name: str):
+        conv = nn.Conv(channels, (size, size), (stride, stride), padding=size // 2, use_bias=False, name=name)
+        return BatchNorm(channels, name=f"{name}_norm")([conv(x)], train)[0]
+
+
+def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: Callable[[str], None] = print) -> dict:
+    """Train once. Returns `{"initial", "betas": one list an epoch (the start first), "train_accuracy", …}`."""
+    network = ResNet(config, initial, data.num_classes)
+    per_epoch = steps_per_epoch(len(data.train), config.batch_size)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * per_epoch)
+
+    def decayed(params):
+        return {
+            name: jax.tree.map(lambda _, name=name: name != "beta" or config.decay_beta, part)
+            for name, part in params.items()
+        }
+
+    optimizer = optax.chain(
+        optax.add_decayed_weights(config.weight_decay, mask=decayed), optax.sgd(schedule, momentum=0.9)
+    )
+    prepare = partial(
+        augment, mean=data.mean, std=data.std, crop_padding=config.data.crop_padding, flip=config.data.flip, cutout=0
+    )
+    images, labels = jnp.asarray(data.train.images), jnp.asarray(data.train.labels)
+    run_key = jax.random.key(config.seed)
+
+    def step(state, index, images, labels):
+        params, stats, opt_state = state
+        order = epoch_permutation(jax.random.fold_in(run_key, index // per_epoch), len(labels))
+        rows = batch_indices(order, index, config.batch_size)
+        batch = prepare(jax.random.fold_in(jax.random.fold_in(run_key, 1), index), images[rows])
+
+        def loss(params):
+            logits, changed = network.apply(
+                {"params": params, "batch_stats": stats}, batch, True, mutable=["batch_stats"]
+            )
+            return cross_entropy(logits, labels[rows]), (changed["batch_stats"], accuracy(logits, labels[rows]))
+
+        (value, (stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), stats, opt_state), (value, right)
+
+    def right(state, images, labels):
+        logits: Any = network.apply(
+            {"params": state[0], "batch_stats": state[1]}, normalize(images, mean=data.mean, std=data.std), False
+        )
+        return accuracy(logits, labels)
+
+    options = compiler_options()
+    step = jax.jit(step, donate_argnums=0, compiler_options=options)
+    right = jax.jit(right, compiler_options=options)
+    dummy = jnp.zeros((2, *data.train.images.shape[1:]), jnp.float32)
+    variables = jax.jit(lambda key: network.init(key, dummy, True))(jax.random.fold_in(run_key, 2))
+    state = (variables["params"], variables["batch_stats"], optimizer.init(variables["params"]))
+    found: dict[str, Any] = {"initial": initial, "betas": [_betas(state)], "train_loss": [], "train_accuracy": []}
+    started = time.monotonic()
+    for epoch in range(config.epochs):
+        sums = np.zeros(2)
+        for index in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+            state, seen = step(state, jnp.asarray(index, jnp.int32), images, labels)
+            sums += [float(value) for value in seen]
+        value, share = sums / per_epoch
+        if not np.isfinite(value):
+            raise UserError(
+                f"training with β started at {initial} diverged in epoch {epoch + 1}; lower the learning rate "
+                f"({config.learning_rate})"
+            )
+        found["betas"].append(_betas(state))
+        found["train_loss"].append(float(value))
+        found["train_accuracy"].append(float(share))
+        mean = float(np.mean(found["betas"][-1]))
+        tell(f"β₀ {initial:g}, epoch {epoch + 1}/{config.epochs}: loss {value:.3f}, accuracy {share:.2%}, β {mean:.3f}")
+    found["seconds"] = round(time.monotonic() - started, 2)
+    size = min(250, len(data.test))
+    whole = range(0, len(data.test) - size + 1, size)
+    parts = [right(state, data.test.images[i : i + size], data.test.labels[i : i + size]) for i in whole]
+    found["test_accuracy"] = float(np.mean([float(part) for part in parts]))
+    return found
+
+
+def run_beta(config: BetaConfig, folder: str | Path, *, tell: Callable[[str], None] = print) -> Path:
+    """All initial values; writes `resnet_beta.json`, `.svg` and `.png` into `folder` and returns the first's path."""
+    data = load(config.data).for_training()
+    steps_per_epoch(len(data.train), config.batch_size)
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror or error}") from None
+    runs = [train_beta(config, beta, data, tell=tell) for beta in config.betas]
+
+    from jdarts.analysis import figures
+
+    figures.save(beta_figure(runs), place, "resnet_beta")
+    settings = {name: getattr(config, name) for name in config.__dataclass_fields__ if name != "data"}
+    settings["data"] = {"source": config.data.source, "limit": config.data.limit}
+    return RunFolder(place).write_json("resnet_beta.json", {"settings": settings, "runs": runs})
+
+
+def beta_figure(runs: list[dict]) -> Any:
+    """β over the epochs for every initial value; the band spans the blocks where each has its own."""
+    from jdarts.analysis import figures
+
+    fig, (axis,) = figures.figure()
+    for i, run in enumerate(runs):
+        betas = np.array(run["betas"])
+        epochs, colour = np.arange(len(betas)), figures.COLOURS[i % 8]
+        if betas.shape[1] > 1:
+            axis.fill_between(epochs, betas.min(1), betas.max(1), color=colour, alpha=0.15, lw=0)
+        axis.plot(epochs, betas.mean(1), "os^Dv"[i % 5] + "-", ms=4, color=colour, label=f"β₀ = {run['initial']:g}")
+    axis.axhline(1, color="#9aa3ad", lw=0.8, ls="--")
+    axis.set(xlabel="epoch", ylabel="weight β of the skip")
+    axis.legend(frameon=False, fontsize=11)
+    return fig
+
+
+def _betas(state) -> list[float]:
+    return np.asarray(state[0]["beta"], np.float64).tolist()

@@ -1,0 +1,132 @@
+"""Curvature of a loss by the weights, `∂²L/∂w²`: too large to write down, so by matrix-vector products alone.
+
+Lanczos for the ends of the spectrum, stochastic Lanczos quadrature for its density, Hutchinson's estimator for the
+trace (Ghorbani et al. 2019; Yao et al. 2020). On accelerators Lanczos is matfree's, one compiled loop
+(`pip install "jdarts[analysis]"`).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from jdarts.errors import UserError
+from jdarts.hypergrad import Loss, hvp
+from jdarts.hypergrad.checks import scalar_loss
+
+
+class Spectrum(NamedTuple):
+    """A spectral density estimate; float64.
+
+    Attributes:
+      nodes, weights: `[probes, steps]` Ritz values and the share of the spectrum each stands for (rows sum to 1).
+      largest, smallest: extreme Ritz values over all probes.
+    """
+
+    nodes: np.ndarray
+    weights: np.ndarray
+    largest: float
+    smallest: float
+
+    def density(self, grid: np.ndarray, width: float) -> np.ndarray:
+        """Density at `grid [m]`, each node spread to a Gaussian of standard deviation `width`; integrates to 1."""
+        z = (np.asarray(grid)[:, None] - self.nodes.reshape(-1)) / width
+        kernel = np.exp(-0.5 * z * z) / (width * np.sqrt(2 * np.pi))
+        return kernel @ self.weights.reshape(-1) / len(self.nodes)
+
+
+class Trace(NamedTuple):
+    """Hutchinson's estimate of a trace and its standard error over the probes."""
+
+    mean: float
+    error: float
+
+
+def weight_product(loss: Loss, w: Any, alphas: Any, batch: Any, *, compile: Callable = jax.jit) -> Callable:
+    """`v [p] -> ∇²_w L · v [p]` over the flattened weights, at fixed alphas and batch."""
+    vector, unflatten = ravel_pytree(w)
+
+    def product(v, vector, alphas, batch):
+        return hvp(lambda x: scalar_loss(loss)(unflatten(x), alphas, batch)[0], vector, v)
+
+    compiled = compile(product)
+    return lambda v: compiled(v, vector, alphas, batch)
+
+
+def lanczos(
+    product: Callable, start: jax.Array, steps: int, *, loop: Literal["auto", "matfree", "python"] = "auto"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ritz values `[steps]`, ascending, and their squared first components, from `start [p]`.
+
+    Full reorthogonalisation. `loop="matfree"` runs all steps as one compiled loop, "python" one product a call; "auto"
+    takes the latter on CPU, where XLA runs convolutions inside loops 30 times slower.
+
+    Raises `UserError` for a wrong number of steps, a start of norm zero, or if matfree is needed and missing.
+    """
+    size = start.shape[0]
+    if not 1 <= steps <= size:
+        raise UserError(f"Lanczos steps is {steps} for {size} weights; use 1 to {size}")
+    if not float(jnp.linalg.norm(start)) > 0:
+        raise UserError("the start vector of Lanczos has norm zero; give another")
+    if loop == "auto":
+        loop = "python" if jax.default_backend() == "cpu" else "matfree"
+    if loop == "matfree":
+        decompose = _matfree().tridiag_sym(steps, reortho="full", materialize=True)
+        tridiagonal = np.asarray(decompose(product, start).J_small, np.float64)
+    else:
+        tridiagonal = _tridiagonal(product, start, steps)
+    values, vectors = np.linalg.eigh(tridiagonal)
+    return values, vectors[0] ** 2
+
+
+def _tridiagonal(product: Callable, start: jax.Array, steps: int) -> np.ndarray:
+    """The `steps × steps` tridiagonal matrix of Lanczos' recursion, every new vector orthogonalised twice."""
+    basis = [np.asarray(start, np.float64) / np.linalg.norm(np.asarray(start, np.float64))]
+    matrix = np.zeros((steps, steps))
+    for i in range(steps):
+        image = np.asarray(product(jnp.asarray(basis[i], start.dtype)), np.float64)
+        matrix[i, i] = basis[i] @ image
+        if i + 1 == steps:
+            break
+        found = np.stack(basis)
+        for _ in range(2):
+            image = image - found.T @ (found @ image)
+        length = np.linalg.norm(image)
+        if length < 1e-12 * max(1.0, np.abs(matrix).max()):  # the Krylov space is exhausted
+            return matrix[: i + 1, : i + 1]
+        matrix[i, i + 1] = matrix[i + 1, i] = length
+        basis.append(image / length)
+    return matrix
+
+
+def weight_spectrum(
+    product: Callable, size: int, key: jax.Array, *, steps: int = 30, probes: int = 4, dtype=jnp.float32
+) -> Spectrum:
+    """Stochastic Lanczos quadrature: the spectral density of the `size` × `size` matrix behind `product`."""
+    if probes < 1:
+        raise UserError(f"probes is {probes}; use at least 1")
+    nodes, weights = np.zeros((probes, steps)), np.zeros((probes, steps))
+    for i, k in enumerate(jax.random.split(key, probes)):
+        values, shares = lanczos(product, jax.random.normal(k, (size,), dtype), steps)
+        nodes[i], nodes[i, : len(values)], weights[i, : len(values)] = values[-1], values, shares
+    return Spectrum(nodes, weights, float(nodes.max()), float(nodes.min()))
+
+
+def hutchinson_trace(product: Callable, size: int, key: jax.Array, *, probes: int = 16, dtype=jnp.float32) -> Trace:
+    """`E[zᵀ H z]` over random signs z: unbiased for the trace."""
+    if probes < 2:
+        raise UserError(f"probes is {probes}; use at least 2, for an error bar")
+    signs = (jax.random.rademacher(k, (size,), dtype) for k in jax.random.split(key, probes))
+    values = np.array([float(jnp.vdot(z, product(z))) for z in signs])
+    return Trace(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)))
+
+
+def _matfree():
+    try:
+        from matfree import decomp
+    except ImportError:
+        raise UserError('Lanczos needs the package matfree; install it with pip install "jdarts[analysis]"') from None
+    return decomp

@@ -1,0 +1,38 @@
+"""What a run was computed with, for its record."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from jdarts import __version__
+
+
+def describe() -> dict[str, Any]:
+    """Versions, devices and time of day, ready for JSON; starts the accelerator if nothing has yet."""
+    import jax
+
+    devices = jax.devices()
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "jdarts": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")},
+        "platform": jax.default_backend(),
+        "devices": f"{len(devices)} × {devices[0].device_kind}",
+        "processor": _processor(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "command": " ".join(sys.argv[:1] and [os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,197 @@
+"""What run folders hold, read for people: tolerant of runs that are still going on or were cut off."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jdarts.config import Experiment, as_dict
+from jdarts.config_files import from_json
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype, parse
+from jdarts.run_folder import CONFIG, RunFolder
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """One search with one seed.
+
+    Attributes:
+      seed: of the search. metrics, genotypes: the records of its finished epochs, in order.
+      values: the swept hyper-parameters of a search among several, e.g. `learning_rate-0.01`; else empty.
+    """
+
+    seed: int
+    metrics: list[dict[str, Any]]
+    genotypes: list[dict[str, Any]]
+    values: str = ""
+
+    @property
+    def label(self) -> str:
+        """The seed, with the swept values if there are any."""
+        return f"{self.seed}, {self.values}" if self.values else str(self.seed)
+
+    @property
+    def epochs(self) -> int:
+        """Finished epochs."""
+        return len(self.metrics)
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """`(epochs, values)` of a number that was recorded in at least some epochs."""
+        found = [(r["epoch"], r[name]) for r in self.metrics if isinstance(r.get(name), (int, float))]
+        return [epoch for epoch, _ in found], [float(value) for _, value in found]
+
+    def last(self, name: str) -> float | None:
+        """The newest value of a number, or None."""
+        values = self.series(name)[1]
+        return values[-1] if values else None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run folder as read.
+
+    Attributes:
+      searches: one an own seed; at least one, possibly without finished epochs.
+      summary: `summary.json` of a whole experiment. trainings: name → records of a retraining.
+      environment: `environment.json`. analysis: `analysis.json` of `jdarts analyze`.
+      problems: one line for each file that could not be read.
+    """
+
+    path: Path
+    config: Experiment
+    searches: list[SearchRecord]
+    summary: dict[str, Any] = field(default_factory=dict)
+    trainings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    analysis: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which tells runs of one configuration apart."""
+        return self.path.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search, and the retraining if there is one, are over."""
+        done = all(search.epochs >= self.config.search.epochs for search in self.searches)
+        return done and (bool(self.summary) or not self.trainings)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The configuration with dotted names."""
+        return flat(as_dict(self.config))
+
+
+def read_run(path: str | Path) -> RunRecord:
+    """The run folder at `path`; damaged records become `problems`, not errors.
+
+    Raises `UserError` if the folder holds no run, or a configuration that this version cannot read.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
+    if not (folder / CONFIG).is_file():
+        if not (folder.parent / CONFIG).is_file():
+            raise UserError(f"{path} is no run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
+        folder = folder.parent
+    try:
+        config = from_json((folder / CONFIG).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
+    except UserError as error:
+        reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
+        raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
+    problems: list[str] = []
+    trainings = {
+        child.name.removeprefix("train-"): _records(child, "metrics", problems)
+        for child in sorted(folder.glob("train-*"))
+        if child.is_dir()
+    }
+    return RunRecord(
+        path=folder.resolve(),
+        config=config,
+        searches=_searches(folder, config, problems),
+        summary=_json(folder / "summary.json", problems),
+        trainings=trainings,
+        environment=_json(folder / "environment.json", problems),
+        analysis=_json(folder / "analysis" / "analysis.json", problems),
+        problems=problems,
+    )
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted names."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        found.update(flat(item, f"{prefix}.{name}" if prefix else name))
+    return found
+
+
+def genotype_changes(search: SearchRecord) -> list[tuple[int, int, Genotype]]:
+    """`(first epoch, last epoch, genotype)` of each stretch of epochs with one genotype, the order of edges aside."""
+    stretches: list[tuple[int, int, Genotype]] = []
+    for record in search.genotypes:
+        genotype = parse(record["genotype"])
+        if stretches and _edges(stretches[-1][2]) == _edges(genotype):
+            stretches[-1] = (stretches[-1][0], record["epoch"], genotype)
+        else:
+            stretches.append((record["epoch"], record["epoch"], genotype))
+    return stretches
+
+
+def _edges(genotype: Genotype) -> list[list[tuple[str, int]]]:
+    return [sorted(edges) for cell in genotype.cells.values() for edges in cell.nodes]
+
+
+def same_but_seed(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs grouped by configuration, the seed and the name left out; in order of first appearance."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        options = {k: v for k, v in run.options.items() if k not in ("seed", "name")}
+        groups.setdefault(json.dumps(options, sort_keys=True, default=str), []).append(run)
+    return list(groups.values())
+
+
+def _searches(folder: Path, config: Experiment, problems: list[str]) -> list[SearchRecord]:
+    """The searches of a run: one, or one a seed if its records carry seeds or lie in `seed-N` folders."""
+    base = folder / "search" if (folder / "search").is_dir() else folder
+    members = [(match, f) for f in base.glob("seed-*") if (match := re.fullmatch(r"seed-(\d+),?(.*)", f.name))]
+    if members:
+        found = [
+            SearchRecord(int(m[1]), _records(f, "metrics", problems), _records(f, "genotypes", problems), m[2])
+            for m, f in members
+        ]
+        return sorted(found, key=lambda search: (search.values, search.seed))
+    metrics, genotypes = _records(base, "metrics", problems), _records(base, "genotypes", problems)
+    seeds = sorted({r["seed"] for r in metrics if isinstance(r.get("seed"), int)}) or [config.seed]
+
+    def of(records: list[dict], seed: int) -> list[dict]:
+        return [r for r in records if r.get("seed", seed) == seed]
+
+    return [SearchRecord(seed, of(metrics, seed), of(genotypes, seed)) for seed in seeds]
+
+
+def _records(folder: Path, name: str, problems: list[str]) -> list[dict[str, Any]]:
+    try:
+        return [r for r in RunFolder(folder).records(name) if isinstance(r.get("epoch"), int)]
+    except (UserError, OSError) as error:
+        problems.append(str(error))
+        return []
+
+
+def _json(path: Path, problems: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        problems.append(f"{path} cannot be read: {error}")
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,52 @@
+"""Write reports to disk, once or again and again while a search runs."""
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jdarts.errors import UserError
+from jdarts.report.page import render
+from jdarts.report.records import read_run
+
+REFRESH = 5
+"""Seconds between two versions of a watched report."""
+
+
+def write_report(paths: Sequence[str | Path], output: str | Path | None = None, *, refresh: int | None = None) -> Path:
+    """Write the report of the runs at `paths` and return its path.
+
+    Default place: `RUN/report.html`, for several runs `comparison.html` beside the first. Readers see the old file or
+    the new one, never half of it. Raises `UserError` for folders that hold no run and places that cannot be written.
+    """
+    runs = [read_run(path) for path in paths]
+    if output is None:
+        output = runs[0].path / "report.html" if len(runs) == 1 else runs[0].path.parent / "comparison.html"
+    target = Path(output)
+    if target.is_dir():
+        raise UserError(f"cannot write the report to {target}: it is a folder; give a file name such as report.html")
+    done = all(run.finished for run in runs)
+    text = render(runs, refresh=None if done else refresh)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, target)
+    except OSError as error:
+        raise UserError(f"cannot write the report to {target}: {error.strerror or error}") from None
+    return target
+
+
+def watch(
+    paths: Sequence[str | Path], output: str | Path | None = None, *, tell: Callable[[str], None] = print
+) -> Path:
+    """Write the report every few seconds until all runs are finished or the user presses Ctrl-C."""
+    target = write_report(paths, output, refresh=REFRESH)
+    tell(f"{target} (renewed every {REFRESH} s while the search runs; Ctrl-C ends watching, not the search)")
+    try:
+        while not all(read_run(path).finished for path in paths):
+            time.sleep(REFRESH)
+            target = write_report(paths, output, refresh=REFRESH)
+    except KeyboardInterrupt:
+        tell("")
+    return write_report(paths, output)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jdarts import __version__, distributed
+from jdarts import __version__, analysis_commands, distributed
 from jdarts.errors import Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError, unknown
 
 Arguments = argparse.Namespace
@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv is None and arguments[:1] and arguments[0] in (*RUN_COMMANDS, "bench", "analyze", "resnet-beta"):
+        if (
+            argv is None
+            and arguments[:1]
+            and arguments[0] in (*RUN_COMMANDS, "bench", *analysis_commands.LONG_COMMANDS)
+        ):
             _reexecute_with_huge_pages()
         status = _dispatch(arguments)
         sys.stdout.flush()
@@ -181,46 +185,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     add("genotypes", _genotypes, "list the published genotypes known by name")
     add("methods", _methods, "list the search methods, their papers and options")
     add("spaces", _spaces, "list the search spaces and their papers")
-
-    report = add("report", _report, "write a run, or several compared, as one HTML file")
-    report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
-    report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
-    report.add_argument("--watch", action="store_true", help="renew it while the search runs")
-
-    analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
-    analyze.add_argument("run", metavar="RUN", help="a run folder")
-    for part, help in (
-        ("hessian", "exact Hessian by the alphas, with its spectrum"),
-        ("landscape", "loss and accuracy around the alphas"),
-        ("correlation", "gradient correlation and operator gradients"),
-        ("gap", "discretisation gap"),
-        ("weights", "curvature by the weights (not in the default)"),
-    ):
-        analyze.add_argument(f"--{part}", action="append_const", const=part, dest="parts", help=help)
-    analyze.add_argument("--batches", type=_positive, default=2, help="validation batches (default: 2)")
-    analyze.add_argument("--batch-size", type=_positive, help="images in a batch (default: that of the search)")
-    analyze.add_argument("--points", type=_positive, default=11, help="grid points a side (default: 11)")
-    analyze.add_argument("--directions", default="random", help="random, gradient or eigenvectors (default: random)")
-    analyze.add_argument("--chunk", type=_positive, default=8, help="Hessian columns at once (default: 8)")
-    analyze.add_argument("--eval-mode", action="store_true", help="running batch-norm statistics in the Hessian")
-    analyze.add_argument("--seed", type=int, default=0, help="of batches and directions (default: 0)")
-
-    beta = add("resnet-beta", _resnet_beta, "let a residual network learn the weight of its skips (DARTS-, Fig. 2)")
-    beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
-    beta.add_argument("--path", default="", help="file or folder of the data")
-    beta.add_argument("--limit", type=_positive, default=5000, help="training images (default: 5000)")
-    beta.add_argument("--betas", type=_numbers(float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
-    beta.add_argument("--per-block", action="store_true", help="a β of its own for every block")
-    beta.add_argument("--decay-beta", action="store_true", help="weight decay on β, too")
-    beta.add_argument("--blocks", type=_numbers(int), default=(2, 2, 2), help="blocks a stage (default: 2,2,2)")
-    beta.add_argument("--bottleneck", action="store_true", help="bottleneck blocks, as in ResNet-50")
-    beta.add_argument("--channels", type=_positive, default=16, help="channels of the first stage (default: 16)")
-    beta.add_argument("--epochs", type=_positive, default=20, help="(default: 20)")
-    beta.add_argument("--batch-size", type=_positive, default=128, help="(default: 128)")
-    beta.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    beta.add_argument(
-        "-o", "--output", metavar="FOLDER", default="runs/resnet_beta", help="(default: runs/resnet_beta)"
-    )
+    analysis_commands.add_commands(add, _positive, _enable_compilation_cache)
     return parser, group.choices
 
 

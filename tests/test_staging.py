@@ -153,8 +153,7 @@ def test_networks_learn_how_they_are_compiled():
     _, x, _ = data()
     jax.jit(function)(x)
     staging.compile(function, x)
-    staging.compile(function, x, whole=True)
-    assert seen == [False, True, False] and not staging.in_pieces()
+    assert seen == [False, True] and not staging.in_pieces()
 
 
 def test_memory_counts_what_waits_for_the_backward_pass():
@@ -164,7 +163,7 @@ def test_memory_counts_what_waits_for_the_backward_pass():
     activation = 4 * n * d
     assert 4 * activation <= peaks[8] - peaks[4] <= 4 * (4 * activation + 4 * d * d)
     program = staging.compile(gradient, *data(4, n, d)[:2])
-    assert program.flops > 4 * 3 * 2 * n * d * d and program.bytes_accessed > 0
+    assert program.flops > (4 * 3 - 1) * 2 * n * d * d and program.bytes_accessed > 0
 
 
 def test_arrays_are_dropped_after_their_last_use():

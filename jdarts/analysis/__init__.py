@@ -22,6 +22,7 @@ Everything works on pure functions `loss(w, alphas, batch) -> (scalar, aux)`, on
 
 from jdarts.analysis import indicators
 from jdarts.analysis.alpha_hessian import AlphaHessian, alpha_hessian, alpha_products, total_hessian
+from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.correlation import (
     Correlation,
     correlate,
@@ -39,7 +40,7 @@ from jdarts.analysis.landscape import (
     landscape,
     random_directions,
 )
-from jdarts.analysis.live import LiveSearch, compile_pieces, live, open_run
+from jdarts.analysis.live import LiveSearch, live, open_run
 from jdarts.analysis.ranking import kendall, rank_correlation, spearman
 from jdarts.analysis.weight_curvature import (
     Spectrum,

@@ -4,6 +4,9 @@ Its largest eigenvalue is what RobustDARTS monitors (Zela et al. 2020, §3; proc
 Hessian-vector product, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`, no step size. The gradient is
 linearised once a batch, and directions are pushed through that linear map a chunk at a time, so that the network's
 own forward and backward pass are done once, not once a column.
+
+By default that is one program with a loop over the chunks, compiled by `jdarts.staging`, which carries such loops out
+in Python on the CPU, where XLA is slow at convolutions in loops.
 """
 
 import functools
@@ -15,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.directions import flatten, project_off, shift_directions
 from jdarts.errors import UserError
 from jdarts.hypergrad import Loss
@@ -120,7 +124,7 @@ def alpha_hessian(
     weight_decay: float = 0.0,
     mesh: jax.sharding.Mesh | None = None,
     data_axis: str = "data",
-    compile: Compile = jax.jit,
+    compile: Compile | None = None,
     products: Callable | None = None,
 ) -> AlphaHessian:
     """The exact Hessian of the mean loss over `batches` by the alphas.
@@ -133,7 +137,7 @@ def alpha_hessian(
       weight_decay: λ of the alphas' optimiser; adds λ to every eigenvalue, as the RobustDARTS code reports them.
       mesh: with an axis `data_axis`, over which the leading axis of every array of a batch is split; `loss` must then
         use that axis name where it needs the whole batch (batch norm).
-      compile: `jax.jit`, or another of its kind.
+      compile: None for `jdarts.staging`; or `jax.jit` or another of its kind, with the loop over chunks in Python.
       products: `(w, alphas, batch, directions) -> (gradient, products)`, already compiled, in place of the above.
 
     Raises `UserError` without batches, for a chunk below 1, or for a Hessian that is not finite.
@@ -143,7 +147,17 @@ def alpha_hessian(
         raise UserError("a Hessian needs at least one batch")
     if chunk < 1:
         raise UserError(f"chunk is {chunk}; push at least 1 direction at a time")
-    n = flatten(alphas)[0].size
+    n, dtype = flatten(alphas)[0].size, flatten(alphas)[0].dtype
+    if products is None and mesh is None and compile in (None, compile_pieces):
+        program = _staged(loss)
+        chunks = _directions(n, min(chunk, n), dtype)
+        found = []
+        for batch in batches:
+            gradient, rows = program(w, alphas, batch, chunks)
+            rows = np.asarray(rows, np.float64).reshape(-1, n)[:n]
+            found.append((np.asarray(gradient, np.float64), rows.T))
+        return _summary(found, alphas, weight_decay)
+    compile = compile or jax.jit
     if products is None and mesh is None:
         start, push = _compiled_pair(loss, compile)
 
@@ -154,12 +168,10 @@ def alpha_hessian(
         whole = products if products is not None else _sharded(loss, mesh, data_axis, compile)
 
         def columns(batch):
-            gradient = whole(w, alphas, batch, jnp.zeros((min(chunk, n), n), flatten(alphas)[0].dtype))[0]
+            gradient = whole(w, alphas, batch, jnp.zeros((min(chunk, n), n), dtype))[0]
             return gradient, lambda directions: whole(w, alphas, batch, directions)[1]
 
-    found = [_dense(*columns(batch), n, chunk, flatten(alphas)[0].dtype) for batch in batches]
-    gradient = np.mean([g for g, _ in found], axis=0) + weight_decay * np.asarray(flatten(alphas)[0], np.float64)
-    return summarize(np.stack([h for _, h in found]), gradient, alphas, weight_decay)
+    return _summary([_dense(*columns(batch), n, chunk, dtype) for batch in batches], alphas, weight_decay)
 
 
 def total_hessian(
@@ -173,7 +185,7 @@ def total_hessian(
     *,
     chunk: int = 8,
     weight_decay: float = 0.0,
-    compile: Compile = jax.jit,
+    compile: Compile | None = None,
 ) -> AlphaHessian:
     """Hessian of the bilevel objective `J(α) = L_val(w − U(∇_w L_train(w, α)), α)` through one optimiser step.
 
@@ -220,15 +232,34 @@ def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_de
     )
 
 
+@functools.lru_cache(maxsize=16)
+def _staged(loss: Loss) -> Callable:
+    """`(w, alphas, batch, directions [m, k, n]) -> (gradient [n], products [m, k, n])`, linearising once."""
+    start, push = linearized_gradient(loss)
+
+    def program(w, alphas, batch, directions):
+        gradient, linear = start(w, alphas, batch)
+        return gradient, jax.lax.map(lambda chunk: push(linear, chunk), directions)
+
+    return compile_pieces(program)
+
+
+def _directions(n: int, chunk: int, dtype) -> jax.Array:
+    """The unit vectors in chunks, `[m, chunk, n]`; the last chunk is padded with zeros."""
+    rows = np.zeros((-(-n // chunk) * chunk, n), dtype)
+    rows[np.arange(n), np.arange(n)] = 1
+    return jnp.asarray(rows.reshape(-1, chunk, n))
+
+
 def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient and Hessian as float64, from `push(directions [chunk, n])`; the last chunk is padded with zeros."""
-    rows = []
-    for first in range(0, n, chunk):
-        directions = np.zeros((min(chunk, n), n), dtype)
-        size = min(chunk, n - first)
-        directions[np.arange(size), first + np.arange(size)] = 1
-        rows.append(np.asarray(push(jnp.asarray(directions)), np.float64)[:size])
-    return np.asarray(gradient, np.float64), np.concatenate(rows).T
+    """Gradient and Hessian as float64, from `push(directions [chunk, n])`."""
+    rows = [np.asarray(push(directions), np.float64) for directions in _directions(n, min(chunk, n), dtype)]
+    return np.asarray(gradient, np.float64), np.concatenate(rows)[:n].T
+
+
+def _summary(found: list[tuple[np.ndarray, np.ndarray]], alphas: Any, weight_decay: float) -> AlphaHessian:
+    gradient = np.mean([g for g, _ in found], axis=0) + weight_decay * np.asarray(flatten(alphas)[0], np.float64)
+    return summarize(np.stack([h for _, h in found]), gradient, alphas, weight_decay)
 
 
 def _sharded(loss: Loss, mesh, data_axis: str, compile: Compile) -> Callable:

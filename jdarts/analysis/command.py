@@ -13,10 +13,11 @@ import numpy as np
 
 from jdarts.analysis import figures, indicators
 from jdarts.analysis.alpha_hessian import alpha_hessian
+from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.correlation import gradient_correlation, op_groups, operator_gradients, weight_gradient
 from jdarts.analysis.discretisation import discretisation_gap
 from jdarts.analysis.landscape import eigen_directions, gradient_directions, landscape, random_directions
-from jdarts.analysis.live import LiveSearch, compile_pieces, find_run, open_run
+from jdarts.analysis.live import LiveSearch, find_run, open_run
 from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, weight_spectrum
 from jdarts.errors import UserError
 from jdarts.run_folder import RunFolder

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jdarts.analysis.live import LiveSearch, compile_pieces
+from jdarts.analysis.compiling import compile_pieces
+from jdarts.analysis.live import LiveSearch
 from jdarts.genotype import Genotype
 from jdarts.hypergrad import Loss
 from jdarts.ops import BatchNorm

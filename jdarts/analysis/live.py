@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import spaces, staging
+from jdarts import spaces
 from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.config_files import from_json
@@ -29,20 +29,6 @@ from jdarts.search.step import Search, make_search
 from jdarts.spaces.space import Space
 
 Split = Literal["train", "val"]
-
-
-def compile_pieces(function: Callable) -> Callable:
-    """`function`, compiled by `jdarts.staging` at its first call with arguments of some shapes."""
-    programs: dict[Any, staging.Program] = {}
-
-    def call(*args):
-        leaves, structure = jax.tree.flatten(args)
-        signature = structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-        if signature not in programs:
-            programs[signature] = staging.compile(function, *args)
-        return programs[signature](*args)
-
-    return call
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ import numpy as np
 
 from jdarts.analysis import indicators
 from jdarts.analysis.alpha_hessian import alpha_hessian
-from jdarts.analysis.live import LiveSearch, compile_pieces
+from jdarts.analysis.compiling import compile_pieces
+from jdarts.analysis.live import LiveSearch
 from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData

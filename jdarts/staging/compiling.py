@@ -34,6 +34,7 @@ class Executable:
         self._compiled = lowered.compile()
 
     def __call__(self, *arrays):
+        """Run it; results as a list."""
         return self._compiled(*arrays)
 
     def temporary_bytes(self) -> int:

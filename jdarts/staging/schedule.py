@@ -35,7 +35,7 @@ class Group:
         return [known[ref] for ref in self.outputs]
 
     def signature(self) -> Hashable:
-        """Equal for groups that compute the same; operations whose parameters cannot be compared equal only themselves."""
+        """Equal for groups that compute the same; parameters that cannot be compared are equal to themselves alone."""
         numbers = {ref: i for i, ref in enumerate(self.inputs)}
         rows = []
         for op in self.ops:
@@ -91,9 +91,9 @@ class _Scheduler:
         """Operations that depend on the program's inputs alone."""
         found: set[Node] = set()
         for node in self.nodes:
-            if isinstance(node, Op) and node not in self.constants:
-                if all(source in found or source in self.constants for source in self.sources[node]):
-                    found.add(node)
+            known = all(source in found or source in self.constants for source in self.sources[node])
+            if known and isinstance(node, Op) and node not in self.constants:
+                found.add(node)
         return found
 
     def missing(self, node: Node) -> set[Node]:
@@ -112,10 +112,10 @@ class _Scheduler:
         frontier = sorted(chosen - self.constants, key=self.order.__getitem__)
         while frontier:
             for op in self.consumers[frontier.pop()]:
-                if op not in chosen and op not in self.done:
-                    if all(s in self.done or s in chosen or s in self.constants for s in self.sources[op]):
-                        chosen.add(op)
-                        frontier.append(op)
+                known = all(s in self.done or s in chosen or s in self.constants for s in self.sources[op])
+                if known and op not in chosen and op not in self.done:
+                    chosen.add(op)
+                    frontier.append(op)
         return chosen
 
     def take(self, chosen: set[Node]) -> list[Node]:

@@ -98,7 +98,7 @@ def test_steps_equal_the_algorithm_written_out(searched):
 
 
 def test_pieces_give_the_same_search(searched):
-    hypergradient, search, states = searched
+    _, search, states = searched
     state = states[0]
     step = staging.compile(search.step, state, search.arrays)
     assert step.programs > 5

@@ -1,0 +1,111 @@
+"""The commands that look at runs: `jdarts report`, `jdarts analyze`, `jdarts resnet-beta`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+Arguments = argparse.Namespace
+
+LONG_COMMANDS = ("analyze", "resnet-beta")
+"""Those that compute for minutes and gain from huge pages."""
+
+
+def add_commands(add: Callable[..., Any], positive: Callable[[str], int], cache: Callable[..., None]) -> None:
+    """Define the commands with `add(name, execute, help)`; `cache(warn)` switches the compilation cache on."""
+    report = add("report", _report, "write a run, or several compared, as one HTML file")
+    report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
+    report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
+    report.add_argument("--watch", action="store_true", help="renew it while the search runs")
+
+    analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
+    analyze.add_argument("run", metavar="RUN", help="a run folder")
+    for part, help in (
+        ("hessian", "exact Hessian by the alphas, with its spectrum"),
+        ("landscape", "loss and accuracy around the alphas"),
+        ("correlation", "gradient correlation and operator gradients"),
+        ("gap", "discretisation gap"),
+        ("weights", "curvature by the weights (not in the default)"),
+    ):
+        analyze.add_argument(f"--{part}", action="append_const", const=part, dest="parts", help=help)
+    analyze.add_argument("--batches", type=positive, default=2, help="validation batches (default: 2)")
+    analyze.add_argument("--batch-size", type=positive, help="images in a batch (default: that of the search)")
+    analyze.add_argument("--points", type=positive, default=11, help="grid points a side (default: 11)")
+    analyze.add_argument("--directions", default="random", help="random, gradient or eigenvectors (default: random)")
+    analyze.add_argument("--chunk", type=positive, default=8, help="Hessian columns at once (default: 8)")
+    analyze.add_argument(
+        "--weight-decay", type=float, default=0.0, help="of the alphas, added to the Hessian (RobustDARTS: 1e-3)"
+    )
+    analyze.add_argument("--eval-mode", action="store_true", help="running batch-norm statistics in the Hessian")
+    analyze.add_argument("--seed", type=int, default=0, help="of batches and directions (default: 0)")
+
+    beta = add("resnet-beta", _resnet_beta, "let a residual network learn the weight of its skips (DARTS-, Fig. 2)")
+    beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
+    beta.add_argument("--path", default="", help="file or folder of the data")
+    beta.add_argument("--limit", type=positive, default=5000, help="training images (default: 5000)")
+    beta.add_argument("--betas", type=_numbers(float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
+    beta.add_argument("--per-block", action="store_true", help="a β of its own for every block")
+    beta.add_argument("--decay-beta", action="store_true", help="weight decay on β, too")
+    beta.add_argument("--blocks", type=_numbers(int), default=(2, 2, 2), help="blocks a stage (default: 2,2,2)")
+    beta.add_argument("--bottleneck", action="store_true", help="bottleneck blocks, as in ResNet-50")
+    beta.add_argument("--channels", type=positive, default=16, help="channels of the first stage (default: 16)")
+    beta.add_argument("--epochs", type=positive, default=20, help="(default: 20)")
+    beta.add_argument("--batch-size", type=positive, default=128, help="(default: 128)")
+    beta.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    beta.add_argument(
+        "-o", "--output", metavar="FOLDER", default="runs/resnet_beta", help="(default: runs/resnet_beta)"
+    )
+    for command in (analyze, beta):
+        command.set_defaults(cache=cache)
+
+
+def _numbers(kind: type) -> Callable[[str], tuple]:
+    def parse(text: str) -> tuple:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0,1,2") from None
+
+    return parse
+
+
+def _report(arguments: Arguments) -> None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # leaves the accelerator to the search that may be running
+    from jdarts.report.write_report import watch, write_report
+
+    if arguments.watch:
+        print(watch(arguments.runs, arguments.output))
+    else:
+        print(write_report(arguments.runs, arguments.output))
+
+
+def _analyze(arguments: Arguments) -> None:
+    from jdarts.report.records import read_run
+
+    read_run(arguments.run)  # refuses what is no run before anything slow is imported
+    arguments.cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
+    from jdarts.analysis.command import DEFAULT, Options, analyze
+
+    options = Options(
+        parts=tuple(arguments.parts or DEFAULT),
+        batches=arguments.batches,
+        batch_size=arguments.batch_size,
+        points=arguments.points,
+        directions=arguments.directions,
+        chunk=arguments.chunk,
+        train_mode=not arguments.eval_mode,
+        weight_decay=arguments.weight_decay,
+        seed=arguments.seed,
+    )
+    print(analyze(arguments.run, options))
+
+
+def _resnet_beta(arguments: Arguments) -> None:
+    arguments.cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
+    from jdarts.analysis.resnet_beta import BetaConfig, run_beta
+    from jdarts.config import DataConfig
+
+    names = ("betas", "per_block", "decay_beta", "blocks", "bottleneck", "channels", "epochs", "batch_size", "seed")
+    data = DataConfig(source=arguments.source, path=arguments.path, limit=arguments.limit)
+    print(run_beta(BetaConfig(data=data, **{n: getattr(arguments, n) for n in names}), arguments.output))

@@ -53,6 +53,18 @@ def from_host(state):
     return state.replace(key=jax.random.wrap_key_data(state.key))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs(tmp_path_factory):
+    """Methods that differ above the step alone (stop rules, drivers) have one program; compile it once."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.5), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
 @pytest.mark.parametrize("name", [*methods.names(), *COMPOSED])
 def test_contract(name):
     search = searching(name)

@@ -21,6 +21,9 @@ from jdarts.search import make_search
 
 EPOCHS, SEEDS = 3, 2
 OPTIONS = {"pc_darts": ("parts=2", "alpha_start=1"), "p_darts": ("frozen=1",), "darts": ("order=first",)}
+CHANGES = {
+    name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada")
+}  # what differs is above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),
@@ -67,7 +70,7 @@ def shared_programs(tmp_path_factory):
 
 @pytest.mark.parametrize("name", [*methods.names(), *COMPOSED])
 def test_contract(name):
-    search = searching(name)
+    search = searching(name, **CHANGES.get(name, {}))
     method = search.method
     keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
     states = [jax.jit(jax.vmap(search.init))(keys)]

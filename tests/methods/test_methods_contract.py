@@ -21,6 +21,9 @@ from jdarts.search import make_search
 
 EPOCHS, SEEDS = 3, 2
 OPTIONS = {"pc_darts": ("parts=2", "alpha_start=1"), "p_darts": ("frozen=1",), "darts": ("order=first",)}
+CHANGES = {
+    name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada")
+}  # what differs is above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),
@@ -53,9 +56,21 @@ def from_host(state):
     return state.replace(key=jax.random.wrap_key_data(state.key))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs(tmp_path_factory):
+    """Methods that differ above the step alone (stop rules, drivers) have one program; compile it once."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.5), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
 @pytest.mark.parametrize("name", [*methods.names(), *COMPOSED])
 def test_contract(name):
-    search = searching(name)
+    search = searching(name, **CHANGES.get(name, {}))
     method = search.method
     keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
     states = [jax.jit(jax.vmap(search.init))(keys)]

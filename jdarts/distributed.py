@@ -40,10 +40,10 @@ def from_environment(
     """What options and environment say about the processes of this run; None for a run of one process.
 
     Options come first: `--coordinator HOST:PORT --num-processes N --process-id I`, or `--coordinator auto` where JAX
-    can ask the machine (Cloud TPU VMs, which nothing in the environment tells from single ones). Then JAX_COORDINATOR_ADDRESS with
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID, as Kubernetes jobs set them (JOB_COMPLETION_INDEX serves as the id). Then
-    Slurm with more than one task, Open MPI with more than one rank, and TPU pods under Kubernetes, whose layout JAX
-    itself reads.
+    can ask the machine (Cloud TPU VMs, which nothing in the environment tells from single ones). Then
+    JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and JAX_PROCESS_ID, as Kubernetes jobs set them
+    (JOB_COMPLETION_INDEX serves as the id). Then Slurm with more than one task, Open MPI with more than one rank, and
+    TPU pods under Kubernetes, whose layout JAX itself reads.
 
     Raises `UserError` for an incomplete or impossible set.
     """

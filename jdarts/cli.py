@@ -199,7 +199,9 @@ def _add_many(command: _Parser) -> None:
         default=[],
         help="search with each value: weight_optimizer.learning_rate=0.01,0.025; repeat it for a grid",
     )
-    command.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first of several processes")
+    command.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="address of the first of several processes, or auto"
+    )
     command.add_argument("--num-processes", metavar="N", type=_positive, help="how many processes take part")
     command.add_argument("--process-id", metavar="I", type=_from_zero, help="the number of this process, from 0")
 

@@ -39,13 +39,19 @@ def from_environment(
 ) -> Processes | None:
     """What options and environment say about the processes of this run; None for a run of one process.
 
-    Options come first: `--coordinator HOST:PORT --num-processes N --process-id I`. Then JAX_COORDINATOR_ADDRESS with
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID, as Kubernetes jobs set them (JOB_COMPLETION_INDEX serves as the id). Then
-    Slurm with more than one task, Open MPI with more than one rank, and TPU pods, whose layout JAX itself reads.
+    Options come first: `--coordinator HOST:PORT --num-processes N --process-id I`, or `--coordinator auto` where JAX
+    can ask the machine (Cloud TPU VMs, which nothing in the environment tells from single ones). Then
+    JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and JAX_PROCESS_ID, as Kubernetes jobs set them
+    (JOB_COMPLETION_INDEX serves as the id). Then Slurm with more than one task, Open MPI with more than one rank, and
+    TPU pods under Kubernetes, whose layout JAX itself reads.
 
     Raises `UserError` for an incomplete or impossible set.
     """
     env = os.environ if environment is None else environment
+    if coordinator == "auto":
+        if num_processes is not None or process_id is not None:
+            raise UserError("--coordinator auto finds the number and the ids of the processes itself; leave them out")
+        return Processes()
     given = {"coordinator": coordinator, "num-processes": num_processes, "process-id": process_id}
     if any(value is not None for value in given.values()):
         missing = [f"--{name}" for name, value in given.items() if value is None]

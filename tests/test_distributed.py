@@ -19,6 +19,7 @@ KUBERNETES = {"JAX_COORDINATOR_ADDRESS": "search-0.search:1234", "JAX_NUM_PROCES
     ("options", "environment", "expected"),
     [
         ({}, {}, None),
+        ({"coordinator": "auto"}, {}, Processes()),
         (OPTIONS, KUBERNETES, Processes("10.0.0.2:1234", 4, 3)),
         ({}, KUBERNETES, Processes("search-0.search:1234", 4, 2)),
         ({}, {**KUBERNETES, "JAX_PROCESS_ID": "1"}, Processes("search-0.search:1234", 4, 1)),
@@ -36,6 +37,7 @@ def test_processes_are_found_in_options_and_environment(options, environment, ex
 @pytest.mark.parametrize(
     ("options", "environment", "message"),
     [
+        ({"coordinator": "auto", "process_id": 1}, {}, "leave them out"),
         ({"coordinator": "h:1"}, {}, "--num-processes, --process-id missing"),
         ({**OPTIONS, "coordinator": "host"}, {}, "the coordinator is 'host'; give HOST:PORT"),
         ({**OPTIONS, "coordinator": "host:70000"}, {}, "HOST:PORT"),

@@ -15,6 +15,7 @@ from jdarts.analysis import figures, indicators
 from jdarts.analysis.alpha_hessian import alpha_hessian
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.correlation import gradient_correlation, op_groups, operator_gradients, weight_gradient
+from jdarts.analysis.directions import flatten
 from jdarts.analysis.discretisation import discretisation_gap
 from jdarts.analysis.landscape import eigen_directions, gradient_directions, landscape, random_directions
 from jdarts.analysis.live import LiveSearch, find_run, open_run
@@ -158,11 +159,10 @@ def _landscape(live: LiveSearch, options: Options) -> tuple[dict, dict]:
 
 
 def _slope(live: LiveSearch, options: Options) -> Any:
-    """The mean gradient by the alphas."""
-    loss = live.loss(train=options.train_mode)
-    slope = compile_pieces(jax.grad(lambda alphas, w, batch: loss(w, alphas, batch)[0]))
-    grads = [slope(live.alphas, live.w, batch) for batch in _batches(live, options)]
-    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), 0), *grads)
+    """The mean gradient by the alphas, `[n]`."""
+    loss, (vector, unflatten) = live.loss(train=options.train_mode), flatten(live.alphas)
+    slope = compile_pieces(jax.grad(lambda v, w, batch: loss(w, unflatten(v), batch)[0]))
+    return jnp.mean(jnp.stack([slope(vector, live.w, batch) for batch in _batches(live, options)]), 0)
 
 
 def sampling_schemes(live: LiveSearch, options: Options) -> dict[str, Sequence[tuple[Any, Any]]]:

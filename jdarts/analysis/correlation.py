@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jdarts.analysis.directions import flatten
 from jdarts.errors import UserError
-from jdarts.hypergrad import Loss, alpha_gradients
+from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
 
 
@@ -80,7 +81,9 @@ def operator_gradients(loss: Loss, w: Any, op_weights: Mapping, batch: Any, tabl
 
     `loss` takes op weights `p` in the alphas' place; `tables` is `CellSpace.tables`. Returns `{cell: {op: mean}}`.
     """
-    grads = compile(alpha_gradients(loss))(w, op_weights, batch)
+    vector, unflatten = flatten(op_weights)
+    slope = compile(jax.grad(lambda v, w, batch: scalar_loss(loss)(w, unflatten(v), batch)[0]))
+    grads = unflatten(slope(vector, w, batch))
     found: dict[str, dict[str, float]] = {}
     for cell, table in tables.items():
         values: dict[str, list[float]] = {}

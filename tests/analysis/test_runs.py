@@ -32,7 +32,7 @@ CONFIG = Experiment(
 def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("analysis") / "run"
     reporter = SilentReporter()
-    pipeline.run_search_only(CONFIG, folder, resume=False, reporter=reporter)
+    pipeline.run_search_only(CONFIG, [], folder, resume=False, reporter=reporter)
     return folder, reporter, open_run(folder)
 
 

@@ -508,7 +508,7 @@ def _enable_compilation_cache(warn: Callable[[str], None]) -> None:
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _reexecute_with_huge_pages() -> None:

@@ -11,6 +11,7 @@ stage has 1,692,826 weights for 10 classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,13 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from jdarts import kernels
+from jdarts import kernels, staging
 from jdarts.errors import UserError
 from jdarts.genotype import NASBENCH201_OPS, Cell, Genotype
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm
 from jdarts.replicas import Share
+from jdarts.spaces import pieces
 from jdarts.spaces.cells import Classifier, OpTable, OpWeights, Stem
 from jdarts.spaces.edges import (
     EDGES_SUFFIX,
@@ -269,9 +271,15 @@ class Supernet201(Network201):
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if remat else SearchCell201  # 3 is `train`
 
+        random = edge_values is not None and not {"drop_path", "skip_dropout"}.isdisjoint(edge_values)
+        by_piece = staging.in_pieces() and not self.is_initializing() and not random
+
         def cell(i, channels, x):
-            module = cell_class(self.table, channels, self.axis_name, self.edge, name=f"cell_{i}")
-            return module(x, weights, train, edge_weights, edge_values)
+            make = partial(cell_class, self.table, channels, self.axis_name, self.edge)
+            if by_piece:  # a cell has no running statistics and then draws no noise: a function of its arguments
+                params = self.variables["params"].get(f"cell_{i}", {})
+                return pieces.cell(make(parent=None), train)(x, params, weights, edge_weights, dict(edge_values or {}))
+            return make(name=f"cell_{i}")(x, weights, train, edge_weights, edge_values)
 
         return self._forward(images, train, cell)
 

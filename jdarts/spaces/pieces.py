@@ -49,6 +49,16 @@ def module(network: nn.Module, train: bool, update: bool) -> Callable:
 
 
 @lru_cache(maxsize=256)
+def cell(network: nn.Module, train: bool) -> Callable:
+    """A cell without statistics and noise as a piece: `(x, params, op weights, edge weights, edge values) -> value`."""
+
+    def whole_cell(x, params, weights, edge_weights, edge_values):
+        return network.apply({"params": params}, x, weights, train, edge_weights, edge_values)
+
+    return staging.piece(whole_cell)
+
+
+@lru_cache(maxsize=256)
 def pools(ops: tuple[str, ...], options: Options) -> Callable:
     """Pooling ops on one node: `(x, {op: running statistics}) -> ({op: value}, {op: new running statistics})`."""
     made = {op: _candidate(op, options) for op in ops}

@@ -1,6 +1,7 @@
 """A traced program as a flat list of nodes: single operations, marked pieces, and loops or branches around pieces."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,28 +146,30 @@ def _walk(jaxpr: Jaxpr, consts, arguments: list[Atom], graph: Graph) -> list[Ato
     for eqn in jaxpr.eqns:
         inputs = [read(v) for v in eqn.invars]
         name = eqn.primitive.name
+        made = [Ref(v.aval) for v in eqn.outvars]
+        outputs: Sequence[Atom] = made
         if _is_piece(eqn):
-            outputs: list[Atom] = [Ref(v.aval) for v in eqn.outvars]
-            graph.nodes.append(Piece(eqn.params["jaxpr"], inputs, outputs))
-        elif name == "split" and len(eqn.outvars) > _FEW and len(eqn.invars[0].aval.shape) == 1:
-            outputs = [Ref(v.aval) for v in eqn.outvars]
-            graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, outputs))
+            graph.nodes.append(Piece(eqn.params["jaxpr"], inputs, made))
+        elif name == "split" and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
+            graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made))
         elif not any(map(has_pieces, _inner(eqn))):
-            outputs = [Ref(v.aval) for v in eqn.outvars]
-            graph.nodes.append(Op(eqn, inputs, outputs))
+            graph.nodes.append(Op(eqn, inputs, made))
         elif name in _INLINED:
             inner = eqn.params[_INLINED[name]]
             body, values = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
             outputs = _walk(body, values, inputs, graph)
         elif name in ("scan", "while", "cond"):
-            outputs = [Ref(v.aval) for v in eqn.outvars]
             keys = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": []}[name]
             bodies = [eqn.params[key] for key in keys] or list(eqn.params["branches"])
-            graph.nodes.append(Control(eqn, inputs, outputs, [trace(body) for body in bodies]))
+            graph.nodes.append(Control(eqn, inputs, made, [trace(body) for body in bodies]))
         else:
             raise NotImplementedError(f"a piece inside {name!r} cannot be compiled by itself; jit the whole program")
         known.update(zip(eqn.outvars, outputs, strict=True))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _size(atom: Atom) -> int:
+    return math.prod(atom.aval.shape)
 
 
 def _alive(graph: Graph) -> list[Node]:

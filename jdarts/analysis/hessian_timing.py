@@ -56,7 +56,7 @@ def main() -> None:
         began = time.monotonic()
         jax.block_until_ready(program(w, alphas, batch, part))
         seconds.append(time.monotonic() - began)
-    chunk = (seconds[1] - seconds[0]) / max(count - 1, 1)
+    chunk = max(seconds[1] - seconds[0], 0.0) / max(count - 1, 1)
     scale = 1024 if sys.platform == "darwin" else 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 / scale
     whole = seconds[0] + chunk * (total - 1)

@@ -9,6 +9,7 @@ The network never sees alphas: it takes op weights `{"normal": [14, ops], "reduc
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ OFFSETS = {2: 0, 3: 2, 4: 5, 5: 9}
 STEM_MULTIPLIER = 3
 
 OpTable = tuple[tuple[str, ...], ...]
-OpWeights = dict[str, jax.Array]
+OpWeights = dict[str, Any]  # arrays `[edges, ops]`, or lists of their rows
 
 
 def row(source: int, target: int) -> int:
@@ -278,9 +279,8 @@ class Supernet(nn.Module):
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
         if staging.in_pieces():  # one array an edge, shared by all cells
-            op_weights = {
-                name: [jnp.squeeze(r, 0) for r in lax.split(p, [1] * len(p))] for name, p in op_weights.items()
-            }
+            rows: dict[str, Any] = {name: lax.split(p, [1] * len(p)) for name, p in op_weights.items()}
+            op_weights = {name: [jnp.squeeze(row, 0) for row in split] for name, split in rows.items()}
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)

@@ -12,6 +12,7 @@ stage has 1,692,826 weights for 10 classes.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -278,7 +279,8 @@ class Supernet201(Network201):
             make = partial(cell_class, self.table, channels, self.axis_name, self.edge)
             if by_piece:  # a cell has no running statistics and then draws no noise: a function of its arguments
                 params = self.variables["params"].get(f"cell_{i}", {})
-                return pieces.cell(make(parent=None), train)(x, params, weights, edge_weights, dict(edge_values or {}))
+                alone: Any = make(parent=None)
+                return pieces.cell(alone, train)(x, params, weights, edge_weights, dict(edge_values or {}))
             return make(name=f"cell_{i}")(x, weights, train, edge_weights, edge_values)
 
         return self._forward(images, train, cell)

@@ -43,7 +43,7 @@ class Packing:
 
     def ravel(self, tree: PyTree) -> jax.Array:
         """A plain tree as a vector `[size]`."""
-        leaves = traverse_util.flatten_dict(tree)
+        leaves: Any = traverse_util.flatten_dict(tree)
         parts = [leaves[path] if row is None else leaves[path][row] for path, row in self._parts()]
         return jnp.concatenate([jnp.reshape(part, -1) for part in parts]) if parts else jnp.zeros(0, self.dtype)
 
@@ -69,7 +69,7 @@ class Packing:
 
     def unpack(self, tree: PyTree) -> jax.Array:
         """The inverse of `pack`: blocks as a vector `[size]`."""
-        leaves = traverse_util.flatten_dict(tree)
+        leaves: Any = traverse_util.flatten_dict(tree)
         parts = [jnp.reshape(leaves[name], -1) for name in self._blocks]
         return jnp.concatenate(parts) if parts else jnp.zeros(0, self.dtype)
 
@@ -96,4 +96,4 @@ def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
         return np.concatenate([part.reshape(-1) for part in parts])
 
     centre, half_width = spread("centre"), spread("half_width")
-    return centre + half_width * jax.random.uniform(key, (packing.size,), packing.dtype, -1.0, 1.0)
+    return jnp.asarray(centre) + half_width * jax.random.uniform(key, (packing.size,), packing.dtype, -1.0, 1.0)

@@ -91,7 +91,7 @@ def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
     }
 
     def mixed(x, light, p, weights, running):
-        params, stats, changed, terms = {}, {}, {}, []
+        params, stats, changed, terms, activated = {}, {}, {}, [], x
         if made:
             params = packings["params"].unravel(weights)
             size = packings["batch_stats"].size

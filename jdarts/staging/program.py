@@ -104,7 +104,8 @@ def _compile_whole(function, args, donate_argnums, started: float) -> Program:
         if what != "peak":
             return float((compiled.cost_analysis() or {}).get(what, 0.0))
         memory = compiled.memory_analysis()
-        sizes = (memory.temp_size_in_bytes, memory.output_size_in_bytes, -memory.alias_size_in_bytes)
-        return sum(sizes) if memory is not None else 0
+        if memory is None:
+            return 0
+        return memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
 
     return Program(compiled, traced - started, time.perf_counter() - traced, 1, analysis)

@@ -133,12 +133,12 @@ def _inner(eqn: JaxprEqn) -> Iterator[Jaxpr]:
                 yield item
 
 
-def _walk(jaxpr: Jaxpr, consts, arguments: list[Atom], graph: Graph) -> list[Atom]:
+def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph) -> list[Atom]:
     """Append the nodes of `jaxpr` to `graph`; returns its outputs."""
     known: dict[Any, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
     for var, value in zip(jaxpr.constvars, consts, strict=True):
-        known[var] = Ref(var.aval)
-        graph.constants[known[var]] = value
+        known[var] = constant = Ref(var.aval)
+        graph.constants[constant] = value
 
     def read(atom) -> Atom:
         return Fixed(atom.aval, atom.val) if isinstance(atom, Literal) else known[atom]

@@ -242,6 +242,9 @@ def _unpack(data: np.ndarray, like: Any) -> Any:
     sharding = _sharding(like)
     if isinstance(like, jax.Array) and not like.committed:
         sharding = None  # stays free to follow other arrays, as it was
+    if _is_key(like) and sharding is not None and not sharding.is_fully_addressable:
+        bits = jax.make_array_from_callback(shape, sharding, lambda index: array[index])
+        return jax.random.wrap_key_data(bits, impl=_key_impl(like))
     if _is_key(like):
         value = jax.random.wrap_key_data(jax.device_put(array, may_alias=False), impl=_key_impl(like))
         return value if sharding is None else jax.device_put(value, sharding)

@@ -80,6 +80,21 @@ def test_depthwise_forms_agree_in_every_derivative(height, width, channels, k, s
     _close(results[2], results[1])
 
 
+@pytest.mark.parametrize(
+    ("images", "k", "stride", "dilation"), [(8, 3, 1, 1), (12, 5, 2, 1), (5, 3, 1, 2), (7, 5, 1, 1)]
+)
+def test_kernel_gradients_by_sums_over_images_agree(images, k, stride, dilation):
+    """From four images on the gradient by the kernel is summed over images first; two take a dense convolution."""
+    x, kernel = _random(images, 6, 5, 3), _random(k, k, 3, seed=1)
+    shift, conv = (
+        _derivatives(
+            lambda x, w, impl=impl: kernels.depthwise(x, w, stride=stride, dilation=dilation, impl=impl), x, kernel
+        )
+        for impl in ("shift", "conv")
+    )
+    _close(shift, conv)
+
+
 def test_depthwise_is_torch_convolution():
     x, kernel = _random(1, 5, 6, 2), _random(3, 3, 2, seed=1)
     expected = np.zeros((1, 3, 3, 2))

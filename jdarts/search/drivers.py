@@ -177,7 +177,8 @@ def rollback(
     """
     split, settings = data.for_search(config.data), config.search
     decay, limit, factor = settings.weight_optimizer.weight_decay, method.options["limit"], method.options["multiply"]
-    source: tuple[Path, int] | None = None
+    folders: list[Path] = []  # of the checkpoints of all levels so far, the newest first
+    returned = 0
     level = 0
     while True:
         last = decay * factor > limit * (1 + 1e-9)
@@ -187,7 +188,7 @@ def rollback(
             config,
             search=dataclasses.replace(settings, weight_optimizer=optimizer, keep_checkpoints=settings.epochs + 2),
         )
-        start = None if source is None else _rolled_back(*source)
+        start = _rolled_back(folders, returned) if folders else None
 
         outcome = run_plain(
             now,
@@ -202,7 +203,7 @@ def rollback(
         )
         if outcome.stopped_at is None:
             return outcome.genotype, outcome.state
-        source = folder.checkpoints_dir, outcome.stopped_at
+        folders, returned = [folder.checkpoints_dir, *folders], outcome.stopped_at
         following = run.subfolder(f"level_{level + 1}")
         for name in ("metrics", "genotypes"):
             if not following.records(name):
@@ -212,18 +213,20 @@ def rollback(
         level, decay = level + 1, decay * factor
 
 
-def _rolled_back(folder: Path, epoch: int) -> Callable[[Search, SearchState], SearchState]:
-    return lambda search, state: _checkpoint(folder, epoch, epoch * search.steps_per_epoch, state)
+def _rolled_back(folders: list[Path], epoch: int) -> Callable[[Search, SearchState], SearchState]:
+    return lambda search, state: _checkpoint(list(folders), epoch, epoch * search.steps_per_epoch, state)
 
 
-def _checkpoint(folder: Path, epoch: int, step: int, like: SearchState) -> SearchState:
-    with Checkpoints(folder, keep=10**6) as checkpoints:
-        restored = checkpoints.restore_latest(jax.eval_shape(lambda: like), up_to=step)
-    if restored is None or restored.step != step:
-        raise UserError(
-            f"{folder} holds no checkpoint of epoch {epoch} to roll back to; set search.checkpoint_every to 1"
-        )
-    return restored.state
+def _checkpoint(folders: list[Path], epoch: int, step: int, like: SearchState) -> SearchState:
+    """The state after `step` steps: a level that began at that epoch has it from the level before."""
+    for folder in folders:
+        with Checkpoints(folder, keep=10**6) as checkpoints:
+            restored = checkpoints.restore_latest(jax.eval_shape(lambda: like), up_to=step)
+        if restored is not None and restored.step == step:
+            return restored.state
+    raise UserError(
+        f"{folders[0]} holds no checkpoint of epoch {epoch} to roll back to; set search.checkpoint_every to 1"
+    )
 
 
 def _with_cells(config: Experiment, cells: int) -> Experiment:

@@ -129,7 +129,8 @@ def test_run_and_search_hand_over_config_folder_and_overrides(pipeline):
     RunFolder.create("old", Experiment(name="toy", search=SearchConfig(epochs=4)))
     assert cli.main(["run", "--search.epochs", "4", "--run-dir=old", "toy", "--resume"]) == 0
     assert cli.main(["search", "configs/toy.py", "--name", "other"]) == 0
-    (first, (config, folder), options), (second, (other, other_folder), _) = pipeline.calls
+    (first, (config, members, folder), options), (second, (other, others, other_folder), _) = pipeline.calls
+    assert members == others == ()
     assert (first, config.search.epochs, folder, options["resume"]) == (
         "run_experiment",
         4,
@@ -234,7 +235,7 @@ def test_the_compilation_cache_is_the_users_alone(tmp_path, monkeypatch):
     warnings = []
     cli._enable_compilation_cache(warnings.append)
     assert settings["jax_compilation_cache_dir"] == str(tmp_path / "cache") and not warnings
-    assert settings["jax_persistent_cache_min_compile_time_secs"] == 1
+    assert settings["jax_persistent_cache_min_compile_time_secs"] == 0.1
     assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
 
     settings.clear()

@@ -118,13 +118,13 @@ def compiled_step(config: Experiment, space: Space, data: SearchData, placement:
     """The step, compiled for `placement` without any data on a device."""
     search = make_search(config, space, data, axis_name=placement.axis_name)
     init = compile_init(lambda seed, values: search.init(jax.random.key(seed)), placement)
-    step = compile_step(lambda state, arrays, values: search.step(state, arrays), placement)
+    step: Any = compile_step(lambda state, arrays, values: search.step(state, arrays), placement)
     state = jax.eval_shape(init, jax.ShapeDtypeStruct((), np.int32), {})
     arrays = {}
     for name, split in (("train", data.train), ("val", data.val)):
         arrays[f"{name}_images"] = jax.ShapeDtypeStruct(split.images.shape, np.uint8)
         arrays[f"{name}_labels"] = jax.ShapeDtypeStruct(split.labels.shape, np.int32)
-    return jax.jit(step).lower(state, arrays, {}).compile()
+    return step.lower(state, arrays, {}).compile()
 
 
 def measure(config: Experiment, space: Space, data: SearchData, *, data_axis: int) -> Cost:

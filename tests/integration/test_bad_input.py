@@ -69,7 +69,6 @@ def test_a_mistake_in_a_run_is_one_line(place, capsys, name):
         ("DARTS_V3", "DARTS_V2"),
         ("Genotype(normal=[('sep_conv_4x4', 0)], normal_concat=[2], reduce=[], reduce_concat=[])", "sep_conv_3x3"),
         ("Genotype(normal=[('sep_conv_3x3', 0)", "expected"),
-        ("nasbench201_best_cifar10", "reduction cell"),
     ],
 )
 def test_a_wrong_genotype_is_one_line(place, capsys, genotype, expected):

@@ -31,7 +31,7 @@ def finished(tmp_path_factory):
 
     pipeline.run_training.__globals__["evaluate"] = counted
     try:
-        pipeline.run_experiment(config, folder, resume=False, reporter=reporter)
+        pipeline.run_experiment(config, (), folder, resume=False, reporter=reporter)
     finally:
         pipeline.run_training.__globals__["evaluate"] = evaluate
     return folder, reporter, tests

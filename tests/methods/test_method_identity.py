@@ -122,7 +122,10 @@ def test_single_darts_moves_both_from_one_gradient_at_the_old_values():
     clip = min(1.0, 5.0 / float(jnp.linalg.norm(g_w)))
     assert_same(after.weights, vector - 0.025 * clip * g_w, rtol=1e-4, atol=1e-6)
     g = np.asarray(g_a["cell"]) + 1e-3 * np.asarray(state.alphas["cell"])
-    np.testing.assert_allclose(after.alphas["cell"], state.alphas["cell"] - 1e-2 * np.sign(g), atol=1e-5)
+    clear = np.abs(g) > 1e-5  # Adam's first step is lr · g / (|g| + 1e-8): the sign, unless rounding decides it
+    assert clear.mean() > 0.5
+    moved = np.asarray(after.alphas["cell"] - state.alphas["cell"])
+    np.testing.assert_allclose(moved[clear], -1e-2 * np.sign(g)[clear], rtol=2e-3)
 
 
 def test_rsps_trains_the_sampled_ops_alone():

@@ -7,27 +7,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdarts import spaces
+from jdarts import spaces, staging
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.search import make_search
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x3:4:96", crop_padding=1),
-    space=SpaceConfig(name="robust_s2", channels=4, cells=2),
+    space=SpaceConfig(name="robust_s2", channels=4, cells=3),
     search=SearchConfig(batch_size=16, alpha_init_scale=0.5),
 )
 
 
 def gradients(**settings):
-    """`((loss, aux), (by weights, by alphas))` on a training batch, and the bytes of temporaries."""
+    """`((loss, aux), (by weights, by alphas))` on a training batch, and the bytes needed at once."""
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, **settings))
     search = make_search(config, spaces.get(config.space.name), load(config.data).for_search(config.data))
     state = jax.jit(search.init)(jax.random.key(0))
     batch, _ = jax.jit(search.draw)(state, search.arrays)
-    compiled = jax.jit(jax.value_and_grad(search.loss, argnums=(0, 1), has_aux=True))
-    compiled = compiled.lower(state.weights, state.alphas, batch).compile()
-    return compiled(state.weights, state.alphas, batch), compiled.memory_analysis().temp_size_in_bytes
+    compiled = staging.compile(
+        jax.value_and_grad(search.loss, argnums=(0, 1), has_aux=True), state.weights, state.alphas, batch
+    )
+    return compiled(state.weights, state.alphas, batch), compiled.peak_bytes
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_remat_gives_the_same_gradients_in_less_memory(plain):
     np.testing.assert_allclose(value, other_value, rtol=1e-6)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * float(jnp.abs(a).max()) + 1e-9)
-    assert less < memory, f"{less} bytes of temporaries with remat, {memory} without"
+    assert less < memory, f"{less} bytes with remat, {memory} without"
 
 
 def test_bfloat16_activations_give_nearby_gradients_in_float32(plain):
@@ -54,4 +55,4 @@ def test_bfloat16_activations_give_nearby_gradients_in_float32(plain):
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(other), strict=True):
         if np.linalg.norm(a) > 1e-6:
             cosine = np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)
-            assert cosine > 0.97, cosine
+            assert cosine > 0.95, cosine

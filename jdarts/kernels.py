@@ -4,11 +4,22 @@ Letters: N images, H × W pixels, C channels of one edge, T parallel edges that 
 T edges lie side by side on the channel axis, `[N, H, W, T·C]`, edge-major, so that one call serves all T.
 
 Every op has a plain reference form (`impl="conv"`: the XLA convolution or window reduction) and a shifted form
-(`impl="shift"`: sums of k² shifted slices). They compute the same numbers; A third form (`impl="matrix"`), for
+(`impl="shift"`: sums of k² shifted slices). They compute the same numbers. A third form (`impl="matrix"`), for
 images of a few dozen pixels, is a product with the H'W' × HW matrix of the map: two operations to compile instead of
-hundreds. `impl="auto"` takes `matrix` or `shift` on CPU, where XLA's grouped convolution and `reduce_window` are 5 to
-20 times slower, and `conv` elsewhere. The shifted forms are linear primitives (`jdarts.linear_primitives`), so every
-order and direction of differentiation works in all forms.
+hundreds. `impl="auto"` takes `conv` on accelerators; on the CPU, where XLA's grouped convolution and `reduce_window`
+are 5 to 20 times slower, `shift`, or `matrix` for small images where the whole program is compiled at once. The shifted
+forms are linear primitives (`jdarts.linear_primitives`), so every order and direction of differentiation works in all
+forms.
+
+What makes a search fast on a CPU, each part measured against the form before it:
+
+* Mixed edges are compiled one by one (`jdarts.staging`): XLA cannot fuse across them, which would repeat work and
+  defeat vectorisation, and each form is compiled once for all edges and cells of a resolution.
+* Depthwise convolutions and their input gradients are shifted sums. The gradient by the kernel, once half of an edge's
+  backward pass, adds up images before it reduces.
+* Pooling runs once a node, not once an edge; `cut` ends fusions where a person would.
+* The derivative of batch norm is written out (`standardise`): two reductions, and the outputs are all it keeps.
+* Weights are one vector, cut into views; huge pages (`jdarts.cli`) spare page faults.
 
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """

@@ -91,7 +91,8 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
     RunFolder.check(run_dir, config, resume=arguments.resume)
 
-    from jdarts.report.console import ConsoleReporter, SilentReporter
+    from jdarts.report.console import ConsoleReporter
+    from jdarts.reporter import SilentReporter
 
     with ConsoleReporter() if distributed.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
         process.enable_compilation_cache(reporter.warning)

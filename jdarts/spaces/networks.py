@@ -6,7 +6,7 @@ from jdarts.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.spaces.derived import DerivedNetwork, check_derived
-from jdarts.spaces.nasbench201 import DerivedNetwork201
+from jdarts.spaces.nasbench201_networks import DerivedNetwork201
 
 
 def derived_network(

@@ -6,7 +6,8 @@ from flax import linen as nn
 
 from jdarts.spaces.cells import Classifier, OpTable, Stem
 from jdarts.spaces.edges import PLAIN, EdgeSettings
-from jdarts.spaces.nasbench201 import NASBench201Space, SearchCell201
+from jdarts.spaces.nasbench201 import NASBench201Space
+from jdarts.spaces.nasbench201_networks import SearchCell201
 
 
 class OneCell(nn.Module):

@@ -17,7 +17,7 @@ from jdarts.initializers import init_network
 from jdarts.relaxation import harden
 from jdarts.spaces import NASBench201Space, nasbench201
 from jdarts.spaces.edges import EdgeSettings, join_channels, split_channels
-from jdarts.spaces.nasbench201 import EDGES
+from jdarts.spaces.nasbench201_networks import EDGES
 from jdarts.spaces.networks import derived_network
 
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -1,6 +1,7 @@
 """Imports point one way: what computes knows nothing of what looks at it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def part(name: str) -> str:
     return [*name.split("."), "jdarts"][1]
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """The parts of jdarts that a file imports anywhere, inside functions too."""
     names = set()

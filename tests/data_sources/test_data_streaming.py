@@ -82,6 +82,15 @@ def test_processes_share_the_batches_of_one(data, microbatches):
         assert batch["images"].shape == (microbatches, 8 // microbatches, 8, 8, 3)
 
 
+def test_one_step_by_itself_is_that_of_the_stream(data):
+    for share in ({}, {"microbatches": 2, "processes": 2, "process": 1}):
+        one = stream(data, **share)
+        for step, batch in zip(range(5), one.batches(), strict=False):
+            alone = one.batch(step)
+            np.testing.assert_array_equal(alone["images"], batch["images"].reshape(-1, 8, 8, 3))
+            np.testing.assert_array_equal(alone["labels"], batch["labels"].ravel())
+
+
 def test_unequal_shares_are_refused(data):
     with pytest.raises(UserError, match="batch_size is 8, which 3 process"):
         stream(data, processes=3)

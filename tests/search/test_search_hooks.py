@@ -1,0 +1,106 @@
+"""Hooks of searches that are many, or whose images are streamed: each member is watched, the last batch read again."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jdarts import spaces
+from jdarts.analysis.monitor import watch
+from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.data.streaming import open_streams
+from jdarts.errors import UserError
+from jdarts.run_folder import RunFolder
+from jdarts.search import make_search
+from jdarts.search import population as population_module
+from jdarts.search.hooks import Moment, look
+from jdarts.search.members import members_of
+from jdarts.search.population import check_members
+from jdarts.search.streams import last_arrays, open_splits
+
+CONFIG = Experiment(
+    name="tiny",
+    data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
+    space=SpaceConfig(name="robust_s2", channels=4, cells=1),
+    search=SearchConfig(epochs=10, batch_size=16, hypergradient="first_order"),
+)
+
+
+def test_every_hook_sees_what_those_before_it_added():
+    seen = []
+
+    def first(moment):
+        return {"a": moment.epoch + moment.record["loss"]}
+
+    def second(moment):
+        seen.append(moment.record)
+        return {"b": moment.record["a"] * 2}
+
+    def never():
+        raise AssertionError("no hook asked for the state")
+
+    assert look([first, second], Moment(3, {}, never, {"loss": 0.5})) == {"a": 3.5, "b": 7.0}
+    assert seen == [{"loss": 0.5, "a": 3.5}]
+
+
+def test_each_member_is_warned_of_by_itself(tmp_path):
+    space, data = spaces.get("robust_s2"), load(CONFIG.data).for_search(CONFIG.data)
+    search = make_search(CONFIG, space, data)
+    members = members_of(CONFIG, "3,5", ["alpha_optimizer.learning_rate=0.25"])
+    warnings = {member.name: [] for member in members}
+    hooks_of = watch(CONFIG, search)
+    hooks = [
+        hooks_of(m.config(CONFIG), RunFolder(tmp_path), lambda text, name=m.name: warnings[name].append(text))
+        for m in members
+    ]
+
+    def favouring(name, alpha):
+        table = space.tables.items()
+        return {cell: np.array([[alpha * (op == name) for op in ops] for ops in edges]) for cell, edges in table}
+
+    each = favouring("skip_connect", 9.0), favouring("sep_conv_3x3", 0.1)
+    records = [look(own, Moment(2, alphas, lambda: None, {})) for own, alphas in zip(hooks, each, strict=True)]
+    collapsed, healthy = warnings.values()
+    assert healthy == [] and "warnings" not in records[1]
+    assert [w["rule"] for w in records[0]["warnings"]] == ["skips", "entropy"]
+    assert "epoch 2: 8 of 8 edges of the normal cell are skip connections" in collapsed[0]
+    assert "alpha_optimizer.learning_rate (0.25)" in collapsed[1], "the member's own value"
+
+
+def test_curvature_of_members_needs_one_process(monkeypatch):
+    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hessian_every=2))
+    members = members_of(config, "2", [])
+    check_members(config, members)
+    monkeypatch.setattr(population_module.distributed, "count", lambda: 2)
+    check_members(CONFIG, members)
+    with pytest.raises(UserError, match=r"search\.hessian_every is 2, but with --seeds .* 2 processes"):
+        check_members(config, members)
+
+
+def test_the_last_streamed_batch_is_drawn_again(tmp_path):
+    for label in range(2):
+        folder = tmp_path / "train" / f"class_{label}"
+        folder.mkdir(parents=True)
+        for i in range(16):
+            pixels = np.random.default_rng([label, i]).integers(0, 256, (9, 9, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    settings = DataConfig(source="stream:folder", path=str(tmp_path), image_size=8, crop_padding=0, read_threads=2)
+    config = dataclasses.replace(
+        CONFIG, data=settings, search=dataclasses.replace(CONFIG.search, batch_size=4, microbatches=2)
+    )
+    data = open_streams(settings)
+    search = make_search(config, spaces.get("robust_s2"), data)
+    state = jax.eval_shape(search.init, jax.random.key(0))
+    steps = {
+        split: list(zip(range(6), s.batches(), strict=False))
+        for split, s in open_splits(config, data, search.method).items()
+    }
+    for done in (1, 6):  # the second epoch begins with step 4
+        arrays = last_arrays(config, search)(state.replace(step=np.int32(done)))
+        for split, batches in steps.items():
+            used = batches[done - 1][1]
+            np.testing.assert_array_equal(arrays[f"{split}_images"], used["images"].reshape(4, 8, 8, 3))
+            np.testing.assert_array_equal(arrays[f"{split}_labels"], used["labels"].ravel())

@@ -67,6 +67,12 @@ class BetaConfig:
             raise UserError(f"blocks is {self.blocks}; use at least one block a stage")
         if self.epochs < 1 or self.channels < 1:
             raise UserError(f"epochs is {self.epochs} and channels {self.channels}; use at least 1")
+        if not np.isfinite(self.betas).all():
+            raise UserError(f"betas is {self.betas}; every initial value must be a finite number")
+        if not 0 < self.learning_rate < np.inf:
+            raise UserError(f"learning_rate is {self.learning_rate}; use a positive number, e.g. 0.1")
+        if not 0 <= self.weight_decay < np.inf:
+            raise UserError(f"weight_decay is {self.weight_decay}; use 0 or more, e.g. 5e-4")
 
 
 def residual(x: jax.Array, f: Callable, beta: jax.Array | float, skip: Callable = lambda x: x) -> jax.Array:

@@ -51,6 +51,8 @@ def add_commands(add: Callable[..., Parser]) -> None:
     beta.add_argument("--channels", type=positive, default=16, help="channels of the first stage (default: 16)")
     beta.add_argument("--epochs", type=positive, default=20, help="(default: 20)")
     beta.add_argument("--batch-size", type=positive, default=128, help="(default: 128)")
+    beta.add_argument("--learning-rate", type=float, default=0.1, help="of weights and β, cosine (default: 0.1)")
+    beta.add_argument("--weight-decay", type=float, default=5e-4, help="of the weights (default: 5e-4)")
     beta.add_argument("--seed", type=int, default=0, help="(default: 0)")
     beta.add_argument(
         "-o", "--output", metavar="FOLDER", default="runs/resnet_beta", help="(default: runs/resnet_beta)"
@@ -93,6 +95,7 @@ def _resnet_beta(arguments: Arguments) -> None:
     from jdarts.analysis.resnet_beta import BetaConfig, run_beta
     from jdarts.config import DataConfig
 
-    names = ("betas", "per_block", "decay_beta", "blocks", "bottleneck", "channels", "epochs", "batch_size", "seed")
+    numbers = ("channels", "epochs", "batch_size", "learning_rate", "weight_decay", "seed")
+    names = ("betas", "per_block", "decay_beta", "blocks", "bottleneck", *numbers)
     data = DataConfig(source=arguments.source, path=arguments.path, limit=arguments.limit)
     print(run_beta(BetaConfig(data=data, **{n: getattr(arguments, n) for n in names}), arguments.output))

@@ -144,7 +144,9 @@ def _words(numbers: Mapping[str, float]) -> list[str]:
     shown = {
         name: value
         for name, value in numbers.items()
-        if name not in _RECORDED_ONLY and isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name.removesuffix("_std") not in _RECORDED_ONLY
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
     }
     kinds = ("loss", "accuracy", "entropy")
     first = [name for kind in kinds for name in shown if kind in name]

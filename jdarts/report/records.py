@@ -55,6 +55,7 @@ class RunRecord:
 
     Attributes:
       searches: one an own seed; at least one, possibly without finished epochs.
+      together: the records of several searches in one program, an epoch of all of them each; else empty.
       summary: `summary.json` of a whole experiment. trainings: name → records of a retraining.
       environment: `environment.json`. analysis: `analysis.json` of `jdarts analyze`.
       problems: one line for each file that could not be read.
@@ -63,6 +64,7 @@ class RunRecord:
     path: Path
     config: Experiment
     searches: list[SearchRecord]
+    together: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     trainings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
@@ -116,6 +118,7 @@ def read_run(path: str | Path) -> RunRecord:
         path=folder.resolve(),
         config=config,
         searches=_searches(folder, config, problems),
+        together=_records(_base(folder), "metrics", problems) if _members(folder) else [],
         summary=_json(folder / "summary.json", problems),
         trainings=trainings,
         environment=_json(folder / "environment.json", problems),
@@ -159,10 +162,19 @@ def same_but_seed(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(groups.values())
 
 
+def _base(folder: Path) -> Path:
+    return folder / "search" if (folder / "search").is_dir() else folder
+
+
+def _members(folder: Path) -> list[tuple[re.Match[str], Path]]:
+    """The folders of several searches in one program."""
+    found = _base(folder).glob("seed-*")
+    return [(match, f) for f in found if (match := re.fullmatch(r"seed-(\d+),?(.*)", f.name))]
+
+
 def _searches(folder: Path, config: Experiment, problems: list[str]) -> list[SearchRecord]:
     """The searches of a run: one, or one a seed if its records carry seeds or lie in `seed-N` folders."""
-    base = folder / "search" if (folder / "search").is_dir() else folder
-    members = [(match, f) for f in base.glob("seed-*") if (match := re.fullmatch(r"seed-(\d+),?(.*)", f.name))]
+    base, members = _base(folder), _members(folder)
     if members:
         found = [
             SearchRecord(int(m[1]), _records(f, "metrics", problems), _records(f, "genotypes", problems), m[2])

@@ -357,9 +357,13 @@ def costs(run: RunRecord) -> dict[str, str]:
     found = {}
     for search in run.searches:
         label = f"search, seed {search.label}" if len(run.searches) > 1 else "search"
-        found[label] = duration(sum(search.series("seconds")[1]))
+        if not run.together:
+            found[label] = duration(sum(search.series("seconds")[1]))
         if (spent := sum(search.series("alpha_hessian_seconds")[1])) > 0:
             found[f"{label}, of this Hessians"] = duration(spent)
+    if run.together:
+        seconds = sum(SearchRecord(0, run.together, []).series("seconds")[1])
+        found["search, all seeds together"] = duration(seconds)
     for name, records in run.trainings.items():
         found[f"retraining, {name} cell"] = duration(sum(SearchRecord(0, records, []).series("seconds")[1]))
     return found
@@ -368,4 +372,5 @@ def costs(run: RunRecord) -> dict[str, str]:
 def cost(run: RunRecord) -> float:
     """Seconds of all recorded epochs."""
     trainings = [SearchRecord(0, records, []) for records in run.trainings.values()]
-    return sum(sum(part.series("seconds")[1]) for part in [*run.searches, *trainings])
+    together = SearchRecord(0, run.together, [])
+    return sum(sum(part.series("seconds")[1]) for part in [*run.searches, together, *trainings])

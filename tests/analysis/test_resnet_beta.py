@@ -10,6 +10,7 @@ import pytest
 from jdarts import cli
 from jdarts.analysis.resnet_beta import BetaConfig, ResNet, residual
 from jdarts.errors import UserError
+from jdarts.losses import cross_entropy
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
@@ -46,6 +47,23 @@ def test_beta_zero_cuts_every_skip_and_each_block_can_have_its_own():
     assert np.abs(np.asarray(logits(variables["params"]) - logits(changed))).max() > 1e-3
 
 
+def test_beta_zero_is_no_dead_end():
+    """The gradient by β at 0 is that of central differences, and not 0: skips of weight 0 can come alive."""
+    network = ResNet(BetaConfig(blocks=(2, 1), channels=4), 0.0, 3)
+    images, labels = jax.random.normal(jax.random.key(0), (8, 8, 8, 1)), jnp.arange(8) % 3
+    variables = network.init(jax.random.key(1), images, True)
+
+    @jax.jit
+    def loss(beta):
+        params = {**variables["params"], "beta": beta[None]}
+        logits, _ = network.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
+        return cross_entropy(logits, labels)
+
+    slope, step = float(jax.grad(loss)(jnp.float32(0))), 1e-2
+    difference = (float(loss(jnp.float32(step))) - float(loss(jnp.float32(-step)))) / (2 * step)
+    assert slope == pytest.approx(difference, rel=0.02) and abs(slope) > 1e-3
+
+
 @pytest.mark.slow
 def test_the_command_writes_numbers_and_figures(tmp_path, capsys):
     options = ["--source", "digits", "--limit", "256", "--blocks", "1,1", "--channels", "4", "--epochs", "2"]
@@ -65,6 +83,10 @@ def test_mistakes(capsys, tmp_path):
         BetaConfig(blocks=(0,))
     with pytest.raises(UserError, match="betas is empty"):
         BetaConfig(betas=())
+    assert cli.main(["resnet-beta", "--betas", "0,nan"]) == 2
+    assert cli.main(["resnet-beta", "--learning-rate", "-1"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "every initial value must be a finite number" in first and "learning_rate is -1.0" in second
     assert cli.main(["resnet-beta", "--betas", "a,b"]) == 2
     assert "not a list of numbers" in capsys.readouterr().err
     assert cli.main(["resnet-beta", "--path", str(tmp_path / "none"), "-o", str(tmp_path / "b")]) == 2

@@ -14,7 +14,7 @@ from jdarts.report import write_report as writing
 from jdarts.report.charts import Series, heat_map, line_chart, quantile, thinned, ticks
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import genotype_changes, read_run
-from jdarts.report.run_sections import changes
+from jdarts.report.run_sections import changes, cost
 from jdarts.report.words import duration, mean_std
 from jdarts.report.write_report import watch, write_report
 from jdarts.run_folder import RunFolder
@@ -104,6 +104,7 @@ def test_seeds_of_one_run(runs):
     assert [s.seed for s in run.searches] == [0, 1, 2]
     text, _ = parsed(write_report([runs["seeds"]]))
     assert "mean ± std, n = 3" in text and "has the highest validation accuracy of 3 seeds" in text
+    assert cost(run) == 8 * 3.0 and "24.0 s" in text, "the seeds ran together"
     best = max(run.searches, key=lambda s: s.last("val_accuracy"))
     assert recommend(run).search is best
 

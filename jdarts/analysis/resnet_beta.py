@@ -5,18 +5,18 @@ Every block is `x ↦ f(x) + β · skip(x)` with a learnable scalar β, shared b
 over ops that contains a skip collapses to it, and why DARTS- adds the skip outside of the softmax. The gradient says
 the same: through n blocks of slope a it is `(a + β)ⁿ`, which vanishes for small β.
 
-β = 0 is no dead end: its gradient is the sum over blocks of ⟨∂L/∂output, skip(x)⟩, which is not 0 there; only projections
-on skips (where the shape changes) get no gradient as long as β is 0.
+β = 0 is no dead end: its gradient is the sum over blocks of ⟨∂L/∂output, skip(x)⟩, which is not 0 there; only
+projections on skips (where the shape changes) get no gradient as long as β is 0.
 
 Recipe (not published): SGD 0.1, cosine, momentum 0.9, weight decay 5e-4 on the weights but not on β. The defaults are a
 14-layer network on 5,000 images, for a CPU; `--blocks 3,4,6,3 --bottleneck --channels 64 --epochs 200 --limit 50000`
 is ResNet-50.
 
-**The defaults do not reproduce the figure.** They gave β = 0, 0.31, 0.46 from the starts 0, 0.5, 1. They differ from it in
-depth (14 layers against 50) and in length: 20 epochs of 39 steps are 780, where the paper's curves meet after about 40
-epochs of all images (some 16,000 steps of 128). Which of the two it is has not been measured; `--blocks`, `--epochs`,
-`--learning-rate` and `--weight-decay` let one find out. Nor is β an absolute measure of preference: with batch norm behind
-every convolution only its size beside the scales of the norms in f counts, and those are under weight decay.
+**The defaults do not reproduce the figure.** On 5,000 real images β ended at 0, 0.31 and 0.46 from the starts 0, 0.5
+and 1. What differs is depth (14 layers, not 50) and length: 20 epochs of 39 steps are 780; the paper's curves meet
+after about 40 epochs of the whole set (16,000 steps, were its batches of 128). Which of the two it is has not been
+measured; `--blocks`, `--epochs`, `--learning-rate` and `--weight-decay` are there to find out. Nor is β an absolute
+measure: behind batch norms only its size beside the scales of f's last norms counts, and those are under weight decay.
 """
 
 import time

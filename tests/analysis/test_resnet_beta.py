@@ -52,16 +52,18 @@ def test_beta_zero_is_no_dead_end():
     network = ResNet(BetaConfig(blocks=(2, 1), channels=4), 0.0, 3)
     images, labels = jax.random.normal(jax.random.key(0), (8, 8, 8, 1)), jnp.arange(8) % 3
     variables = network.init(jax.random.key(1), images, True)
+    with jax.enable_x64(True):
+        variables, images = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (variables, images))
 
-    @jax.jit
-    def loss(beta):
-        params = {**variables["params"], "beta": beta[None]}
-        logits, _ = network.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
-        return cross_entropy(logits, labels)
+        @jax.jit
+        def loss(beta):
+            params = {**variables["params"], "beta": beta[None]}
+            logits, _ = network.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
+            return cross_entropy(logits, labels)
 
-    slope, step = float(jax.grad(loss)(jnp.float32(0))), 1e-2
-    difference = (float(loss(jnp.float32(step))) - float(loss(jnp.float32(-step)))) / (2 * step)
-    assert slope == pytest.approx(difference, rel=0.02) and abs(slope) > 1e-3
+        slope, step = float(jax.grad(loss)(jnp.float64(0))), 1e-6
+        difference = float(loss(jnp.float64(step)) - loss(jnp.float64(-step))) / (2 * step)
+    assert slope == pytest.approx(difference, rel=1e-4) and abs(slope) > 1e-3
 
 
 @pytest.mark.slow

@@ -74,7 +74,8 @@ class Checkpoints:
                 options = ocp.CheckpointManagerOptions(
                     max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
                 )
-            self._manager: Any = ocp.CheckpointManager(self.directory, options=options)
+            with _silence():  # of damaged metadata; what cannot be read is told when it is asked for
+                self._manager: Any = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot keep checkpoints in {self.directory}: {error}") from None
 

@@ -225,8 +225,7 @@ def run_population(
         for found, folder in zip(last, folders, strict=True):
             folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
             if found.genotype is not None:
-                record = {"step": step, "epoch": epoch, "genotype": found.genotype.to_text(), "alphas": found.alphas}
-                folder.append("genotypes", record)
+                folder.append("genotypes", genotype_record(step, epoch, found.genotype, found.alphas))
         return {name: value for name, value in summary(last).items() if not math.isnan(value)}
 
     settings = config.search
@@ -253,6 +252,8 @@ def run_population(
         results = _compared(config, space, data, state, results, table)
     for found, folder in zip(results, folders, strict=True):
         if found.genotype is not None:
+            if program.method.compares:
+                append_result(folder, found.genotype)
             folder.write_text("genotype.txt", found.genotype.to_text() + "\n")
     run.write_json("members.json", describe(results))
     return results
@@ -344,6 +345,20 @@ def summary(results: Sequence[Found]) -> dict[str, float]:
         record[name] = float(numbers.mean()) if len(alive) else math.nan
         record[f"{name}_std"] = float(numbers.std(ddof=1)) if len(alive) > 1 else math.nan
     return {**record, "members": len(results), "diverged": len(results) - len(alive)}
+
+
+def genotype_record(step: int, epoch: int, genotype: Genotype, alphas: dict[str, Any]) -> dict[str, Any]:
+    """A line of `genotypes.jsonl`: what the alphas of an epoch derive to."""
+    return {"step": step, "epoch": epoch, "genotype": genotype.to_text(), "alphas": alphas}
+
+
+def append_result(folder: RunFolder, genotype: Genotype) -> None:
+    """Let `genotypes.jsonl` end with the result of a search that compared candidates at its end, beside what the last
+    epoch's alphas alone derive to.
+    """
+    records = folder.records("genotypes")
+    if records and records[-1]["genotype"] != genotype.to_text():
+        folder.append("genotypes", {**records[-1], "genotype": genotype.to_text(), "compared": True})
 
 
 def describe(results: Sequence[Found]) -> dict[str, Any]:

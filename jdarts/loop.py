@@ -88,7 +88,10 @@ def run_loop(
                 if inside == 0:
                     watch.drain()
                     record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
-                    took = {"seconds": time.monotonic() - epoch_started, "cpu_seconds": time.process_time() - cpu_started}
+                    took = {
+                        "seconds": time.monotonic() - epoch_started,
+                        "cpu_seconds": time.process_time() - cpu_started,
+                    }
                     run.append("metrics", {**record, **{name: round(value, 3) for name, value in took.items()}})
                     reporter.epoch(epoch, record)
                     epoch_started, cpu_started = time.monotonic(), time.process_time()

@@ -25,7 +25,7 @@ from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
-from jdarts.methods import Method, build
+from jdarts.methods import Method
 from jdarts.relaxation import entropy, softmax
 from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
@@ -212,8 +212,7 @@ def run_population(
     stacked state, `members.json`; and for each member a folder with `metrics.jsonl`, `genotypes.jsonl` and
     `genotype.txt`, as a search by itself would write them.
     """
-    _check_method(build(config.search.method, config.search.method_options))
-    _same_members(run, members, resume=resume)
+    same_members(run, members, resume=resume)
     program = build_program(config, space, data, placement, members)
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
@@ -259,20 +258,7 @@ def run_population(
     return results
 
 
-def _check_method(method: Method) -> None:
-    """Refuse what a population cannot do for each of its members at its own time."""
-    wanted = {
-        "runs several loops": method.driver is not None,
-        "stops by a rule": method.stop is not None,
-    }
-    for what, needed in wanted.items():
-        if needed:
-            raise UserError(
-                f"method {method.name} {what}, which --seeds and --sweep do not do; run its seeds one after the other"
-            )
-
-
-def _same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
+def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
     """Note which searches the run holds; refuse to go on with others."""
     names, file = [member.name for member in members], run.path / "searches.json"
     if not resume or not file.exists():
@@ -295,12 +281,12 @@ def _look(
         metrics = {name: float(seen["sums"][name][i]) / program.steps_per_epoch for name in METRICS}
         metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
         genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
-        metrics |= _of_genotype(genotype, table)
+        metrics |= of_genotype(genotype, table)
         results.append(Found(member, genotype, metrics, {name: np.asarray(a) for name, a in alphas.items()}))
     return results
 
 
-def _of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
+def of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
     """Its skip connections and looked-up accuracies; NaN for a search that diverged, so that all have the same
     names.
     """
@@ -327,7 +313,7 @@ def _compared(
             own = own.replace(key=jax.random.wrap_key_data(own.key))
             key = jax.random.fold_in(jax.random.key(found.member.seed), config.search.epochs)
             genotype = search.method.genotype(space, own.alphas, scorer(search, own, key), key)
-            found = replace(found, genotype=genotype, metrics=found.metrics | _of_genotype(genotype, table))
+            found = replace(found, genotype=genotype, metrics=found.metrics | of_genotype(genotype, table))
         compared.append(found)
     return compared
 

@@ -19,7 +19,7 @@ What makes a search fast on a CPU, each part measured against the form before it
   backward pass, adds up images before it reduces.
 * Pooling runs once a node, not once an edge; `cut` ends fusions where a person would.
 * The derivative of batch norm is written out (`standardise`): two reductions, and the outputs are all it keeps.
-* Weights are one vector, cut into views; huge pages (`jdarts.cli`) spare page faults.
+* Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
 
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """

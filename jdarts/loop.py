@@ -14,7 +14,7 @@ from jdarts import distributed
 from jdarts.checkpoint import Checkpoints
 from jdarts.errors import Diverged, Interrupted
 from jdarts.interrupts import StopSignal
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 
 _AGREE_EVERY = 4  # steps

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jdarts import distributed, environment, spaces
+from jdarts.analysis.monitor import watch
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
@@ -16,11 +17,12 @@ from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.methods import build
 from jdarts.report.cell_drawing import draw, draw_terminal
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search import run_search
+from jdarts.search.found import summary
 from jdarts.search.members import Member
-from jdarts.search.population import run_population, summary
+from jdarts.search.population import check_members, run_population
 from jdarts.search.separate import needs_own_loops, run_separately
 from jdarts.search.sharding import Placement, place
 from jdarts.spaces import Space
@@ -36,6 +38,7 @@ def run_experiment(
     With `members`, all searches run as one program and every found cell is retrained.
     """
     space, data = prepare_search(config)
+    check_members(config, members)
     placement = place_search(config, members)
     random_genotype = space.random_genotype(config.seed)
     for genotype in (random_genotype, space.random_genotype(config.seed + 1)):
@@ -88,6 +91,7 @@ def run_search_only(
         _check_search(config, space, data)
     else:
         space, data = prepare_search(config)
+    check_members(config, members)
     placement = place_search(config, members)
     run = _open(run_dir, config, resume)
     if members:
@@ -181,7 +185,7 @@ def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
 
 
 def _search_many(config, space, data, run: RunFolder, members, placement, *, resume: bool, reporter: Reporter):
-    folder, shared = run.subfolder("search"), {"resume": resume, "reporter": reporter}
+    folder, shared = run.subfolder("search"), {"resume": resume, "reporter": reporter, "watch": watch}
     if needs_own_loops(build(config.search.method, config.search.method_options)):
         searched = run_separately(config, space, data, folder, members, placement, **shared)
     else:
@@ -199,7 +203,14 @@ def _search_many(config, space, data, run: RunFolder, members, placement, *, res
 
 def _search(config, space, data, run: RunFolder, placement, *, resume: bool, reporter: Reporter) -> Genotype:
     genotype, _ = run_search(
-        config, space, data, run.subfolder("search"), placement=placement, resume=resume, reporter=reporter
+        config,
+        space,
+        data,
+        run.subfolder("search"),
+        placement=placement,
+        resume=resume,
+        reporter=reporter,
+        watch=watch,
     )
     run.write_text("genotype.txt", genotype.to_text() + "\n")
     if distributed.is_first():

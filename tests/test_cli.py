@@ -10,6 +10,7 @@ import pytest
 
 import jdarts
 from jdarts import cli
+from jdarts.commands import process
 from jdarts.config import Experiment, SearchConfig
 from jdarts.errors import Diverged, Interrupted, UserError
 from jdarts.run_folder import RunFolder
@@ -61,7 +62,7 @@ def pipeline(monkeypatch):
     module.calls = calls
     monkeypatch.setitem(sys.modules, "jdarts.pipeline", module)
     monkeypatch.setattr(jdarts, "pipeline", module, raising=False)
-    monkeypatch.setattr(cli, "_enable_compilation_cache", lambda warn: None)
+    monkeypatch.setattr(process, "enable_compilation_cache", lambda warn: None)
     return module
 
 
@@ -233,21 +234,21 @@ def test_the_compilation_cache_is_the_users_alone(tmp_path, monkeypatch):
     settings = {}
     monkeypatch.setattr(jax.config, "update", settings.__setitem__)
     warnings = []
-    cli._enable_compilation_cache(warnings.append)
+    process.enable_compilation_cache(warnings.append)
     assert settings["jax_compilation_cache_dir"] == str(tmp_path / "cache") and not warnings
     assert settings["jax_persistent_cache_min_compile_time_secs"] == 0.1
     assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
 
     settings.clear()
     (tmp_path / "cache").chmod(0o777)
-    cli._enable_compilation_cache(warnings.append)
+    process.enable_compilation_cache(warnings.append)
     monkeypatch.setenv("JDARTS_CACHE", str(tmp_path / "configs" / "toy.py" / "below"))
-    cli._enable_compilation_cache(warnings.append)
+    process.enable_compilation_cache(warnings.append)
     assert not settings and len(warnings) == 2
     assert "can be written by others" in warnings[0] and "set JDARTS_CACHE" in warnings[1]
 
     monkeypatch.setenv("JDARTS_CACHE", "")
-    cli._enable_compilation_cache(pytest.fail)
+    process.enable_compilation_cache(pytest.fail)
     assert not settings
 
 

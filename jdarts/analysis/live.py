@@ -129,11 +129,14 @@ class LiveSearch:
         rows = np.arange(n * size).reshape(n, size)
         return [self._batch(split, r, jax.random.key(i), False) for i, r in enumerate(rows)]
 
-    def last_alpha_batch(self) -> dict[str, Any]:
-        """The validation batch that the last alpha step saw, augmented as it was (RobustDARTS' choice)."""
+    def last_alpha_batch(self, arrays: Any = None) -> dict[str, Any]:
+        """The validation batch that the last alpha step saw, augmented as it was (RobustDARTS' choice).
+
+        `arrays` are those of that step (`jdarts.search.streams.last_arrays`), by default all images on the device.
+        """
         state: Any = self.state
         before = state.replace(step=jnp.maximum(state.step - 1, 0))
-        return self.search.draw(before, self.search.arrays)[-1]
+        return self.search.draw(before, self.search.arrays if arrays is None else arrays)[-1]
 
     def _batch(self, split: Split, rows: np.ndarray, key: jax.Array, augmented: bool) -> dict[str, Any]:
         images = getattr(self.data, split)

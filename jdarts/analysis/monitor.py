@@ -1,14 +1,14 @@
 """Watching a search from inside: eigenvalue trajectories, and a collapse monitor that warns with its evidence.
 
-`search_hooks` gives the search driver functions that are called after every epoch; what they return joins the epoch's
-record in `metrics.jsonl`. They keep no state of their own: the history is the file, so a resumed search warns as an
-uninterrupted one does.
+`watch` gives a search the hooks that it calls after every epoch (`jdarts.search.hooks`); what they return joins the
+epoch's record in `metrics.jsonl`. They keep no state of their own: the history is the file, so a resumed search warns
+as an uninterrupted one does.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,17 +18,12 @@ from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.data.streaming import StreamedData
-from jdarts.errors import UserError
 from jdarts.genotype import Genotype
-from jdarts.report.console import Reporter
 from jdarts.run_folder import RunFolder
-from jdarts.search.state import SearchState
+from jdarts.search.hooks import Hook, Moment, Record, Warn
 from jdarts.search.step import Search
+from jdarts.search.streams import last_arrays
 from jdarts.spaces.space import Space
-
-Record = Mapping[str, Any]
-Hook = Callable[[SearchState, int, Record], dict[str, Any]]
 
 SKIP_SHARE = 0.5
 """Warn when more than this share of the derived normal cell's edges are skip connections."""
@@ -40,27 +35,16 @@ EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
 """RobustDARTS' rule (its code): local mean of 5 measurements over that 4 measurements earlier."""
 
 
-def search_hooks(
-    config: Experiment,
-    space: Space,
-    data: SearchData | StreamedData,
-    search: Search,
-    run: RunFolder,
-    reporter: Reporter,
-) -> list[Hook]:
-    """What the search driver calls after every epoch: eigenvalues every `search.hessian_every` epochs, and the
-    collapse monitor."""
-    if isinstance(data, StreamedData):
-        if config.search.hessian_every:
-            raise UserError(
-                f"search.hessian_every is {config.search.hessian_every}, but streamed images cannot be drawn again; "
-                "use 0, and `jdarts analyze` on a part of the data"
-            )
-        return [collapse_hook(config, space, search, run, reporter)]
-    return [eigenvalue_hook(config, space, data, search), collapse_hook(config, space, search, run, reporter)]
+def watch(config: Experiment, search: Search) -> Callable[[Experiment, RunFolder, Warn], list[Hook]]:
+    """The `Watch` of the `jdarts` command: the collapse monitor, after eigenvalues every `search.hessian_every` epochs.
+
+    All searches of a program share the compiled Hessian.
+    """
+    measure = [eigenvalue_hook(config, search)] if config.search.hessian_every else []
+    return lambda own, run, warn: [*measure, collapse_hook(own, search, run, warn)]
 
 
-def eigenvalue_hook(config: Experiment, space: Space, data: SearchData, search: Search) -> Hook:
+def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
     """Spectrum of the exact alpha-Hessian every `search.hessian_every` epochs and after the last.
 
     As RobustDARTS measures it: validation cross-entropy on the last batch the alphas saw, weights fixed, batch
@@ -68,19 +52,19 @@ def eigenvalue_hook(config: Experiment, space: Space, data: SearchData, search: 
     largest first), `dominant_eigenvalue`, `alpha_gradient_norm`, `alpha_hessian_seconds`.
     """
     watched: list[LiveSearch] = []
-    every = config.search.hessian_every
+    every, arrays_of = config.search.hessian_every, last_arrays(config, search)
 
-    def hook(state: SearchState, epoch: int, record: Record) -> dict[str, Any]:
-        if not every or (epoch % every and epoch != config.search.epochs):
+    def hook(moment: Moment) -> dict[str, Any]:
+        if moment.epoch % every and moment.epoch != config.search.epochs:
             return {}
         started = time.monotonic()
-        live = watched[0].at(state) if watched else LiveSearch(config, space, data, search, state)
+        state, data = moment.state(), cast(SearchData, search.data)
+        live = watched[0].at(state) if watched else LiveSearch(config, search.space, data, search, state)
         watched[:] = [live]
-        hessian = alpha_hessian(
-            live.loss(train=True), live.w, live.alphas, [live.last_alpha_batch()], compile=compile_pieces
-        )
+        batch = live.last_alpha_batch(arrays_of(state))
+        hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, [batch], compile=compile_pieces)
         return {
-            "dominant_eigenvalue": record.get("dominant_eigenvalue", hessian.max_eigenvalue),
+            "dominant_eigenvalue": moment.record.get("dominant_eigenvalue", hessian.max_eigenvalue),
             "alpha_hessian_eigenvalues": [float(f"{value:.6g}") for value in hessian.eigenvalues],
             "alpha_gradient_norm": float(np.linalg.norm(hessian.gradient)),
             "alpha_hessian_seconds": round(time.monotonic() - started, 3),
@@ -89,21 +73,22 @@ def eigenvalue_hook(config: Experiment, space: Space, data: SearchData, search: 
     return hook
 
 
-def collapse_hook(config: Experiment, space: Space, search: Search, run: RunFolder, reporter: Reporter) -> Hook:
+def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn) -> Hook:
     """Counts skips, measures entropy and margin, and warns once a rule of `findings` applies.
 
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
     `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning).
     """
+    space = search.space
 
-    def hook(state: SearchState, epoch: int, record: Record) -> dict[str, Any]:
-        weights = search.method.deterministic_weights(space, state.alphas)
-        own = collapse_indicators(weights, space, search.method.genotype(space, state.alphas))
-        history = [*run.records("metrics"), {"epoch": epoch, **record, **own}]
+    def hook(moment: Moment) -> dict[str, Any]:
+        weights = search.method.deterministic_weights(space, moment.alphas)
+        own = collapse_indicators(weights, space, search.method.genotype(space, moment.alphas))
+        history = [*run.records("metrics"), {"epoch": moment.epoch, **moment.record, **own}]
         warned = {warning["rule"] for past in history for warning in past.get("warnings") or ()}
         fresh = [{"rule": rule, "text": text} for rule, text in findings(history, config) if rule not in warned]
         for warning in fresh:
-            reporter.warning(f"epoch {epoch}: {warning['text']}")
+            warn(f"epoch {moment.epoch}: {warning['text']}")
         return {**own, "warnings": fresh} if fresh else own
 
     return hook

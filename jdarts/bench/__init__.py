@@ -4,11 +4,9 @@
 
     timing      interleaved repetitions, medians with quartiles, paired ratios
     ceilings    what the device can do at most: one large matrix product, one large copy
-    memory      what is free on this host or device, and what a program takes
     steps       weight, first-order and second-order step of a configuration, compiled and measured
     gradients   the alpha gradient of every hypergradient estimator, against one weight step
     waiting     the share of a real search loop in which no step is computed
-    estimate    what a search says about memory and time before it starts, and when it refuses to
     noise       dropout and drop-path around the modules of any supernet
     accuracy    how far estimators are from a float64 reference on a supernet in training
 

@@ -8,15 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jdarts import staging
-from jdarts.bench import memory
-from jdarts.bench.estimate import check_memory, hypergradient_of, memory_need
+from jdarts import memory, staging
 from jdarts.bench.timing import Spread, Stepper, seconds_of, spread
 from jdarts.config import Experiment, unchecked
 from jdarts.data import SearchData
 from jdarts.errors import unknown
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.optimizers import weight_sgd
+from jdarts.search.estimate import check_memory, hypergradient_of, memory_need
 from jdarts.search.step import Search, make_search
 from jdarts.spaces.space import Space
 

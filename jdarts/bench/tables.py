@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jdarts.bench.ceilings import Ceilings
-from jdarts.bench.estimate import format_seconds
 from jdarts.bench.gradients import GradientCost
-from jdarts.bench.memory import format_bytes
 from jdarts.bench.steps import StepReport
 from jdarts.bench.timing import Spread
 from jdarts.bench.waiting import Waiting
+from jdarts.memory import format_bytes
+from jdarts.search.estimate import format_seconds
 
 STEP_NOTES = (
     "step: median (quartiles) of rounds in which all steps run in turn. × weight: from the ratios within each round. "

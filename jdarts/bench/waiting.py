@@ -18,9 +18,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from jdarts.analysis.monitor import watch
 from jdarts.config import Experiment, unchecked
 from jdarts.data import SearchData
-from jdarts.report.console import SilentReporter
+from jdarts.reporter import SilentReporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_plain
 from jdarts.search.step import Search
@@ -139,6 +140,7 @@ def measure_waiting(
             search.method,
             resume=False,
             reporter=SilentReporter(),
+            watch=watch,
             compiled=(short, jax.jit(search.init), watched),
         )
     return waiting(watched.called, watched.finished, loop_epoch=loop_epoch, steps_per_epoch=search.steps_per_epoch)

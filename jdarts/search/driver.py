@@ -7,7 +7,6 @@ from typing import Any
 import jax
 
 from jdarts import distributed, staging
-from jdarts.bench.estimate import announce_pace, tell_memory
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
@@ -18,14 +17,18 @@ from jdarts.genotype import Genotype, parse
 from jdarts.loop import Schedule, run_loop
 from jdarts.methods import Method, build
 from jdarts.relaxation import entropy, softmax
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.search.estimate import announce_pace, tell_memory
+from jdarts.search.found import append_result
+from jdarts.search.hooks import Moment, Watch, look, unwatched
 from jdarts.search.population import build_program
 from jdarts.search.probes import dominant_eigenvalue
 from jdarts.search.scoring import scorer
 from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
+from jdarts.search.streams import last_arrays
 from jdarts.spaces.space import Space
 
 
@@ -54,10 +57,12 @@ def run_search(
     placement: Placement | None = None,
     resume: bool = False,
     reporter: Reporter,
+    watch: Watch = unwatched,
 ) -> tuple[Genotype, SearchState | None]:
     """Search as `config.search.method` says, and return the genotype with the final state.
 
-    `placement` says on which devices (`jdarts.search.sharding.place`); None is one device.
+    `placement` says on which devices (`jdarts.search.sharding.place`); None is one device. `watch` gives the
+    hooks that look at the search after every epoch (`jdarts.search.hooks`).
 
     Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints; the
     drivers of methods that are more than one loop write the same into subfolders. Raises `UserError` for settings that
@@ -72,13 +77,16 @@ def run_search(
             )
         from jdarts.search.drivers import by_name
 
-        return by_name(method.driver)(config, space, data, run, method=method, resume=resume, reporter=reporter)
+        shared = {"method": method, "resume": resume, "reporter": reporter, "watch": watch}
+        return by_name(method.driver)(config, space, data, run, **shared)
     search_data = data if isinstance(data, StreamedData) else data.for_search(config.data)
     compiled = None
     if placement is not None and (placement.backend != "jit" or isinstance(data, StreamedData)):
         reporter.message(placement.describe())
         compiled = compile_placed(config, space, search_data, method, placement)
-    outcome = run_plain(config, space, search_data, run, method, resume=resume, reporter=reporter, compiled=compiled)
+    outcome = run_plain(
+        config, space, search_data, run, method, resume=resume, reporter=reporter, watch=watch, compiled=compiled
+    )
     return outcome.genotype, outcome.state
 
 
@@ -91,6 +99,7 @@ def run_plain(
     *,
     resume: bool,
     reporter: Reporter,
+    watch: Watch = unwatched,
     title: str = "search",
     compiled: "Compiled | None" = None,
     start: Callable[[Search, SearchState], SearchState] | None = None,
@@ -116,9 +125,7 @@ def run_plain(
     if "dominant_eigenvalue" in method.probes:
         measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
-    from jdarts.analysis.monitor import search_hooks  # above this layer, and slow to import
-
-    hooks = search_hooks(config, space, data, search, run, reporter)
+    hooks, arrays_of = watch(config, search)(config, run, reporter.warning), last_arrays(config, search)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, Any]:
         genotype = method.genotype(space, state.alphas)
@@ -135,14 +142,13 @@ def run_plain(
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
-            record["dominant_eigenvalue"] = measure(_here(state), search.arrays)
+            record["dominant_eigenvalue"] = measure(_here(state), arrays_of(state))
             if record["val_accuracy"] < 1.5 / data.num_classes:
                 reporter.warning(
                     f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
                     "be dead, and a small eigenvalue says nothing then"
                 )
-        for hook in hooks:
-            record |= hook(_here(state), epoch, record)
+        record |= look(hooks, Moment(epoch, state.alphas, lambda: _here(state), record))
         return record | (table.test_accuracies(genotype) if table else {})
 
     decided: list[int] = []
@@ -196,6 +202,8 @@ def run_plain(
     key = jax.random.fold_in(jax.random.key(config.seed), settings.epochs)
     evaluate = None if isinstance(data, StreamedData) else scorer(search, _here(state), key)
     genotype = method.genotype(space, state.alphas, evaluate, key)
+    if method.compares and evaluate is not None:
+        append_result(run, genotype)
     return Outcome(genotype, search, state, None)
 
 

@@ -1,6 +1,6 @@
 """Drivers above the step, for methods that one loop cannot hold; each reuses `run_plain`.
 
-A driver is `(config, space, data, run, *, method, resume, reporter) -> (genotype, last state or None)`.
+A driver is `(config, space, data, run, *, method, resume, reporter, watch) -> (genotype, last state or None)`.
 """
 
 import dataclasses
@@ -22,9 +22,10 @@ from jdarts.errors import UserError, unknown
 from jdarts.genotype import Genotype
 from jdarts.methods import Method
 from jdarts.methods.staged import fading
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_plain
+from jdarts.search.hooks import Watch
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
 from jdarts.spaces.space import Space
@@ -57,6 +58,7 @@ def random_search(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, None]:
     """The best of `samples` random cells: by a table's 12-epoch validation accuracy, or each trained as `config.train`.
 
@@ -92,6 +94,7 @@ def p_darts(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, SearchState]:
     """Three fresh supernets, ever deeper, on the candidates that the one before left (P-DARTS)."""
     options, split = method.options, data.for_search(config.data)
@@ -107,6 +110,7 @@ def p_darts(
             staged,
             resume=resume,
             reporter=reporter,
+            watch=watch,
             title=f"stage {stage + 1} of 3",
         )
         if stage < 2:
@@ -138,6 +142,7 @@ def stac_nas(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, SearchState]:
     """One op of every group first, then the ops of the winning group (StacNAS)."""
     needed = {op for group in STACNAS_GROUPS.values() for op in group}
@@ -148,7 +153,7 @@ def stac_nas(
         cast(Any, space), **{c: ((*STACNAS_GROUPS, "none"),) * len(t) for c, t in space.tables.items()}
     )
     cells = method.options["cells"]
-    shared = {"resume": resume, "reporter": reporter}
+    shared = {"resume": resume, "reporter": reporter, "watch": watch}
     folder = run.subfolder("stage_0")
     outcome = run_plain(_with_cells(config, cells[0]), first, split, folder, method, title="stage 1 of 2", **shared)
     groups = list(STACNAS_GROUPS.values())
@@ -170,6 +175,7 @@ def rollback(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, SearchState]:
     """DARTS-ADA: when the stop rule fires, go on from the epoch it returns with stronger weight decay.
 
@@ -198,6 +204,7 @@ def rollback(
             dataclasses.replace(method, stop=None) if last else method,
             resume=resume,
             reporter=reporter,
+            watch=watch,
             title=f"level {level + 1}, weight decay {decay:g}",
             start=start,
         )

@@ -20,9 +20,10 @@ from jdarts.data import Dataset
 from jdarts.errors import UserError
 from jdarts.genotype import Cell, Genotype
 from jdarts.methods import Method
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import Outcome, compile_search, run_plain
+from jdarts.search.hooks import Watch
 from jdarts.search.scoring import scorer
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
@@ -43,6 +44,7 @@ def run_perturbation(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, SearchState]:
     """Search with `method`, then derive by perturbation; `decisions.jsonl` holds what was measured."""
     if method.relax is not None or method.edge_normalisation:
@@ -50,7 +52,7 @@ def run_perturbation(
     split = data.for_search(config.data)
     plain = dataclasses.replace(method, driver=None)
     folder = run.subfolder("search")
-    outcome = run_plain(config, space, split, folder, plain, resume=resume, reporter=reporter)
+    outcome = run_plain(config, space, split, folder, plain, resume=resume, reporter=reporter, watch=watch)
     epochs = method.options["tune_epochs"]
     undecided = [(c, row) for c, table in space.tables.items() for row in range(len(table))]
     tuning = _tuning(config, epochs * (len(undecided) - 1))
@@ -81,6 +83,7 @@ def run_perturbation(
                 dataclasses.replace(plain, stop=_until(epochs * (number + 1))),
                 resume=False,
                 reporter=reporter,
+                watch=watch,
                 title=f"tuning {number + 1} of {len(undecided) - 1}",
                 compiled=compiled,
                 start=_continue(outcome, alphas, fresh=number == 0),

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -20,15 +21,17 @@ from jdarts import distributed
 from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.data.streaming import Stream, StreamedData
+from jdarts.data.streaming import StreamedData
 from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
 from jdarts.methods import Method
 from jdarts.relaxation import entropy, softmax
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.search.found import Found, append_result, describe, genotype_record, summary
+from jdarts.search.hooks import Hook, Moment, Watch, look, unwatched
 from jdarts.search.members import Member, stacked, with_values
 from jdarts.search.scoring import scorer
 from jdarts.search.sharding import (
@@ -42,17 +45,8 @@ from jdarts.search.sharding import (
 )
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
+from jdarts.search.streams import open_splits
 from jdarts.spaces.space import Space
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one search of many found; `genotype` is None if it diverged."""
-
-    member: Member
-    genotype: Genotype | None
-    metrics: dict[str, float]
-    alphas: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,6 +59,7 @@ class Program:
       snapshot: `state -> {"alphas": …, "sums": …, "finite": …}` whole on the host of every process.
       steps_per_epoch: whole training batches in an epoch.
       method: the search method.
+      search: the pure functions of one search of `config`, on one device.
     """
 
     init: Callable[[], SearchState]
@@ -72,6 +67,7 @@ class Program:
     snapshot: Callable[[SearchState], dict[str, Any]]
     steps_per_epoch: int
     method: Method
+    search: Search
 
 
 def build_program(
@@ -149,25 +145,14 @@ def build_program(
         lambda state: jax.device_get(view(state)),
         search.steps_per_epoch,
         search.method,
+        make_search(config, space, data) if placement.axis_name else search,
     )
 
 
 def _streamed_batches(config: Experiment, data: StreamedData, method: Method, placement: Placement):
     """`step -> iterator of global batches` from there on, each process reading its rows."""
     settings = config.search
-    options = {
-        "size": config.data.image_size,
-        "batch_size": settings.batch_size,
-        "microbatches": settings.microbatches,
-        "process": jax.process_index(),
-        "processes": distributed.count(),
-        "threads": config.data.read_threads,
-    }
-    alphas = data.train if method.alpha_data == "train" else data.val
-    streams = {
-        "train": Stream(data.train, seed=2 * config.seed, **options),
-        "val": Stream(alphas, seed=2 * config.seed + 1, **options),
-    }
+    streams = open_splits(config, data, method, process=jax.process_index(), processes=distributed.count())
 
     def batches(step: int) -> Iterator[Any]:
         opened = {split: stream.batches(step) for split, stream in streams.items()}
@@ -205,27 +190,35 @@ def run_population(
     *,
     resume: bool,
     reporter: Reporter,
+    watch: Watch = unwatched,
 ) -> list[Found]:
     """Run all members to the end; see `run_loop` for what is raised.
 
     Writes into `run`: `metrics.jsonl` (mean and standard deviation over members, an epoch a line), checkpoints of the
     stacked state, `members.json`; and for each member a folder with `metrics.jsonl`, `genotypes.jsonl` and
-    `genotype.txt`, as a search by itself would write them.
+    `genotype.txt`, as a search by itself would write them. The hooks of `watch` look at each member after every epoch;
+    what they warn of is told with the member's name.
     """
+    check_members(config, members)
     same_members(run, members, resume=resume)
     program = build_program(config, space, data, placement, members)
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
-    last: list[Found] = []
+    hooks_of = watch(config, program.search)
+    hooks = [
+        hooks_of(member.config(config), folder, lambda text, name=member.name: reporter.warning(f"{name}: {text}"))
+        for member, folder in zip(members, folders, strict=True)
+    ]
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        last[:] = _look(program, state, members, space, table)
+        seen = _look(program, state, members, space, table)
+        seen = _looked_at(seen, hooks, epoch, state)
         step = epoch * program.steps_per_epoch
-        for found, folder in zip(last, folders, strict=True):
+        for found, folder in zip(seen, folders, strict=True):
             folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
             if found.genotype is not None:
                 folder.append("genotypes", genotype_record(step, epoch, found.genotype, found.alphas))
-        return {name: value for name, value in summary(last).items() if not math.isnan(value)}
+        return {name: value for name, value in summary(seen).items() if not math.isnan(value)}
 
     settings = config.search
     state = run_loop(
@@ -258,6 +251,15 @@ def run_population(
     return results
 
 
+def check_members(config: Experiment, members: Sequence[Member]) -> None:
+    """Refuse what several searches cannot do; `UserError`, before anything compiles."""
+    if members and config.search.hessian_every and distributed.count() > 1:
+        raise UserError(
+            f"search.hessian_every is {config.search.hessian_every}, but with --seeds or --sweep over "
+            f"{distributed.count()} processes no process holds a whole search to measure; use 0, or one process"
+        )
+
+
 def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
     """Note which searches the run holds; refuse to go on with others."""
     names, file = [member.name for member in members], run.path / "searches.json"
@@ -286,6 +288,31 @@ def _look(
     return results
 
 
+def _looked_at(found: Sequence[Found], hooks: Sequence[Sequence[Hook]], epoch: int, state: Any) -> list[Found]:
+    """`found` with what the hooks add to the metrics of every member that did not diverge."""
+    state_of = _member_states(state)
+    return [
+        one
+        if one.genotype is None
+        else replace(one, metrics=one.metrics | look(own, Moment(epoch, one.alphas, partial(state_of, i), one.metrics)))
+        for i, (one, own) in enumerate(zip(found, hooks, strict=True))
+    ]
+
+
+def _member_states(state: Any) -> Callable[[int], Any]:
+    """`member -> its state`, on one device; all are fetched at the first call."""
+
+    @cache
+    def here() -> Any:
+        return jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+
+    def member(i: int) -> Any:
+        own = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), here())
+        return own.replace(key=jax.random.wrap_key_data(own.key))
+
+    return member
+
+
 def of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
     """Its skip connections and looked-up accuracies; NaN for a search that diverged, so that all have the same
     names.
@@ -306,63 +333,12 @@ def _compared(
 ) -> list[Found]:
     """The results of methods that compare candidates on images: each member's with its own weights."""
     search = make_search(config, space, data)
-    here, compared = jax.device_get(state.replace(key=jax.random.key_data(state.key))), []
+    state_of, compared = _member_states(state), []
     for i, found in enumerate(results):
         if found.genotype is not None:
-            own = jax.tree.map(lambda leaf, i=i: leaf[i], here)
-            own = own.replace(key=jax.random.wrap_key_data(own.key))
+            own = state_of(i)
             key = jax.random.fold_in(jax.random.key(found.member.seed), config.search.epochs)
             genotype = search.method.genotype(space, own.alphas, scorer(search, own, key), key)
             found = replace(found, genotype=genotype, metrics=found.metrics | of_genotype(genotype, table))
         compared.append(found)
     return compared
-
-
-def summary(results: Sequence[Found]) -> dict[str, float]:
-    """Mean and sample standard deviation of every metric over the members that did not diverge, and their number.
-
-    Where all members have the same seeds only, the deviation tells how much a search depends on chance; with swept
-    values it mixes both.
-    """
-    alive = [found for found in results if found.genotype is not None]
-    record: dict[str, float] = {}
-    for name in results[0].metrics:
-        numbers = np.array([found.metrics[name] for found in alive])
-        record[name] = float(numbers.mean()) if len(alive) else math.nan
-        record[f"{name}_std"] = float(numbers.std(ddof=1)) if len(alive) > 1 else math.nan
-    return {**record, "members": len(results), "diverged": len(results) - len(alive)}
-
-
-def genotype_record(step: int, epoch: int, genotype: Genotype, alphas: dict[str, Any]) -> dict[str, Any]:
-    """A line of `genotypes.jsonl`: what the alphas of an epoch derive to."""
-    return {"step": step, "epoch": epoch, "genotype": genotype.to_text(), "alphas": alphas}
-
-
-def append_result(folder: RunFolder, genotype: Genotype) -> None:
-    """Let `genotypes.jsonl` end with the result of a search that compared candidates at its end, beside what the last
-    epoch's alphas alone derive to.
-    """
-    records = folder.records("genotypes")
-    if records and records[-1]["genotype"] != genotype.to_text():
-        folder.append("genotypes", {**records[-1], "genotype": genotype.to_text(), "compared": True})
-
-
-def describe(results: Sequence[Found]) -> dict[str, Any]:
-    """All members and their summary, for `members.json`; and a summary for every combination of swept values."""
-    by_values: dict[tuple, list[Found]] = {}
-    for found in results:
-        by_values.setdefault(found.member.values, []).append(found)
-    return {
-        "members": [
-            {
-                "name": found.member.name,
-                "seed": found.member.seed,
-                **dict(found.member.values),
-                "genotype": None if found.genotype is None else found.genotype.to_text(),
-                **found.metrics,
-            }
-            for found in results
-        ],
-        "summary": summary(results),
-        "by_values": [{**dict(values), **summary(group)} for values, group in by_values.items()],
-    }

@@ -14,11 +14,13 @@ from jdarts.data.streaming import StreamedData
 from jdarts.errors import Diverged
 from jdarts.genotype import Genotype, parse
 from jdarts.methods import Method
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_search
+from jdarts.search.found import Found, describe
+from jdarts.search.hooks import Watch, unwatched
 from jdarts.search.members import Member
-from jdarts.search.population import Found, describe, of_genotype, same_members
+from jdarts.search.population import of_genotype, same_members
 from jdarts.search.sharding import Placement
 from jdarts.search.step import METRICS
 from jdarts.spaces.space import Space
@@ -41,6 +43,7 @@ def run_separately(
     *,
     resume: bool,
     reporter: Reporter,
+    watch: Watch = unwatched,
 ) -> list[Found]:
     """Run all members, each to its end as a search by itself; a member that diverges stops nobody.
 
@@ -57,7 +60,9 @@ def run_separately(
             reporter.message(f"{member.name}: search {i + 1} of {len(members)}")
             try:
                 own = member.config(config)
-                genotype, _ = run_search(own, space, data, folder, placement=alone, resume=resume, reporter=reporter)
+                genotype, _ = run_search(
+                    own, space, data, folder, placement=alone, resume=resume, reporter=reporter, watch=watch
+                )
             except Diverged as error:
                 reporter.warning(f"{member.name}: {error}")
             else:

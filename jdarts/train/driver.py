@@ -8,7 +8,7 @@ from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.spaces.networks import count_network
 from jdarts.train.step import METRICS, evaluate, make_training

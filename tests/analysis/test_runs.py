@@ -15,7 +15,7 @@ from jdarts.analysis.discretisation import recalibrated
 from jdarts.analysis.monitor import collapse_indicators
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.errors import UserError
-from jdarts.report.console import SilentReporter
+from jdarts.reporter import SilentReporter
 
 pytestmark = pytest.mark.slow
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

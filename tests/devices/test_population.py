@@ -12,8 +12,9 @@ from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.search import make_search
 from jdarts.search import population as population_module
+from jdarts.search.found import Found, describe, summary
 from jdarts.search.members import Member, members_of
-from jdarts.search.population import Found, build_program, describe, summary
+from jdarts.search.population import build_program
 from jdarts.search.sharding import place
 
 MEMBERS = members_of(FIRST_ORDER, "0,3", ["weight_optimizer.learning_rate=0.05,0.1"])

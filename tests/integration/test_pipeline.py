@@ -8,7 +8,7 @@ import pytest
 from jdarts import pipeline
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.genotype import parse
-from jdarts.report.console import SilentReporter
+from jdarts.reporter import SilentReporter
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, Spac
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.genotype import parse
-from jdarts.report.console import SilentReporter
+from jdarts.reporter import SilentReporter
 from jdarts.run_folder import RunFolder
 from jdarts.search import run_search
 from jdarts.search.drivers import narrowed

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdarts.bench import memory
+from jdarts import memory
 
 GB = 2**30
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jdarts.bench.estimate import Need, advice, announce_pace, check_memory, format_seconds, memory_need
-from jdarts.bench.memory import Available
 from jdarts.config import Experiment, SearchConfig, SpaceConfig
 from jdarts.config_files import override
 from jdarts.errors import UserError
+from jdarts.memory import Available
+from jdarts.search.estimate import Need, advice, announce_pace, check_memory, format_seconds, memory_need
 
 CONFIG = Experiment(search=SearchConfig(batch_size=64), space=SpaceConfig(channels=16, cells=8))
 GB = 10**9
@@ -108,10 +108,10 @@ def test_seconds_for_people(seconds, text):
 
 
 def test_a_search_that_cannot_fit_is_refused_before_its_first_step(tmp_path, monkeypatch):
-    from jdarts.bench import estimate
     from jdarts.config import DataConfig
     from jdarts.pipeline import run_search_only
-    from jdarts.report.console import SilentReporter
+    from jdarts.reporter import SilentReporter
+    from jdarts.search import estimate
 
     config = Experiment(
         name="large",

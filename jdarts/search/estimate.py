@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 
-from jdarts.bench.memory import Available, available, format_bytes, tree_bytes
 from jdarts.config import Experiment
 from jdarts.errors import UserError
+from jdarts.memory import Available, available, format_bytes, tree_bytes
 from jdarts.methods import build
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 
 _TIGHT = 0.8  # share of the available memory above which a warning is due
 _MARGIN = 0.9  # share of it that the advice plans with

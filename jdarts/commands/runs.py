@@ -1,19 +1,18 @@
 """The commands that look at runs: `jdarts report`, `jdarts analyze`, `jdarts resnet-beta`."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
-Arguments = argparse.Namespace
+from jdarts.commands import process
+from jdarts.commands.arguments import Arguments, Parser, numbers, positive
 
 LONG_COMMANDS = ("analyze", "resnet-beta")
 """Those that compute for minutes and gain from huge pages."""
 
 
-def add_commands(add: Callable[..., Any], positive: Callable[[str], int], cache: Callable[..., None]) -> None:
-    """Define the commands with `add(name, execute, help)`; `cache(warn)` switches the compilation cache on."""
+def add_commands(add: Callable[..., Parser]) -> None:
+    """Define the commands with `add(name, execute, help)`."""
     report = add("report", _report, "write a run, or several compared, as one HTML file")
     report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
     report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
@@ -44,10 +43,10 @@ def add_commands(add: Callable[..., Any], positive: Callable[[str], int], cache:
     beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
     beta.add_argument("--path", default="", help="file or folder of the data")
     beta.add_argument("--limit", type=positive, default=5000, help="training images (default: 5000)")
-    beta.add_argument("--betas", type=_numbers(float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
+    beta.add_argument("--betas", type=numbers(float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
     beta.add_argument("--per-block", action="store_true", help="a β of its own for every block")
     beta.add_argument("--decay-beta", action="store_true", help="weight decay on β, too")
-    beta.add_argument("--blocks", type=_numbers(int), default=(2, 2, 2), help="blocks a stage (default: 2,2,2)")
+    beta.add_argument("--blocks", type=numbers(int), default=(2, 2, 2), help="blocks a stage (default: 2,2,2)")
     beta.add_argument("--bottleneck", action="store_true", help="bottleneck blocks, as in ResNet-50")
     beta.add_argument("--channels", type=positive, default=16, help="channels of the first stage (default: 16)")
     beta.add_argument("--epochs", type=positive, default=20, help="(default: 20)")
@@ -56,18 +55,6 @@ def add_commands(add: Callable[..., Any], positive: Callable[[str], int], cache:
     beta.add_argument(
         "-o", "--output", metavar="FOLDER", default="runs/resnet_beta", help="(default: runs/resnet_beta)"
     )
-    for command in (analyze, beta):
-        command.set_defaults(cache=cache)
-
-
-def _numbers(kind: type) -> Callable[[str], tuple]:
-    def parse(text: str) -> tuple:
-        try:
-            return tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0,1,2") from None
-
-    return parse
 
 
 def _report(arguments: Arguments) -> None:
@@ -84,7 +71,7 @@ def _analyze(arguments: Arguments) -> None:
     from jdarts.report.records import read_run
 
     read_run(arguments.run)  # refuses what is no run before anything slow is imported
-    arguments.cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
+    process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
     from jdarts.analysis.command import DEFAULT, Options, analyze
 
     options = Options(
@@ -102,7 +89,7 @@ def _analyze(arguments: Arguments) -> None:
 
 
 def _resnet_beta(arguments: Arguments) -> None:
-    arguments.cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
+    process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
     from jdarts.analysis.resnet_beta import BetaConfig, run_beta
     from jdarts.config import DataConfig
 

@@ -1,0 +1,124 @@
+"""The commands that search and train: `jdarts run`, `search`, `train`, and `plan`, which only estimates."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jdarts import distributed
+from jdarts.commands import process
+from jdarts.commands.arguments import CONFIG_HELP, GENOTYPE_HELP, Arguments, Parser, from_zero, positive
+
+RUN_COMMANDS = ("run", "search", "train")
+EPILOG = (
+    "Every value of the configuration can be overridden: --search.epochs 3. "
+    "`jdarts COMMAND CONFIG --help` lists all of them. "
+    "Configuration files are Python code and are executed."
+)
+
+
+def add_commands(add: Callable[..., Parser]) -> None:
+    """Define the commands with `add(name, execute, help)`."""
+    for name, execute, help in (
+        ("run", _run, "search, derive, retrain and test: a whole experiment"),
+        ("search", _search, "search for a cell only"),
+        ("train", _train, "train the network of a genotype from scratch"),
+    ):
+        command = add(name, execute, help, epilog=EPILOG)
+        command.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
+        command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+        folder = "runs/NAME-train" if name == "train" else "runs/NAME"
+        command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
+        if name != "train":
+            _add_many(command)
+            command.add_argument("--method", metavar="M", help="short for --search.method (see jdarts methods)")
+            command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
+        if name == "train":
+            command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
+
+    plan = add("plan", _plan, "estimate time and memory of a search on many devices", epilog=EPILOG)
+    plan.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
+    plan.add_argument("--devices", metavar="N", type=positive, required=True, help="how many devices")
+    plan.add_argument("--kind", metavar="KIND", required=True, help="tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100 or h100")
+
+
+def _add_many(command: Parser) -> None:
+    """Options for several searches in one program, and for several processes."""
+    command.add_argument("--seeds", metavar="N|LIST", help="search with N seeds (5) or these (0,3,7) in one program")
+    command.add_argument(
+        "--sweep",
+        metavar="NAME=VALUES",
+        action="append",
+        default=[],
+        help="search with each value: weight_optimizer.learning_rate=0.01,0.025; repeat it for a grid",
+    )
+    command.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="address of the first of several processes, or auto"
+    )
+    command.add_argument("--num-processes", metavar="N", type=positive, help="how many processes take part")
+    command.add_argument("--process-id", metavar="I", type=from_zero, help="the number of this process, from 0")
+
+
+def _run(arguments: Arguments) -> None:
+    _execute(arguments, "run_experiment")
+
+
+def _search(arguments: Arguments) -> None:
+    _execute(arguments, "run_search_only")
+
+
+def _train(arguments: Arguments) -> None:
+    import jdarts.genotype
+
+    _execute(arguments, "run_train_only", jdarts.genotype.load(arguments.genotype), suffix="-train")
+
+
+def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:
+    from jdarts.config_files import load_config
+    from jdarts.run_folder import RunFolder
+
+    config = load_config(arguments.config, arguments.overrides)
+    if function != "run_train_only":
+        inputs = (*inputs, _members(arguments, config))
+        distributed.start(
+            distributed.from_environment(
+                coordinator=arguments.coordinator,
+                num_processes=arguments.num_processes,
+                process_id=arguments.process_id,
+            )
+        )
+    run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
+    RunFolder.check(run_dir, config, resume=arguments.resume)
+
+    from jdarts.report.console import ConsoleReporter
+    from jdarts.reporter import SilentReporter
+
+    with ConsoleReporter() if distributed.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
+        process.enable_compilation_cache(reporter.warning)
+        import jdarts.pipeline
+
+        getattr(jdarts.pipeline, function)(config, *inputs, run_dir, resume=arguments.resume, reporter=reporter)
+
+
+def _plan(arguments: Arguments) -> None:
+    from jdarts.config_files import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 2)
+    process.enable_compilation_cache(lambda text: print(f"warning: {text}", file=sys.stderr))
+    import jdarts.pipeline
+
+    print(jdarts.pipeline.plan_search(config, devices=arguments.devices, kind=arguments.kind))
+
+
+def _members(arguments: Arguments, config: Any) -> tuple:
+    """The searches of --seeds and --sweep; none of them needs no slow import."""
+    if arguments.seeds is None and not arguments.sweep:
+        return ()
+    from jdarts.search.members import members_of
+
+    return members_of(config, arguments.seeds, arguments.sweep)

@@ -1,0 +1,58 @@
+"""What the process itself needs before it computes: a compilation cache, and memory in huge pages."""
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def enable_compilation_cache(warn: Callable[[str], None]) -> None:
+    """Lets XLA keep what it compiles, so that the next run of the same network starts in seconds.
+
+    The folder is $JDARTS_CACHE (empty: no cache) or ~/.cache/jdarts/xla. It must belong to the user and be
+    closed to others, because whoever writes to it can run code in this process.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    place = os.environ.get("JDARTS_CACHE", str(Path.home() / ".cache" / "jdarts" / "xla"))
+    if not place:
+        return
+    try:
+        folder = Path(place).expanduser().absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+            raise PermissionError(f"{folder} can be written by others")
+    except (OSError, RuntimeError) as error:
+        warn(f"compiling without a cache: {error}; set JDARTS_CACHE to a folder of yours")
+        return
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def reexecute_with_huge_pages() -> None:
+    """Starts this process anew, once, with glibc asking for huge pages.
+
+    XLA on the CPU allocates and frees its temporary buffers in every step; with pages of 4 KiB the page
+    faults cost more than the arithmetic. glibc (2.35 or newer) asks for huge pages if GLIBC_TUNABLES says so,
+    which it reads only when a process starts. Left alone: other systems, a GLIBC_TUNABLES of the user's, and
+    everybody who sets JDARTS_NO_REEXEC. Only the `jdarts` command and `python -m jdarts` come here, never a
+    call of `main(argv)`.
+    """
+    program = Path(sys.argv[0])
+    is_command = program.name == "jdarts" or (program.name == "__main__.py" and program.parent.name == "jdarts")
+    if not is_command or sys.platform != "linux" or not sys.executable:
+        return
+    if "GLIBC_TUNABLES" in os.environ or "JDARTS_NO_REEXEC" in os.environ:
+        return
+    try:
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        if name != "glibc" or tuple(map(int, version.split("."))) < (2, 35):
+            return
+        added = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "JDARTS_NO_REEXEC": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added})
+    except (OSError, ValueError):  # another libc, or no permission: slower, but the same results
+        return

@@ -1,0 +1,120 @@
+"""The commands that look something up: `count`, `draw`, `query`, `genotypes`, `methods`, `spaces`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jdarts.commands.arguments import GENOTYPE_HELP, Arguments, Parser, positive
+from jdarts.errors import UserError
+
+
+def add_commands(add: Callable[..., Parser]) -> None:
+    """Define the commands with `add(name, execute, help)`."""
+    count = add("count", _count, "count the weights and multiply-adds of the network of a genotype")
+    count.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
+    count.add_argument("--channels", type=positive, help="channels of the first cell (default: 36; NAS-Bench-201: 16)")
+    count.add_argument("--cells", type=positive, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)")
+    count.add_argument("--classes", type=positive, help="classes (default: 10, with --imagenet 1000)")
+    size = count.add_mutually_exclusive_group()
+    size.add_argument("--image", type=positive, default=32, metavar="SIDE", help="image side in pixels (default: 32)")
+    size.add_argument("--imagenet", action="store_true", help="the ImageNet network on 224x224 images")
+    count.add_argument("--auxiliary", action="store_true", help="include the auxiliary head")
+
+    draw = add("draw", _draw, "draw the cells of a genotype")
+    draw.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
+    draw.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="the picture: a name ending in .svg or .png"
+    )
+
+    query = add("query", _query, "look an architecture of NAS-Bench-201 up in a table of results")
+    query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, or a file that holds one")
+    query.add_argument("--table", metavar="FILE", required=True, help="the table, .csv or .csv.gz")
+
+    add("genotypes", _genotypes, "list the published genotypes known by name")
+    add("methods", _methods, "list the search methods, their papers and options")
+    add("spaces", _spaces, "list the search spaces and their papers")
+
+
+def _count(arguments: Arguments) -> None:
+    import jdarts.genotype
+
+    genotype = jdarts.genotype.load(arguments.genotype)
+    image = 224 if arguments.imagenet else arguments.image
+    classes = arguments.classes or (1000 if arguments.imagenet else 10)
+
+    from jdarts.counting import count_darts_cnn, count_nasbench201
+
+    if genotype.reduce is None:
+        if arguments.imagenet or arguments.auxiliary:
+            raise UserError("NAS-Bench-201 networks have neither an ImageNet form nor an auxiliary head")
+        channels, cells = arguments.channels or 16, arguments.cells or 5
+        count = count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image)
+    else:
+        count = count_darts_cnn(
+            genotype,
+            channels=arguments.channels or 36,
+            cells=arguments.cells or 20,
+            classes=classes,
+            image_size=image,
+            stem="imagenet" if arguments.imagenet else "cifar",
+            auxiliary=arguments.auxiliary,
+        )
+    print(f"parameters {count.parameters:>15,}  ({count.parameters / 1e6:.2f} M)")
+    print(f"MACs       {count.macs:>15,}  ({count.macs / 1e6:.1f} M)")
+
+
+def _draw(arguments: Arguments) -> None:
+    output = Path(arguments.output)
+    if output.suffix.lower() not in (".svg", ".png"):
+        raise UserError(f"cannot draw {arguments.output!r}; give a name that ends in .svg or .png")
+    if not output.parent.is_dir():
+        raise UserError(f"cannot draw {arguments.output!r}; there is no folder {output.parent}")
+    import jdarts.genotype
+
+    genotype = jdarts.genotype.load(arguments.genotype)
+
+    from jdarts.report.cell_drawing import draw
+
+    draw(genotype, output)
+    print(output)
+
+
+def _query(arguments: Arguments) -> None:
+    import jdarts.genotype
+    from jdarts.benchmarks import load_table
+
+    table = load_table(arguments.table)
+    entry = table.query(jdarts.genotype.load(arguments.genotype))
+    print(entry.arch)
+    for name, value in entry.values.items():
+        if name in table.accuracies:
+            rank, regret = table.rank(entry.arch, name), table.regret(entry.arch, name)
+            print(f"{name:15} {value:8.2f} %   rank {rank:6,} of {len(table):,}   regret {regret:6.2f}")
+        else:
+            print(f"{name:15} {value:>12,.0f}")
+
+
+def _genotypes(arguments: Arguments) -> None:
+    del arguments
+    import jdarts.published
+
+    for name in jdarts.published.names():
+        print(name)
+
+
+def _methods(arguments: Arguments) -> None:
+    del arguments
+    from jdarts import methods
+    from jdarts.methods.registry import option_defaults
+
+    for name in methods.names():
+        method = methods.build(name)
+        options = " ".join(f"{option}={value}" for option, value in option_defaults(name).items())
+        print(f"{name:15} {method.summary}\n{'':15} {method.paper}" + (f"; options: {options}" if options else ""))
+
+
+def _spaces(arguments: Arguments) -> None:
+    del arguments
+    from jdarts import spaces
+
+    for name in spaces.names():
+        print(f"{name:12} {spaces.DESCRIPTIONS[name]}")

@@ -1,0 +1,75 @@
+"""What the searches of one program found, each, and in mean and standard deviation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jdarts.genotype import Genotype
+from jdarts.run_folder import RunFolder
+from jdarts.search.members import Member
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one search of many found; `genotype` is None if it diverged."""
+
+    member: Member
+    genotype: Genotype | None
+    metrics: dict[str, float]
+    alphas: dict[str, Any]
+
+
+def summary(results: Sequence[Found]) -> dict[str, float]:
+    """Mean and sample standard deviation of every metric over the members that did not diverge, and their number.
+
+    Where all members have the same seeds only, the deviation tells how much a search depends on chance; with swept
+    values it mixes both.
+    """
+    alive = [found for found in results if found.genotype is not None]
+    record: dict[str, float] = {}
+    names = dict.fromkeys(name for found in (alive or results) for name in found.metrics)
+    for name in names:
+        if not all(isinstance(found.metrics.get(name), (int, float)) for found in alive):
+            continue  # lists, and what a monitor measured of some only
+        numbers = np.array([found.metrics[name] for found in alive])
+        record[name] = float(numbers.mean()) if len(alive) else math.nan
+        record[f"{name}_std"] = float(numbers.std(ddof=1)) if len(alive) > 1 else math.nan
+    return {**record, "members": len(results), "diverged": len(results) - len(alive)}
+
+
+def describe(results: Sequence[Found]) -> dict[str, Any]:
+    """All members and their summary, for `members.json`; and a summary for every combination of swept values."""
+    by_values: dict[tuple, list[Found]] = {}
+    for found in results:
+        by_values.setdefault(found.member.values, []).append(found)
+    return {
+        "members": [
+            {
+                "name": found.member.name,
+                "seed": found.member.seed,
+                **dict(found.member.values),
+                "genotype": None if found.genotype is None else found.genotype.to_text(),
+                **found.metrics,
+            }
+            for found in results
+        ],
+        "summary": summary(results),
+        "by_values": [{**dict(values), **summary(group)} for values, group in by_values.items()],
+    }
+
+
+def genotype_record(step: int, epoch: int, genotype: Genotype, alphas: dict[str, Any]) -> dict[str, Any]:
+    """A line of `genotypes.jsonl`: what the alphas of an epoch derive to."""
+    return {"step": step, "epoch": epoch, "genotype": genotype.to_text(), "alphas": alphas}
+
+
+def append_result(folder: RunFolder, genotype: Genotype) -> None:
+    """Let `genotypes.jsonl` end with the result of a search that compared candidates at its end, beside what the last
+    epoch's alphas alone derive to.
+    """
+    records = folder.records("genotypes")
+    if records and records[-1]["genotype"] != genotype.to_text():
+        folder.append("genotypes", {**records[-1], "genotype": genotype.to_text(), "compared": True})

@@ -18,6 +18,6 @@ config = Experiment(
         epochs=25,
         batch_size=32,
         weight_optimizer=SGDConfig(nesterov=True, weight_decay=5e-4),
-        alpha_optimizer=AdamConfig(learning_rate=4e-3),
+        alpha_optimizer=AdamConfig(learning_rate=1e-2),
     ),
 )

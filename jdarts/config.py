@@ -34,6 +34,8 @@ class DataConfig:
     """Share of the training images that trains the alphas; taken from the back."""
     limit: int | None = None
     """Use only the first so many training images before splitting; None uses all."""
+    shrink: int = 1
+    """Average squares of so many pixels a side into one: 2 makes 16x16 images of CIFAR's 32x32. 1 leaves them."""
     crop_padding: int = 4
     """Random crop: pixels of black padding on each side; 0 switches cropping off."""
     flip: bool = True
@@ -61,6 +63,7 @@ class DataConfig:
             self.limit is None or self.limit >= 2,
             f"data.limit is {self.limit}; use at least 2 images or None",
         )
+        _require(self.shrink >= 1, f"data.shrink is {self.shrink}; use 1 (images as they are) or more")
         _require(self.crop_padding >= 0, f"data.crop_padding is {self.crop_padding}; use 0 or more pixels")
         _require(self.search_cutout >= 0, f"data.search_cutout is {self.search_cutout}; use 0 or more pixels")
 
@@ -252,7 +255,10 @@ class DevicesConfig:
     data: int = 0
     """Replicas that share each batch; 0 takes all devices (divided by seed)."""
     seed: int = 1
-    """Groups of devices that share the searches of --seeds and --sweep; on each device its searches are vmapped."""
+    """Groups of devices that share the searches of --seeds and --sweep."""
+    members: Literal["auto", "vmap", "in_turn"] = "auto"
+    """How several searches share one device. vmap: every operation serves all of them. in_turn: one compiled step,
+    called for each; a lone search and a member then compute the same bits. auto: in_turn on a CPU, vmap elsewhere."""
     check_replicas_every: int = 0
     """Compare all copies of the state bit for bit every so many steps; 0 is off."""
 

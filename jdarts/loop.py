@@ -79,7 +79,7 @@ def run_loop(
         if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
             return state
         with StopSignal() as stop:
-            epoch_started = time.monotonic()
+            epoch_started, cpu_started = time.monotonic(), time.process_time()
             while done < schedule.steps:
                 state, metrics = step(state)
                 done += 1
@@ -88,9 +88,13 @@ def run_loop(
                 if inside == 0:
                     watch.drain()
                     record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
-                    run.append("metrics", {**record, "seconds": round(time.monotonic() - epoch_started, 3)})
+                    took = {
+                        "seconds": time.monotonic() - epoch_started,
+                        "cpu_seconds": time.process_time() - cpu_started,
+                    }
+                    run.append("metrics", {**record, **{name: round(value, 3) for name, value in took.items()}})
                     reporter.epoch(epoch, record)
-                    epoch_started = time.monotonic()
+                    epoch_started, cpu_started = time.monotonic(), time.process_time()
                 ending = inside == 0 and stop_after is not None and stop_after(epoch)
                 if ending or _due(schedule, done, epoch, inside):
                     watch.drain()

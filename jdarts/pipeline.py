@@ -23,6 +23,7 @@ from jdarts.search import run_search
 from jdarts.search.found import summary
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, run_population
+from jdarts.search.separate import needs_own_loops, run_separately
 from jdarts.search.sharding import Placement, place
 from jdarts.spaces import Space
 from jdarts.spaces.networks import check_network
@@ -184,22 +185,19 @@ def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
 
 
 def _search_many(config, space, data, run: RunFolder, members, placement, *, resume: bool, reporter: Reporter):
-    searched = run_population(
-        config,
-        space,
-        data if isinstance(data, StreamedData) else data.for_search(config.data),
-        run.subfolder("search"),
-        members,
-        placement,
-        resume=resume,
-        reporter=reporter,
-        watch=watch,
-    )
+    folder, shared = run.subfolder("search"), {"resume": resume, "reporter": reporter, "watch": watch}
+    if needs_own_loops(build(config.search.method, config.search.method_options)):
+        searched = run_separately(config, space, data, folder, members, placement, **shared)
+    else:
+        split = data if isinstance(data, StreamedData) else data.for_search(config.data)
+        searched = run_population(config, space, split, folder, members, placement, **shared)
     for found in searched:
         reporter.message(f"{found.member.name}: {found.genotype.to_text() if found.genotype else 'diverged'}")
     mean = summary(searched)
-    for name in ("train_accuracy", "val_accuracy"):
-        reporter.message(f"{name} {mean[name]:.2%} ± {mean[f'{name}_std']:.2%} ({len(searched)} searches)")
+    for name in mean:
+        if name.endswith("_accuracy"):
+            spread = mean[f"{name}_std"]
+            reporter.message(f"{name} {mean[name]:.2%} ± {spread:.2%} ({len(searched)} searches)")
     return searched
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from jdarts.commands import process
 from jdarts.commands.arguments import Arguments, Parser, numbers, positive
+from jdarts.errors import UserError
 
 LONG_COMMANDS = ("analyze", "resnet-beta")
 """Those that compute for minutes and gain from huge pages."""
@@ -16,6 +17,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     report = add("report", _report, "write a run, or several compared, as one HTML file")
     report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
     report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
+    report.add_argument("--text", action="store_true", help="print a table of the results (Markdown) and write no file")
     report.add_argument("--watch", action="store_true", help="renew it while the search runs")
 
     analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
@@ -61,9 +63,13 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 def _report(arguments: Arguments) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # leaves the accelerator to the search that may be running
-    from jdarts.report.write_report import watch, write_report
+    from jdarts.report.write_report import table, watch, write_report
 
-    if arguments.watch:
+    if arguments.text:
+        if arguments.watch or arguments.output:
+            raise UserError("--text prints a table and writes no file; leave out --watch and --output")
+        print(table(arguments.runs))
+    elif arguments.watch:
         print(watch(arguments.runs, arguments.output))
     else:
         print(write_report(arguments.runs, arguments.output))

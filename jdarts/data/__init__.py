@@ -49,7 +49,8 @@ _WITH_DETAILS = {"tfds": "tfds:NAME", "synthetic": "synthetic:HxWxC:CLASSES:IMAG
 
 
 def load(config: DataConfig) -> Dataset:
-    """Load the images of `config.source` and `config.path`, with the first `config.limit` training images.
+    """Load the images of `config.source` and `config.path`, with the first `config.limit` training images,
+    shrunk by `config.shrink`.
 
     | source | path |
     |---|---|
@@ -76,7 +77,7 @@ def load(config: DataConfig) -> Dataset:
         raise UserError(f"data.source is {config.source!r}; write {_WITH_DETAILS.get(kind, kind)}")
     if kind in ("digits", "synthetic") and config.path:
         raise UserError(f"data.path is {config.path!r}, but source {kind} reads no file; leave data.path empty")
-    return _read(kind, details, config.path).limited(config.limit)
+    return _read(kind, details, config.path).limited(config.limit).shrunk(config.shrink)
 
 
 def _read(kind: str, details: str, path: str) -> Dataset:

@@ -5,6 +5,7 @@ Dimension letters: N images, H height, W width, C channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -132,6 +133,26 @@ class Dataset(_Described):
         if limit is None or limit >= len(self.train):
             return self
         return replace(self, train=TrainImages(self.train.images[:limit], self.train.labels[:limit]))
+
+    def shrunk(self, side: int) -> "Dataset":
+        """The same data with every `side` × `side` square of pixels averaged into one, rounded half up.
+
+        Mean and std stay those of the full-size images. Raises `UserError` if `side` does not divide the images.
+        """
+        if side == 1:
+            return self
+        height, width = self.train.images.shape[1:3]
+        if height % side or width % side:
+            raise UserError(f"data.shrink is {side}, which does not divide images of {height}x{width} into squares")
+
+        def part(images: Images) -> Images:
+            n, _, _, channels = images.images.shape
+            squares = images.images.reshape(n, height // side, side, width // side, side, channels)
+            total = squares.sum((2, 4), dtype=np.uint32)
+            return replace(images, images=((total + side * side // 2) // (side * side)).astype(np.uint8))
+
+        parts: Any = {name: part(images) for name in ("train", "test", "val") if (images := getattr(self, name))}
+        return replace(self, **parts)
 
     def for_search(self, config: DataConfig) -> SearchData:
         """The two halves of a search, in file order, after `config.limit`.

@@ -5,6 +5,10 @@ temperature falls linearly from 10 to 0.1. NAS-Bench-201: 250 epochs, SGD with N
 some readings of the paper end at 1; the released scripts are followed. DIFF: the NAS-Bench-201 code gives an op that
 was not run the gradient of a constant 1, the code for the DARTS-like space none at all; `sampled` runs the former, and
 without it all ops are computed and the straight-through gradient is exact.
+
+Several seeds that share an accelerator are vmapped, which turns the choice of an op into a selection among all of them:
+the results stay, the saving goes. On a CPU seeds take turns and only sampled ops run: 0.05 s of CPU time a step against
+0.09 s for all ops (8 channels, one cell a stage, 16×16, batch 32).
 """
 
 from jdarts import relaxation

@@ -1,14 +1,16 @@
 """Several runs side by side: numbers, curves, and in what their configurations differ."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from jdarts.report.charts import Series, line_chart
-from jdarts.report.recommendation import recommend, skips
-from jdarts.report.records import RunRecord, same_but_seed
+from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
+from jdarts.report.recommendation import MOST_SKIPS, recommend, skips
+from jdarts.report.records import RunRecord, SearchRecord, same_but_seed
 from jdarts.report.run_sections import cost, seeds_table
 from jdarts.report.words import duration, percent, plain, table
 
@@ -21,6 +23,7 @@ def comparison(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     repeated = [group for group in groups if len(group) > 1]
     parts = [
         f'<section><h2 id="comparison">Comparison</h2>{_table(runs, names)}',
+        _outcomes(runs, names),
         _curves(groups, dict(zip(map(id, runs), names, strict=True))),
     ]
     if len(groups) > 1:
@@ -59,29 +62,34 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
         cells = "".join(f"<td class='n'>{escape(value)}</td>" for value in numbers)
         rows.append(
             f'<tr><td><a href="#run-{i}">{escape(name)}</a></td><td>{escape(run.config.space.name)}</td>'
-            f"<td>{escape(_method(run))}</td>{cells}</tr>"
+            f"<td>{escape(method_name(run))}</td>{cells}</tr>"
         )
     return table(rows, head)
 
 
-def _method(run: RunRecord) -> str:
-    search = run.config.search
-    options = [*search.method_options, *([search.hypergradient] if search.hypergradient else [])]
-    return f"{search.method} ({', '.join(options)})" if options else search.method
+def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+    """Results over the seeds of each run; what `jdarts report --text` prints."""
+    head = "".join(f"<th>{escape(title)}</th>" for title in HEAD)
+    rows = [
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(name, outcome(run))) + "</tr>"
+        for run, name in zip(runs, names, strict=True)
+    ]
+    note = f"Collapsed: more than {MOST_SKIPS:.0%} of the normal cell's edges are skips from that epoch to the end."
+    return f'<h3>Results, mean ± std over seeds</h3>{table(rows, f"<tr>{head}</tr>")}<p class="soft">{note}</p>'
 
 
 def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     """Every group of runs as a line: its mean over seeds, with a band of one standard deviation."""
 
-    def chart(title: str, name: str, **options) -> str:
+    def chart(title: str, name: str, series: Callable[..., Any] = SearchRecord.series, **options) -> str:
         lines = []
         for i, group in enumerate(groups):
-            searches = [s for run in group for s in run.searches if s.series(name)[0]]
+            searches = [s for run in group for s in run.searches if series(s, name)[0]]
             if not searches:
                 continue
             by_epoch: dict[int, list[float]] = {}
             for search in searches:
-                for epoch, value in zip(*search.series(name), strict=True):
+                for epoch, value in zip(*series(search, name), strict=True):
                     by_epoch.setdefault(epoch, []).append(value)
             epochs = sorted(by_epoch)
             mean = [float(np.mean(by_epoch[e])) for e in epochs]
@@ -103,7 +111,15 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     charts = [
         chart("Validation accuracy", "val_accuracy", percent=True, y_label="supernet"),
         chart("Validation loss", "val_loss", y_label="cross-entropy, nats"),
-        chart("Skip connections, normal cell", "normal_skips", from_zero=True, whole=True, y_label="derived edges"),
+        chart(
+            "Skip connections, normal cell",
+            "skip_connections",
+            lambda search, name: skip_series(search),
+            from_zero=True,
+            whole=True,
+            y_label="derived edges",
+        ),
+        chart("Test accuracy of the derived cell", LOOKED_UP, percent=True, y_label="looked up, CIFAR-10"),
         chart("Entropy of the alphas", "relative_entropy", y_label="share of ln(ops)"),
         chart("Lead of skip", "skip_dominance", y_label="skip − best learnable op"),
         chart("Dominant eigenvalue", "dominant_eigenvalue", from_zero=True, y_label="λ max of ∂²L/∂α²"),

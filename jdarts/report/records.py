@@ -21,12 +21,20 @@ class SearchRecord:
     Attributes:
       seed: of the search. metrics, genotypes: the records of its finished epochs, in order.
       values: the swept hyper-parameters of a search among several, e.g. `learning_rate-0.01`; else empty.
+      found: text of `genotype.txt`, which is written when the search is over; else empty.
     """
 
     seed: int
     metrics: list[dict[str, Any]]
     genotypes: list[dict[str, Any]]
     values: str = ""
+    found: str = ""
+
+    @property
+    def result(self) -> Genotype | None:
+        """The genotype that the search returned, or the newest one of a search that goes on."""
+        text = self.found or (self.genotypes[-1]["genotype"] if self.genotypes else "")
+        return parse(text) if text else None
 
     @property
     def label(self) -> str:
@@ -55,7 +63,7 @@ class RunRecord:
 
     Attributes:
       searches: one an own seed; at least one, possibly without finished epochs.
-      together: the records of several searches in one program, an epoch of all of them each; else empty.
+      together: the records that the searches of one program share, their computing times among them.
       summary: `summary.json` of a whole experiment. trainings: name → records of a retraining.
       environment: `environment.json`. analysis: `analysis.json` of `jdarts analyze`.
       problems: one line for each file that could not be read.
@@ -81,6 +89,12 @@ class RunRecord:
         """Whether the search, and the retraining if there is one, are over."""
         done = all(search.epochs >= self.config.search.epochs for search in self.searches)
         return done and (bool(self.summary) or not self.trainings)
+
+    def spent(self, name: str) -> float | None:
+        """Sum over all epochs of all searches of `seconds` or `cpu_seconds`; None if never recorded."""
+        parts = [SearchRecord(0, self.together, []), *self.searches]
+        values = [value for part in parts for value in part.series(name)[1]]
+        return sum(values) if values else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -167,7 +181,7 @@ def _base(folder: Path) -> Path:
 
 
 def _members(folder: Path) -> list[tuple[re.Match[str], Path]]:
-    """The folders of several searches in one program."""
+    """The folders of searches that share a program, with their names taken apart."""
     found = _base(folder).glob("seed-*")
     return [(match, f) for f in found if (match := re.fullmatch(r"seed-(\d+),?(.*)", f.name))]
 
@@ -177,7 +191,13 @@ def _searches(folder: Path, config: Experiment, problems: list[str]) -> list[Sea
     base, members = _base(folder), _members(folder)
     if members:
         found = [
-            SearchRecord(int(m[1]), _records(f, "metrics", problems), _records(f, "genotypes", problems), m[2])
+            SearchRecord(
+                int(m[1]),
+                _records(f, "metrics", problems),
+                _records(f, "genotypes", problems),
+                m[2],
+                _found(f, problems),
+            )
             for m, f in members
         ]
         return sorted(found, key=lambda search: (search.values, search.seed))
@@ -187,7 +207,21 @@ def _searches(folder: Path, config: Experiment, problems: list[str]) -> list[Sea
     def of(records: list[dict], seed: int) -> list[dict]:
         return [r for r in records if r.get("seed", seed) == seed]
 
-    return [SearchRecord(seed, of(metrics, seed), of(genotypes, seed)) for seed in seeds]
+    text = _found(folder, problems) if len(seeds) == 1 else ""
+    return [SearchRecord(seed, of(metrics, seed), of(genotypes, seed), found=text) for seed in seeds]
+
+
+def _found(folder: Path, problems: list[str]) -> str:
+    file = folder / "genotype.txt"
+    if not file.is_file():
+        return ""
+    try:
+        text = file.read_text().strip()
+        parse(text)
+    except (OSError, UnicodeDecodeError, UserError) as error:
+        problems.append(f"{file} cannot be read: {error}")
+        return ""
+    return text
 
 
 def _records(folder: Path, name: str, problems: list[str]) -> list[dict[str, Any]]:

@@ -355,15 +355,18 @@ def _configuration(run: RunRecord) -> str:
 def costs(run: RunRecord) -> dict[str, str]:
     """Computing times by part, as text."""
     found = {}
+    if run.together:
+        found["search, all seeds in one program"] = duration(
+            sum(SearchRecord(0, run.together, []).series("seconds")[1])
+        )
     for search in run.searches:
         label = f"search, seed {search.label}" if len(run.searches) > 1 else "search"
         if not run.together:
             found[label] = duration(sum(search.series("seconds")[1]))
         if (spent := sum(search.series("alpha_hessian_seconds")[1])) > 0:
             found[f"{label}, of this Hessians"] = duration(spent)
-    if run.together:
-        seconds = sum(SearchRecord(0, run.together, []).series("seconds")[1])
-        found["search, all seeds together"] = duration(seconds)
+    if (cpu := run.spent("cpu_seconds")) is not None:
+        found["search, of all processors"] = duration(cpu)
     for name, records in run.trainings.items():
         found[f"retraining, {name} cell"] = duration(sum(SearchRecord(0, records, []).series("seconds")[1]))
     return found
@@ -372,5 +375,4 @@ def costs(run: RunRecord) -> dict[str, str]:
 def cost(run: RunRecord) -> float:
     """Seconds of all recorded epochs."""
     trainings = [SearchRecord(0, records, []) for records in run.trainings.values()]
-    together = SearchRecord(0, run.together, [])
-    return sum(sum(part.series("seconds")[1]) for part in [*run.searches, together, *trainings])
+    return (run.spent("seconds") or 0.0) + sum(sum(part.series("seconds")[1]) for part in trainings)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jdarts.errors import UserError
-from jdarts.report.page import render
+from jdarts.report import outcomes
+from jdarts.report.page import render, unique_names
 from jdarts.report.records import read_run
 
 REFRESH = 5
@@ -35,6 +36,15 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
     except OSError as error:
         raise UserError(f"cannot write the report to {target}: {error.strerror or error}") from None
     return target
+
+
+def table(paths: Sequence[str | Path]) -> str:
+    """What the runs at `paths` ended with, as Markdown that reads well in a terminal (`jdarts.report.outcomes`).
+
+    Raises `UserError` for folders that hold no run.
+    """
+    runs = [read_run(path) for path in paths]
+    return outcomes.text(runs, unique_names(runs))
 
 
 def watch(

@@ -20,6 +20,7 @@ from jdarts.relaxation import entropy, softmax
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.estimate import announce_pace, tell_memory
+from jdarts.search.found import append_result
 from jdarts.search.hooks import Moment, Watch, look, unwatched
 from jdarts.search.population import build_program
 from jdarts.search.probes import dominant_eigenvalue
@@ -201,6 +202,8 @@ def run_plain(
     key = jax.random.fold_in(jax.random.key(config.seed), settings.epochs)
     evaluate = None if isinstance(data, StreamedData) else scorer(search, _here(state), key)
     genotype = method.genotype(space, state.alphas, evaluate, key)
+    if method.compares and evaluate is not None:
+        append_result(run, genotype)
     return Outcome(genotype, search, state, None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.genotype import Genotype
+from jdarts.run_folder import RunFolder
 from jdarts.search.members import Member
 
 
@@ -58,3 +59,17 @@ def describe(results: Sequence[Found]) -> dict[str, Any]:
         "summary": summary(results),
         "by_values": [{**dict(values), **summary(group)} for values, group in by_values.items()],
     }
+
+
+def genotype_record(step: int, epoch: int, genotype: Genotype, alphas: dict[str, Any]) -> dict[str, Any]:
+    """A line of `genotypes.jsonl`: what the alphas of an epoch derive to."""
+    return {"step": step, "epoch": epoch, "genotype": genotype.to_text(), "alphas": alphas}
+
+
+def append_result(folder: RunFolder, genotype: Genotype) -> None:
+    """Let `genotypes.jsonl` end with the result of a search that compared candidates at its end, beside what the last
+    epoch's alphas alone derive to.
+    """
+    records = folder.records("genotypes")
+    if records and records[-1]["genotype"] != genotype.to_text():
+        folder.append("genotypes", {**records[-1], "genotype": genotype.to_text(), "compared": True})

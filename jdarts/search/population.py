@@ -26,11 +26,11 @@ from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
-from jdarts.methods import Method, build
+from jdarts.methods import Method
 from jdarts.relaxation import entropy, softmax
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
-from jdarts.search.found import Found, describe, summary
+from jdarts.search.found import Found, append_result, describe, genotype_record, summary
 from jdarts.search.hooks import Hook, Moment, Watch, look, unwatched
 from jdarts.search.members import Member, stacked, with_values
 from jdarts.search.scoring import scorer
@@ -200,7 +200,7 @@ def run_population(
     what they warn of is told with the member's name.
     """
     check_members(config, members)
-    _same_members(run, members, resume=resume)
+    same_members(run, members, resume=resume)
     program = build_program(config, space, data, placement, members)
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
@@ -217,8 +217,7 @@ def run_population(
         for found, folder in zip(seen, folders, strict=True):
             folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
             if found.genotype is not None:
-                record = {"step": step, "epoch": epoch, "genotype": found.genotype.to_text(), "alphas": found.alphas}
-                folder.append("genotypes", record)
+                folder.append("genotypes", genotype_record(step, epoch, found.genotype, found.alphas))
         return {name: value for name, value in summary(seen).items() if not math.isnan(value)}
 
     settings = config.search
@@ -245,33 +244,23 @@ def run_population(
         results = _compared(config, space, data, state, results, table)
     for found, folder in zip(results, folders, strict=True):
         if found.genotype is not None:
+            if program.method.compares:
+                append_result(folder, found.genotype)
             folder.write_text("genotype.txt", found.genotype.to_text() + "\n")
     run.write_json("members.json", describe(results))
     return results
 
 
 def check_members(config: Experiment, members: Sequence[Member]) -> None:
-    """Refuse what a program of several searches cannot do; `UserError`, before anything compiles."""
-    if not members:
-        return
-    method = build(config.search.method, config.search.method_options)
-    if config.search.hessian_every and distributed.count() > 1:
+    """Refuse what several searches cannot do; `UserError`, before anything compiles."""
+    if members and config.search.hessian_every and distributed.count() > 1:
         raise UserError(
             f"search.hessian_every is {config.search.hessian_every}, but with --seeds or --sweep over "
             f"{distributed.count()} processes no process holds a whole search to measure; use 0, or one process"
         )
-    wanted = {
-        "runs several loops": method.driver is not None,
-        "stops by a rule": method.stop is not None,
-    }
-    for what, needed in wanted.items():
-        if needed:
-            raise UserError(
-                f"method {method.name} {what}, which --seeds and --sweep do not do; run its seeds one after the other"
-            )
 
 
-def _same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
+def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
     """Note which searches the run holds; refuse to go on with others."""
     names, file = [member.name for member in members], run.path / "searches.json"
     if not resume or not file.exists():
@@ -294,7 +283,7 @@ def _look(
         metrics = {name: float(seen["sums"][name][i]) / program.steps_per_epoch for name in METRICS}
         metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
         genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
-        metrics |= _of_genotype(genotype, table)
+        metrics |= of_genotype(genotype, table)
         results.append(Found(member, genotype, metrics, {name: np.asarray(a) for name, a in alphas.items()}))
     return results
 
@@ -324,7 +313,7 @@ def _member_states(state: Any) -> Callable[[int], Any]:
     return member
 
 
-def _of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
+def of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
     """Its skip connections and looked-up accuracies; NaN for a search that diverged, so that all have the same
     names.
     """
@@ -350,6 +339,6 @@ def _compared(
             own = state_of(i)
             key = jax.random.fold_in(jax.random.key(found.member.seed), config.search.epochs)
             genotype = search.method.genotype(space, own.alphas, scorer(search, own, key), key)
-            found = replace(found, genotype=genotype, metrics=found.metrics | _of_genotype(genotype, table))
+            found = replace(found, genotype=genotype, metrics=found.metrics | of_genotype(genotype, table))
         compared.append(found)
     return compared

@@ -11,7 +11,9 @@ collectives (`jdarts.replicas`). `Placement` says on how many devices it runs:
                 `devices.check_replicas_every`.
 
 State and metrics are replicated over "data". With several members (seeds, hyper-parameters) every leaf of state and
-metrics has them as its leading axis, split over "seed" and vmapped on each device.
+metrics has them as its leading axis, split over "seed". On each device the members are vmapped, or, by default on a
+single CPU device, take their steps in turn by one compiled step: vmapped convolutions with kernels of their own are
+grouped convolutions, which XLA:CPU runs many times slower than one after the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -41,6 +44,7 @@ class Placement:
       data: replicas, among which each batch is divided.
       seed: groups of devices, among which the members are divided.
       members: searches in one program; 0 for a single search whose state has no leading axis of members.
+      in_turn: the members take their steps one after the other, not vmapped (one device only).
       devices: the seed·data devices in use, of all processes.
     """
 
@@ -49,6 +53,7 @@ class Placement:
     seed: int
     members: int
     devices: tuple[Any, ...]
+    in_turn: bool = False
 
     @property
     def axis_name(self) -> str | None:
@@ -69,7 +74,8 @@ class Placement:
     def describe(self) -> str:
         """One line for people."""
         kind = self.devices[0].device_kind
-        members = f", {self.members} searches in one program" if self.members else ""
+        how = "in turn" if self.in_turn else "in one program"
+        members = f", {self.members} searches {how}" if self.members else ""
         return f"{len(self.devices)} × {kind} ({self.backend}: seed {self.seed} × data {self.data}){members}"
 
 
@@ -120,7 +126,14 @@ def place(
             f"devices.seed is {seed}, which cannot share {max(members, 1)} search(es) equally; "
             "use a number that divides the searches (--seeds × --sweep)"
         )
-    return Placement(backend, data, seed, members, tuple(devices[:count]))
+    if config.members == "in_turn" and backend != "jit":
+        raise UserError(
+            f"devices.members is 'in_turn' on {count} devices ({backend}); use 'vmap', or --devices.backend jit "
+            "--devices.data 1"
+        )
+    on_cpu = devices[0].platform == "cpu"
+    in_turn = backend == "jit" and (config.members == "in_turn" or (config.members == "auto" and on_cpu))
+    return Placement(backend, data, seed, members, tuple(devices[:count]), in_turn and members > 0)
 
 
 def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Callable[[Any, Any], Any]:
@@ -147,6 +160,8 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
 
     The state is donated.
     """
+    if placement.in_turn:
+        return _in_turn(_flatten_rows(step) if streamed else step, placement.members)
     mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
     if streamed:
         mapped = _flatten_rows(mapped)
@@ -180,6 +195,25 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
         check_vma=check_types,
     )
     return jax.jit(sharded, donate_argnums=0, **options)
+
+
+def _in_turn(step: Step, members: int) -> Step:
+    """`step` of one member for all: compiled once, like that of a lone search, called for one after the other."""
+    program: list[staging.Program] = []
+    take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
+    stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+
+    def run(states, arrays, values):
+        if not program:
+            state, value = jax.eval_shape(take, (states, values), 0)
+            program.append(staging.compile(step, state, arrays, value, donate_argnums=(0,)))
+        results = []
+        for i in range(members):
+            state, value = take((states, values), i)
+            results.append(program[0](state, arrays, value))
+        return stack(results)
+
+    return run
 
 
 def _flatten_rows(step: Step) -> Step:

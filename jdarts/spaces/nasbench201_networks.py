@@ -118,7 +118,8 @@ class SearchCell201(nn.Module):
         return mixed
 
     def _sampled(self, source: int, x, rows, ops, values: EdgeValues) -> dict[int, jax.Array]:
-        """Only the op with the largest weight on every edge, by a real conditional (GDAS' `forward_gdas`).
+        """Only the op with the largest weight on every edge, by a real conditional (GDAS' `forward_gdas`); under vmap
+        (several seeds on one accelerator) it becomes a selection, and all ops run.
 
         The weights of the other ops enter as numbers added to every pixel. They are 0, but their gradient, the sum of
         the output's, is what the published code gives an op that was not run.
@@ -136,8 +137,8 @@ class SearchCell201(nn.Module):
                     return lambda x: kernels.avg_pool(x)
                 place = self._with(op, source, list(rows)).index(t)
                 kernel, bias = ops[op][0][place], ops[op][1][place]
-                padding = kernel.shape[1] // 2
-                return lambda x: self._normalised(kernels.convolution(nn.relu(x), kernel, padding=padding) + bias)
+                convolution = pieces.sampled_convolution(None if self.is_initializing() else self.axis_name, _EPS)
+                return lambda x: convolution(x, kernel, bias)
 
             chosen = jnp.argmax(rows[t])
             y = lax.switch(chosen, [branch(op) for op in table], x)
@@ -270,7 +271,8 @@ class Supernet201(Network201):
         cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if remat else SearchCell201  # 3 is `train`
 
         random = edge_values is not None and not {"drop_path", "skip_dropout"}.isdisjoint(edge_values)
-        by_piece = staging.in_pieces() and not self.is_initializing() and not random
+        # Sampled edges are pieces of their own: Python then chooses the branch, see `pieces.sampled_convolution`.
+        by_piece = staging.in_pieces() and not self.is_initializing() and not random and not self.edge.sampled
 
         def cell(i, channels, x):
             make = partial(cell_class, self.table, channels, self.axis_name, self.edge)

@@ -59,6 +59,21 @@ def cell(network: nn.Module, train: bool) -> Callable:
 
 
 @lru_cache(maxsize=256)
+def sampled_convolution(axis_name: str | None, eps: float) -> Callable:
+    """ReLU, convolution, normalisation of one op of NAS-Bench-201 as a piece: `(x, kernel, bias) -> value`.
+
+    A branch that holds a piece is taken in Python, where the convolution is compiled like any other: XLA:CPU runs those
+    inside its own conditionals several times slower, as it does inside loops.
+    """
+
+    def convolution(x, kernel, bias):
+        y = kernels.convolution(nn.relu(x), kernel, padding=kernel.shape[0] // 2) + bias
+        return kernels.standardise(y, eps, axis_name)[0]
+
+    return staging.piece(convolution)
+
+
+@lru_cache(maxsize=256)
 def pools(ops: tuple[str, ...], options: Options) -> Callable:
     """Pooling ops on one node: `(x, {op: running statistics}) -> ({op: value}, {op: new running statistics})`."""
     made = {op: _candidate(op, options) for op in ops}

@@ -221,3 +221,17 @@ def test_import_is_light_and_starts_no_device():
 
 FIRST_DIGITS = [3, 9, 6, 1, 4, 2, 1, 5, 0, 8, 6, 0]
 FIRST_TEST_DIGITS = [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
+
+
+def test_shrunk_images_are_means_of_squares():
+    source = "synthetic:8x12x3:4:30"
+    full, half = load(DataConfig(source=source)), load(DataConfig(source=source, shrink=2))
+    assert half.train.images.shape == (30, 4, 6, 3) and half.train.labels.tolist() == full.train.labels.tolist()
+    for part in ("train", "test"):
+        small, large = getattr(half, part).images, getattr(full, part).images.astype(float)
+        corners = [large[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        assert np.array_equal(small, np.floor(sum(corners) / 4 + 0.5))
+    with pytest.raises(UserError, match=r"data\.shrink is 8, which does not divide images of 8x12"):
+        load(DataConfig(source=source, shrink=8))
+    with pytest.raises(UserError, match=r"data\.shrink is 0"):
+        DataConfig(shrink=0)

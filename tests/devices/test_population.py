@@ -46,7 +46,14 @@ def alone(one: Member, steps: int):
     return state
 
 
-@pytest.mark.parametrize("devices", [{"backend": "jit"}, {"backend": "shard_map", "seed": 4, "data": 2}])
+@pytest.mark.parametrize(
+    "devices",
+    [
+        {"backend": "jit", "members": "vmap"},
+        {"backend": "jit", "members": "in_turn"},
+        {"backend": "shard_map", "seed": 4, "data": 2},
+    ],
+)
 def test_every_member_ends_as_by_itself(devices):
     many = program(MEMBERS, **devices)
     state = many.init()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jdarts import staging
 from jdarts.benchmarks import load_table
 from jdarts.counting import count_nasbench201
 from jdarts.derivation import all_architectures
@@ -17,8 +18,9 @@ from jdarts.initializers import init_network
 from jdarts.relaxation import harden
 from jdarts.spaces import NASBench201Space, nasbench201
 from jdarts.spaces.edges import EdgeSettings, join_channels, split_channels
-from jdarts.spaces.nasbench201_networks import EDGES
+from jdarts.spaces.nasbench201_networks import EDGES, SearchCell201
 from jdarts.spaces.networks import derived_network
+from jdarts.staging import compiling
 
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
@@ -153,6 +155,27 @@ def test_the_sampled_form_holds_a_conditional(variables):
     p = {"cell": jax.nn.one_hot(jnp.arange(6) % 5, 5)}
     text = str(jax.make_jaxpr(lambda p: logits(net, variables, p))(p))
     assert text.count(" cond[") >= 6  # one an edge, so that only one branch runs
+
+
+def test_the_sampled_form_in_pieces_takes_its_branches_in_python(variables):
+    """On a CPU: the same numbers as the whole program, and no more convolutions than were sampled."""
+    cell = SearchCell201((NASBENCH201_OPS,) * 6, 4, None, EdgeSettings(sampled=True))
+    x, params = jax.random.normal(jax.random.key(6), (2, 8, 8, 4)), {"params": variables["params"]["cell_0"]}
+    p = jax.nn.one_hot(jnp.array([3, 0, 1, 2, 4, 1]), 5)  # one 3 × 3 and one 1 × 1 convolution
+    grads = jax.value_and_grad(lambda params, x, p: jnp.sum(cell.apply(params, x, p, True) ** 2), argnums=(0, 1, 2))
+    program = staging.compile(grads, params, x, p)
+    ran = []
+    call = compiling.Executable.__call__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            compiling.Executable,
+            "__call__",
+            lambda self, *arrays: ran.append(self._compiled.as_text().count(" convolution(")) or call(self, *arrays),
+        )
+        got = program(params, x, p)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(quick_jit(grads)(params, x, p)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    assert 2 <= sum(ran) <= 2 * 4, "each of the two: forward, by its input, by its kernel, perhaps forward once more"
 
 
 def test_auxiliary_skip_and_edge_weights(variables):

@@ -1,0 +1,172 @@
+"""What the searches of runs ended with, a row a run: accuracy looked up or tested, skips, collapse, cost.
+
+`outcome` reads a run, `text` writes several as a table that is Markdown and reads well in a terminal, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from jdarts.analysis import indicators
+from jdarts.benchmarks import Table, load_table
+from jdarts.errors import UserError
+from jdarts.genotype import parse
+from jdarts.methods import build
+from jdarts.report.recommendation import MOST_SKIPS, skip_share
+from jdarts.report.records import RunRecord, SearchRecord
+from jdarts.report.words import duration, mean_std
+
+LOOKED_UP = "benchmark_c10_accuracy"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a run's searches; lists have an entry for each search that has a result.
+
+    Attributes:
+      method, searches: the method, and how many searches there are.
+      accuracies: test accuracies of the results, shares: looked up in the benchmark's table, or of the retrained cell.
+      regrets: how far these are below the best of the table, in percentage points; empty without a table.
+      skips: skip connections of the results' normal cells, of `edges` edges.
+      skip_curve: mean number of skips over the searches after every epoch; empty for methods whose alphas never move.
+      collapsed: for each search the epoch from which on, to its last, more than half of the edges are skips, or None.
+      seconds, cpu_seconds: wall-clock and processor time of all epochs of all searches; None if not recorded.
+    """
+
+    method: str
+    searches: int
+    accuracies: list[float]
+    regrets: list[float]
+    skips: list[int]
+    edges: int
+    skip_curve: list[float]
+    collapsed: list[int | None]
+    seconds: float | None
+    cpu_seconds: float | None
+
+
+def outcome(run: RunRecord) -> Outcome:
+    """The outcome of a run as far as it has come."""
+    results = [(search, found) for search in run.searches if (found := search.result) is not None]
+    table = _table(run.config.search.benchmark_table)
+    if table is None:
+        accuracies = [value for search, _ in results if (value := _tested(run, search)) is not None]
+    else:
+        accuracies = [table.query(genotype)["c10_test_200"] / 100 for _, genotype in results]
+    counts = [indicators.op_counts(genotype)["normal"] for _, genotype in results]
+    curves = [] if _never_moves(run) else [skip_series(search)[1] for search in run.searches]
+    shared = min(map(len, curves), default=0)
+    return Outcome(
+        method=method_name(run),
+        searches=len(run.searches),
+        accuracies=accuracies,
+        regrets=[table.regret(genotype) for _, genotype in results] if table else [],
+        skips=[count.get("skip_connect", 0) for count in counts],
+        edges=sum(counts[0].values()) if counts else 0,
+        skip_curve=np.mean([curve[:shared] for curve in curves], axis=0).tolist() if shared else [],
+        collapsed=[] if _never_moves(run) else [_collapse(search) for search in run.searches if search.genotypes],
+        seconds=run.spent("seconds"),
+        cpu_seconds=run.spent("cpu_seconds"),
+    )
+
+
+def text(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+    """Markdown: a table of outcomes, and below it the mean number of skips after each epoch."""
+    outcomes = [outcome(run) for run in runs]
+    parts = [_aligned([HEAD, *(cells(name, found) for name, found in zip(names, outcomes, strict=True))])]
+    curves = [(name, found) for name, found in zip(names, outcomes, strict=True) if found.skip_curve]
+    if curves:
+        lines = [f"{name}: {' '.join(f'{value:.1f}' for value in found.skip_curve)}" for name, found in curves]
+        parts.append("\n".join(["Skip connections of the normal cell after each epoch, mean over seeds:", "", *lines]))
+    return "\n\n".join(parts)
+
+
+HEAD = ["run", "method", "seeds", "test accuracy", "regret", "skips at the end", "collapsed", "time", "CPU time"]
+
+
+def cells(name: str, found: Outcome) -> list[str]:
+    """A row of the table under `HEAD`."""
+    points = mean_std(found.regrets, False)
+    skips = mean_std([float(count) for count in found.skips], False)
+    return [
+        name,
+        found.method,
+        str(found.searches),
+        mean_std(found.accuracies, True),
+        points if points == "–" else f"{points} points",
+        f"{skips} of {found.edges}" if found.skips else "–",
+        collapse_words(found.collapsed),
+        "–" if found.seconds is None else duration(found.seconds),
+        "–" if found.cpu_seconds is None else duration(found.cpu_seconds),
+    ]
+
+
+def collapse_words(collapsed: Sequence[int | None]) -> str:
+    """`2 of 3, from epochs 7, 12`; `no` if none did, a dash if nothing can collapse."""
+    if not collapsed:
+        return "–"
+    epochs = sorted(epoch for epoch in collapsed if epoch is not None)
+    if not epochs:
+        return "no"
+    return f"{len(epochs)} of {len(collapsed)}, from epoch{'s' * (len(epochs) > 1)} {', '.join(map(str, epochs))}"
+
+
+def skip_series(search: SearchRecord) -> tuple[list[int], list[int]]:
+    """`(epochs, skip connections of the normal cell derived after each)`."""
+    found = {r["epoch"]: indicators.op_counts(parse(r["genotype"]))["normal"] for r in search.genotypes}
+    return list(found), [count.get("skip_connect", 0) for count in found.values()]
+
+
+def method_name(run: RunRecord) -> str:
+    """The method with its options and with what the configuration decides in its place."""
+    search = run.config.search
+    options = [*search.method_options, *([search.hypergradient] if search.hypergradient else [])]
+    return f"{search.method} ({', '.join(options)})" if options else search.method
+
+
+def _collapse(search: SearchRecord) -> int | None:
+    """The first epoch of the last unbroken stretch of mostly skips, if the search ended in one."""
+    since = None
+    for record in search.genotypes:
+        if skip_share(parse(record["genotype"])) <= MOST_SKIPS:
+            since = None
+        elif since is None:
+            since = record["epoch"]
+    return since
+
+
+def _never_moves(run: RunRecord) -> bool:
+    try:
+        return bool(build(run.config.search.method, run.config.search.method_options).alphas_fixed)
+    except UserError:  # a method of the user's own, unknown to this process
+        return False
+
+
+def _tested(run: RunRecord, search: SearchRecord) -> float | None:
+    """Looked up while the search ran, else the test accuracy of the retrained cell."""
+    names = [f"seed-{search.label.replace(', ', ',')}", *(["found"] if len(run.searches) == 1 else [])]
+    for name in names:
+        if isinstance(retrained := run.summary.get(name), dict) and "test_accuracy" in retrained:
+            return retrained["test_accuracy"]
+    return search.last(LOOKED_UP)
+
+
+@lru_cache(maxsize=4)
+def _table(path: str) -> Table | None:
+    """The table of a run, or None where it is not at hand any more."""
+    try:
+        return load_table(path) if path else None
+    except UserError:
+        return None
+
+
+def _aligned(rows: Sequence[Sequence[Any]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) + " |"
+
+    return "\n".join([line(rows[0]), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows[1:])])

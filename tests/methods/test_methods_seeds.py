@@ -1,0 +1,150 @@
+"""`--seeds` with every method of the NAS-Bench-201 comparison: each seed ends as a search by itself, bit for bit.
+
+One cell with few candidates, so that a method compiles in seconds; the second compilation comes from a cache.
+"""
+
+import csv
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from one_cell import OneCellSpace
+
+from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.derivation import all_architectures
+from jdarts.errors import UserError
+from jdarts.reporter import SilentReporter
+from jdarts.run_folder import RunFolder
+from jdarts.search import run_search
+from jdarts.search.members import members_of
+from jdarts.search.population import run_population
+from jdarts.search.separate import needs_own_loops, run_separately
+from jdarts.search.sharding import place
+from jdarts.spaces import nasbench201
+from jdarts.staging import compiling
+
+SHARED = {"resume": False, "reporter": SilentReporter()}
+SPACE = OneCellSpace(cell=(("none", "skip_connect", "nor_conv_1x1"),) * 6)
+METHODS = {
+    "darts (first order)": ("darts", ("order=first",)),
+    "darts (second order)": ("darts", ()),
+    "single_darts": ("single_darts", ()),
+    "darts_minus": ("darts_minus", ()),
+    "gdas": ("gdas", ()),
+    "pc_darts": ("pc_darts", ("parts=2", "alpha_start=1")),
+    "rsps": ("rsps", ("candidates=3",)),
+    "setn": ("setn", ("candidates=3",)),
+}
+
+
+def experiment(method: str, options: tuple[str, ...] = (), **search) -> Experiment:
+    return Experiment(
+        data=DataConfig(source="synthetic:8x8x1:3:32", crop_padding=1),
+        space=SpaceConfig(name="nasbench201", channels=4, cells=1),
+        search=SearchConfig(
+            method=method,
+            method_options=options,
+            epochs=2,
+            batch_size=8,
+            alpha_optimizer=AdamConfig(learning_rate=0.1),
+            **search,
+        ),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """A lone search and one of several are the same programs, here compiled quickly rather than well."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.0), strict=True):
+        jax.config.update(name, value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(compiling._CPU_OPTIONS, "xla_backend_optimization_level", 0)
+        yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_seed_ends_as_by_itself(name, tmp_path):
+    config = experiment(*METHODS[name])
+    members, data = members_of(config, "0,5", []), load(config.data)
+    placement = place(DevicesConfig(), batch_size=8, members=2, devices=jax.devices()[:1])
+    shared = {"resume": False, "reporter": SilentReporter()}
+    found = run_population(
+        config,
+        SPACE,
+        data.for_search(config.data),
+        RunFolder.create(tmp_path / "both", config),
+        members,
+        placement,
+        **shared,
+    )
+    lone = RunFolder.create(tmp_path / "lone", config)
+    genotype, state = run_search(dataclasses.replace(config, seed=5), SPACE, data, lone, **shared)
+    assert state is not None
+
+    assert found[1].genotype == genotype
+    for cell, alphas in state.alphas.items():
+        np.testing.assert_array_equal(found[1].alphas[cell], alphas)
+    own = RunFolder(tmp_path / "both" / "seed-5")
+    for record, expected in zip(own.records("metrics"), lone.records("metrics"), strict=True):
+        for metric in ("train_loss", "train_accuracy", "val_loss", "skip_connections"):
+            assert record[metric] == expected[metric], metric
+    assert own.records("genotypes")[-1]["genotype"] == lone.records("genotypes")[-1]["genotype"] == genotype.to_text()
+    assert (
+        own.records("metrics")[-1]["val_loss"]
+        != RunFolder(tmp_path / "both" / "seed-0").records("metrics")[-1]["val_loss"]
+    )
+
+
+def test_random_search_of_several_seeds(tmp_path):
+    """Its own loop for each seed; a finished seed is not run again by --resume."""
+    table = tmp_path / "table.csv"
+    with table.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["arch", "c10_valid_12", "c10_test_200"])
+        for i, ops in enumerate(all_architectures()):
+            rows.writerow([nasbench201.genotype(ops).to_text(), (i * 7919) % 15_625 / 200, i / 200])
+    config = experiment("random_search", ("samples=4",), benchmark_table=str(table))
+    data, members = load(config.data), members_of(config, "2", [])
+    placement = place(DevicesConfig(), batch_size=8, members=2, devices=jax.devices()[:1])
+    run, shared = RunFolder.create(tmp_path / "run", config), {"reporter": SilentReporter()}
+    found = run_separately(config, nasbench201, data, run, members, placement, resume=False, **shared)
+    for i, one in enumerate(found):
+        own = dataclasses.replace(config, seed=i)
+        lone = RunFolder.create(tmp_path / f"lone-{i}", own)
+        expected, _ = run_search(own, nasbench201, data, lone, resume=False, **shared)
+        assert one.genotype == expected
+        samples = json.loads((run.path / f"seed-{i}" / "samples.json").read_text())
+        best = max(samples, key=lambda sample: sample["c10_valid_12"])
+        assert expected.to_text() == best["genotype"] and len(samples) == 4
+    assert found[0].genotype != found[1].genotype
+    written = json.loads((run.path / "members.json").read_text())
+    assert written["summary"]["benchmark_c10_accuracy"] == pytest.approx(
+        sum(member["benchmark_c10_accuracy"] for member in written["members"]) / 2
+    )
+
+    other = nasbench201.random_genotype(9)
+    (run.path / "seed-1" / "genotype.txt").write_text(other.to_text() + "\n")
+    (run.path / "seed-0" / "genotype.txt").unlink()
+    again = run_separately(config, nasbench201, data, run, members, placement, resume=True, **shared)
+    assert [one.genotype for one in again] == [found[0].genotype, other]
+
+
+def test_who_needs_loops_of_its_own_and_who_may_take_turns():
+    from jdarts.methods import build
+
+    assert [
+        name for name in ("darts", "gdas", "random_search", "darts_plus", "p_darts") if needs_own_loops(build(name))
+    ] == [
+        "random_search",
+        "darts_plus",
+        "p_darts",
+    ]
+    with pytest.raises(UserError, match=r"devices\.members is 'in_turn' on 2 devices"):
+        place(DevicesConfig(members="in_turn", data=2), batch_size=8, members=2, devices=jax.devices() * 2)

@@ -1,0 +1,94 @@
+"""What runs ended with: the table of `jdarts report --text`, against numbers worked out by hand."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from jdarts import cli
+from jdarts.config import Experiment, SearchConfig, SpaceConfig
+from jdarts.report.outcomes import collapse_words, outcome
+from jdarts.report.records import read_run
+from jdarts.report.write_report import write_report
+from jdarts.run_folder import RunFolder
+
+SKIP, CONV = "skip_connect", "nor_conv_3x3"
+SKIPS_AFTER = {0: [1, 4, 3, 4, 6], 1: [0, 0, 4, 4, 2], 2: [6, 6, 6, 6, 6]}  # per seed, after each epoch
+ACCURACY = {count: 94.0 - count**2 for count in range(7)}
+
+
+def arch(skips: int) -> str:
+    a, b, c, d, e, f = [SKIP] * skips + [CONV] * (6 - skips)
+    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    path = tmp_path / "table.csv"
+    lines = [f"{arch(count)},{accuracy}" for count, accuracy in ACCURACY.items()]
+    path.write_text("\n".join(["arch,c10_test_200", *lines]))
+    return path
+
+
+def population(path: Path, table: Path | str, method="darts") -> Path:
+    """A run of three seeds, written as a search writes it."""
+    settings = SearchConfig(epochs=5, method=method, benchmark_table=str(table))
+    run = RunFolder.create(path, Experiment(space=SpaceConfig(name="nasbench201", cells=1), search=settings))
+    search = run.subfolder("search")
+    for epoch in range(1, 6):
+        search.append("metrics", {"step": epoch, "epoch": epoch, "seconds": 60.0, "cpu_seconds": 90.5})
+    for seed, counts in SKIPS_AFTER.items():
+        folder = search.subfolder(f"seed-{seed}")
+        for epoch, count in enumerate(counts, start=1):
+            folder.append("metrics", {"step": epoch, "epoch": epoch, "benchmark_c10_accuracy": ACCURACY[count] / 100})
+            record = {"step": epoch, "epoch": epoch, "genotype": arch(count), "alphas": {"cell": [[0.0] * 5] * 6}}
+            folder.append("genotypes", record)
+        folder.write_text("genotype.txt", arch(counts[-1]) + "\n")
+    return path
+
+
+def test_accuracy_regret_skips_collapse_and_cost(tmp_path, table):
+    found = outcome(read_run(population(tmp_path / "three", table)))
+    assert found.accuracies == pytest.approx([0.58, 0.90, 0.58]) and found.regrets == pytest.approx([36, 4, 36])
+    assert (found.skips, found.edges, found.searches) == ([6, 2, 6], 6, 3)
+    assert found.collapsed == [4, None, 1], "mostly skips from the fourth epoch on, not at the end, from the first on"
+    assert found.skip_curve == pytest.approx([7 / 3, 10 / 3, 13 / 3, 14 / 3, 14 / 3])
+    assert (found.seconds, found.cpu_seconds) == (300.0, 452.5)
+    assert collapse_words(found.collapsed) == "2 of 3, from epochs 1, 4"
+
+
+def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, table):
+    """Alphas that never move say nothing: neither a curve nor a collapse is told."""
+    run = population(tmp_path / "rsps", table, method="rsps")
+    (run / "search" / "seed-2" / "genotype.txt").write_text(arch(1) + "\n")
+    found = outcome(read_run(run))
+    assert found.accuracies == pytest.approx([0.58, 0.90, 0.93]) and found.skips == [6, 2, 1]
+    assert found.skip_curve == [] and found.collapsed == []
+
+
+def test_without_the_table_the_records_speak(tmp_path, table):
+    run = population(tmp_path / "moved", table)
+    table.unlink()
+    found = outcome(read_run(run))
+    assert found.accuracies == pytest.approx([0.58, 0.90, 0.58]) and found.regrets == []
+
+
+def test_the_table_in_the_terminal_and_on_the_page(tmp_path, table, capsys):
+    runs = [population(tmp_path / name, table, method) for name, method in (("first", "darts"), ("other", "rsps"))]
+    assert cli.main(["report", "--text", *map(str, runs)]) == 0
+    text = capsys.readouterr().out
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len({len(line) for line in lines}) == 1 and [row[0] for row in rows if row[0]][::2] == ["run", "first"]
+    spread = statistics.stdev([58, 90, 58])
+    assert rows[2][3] == f"{statistics.mean([58, 90, 58]):.2f} ± {spread:.2f} %"
+    assert rows[2][5:] == ["4.667 ± 2.3 of 6", "2 of 3, from epochs 1, 4", "5 min 00 s", "7 min 32 s"]
+    assert rows[3][6] == "–"
+    assert "first: 2.3 3.3 4.3 4.7 4.7" in text and "other: " not in text
+
+    page = write_report(runs).read_text()
+    assert "Results, mean ± std over seeds" in page and rows[2][3] in page
+    assert page.count("5 min 00 s") >= 2, "the time of seeds in one program is told"
+
+    assert cli.main(["report", "--text", str(runs[0]), "--watch"]) == 2
+    assert capsys.readouterr().err.startswith("jdarts: error: --text prints a table")

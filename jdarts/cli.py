@@ -143,18 +143,20 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     plan.add_argument("--devices", metavar="N", type=_positive, required=True, help="how many devices")
     plan.add_argument("--kind", metavar="KIND", required=True, help="tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100 or h100")
 
-    bench = add("bench", _bench, "measure what the steps of a search cost, or its hypergradients", epilog=epilog)
+    bench = add("bench", _bench, "measure what a search costs: its steps, hypergradients, seeds, input", epilog=epilog)
     bench.add_argument(
         "config",
-        metavar="[hypergrad] CONFIG",
+        metavar="[hypergrad|seeds|input] CONFIG",
         nargs="+",
-        help="a configuration as for search; after the word hypergrad, its alpha gradients by every estimator",
+        help="a configuration as for search; after hypergrad: its alpha gradients by every estimator, seeds: several "
+        "searches in one program, input: how fast its streamed images are read",
     )
     bench.add_argument(
         "--against", metavar="CONFIG", help="run another configuration in turn; its own overrides in the same quotes"
     )
     bench.add_argument("--only", metavar="NAMES", help="what to measure, separated by commas (a wrong name lists all)")
-    bench.add_argument("--steps", type=_positive, metavar="N", help="rounds of repetitions (default: 10; hypergrad: 5)")
+    bench.add_argument("--steps", type=_positive, metavar="N", help="rounds of repetitions (default: 10; others: 5)")
+    bench.add_argument("--seeds", metavar="LIST", help="bench seeds: numbers of searches in one program (1,4,8)")
     bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it in place of the table")
     bench.add_argument(
         "--cached",
@@ -332,29 +334,42 @@ def _members(arguments: Arguments, config: Any) -> tuple:
 
 def _bench(arguments: Arguments) -> None:
     *kind, config = arguments.config
-    if kind not in ([], ["hypergrad"]):
+    kinds = ("hypergrad", "seeds", "input")
+    if len(kind) > 1 or (kind and kind[0] not in kinds):
         raise UserError(
-            f"cannot measure {' '.join(kind)!r}; write jdarts bench CONFIG or jdarts bench hypergrad CONFIG"
+            f"cannot measure {' '.join(kind)!r}; write jdarts bench CONFIG, or jdarts bench KIND CONFIG with KIND one "
+            f"of {', '.join(kinds)}"
         )
-    if not kind and config == "hypergrad":
-        raise UserError("jdarts bench hypergrad needs a CONFIG")
-    if kind and arguments.against is not None:
-        raise UserError("--against compares steps; jdarts bench hypergrad compares estimators of one configuration")
-    only = None if arguments.only is None else [name.strip() for name in arguments.only.split(",")]
-    options: dict[str, Any] = {"only": only, "json_file": arguments.json}
+    if not kind and config in kinds:
+        raise UserError(f"jdarts bench {config} needs a CONFIG")
+    what = kind[0] if kind else ""
+    for option, value, kinds_of_it in (
+        ("--against", arguments.against, ("",)),
+        ("--only", arguments.only, ("", "hypergrad", "input")),
+        ("--seeds", arguments.seeds, ("seeds",)),
+    ):
+        if value is not None and what not in kinds_of_it:
+            able = " and ".join(f"jdarts bench {name}".strip() for name in kinds_of_it)
+            raise UserError(f"{option} is for {able}, not for jdarts bench {what}")
+    options: dict[str, Any] = {"json_file": arguments.json}
+    if arguments.only is not None:
+        options["only"] = [name.strip() for name in arguments.only.split(",")]
     if arguments.steps is not None:
         options["rounds"] = arguments.steps
 
     from jdarts.bench import command
 
+    if arguments.seeds is not None:
+        options["counts"] = command.parse_counts(arguments.seeds)
     if arguments.cached:
         _enable_compilation_cache(command.say)
     else:
         import jax
 
         jax.config.update("jax_enable_compilation_cache", False)
-    if kind:
-        command.bench_gradients(config, arguments.overrides, **options)
+    if what:
+        measure = {"hypergrad": command.bench_gradients, "seeds": command.bench_seeds, "input": command.bench_input}
+        measure[what](config, arguments.overrides, **options)
     else:
         command.bench_steps(config, arguments.overrides, against=arguments.against, **options)
 

@@ -4,10 +4,11 @@ Every search ends as it would by itself; the records tell of each, and of mean a
 stayed finite. No best one is picked: that would be a choice on the data that the alphas were fitted to.
 """
 
+import contextlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +38,7 @@ from jdarts.search.sharding import (
     compile_init,
     compile_step,
     gather_rows,
+    introduce,
     replicate,
     split_members,
 )
@@ -85,6 +87,7 @@ def build_program(
 
     Raises `UserError` if a swept hyper-parameter decides how the step is built.
     """
+    introduce(placement)
     search = make_search(config, space, data, axis_name=placement.axis_name)
 
     def member_search(values) -> Search:
@@ -102,7 +105,7 @@ def build_program(
     seeds, values = split_members((seeds, values), placement)
     parts = config.search.microbatches if isinstance(data, StreamedData) else 0
     if isinstance(data, StreamedData):
-        batches = _streamed_batches(config, data, search.method, placement)
+        batches = streamed_batches(config, data, search.method, placement)
     else:
         resident = replicate(search.arrays, placement)
         batches = lambda step: itertools.repeat(resident)  # noqa: E731
@@ -137,7 +140,9 @@ def build_program(
         nonlocal taken, arrays
         if arrays is None:  # only now is it known where a resumed run goes on
             arrays = batches(int(np.max(jax.device_get(state.step.addressable_shards[0].data))))
-        state, metrics = step(state, next(arrays), values)
+        batch = next(arrays)
+        with _refusing(values, members):
+            state, metrics = step(state, batch, values)
         taken += 1
         if every and taken % every == 0:
             check_replicas(state)
@@ -152,8 +157,8 @@ def build_program(
     )
 
 
-def _streamed_batches(config: Experiment, data: StreamedData, method: Method, placement: Placement):
-    """`step -> iterator of global batches` from there on, each process reading its rows."""
+def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[str, Stream]:
+    """What this process reads: the rows of its share of the training batches, and of those of the alphas."""
     settings = config.search
     options = {
         "size": config.data.image_size,
@@ -164,10 +169,17 @@ def _streamed_batches(config: Experiment, data: StreamedData, method: Method, pl
         "threads": config.data.read_threads,
     }
     alphas = data.train if method.alpha_data == "train" else data.val
-    streams = {
+    return {
         "train": Stream(data.train, seed=2 * config.seed, **options),
         "val": Stream(alphas, seed=2 * config.seed + 1, **options),
     }
+
+
+def streamed_batches(
+    config: Experiment, data: StreamedData, method: Method, placement: Placement
+) -> Callable[[int], Iterator[Any]]:
+    """`step -> iterator of global batches` from there on, each process reading its rows."""
+    settings, streams = config.search, streams_of(config, data, method)
 
     def batches(step: int) -> Iterator[Any]:
         opened = {split: stream.batches(step) for split, stream in streams.items()}
@@ -181,18 +193,27 @@ def _streamed_batches(config: Experiment, data: StreamedData, method: Method, pl
 
 
 def _check_sweep(init_one, values, members: Sequence[Member]) -> None:
-    """Refuse hyper-parameters that Python looks at while the step is built."""
-    if not values:
-        return
+    """Refuse hyper-parameters that Python looks at while the functions of a search are made."""
     for name in values:
-        try:
+        with _refusing([name], members):
             one = {name: jax.ShapeDtypeStruct((), values[name].dtype)}
             jax.eval_shape(init_one, jax.ShapeDtypeStruct((), jnp.int32), one)
-        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
-            raise UserError(
-                f"--sweep {name}: its value decides how the step is built, so one program cannot hold several; "
-                f"run the {len({dict(member.values)[name] for member in members})} values one after the other"
-            ) from None
+
+
+@contextlib.contextmanager
+def _refusing(names: Iterable[str], members: Sequence[Member]) -> Iterator[None]:
+    """Explain JAX's errors about a number that is needed before it exists: one that is swept."""
+    try:
+        yield
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        names = list(names)
+        if not names:
+            raise
+        count = len({tuple(dict(member.values)[name] for name in names) for member in members})
+        raise UserError(
+            f"--sweep {', '.join(names)}: its value decides how the step is built, so one program cannot hold several; "
+            f"run the {count} values one after the other"
+        ) from None
 
 
 def run_population(
@@ -212,15 +233,16 @@ def run_population(
     stacked state, `members.json`; and for each member a folder with `metrics.jsonl`, `genotypes.jsonl` and
     `genotype.txt`, as a search by itself would write them.
     """
-    _check_method(build(config.search.method, config.search.method_options))
+    check_method(build(config.search.method, config.search.method_options))
     _same_members(run, members, resume=resume)
     program = build_program(config, space, data, placement, members)
+    methods = [build(own.search.method, own.search.method_options) for own in (m.config(config) for m in members)]
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
     last: list[Found] = []
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        last[:] = _look(program, state, members, space, table)
+        last[:] = _look(program, state, members, methods, space, table)
         step = epoch * program.steps_per_epoch
         for found, folder in zip(last, folders, strict=True):
             folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
@@ -248,9 +270,9 @@ def run_population(
         suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
         also=folders,
     )
-    results = _look(program, state, members, space, table)
+    results = _look(program, state, members, methods, space, table)
     if program.method.compares and isinstance(data, SearchData):
-        results = _compared(config, space, data, state, results, table)
+        results = _compared(config, space, data, state, results, methods, table)
     for found, folder in zip(results, folders, strict=True):
         if found.genotype is not None:
             folder.write_text("genotype.txt", found.genotype.to_text() + "\n")
@@ -258,7 +280,7 @@ def run_population(
     return results
 
 
-def _check_method(method: Method) -> None:
+def check_method(method: Method) -> None:
     """Refuse what a population cannot do for each of its members at its own time."""
     wanted = {
         "runs several loops": method.driver is not None,
@@ -286,10 +308,15 @@ def _same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) ->
 
 
 def _look(
-    program: Program, state: SearchState, members: Sequence[Member], space: Space, table: Table | None
+    program: Program,
+    state: SearchState,
+    members: Sequence[Member],
+    methods: Sequence[Method],
+    space: Space,
+    table: Table | None,
 ) -> list[Found]:
-    seen, method, results = program.snapshot(state), program.method, []
-    for i, member in enumerate(members):
+    seen, results = program.snapshot(state), []
+    for i, (member, method) in enumerate(zip(members, methods, strict=True)):
         alphas = {name: jnp.asarray(stack[i]) for name, stack in seen["alphas"].items()}
         metrics = {name: float(seen["sums"][name][i]) / program.steps_per_epoch for name in METRICS}
         metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
@@ -315,6 +342,7 @@ def _compared(
     data: SearchData,
     state: Any,
     results: Sequence[Found],
+    methods: Sequence[Method],
     table: Table | None,
 ) -> list[Found]:
     """The results of methods that compare candidates on images: each member's with its own weights."""
@@ -325,7 +353,7 @@ def _compared(
             own = jax.tree.map(lambda leaf, i=i: leaf[i], here)
             own = own.replace(key=jax.random.wrap_key_data(own.key))
             key = jax.random.fold_in(jax.random.key(found.member.seed), config.search.epochs)
-            genotype = search.method.genotype(space, own.alphas, scorer(search, own, key), key)
+            genotype = methods[i].genotype(space, own.alphas, scorer(search, own, key), key)
             found = replace(found, genotype=genotype, metrics=found.metrics | _of_genotype(genotype, table))
         compared.append(found)
     return compared

@@ -38,6 +38,7 @@ def data():
     return load(CONFIG.data).for_search(CONFIG.data)
 
 
+ONE_DEVICE = place(DevicesConfig(backend="jit"), batch_size=4, members=2)
 ARRAYS = {name: sorted({*float_options(name)} - ABOVE_THE_STEP.get(name, set())) for name in methods.names()}
 
 
@@ -62,7 +63,7 @@ def test_members_with_other_options_end_as_by_themselves():
     sweeps = ["method_options.beta=0.25,1", "method_options.epsilon_start=0.05,0.1"]
     members = members_of(config, None, sweeps)[::3]
     assert members[1].name == "seed-0,beta-1,epsilon_start-0.1"
-    program = build_program(config, OneCellSpace(), data(), place(DevicesConfig(backend="jit"), batch_size=4), members)
+    program = build_program(config, OneCellSpace(), data(), ONE_DEVICE, members)
     together = program.init()
     for _ in range(4):
         together, _ = program.step(together)
@@ -102,6 +103,4 @@ def test_an_option_that_cannot_be_swept_is_one_line(method, sweep, message):
 def test_an_option_that_python_decides_by_is_refused():
     members = members_of(configured("fair_darts"), None, ["method_options.threshold=0.5,0.9"])
     with pytest.raises(UserError, match=r"method_options\.threshold: its value decides"):
-        build_program(
-            configured("fair_darts"), OneCellSpace(), data(), place(DevicesConfig(backend="jit"), batch_size=4), members
-        )
+        build_program(configured("fair_darts"), OneCellSpace(), data(), ONE_DEVICE, members)

@@ -119,7 +119,7 @@ def start(processes: Processes | None) -> None:
         watch.watch(0.85 * heartbeat, lambda what: end_process(f"jdarts: error: {_gone(what)}", 1))
 
 
-def _relay(processes: Processes) -> tuple[Relay, dict[str, str]]:
+def _relay(processes: Processes) -> tuple[Relay, dict[str, Any]]:
     """The relay of this process, and the addresses that JAX is given in place of the coordinator's."""
     assert processes.coordinator is not None and processes.num_processes is not None
     host, _, port = processes.coordinator.rpartition(":")

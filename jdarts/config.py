@@ -298,6 +298,14 @@ def unchecked(section: Any, **fields: Any) -> Any:
     return changed
 
 
+def is_off(value: Any) -> bool:
+    """Whether a hyper-parameter is the number 0, which switches something off while a step is built.
+
+    The traced array of a sweep never is, because it holds one number for each search.
+    """
+    return isinstance(value, (int, float)) and value == 0
+
+
 def as_dict(config: Experiment) -> dict:
     """The configuration as nested plain dicts, ready for JSON."""
     return dataclasses.asdict(config)

@@ -4,6 +4,7 @@ Every process runs the same command. `start` joins them before anything touches 
 text files and talks to the terminal, all of them save checkpoints. Nothing here does anything in a run of one process.
 """
 
+import atexit
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jdarts.errors import Interrupted, PeerLost, UserError
+from jdarts.relay import Relay, answers, door, end_process, free_port, way_out
 
 T = TypeVar("T")
 
@@ -88,28 +90,67 @@ def _checked(processes: Processes) -> Processes:
 def start(processes: Processes | None) -> None:
     """Join the other processes; must come before anything uses a device.
 
+    From then on a process that is gone ends this one within a minute, with one line and status 1: through `explain`
+    where the runtime raises an error, else by the watch of `jdarts.relay`. Where JAX finds the coordinator itself
+    (Slurm, TPU pods, …) there is no such watch, and JAX aborts with its own message.
+
     Raises `UserError` if the coordinator's port is taken, or if the others do not come.
     """
     if processes is None or processes.num_processes == 1:
         return
-    if processes.process_id == 0 and processes.coordinator is not None:
-        _check_port_is_free(processes.coordinator)
+    heartbeat = int(os.environ.get("JDARTS_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS))
+    where = f" at {processes.coordinator}" if processes.coordinator else ""
+    watch, addresses = _relay(processes) if processes.coordinator else (None, {})
     import jax
 
     try:
         jax.distributed.initialize(
-            processes.coordinator,
-            processes.num_processes,
-            processes.process_id,
+            **addresses,
+            num_processes=processes.num_processes,
+            process_id=processes.process_id,
             initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=int(os.environ.get("JDARTS_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)),
+            heartbeat_timeout_seconds=heartbeat,
         )
     except (RuntimeError, ValueError) as error:  # XLA's errors are RuntimeErrors
-        where = f" at {processes.coordinator}" if processes.coordinator else ""
-        raise UserError(
-            f"cannot join the other processes{where}: {_first_line(error)}; start all of them with the same "
-            "coordinator and number of processes"
-        ) from None
+        raise _cannot_join(where, _first_line(error)) from None
+    if watch is not None:
+        atexit.register(watch.farewell)  # runs before JAX's farewell, which was registered when it was imported
+        # JAX sends two heartbeats in its timeout, and aborts at its end
+        watch.watch(0.85 * heartbeat, lambda what: end_process(f"jdarts: error: {_gone(what)}", 1))
+
+
+def _relay(processes: Processes) -> tuple[Relay, dict[str, Any]]:
+    """The relay of this process, and the addresses that JAX is given in place of the coordinator's."""
+    assert processes.coordinator is not None and processes.num_processes is not None
+    host, _, port = processes.coordinator.rpartition(":")
+    if any("_proxy" in name.lower() for name in os.environ):
+        # JAX's connections end at the relay, which asks no proxy; gRPC knows the small letters only
+        os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112
+    if processes.process_id == 0:
+        _check_port_is_free(processes.coordinator)
+        service = ("127.0.0.1", free_port())
+        address = f"{service[0]}:{service[1]}"
+        addresses = {"coordinator_address": address, "coordinator_bind_address": address}
+        return door(int(port), service, processes.num_processes), addresses
+    error = answers((host, int(port)), JOIN_SECONDS)
+    if error is not None:
+        raise _cannot_join(f" at {processes.coordinator}", f"nobody answers there for {JOIN_SECONDS} s ({error})")
+    relay = way_out((host, int(port)))
+    return relay, {"coordinator_address": relay.address}
+
+
+def _cannot_join(where: str, reason: str) -> UserError:
+    return UserError(
+        f"cannot join the other processes{where}: {reason}; start all of them with the same coordinator and number of "
+        "processes"
+    )
+
+
+def _gone(reason: str) -> str:
+    return (
+        f"another of the {count()} processes of this run has ended or does not answer ({reason}); checkpoints saved so "
+        "far are kept: start all processes again with --resume"
+    )
 
 
 def _check_port_is_free(address: str) -> None:
@@ -199,10 +240,7 @@ def explain(error: BaseException) -> PeerLost | None:
     )
     if not isinstance(error, RuntimeError) or not any(sign.lower() in text.lower() for sign in signs):
         return None
-    return PeerLost(
-        f"another of the {count()} processes of this run has ended ({text[:120]}…); checkpoints saved so far are kept: "
-        "start all processes again with --resume"
-    )
+    return PeerLost(_gone(f"{text[:120]}…"))
 
 
 def leave(status: int) -> Any:

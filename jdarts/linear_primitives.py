@@ -20,7 +20,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jdarts.replicas import varying_axes
+from jdarts.jax_versions import varying_axes
 
 
 class Geometry(NamedTuple):

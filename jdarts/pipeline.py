@@ -86,11 +86,8 @@ def run_search_only(
     config: Experiment, members: Sequence[Member], run_dir: Path, *, resume: bool, reporter: Reporter
 ) -> None:
     """Search and show the genotype, or those of all `members`."""
-    if config.data.source.startswith("stream:"):
-        space, data = spaces.get(config.space.name), open_streams(config.data)
-        _check_search(config, space, data)
-    else:
-        space, data = prepare_search(config)
+    streamed = config.data.source.startswith("stream:")
+    space, data = open_stream_search(config) if streamed else prepare_search(config)
     check_members(config, members)
     placement = place_search(config, members)
     run = _open(run_dir, config, resume)
@@ -119,6 +116,13 @@ def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
     space = spaces.get(config.space.name)
     data = load(config.data)
     _check_search(config, space, data.for_search(config.data))
+    return space, data
+
+
+def open_stream_search(config: Experiment) -> tuple[Space, StreamedData]:
+    """The space and the streamed data of a search, after the same checks."""
+    space, data = spaces.get(config.space.name), open_streams(config.data)
+    _check_search(config, space, data)
     return space, data
 
 

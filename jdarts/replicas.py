@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jdarts.errors import UserError
+from jdarts.jax_versions import varying_axes
 
 
 def pmean(tree: Any, axis_name: str | None) -> Any:
@@ -58,12 +59,6 @@ def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True)
 def is_typed(axis_name: str) -> bool:
     """Whether types tell what varies over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
     return axis_name in varying_axes(lax.axis_index(axis_name))
-
-
-def varying_axes(x: Any) -> frozenset:
-    """The mesh axes over which `x` varies, as its type says; the attribute has had two names in JAX."""
-    kind = jax.typeof(x)
-    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else getattr(kind, "vma", frozenset())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What `jdarts bench` and `jdarts bench hypergrad` do: check, measure, print, write JSON."""
+"""What `jdarts bench` and its kinds (hypergrad, seeds, input) do: check, measure, print, write JSON."""
 
 import json
 import shlex
@@ -10,13 +10,18 @@ from typing import Any
 from jdarts.bench.ceilings import measure_ceilings
 from jdarts.bench.gradients import REFERENCE, gradient_names, measure_gradients
 from jdarts.bench.machine import describe_machine, machine_line
+from jdarts.bench.reading import measure_reading
+from jdarts.bench.seeds import measure_seeds, parse_counts
 from jdarts.bench.steps import CompiledStep, choose, compile_steps, configured_name, step_names
 from jdarts.bench.tables import (
     STEP_NOTES,
     against_table,
+    apart_lines,
     as_json,
     ceilings_line,
     gradients_table,
+    reading_lines,
+    seeds_table,
     steps_table,
     waiting_lines,
 )
@@ -26,8 +31,12 @@ from jdarts.config import Experiment, as_dict
 from jdarts.config_files import load_config
 from jdarts.data import Dataset
 from jdarts.errors import Interrupted, UserError
-from jdarts.pipeline import prepare_search
+from jdarts.methods import build
+from jdarts.pipeline import open_stream_search, prepare_search
+from jdarts.search.population import check_method
 from jdarts.spaces.space import Space
+
+__all__ = ["bench_gradients", "bench_input", "bench_seeds", "bench_steps", "parse_counts", "say"]
 
 
 def bench_steps(
@@ -115,6 +124,62 @@ def bench_gradients(
     return deliver(result, "\n".join(lines), json_file)
 
 
+def bench_seeds(
+    config: str,
+    overrides: Sequence[str] = (),
+    *,
+    counts: Sequence[int] = (1, 4, 8),
+    rounds: int = 5,
+    json_file: str | None = None,
+) -> dict[str, Any]:
+    """Measure numbers of searches in one program against searches by themselves, on one device; print and return."""
+    check_target(json_file)
+    mine = load_config(config, overrides)
+    check_method(build(mine.search.method, mine.search.method_options))
+    space, data = _prepare(mine)
+    machine = describe_machine()
+    say(machine_line(machine))
+    costs = measure_seeds(mine, space, data.for_search(mine.data), counts, rounds=rounds, say=say)
+    lines = [
+        machine_line(machine),
+        "",
+        seeds_table(costs),
+        f"step: median (quartiles) of {rounds} rounds in which all rows run in turn, on one device. × apart: as many "
+        "steps of a search by itself over one of the program, within each round; above 1 the program is faster.",
+        "temporary: most that XLA allocates beyond states and data set.",
+        "",
+        apart_lines(costs),
+    ]
+    result = {"benchmark": "seeds", "machine": machine, "config": as_dict(mine), "programs": costs}
+    return deliver(result, "\n".join(lines), json_file)
+
+
+def bench_input(
+    config: str,
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] | None = None,
+    rounds: int = 5,
+    json_file: str | None = None,
+) -> dict[str, Any]:
+    """Measure how fast this process reads streamed images, and whether the search step waits for them."""
+    check_target(json_file)
+    mine = load_config(config, overrides)
+    wanted = choose({"rate": "", "step": ""}, only)
+    if not mine.data.source.startswith("stream:"):
+        raise UserError(
+            f"data.source is {mine.data.source!r}, whose images lie in the memory of the device; jdarts bench input is "
+            "for stream:folder and stream:tfds:NAME"
+        )
+    space, data = open_stream_search(mine)
+    machine = describe_machine()
+    say(machine_line(machine))
+    images = max(256, 2 * mine.search.batch_size)
+    cost = measure_reading(mine, space, data, step="step" in wanted, rounds=rounds, images=images, say=say)
+    result = {"benchmark": "input", "machine": machine, "config": as_dict(mine), "reading": cost}
+    return deliver(result, f"{machine_line(machine)}\n\n{reading_lines(cost)}", json_file)
+
+
 def say(text: str) -> None:
     """Progress, on standard error: standard output is for the result."""
     print(text, file=sys.stderr, flush=True)
@@ -155,6 +220,12 @@ def _load_other(text: str, overrides: Sequence[str]) -> Experiment:
 
 
 def _prepare(config: Experiment) -> tuple[Space, Dataset]:
+    if config.data.source.startswith("stream:"):
+        side = config.data.image_size
+        raise UserError(
+            f"data.source is {config.data.source!r}; jdarts bench input CONFIG measures how streamed images are read, "
+            f"and the steps are measured with --data.source synthetic:{side}x{side}x3:10:1000 --data.path ''"
+        )
     try:
         return prepare_search(config)
     except UserError as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 from jdarts.bench.ceilings import Ceilings
 from jdarts.bench.gradients import GradientCost
+from jdarts.bench.reading import ReadingCost
+from jdarts.bench.seeds import APART, SeedsCost
 from jdarts.bench.steps import StepReport
 from jdarts.bench.timing import Spread
 from jdarts.bench.waiting import Waiting
@@ -118,6 +120,64 @@ def gradients_table(costs: Mapping[str, GradientCost]) -> str:
             ]
         )
     return align(rows)
+
+
+def seeds_table(costs: Mapping[str, SeedsCost]) -> str:
+    """One row a program."""
+    rows = [["", "compile", "first", "step of all", "a search", "images/s", "× apart", "states", "temporary"]]
+    for name, c in costs.items():
+        label = "one by itself" if name == APART else f"{c.searches} in one program"
+        rows.append(
+            [
+                label,
+                format_seconds(c.trace_seconds + c.compile_seconds),
+                format_seconds(c.first_seconds),
+                seconds_cell(c.seconds),
+                format_seconds(c.seconds.median / c.searches),
+                f"{c.images_per_second:,.3g}" if c.images_per_second < 1000 else f"{c.images_per_second:,.0f}",
+                ratio_cell(c.gain),
+                format_bytes(c.state_bytes),
+                format_bytes(c.temporary_bytes),
+            ]
+        )
+    return align(rows)
+
+
+def apart_lines(costs: Mapping[str, SeedsCost]) -> str:
+    """What the same searches cost one after the other: a line for each number of them."""
+    apart, lines = costs[APART], []
+    compile_apart = apart.trace_seconds + apart.compile_seconds
+    for name, c in costs.items():
+        if name != APART:
+            lines.append(
+                f"{c.searches} searches: compiling {format_seconds(c.trace_seconds + c.compile_seconds)} together, "
+                f"{format_seconds(compile_apart)} apart (once, from the cache for the others) to "
+                f"{format_seconds(c.searches * compile_apart)}; a step of all {format_seconds(c.seconds.median)} "
+                f"together, {format_seconds(c.searches * apart.seconds.median)} apart"
+            )
+    return "\n".join(lines)
+
+
+def reading_lines(cost: ReadingCost) -> str:
+    """What `jdarts bench input` says."""
+    lines = [
+        f"reading: {_digits(cost.decode_rate.median)} images/s ({_digits(cost.decode_rate.low)}–"
+        f"{_digits(cost.decode_rate.high)}) decoded in this process, {cost.threads} threads",
+        f"a step needs {cost.images:,} images: {format_seconds(cost.reading_seconds)} of reading",
+    ]
+    share, waiting = cost.share_of_step, cost.waiting_share
+    if share is not None and waiting is not None and cost.step_seconds is not None and cost.fed_seconds is not None:
+        verdict = (
+            "more than a step takes: add processes or processors, or use smaller images"
+            if share > 1
+            else "it can be done while the step before is computed"
+        )
+        lines += [
+            f"step: {seconds_cell(cost.step_seconds)} on images that are there",
+            f"reading is {share:.0%} of a step: {verdict}",
+            f"steps with reading: {format_seconds(cost.fed_seconds)} each; {waiting:.1%} of it is waiting for images",
+        ]
+    return "\n".join(lines)
 
 
 def seconds_cell(spread: Spread) -> str:

@@ -1,4 +1,4 @@
-"""`jdarts bench`: what steps and hypergradients cost."""
+"""`jdarts bench`: what steps, hypergradients, seeds and input cost."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,21 +8,27 @@ from jdarts.commands.arguments import Arguments, Parser, positive
 from jdarts.commands.experiments import EPILOG
 from jdarts.errors import UserError
 
+_KINDS = ("hypergrad", "seeds", "input")
+_OPTIONS = {"against": ("",), "only": ("", "hypergrad", "input"), "seeds": ("seeds",)}
+"""Options that only some kinds of measurement have; the kind "" is the plain one."""
+
 
 def add_commands(add: Callable[..., Parser]) -> None:
     """Define the command with `add(name, execute, help)`."""
-    bench = add("bench", _bench, "measure what the steps of a search cost, or its hypergradients", epilog=EPILOG)
+    bench = add("bench", _bench, "measure what a search costs: its steps, hypergradients, seeds, input", epilog=EPILOG)
     bench.add_argument(
         "config",
-        metavar="[hypergrad] CONFIG",
+        metavar="[hypergrad|seeds|input] CONFIG",
         nargs="+",
-        help="a configuration as for search; after the word hypergrad, its alpha gradients by every estimator",
+        help="a configuration as for search; after hypergrad: its alpha gradients by every estimator, seeds: several "
+        "searches in one program, input: how fast its streamed images are read",
     )
     bench.add_argument(
         "--against", metavar="CONFIG", help="run another configuration in turn; its own overrides in the same quotes"
     )
     bench.add_argument("--only", metavar="NAMES", help="what to measure, separated by commas (a wrong name lists all)")
-    bench.add_argument("--steps", type=positive, metavar="N", help="rounds of repetitions (default: 10; hypergrad: 5)")
+    bench.add_argument("--steps", type=positive, metavar="N", help="rounds of repetitions (default: 10; others: 5)")
+    bench.add_argument("--seeds", metavar="LIST", help="bench seeds: numbers of searches in one program (1,4,8)")
     bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it in place of the table")
     bench.add_argument(
         "--cached",
@@ -33,28 +39,41 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 def _bench(arguments: Arguments) -> None:
     *kind, config = arguments.config
-    if kind not in ([], ["hypergrad"]):
-        raise UserError(
-            f"cannot measure {' '.join(kind)!r}; write jdarts bench CONFIG or jdarts bench hypergrad CONFIG"
-        )
-    if not kind and config == "hypergrad":
-        raise UserError("jdarts bench hypergrad needs a CONFIG")
-    if kind and arguments.against is not None:
-        raise UserError("--against compares steps; jdarts bench hypergrad compares estimators of one configuration")
-    only = None if arguments.only is None else [name.strip() for name in arguments.only.split(",")]
-    options: dict[str, Any] = {"only": only, "json_file": arguments.json}
+    what = kind[0] if kind else ""
+    _check(arguments, kind, config)
+    options: dict[str, Any] = {"json_file": arguments.json}
+    if arguments.only is not None:
+        options["only"] = [name.strip() for name in arguments.only.split(",")]
     if arguments.steps is not None:
         options["rounds"] = arguments.steps
 
     from jdarts.bench import command
 
+    if arguments.seeds is not None:
+        options["counts"] = command.parse_counts(arguments.seeds)
     if arguments.cached:
         process.enable_compilation_cache(command.say)
     else:
         import jax
 
-        jax.config.update("jaxprocess.enable_compilation_cache", False)
-    if kind:
-        command.bench_gradients(config, arguments.overrides, **options)
+        jax.config.update("jax_enable_compilation_cache", False)
+    if what:
+        measure = {"hypergrad": command.bench_gradients, "seeds": command.bench_seeds, "input": command.bench_input}
+        measure[what](config, arguments.overrides, **options)
     else:
         command.bench_steps(config, arguments.overrides, against=arguments.against, **options)
+
+
+def _check(arguments: Arguments, kind: list[str], config: str) -> None:
+    if len(kind) > 1 or (kind and kind[0] not in _KINDS):
+        raise UserError(
+            f"cannot measure {' '.join(kind)!r}; write jdarts bench CONFIG, or jdarts bench KIND CONFIG with KIND one "
+            f"of {', '.join(_KINDS)}"
+        )
+    if not kind and config in _KINDS:
+        raise UserError(f"jdarts bench {config} needs a CONFIG")
+    what = kind[0] if kind else ""
+    for option, kinds in _OPTIONS.items():
+        if getattr(arguments, option) is not None and what not in kinds:
+            able = " and ".join(f"jdarts bench {name}".strip() for name in kinds)
+            raise UserError(f"--{option} is for {able}, not for jdarts bench {what}".rstrip())

@@ -82,7 +82,12 @@ def check_count(name: str, value: Any, least: int) -> None:
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> None:
-    """Raise `UserError` unless `value` is a finite number that is not negative, or positive if so asked."""
+    """Raise `UserError` unless `value` is a finite number that is not negative, or positive if so asked.
+
+    A traced number, as in a sweep, is not looked at.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
     ok = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and np.isfinite(value)
     if not ok or value < 0 or (positive and value == 0):
         raise UserError(f"{name} is {value!r}; use a {'positive number' if positive else 'number, 0 or more'}")

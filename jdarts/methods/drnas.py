@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 
 from jdarts import relaxation
+from jdarts.config import is_off
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 
@@ -25,7 +26,7 @@ def drnas(*, kl: float = 0.0) -> Method:
         relax=lambda alphas, key, clock, space: relaxation.dirichlet(alphas, key),
         derive_weights=relaxation.softmax,
         hypergradient="first_order",
-        regularizer=(lambda alphas, key, clock, space: kl * divergence(alphas)) if kl else None,
+        regularizer=(lambda alphas, key, clock, space: kl * divergence(alphas)) if not is_off(kl) else None,
     )
 
 

@@ -55,30 +55,47 @@ def option_defaults(name: str) -> dict[str, Any]:
     return {option: p.default for option, p in inspect.signature(get(name)).parameters.items()}
 
 
-def build(name: str, options: Sequence[str] = ()) -> Method:
+def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
     """The method that a configuration names; `a+b` composes. `options` are texts like `beta=0.5`, or
-    `darts_minus.beta=0.5` where two composed methods share an option's name.
+    `darts_minus.beta=0.5` where two composed methods share an option's name; of two for one option the last counts. A
+    pair `("beta", value)` gives a value as it is, such as the traced array of a sweep.
 
     Raises `UserError` for unknown names and options, for values of the wrong type, for methods that clash.
     """
     parts = [part.strip() for part in name.split("+")]
     chosen: dict[str, dict[str, Any]] = {part: {} for part in parts}
     known = {part: option_types(part) for part in parts}
-    for text in options:
-        key, has_value, value = text.partition("=")
-        owner, has_owner, option = key.strip().rpartition(".")
+    for given in options:
+        key, has_value, value = given.partition("=") if isinstance(given, str) else (given[0], True, given[1])
         if not has_value:
-            raise UserError(f"search.method_options has {text!r}; write option=value")
-        owners = [owner] if has_owner else [part for part in parts if option in known[part]]
-        if len(owners) > 1:
-            raise UserError(f"option {option!r} belongs to {' and '.join(owners)}; write {owners[0]}.{option}=…")
-        if not owners or owners[0] not in known or option not in known[owners[0]]:
-            have = [f"{part}.{o}" if len(parts) > 1 else o for part in parts for o in known[part]]
-            if not have:
-                raise UserError(f"method {name} has no options, but search.method_options has {text!r}")
-            raise unknown(f"option of method {name}", key.strip(), have)
-        chosen[owners[0]][option] = _parse(value.strip(), known[owners[0]][option], f"{key.strip()} of method {name}")
+            raise UserError(f"search.method_options has {given!r}; write option=value")
+        part, option = _owner(key.strip(), known)
+        if isinstance(given, str):
+            value = _parse(value.strip(), known[part][option], f"{key.strip()} of method {name}")
+        chosen[part][option] = value
     return compose(*(get(part)(**values) for part, values in chosen.items()))
+
+
+def float_options(name: str) -> list[str]:
+    """The options of a method, or of several composed, that are real numbers, as `build` knows them."""
+    known = {part.strip(): option_types(part.strip()) for part in name.split("+")}
+    every = [(part, option, kind) for part, options in known.items() for option, kind in options.items()]
+    shared = {option for part, option, _ in every for other, again, _ in every if part != other and option == again}
+    return [f"{part}.{option}" if option in shared else option for part, option, kind in every if kind is float]
+
+
+def _owner(key: str, known: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    """The method, of those in `known`, that the option `key` belongs to, and its name there."""
+    owner, has_owner, option = key.rpartition(".")
+    owners = [owner] if has_owner else [part for part in known if option in known[part]]
+    if len(owners) > 1:
+        raise UserError(f"option {option!r} belongs to {' and '.join(owners)}; write {owners[0]}.{option}=…")
+    if not owners or owners[0] not in known or option not in known[owners[0]]:
+        have = [f"{part}.{o}" if len(known) > 1 else o for part in known for o in known[part]]
+        if not have:
+            raise UserError(f"method {'+'.join(known)} has no options, but search.method_options has {key!r}")
+        raise unknown(f"option of method {'+'.join(known)}", key, have)
+    return owners[0], option
 
 
 def _parse(text: str, hint: Any, what: str) -> Any:

@@ -66,5 +66,5 @@ def r_darts_dp(*, drop_path: float = 0.2) -> Method:
         summary="second-order DARTS with growing drop-path and cutout",
         hypergradient="unrolled",
         edge_values={"drop_path": ramp(0.0, drop_path)},
-        cutout_probability=ramp(0.0, 1.0 if drop_path else 0.0),
+        cutout_probability=ramp(0.0, 1.0 * (drop_path > 0)),
     )

@@ -2,7 +2,8 @@
 
     members_of(config, "5", ["weight_optimizer.learning_rate=0.01,0.025"])     # 5 seeds × 2 values = 10 searches
 
-A swept hyper-parameter enters the compiled step as an array, one number a search; whatever Python decides from it
+A swept hyper-parameter enters the compiled step as an array, one number a search: every real number of the section
+`search`, its optimisers, and the options of its method (`method_options.beta=0.5,1`). Whatever Python decides from it
 while the step is built (an `if`, a shape) cannot be swept, and is refused by name.
 """
 
@@ -16,6 +17,9 @@ import numpy as np
 from jdarts.config import Experiment, unchecked
 from jdarts.config_files import option_types, override
 from jdarts.errors import UserError, unknown
+from jdarts.methods.registry import float_options
+
+METHOD_OPTIONS = "search.method_options."
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,15 @@ class Member:
 
     def config(self, base: Experiment) -> Experiment:
         """The configuration of this search run by itself; raises `UserError` if a value breaks a rule."""
-        options = [token for path, value in self.values for token in (f"--{path}", repr(value))]
-        return override(replace(base, seed=self.seed), options)
+        fields = [(path, value) for path, value in self.values if not path.startswith(METHOD_OPTIONS)]
+        options = tuple(
+            f"{path.removeprefix(METHOD_OPTIONS)}={value!r}"
+            for path, value in self.values
+            if path.startswith(METHOD_OPTIONS)
+        )
+        search = replace(base.search, method_options=(*base.search.method_options, *options))
+        tokens = [token for path, value in fields for token in (f"--{path}", repr(value))]
+        return override(replace(base, seed=self.seed, search=search), tokens)
 
 
 def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> tuple[Member, ...]:
@@ -53,7 +64,7 @@ def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> 
     if seeds is None and not sweeps:
         return ()
     numbers = (config.seed,) if seeds is None else _seeds(seeds, config.seed)
-    grid = [_sweep(text) for text in sweeps]
+    grid = [_sweep(text, config) for text in sweeps]
     names = [name for name, _ in grid]
     for name in names:
         if names.count(name) > 1:
@@ -79,12 +90,14 @@ def _seeds(text: str, first: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _sweep(text: str) -> tuple[str, list[float]]:
+def _sweep(text: str, config: Experiment) -> tuple[str, list[float]]:
     name, equals, listed = text.partition("=")
     items = [item.strip() for item in listed.split(",") if item.strip()]
     if not equals or not items:
         raise UserError(f"--sweep is {text!r}; write NAME=VALUE,VALUE, e.g. weight_optimizer.learning_rate=0.01,0.025")
     floats = [option for option, kind in option_types().items() if kind is float and option.startswith("search.")]
+    if "method_options." in name:
+        floats += [METHOD_OPTIONS + option for option in float_options(config.search.method)]
     name = name.strip().replace("-", "_")
     full = name if name in floats else f"search.{name}"
     if full not in floats:
@@ -111,7 +124,12 @@ def stacked(members: Sequence[Member], dtype: Any = np.float32) -> tuple[np.ndar
 def with_values(config: Experiment, values: Mapping[str, Any]) -> Experiment:
     """`config` with arrays, traced ones too, in the places of `values`; its rules are not checked again."""
     for path, value in values.items():
-        config = _put(config, path.split("."), value)
+        if path.startswith(METHOD_OPTIONS):
+            pair = (path.removeprefix(METHOD_OPTIONS), value)
+            search = unchecked(config.search, method_options=(*config.search.method_options, pair))
+            config = unchecked(config, search=search)
+        else:
+            config = _put(config, path.split("."), value)
     return config
 
 

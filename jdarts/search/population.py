@@ -4,10 +4,11 @@ Every search ends as it would by itself; the records tell of each, and of mean a
 stayed finite. No best one is picked: that would be a choice on the data that the alphas were fitted to.
 """
 
+import contextlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -21,12 +22,12 @@ from jdarts import distributed
 from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.data.streaming import StreamedData
+from jdarts.data.streaming import Stream, StreamedData
 from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.loop import Schedule, run_loop
-from jdarts.methods import Method
+from jdarts.methods import Method, build
 from jdarts.relaxation import entropy, softmax
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
@@ -40,6 +41,7 @@ from jdarts.search.sharding import (
     compile_init,
     compile_step,
     gather_rows,
+    introduce,
     replicate,
     split_members,
 )
@@ -81,6 +83,7 @@ def build_program(
 
     Raises `UserError` if a swept hyper-parameter decides how the step is built.
     """
+    introduce(placement)
     search = make_search(config, space, data, axis_name=placement.axis_name)
 
     def member_search(values) -> Search:
@@ -98,7 +101,7 @@ def build_program(
     seeds, values = split_members((seeds, values), placement)
     parts = config.search.microbatches if isinstance(data, StreamedData) else 0
     if isinstance(data, StreamedData):
-        batches = _streamed_batches(config, data, search.method, placement)
+        batches = streamed_batches(config, data, search.method, placement)
     else:
         resident = replicate(search.arrays, placement)
         batches = lambda step: itertools.repeat(resident)  # noqa: E731
@@ -133,7 +136,9 @@ def build_program(
         nonlocal taken, arrays
         if arrays is None:  # only now is it known where a resumed run goes on
             arrays = batches(int(np.max(jax.device_get(state.step.addressable_shards[0].data))))
-        state, metrics = step(state, next(arrays), values)
+        batch = next(arrays)
+        with _refusing(values, members):
+            state, metrics = step(state, batch, values)
         taken += 1
         if every and taken % every == 0:
             check_replicas(state)
@@ -149,10 +154,16 @@ def build_program(
     )
 
 
-def _streamed_batches(config: Experiment, data: StreamedData, method: Method, placement: Placement):
+def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[str, Stream]:
+    """What this process reads: the rows of its share of the training batches, and of those of the alphas."""
+    return open_splits(config, data, method, process=jax.process_index(), processes=distributed.count())
+
+
+def streamed_batches(
+    config: Experiment, data: StreamedData, method: Method, placement: Placement
+) -> Callable[[int], Iterator[Any]]:
     """`step -> iterator of global batches` from there on, each process reading its rows."""
-    settings = config.search
-    streams = open_splits(config, data, method, process=jax.process_index(), processes=distributed.count())
+    settings, streams = config.search, streams_of(config, data, method)
 
     def batches(step: int) -> Iterator[Any]:
         opened = {split: stream.batches(step) for split, stream in streams.items()}
@@ -166,18 +177,27 @@ def _streamed_batches(config: Experiment, data: StreamedData, method: Method, pl
 
 
 def _check_sweep(init_one, values, members: Sequence[Member]) -> None:
-    """Refuse hyper-parameters that Python looks at while the step is built."""
-    if not values:
-        return
+    """Refuse hyper-parameters that Python looks at while the functions of a search are made."""
     for name in values:
-        try:
+        with _refusing([name], members):
             one = {name: jax.ShapeDtypeStruct((), values[name].dtype)}
             jax.eval_shape(init_one, jax.ShapeDtypeStruct((), jnp.int32), one)
-        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
-            raise UserError(
-                f"--sweep {name}: its value decides how the step is built, so one program cannot hold several; "
-                f"run the {len({dict(member.values)[name] for member in members})} values one after the other"
-            ) from None
+
+
+@contextlib.contextmanager
+def _refusing(names: Iterable[str], members: Sequence[Member]) -> Iterator[None]:
+    """Explain JAX's errors about a number that is needed before it exists: one that is swept."""
+    try:
+        yield
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        names = list(names)
+        if not names:
+            raise
+        count = len({tuple(dict(member.values)[name] for name in names) for member in members})
+        raise UserError(
+            f"--sweep {', '.join(names)}: its value decides how the step is built, so one program cannot hold several; "
+            f"run the {count} values one after the other"
+        ) from None
 
 
 def run_population(
@@ -202,6 +222,7 @@ def run_population(
     check_members(config, members)
     same_members(run, members, resume=resume)
     program = build_program(config, space, data, placement, members)
+    methods = [build(own.search.method, own.search.method_options) for own in (m.config(config) for m in members)]
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
     hooks_of = watch(config, program.search)
@@ -211,7 +232,7 @@ def run_population(
     ]
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:
-        seen = _look(program, state, members, space, table)
+        seen = _look(program, state, members, methods, space, table)
         seen = _looked_at(seen, hooks, epoch, state)
         step = epoch * program.steps_per_epoch
         for found, folder in zip(seen, folders, strict=True):
@@ -239,9 +260,9 @@ def run_population(
         suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
         also=folders,
     )
-    results = _look(program, state, members, space, table)
+    results = _look(program, state, members, methods, space, table)
     if program.method.compares and isinstance(data, SearchData):
-        results = _compared(config, space, data, state, results, table)
+        results = _compared(config, space, data, state, results, methods, table)
     for found, folder in zip(results, folders, strict=True):
         if found.genotype is not None:
             if program.method.compares:
@@ -260,6 +281,17 @@ def check_members(config: Experiment, members: Sequence[Member]) -> None:
         )
 
 
+def check_method(method: Method) -> None:
+    """Refuse what one program cannot do for each of its members at its own time."""
+    wanted = {
+        "runs several loops": method.driver is not None,
+        "stops by a rule": method.stop is not None,
+    }
+    for what, needed in wanted.items():
+        if needed:
+            raise UserError(f"method {method.name} {what}, so several searches do not fit in one program")
+
+
 def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
     """Note which searches the run holds; refuse to go on with others."""
     names, file = [member.name for member in members], run.path / "searches.json"
@@ -275,10 +307,15 @@ def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> 
 
 
 def _look(
-    program: Program, state: SearchState, members: Sequence[Member], space: Space, table: Table | None
+    program: Program,
+    state: SearchState,
+    members: Sequence[Member],
+    methods: Sequence[Method],
+    space: Space,
+    table: Table | None,
 ) -> list[Found]:
-    seen, method, results = program.snapshot(state), program.method, []
-    for i, member in enumerate(members):
+    seen, results = program.snapshot(state), []
+    for i, (member, method) in enumerate(zip(members, methods, strict=True)):
         alphas = {name: jnp.asarray(stack[i]) for name, stack in seen["alphas"].items()}
         metrics = {name: float(seen["sums"][name][i]) / program.steps_per_epoch for name in METRICS}
         metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
@@ -329,6 +366,7 @@ def _compared(
     data: SearchData,
     state: Any,
     results: Sequence[Found],
+    methods: Sequence[Method],
     table: Table | None,
 ) -> list[Found]:
     """The results of methods that compare candidates on images: each member's with its own weights."""
@@ -338,7 +376,7 @@ def _compared(
         if found.genotype is not None:
             own = state_of(i)
             key = jax.random.fold_in(jax.random.key(found.member.seed), config.search.epochs)
-            genotype = search.method.genotype(space, own.alphas, scorer(search, own, key), key)
+            genotype = methods[i].genotype(space, own.alphas, scorer(search, own, key), key)
             found = replace(found, genotype=genotype, metrics=found.metrics | of_genotype(genotype, table))
         compared.append(found)
     return compared

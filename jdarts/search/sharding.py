@@ -136,6 +136,20 @@ def place(
     return Placement(backend, data, seed, members, tuple(devices[:count]), in_turn and members > 0)
 
 
+def introduce(placement: Placement) -> None:
+    """Let the devices of several processes connect for the collectives of the step; does nothing in one process.
+
+    The CPU backend waits one minute for this in the first collective. Compiling comes in between, and takes a process
+    that finds nothing in its compilation cache (only the first process writes one) minutes longer than another.
+    """
+    if len({device.process_index for device in placement.devices}) == 1:
+        return
+    one = PartitionSpec(DATA)
+    total = jax.shard_map(lambda x: jax.lax.psum(x, DATA), mesh=placement.mesh, in_specs=one, out_specs=PartitionSpec())
+    ones = _from_host(np.ones(placement.data, np.int32), NamedSharding(placement.mesh, one))
+    jax.block_until_ready(jax.jit(total)(ones))
+
+
 def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Callable[[Any, Any], Any]:
     """`init(seed, values) -> state`, jitted, with its result laid out over the mesh.
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, Same, schedule
 from jdarts.staging.trace import Atom, Control, Fixed, Graph, Piece, Ref, Split
@@ -149,9 +150,8 @@ class _Control:
 class _Scan(_Control):
     def __init__(self, call: Control, compiler: Compiler):
         super().__init__(call, compiler)
-        p = self.params
-        self.fixed, self.carried = p["num_consts"], p["num_carry"]
-        self.repeats = length = p["length"]
+        self.fixed, self.carried = scan_arguments(self.params)
+        self.repeats = length = self.params["length"]
         stacked = call.inputs[self.fixed + self.carried :]
         self.take: Executable | None = None
         if stacked:

@@ -171,7 +171,7 @@ def test_conjugate_gradients_run_all_their_iterations():
 MISTAKES = {
     "no config": (["hypergrad"], "needs a CONFIG"),
     "misspelt": (["hypergrd", "small.py"], "hypergrad"),
-    "two configs": (["small.py", "small.py"], "hypergrad CONFIG"),
+    "two configs": (["small.py", "small.py"], "KIND CONFIG"),
     "unknown file": (["smal.py"], "smal.py"),
     "unknown measurement": (["small.py", "--only", "wait"], "'weight'"),
     "unknown estimator": (["hypergrad", "small.py", "--only", "unroled"], "unrolled"),
@@ -182,6 +182,13 @@ MISTAKES = {
     "against a wrong override": (["small.py", "--against", "small.py --search.epochz 2"], "search.epochs"),
     "against an open quote": (["small.py", "--against", "'small.py"], "--against"),
     "against estimators": (["hypergrad", "small.py", "--against", "small.py"], "--against"),
+    "seeds of steps": (["small.py", "--seeds", "2"], "--seeds is for jdarts bench seeds"),
+    "no seeds": (["seeds", "small.py", "--seeds", "1,0"], "--seeds is '1,0'"),
+    "only of seeds": (["seeds", "small.py", "--only", "1"], "--only is for jdarts bench and jdarts bench hypergrad"),
+    "seeds that stop": (["seeds", "small.py", "--search.method", "darts_plus"], "stops by a rule"),
+    "input without a stream": (["input", "small.py"], "jdarts bench input is for stream:folder"),
+    "steps of a stream": (["small.py", "--data.source", "stream:folder"], "jdarts bench input CONFIG"),
+    "input of nothing": (["input"], "needs a CONFIG"),
     "no such folder": (["small.py", "--json", "nowhere/x.json"], "nowhere"),
     "a folder for a file": (["small.py", "--json", "."], "folder"),
     "no data": (["small.py", "--data.source", "cifar10"], "synthetic:32x32x3"),
@@ -197,7 +204,7 @@ def test_a_mistake_is_one_line(place, capsys, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise AssertionError("a mistake must be found before anything is measured")
 
-    for module in ("steps", "gradients"):
+    for module in ("steps", "gradients", "seeds", "reading"):
         monkeypatch.setattr(f"jdarts.bench.{module}.make_search", refuse)
     monkeypatch.setattr("jdarts.bench.command.measure_ceilings", refuse)
     cache = jax.config.jax_enable_compilation_cache

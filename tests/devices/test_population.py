@@ -8,6 +8,7 @@ import pytest
 from device_problems import FIRST_ORDER, METHOD, TINY, doubled, largest_difference, member
 
 from jdarts.config import DevicesConfig
+from jdarts.config_files import option_types
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.search import make_search
@@ -17,7 +18,20 @@ from jdarts.search.members import Member, members_of
 from jdarts.search.population import build_program
 from jdarts.search.sharding import place
 
-MEMBERS = members_of(FIRST_ORDER, "0,3", ["weight_optimizer.learning_rate=0.05,0.1"])
+SWEPT = {  # every real number of the section, and 0 where it switches something off
+    "search.weight_optimizer.learning_rate": (0.05, 0.1),
+    "search.weight_optimizer.learning_rate_min": (0.0, 0.02),
+    "search.weight_optimizer.momentum": (0.0, 0.8),
+    "search.weight_optimizer.weight_decay": (0.1, 0.0),
+    "search.weight_optimizer.gradient_clip": (0.1, 0.0),
+    "search.alpha_optimizer.learning_rate": (0.01, 0.05),
+    "search.alpha_optimizer.b1": (0.5, 0.9),
+    "search.alpha_optimizer.b2": (0.99, 0.9),
+    "search.alpha_optimizer.weight_decay": (0.0, 0.1),
+    "search.alpha_optimizer.gradient_clip": (0.0, 0.001),
+    "search.alpha_init_scale": (0.001, 0.1),
+}
+MEMBERS = [Member(seed, tuple((name, v[i]) for name, v in SWEPT.items())) for i in (0, 1) for seed in (0, 3)]
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +76,17 @@ def test_every_member_ends_as_by_itself(devices):
     assert metrics["train_loss"].shape == () and bool(metrics["finite"])
     assert state.step.shape == (4,)
     for i in (0, 3):
-        assert largest_difference(member(state, i), alone(MEMBERS[i], 4)) < 1e-9
-    assert largest_difference(member(state, 0), member(state, 2)) > 1e-3, "the learning rates must differ"
+        assert largest_difference(moved(member(state, i)), moved(alone(MEMBERS[i], 4))) < 1e-9
+    assert largest_difference(moved(member(state, 0)), moved(member(state, 2))) > 1e-3, "the values must differ"
+
+
+def moved(state):
+    """What moves; the optimiser of a search by itself has no momentum if that is 0."""
+    return {"weights": state.weights, "batch_stats": state.batch_stats, **state.alphas}
+
+
+def test_every_real_number_of_a_search_is_swept_here():
+    assert set(SWEPT) == {name for name, kind in option_types().items() if kind is float and "search." in name}
 
 
 def test_a_member_that_diverges_stops_nobody():
@@ -85,9 +108,15 @@ def test_a_member_that_diverges_stops_nobody():
     assert list(many.snapshot(state)["finite"]) == [True, False]
 
 
-def test_a_value_that_decides_how_the_step_is_built_is_refused():
-    members = members_of(FIRST_ORDER, None, ["weight_optimizer.gradient_clip=0.5,1.0"])
-    with pytest.raises(UserError, match=r"--sweep search.weight_optimizer.gradient_clip: its value decides"):
+def test_a_value_that_decides_how_the_step_is_built_is_refused(monkeypatch):
+    def deciding(config, *arguments, **options):
+        if config.search.alpha_optimizer.b1 > 0.5:
+            raise AssertionError("the array of a sweep has no truth value")
+        return make_search(config, *arguments, **options)
+
+    monkeypatch.setattr(population_module, "make_search", deciding)
+    members = members_of(FIRST_ORDER, None, ["alpha_optimizer.b1=0.5,0.9"])
+    with pytest.raises(UserError, match=r"--sweep search.alpha_optimizer.b1: its value decides .* run the 2 values"):
         program(members, backend="jit")
 
 

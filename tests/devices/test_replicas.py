@@ -9,10 +9,12 @@ import pytest
 from device_problems import CONFIG, METHOD, config_with, gumbel, largest_difference, member, placed, prepared, run
 from jax.sharding import PartitionSpec as P
 
+from jdarts import kernels
 from jdarts.checkpoint import Checkpoints
 from jdarts.config import DevicesConfig
 from jdarts.errors import ReplicasDiffer, UserError
 from jdarts.loop import _layout
+from jdarts.replicas import averaging_gradients, pmean
 from jdarts.search.sharding import check_replicas, gather_rows, place, split_members
 
 FIRST = config_with(hypergradient="first_order")
@@ -143,3 +145,64 @@ def test_unequal_shares_of_a_streamed_batch_are_refused():
     placement = placed(CONFIG, backend="shard_map")
     with pytest.raises(UserError, match="loaded 1 × 12 rows of labels; a batch of 16"):
         gather_rows({"labels": np.zeros((1, 12), np.int32)}, placement, batch_size=16)
+
+
+def _network(kernels_of_seed, images, impl: str, pool):
+    """Both strides, both dilations, a pooling in between: `[N, 16, 18, 2]` → one number an image."""
+    first, second = kernels_of_seed
+    x = jnp.tanh(pool(kernels.depthwise(images, first, dilation=2, impl=impl), impl=impl))
+    return jnp.sum(jnp.sin(kernels.depthwise(x, second, stride=2, impl=impl)), (1, 2, 3))
+
+
+def _products(kernels_of_seed, images, directions, axis: str | None, **how):
+    """Loss, its gradients by kernels and images, and the product of the Hessian by the kernels with `directions`."""
+
+    def loss(kernels_of_seed, images):
+        kernels_of_seed = averaging_gradients(kernels_of_seed, axis)
+        return pmean(jnp.mean(_network(kernels_of_seed, images, **how)), axis)
+
+    grad = jax.grad(loss)
+    product = jax.jvp(lambda k: grad(k, images), (kernels_of_seed,), (directions,))[1]
+    of_images = jax.grad(loss, 1)(kernels_of_seed, images)
+    return (loss(kernels_of_seed, images), grad(kernels_of_seed, images), product), of_images
+
+
+@pytest.mark.parametrize("pool", ["max_pool", "avg_pool"])
+def test_shifted_kernels_on_a_mesh_of_seeds_and_data_are_the_plain_convolutions(pool):
+    """Four seeds, two a device by vmap, over two groups of four devices that share eight images of 16 × 18 pixels."""
+    assert kernels.resolve("auto", 16, 18) == "shift"
+    random = np.random.default_rng(0)
+    images = random.standard_normal((8, 16, 18, 2))
+    weights, directions = [
+        (random.standard_normal((4, 5, 5, 2)), random.standard_normal((4, 3, 3, 2))) for _ in range(2)
+    ]
+    mesh = placed(FIRST, (0, 1, 2, 3), backend="shard_map", seed=2, data=4).mesh
+    how = {"impl": "auto", "pool": getattr(kernels, pool)}
+
+    def of_seeds(weights, images, directions):
+        return jax.vmap(lambda w, d: _products(w, images, d, "data", **how))(weights, directions)
+
+    together = jax.jit(
+        jax.shard_map(
+            of_seeds,
+            mesh=mesh,
+            in_specs=(P("seed"), P("data"), P("seed")),
+            out_specs=(P("seed"), P("seed", "data")),
+        )
+    )(weights, images, directions)
+
+    plain = {"impl": "conv", "pool": kernels.avg_pool if pool == "avg_pool" else _largest}
+    alone = jax.jit(lambda w, d: _products(w, images, d, None, **plain))
+    for seed in range(4):
+        expected = alone(*jax.tree.map(lambda a, s=seed: a[s], (weights, directions)))
+        jax.tree.map(
+            lambda a, b, s=seed: np.testing.assert_allclose(a[s], b, rtol=1e-9, atol=1e-11), together, expected
+        )
+
+
+def _largest(x, impl):
+    """3 × 3 max pooling by gathering; XLA's window maximum has no second derivative."""
+    del impl
+    height, width = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    return jnp.max(jnp.stack([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]), axis=0)

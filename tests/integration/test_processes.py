@@ -97,25 +97,31 @@ def test_two_processes_equal_one(place, together):
 
 
 @pytest.mark.slow
-def test_when_one_process_is_killed_the_other_ends_and_both_go_on_later(place, together):
-    """A survivor in a collective sees the lost connection at once and tells it in one line. One that waits elsewhere is
-    ended by JAX when the heartbeats stay away, which JAX then reports in its own words."""
-    processes = start(place, "killed", heartbeat=30)
-    wait_for_steps(place, "killed", processes)
-    processes[1].kill()
-    killed = time.monotonic()
-    status = processes[0].wait(timeout=150)
-    assert processes[1].wait(timeout=60) == -signal.SIGKILL
-    text = (place / "killed.0.log").read_text()
-    if status == 1:
-        assert time.monotonic() - killed < 60
-        last = text.strip().splitlines()[-1]
-        assert "another of the 2 processes of this run has ended" in last and "--resume" in last
-    else:
-        assert status == -signal.SIGABRT and "heartbeat" in text.lower(), text
-    assert finish(place, "killed", "--resume") == [0, 0], logs(place, "killed")
-    assert "resumed after step" in (place / "killed.0.log").read_text()
-    np.testing.assert_array_equal(result(place, "killed"), together)
+@pytest.mark.parametrize(
+    ("victim", "how"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGSTOP)], ids=["second", "first", "hangs"]
+)
+def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how):
+    """Killed, or alive but silent: the other ends with one line, by an error of its collective or by its relay."""
+    run = f"gone{victim}{how}"
+    processes = start(place, run, heartbeat=30)
+    wait_for_steps(place, run, processes)
+    processes[victim].send_signal(how)
+    gone, other = time.monotonic(), 1 - victim
+    assert processes[other].wait(timeout=150) == 1, logs(place, run)
+    assert time.monotonic() - gone < 60
+    processes[victim].kill()
+    assert processes[victim].wait(timeout=60) == -signal.SIGKILL
+    text = (place / f"{run}.{other}.log").read_text()
+    last = text.strip().splitlines()[-1]
+    assert last.startswith("jdarts: error: another of the 2 processes of this run has ended") and "--resume" in last
+    assert text.count("jdarts: ") == 1 and "stack trace" not in text and "Traceback" not in text, text
+    if how == signal.SIGSTOP:
+        assert "has been silent for 26 s" in last
+    if (victim, how) != (0, signal.SIGKILL):  # going on is the same for all
+        return
+    assert finish(place, run, "--resume") == [0, 0], logs(place, run)
+    assert "resumed after step" in (place / f"{run}.0.log").read_text()
+    np.testing.assert_array_equal(result(place, run), together)
 
 
 @pytest.mark.slow

@@ -1,0 +1,20 @@
+"""Where the supported versions of JAX differ: the one place that knows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+
+def varying_axes(x: Any) -> frozenset:
+    """The mesh axes over which `x` varies, as its type says."""
+    kind = jax.typeof(x)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else getattr(kind, "vma", frozenset())
+
+
+def scan_arguments(params: Mapping[str, Any]) -> tuple[int, int]:
+    """How many arguments of a traced scan, from its parameters, are constants, and how many are carried."""
+    if "num_consts" in params:  # before 0.11
+        return params["num_consts"], params["num_carry"]
+    constants, carried, _ = params["ft_in"].unpack()
+    return len(list(constants)), len(list(carried))

@@ -134,7 +134,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         if name != "train":
             _add_many(command)
             command.add_argument("--method", metavar="M", help="short for --search.method (see jdarts methods)")
-            command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
+        command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
         if name == "train":
             command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
 
@@ -171,12 +171,14 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     size.add_argument("--image", type=_positive, default=32, metavar="SIDE", help="image side in pixels (default: 32)")
     size.add_argument("--imagenet", action="store_true", help="the ImageNet network on 224x224 images")
     count.add_argument("--auxiliary", action="store_true", help="include the auxiliary head")
+    count.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
     draw = add("draw", _draw, "draw the cells of a genotype")
     draw.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
     draw.add_argument(
         "-o", "--output", metavar="FILE", required=True, help="the picture: a name ending in .svg or .png"
     )
+    draw.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
     query = add("query", _query, "look an architecture of NAS-Bench-201 up in a table of results")
     query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, or a file that holds one")
@@ -207,6 +209,7 @@ def _add_many(command: _Parser) -> None:
 
 
 RUN_COMMANDS = ("run", "search", "train")
+SPACE_HELP = "the file of a space of your own, if the genotype has ops that it defines"
 GENOTYPE_HELP = "a published name, a file, or the text of a genotype"
 
 
@@ -276,9 +279,22 @@ def _search(arguments: Arguments) -> None:
 
 
 def _train(arguments: Arguments) -> None:
+    from jdarts.config_files import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    genotype = _genotype(arguments.genotype, config.space.name if config.space.name.endswith(".py") else None)
+    _execute(arguments, "run_train_only", genotype, suffix="-train")
+
+
+def _genotype(text: str, space: str | None) -> Any:
+    """The genotype that `text` denotes, with the ops that the file `space` defines."""
     import jdarts.genotype
 
-    _execute(arguments, "run_train_only", jdarts.genotype.load(arguments.genotype), suffix="-train")
+    if space is not None:
+        from jdarts.spaces.user_file import load_space
+
+        load_space(space)
+    return jdarts.genotype.load(text)
 
 
 def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:
@@ -360,9 +376,7 @@ def _bench(arguments: Arguments) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    import jdarts.genotype
-
-    genotype = jdarts.genotype.load(arguments.genotype)
+    genotype = _genotype(arguments.genotype, arguments.space)
     image = 224 if arguments.imagenet else arguments.image
     classes = arguments.classes or (1000 if arguments.imagenet else 10)
 
@@ -393,9 +407,7 @@ def _draw(arguments: Arguments) -> None:
         raise UserError(f"cannot draw {arguments.output!r}; give a name that ends in .svg or .png")
     if not output.parent.is_dir():
         raise UserError(f"cannot draw {arguments.output!r}; there is no folder {output.parent}")
-    import jdarts.genotype
-
-    genotype = jdarts.genotype.load(arguments.genotype)
+    genotype = _genotype(arguments.genotype, arguments.space)
 
     from jdarts.report.cell_drawing import draw
 

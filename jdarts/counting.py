@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from jdarts import own_ops
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 
@@ -201,6 +202,10 @@ def _darts_cell(cell: Cell, width: int, size: int, reduction: bool) -> Iterable[
 
 
 def _op(op: str, width: int, size: int, stride: int) -> Pair:
+    if own_ops.is_own(op):
+        from jdarts.own_op_module import count_own  # imports JAX
+
+        return count_own(op, width, stride, size)
     match op.split("_"):
         case ["none"] | ["noise"] | ["max" | "avg", "pool", _]:
             return 0, 0

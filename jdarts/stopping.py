@@ -13,6 +13,7 @@ import numpy as np
 from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import parse
+from jdarts.ops import has_weights
 from jdarts.spaces.space import Space
 
 Records = Sequence[Mapping[str, Any]]
@@ -43,7 +44,7 @@ def stable_ranking(patience: int = 10) -> Stop:
         orders = []
         for cell_type, table in space.tables.items():
             for ops, row in zip(table, np.asarray(record["alphas"][cell_type]), strict=True):
-                columns = [k for k, op in enumerate(ops) if "conv" in op]
+                columns = [k for k, op in enumerate(ops) if has_weights(op, 1)]
                 orders.append([columns[i] for i in np.argsort(-row[columns], kind="stable")])
         return orders
 

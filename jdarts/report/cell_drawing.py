@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from jdarts import own_ops
 from jdarts.errors import UserError
 from jdarts.genotype import Cell, Genotype
 
@@ -27,6 +28,7 @@ _FAMILIES = {
     "noise": ("#b03a5b", "#fae4ea", "#6d1730"),
     "none": ("#a9b0ba", "#f5f6f7", "#6b7280"),
 }
+_OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # ops of the user's own
 _INK, _CONCAT = "#1f2937", "#98a2b0"
 _NODES = {  # line, fill, text
     "input": ("#4b5563", "#eef0f3", _INK),
@@ -348,7 +350,7 @@ def _route(chains: list[_Chain]) -> list[_Line]:
 
 
 def _colours(op: str) -> tuple[str, str, str]:
-    return _FAMILIES[op.split("_")[0]]
+    return _OWN if own_ops.is_own(op) else _FAMILIES[op.split("_")[0]]
 
 
 def _box(vertex: _Vertex) -> _Box:

@@ -21,7 +21,7 @@ from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
 from jdarts.methods.random_baselines import random_search, rsps
 from jdarts.methods.registry import build, get, names, register
-from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts_dp
+from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts, r_darts_dp
 from jdarts.methods.setn import setn
 from jdarts.methods.single_darts import single_darts
 from jdarts.methods.smooth_darts import sdarts_adv, sdarts_rs
@@ -49,6 +49,7 @@ __all__ = [
     "p_darts",
     "pc_darts",
     "pr_darts",
+    "r_darts",
     "r_darts_dp",
     "random_search",
     "register",

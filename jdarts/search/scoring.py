@@ -11,6 +11,24 @@ from jdarts.search.step import Search
 SCORED_IMAGES = 512  # of the validation split, as in the benchmark's code
 
 
+def held_out(search: Search) -> Callable[[SearchState], float]:
+    """`state -> accuracy` of the relaxed network (weights as they are derived from) on all images of the validation
+    split, with running averages in the batch norms: for single-level searches, where nothing learns from that split.
+    """
+    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
+    score = jax.jit(search.score)
+
+    def measure(state: SearchState) -> float:
+        p = search.method.deterministic_weights(search.space, state.alphas)
+        size, right = min(SCORED_IMAGES, len(labels)), 0.0
+        for first in range(0, len(labels) - size + 1, size):
+            rows = slice(first, first + size)
+            right += float(score(state, p, images[rows], labels[rows]))
+        return right / (len(labels) // size)
+
+    return measure
+
+
 def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
     """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`.
 

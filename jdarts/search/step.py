@@ -90,6 +90,18 @@ class Search:
         }
 
 
+def check_split(config: Experiment, method: Method, data: SearchData | StreamedData) -> None:
+    """Raise `UserError` if there is no validation split, but the method needs one."""
+    if isinstance(data, StreamedData) or not data.single:
+        return
+    hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
+    if (hypergradient != "single_level" and method.alpha_data != "train") or method.compares:
+        raise UserError(
+            f"data.val_fraction is 0, but {method.name} with hypergradient {hypergradient} needs validation images; use "
+            "0.5, or a single-level method"
+        )
+
+
 def make_search(
     config: Experiment,
     space: Space,
@@ -109,6 +121,7 @@ def make_search(
     method = method or build(config.search.method, config.search.method_options)
     hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
     settings = unchecked(config.search, hypergradient=hypergradient)
+    check_split(config, method, data)
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split

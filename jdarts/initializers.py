@@ -59,9 +59,7 @@ def drawn(draw: Callable[[jax.Array], jax.Array]):
     return _initializer(Range(0.0, 0.0, draw))
 
 
-def draw_rows(
-    key: jax.Array, wanted: Sequence[tuple[Callable[[jax.Array], jax.Array], int]]
-) -> list[jax.Array]:
+def draw_rows(key: jax.Array, wanted: Sequence[tuple[Callable[[jax.Array], jax.Array], int]]) -> list[jax.Array]:
     """`rows` independent rows for each `(draw, rows)`; one compiled generator for each different `draw`."""
     totals: dict[Callable[[jax.Array], jax.Array], int] = {}
     places = []

@@ -145,7 +145,9 @@ def checked(name: str, make: Any, strides: tuple[int, ...] = (1, 2)) -> OwnOp:
     what = f"op {name!r}"
     is_module = inspect.isclass(make) and issubclass(make, nn.Module)
     if not is_module and (inspect.isclass(make) or not callable(make)):
-        raise UserError(f"{what} is {make!r}; give a flax.linen Module class, or a function (x, stride) without weights")
+        raise UserError(
+            f"{what} is {make!r}; give a flax.linen Module class, or a function (x, stride) without weights"
+        )
     weights = False
     for stride in strides:
         one = OneEdge(OwnOp(name, make), _CHECKED[-1], stride, affine=False, parent=None)

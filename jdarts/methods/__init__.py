@@ -12,7 +12,7 @@ from jdarts.methods.darts import darts
 from jdarts.methods.darts_minus import darts_minus
 from jdarts.methods.darts_plus import darts_plus
 from jdarts.methods.darts_pt import darts_pt
-from jdarts.methods.drnas import drnas
+from jdarts.methods.drnas import drnas, drnas_progressive
 from jdarts.methods.drop_nas import drop_nas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
@@ -41,6 +41,7 @@ __all__ = [
     "darts_plus",
     "darts_pt",
     "drnas",
+    "drnas_progressive",
     "drop_nas",
     "fair_darts",
     "gdas",

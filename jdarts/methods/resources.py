@@ -1,8 +1,8 @@
 """What a relaxed architecture costs: the expectation of a resource over the op weights, summed over all cells.
 
 Costs are those of the derived network's ops (`jdarts.counting`): parameters, multiply–accumulates (what the papers call
-FLOPs), and memory accesses, the numbers that an op reads and writes: its input, its output and its weights (SNAS, Xie et
-al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and output, `none` nothing.
+FLOPs), and memory accesses, the numbers that an op reads and writes: its input, its output and its weights (SNAS, Xie
+et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and output, `none` nothing.
 """
 
 from functools import lru_cache

@@ -93,7 +93,7 @@ def r_darts(
     `train_epochs` epochs, else as `train` says, and compared on the last `val_fraction` of the training images.
     """
     strengths = strengths or STRENGTHS[by]
-    if len(set(strengths)) < len(strengths) or not all(0 <= s and (s < 1 or by == "l2") for s in strengths):
+    if len(set(strengths)) < len(strengths) or not all(s >= 0 and (s < 1 or by == "l2") for s in strengths):
         raise UserError(f"strengths of r_darts is {strengths}; give different numbers, at least 0 (dp: below 1)")
     if train_epochs < 1 or not 0 < val_fraction < 1:
         raise UserError(

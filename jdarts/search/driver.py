@@ -141,7 +141,8 @@ def run_plain(
             record["held_out_accuracy"] = outside(_here(state))
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
             record["dominant_eigenvalue"] = measure(_here(state), search.arrays)
-            if record["val_accuracy"] < 1.5 / data.num_classes:
+            record["alive"] = record["val_accuracy"] >= 1.5 / data.num_classes
+            if not record["alive"]:
                 reporter.warning(
                     f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
                     "be dead, and a small eigenvalue says nothing then"

@@ -16,14 +16,13 @@ def held_out(search: Search) -> Callable[[SearchState], float]:
     split, with running averages in the batch norms: for single-level searches, where nothing learns from that split.
     """
     images, labels = search.arrays["val_images"], search.arrays["val_labels"]
-    score = jax.jit(search.score)
 
     def measure(state: SearchState) -> float:
         p = search.method.deterministic_weights(search.space, state.alphas)
         size, right = min(SCORED_IMAGES, len(labels)), 0.0
         for first in range(0, len(labels) - size + 1, size):
             rows = slice(first, first + size)
-            right += float(score(state, p, images[rows], labels[rows]))
+            right += float(search.compiled_score(state, p, images[rows], labels[rows], False))
         return right / (len(labels) // size)
 
     return measure
@@ -36,5 +35,5 @@ def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = 
     """
     images, labels = search.arrays["val_images"], search.arrays["val_labels"]
     rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]
-    score = jax.jit(lambda state, p, images, labels: search.score(state, p, images, labels, train))
-    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows]))
+    score = search.compiled_score
+    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows], train))

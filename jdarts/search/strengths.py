@@ -34,9 +34,7 @@ def run_strengths(
 ) -> tuple[Genotype, None]:
     """The best cell of several searches; `strengths.json` holds all of them, `strength_i/` the runs."""
     options, found = method.options, []
-    training = dataclasses.replace(
-        config.train, epochs=options["train_epochs"], val_fraction=options["val_fraction"]
-    )
+    training = dataclasses.replace(config.train, epochs=options["train_epochs"], val_fraction=options["val_fraction"])
     for i, strength in enumerate(options["strengths"]):
         title = f"{'weight decay' if options['by'] == 'l2' else 'drop-path'} {strength:g}"
         folder = run.subfolder(f"strength_{i}")

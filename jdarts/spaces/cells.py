@@ -179,7 +179,9 @@ class SearchCell(nn.Module):
                     light[op] = shared[op][used[op]]
                     used[op] += 1
             mixed = pieces.mixed_edge(ops, options)
-            values[target], new = mixed(x, light, weights[self._row(source, target)], params.get(edge), running.get(edge))
+            values[target], new = mixed(
+                x, light, weights[self._row(source, target)], params.get(edge), running.get(edge)
+            )
             self._put_statistics({edge: new})
         return values
 
@@ -284,8 +286,8 @@ class Supernet(nn.Module):
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, image channels]`, `op_weights` of one row an edge → logits `[N, classes]`.
 
-        `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of the edges' outputs; `edge_values` are
-        the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
+        `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of the edges' outputs; `edge_values`
+        are the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
         computed again when its gradient is, instead of being kept.
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)

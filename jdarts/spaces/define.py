@@ -61,7 +61,9 @@ def define_space(
         if op in OPS:
             raise UserError(f"{where}: op {op!r} is one of jdarts' own names; choose another")
         used = {1 for ops_ in tables["normal"] if op in ops_}
-        used |= {2 if source < 2 else 1 for (source, _), ops_ in zip(wired, tables["reduce"], strict=True) if op in ops_}
+        used |= {
+            2 if source < 2 else 1 for (source, _), ops_ in zip(wired, tables["reduce"], strict=True) if op in ops_
+        }
         strides = tuple(sorted(used))
         if not strides:
             raise UserError(f"{where}: op {op!r} is a candidate of no edge; list it in normal or reduce, or drop it")

@@ -97,7 +97,9 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
     images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.float32)
     shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
     packings = {
-        name: Packing({op: tree.get(name, {}) for op, tree in shapes.items()}) for name in ("params", "batch_stats") if shapes
+        name: Packing({op: tree.get(name, {}) for op, tree in shapes.items()})
+        for name in ("params", "batch_stats")
+        if shapes
     }
 
     def mixed(x, light, p, weights, running):
@@ -110,7 +112,13 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
         for k, op in enumerate(ops):
             if op in made:
                 (y,), new = _apply(
-                    made[op], params.get(op, {}), stats.get(op, {}), x if op in raw else activated, options.train, options.update)
+                    made[op],
+                    params.get(op, {}),
+                    stats.get(op, {}),
+                    x if op in raw else activated,
+                    options.train,
+                    options.update,
+                )
                 changed[op] = new
                 terms.append(p[k] * kernels.cut(y))
             elif op != "none":

@@ -60,5 +60,7 @@ def load_space(path: str | Path) -> Space:
     except (Exception, SystemExit) as error:
         raise UserError(f"{path}: {type(error).__name__}: {error}") from None
     if not isinstance(found, (CellSpace, NASBench201Space)):
-        raise UserError(f"{path} must define space, with define_space or as a NASBench201Space; it has {type(found).__name__}")
+        raise UserError(
+            f"{path} must define space, with define_space or as a NASBench201Space; it has {type(found).__name__}"
+        )
     return found

@@ -13,9 +13,9 @@ from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, Spac
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.genotype import DARTS_OPS, parse
+from jdarts.methods import build
 from jdarts.report.console import SilentReporter
 from jdarts.run_folder import RunFolder
-from jdarts.methods import build
 from jdarts.schedules import Clock
 from jdarts.search import make_search, run_search
 from jdarts.search.drivers import STACNAS_GROUPS, narrowed

@@ -181,3 +181,24 @@ def test_what_a_single_level_search_holds_out_is_scored_and_learns_nothing():
         [float(search.score(state, p, images[i : i + 1], labels[i : i + 1])) for i in range(len(labels))]
     )
     assert held_out(search)(state) == pytest.approx(expected)
+
+
+def test_the_adversary_sees_the_training_batch_of_its_step():
+    """Another implementation attacks with images of noise: here a loss that is not the batch's would zero the ops."""
+    plain = build("darts", "order=first")
+    state = plain.init(jax.random.key(0))
+    batch, _ = plain.draw(state, plain.arrays)
+    p = plain.method.op_weights(plain.space, state.alphas, batch["relax_key"], clock_at(jnp.int32(0), 1, 2))
+    expected = plain.network_loss(state.weights, p, batch, False)[0]
+
+    def perturb(p, key, clock, loss):
+        del key, clock
+        right = jnp.abs(loss(p) - expected) < 1e-5
+        return {name: jnp.where(right, q, 0.0) for name, q in p.items()}
+
+    method = dataclasses.replace(plain.method, perturb=perturb, alphas_fixed=True)
+    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient="first_order"))
+    attacked = make_search(config, plain.space, plain.data, method=method)
+    _, metrics = jax.jit(attacked.step, compiler_options=OPTIONS)(state, attacked.arrays)
+    clean = plain.network_loss(state.weights, p, batch)[0]
+    np.testing.assert_allclose(metrics["train_loss"], clean, rtol=1e-5)

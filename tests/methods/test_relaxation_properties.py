@@ -177,7 +177,8 @@ def test_resource_cost_of_snas_is_the_expectation_over_all_cells(resource):
     options = ("channels=4", "cells=5", "size=8", "estimate=expectation")
     method = methods.build("snas", (f"resource={resource}", *options))
     alphas = {
-        c: jax.random.normal(k, (14, 2), jnp.float64) for c, k in zip(("normal", "reduce"), jax.random.split(key))
+        c: jax.random.normal(k, (14, 2), jnp.float64)
+        for c, k in zip(("normal", "reduce"), jax.random.split(key), strict=True)
     }
     total = 0.0
     # reduction cells are 5 // 3 = 1 and 10 // 3 = 3; channels double there, and the image halves

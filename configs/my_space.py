@@ -1,12 +1,16 @@
-"""A search space of your own: three nodes, nine edges, an own convolution and an own pooling. Use it as
+"""A search space of your own, and an experiment on it: three nodes, nine edges, an own convolution and an own pooling.
 
-    jdarts run configs/quickstart.py --space configs/my_space.py --name mine
+Handwritten digits as in the quick start. The space alone serves every other experiment, too:
+
+    jdarts run configs/my_space.py
+    jdarts search configs/darts_cifar10.py --data.path DIR --space configs/my_space.py --name mine
 
 `jdarts/spaces/user_file.py` explains such files.
 """
 
 from flax import linen as nn
 
+from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
 from jdarts.spaces import define_space
 
 
@@ -35,4 +39,23 @@ space = define_space(
     normal=("none", "skip_connect", "inverted", "blur"),
     reduce=("max_pool_3x3", "inverted"),
     ops={"inverted": Inverted, "blur": blur},
+)
+
+config = Experiment(
+    name="my_space",
+    data=DataConfig(source="digits", crop_padding=1, flip=False),
+    space=SpaceConfig(name=__file__, channels=8, cells=3),
+    search=SearchConfig(
+        epochs=5, batch_size=64, hypergradient="first_order", alpha_optimizer=AdamConfig(learning_rate=3e-3)
+    ),
+    train=TrainConfig(
+        epochs=5,
+        batch_size=64,
+        channels=16,
+        cells=3,
+        optimizer=SGDConfig(learning_rate=0.05, learning_rate_min=0.0),
+        auxiliary_weight=0.0,
+        drop_path=0.0,
+        cutout=0,
+    ),
 )

@@ -5,6 +5,7 @@ functions only; `jdarts.own_op_module` builds, checks and counts them.
 """
 
 import inspect
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class OwnOp:
         """Where `make` was written: file and name."""
         function = inspect.unwrap(self.make.__call__ if inspect.isclass(self.make) else self.make)
         code = getattr(function, "__code__", None)
-        file = code.co_filename if code else ""
+        file = os.path.abspath(code.co_filename) if code else ""
         return file, getattr(self.make, "__qualname__", repr(self.make))
 
 

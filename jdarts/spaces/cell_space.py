@@ -49,11 +49,9 @@ class CellSpace:
                 )
             for (source, target), ops in zip(self.edges, table, strict=True):
                 edge = f"{where}, {cell_type} table, edge {source}→{target}"
-                for i, op in enumerate(ops):
+                for op in ops:
                     if op not in choices:
                         raise UserError(f"{edge}: {unknown('op', str(op), choices)}")
-                    if op in ops[:i]:
-                        raise UserError(f"{edge} lists {op} twice; name each candidate once")
                 if set(ops) <= {"none"}:
                     raise UserError(f"{edge} has no candidate but none; leave the edge out instead")
         for op in self.ops:

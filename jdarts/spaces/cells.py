@@ -141,8 +141,11 @@ class SearchCell(nn.Module):
             if by_edge:
                 shared[op] = [edge_slice(chunks, i, width) for i in range(len(mine))]
                 continue
-            columns = [self.table[self._row(source, t)].index(op) for t in mine]
-            p = weights[jnp.array([self._row(source, t) for t in mine]), jnp.array(columns)]
+            rows = [self._row(source, t) for t in mine]
+            p = weights[jnp.array(rows), jnp.array([self.table[r].index(op) for r in rows])]
+            for i, r in enumerate(rows):  # an op may be listed again (StacNAS' placeholder)
+                for column in [k for k, other in enumerate(self.table[r]) if other == op][1:]:
+                    p = p.at[i].add(weights[r, column])
             mixed.add(mine, chunks, p)
         if by_edge:
             values = self._edges_by_piece(source, targets, stride, width, inner, shared, weights, train)

@@ -18,6 +18,7 @@ from jdarts.genotype import parse
 from jdarts.initializers import init_network
 from jdarts.ops import candidate
 from jdarts.spaces import define_space
+from jdarts.spaces.cells import SearchCell
 from jdarts.spaces.networks import derived_network
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "my_space.py"
@@ -89,7 +90,7 @@ OPS = ("skip_connect", "pair")
     ("changes", "expected"),
     [
         ({"normal": ("pear", "pair")}, "edge 0→2: unknown op 'pear'; did you mean 'pair'"),
-        ({"normal": ("pair", "pair")}, "edge 0→2 lists pair twice"),
+        ({"normal": ("pair", "pair")}, "normal lists pair twice on one edge"),
         ({"normal": ("none",), "reduce": ("pair",)}, "no candidate but none"),
         ({"edges": [(0, 2), (1, 2), (2, 4)]}, "no edge enters node 3"),
         ({"edges": [(0, 2), (0, 2)]}, "edge 0→2 is there twice"),
@@ -220,6 +221,18 @@ def test_from_the_file_to_the_tested_network(tmp_path, monkeypatch, capsys):
     assert cli.main(["draw", "runs/toy/genotype.txt", *space, "-o", "cells.svg"]) == 0
     ops = {op for edges in parse(text).reduce.live_nodes for op, _ in edges}
     assert all(f">{op}<" in (tmp_path / "cells.svg").read_text() for op in ops)
+
+
+def test_an_op_listed_twice_has_both_weights():
+    """StacNAS' placeholder: two columns of one op are one column with the sum of their weights."""
+    two, one = (("skip_connect", "sep_conv_3x3", "skip_connect"),) * 2, (("skip_connect", "sep_conv_3x3"),) * 2
+    cells = [SearchCell(table, 4, False, False, edges=((0, 2), (1, 2))) for table in (two, one)]
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 4))
+    p = jnp.array([[0.1, 0.5, 0.4], [0.3, 0.2, 0.5]])
+    variables = init_network(cells[1], jax.random.key(1), x, x, p[:, :2], True)
+    merged = jnp.stack([p[:, 0] + p[:, 2], p[:, 1]], axis=1)
+    outputs = [cell.apply(variables, x, x, q, True) for cell, q in zip(cells, (p, merged), strict=True)]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
 
 
 def test_pieces_of_own_ops_compute_what_the_whole_computes(tmp_path):

@@ -167,7 +167,8 @@ class _Reader:
     def op(self, name: str, start: int, choices: tuple[str, ...] | None = None) -> str:
         choices = choices or (*OPS, *own_ops.names())
         if name not in choices:
-            self.fail(start, str(unknown("op", name[:60], choices)))
+            hint = "; ops of your own: --space FILE.py" if choices[: len(OPS)] == OPS else ""
+            self.fail(start, f"{unknown('op', name[:60], choices)}{hint}")
         return name
 
     def unexpected(self, expected: str) -> NoReturn:

@@ -10,7 +10,7 @@ from jdarts.config import DataConfig, Experiment, SearchConfig, SGDConfig, Space
 
 config = Experiment(
     name="drop_nas_cifar10",
-    data=DataConfig(source="cifar10", train_fraction=0.98, val_fraction=0.02),
+    data=DataConfig(source="cifar10", train_fraction=1.0, val_fraction=0.0),
     space=SpaceConfig(name="darts_cnn", channels=16, cells=14),
     search=SearchConfig(
         method="drop_nas",

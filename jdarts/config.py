@@ -31,7 +31,8 @@ class DataConfig:
     """Share of the training images that trains the weights; taken from the front, in file order (streamed: of every
     class)."""
     val_fraction: float = 0.5
-    """Share of the training images that trains the alphas; taken from the back."""
+    """Share of the training images that trains the alphas; taken from the back. Single-level methods take weights and
+    alphas from one batch: they may use 1.0 and 0.0, or hold a share out that is only reported."""
     limit: int | None = None
     """Use only the first so many training images before splitting; None uses all."""
     shrink: int = 1
@@ -50,9 +51,15 @@ class DataConfig:
     def __post_init__(self):
         _require(self.image_size >= 1, f"data.image_size is {self.image_size}; use at least 1 pixel")
         _require(self.read_threads >= 0, f"data.read_threads is {self.read_threads}; use 0 (none beside) or more")
-        for name in ("train_fraction", "val_fraction"):
-            value = getattr(self, name)
-            _require(0 < value < 1, f"data.{name} is {value}; it must lie strictly between 0 and 1")
+        _require(
+            0 < self.train_fraction <= 1,
+            f"data.train_fraction is {self.train_fraction}; it must be above 0 and at most 1",
+        )
+        _require(0 <= self.val_fraction < 1, f"data.val_fraction is {self.val_fraction}; it must lie in [0, 1)")
+        _require(
+            self.val_fraction > 0 or not self.source.startswith("stream:"),
+            "data.val_fraction is 0, but streamed searches need validation images; use e.g. 0.025",
+        )
         total = self.train_fraction + self.val_fraction
         _require(
             total <= 1 + 1e-9,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from jdarts import own_ops
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 
@@ -149,7 +150,7 @@ def count_nasbench201(
             main = [_conv_bn(width // 2, width, 3, size), _conv_bn(width, width, 3, size)]
             shortcut = _conv(width // 2, width, 1, size)
             modules.append(ModuleCount(f"reduction{stage}", *_add([*main, shortcut])))
-        cell = _add(_op(op, width, size, 1) for edges in genotype.normal.nodes for op, _ in edges)
+        cell = _add(count_op(op, width, size, 1) for edges in genotype.normal.nodes for op, _ in edges)
         modules += [ModuleCount(f"stage{stage} cell{i}", *cell) for i in range(cells_per_stage)]
     modules.append(ModuleCount("batch_norm", 2 * width, 0))
     modules.append(ModuleCount("classifier", (width + 1) * classes, (width + 1) * classes))
@@ -197,10 +198,15 @@ def _darts_cell(cell: Cell, width: int, size: int, reduction: bool) -> Iterable[
     for edges in cell.live_nodes:
         for op, source in edges:
             stride = 2 if reduction and source < cell.inputs else 1
-            yield _op(op, width, size // 2 if reduction else size, stride)
+            yield count_op(op, width, size // 2 if reduction else size, stride)
 
 
-def _op(op: str, width: int, size: int, stride: int) -> Pair:
+def count_op(op: str, width: int, size: int, stride: int) -> Pair:
+    """Parameters and MACs of a candidate op of a derived network; `size` is the side of its output in pixels."""
+    if own_ops.is_own(op):
+        from jdarts.own_op_module import count_own  # imports JAX
+
+        return count_own(op, width, stride, size)
     match op.split("_"):
         case ["none"] | ["noise"] | ["max" | "avg", "pool", _]:
             return 0, 0

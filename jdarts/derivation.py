@@ -133,7 +133,8 @@ def _sample(space: Space, op_weights: OpWeights, rng: np.random.Generator) -> Ge
         for target, found in entries.items():
             sources = sorted({e[1] for e in found})
             strength = np.array([max(e[0] for e in found if e[1] == s) for s in sources])
-            picked = rng.choice(len(sources), size=2, replace=False, p=strength / strength.sum())
+            most = min(2, len(sources))
+            picked = rng.choice(len(sources), size=most, replace=False, p=strength / strength.sum())
             kept[target] = []
             for source in sorted(sources[i] for i in picked):
                 ops = [e for e in found if e[1] == source]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jdarts import own_ops
 from jdarts.errors import UserError, unknown
 
 DARTS_OPS = (
@@ -250,8 +251,8 @@ def _edge(edge: Any, target: int) -> Edge:
     if len(entries) != 2 or not isinstance(entries[0], str):
         raise UserError(f"an edge into node {target} is {excerpt(edge)}; expected (op, source)")
     op, source = entries[0], whole_number(entries[1], f"the source of an edge into node {target}")
-    if op not in OPS:
-        raise unknown("op", op[:60], OPS)
+    if op not in OPS and not own_ops.is_own(op):
+        raise unknown("op", op[:60], (*OPS, *own_ops.names()))
     if not 0 <= source < target:
         raise UserError(f"edge ({op!r}, {source}) enters node {target}; its source must be one of 0 to {target - 1}")
     return op, source

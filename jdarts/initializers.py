@@ -5,6 +5,7 @@ supernet, which takes longer than a search epoch. Here the network is only trace
 the values come from one draw.
 """
 
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -16,10 +17,14 @@ from flax import linen as nn
 
 
 class Range(NamedTuple):
-    """The initial distribution of a parameter: uniform on `centre ± half_width`; `centre` may be an array."""
+    """The initial distribution of a parameter: uniform on `centre ± half_width`; `centre` may be an array.
+
+    `draw`, if there is one, is used instead: `key -> array`, for each row of a parameter stacked over edges.
+    """
 
     centre: Any
     half_width: float
+    draw: Callable[[jax.Array], jax.Array] | None = None
 
 
 _seen: ContextVar[dict[int, tuple[Any, Range]] | None] = ContextVar("seen", default=None)
@@ -32,6 +37,8 @@ def _initializer(range_: Range):
             value = jnp.zeros(shape, dtype)
             seen[id(value)] = (value, range_)
             return value
+        if range_.draw is not None:
+            return jax.vmap(range_.draw)(jax.random.split(key, shape[0])).astype(dtype)
         return range_.centre + jax.random.uniform(key, shape, dtype, -range_.half_width, range_.half_width)
 
     return init
@@ -45,6 +52,24 @@ def uniform_fan_in(fan_in: int):
 def constant(value: float):
     """An initialiser for parameters that start at a constant (batch norm's scale and shift)."""
     return _initializer(Range(value, 0.0))
+
+
+def drawn(draw: Callable[[jax.Array], jax.Array]):
+    """An initialiser for parameters `[edges, …]` of which `draw(key)` makes one row."""
+    return _initializer(Range(0.0, 0.0, draw))
+
+
+def draw_rows(key: jax.Array, wanted: Sequence[tuple[Callable[[jax.Array], jax.Array], int]]) -> list[jax.Array]:
+    """`rows` independent rows for each `(draw, rows)`; one compiled generator for each different `draw`."""
+    totals: dict[Callable[[jax.Array], jax.Array], int] = {}
+    places = []
+    for draw, rows in wanted:
+        first = totals.get(draw, 0)
+        places.append((draw, first, first + rows))
+        totals[draw] = first + rows
+    keys = jax.random.split(key, max(len(totals), 1))
+    made = {draw: jax.vmap(draw)(jax.random.split(k, n)) for k, (draw, n) in zip(keys, totals.items(), strict=False)}
+    return [made[draw][first:last] for draw, first, last in places]
 
 
 def identity(key, shape, dtype=jnp.float32):
@@ -93,12 +118,17 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
     leaves, structure = jax.tree.flatten(shapes["params"])
     is_range = lambda leaf: isinstance(leaf, Range)  # noqa: E731
     stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), jnp.float32, -1.0, 1.0)
-    drawn, start = [], 0
-    for leaf, range_ in zip(leaves, jax.tree.leaves(ranges, is_leaf=is_range), strict=True):
+    flat = jax.tree.leaves(ranges, is_leaf=is_range)
+    made, start = [], 0
+    for leaf, range_ in zip(leaves, flat, strict=True):
         values = stream[start : start + leaf.size].reshape(leaf.shape)
-        drawn.append((range_.centre + range_.half_width * values).astype(leaf.dtype))
+        made.append((range_.centre + range_.half_width * values).astype(leaf.dtype))
         start += leaf.size
-    return {**initial_statistics(shapes), "params": jax.tree.unflatten(structure, drawn)}
+    own = [i for i, range_ in enumerate(flat) if range_.draw is not None]
+    rows = draw_rows(jax.random.fold_in(key, 1), [(flat[i].draw, len(made[i])) for i in own])
+    for i, value in zip(own, rows, strict=True):
+        made[i] = value.astype(leaves[i].dtype)
+    return {**initial_statistics(shapes), "params": jax.tree.unflatten(structure, made)}
 
 
 def initial_statistics(shapes: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from flax import traverse_util
 
 from jdarts.errors import UserError
 from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.cells import NODES, OpTable, reduction_cells, row
+from jdarts.spaces.cells import DARTS_EDGES, NODES, OpTable, reduction_cells, row
 
 _CELL = re.compile(r"cells\.(\d+)\.")
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
@@ -133,6 +133,8 @@ def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[
 
 def _entries(space: CellSpace, cells: int) -> Iterator[_Entry]:
     """Every array of the PyTorch network, in its order."""
+    if space.edges != DARTS_EDGES or space.ops:
+        raise UserError(f"space {space.name} has cells or ops of its own; PyTorch DARTS has none like them")
     params, stats = ("params", "stem"), ("batch_stats", "stem", "norm")
     yield _Entry("stem.0.weight", (*params, "conv"), None, "dense")
     yield _Entry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")

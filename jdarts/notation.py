@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any, NamedTuple, NoReturn
 
+from jdarts import own_ops
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import (
     DARTS_TEXT,
@@ -163,9 +164,11 @@ class _Reader:
         token = self.take()
         return int(token.text), token.start
 
-    def op(self, name: str, start: int, choices: tuple[str, ...] = OPS) -> str:
+    def op(self, name: str, start: int, choices: tuple[str, ...] | None = None) -> str:
+        choices = choices or (*OPS, *own_ops.names())
         if name not in choices:
-            self.fail(start, str(unknown("op", name[:60], choices)))
+            hint = "; ops of your own: --space FILE.py" if choices[: len(OPS)] == OPS else ""
+            self.fail(start, f"{unknown('op', name[:60], choices)}{hint}")
         return name
 
     def unexpected(self, expected: str) -> NoReturn:

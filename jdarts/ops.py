@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jdarts import kernels
+from jdarts import kernels, own_ops
 from jdarts.errors import unknown
 from jdarts.initializers import constant, uniform_fan_in
 from jdarts.replicas import Share
@@ -286,7 +286,14 @@ class Conv7x1(Op):
 
 def has_weights(op: str, stride: int) -> bool:
     """Whether a candidate op has weights of its own, so that its output differs from edge to edge."""
+    if own_ops.is_own(op):
+        return own_ops.has_weights(op)
     return "conv" in op or (op == "skip_connect" and stride > 1)
+
+
+def is_pool(op: str) -> bool:
+    """Whether the op has no weights but batch statistics while searching: a pool, or the user's own without weights."""
+    return op in ("max_pool_3x3", "avg_pool_3x3") or (own_ops.is_own(op) and not own_ops.has_weights(op))
 
 
 def candidate(op: str, /, *, search: bool, **fields) -> Op:
@@ -309,6 +316,10 @@ def candidate(op: str, /, *, search: bool, **fields) -> Op:
             return DilConv(kernel=int(op[-1]), **fields)
         case "conv_7x1_1x7":
             return Conv7x1(**fields)
+    if own_ops.is_own(op):
+        from jdarts.own_op_module import Own  # built of the modules of this file
+
+        return Own(own=own_ops.get(op), search=search, **fields)
     raise unknown("op", op, CANDIDATES)
 
 

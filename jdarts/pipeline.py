@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jdarts import distributed, environment, spaces
+from jdarts import distributed, environment, own_ops, spaces
 from jdarts.analysis.monitor import watch
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
@@ -25,6 +25,7 @@ from jdarts.search.members import Member
 from jdarts.search.population import check_members, run_population
 from jdarts.search.separate import needs_own_loops, run_separately
 from jdarts.search.sharding import Placement, place
+from jdarts.search.step import check_split
 from jdarts.spaces import Space
 from jdarts.spaces.networks import check_network
 from jdarts.train import TrainResult, run_training
@@ -131,7 +132,15 @@ def _check_search(config: Experiment, space: Space, split: SearchData | Streamed
         steps_per_epoch(len(images), config.search.batch_size)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
     method = build(config.search.method, config.search.method_options)
+    check_split(config, method, split)
     method.edge.check(config.space.channels)
+    actual = {"channels": config.space.channels, "cells": config.space.cells, "size": split.image_shape[0]}
+    for name, value in method.options.get("sizes", {}).items():
+        if value != actual[name]:
+            raise UserError(
+                f"{name} of method {method.name} is {value}, but the search has {actual[name]}; add "
+                f"{name}={actual[name]} to search.method_options"
+            )
     if method.cutout_probability is not None and config.data.search_cutout == 0:
         raise UserError(f"{method.name} applies cutout while searching; set data.search_cutout, e.g. 16")
     if config.search.benchmark_table:
@@ -157,6 +166,8 @@ def _open(run_dir: Path, config: Experiment, resume: bool) -> RunFolder:
     run = RunFolder.create(run_dir, config)
     if distributed.is_first():
         run.write_json("environment.json", environment.describe())
+        if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file
+            run.write_json("own_ops.json", {"names": own_ops.names()})
     return run
 
 

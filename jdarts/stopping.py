@@ -13,6 +13,7 @@ import numpy as np
 from jdarts.derivation import skips_in
 from jdarts.errors import UserError
 from jdarts.genotype import parse
+from jdarts.ops import has_weights
 from jdarts.spaces.space import Space
 
 Records = Sequence[Mapping[str, Any]]
@@ -43,7 +44,7 @@ def stable_ranking(patience: int = 10) -> Stop:
         orders = []
         for cell_type, table in space.tables.items():
             for ops, row in zip(table, np.asarray(record["alphas"][cell_type]), strict=True):
-                columns = [k for k, op in enumerate(ops) if "conv" in op]
+                columns = [k for k, op in enumerate(ops) if has_weights(op, 1)]
                 orders.append([columns[i] for i in np.argsort(-row[columns], kind="stable")])
         return orders
 
@@ -62,7 +63,8 @@ def eigenvalue_growth(*, factor: float = 1.3, window: int = 5, delta: int = 4, e
     Measured after epochs e = 0, every, 2·every, … (0-based). From ⌈window/2⌉ measurements on there is a local average,
     the mean of the last `window` of them, attributed to epoch e − every · ⌊window/2⌋. If it exceeds `factor` times the
     average of `delta` measurements before, the result is the genotype of that earlier epoch, which must be `start` or
-    later: with the defaults epoch e − 12, at e = 22 for the first time.
+    later: with the defaults epoch e − 12, at e = 22 for the first time. A network that died has small eigenvalues
+    without being healthy: where that epoch's record says `alive: false`, the last one before it that is alive is taken.
     """
     if min(window, delta, every) < 1 or factor <= 0 or start < 0:
         raise UserError("window, delta and every must be at least 1, factor positive and start 0 or more")
@@ -78,6 +80,9 @@ def eigenvalue_growth(*, factor: float = 1.3, window: int = 5, delta: int = 4, e
         candidate = epoch - every * (window // 2) - every * delta
         if len(averages) <= delta or candidate < start:
             return None
-        return candidate + 1 if averages[-1] > factor * averages[-1 - delta] else None
+        if averages[-1] <= factor * averages[-1 - delta]:
+            return None
+        alive = [int(r["epoch"]) for r in records if int(r["epoch"]) <= candidate + 1 and r.get("alive", True)]
+        return max(alive, default=candidate + 1)
 
     return stop

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts.spaces.cells import NODES, Classifier, SearchCell
+from jdarts.spaces.cells import Classifier, SearchCell
 
 Rate = float | jax.Array
 
@@ -42,8 +42,9 @@ def noisy(key: jax.Array, *, dropout: Rate = 0.0, drop_path: Rate = 0.0) -> Iter
             return call(_dropped(x, mask[:, None, None, :]), *args[1:], **kwargs)
         result = call(*args, **kwargs)
         if context.method_name == "__call__" and isinstance(module, SearchCell):
-            mask = _mask(key, module.path, drop_path, (result.shape[0], 1, 1, NODES))
-            return _dropped(result, jnp.repeat(mask, result.shape[-1] // NODES, axis=-1))
+            nodes = len(module.targets)
+            mask = _mask(key, module.path, drop_path, (result.shape[0], 1, 1, nodes))
+            return _dropped(result, jnp.repeat(mask, result.shape[-1] // nodes, axis=-1))
         return result
 
     with nn.intercept_methods(interceptor):

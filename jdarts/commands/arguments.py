@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jdarts.errors import UserError
 
@@ -10,6 +10,7 @@ Arguments = argparse.Namespace
 
 CONFIG_HELP = "a configuration file, or the name of one in ./configs"
 GENOTYPE_HELP = "a published name, a file, or the text of a genotype"
+SPACE_HELP = "the file of a space of your own, if the genotype has ops that it defines"
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,3 +47,14 @@ def numbers(kind: type) -> Callable[[str], tuple]:
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0,1,2") from None
 
     return parse
+
+
+def load_genotype(text: str, space: str | None) -> Any:
+    """The genotype that `text` denotes, with the ops that the file `space` defines."""
+    import jdarts.genotype
+
+    if space is not None:
+        from jdarts.spaces.user_file import load_space
+
+        load_space(space)
+    return jdarts.genotype.load(text)

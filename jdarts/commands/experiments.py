@@ -8,7 +8,7 @@ from typing import Any
 
 from jdarts import distributed
 from jdarts.commands import process
-from jdarts.commands.arguments import CONFIG_HELP, GENOTYPE_HELP, Arguments, Parser, from_zero, positive
+from jdarts.commands.arguments import CONFIG_HELP, GENOTYPE_HELP, Arguments, Parser, from_zero, load_genotype, positive
 
 RUN_COMMANDS = ("run", "search", "train")
 EPILOG = (
@@ -33,7 +33,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         if name != "train":
             _add_many(command)
             command.add_argument("--method", metavar="M", help="short for --search.method (see jdarts methods)")
-            command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
+        command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
         if name == "train":
             command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
 
@@ -69,9 +69,11 @@ def _search(arguments: Arguments) -> None:
 
 
 def _train(arguments: Arguments) -> None:
-    import jdarts.genotype
+    from jdarts.config_files import load_config
 
-    _execute(arguments, "run_train_only", jdarts.genotype.load(arguments.genotype), suffix="-train")
+    config = load_config(arguments.config, arguments.overrides)
+    genotype = load_genotype(arguments.genotype, config.space.name if config.space.name.endswith(".py") else None)
+    _execute(arguments, "run_train_only", genotype, suffix="-train")
 
 
 def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:

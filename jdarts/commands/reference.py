@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from jdarts.commands.arguments import GENOTYPE_HELP, Arguments, Parser, positive
+from jdarts.commands.arguments import GENOTYPE_HELP, SPACE_HELP, Arguments, Parser, load_genotype, positive
 from jdarts.errors import UserError
 
 
@@ -18,12 +18,14 @@ def add_commands(add: Callable[..., Parser]) -> None:
     size.add_argument("--image", type=positive, default=32, metavar="SIDE", help="image side in pixels (default: 32)")
     size.add_argument("--imagenet", action="store_true", help="the ImageNet network on 224x224 images")
     count.add_argument("--auxiliary", action="store_true", help="include the auxiliary head")
+    count.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
     draw = add("draw", _draw, "draw the cells of a genotype")
     draw.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
     draw.add_argument(
         "-o", "--output", metavar="FILE", required=True, help="the picture: a name ending in .svg or .png"
     )
+    draw.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
     query = add("query", _query, "look an architecture of NAS-Bench-201 up in a table of results")
     query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, or a file that holds one")
@@ -35,9 +37,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    import jdarts.genotype
-
-    genotype = jdarts.genotype.load(arguments.genotype)
+    genotype = load_genotype(arguments.genotype, arguments.space)
     image = 224 if arguments.imagenet else arguments.image
     classes = arguments.classes or (1000 if arguments.imagenet else 10)
 
@@ -68,9 +68,7 @@ def _draw(arguments: Arguments) -> None:
         raise UserError(f"cannot draw {arguments.output!r}; give a name that ends in .svg or .png")
     if not output.parent.is_dir():
         raise UserError(f"cannot draw {arguments.output!r}; there is no folder {output.parent}")
-    import jdarts.genotype
-
-    genotype = jdarts.genotype.load(arguments.genotype)
+    genotype = load_genotype(arguments.genotype, arguments.space)
 
     from jdarts.report.cell_drawing import draw
 

@@ -68,10 +68,14 @@ class _Described:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SearchData(_Described):
-    """What a search sees: two disjoint halves of the training images, and no test images at all."""
+    """What a search sees: two disjoint halves of the training images, and no test images at all.
+
+    `single` is for single-level methods that leave nothing out: then `val` holds the images of `train`.
+    """
 
     train: TrainImages
     val: ValImages
+    single: bool = False
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -158,7 +162,8 @@ class Dataset(_Described):
         """The two halves of a search, in file order, after `config.limit`.
 
         The first `train_fraction` of the training images trains the weights, the last `val_fraction` the
-        alphas. With fractions of one half, CIFAR-10 gives the halves of the DARTS code.
+        alphas. With fractions of one half, CIFAR-10 gives the halves of the DARTS code. With a `val_fraction` of 0
+        there is one split only (`SearchData.single`), for methods that take both gradients from one batch.
 
         Raises `UserError` if a half would be empty, or if the images are sorted by label, so that the two
         halves would hold different classes.
@@ -167,7 +172,7 @@ class Dataset(_Described):
         n = len(source)
         n_train, n_val = _count(config.train_fraction, n), _count(config.val_fraction, n)
         for field, count in (("train_fraction", n_train), ("val_fraction", n_val)):
-            if count == 0:
+            if count == 0 and getattr(config, field) > 0:
                 raise UserError(
                     f"data.{field} is {getattr(config, field)}, which leaves none of the {n} training images "
                     f"of {self.name}; raise it or data.limit"
@@ -178,13 +183,15 @@ class Dataset(_Described):
                 f"the training images of {self.name} are sorted by label, so the two halves of a search "
                 "would hold different classes; shuffle the images (with their labels) in the source"
             )
+        kept = slice(n - n_val, n) if n_val else slice(0, n_train)
         return SearchData(
             name=self.name,
             num_classes=self.num_classes,
             mean=self.mean,
             std=self.std,
             train=TrainImages(source.images[:n_train], source.labels[:n_train]),
-            val=ValImages(source.images[n - n_val :], source.labels[n - n_val :]),
+            val=ValImages(source.images[kept], source.labels[kept]),
+            single=n_val == 0,
         )
 
     def for_training(self, val_fraction: float = 0.0) -> TrainingData:

@@ -12,7 +12,7 @@ from jdarts.methods.darts import darts
 from jdarts.methods.darts_minus import darts_minus
 from jdarts.methods.darts_plus import darts_plus
 from jdarts.methods.darts_pt import darts_pt
-from jdarts.methods.drnas import drnas
+from jdarts.methods.drnas import drnas, drnas_progressive
 from jdarts.methods.drop_nas import drop_nas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
@@ -21,7 +21,7 @@ from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
 from jdarts.methods.random_baselines import random_search, rsps
 from jdarts.methods.registry import build, get, names, register
-from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts_dp
+from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts, r_darts_dp
 from jdarts.methods.setn import setn
 from jdarts.methods.single_darts import single_darts
 from jdarts.methods.smooth_darts import sdarts_adv, sdarts_rs
@@ -41,6 +41,7 @@ __all__ = [
     "darts_plus",
     "darts_pt",
     "drnas",
+    "drnas_progressive",
     "drop_nas",
     "fair_darts",
     "gdas",
@@ -49,6 +50,7 @@ __all__ = [
     "p_darts",
     "pc_darts",
     "pr_darts",
+    "r_darts",
     "r_darts_dp",
     "random_search",
     "register",

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jdarts import relaxation
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
-
-WITHOUT_WEIGHTS = ("none", "noise", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
+from jdarts.ops import has_weights
 
 
 @register
@@ -41,7 +40,7 @@ def kept(alphas, key, space, rate: float):
 
 
 def _kept(a, key, table, rate):
-    with_weights = jnp.array([[op not in WITHOUT_WEIGHTS for op in ops] for ops in table])
+    with_weights = jnp.array([[has_weights(op, 1) for op in ops] for ops in table])
     keep = jnp.zeros(a.shape, bool)
     drop_key, rescue_key = jax.random.split(key)
     draw, rescue = jax.random.uniform(drop_key, a.shape), jax.random.uniform(rescue_key, a.shape)

@@ -16,6 +16,7 @@ from jdarts import relaxation
 from jdarts.derivation import best_pairs
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
+from jdarts.ops import has_weights
 from jdarts.schedules import ramp
 
 LOW, HIGH = -0.1, 1.1
@@ -85,7 +86,7 @@ def _groups(table):
     member = {
         "skip": lambda op: op in SKIPS,
         "pool": lambda op: op in POOLS,
-        "weights": lambda op: "conv" in op,
+        "weights": lambda op: has_weights(op, 1),
         "other": lambda op: op not in SKIPS and op not in POOLS,
     }
     return {name: jnp.array([[float(test(op)) for op in ops] for ops in table]) for name, test in member.items()}

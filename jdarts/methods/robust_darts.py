@@ -4,11 +4,15 @@
 the last alpha batch, plus the alphas' decay) and stops when its local average has grown by 1.3 over 8 epochs; the
 result is the genotype from before the growth. `darts_ada` goes back to that epoch with ten times the weight decay
 instead, until 0.03 is reached. `r_darts_dp`: drop-path on every edge and cutout, both growing linearly (needs
-data.search_cutout 16; published: four runs with 0, 0.2, 0.4, 0.6, the best by validation kept). R-DARTS(L2) is plain
-DARTS with search.weight_optimizer.weight_decay in {3, 9, 27, 81}e-4. DIFF: the paper says 0.75 and k = 5, the code 1.3
-and windows of 5; the code is followed. A search whose network died has small eigenvalues, too: records carry `alive`.
+data.search_cutout 16). `r_darts` is the outer loop, R-DARTS(L2) and R-DARTS(DP): four searches, with weight decays of
+3, 9, 27, 81 · 10⁻⁴ or drop-path of 0, 0.2, 0.4, 0.6 (0: no cutout either); each found cell is trained for a while and
+the best by validation is the result. DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5; the code is
+followed. A search whose network died has small eigenvalues, too: such epochs bring a warning, and do not count.
 """
 
+from typing import Literal
+
+from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.schedules import ramp
@@ -59,7 +63,9 @@ def darts_ada(
 
 @register
 def r_darts_dp(*, drop_path: float = 0.2) -> Method:
-    """R-DARTS(DP); `drop_path` is the probability in the last epoch, 0 switches cutout off as well."""
+    """One search of R-DARTS(DP); `drop_path` is the probability in the last epoch, 0 switches cutout off as well."""
+    if not 0 <= drop_path < 1:
+        raise UserError(f"drop_path of r_darts_dp is {drop_path}; it must lie in [0, 1)")
     return Method(
         name="r_darts_dp",
         paper=PAPER,
@@ -67,4 +73,40 @@ def r_darts_dp(*, drop_path: float = 0.2) -> Method:
         hypergradient="unrolled",
         edge_values={"drop_path": ramp(0.0, drop_path)},
         cutout_probability=ramp(0.0, 1.0 * (drop_path > 0)),
+    )
+
+
+STRENGTHS = {"l2": (3e-4, 9e-4, 27e-4, 81e-4), "dp": (0.0, 0.2, 0.4, 0.6)}
+
+
+@register
+def r_darts(
+    *,
+    by: Literal["l2", "dp"] = "l2",
+    strengths: tuple[float, ...] = (),
+    train_epochs: int = 100,
+    val_fraction: float = 0.5,
+) -> Method:
+    """R-DARTS: one search for each of `strengths` (none: the four published ones), the best by validation kept.
+
+    `by` is what has these strengths, the weight decay of the search or its drop-path. Each found cell is trained for
+    `train_epochs` epochs, else as `train` says, and compared on the last `val_fraction` of the training images.
+    """
+    strengths = strengths or STRENGTHS[by]
+    if len(set(strengths)) < len(strengths) or not all(s >= 0 and (s < 1 or by == "l2") for s in strengths):
+        raise UserError(f"strengths of r_darts is {strengths}; give different numbers, at least 0 (dp: below 1)")
+    if train_epochs < 1 or not 0 < val_fraction < 1:
+        raise UserError(
+            f"r_darts has train_epochs {train_epochs} and val_fraction {val_fraction}; use 1 or more, and (0, 1)"
+        )
+    base = r_darts_dp(drop_path=max(strengths)) if by == "dp" else None
+    return Method(
+        name="r_darts",
+        paper=PAPER,
+        summary="four searches of different weight decay or drop-path, the best by validation after a short training",
+        hypergradient="unrolled",
+        edge_values=base.edge_values if base else {},
+        cutout_probability=base.cutout_probability if base else None,
+        driver="strengths",
+        options={"by": by, "strengths": strengths, "train_epochs": train_epochs, "val_fraction": val_fraction},
     )

@@ -1,26 +1,68 @@
-"""SNAS (Xie et al., ICLR 2019, arXiv:1812.09926): soft Gumbel-softmax samples, one level.
+"""SNAS (Xie et al., ICLR 2019, arXiv:1812.09926): soft Gumbel-softmax samples, one level, a resource cost if wanted.
 
-`softmax((log softmax(α) + G) / λ)`, λ from 1 to 0.03 linearly over 150 epochs; weights and alphas move by the training
-loss alone. The code starts the alphas at 1 + 0.01 · N(0, 1); the 1 has no effect on a softmax. CIFAR-10 2.85 ± 0.02 %.
-DIFF: of the two released trainers one moves the alphas by Adam, one by SGD; Adam is followed. The resource cost is not
-included.
+`Z = softmax((log softmax(α) + G) / λ)`, λ from 1 to 0.03 linearly over 150 epochs; weights and alphas move by the
+training loss alone. The code starts the alphas at 1 + 0.01 · N(0, 1); the 1 has no effect on a softmax. CIFAR-10 2.85 ±
+0.02 %. DIFF: of the two released trainers one moves the alphas by Adam, one by SGD; Adam is followed.
+
+With `resource` the loss gains `1.5e-3 · ln Σ_cells Σ_e Σ_o Z_eo · c_o`, where c_o is the cost of the op in that cell:
+its parameters, its multiply–accumulates or the numbers that it reads and writes. `estimate="sample"` takes the Z of the
+step and differentiates through it (reparameterisation), "expectation" softmax(α) in its place: the cost is linear in Z,
+so that is the expectation over the categorical choice without its noise. `channels`, `cells` and `size` (image side in
+pixels) must be those of the search. The policy-gradient form of the paper is not included.
 """
 
+from typing import Literal
+
+import jax.numpy as jnp
+
 from jdarts import relaxation
+from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
+from jdarts.methods.resources import Resource, op_costs
 from jdarts.schedules import ramp
 
 
 @register
-def snas(*, temperature_start: float = 1.0, temperature_end: float = 0.03) -> Method:
-    """SNAS without a resource constraint."""
+def snas(
+    *,
+    temperature_start: float = 1.0,
+    temperature_end: float = 0.03,
+    resource: Literal["none", "parameters", "flops", "memory"] = "none",
+    resource_weight: float = 1.5e-3,
+    estimate: Literal["sample", "expectation"] = "sample",
+    channels: int = 16,
+    cells: int = 8,
+    size: int = 32,
+) -> Method:
+    """SNAS; `resource` adds the logarithm of the expected cost, times `resource_weight`, to the alphas' loss."""
+    for name, value in (("channels", channels), ("cells", cells), ("size", size)):
+        if value < 1:
+            raise UserError(f"{name} of snas is {value}; use that of the search, at least 1")
     temperature = ramp(temperature_start, temperature_end)
+
+    def relax(alphas, key, clock, space):
+        del space
+        return relaxation.gumbel_softmax(alphas, key, temperature(clock))
+
+    def regularizer(alphas, key, clock, space):
+        p = relax(alphas, key, clock, space) if estimate == "sample" else relaxation.softmax(alphas)
+        return resource_weight * log_cost(p, space, resource, channels=channels, cells=cells, size=size)
+
     return Method(
         name="snas",
         paper="Xie et al., ICLR 2019, arXiv:1812.09926",
-        summary="soft Gumbel-softmax samples of falling temperature, single level",
-        relax=lambda alphas, key, clock, space: relaxation.gumbel_softmax(alphas, key, temperature(clock)),
+        summary="soft Gumbel-softmax samples of falling temperature, single level; resource cost",
+        relax=relax,
         derive_weights=relaxation.softmax,
         hypergradient="single_level",
+        regularizer=None if resource == "none" else regularizer,
+        options={} if resource == "none" else {"sizes": {"channels": channels, "cells": cells, "size": size}},
     )
+
+
+def log_cost(p, space, resource: Resource, *, channels: int, cells: int, size: int):
+    """`ln Σ_cells Σ_e Σ_o p_eo · c_o`, of op weights `p`; the sum is bounded below by 1, where the logarithm is 0."""
+    costs = op_costs(space, resource, channels=channels, cells=cells, size=size)
+    total = jnp.sum(jnp.stack([jnp.sum(p[name] * jnp.asarray(c, p[name].dtype)) for name, c in costs.items()]))
+    return jnp.log(jnp.maximum(total, 1.0))

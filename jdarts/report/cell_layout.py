@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from jdarts import own_ops
 from jdarts.genotype import Cell, Genotype
 
 # Line, fill and text colour of each family of ops
@@ -24,6 +25,7 @@ _FAMILIES = {
     "noise": ("#b03a5b", "#fae4ea", "#6d1730"),
     "none": ("#a9b0ba", "#f5f6f7", "#6b7280"),
 }
+_OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # ops of the user's own
 INK, _CONCAT = "#1f2937", "#98a2b0"
 _NODES = {  # line, fill, text
     "input": ("#4b5563", "#eef0f3", INK),
@@ -283,7 +285,7 @@ def _route(chains: list[_Chain]) -> list[Line]:
 
 
 def _colours(op: str) -> tuple[str, str, str]:
-    return _FAMILIES[op.split("_")[0]]
+    return _OWN if own_ops.is_own(op) else _FAMILIES[op.split("_")[0]]
 
 
 def _box(vertex: _Vertex) -> Box:

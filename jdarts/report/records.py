@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jdarts import own_ops
 from jdarts.config import Experiment, as_dict
 from jdarts.config_files import from_json
 from jdarts.errors import UserError
@@ -123,6 +124,7 @@ def read_run(path: str | Path) -> RunRecord:
         reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
         raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
     problems: list[str] = []
+    own_ops.declare(name for name in _json(folder / "own_ops.json", problems).get("names", []) if isinstance(name, str))
     trainings = {
         child.name.removeprefix("train-"): _records(child, "metrics", problems)
         for child in sorted(folder.glob("train-*"))

@@ -24,7 +24,7 @@ from jdarts.search.found import append_result
 from jdarts.search.hooks import Moment, Watch, look, unwatched
 from jdarts.search.population import build_program
 from jdarts.search.probes import dominant_eigenvalue
-from jdarts.search.scoring import scorer
+from jdarts.search.scoring import held_out, scorer
 from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
@@ -125,6 +125,8 @@ def run_plain(
     if "dominant_eigenvalue" in method.probes:
         measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
+    single = (settings.hypergradient or method.hypergradient) == "single_level" and method.alpha_data is None
+    outside = held_out(search) if single and isinstance(data, SearchData) and not data.single else None
     hooks, arrays_of = watch(config, search)(config, run, reporter.warning), last_arrays(config, search)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, Any]:
@@ -141,9 +143,12 @@ def run_plain(
         record: dict[str, Any] = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
+        if outside is not None:  # val_accuracy is that of the training batches here
+            record["held_out_accuracy"] = outside(_here(state))
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
             record["dominant_eigenvalue"] = measure(_here(state), arrays_of(state))
-            if record["val_accuracy"] < 1.5 / data.num_classes:
+            record["alive"] = record["val_accuracy"] >= 1.5 / data.num_classes
+            if not record["alive"]:
                 reporter.warning(
                     f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
                     "be dead, and a small eigenvalue says nothing then"

@@ -247,10 +247,26 @@ def perturbation(*args: Any, **kwargs: Any) -> tuple[Genotype, SearchState]:
     return run_perturbation(*args, **kwargs)
 
 
+def strengths(*args: Any, **kwargs: Any) -> tuple[Genotype, None]:
+    """R-DARTS (`jdarts.search.strengths`)."""
+    from jdarts.search.strengths import run_strengths
+
+    return run_strengths(*args, **kwargs)
+
+
+def drnas(*args: Any, **kwargs: Any) -> tuple[Genotype, SearchState]:
+    """DrNAS in two stages (`jdarts.search.widening`)."""
+    from jdarts.search.widening import run_widening
+
+    return run_widening(*args, **kwargs)
+
+
 DRIVERS: dict[str, Driver] = {
+    "drnas": drnas,
     "p_darts": p_darts,
     "perturbation": perturbation,
     "random_search": random_search,
     "rollback": rollback,
     "stac_nas": stac_nas,
+    "strengths": strengths,
 }

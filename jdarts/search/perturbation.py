@@ -4,7 +4,8 @@ After the search every edge is fixed, in random order, to the op whose removal c
 accuracy; each decision is followed by a few epochs of tuning. A fixed edge's alphas stand so far apart that their
 softmax is one-hot in float32, so tuning is the search step as it is. In DARTS cells the nodes then keep the two edges
 whose removal costs the most. DIFF: the published code tunes between those removals, too; here they are decided on the
-tuned supernet one after the other. An interrupted derivation starts again from the end of the search.
+tuned supernet one after the other. An interrupted derivation goes on inside the tuning that it was in: decisions that
+were made are read back, tunings that were finished are their last checkpoints.
 """
 
 import dataclasses
@@ -58,20 +59,26 @@ def run_perturbation(
     tuning = _tuning(config, epochs * (len(undecided) - 1))
     compiled = None
     rng = np.random.default_rng(config.seed)
-    run.truncate("decisions", after_step=-1)
+    if not resume:
+        run.truncate("decisions", after_step=-1)
+    made = {record["step"]: record for record in run.records("decisions")}
     for number, place in enumerate(rng.permutation(len(undecided))):
         cell_type, row = undecided[int(place)]
-        accuracies, column = weakest_without(space, plain, outcome, cell_type, row, jax.random.key(number))
-        run.append(
-            "decisions",
-            {
-                "step": number,
-                "cell": cell_type,
-                "edge": list(space.edges[row]),
-                "op": space.tables[cell_type][row][column],
-                "accuracy_without": accuracies,
-            },
-        )
+        ops = space.tables[cell_type][row]
+        if number in made:
+            column = ops.index(made[number]["op"])
+        else:
+            accuracies, column = weakest_without(space, plain, outcome, cell_type, row, jax.random.key(number))
+            run.append(
+                "decisions",
+                {
+                    "step": number,
+                    "cell": cell_type,
+                    "edge": list(space.edges[row]),
+                    "op": ops[column],
+                    "accuracy_without": accuracies,
+                },
+            )
         alphas = fixed(outcome.state.alphas, cell_type, row, column)
         if epochs and number + 1 < len(undecided):
             compiled = compiled or compile_search(tuning, space, split, plain)
@@ -81,7 +88,7 @@ def run_perturbation(
                 split,
                 run.subfolder(f"tuning_{number}"),
                 dataclasses.replace(plain, stop=_until(epochs * (number + 1))),
-                resume=False,
+                resume=resume,
                 reporter=reporter,
                 watch=watch,
                 title=f"tuning {number + 1} of {len(undecided) - 1}",

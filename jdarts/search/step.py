@@ -59,6 +59,7 @@ class Search:
       score: `(state, op_weights, images, labels, train) -> accuracy` on uint8 images with the shared weights, the
         batch norms in training or in evaluation mode.
       variables: `(state) -> {"params", "batch_stats"}`, the Flax variables of the supernet as trees.
+      vectors: the inverse, `(variables) -> (weights, batch_stats)`.
       network: the supernet.
       arrays: the data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
       steps_per_epoch: whole training batches in an epoch.
@@ -72,11 +73,17 @@ class Search:
     network_loss: Callable[..., tuple[jax.Array, Any]]
     score: Callable[..., jax.Array]
     variables: Callable[[SearchState], dict[str, Any]]
+    vectors: Callable[[dict[str, Any]], tuple[jax.Array, jax.Array]]
     network: nn.Module
     data: SearchData | StreamedData
     steps_per_epoch: int
     method: Method
     space: Space
+
+    @cached_property
+    def compiled_score(self) -> Callable[..., jax.Array]:
+        """`score`, compiled once for all who compare architectures with it."""
+        return jax.jit(self.score, static_argnums=4)
 
     @cached_property
     def arrays(self) -> Arrays:
@@ -88,6 +95,18 @@ class Search:
             "val_images": jnp.asarray(self.data.val.images),
             "val_labels": jnp.asarray(self.data.val.labels),
         }
+
+
+def check_split(config: Experiment, method: Method, data: SearchData | StreamedData) -> None:
+    """Raise `UserError` if there is no validation split, but the method needs one."""
+    if isinstance(data, StreamedData) or not data.single:
+        return
+    hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
+    if (hypergradient != "single_level" and method.alpha_data != "train") or method.compares:
+        raise UserError(
+            f"data.val_fraction is 0, but {method.name} with hypergradient {hypergradient} needs validation images; "
+            "use 0.5, or a single-level method"
+        )
 
 
 def make_search(
@@ -109,6 +128,7 @@ def make_search(
     method = method or build(config.search.method, config.search.method_options)
     hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
     settings = unchecked(config.search, hypergradient=hypergradient)
+    check_split(config, method, data)
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
@@ -344,4 +364,7 @@ def make_search(
     def tree(state):
         return {"params": params.unravel(state.weights), "batch_stats": stats.unravel(state.batch_stats)}
 
-    return Search(init, draw, step, loss, network_loss, score, tree, network, data, per_epoch, method, space)
+    def vectors(variables):
+        return params.ravel(variables["params"]), stats.ravel(variables.get("batch_stats", {}))
+
+    return Search(init, draw, step, loss, network_loss, score, tree, vectors, network, data, per_epoch, method, space)

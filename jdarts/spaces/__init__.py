@@ -3,6 +3,7 @@
 from jdarts.errors import UserError, unknown
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.darts_cnn import darts_cnn, darts_cnn_7
+from jdarts.spaces.define import define_space
 from jdarts.spaces.derived import DerivedNetwork, check_derived
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
@@ -17,6 +18,7 @@ __all__ = [
     "check_derived",
     "darts_cnn",
     "darts_cnn_7",
+    "define_space",
     "get",
     "names",
     "nasbench201",

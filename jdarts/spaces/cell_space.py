@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import kernels
+from jdarts import kernels, own_ops
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 from jdarts.ops import CANDIDATES, Layout
-from jdarts.spaces.cells import EDGES, NODES, OpTable, OpWeights, Supernet, reduction_cells, row
+from jdarts.own_ops import OwnOp
+from jdarts.spaces.cells import DARTS_EDGES, Edges, OpTable, OpWeights, Supernet, reduction_cells
 from jdarts.spaces.edges import PLAIN, EdgeSettings
 
 CELL_TYPES = ("normal", "reduce")
@@ -18,27 +19,43 @@ CELL_TYPES = ("normal", "reduce")
 
 @dataclass(frozen=True)
 class CellSpace:
-    """A space of two cells, each with 14 edges that carry one op of a list of candidates.
+    """A space of two cells whose edges carry one op of a list of candidates. `define_space` makes one of less.
 
     Attributes:
       name: the registered name.
-      normal, reduce: for each of the 14 edges its candidate ops; their order is that of the alpha columns.
+      normal, reduce: for each edge its candidate ops; their order is that of the alpha columns.
+      edges: `(source, target)` of every row of the alphas, ordered by target and source. Nodes 0 and 1 are the cell's
+        inputs, nodes from 2 on the sums of their edges; all of these together are the output.
+      ops: the user's own ops among the candidates, which become known by their names.
+
+    Raises `UserError`, one line, for whatever does not fit together.
     """
 
     name: str
     normal: OpTable
     reduce: OpTable
+    edges: Edges = DARTS_EDGES
+    ops: tuple[OwnOp, ...] = ()
 
     def __post_init__(self):
+        where = f"space {self.name}"
+        _check_edges(self.edges, where)
+        choices = (*CANDIDATES, *(op.name for op in self.ops))
         for cell_type, table in self.tables.items():
-            if len(table) != EDGES or len({len(ops) for ops in table}) != 1:
+            if len(table) != len(self.edges) or len({len(ops) for ops in table}) != 1:
                 raise UserError(
-                    f"space {self.name}: the {cell_type} table needs {EDGES} edges with equally many candidates; "
+                    f"{where}: the {cell_type} table needs {len(self.edges)} edges with equally many candidates; "
                     f"it has {[len(ops) for ops in table]}"
                 )
-            for op in (op for ops in table for op in ops):
-                if op not in CANDIDATES:
-                    raise UserError(f"space {self.name}, {cell_type} table: {unknown('op', str(op), CANDIDATES)}")
+            for (source, target), ops in zip(self.edges, table, strict=True):
+                edge = f"{where}, {cell_type} table, edge {source}→{target}"
+                for op in ops:
+                    if op not in choices:
+                        raise UserError(f"{edge}: {unknown('op', str(op), choices)}")
+                if set(ops) <= {"none"}:
+                    raise UserError(f"{edge} has no candidate but none; leave the edge out instead")
+        for op in self.ops:
+            own_ops.enter(op)
 
     @property
     def tables(self) -> dict[str, OpTable]:
@@ -47,13 +64,16 @@ class CellSpace:
 
     @property
     def alpha_shapes(self) -> dict[str, tuple[int, int]]:
-        """Shapes of the alphas and of the op weights, `{"normal": (14, ops), "reduce": (14, ops)}`."""
-        return {cell_type: (EDGES, len(table[0])) for cell_type, table in self.tables.items()}
+        """Shapes of the alphas and of the op weights, `{"normal": (edges, ops), "reduce": (edges, ops)}`."""
+        return {cell_type: (len(self.edges), len(table[0])) for cell_type, table in self.tables.items()}
 
     @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        """`(source, target)` of every row of the alphas; nodes 0 and 1 are the cell's inputs."""
-        return tuple((source, target) for target in range(2, 2 + NODES) for source in range(target))
+    def entering(self) -> dict[int, dict[int, int]]:
+        """For every intermediate node `{source: row}` of the edges that enter it."""
+        rows: dict[int, dict[int, int]] = {}
+        for row, (source, target) in enumerate(self.edges):
+            rows.setdefault(target, {})[source] = row
+        return rows
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²), float32."""
@@ -86,6 +106,7 @@ class CellSpace:
             impl=impl,
             edge=edge,
             remat=remat,
+            edges=self.edges,
         )
 
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:
@@ -109,12 +130,14 @@ class CellSpace:
     def derive(self, op_weights: OpWeights) -> Genotype:
         """The DARTS derivation: per node the two edges with the largest non-none op weight, each with that op.
 
+        A node that only one edge enters keeps that one.
+
         `op_weights` are compared across edges, so pass relaxed (softmaxed) values, not alphas. Ties go to the lower
         index (Liu et al. 2019, §2.4 and code).
         """
         self.check_weights(op_weights)
         derived = {
-            cell_type: _top_two(np.asarray(op_weights[cell_type], np.float64), table)
+            cell_type: self._top_two(np.asarray(op_weights[cell_type], np.float64), table)
             for cell_type, table in self.tables.items()
         }
         return Genotype(**derived)
@@ -125,15 +148,16 @@ class CellSpace:
         for cell_type, cell in genotype.cells.items():
             table = self.tables[cell_type]
             p = np.zeros(self.alpha_shapes[cell_type], np.float32)
-            for i, edges in enumerate(cell.live_nodes):
+            for target, edges in enumerate(cell.live_nodes, start=2):
                 for op, source in edges:
-                    candidates = table[row(source, i + 2)]
+                    row = self.entering.get(target, {}).get(source)
+                    candidates = () if row is None else table[row]
                     if op not in candidates:
                         raise UserError(
-                            f"{op} on edge {source}→{i + 2} of the {cell_type} cell is no candidate in space "
-                            f"{self.name}; it has {', '.join(candidates)}"
+                            f"{op} on edge {source}→{target} of the {cell_type} cell is no candidate in space "
+                            f"{self.name}; it has {', '.join(candidates) or 'no such edge'}"
                         )
-                    p[row(source, i + 2), candidates.index(op)] = 1.0
+                    p[row, candidates.index(op)] = 1.0
             weights[cell_type] = jnp.asarray(p)
         return weights
 
@@ -143,26 +167,40 @@ class CellSpace:
         cells = {}
         for cell_type, table in self.tables.items():
             nodes = []
-            for target in range(2, 2 + NODES):
-                sources = sorted(int(s) for s in rng.choice(target, size=2, replace=False))
+            for rows in self.entering.values():
+                known = list(rows)
+                picked = sorted(int(s) for s in rng.choice(len(known), size=min(2, len(known)), replace=False))
                 edges = []
-                for source in sources:
-                    ops = [op for op in table[row(source, target)] if op != "none"]
+                for source in (known[i] for i in picked):
+                    ops = [op for op in table[rows[source]] if op != "none"]
                     edges.append((ops[int(rng.integers(len(ops)))], source))
                 nodes.append(tuple(edges))
-            cells[cell_type] = Cell(nodes=tuple(nodes), concat=tuple(range(2, 2 + NODES)))
+            cells[cell_type] = Cell(nodes=tuple(nodes), concat=tuple(self.entering))
         return Genotype(**cells)
 
+    def _top_two(self, p: np.ndarray, table: OpTable) -> Cell:
+        nodes = []
+        for rows in self.entering.values():
+            best = []
+            for source, row in rows.items():
+                scores = [(-np.inf if op == "none" else p[row, k]) for k, op in enumerate(table[row])]
+                k = int(np.argmax(scores))
+                best.append((scores[k], source, table[row][k]))
+            best.sort(key=lambda item: -item[0])  # stable: equal scores keep the lower source first
+            nodes.append(tuple((op, source) for _, source, op in best[:2]))
+        return Cell(nodes=tuple(nodes), concat=tuple(self.entering))
 
-def _top_two(p: np.ndarray, table: OpTable) -> Cell:
-    nodes = []
-    for target in range(2, 2 + NODES):
-        best = []
-        for source in range(target):
-            ops = table[row(source, target)]
-            scores = [(-np.inf if op == "none" else p[row(source, target), k]) for k, op in enumerate(ops)]
-            k = int(np.argmax(scores))
-            best.append((scores[k], source, ops[k]))
-        best.sort(key=lambda item: -item[0])  # stable: equal scores keep the lower source first
-        nodes.append(tuple((op, source) for _, source, op in best[:2]))
-    return Cell(nodes=tuple(nodes), concat=tuple(range(2, 2 + NODES)))
+
+def _check_edges(edges: Edges, where: str) -> None:
+    if len(set(edges)) < len(edges):
+        twice = next(edge for i, edge in enumerate(edges) if edge in edges[:i])
+        raise UserError(f"{where}: edge {twice[0]}→{twice[1]} is there twice; list each edge once")
+    if not edges or list(edges) != sorted(edges, key=lambda edge: edge[::-1]):
+        raise UserError(f"{where}: edges must be ordered by target, then source (define_space does it)")
+    targets = sorted({target for _, target in edges})
+    for source, target in edges:
+        if not 0 <= source < target or target < 2:
+            raise UserError(f"{where}: edge {source}→{target}; an edge leads from a node to a later one, from 2 on")
+    for node in range(2, targets[-1] + 1):
+        if node not in targets:
+            raise UserError(f"{where}: no edge enters node {node}; number the nodes 2, 3, … without gaps")

@@ -2,7 +2,8 @@
 
 A cell has two inputs (nodes 0 and 1, the outputs of the two cells before), four intermediate nodes 2–5 and 14 edges;
 row `OFFSETS[i] + j` of an op-weight matrix belongs to the edge from node j to node i. Node i is the sum of its mixed
-edges, the cell's output the concatenation of its four nodes (Liu et al. 2019, §2.1 and code).
+edges, the cell's output the concatenation of its four nodes (Liu et al. 2019, §2.1 and code). Spaces of a user's own
+may have other nodes and edges; then a row belongs to the edge at its place in `edges`.
 
 The network never sees alphas: it takes op weights `{"normal": [14, ops], "reduce": [14, ops]}`, any real numbers.
 """
@@ -18,7 +19,7 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.initializers import identity, uniform_fan_in
-from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights
+from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights, is_pool
 from jdarts.replicas import Share
 from jdarts.spaces import pieces
 from jdarts.spaces.edges import (
@@ -35,14 +36,16 @@ from jdarts.spaces.edges import (
 NODES = 4
 EDGES = 14
 OFFSETS = {2: 0, 3: 2, 4: 5, 5: 9}
+DARTS_EDGES = tuple((source, target) for target in OFFSETS for source in range(target))
 STEM_MULTIPLIER = 3
 
 OpTable = tuple[tuple[str, ...], ...]
+Edges = tuple[tuple[int, int], ...]  # (source, target), in the order of the rows of the alphas
 OpWeights = dict[str, Any]  # arrays `[edges, ops]`, or lists of their rows
 
 
 def row(source: int, target: int) -> int:
-    """The op-weight row of the edge `source → target`."""
+    """The op-weight row of the edge `source → target` in a cell with all 14 edges."""
     return OFFSETS[target] + source
 
 
@@ -66,12 +69,21 @@ class SearchCell(nn.Module):
     layout: Layout = "auto"
     impl: kernels.Impl = "auto"
     edge: EdgeSettings = PLAIN
+    edges: Edges = DARTS_EDGES
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The intermediate nodes, in order."""
+        return tuple(sorted({target for _, target in self.edges}))
+
+    def _row(self, source: int, target: int) -> int:
+        return self.edges.index((source, target))
 
     @nn.compact
     def __call__(self, s0, s1, weights, train: bool, edge_weights=None, edge_values: EdgeValues | None = None):
-        """`s0, s1 [N, H, W, ·]`, `weights [14, ops]` → `[N, H', W', 4·channels]`.
+        """`s0, s1 [N, H, W, ·]`, `weights [edges, ops]` → `[N, H', W', nodes·channels]`.
 
-        `edge_weights [14]` multiply the edges' outputs; `edge_values`: see `jdarts.spaces.edges`.
+        `edge_weights [edges]` multiply the edges' outputs; `edge_values`: see `jdarts.spaces.edges`.
         """
         if self.reduction_before:
             reduce = partial(FactorizedReduce, self.channels, affine=False, axis_name=self.axis_name)
@@ -81,35 +93,34 @@ class SearchCell(nn.Module):
         s1 = self._child(partial(ReLUConvBN, self.channels, False, self.axis_name), "preprocess_1", s1, train)
         nodes: dict[int, jax.Array] = {0: s0, 1: s1}
         sums: dict[int, jax.Array] = {}
-        for source in range(NODES + 1):
+        for source in sorted({source for source, _ in self.edges}):
             if source >= 2:
                 nodes[source] = sums[source]
             x = nodes[source] if staging.in_pieces() else kernels.cut(nodes[source])
             mixed = self._edges_from(source, x, weights, train, edge_values or {})
             for target, value in mixed.items():
                 if edge_weights is not None:
-                    value = value * edge_weights[row(source, target)]
+                    value = value * edge_weights[self._row(source, target)]
                 if edge_values and "drop_path" in edge_values:
                     value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"], self._share)
                 sums[target] = sums[target] + value if target in sums else value
-        nodes[5] = sums[5]
-        output = jnp.concatenate([nodes[i] for i in range(2, 6)], axis=-1)
+        output = jnp.concatenate([sums[target] for target in self.targets], axis=-1)
         return output if staging.in_pieces() else kernels.cut(output)
 
     def _edges_from(self, source: int, x, weights, train: bool, edge_values: EdgeValues) -> dict[int, jax.Array]:
         """The mixed output of every edge that leaves `source`, by its target."""
         stride = 2 if self.reduction and source < 2 else 1
-        targets = [t for t in range(2, 2 + NODES) if t > source]
+        targets = [t for s, t in self.edges if s == source]
         parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
         inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
         by_edge = staging.in_pieces() and not self.is_initializing()
         mixed = _Mixture(targets, width)
         shared: dict[str, list[jax.Array]] = {}
-        for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]):
-            mine = [t for t in targets if op in self.table[row(source, t)]]
+        for op in dict.fromkeys(op for t in targets for op in self.table[self._row(source, t)]):
+            mine = [t for t in targets if op in self.table[self._row(source, t)]]
             if op == "none":
                 continue  # contributes zeros; its weight acts through the relaxation alone
-            if by_edge and (has_weights(op, stride) or "pool" in op):
+            if by_edge and (has_weights(op, stride) or is_pool(op)):
                 continue
             module = candidate(
                 op,
@@ -130,8 +141,11 @@ class SearchCell(nn.Module):
             if by_edge:
                 shared[op] = [edge_slice(chunks, i, width) for i in range(len(mine))]
                 continue
-            columns = [self.table[row(source, t)].index(op) for t in mine]
-            p = weights[jnp.array([row(source, t) for t in mine]), jnp.array(columns)]
+            rows = [self._row(source, t) for t in mine]
+            p = weights[jnp.array(rows), jnp.array([self.table[r].index(op) for r in rows])]
+            for i, r in enumerate(rows):  # an op may be listed again (StacNAS' placeholder)
+                for column in [k for k, other in enumerate(self.table[r]) if other == op][1:]:
+                    p = p.at[i].add(weights[r, column])
             mixed.add(mine, chunks, p)
         if by_edge:
             values = self._edges_by_piece(source, targets, stride, width, inner, shared, weights, train)
@@ -151,7 +165,7 @@ class SearchCell(nn.Module):
         options = pieces.Options(width, stride, self.axis_name, self.impl, train, self._updating(train))
         params, running = pieces.variables(self, train)
         pools = tuple(
-            op for op in dict.fromkeys(op for t in targets for op in self.table[row(source, t)]) if "pool" in op
+            op for op in dict.fromkeys(op for t in targets for op in self.table[self._row(source, t)]) if is_pool(op)
         )
         pooled = {}
         if pools:
@@ -161,14 +175,16 @@ class SearchCell(nn.Module):
         used = dict.fromkeys(shared, 0)
         values = {}
         for target in targets:
-            ops, edge = self.table[row(source, target)], edge_name(source, target)
+            ops, edge = self.table[self._row(source, target)], edge_name(source, target)
             light = {op: pooled[op] for op in ops if op in pooled}
             for op in ops:
                 if op in shared:
                     light[op] = shared[op][used[op]]
                     used[op] += 1
             mixed = pieces.mixed_edge(ops, options)
-            values[target], new = mixed(x, light, weights[row(source, target)], params.get(edge), running.get(edge))
+            values[target], new = mixed(
+                x, light, weights[self._row(source, target)], params.get(edge), running.get(edge)
+            )
             self._put_statistics({edge: new})
         return values
 
@@ -254,25 +270,27 @@ class Supernet(nn.Module):
     impl: kernels.Impl = "auto"
     edge: EdgeSettings = PLAIN
     remat: bool = False
+    edges: Edges = DARTS_EDGES
 
     def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
         """For `Packing`: the edges over which the variable at `path` is stacked, None if it is not."""
         if len(path) < 3 or not path[1].startswith("from_"):
             return None
-        cell, source, op = int(path[0].removeprefix("cell_")), int(path[1][5]), path[1][7:]
+        cell, (number, _, op) = int(path[0].removeprefix("cell_")), path[1].removeprefix("from_").partition("_")
+        source = int(number)
         reduction = cell in reduction_cells(self.cells)
         if not has_weights(op, 2 if reduction and source < 2 else 1):
             return None
         table = self.reduce if reduction else self.normal
-        targets = [t for t in range(2, 2 + NODES) if t > source and op in table[row(source, t)]]
+        targets = [t for k, (s, t) in enumerate(self.edges) if s == source and op in table[k]]
         return [(path[0], edge_name(source, t)) for t in targets]
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
-        """`images [N, H, W, image channels]`, `op_weights` of 14 rows each → logits `[N, classes]`.
+        """`images [N, H, W, image channels]`, `op_weights` of one row an edge → logits `[N, classes]`.
 
-        `op_weights` may hold `normal_edges` and `reduce_edges [14]`, factors of the edges' outputs; `edge_values` are
-        the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
+        `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of the edges' outputs; `edge_values`
+        are the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
         computed again when its gradient is, instead of being kept.
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
@@ -295,6 +313,7 @@ class Supernet(nn.Module):
                 layout=self.layout,
                 impl=self.impl,
                 edge=self.edge,
+                edges=self.edges,
                 name=f"cell_{i}",
             )
             kind = "reduce" if reduction else "normal"

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts import kernels
+from jdarts import kernels, own_ops
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, uniform_fan_in
@@ -52,7 +52,9 @@ def check_derived(
         )
     for cell in genotype.cells.values():
         for op in (op for edges in cell.live_nodes for op, _ in edges):
-            if op not in CANDIDATES:
+            if own_ops.is_own(op):
+                own_ops.get(op)
+            elif op not in CANDIDATES:
                 raise unknown("op of a derived network", op, CANDIDATES)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     for name, value in (

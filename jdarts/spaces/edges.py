@@ -46,11 +46,11 @@ class EdgeSettings:
             raise UserError(f"partial_channels is {self.partial_channels}; use 1 (all channels) or more")
 
     def check(self, channels: int) -> None:
-        """Raise `UserError` unless `channels` can be split into `partial_channels` even parts."""
-        if channels % (2 * self.partial_channels) and self.partial_channels > 1:
+        """Raise `UserError` unless `channels` can be split into `partial_channels` equal parts."""
+        if channels % self.partial_channels:  # in reduction cells, where parts must be even, there are twice as many
             raise UserError(
-                f"{channels} channels cannot be split into {self.partial_channels} even parts (partial channels of "
-                f"PC-DARTS); use a multiple of {2 * self.partial_channels} for space.channels"
+                f"{channels} channels cannot be split into {self.partial_channels} equal parts (partial channels of "
+                f"PC-DARTS); use a multiple of {self.partial_channels} for space.channels"
             )
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
+from jdarts.initializers import draw_rows
+
 Path = tuple[str, ...]
 PyTree = Any
 
@@ -77,6 +79,10 @@ class Packing:
         """Paths and shapes of what makes up the vector, in order; a path stacked over edges occurs once an edge."""
         return [(path, self._shape(path, row)) for path, row in self._parts()]
 
+    def row_shape(self, path: Path) -> tuple[int, ...]:
+        """The shape of one row of the array at `path`, stacked over edges."""
+        return self.shapes[path][1:]
+
     def _parts(self) -> list[tuple[Path, int | None]]:
         return [part for parts in self._blocks.values() for part in parts]
 
@@ -96,4 +102,16 @@ def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
         return np.concatenate([part.reshape(-1) for part in parts])
 
     centre, half_width = spread("centre"), spread("half_width")
-    return jnp.asarray(centre) + half_width * jax.random.uniform(key, (packing.size,), packing.dtype, -1.0, 1.0)
+    vector = jnp.asarray(centre) + half_width * jax.random.uniform(key, (packing.size,), packing.dtype, -1.0, 1.0)
+    wanted, places, first = [], [], 0
+    for path, shape in packing.parts():
+        size = math.prod(shape)
+        if flat[path].draw is not None:
+            rows = size // math.prod(packing.row_shape(path))
+            wanted.append((flat[path].draw, rows))
+            places.append(np.arange(first, first + size))
+        first += size
+    if not wanted:
+        return vector
+    rows = [row.reshape(-1) for row in draw_rows(jax.random.fold_in(key, 1), wanted)]
+    return vector.at[np.concatenate(places)].set(jnp.concatenate(rows).astype(packing.dtype))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts import kernels, staging
+from jdarts import kernels, own_ops, staging
 from jdarts.initializers import abstract_network
 from jdarts.ops import candidate, has_weights
 from jdarts.spaces.packing import Packing
@@ -73,9 +73,14 @@ def sampled_convolution(axis_name: str | None, eps: float) -> Callable:
     return staging.piece(convolution)
 
 
-@lru_cache(maxsize=256)
 def pools(ops: tuple[str, ...], options: Options) -> Callable:
     """Pooling ops on one node: `(x, {op: running statistics}) -> ({op: value}, {op: new running statistics})`."""
+    return _pools(ops, options, own_ops.among(ops))
+
+
+@lru_cache(maxsize=256)
+def _pools(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp, ...]) -> Callable:
+    del own  # part of the cache's key
     made = {op: _candidate(op, options) for op in ops}
 
     def pooling(x, running):
@@ -91,18 +96,25 @@ def pools(ops: tuple[str, ...], options: Options) -> Callable:
     return staging.piece(pooling)
 
 
-@lru_cache(maxsize=256)
 def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
     """The mixed edge over `ops` as a piece.
 
     `(x, {op: value}, op weights, weights, running statistics) -> (value, new running statistics)`. The values are those
     of ops without weights, computed once a source node. Weights and statistics are vectors, None if there are none.
     """
+    return _mixed_edge(ops, options, own_ops.among(ops))
+
+
+@lru_cache(maxsize=256)
+def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp, ...]) -> Callable:
+    raw = {op.name for op in own}  # these take the node's value as it is
     made = {op: _candidate(op, options, activated=True) for op in sorted(ops) if has_weights(op, options.stride)}
     images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.float32)
     shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
     packings = {
-        name: Packing({op: tree[name] for op, tree in shapes.items()}) for name in ("params", "batch_stats") if shapes
+        name: Packing({op: tree.get(name, {}) for op, tree in shapes.items()})
+        for name in ("params", "batch_stats")
+        if shapes
     }
 
     def mixed(x, light, p, weights, running):
@@ -114,7 +126,14 @@ def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
             activated = kernels.cut(nn.relu(x))
         for k, op in enumerate(ops):
             if op in made:
-                (y,), new = _apply(made[op], params[op], stats[op], activated, options.train, options.update)
+                (y,), new = _apply(
+                    made[op],
+                    params.get(op, {}),
+                    stats.get(op, {}),
+                    x if op in raw else activated,
+                    options.train,
+                    options.update,
+                )
                 changed[op] = new
                 terms.append(p[k] * kernels.cut(y))
             elif op != "none":

@@ -1,16 +1,42 @@
 """A search space of your own, in a file of a few lines: `--space.name path/to/space.py`.
 
-The file defines `space`, a `CellSpace` (DARTS cells: two inputs, four nodes, 14 edges, two cell types) or a
-`NASBench201Space` (one cell of six edges) with its own candidates on each edge:
+The file defines `space`. `define_space` makes one of normal and reduction cells, DARTS' or with other nodes, edges and
+candidates, and with ops of your own (`jdarts.own_op_module` says what is asked of these):
 
-    from jdarts.spaces import CellSpace
+    from flax import linen as nn
 
-    small = ("none", "skip_connect", "sep_conv_3x3")
-    pools = ("none", "max_pool_3x3", "avg_pool_3x3")
-    space = CellSpace("mine", normal=(small,) * 14, reduce=(pools,) * 14)
+    from jdarts.spaces import define_space
 
-Reading it runs it: only use files that you would run. Whatever is wrong with the space is said before anything
-compiles.
+
+    class Ghost(nn.Module):
+        channels: int
+        stride: int = 1
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Conv(self.channels, (3, 3), self.stride, feature_group_count=4, use_bias=False)(nn.relu(x))
+
+
+    small = ("skip_connect", "ghost")
+    pools = ("max_pool_3x3", "avg_pool_3x3")
+    space = define_space(
+        "mine",
+        edges=[(0, 2), (1, 2), (1, 3), (2, 3)],  # nodes 0 and 1 are the inputs; every node from 2 on is in the output
+        normal={(0, 2): small, (1, 2): small, (1, 3): ("ghost", "sep_conv_3x3"), (2, 3): small},
+        reduce=pools,  # one list for all edges; without it the lists of normal
+        ops={"ghost": Ghost},
+    )
+
+`configs/my_space.py` is a complete one. Such a space is searched, derived, retrained, counted and drawn as the others:
+
+    jdarts search CONFIG --space my_space.py
+    jdarts train  CONFIG --space my_space.py --genotype runs/NAME/genotype.txt
+    jdarts count  runs/NAME/genotype.txt --space my_space.py
+    jdarts draw   runs/NAME/genotype.txt --space my_space.py -o cells.svg
+
+`space` may also be a `NASBench201Space`, one cell of six edges, with its own subset of the benchmark's ops on each.
+Reading the file runs it: only use files that you would run. Whatever is wrong with the space is said before anything
+compiles, in one line.
 """
 
 import runpy
@@ -34,5 +60,7 @@ def load_space(path: str | Path) -> Space:
     except (Exception, SystemExit) as error:
         raise UserError(f"{path}: {type(error).__name__}: {error}") from None
     if not isinstance(found, (CellSpace, NASBench201Space)):
-        raise UserError(f"{path} must define space, a CellSpace or a NASBench201Space; it has {type(found).__name__}")
+        raise UserError(
+            f"{path} must define space, with define_space or as a NASBench201Space; it has {type(found).__name__}"
+        )
     return found

@@ -10,10 +10,12 @@ from one_cell import OneCellSpace
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
 from jdarts.data import load
+from jdarts.errors import UserError
 from jdarts.methods.smooth_darts import attack, uniform
 from jdarts.relaxation import softmax
 from jdarts.schedules import clock_at
 from jdarts.search import make_search
+from jdarts.search.scoring import held_out
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=0, flip=False),
@@ -152,3 +154,51 @@ def test_alphas_of_sigmoid_star_start_at_the_mean_of_a_softmax():
     search = build("single_darts", "weights=sigmoid_star")
     state = search.init(jax.random.key(0))
     np.testing.assert_allclose(jax.nn.sigmoid(state.alphas["cell"]), 1 / 5, atol=1e-3)
+
+
+def test_single_level_methods_may_use_all_images_and_others_may_not():
+    data = dataclasses.replace(CONFIG.data, train_fraction=1.0, val_fraction=0.0)
+    split = load(data).for_search(data)
+    assert len(split.train) == len(load(data).train) and split.single
+    config = dataclasses.replace(CONFIG, data=data, search=dataclasses.replace(CONFIG.search, method="single_darts"))
+    search = make_search(config, OneCellSpace(), split)
+    assert search.steps_per_epoch == 2 * build("single_darts").steps_per_epoch
+    state = search.init(jax.random.key(0))
+    drawn = [np.asarray(search.draw(state.replace(step=jnp.int32(s)), search.arrays)[0]["images"]) for s in range(2)]
+    assert not np.array_equal(*drawn)
+    for method in ("darts", "gdas"):
+        bilevel = dataclasses.replace(config, search=dataclasses.replace(config.search, method=method))
+        with pytest.raises(UserError, match=r"data\.val_fraction is 0, but .* needs validation images"):
+            make_search(bilevel, OneCellSpace(), split)
+
+
+def test_what_a_single_level_search_holds_out_is_scored_and_learns_nothing():
+    search = build("single_darts")
+    state = search.init(jax.random.key(0))
+    p = search.method.deterministic_weights(search.space, state.alphas)
+    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
+    expected = np.mean(
+        [float(search.score(state, p, images[i : i + 1], labels[i : i + 1])) for i in range(len(labels))]
+    )
+    assert held_out(search)(state) == pytest.approx(expected)
+
+
+def test_the_adversary_sees_the_training_batch_of_its_step():
+    """Another implementation attacks with images of noise: here a loss that is not the batch's would zero the ops."""
+    plain = build("darts", "order=first")
+    state = plain.init(jax.random.key(0))
+    batch, _ = plain.draw(state, plain.arrays)
+    p = plain.method.op_weights(plain.space, state.alphas, batch["relax_key"], clock_at(jnp.int32(0), 1, 2))
+    expected = plain.network_loss(state.weights, p, batch, False)[0]
+
+    def perturb(p, key, clock, loss):
+        del key, clock
+        right = jnp.abs(loss(p) - expected) < 1e-5
+        return {name: jnp.where(right, q, 0.0) for name, q in p.items()}
+
+    method = dataclasses.replace(plain.method, perturb=perturb, alphas_fixed=True)
+    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient="first_order"))
+    attacked = make_search(config, plain.space, plain.data, method=method)
+    _, metrics = jax.jit(attacked.step, compiler_options=OPTIONS)(state, attacked.arrays)
+    clean = plain.network_loss(state.weights, p, batch)[0]
+    np.testing.assert_allclose(metrics["train_loss"], clean, rtol=1e-5)

@@ -20,9 +20,14 @@ from jdarts.schedules import clock_at
 from jdarts.search import make_search
 
 EPOCHS, SEEDS = 3, 2
-OPTIONS = {"pc_darts": ("parts=2", "alpha_start=1"), "p_darts": ("frozen=1",), "darts": ("order=first",)}
+OPTIONS = {
+    "pc_darts": ("parts=2", "alpha_start=1"),
+    "p_darts": ("frozen=1",),
+    "drnas_progressive": ("parts=2,1", "frozen=1"),
+    "darts": ("order=first",),
+}
 CHANGES = {
-    name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada")
+    name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada", "r_darts")
 }  # what differs is above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
 CONFIG = Experiment(

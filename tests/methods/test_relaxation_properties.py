@@ -168,3 +168,44 @@ def test_projection_of_sdarts_gives_distributions_near_the_original():
     dead = project({c: -jnp.ones_like(x) for c, x in p.items()}, p)
     assert np.array_equal(np.argmax(dead["normal"], -1), np.argmax(p["normal"], -1))
     assert np.all(np.max(np.asarray(dead["normal"]), -1) == 1)
+
+
+@pytest.mark.parametrize("resource", ["parameters", "flops", "memory"])
+def test_resource_cost_of_snas_is_the_expectation_over_all_cells(resource):
+    """ln Σ p·c with costs written out by hand: sep_conv_3x3 and skip_connect on S2, five cells, 8 × 8 images."""
+    space, key = spaces.robust_s2, jax.random.key(0)
+    options = ("channels=4", "cells=5", "size=8", "estimate=expectation")
+    method = methods.build("snas", (f"resource={resource}", *options))
+    alphas = {
+        c: jax.random.normal(k, (14, 2), jnp.float64)
+        for c, k in zip(("normal", "reduce"), jax.random.split(key), strict=True)
+    }
+    total = 0.0
+    # reduction cells are 5 // 3 = 1 and 10 // 3 = 3; channels double there, and the image halves
+    for cell, c, side in (("normal", 4, 8), ("reduce", 8, 8), ("normal", 8, 4), ("reduce", 16, 4), ("normal", 16, 2)):
+        p = np.exp(alphas[cell]) / np.exp(alphas[cell]).sum(-1, keepdims=True)
+        for row, (source, _) in enumerate(space.edges):
+            strided = cell == "reduce" and source < 2
+            out = side // 2 if cell == "reduce" else side
+            read = 2 * out if strided else out
+            weights = c * c if strided else 0
+            skip = {"parameters": weights + 2 * c * strided, "flops": weights * out**2}
+            sep = {"parameters": 2 * (9 * c + c * c + 2 * c), "flops": 2 * (9 * c + c * c) * out**2}
+            for cost in (skip, sep):
+                cost["memory"] = c * (read**2 + out**2) + cost["parameters"]
+            total += p[row, 0] * skip[resource] + p[row, 1] * sep[resource]
+    penalty = method.regularizer(alphas, key, None, space)
+    np.testing.assert_allclose(penalty, 1.5e-3 * np.log(total), rtol=1e-12)
+
+
+def test_sampled_resource_cost_of_snas_is_that_of_the_step_and_pulls_at_the_alphas():
+    space, clock, key = spaces.robust_s2, Clock(jnp.float32(0), 10), jax.random.key(5)
+    options = ("resource=parameters", "resource_weight=1.0", "channels=4", "cells=1", "size=8")
+    method = methods.build("snas", options)
+    alphas = space.init_alphas(jax.random.key(0))
+    z = method.op_weights(space, alphas, key, clock)["reduce"]  # the only cell is a reduction cell, of 8 channels
+    skip = np.array([64 + 16 if source < 2 else 0 for source, _ in space.edges])
+    expected = np.log(np.sum(z[:, 0] * skip + z[:, 1] * 2 * (72 + 64 + 16)))
+    np.testing.assert_allclose(method.penalty(space, alphas, key, clock), expected, rtol=1e-5)
+    gradient = jax.grad(lambda a: method.penalty(space, a, key, clock))(alphas)["reduce"]
+    assert np.all(gradient[:, 1] > 0) and np.all(gradient[:, 0] < 0)  # convolutions down, skips up

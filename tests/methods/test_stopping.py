@@ -44,6 +44,13 @@ def test_early_stopping_leaves_a_flat_sequence_alone():
     assert all(rule(records[:n], spaces.robust_s1) is None for n in range(1, 51))
 
 
+def test_a_dead_network_is_not_called_healthy():
+    records = records_of([float(v) for v in S1[1].split()])
+    for epoch in (10, 8):  # where the published rule returns to, and the measurement before
+        records[epoch] |= {"alive": False}
+    assert eigenvalue_growth()(records[:23], spaces.robust_s1) == 10  # instead of 11, and not 9
+
+
 def genotype(skips: int) -> str:
     return nasbench201.genotype(["skip_connect"] * skips + ["nor_conv_3x3"] * (6 - skips)).to_text()
 

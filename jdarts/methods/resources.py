@@ -1,0 +1,61 @@
+"""What a relaxed architecture costs: the expectation of a resource over the op weights, summed over all cells.
+
+Costs are those of the derived network's ops (`jdarts.counting`): parameters, multiply–accumulates (what the papers call
+FLOPs), and memory accesses, the numbers that an op reads and writes: its input, its output and its weights (SNAS, Xie
+et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and output, `none` nothing.
+"""
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from jdarts.counting import count_op
+from jdarts.spaces.cells import OpTable, reduction_cells
+from jdarts.spaces.space import Space
+
+Resource = Literal["none", "parameters", "flops", "memory"]
+
+
+def op_costs(space: Space, resource: Resource, *, channels: int, cells: int, size: int) -> dict[str, np.ndarray]:
+    """The cost of each op on each edge, summed over the cells that share the alphas: `{cell type: [edges, ops]}`.
+
+    Args:
+      resource: "parameters", "flops" (multiply–accumulates of one image) or "memory" (numbers read and written).
+      channels, cells: of the supernet, as in the configuration; for NAS-Bench-201 `cells` counts those of a stage.
+      size: side of the images in pixels.
+    """
+    costs = {name: np.zeros(shape) for name, shape in space.alpha_shapes.items()}
+    for cell_type, width, side in _cells(space, channels, cells, size):
+        reduction = cell_type == "reduce"
+        costs[cell_type] += _cell_costs(space.tables[cell_type], space.edges, resource, width, side, reduction)
+    return costs
+
+
+def _cells(space: Space, channels: int, cells: int, size: int):
+    """Cell type, channels, and side of the input in pixels of every cell."""
+    if "cell" in space.tables:
+        return [("cell", channels * 2**stage, size // 2**stage) for stage in range(3) for _ in range(cells)]
+    found, width, side = [], channels, size
+    for i in range(cells):
+        if i in reduction_cells(cells):
+            width *= 2
+            found.append(("reduce", width, side))
+            side //= 2
+        else:
+            found.append(("normal", width, side))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _cell_costs(table: OpTable, edges, resource: Resource, width: int, side: int, reduction: bool) -> np.ndarray:
+    inputs = min(target for _, target in edges)
+    costs = np.zeros((len(table), len(table[0])))
+    for row, ((source, _), ops) in enumerate(zip(edges, table, strict=True)):
+        stride = 2 if reduction and source < inputs else 1
+        output = side // 2 if reduction else side
+        for column, op in enumerate(ops):
+            parameters, macs = count_op(op, width, output, stride)
+            moved = 0 if op == "none" else width * ((output * stride) ** 2 + output**2) + parameters
+            costs[row, column] = {"parameters": parameters, "flops": macs, "memory": moved}[resource]
+    return costs

@@ -1,0 +1,168 @@
+"""DrNAS' progressive search (Chen et al., ICLR 2021): prune ops and widen the supernet between two stages.
+
+Half of the epochs with few channels in the ops and all candidates; then every edge keeps its best candidates and more
+channels pass through them. Weights, running averages, momentum and Adam's moments go over; the learning rate falls
+over both stages as over one search.
+
+A wider op takes its new channels from old ones chosen at random, the same in all layers of a width; weights are divided
+by how often their input channel occurs, so that an op on repeated channels gives its old output repeated (Net2WiderNet,
+Chen et al. 2016). DIFF: the paper names neither the choice nor the division; the published code was not compared.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from jdarts.config import Experiment
+from jdarts.data import Dataset
+from jdarts.errors import UserError
+from jdarts.genotype import Genotype
+from jdarts.methods import Method
+from jdarts.report.console import Reporter
+from jdarts.run_folder import RunFolder
+from jdarts.search.driver import run_plain
+from jdarts.search.drivers import narrowed
+from jdarts.search.state import SearchState
+from jdarts.search.step import Search
+from jdarts.spaces.cells import reduction_cells
+from jdarts.spaces.space import Space
+
+Path = tuple[str, ...]
+
+
+def run_widening(
+    config: Experiment,
+    space: Space,
+    data: Dataset,
+    run: RunFolder,
+    *,
+    method: Method,
+    resume: bool,
+    reporter: Reporter,
+) -> tuple[Genotype, SearchState]:
+    """Two stages, each half of `search.epochs`."""
+    options, half = method.options, config.search.epochs // 2
+    if half < 1:
+        raise UserError(f"search.epochs is {config.search.epochs}; drnas_progressive has two stages, use at least 2")
+    parts, split = options["parts"], data.for_search(config.data)
+    for k in parts:
+        dataclasses.replace(method.edge, partial_channels=k).check(config.space.channels)
+    shared = {"resume": resume, "reporter": reporter}
+
+    def ends(records, space):
+        return half if records[-1]["epoch"] >= half else None
+
+    first = dataclasses.replace(method, driver=None, stop=ends)
+    folder = run.subfolder("stage_0")
+    outcome = run_plain(config, space, split, folder, first, title="stage 1 of 2", **shared)
+    alphas = outcome.state.alphas
+    fewer = narrowed(space, method.deterministic_weights(space, alphas), options["keep"])
+    second = dataclasses.replace(
+        method,
+        driver=None,
+        edge=dataclasses.replace(method.edge, partial_channels=parts[1]),
+        alpha_start=half + options["frozen"],
+    )
+
+    def start(search: Search, state: SearchState) -> SearchState:
+        return transplanted(outcome.search, outcome.state, search, state)
+
+    folder = run.subfolder("stage_1")
+    last = run_plain(config, fewer, split, folder, second, title="stage 2 of 2", start=start, **shared)
+    return last.genotype, last.state
+
+
+def transplanted(old: Search, before: SearchState, new: Search, fresh: SearchState) -> SearchState:
+    """The state of `new`, a search of the same cells with fewer candidates or wider ops, as `before` goes on there."""
+    template = new.variables(fresh)
+
+    def carried(weights, batch_stats):
+        tree = old.variables(before.replace(weights=weights, batch_stats=batch_stats))
+        return new.vectors({name: _tree(old, new, tree[name], template[name]) for name in template})
+
+    def vectors(leaf):
+        return carried(leaf, before.batch_stats)[0] if leaf.shape == before.weights.shape else leaf
+
+    columns = _columns(old.space, new.space)
+
+    def of_alphas(tree):
+        """Each matrix of `tree` by the columns of its own cell type; other leaves as they are."""
+        if isinstance(tree, Mapping):
+            return {
+                name: jnp.take_along_axis(leaf, jnp.asarray(columns[name]), axis=1) if name in columns else leaf
+                for name, leaf in tree.items()
+            }
+        return tree
+
+    is_alphas = lambda tree: isinstance(tree, Mapping)  # noqa: E731
+    weights, batch_stats = carried(before.weights, before.batch_stats)
+    return before.replace(
+        weights=weights,
+        batch_stats=batch_stats,
+        alphas=of_alphas(before.alphas),
+        weight_opt_state=jax.tree.map(vectors, before.weight_opt_state),
+        alpha_opt_state=jax.tree.map(of_alphas, before.alpha_opt_state, is_leaf=is_alphas),
+    )
+
+
+def _columns(old: Space, new: Space) -> dict[str, np.ndarray]:
+    """For every cell type `[edges, kept ops]`: where the candidates of the new space stand in the old one."""
+    return {
+        name: np.array([[ops.index(op) for op in fewer] for ops, fewer in zip(old.tables[name], table, strict=True)])
+        for name, table in new.tables.items()
+    }
+
+
+def _tree(old: Search, new: Search, source: Any, like: Any) -> Any:
+    known = traverse_util.flatten_dict(source)
+    made = {}
+    for path, leaf in traverse_util.flatten_dict(like).items():
+        value = known[path]
+        before, kept = _rows(old, new, path)
+        if before and len(before) == value.shape[0]:  # stacked over edges
+            value = value[jnp.asarray([before.index(row) for row in kept])]
+        made[path] = widened(value, leaf.shape)
+    return traverse_util.unflatten_dict(made)
+
+
+def _rows(old: Search, new: Search, path: Path) -> tuple[list[int], list[int]]:
+    """The rows of the alphas of the edges over which the variable at `path` is stacked, before and now."""
+    part = next((name for name in path if name.startswith("from_")), None)
+    if part is None:
+        return [], []
+    number, _, op = part.removeprefix("from_").partition("_")
+    op = op.removesuffix("_bias")
+    tables = old.space.tables
+    name = next(iter(tables))
+    if "reduce" in tables and int(path[0].removeprefix("cell_")) in reduction_cells(old.network.cells):
+        name = "reduce"
+    mine = [k for k, (s, _) in enumerate(old.space.edges) if s == int(number) and op in tables[name][k]]
+    kept = [k for k in mine if op in new.space.tables[name][k]]
+    return mine, kept
+
+
+def widened(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """`value` with more channels on the axes where `shape` is larger.
+
+    The last but one axis, if it grows, is that of a kernel's input channels, divided by how often each occurs.
+    """
+    for axis, (have, wanted) in enumerate(zip(value.shape, shape, strict=True)):
+        if have == wanted:
+            continue
+        chosen = sources(have, wanted)
+        value = jnp.take(value, jnp.asarray(chosen), axis=axis)
+        if axis == len(shape) - 2:
+            count = np.bincount(chosen, minlength=have)[chosen]
+            value = value / jnp.asarray(count, value.dtype)[:, None]
+    return value
+
+
+def sources(have: int, wanted: int) -> np.ndarray:
+    """The old channel that each of `wanted` channels is, `[wanted]`: the old ones, then others drawn at random."""
+    rng = np.random.default_rng([have, wanted])
+    return np.concatenate([np.arange(have), rng.integers(have, size=max(wanted - have, 0))])[:wanted]

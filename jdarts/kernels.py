@@ -116,7 +116,7 @@ def pointwise(x, kernel):
     """
     edges, c, d = kernel.shape
     if edges == 1:
-        return x @ kernel[0]
+        return cut(x @ kernel[0])
     blocks = kernel[:, :, None, :] * jnp.eye(edges, dtype=kernel.dtype)[:, None, :, None]
     return x @ blocks.reshape(edges * c, edges * d)
 

@@ -51,7 +51,8 @@ class OneEdge(nn.Module):
         def norm(y):
             return BatchNorm(y.shape[-1], 1, self.affine, self.axis_name)([y], train)[0]
 
-        make, given = self.op.make, {"channels": self.channels, "stride": self.stride}
+        make: Any = self.op.make
+        given = {"channels": self.channels, "stride": self.stride}
         if not inspect.isclass(make):
             takes_stride = "stride" in inspect.signature(make).parameters
             y = make(x, self.stride) if takes_stride else make(x)
@@ -105,7 +106,7 @@ class Own(Op):
 
 
 @lru_cache(maxsize=1024)
-def _shapes(one: OneEdge, shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
+def _shapes(one: Any, shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
     return _traced(lambda x: one.init(jax.random.key(0), x, True), shape, dtype)
 
 
@@ -114,11 +115,11 @@ def _traced(function: Callable, shape: tuple[int, ...], dtype: Any = jnp.float32
 
 
 @lru_cache(maxsize=4096)
-def _draw(one: OneEdge, shape: tuple[int, ...], dtype: Any, path: tuple[str, ...]) -> Callable[[jax.Array], jax.Array]:
+def _draw(one: Any, shape: tuple[int, ...], dtype: Any, path: tuple[str, ...]) -> Callable[[jax.Array], jax.Array]:
     """Draws the parameter at `path` for one edge, as the user's module initialises it."""
 
     def draw(key):
-        value = one.init(key, jnp.zeros(shape, dtype), True)["params"]
+        value: Any = one.init(key, jnp.zeros(shape, dtype), True)["params"]
         for name in path:
             value = value[name]
         return value

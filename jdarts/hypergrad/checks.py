@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.microbatch import check_divides
@@ -86,7 +87,7 @@ def check_number(name: str, value: Any, *, positive: bool = False) -> None:
 
     A traced number, as in a sweep, is not looked at.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     ok = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and np.isfinite(value)
     if not ok or value < 0 or (positive and value == 0):

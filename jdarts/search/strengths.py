@@ -16,7 +16,7 @@ from jdarts.data import Dataset
 from jdarts.genotype import Genotype, parse
 from jdarts.methods import Method
 from jdarts.methods.robust_darts import r_darts_dp
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_plain
 from jdarts.spaces.space import Space

@@ -23,7 +23,7 @@ from jdarts.data import Dataset
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.methods import Method
-from jdarts.report.console import Reporter
+from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_plain
 from jdarts.search.drivers import narrowed
@@ -77,7 +77,7 @@ def run_widening(
     return last.genotype, last.state
 
 
-def transplanted(old: Search, before: SearchState, new: Search, fresh: SearchState) -> SearchState:
+def transplanted(old: Search, before: Any, new: Search, fresh: SearchState) -> SearchState:
     """The state of `new`, a search of the same cells with fewer candidates or wider ops, as `before` goes on there."""
     template = new.variables(fresh)
 
@@ -119,9 +119,10 @@ def _columns(old: Space, new: Space) -> dict[str, np.ndarray]:
 
 
 def _tree(old: Search, new: Search, source: Any, like: Any) -> Any:
-    known = traverse_util.flatten_dict(source)
+    known: Any = traverse_util.flatten_dict(source)
+    wanted: Any = traverse_util.flatten_dict(like)
     made = {}
-    for path, leaf in traverse_util.flatten_dict(like).items():
+    for path, leaf in wanted.items():
         value = known[path]
         before, kept = _rows(old, new, path)
         if before and len(before) == value.shape[0]:  # stacked over edges

@@ -95,7 +95,7 @@ class Packing:
 
 def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
     """Initial weights `[size]` for parameters with these ranges (`jdarts.initializers.abstract_network`)."""
-    flat = traverse_util.flatten_dict(ranges)
+    flat: Any = traverse_util.flatten_dict(ranges)
 
     def spread(name):
         parts = [np.broadcast_to(np.float32(getattr(flat[path], name)), shape) for path, shape in packing.parts()]

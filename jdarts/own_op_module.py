@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,8 @@ class OneEdge(nn.Module):
             takes_stride = "stride" in inspect.signature(make).parameters
             y = make(x, self.stride) if takes_stride else make(x)
             return norm(y) if self.normalise else y
-        module = make(**{name: value for name, value in given.items() if name in make.__dataclass_fields__})
+        fields = getattr(make, "__dataclass_fields__", {})
+        module = cast(Callable[..., Any], make)(**{name: value for name, value in given.items() if name in fields})
         if "norm" in inspect.signature(make.__call__).parameters:
             return module(x, norm)
         return norm(module(x))
@@ -76,8 +77,9 @@ class Own(Op):
         if not self.own.weights:
             normalise = self.search or inspect.isclass(self.own.make)
             return [OneEdge(*fields, self.axis_name, normalise, name="op")(x, train)]
-        one = OneEdge(*fields, None if self.is_initializing() else self.axis_name, parent=None)
-        shapes = _shapes(OneEdge(*fields, parent=None), x.shape, x.dtype)
+        one: Any = OneEdge(*fields, None if self.is_initializing() else self.axis_name, parent=None)
+        alone: Any = OneEdge(*fields, parent=None)  # without the mapped axis
+        shapes = _shapes(alone, x.shape, x.dtype)
         start = {
             "params": lambda: self._initial(shapes["params"], x),
             "batch_stats": lambda: _starting(shapes["batch_stats"], self.edges),
@@ -96,7 +98,7 @@ class Own(Op):
 
     def _initial(self, shapes, x):
         key = self.make_rng("params")
-        one = OneEdge(self.own, self.channels, self.stride, self.affine, parent=None)
+        one: Any = OneEdge(self.own, self.channels, self.stride, self.affine, parent=None)
         leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
         values = []
         for i, (path, leaf) in enumerate(leaves):

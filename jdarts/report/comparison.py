@@ -49,7 +49,7 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
         eigenvalues = [v for v in eigenvalues if v is not None]
         found, random = (run.summary.get(k) or {} for k in ("found", "random"))
         numbers = [
-            str(run.config.seed),
+            str(run.config.seed) if len(run.searches) == 1 else f"{len(run.searches)} seeds",
             f"{max(s.epochs for s in run.searches)} / {run.config.search.epochs}",
             percent(float(np.mean(accuracies)) if accuracies else None),
             "{} / {}".format(*skips(chosen.genotype)) if chosen else "–",

@@ -90,6 +90,7 @@ def test_the_table_in_the_terminal_and_on_the_page(tmp_path, table, capsys):
     assert "first: 2.3 3.3 4.3 4.7 4.7" in text and "other: " not in text
 
     page = write_report(runs).read_text()
+    page = page.replace("\u00a0", " ")
     assert "Results, mean ± std over seeds" in page and rows[2][3] in page
     assert page.count("5 min 00 s") >= 2, "the time of seeds in one program is told"
 

@@ -49,7 +49,7 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
         eigenvalues = [v for v in eigenvalues if v is not None]
         found, random = (run.summary.get(k) or {} for k in ("found", "random"))
         numbers = [
-            str(run.config.seed),
+            str(run.config.seed) if len(run.searches) == 1 else f"{len(run.searches)}\u00a0seeds",
             f"{max(s.epochs for s in run.searches)} / {run.config.search.epochs}",
             percent(float(np.mean(accuracies)) if accuracies else None),
             "{} / {}".format(*skips(chosen.genotype)) if chosen else "–",
@@ -69,9 +69,13 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 
 def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     """Results over the seeds of each run; what `jdarts report --text` prints."""
+
+    def unbroken(cell: str) -> str:
+        return cell if ", from" in cell else cell.replace(" ", "\u00a0")  # the card scrolls sideways
+
     head = "".join(f"<th>{escape(title)}</th>" for title in HEAD)
     rows = [
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(name, outcome(run))) + "</tr>"
+        "<tr>" + "".join(f"<td>{escape(unbroken(cell))}</td>" for cell in cells(name, outcome(run))) + "</tr>"
         for run, name in zip(runs, names, strict=True)
     ]
     note = f"Collapsed: more than {MOST_SKIPS:.0%} of the normal cell's edges are skips from that epoch to the end."
@@ -83,6 +87,8 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
 
     def chart(title: str, name: str, series: Callable[..., Any] = SearchRecord.series, **options) -> str:
         lines = []
+        share = options.get("percent", False)
+        least, most = 0.0 if share or options.get("from_zero") else -np.inf, 1.0 if share else np.inf
         for i, group in enumerate(groups):
             searches = [s for run in group for s in run.searches if series(s, name)[0]]
             if not searches:
@@ -100,8 +106,8 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
             band = {}
             if len(searches) > 1:
                 band = {
-                    "low": [m - s for m, s in zip(mean, spread, strict=True)],
-                    "high": [m + s for m, s in zip(mean, spread, strict=True)],
+                    "low": [max(m - s, least) for m, s in zip(mean, spread, strict=True)],
+                    "high": [min(m + s, most) for m, s in zip(mean, spread, strict=True)],
                 }
             lines.append(Series(label, epochs, mean, f"s{i % 8}", DASHES[i % 4], **band))
         if len(lines) == 1:

@@ -50,14 +50,16 @@ class Outcome:
 
 def outcome(run: RunRecord) -> Outcome:
     """The outcome of a run as far as it has come."""
-    results = [(search, found) for search in run.searches if (found := search.result) is not None]
+    fixed = _never_moves(run)  # then only what the search returned says anything
+    judged = [search for search in run.searches if search.found or not fixed]
+    results = [(search, found) for search in judged if (found := search.result) is not None]
     table = _table(run.config.search.benchmark_table)
     if table is None:
-        accuracies = [value for search, _ in results if (value := _tested(run, search)) is not None]
+        accuracies = [value for search, _ in results if (value := _tested(run, search, fixed)) is not None]
     else:
         accuracies = [table.query(genotype)["c10_test_200"] / 100 for _, genotype in results]
     counts = [indicators.op_counts(genotype)["normal"] for _, genotype in results]
-    curves = [] if _never_moves(run) else [skip_series(search)[1] for search in run.searches]
+    curves = [] if fixed else [skip_series(search)[1] for search in run.searches]
     shared = min(map(len, curves), default=0)
     return Outcome(
         method=method_name(run),
@@ -67,7 +69,7 @@ def outcome(run: RunRecord) -> Outcome:
         skips=[count.get("skip_connect", 0) for count in counts],
         edges=sum(counts[0].values()) if counts else 0,
         skip_curve=np.mean([curve[:shared] for curve in curves], axis=0).tolist() if shared else [],
-        collapsed=[] if _never_moves(run) else [_collapse(search) for search in run.searches if search.genotypes],
+        collapsed=[] if fixed else [_collapse(search) for search in run.searches if search.genotypes],
         seconds=run.spent("seconds"),
         cpu_seconds=run.spent("cpu_seconds"),
     )
@@ -145,13 +147,13 @@ def _never_moves(run: RunRecord) -> bool:
         return False
 
 
-def _tested(run: RunRecord, search: SearchRecord) -> float | None:
-    """Looked up while the search ran, else the test accuracy of the retrained cell."""
+def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:
+    """The test accuracy of the retrained cell, else what was looked up while the search ran, if the alphas moved."""
     names = [f"seed-{search.label.replace(', ', ',')}", *(["found"] if len(run.searches) == 1 else [])]
     for name in names:
         if isinstance(retrained := run.summary.get(name), dict) and "test_accuracy" in retrained:
             return retrained["test_accuracy"]
-    return search.last(LOOKED_UP)
+    return None if fixed else search.last(LOOKED_UP)
 
 
 @lru_cache(maxsize=4)

@@ -88,7 +88,7 @@ class RunRecord:
     @property
     def finished(self) -> bool:
         """Whether the search, and the retraining if there is one, are over."""
-        done = all(search.epochs >= self.config.search.epochs for search in self.searches)
+        done = all(search.found or search.epochs >= self.config.search.epochs for search in self.searches)
         return done and (bool(self.summary) or not self.trainings)
 
     def spent(self, name: str) -> float | None:

@@ -97,6 +97,8 @@ def build_program(
     def step_one(state, arrays, values):
         return member_search(values).step(state, arrays)
 
+    step_one.__name__ = search.step.__name__  # under which a lone search's program is found in the compilation cache
+
     seeds, values = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
     seeds, values = split_members((seeds, values), placement)
     parts = config.search.microbatches if isinstance(data, StreamedData) else 0

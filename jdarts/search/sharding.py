@@ -219,8 +219,8 @@ def _in_turn(step: Step, members: int) -> Step:
 
     def run(states, arrays, values):
         if not program:
-            state, value = jax.eval_shape(take, (states, values), 0)
-            program.append(staging.compile(step, state, arrays, value, donate_argnums=(0,)))
+            (state, value), shapes = jax.eval_shape(take, (states, values), 0), jax.eval_shape(lambda: arrays)
+            program.append(staging.compile(step, state, shapes, value, donate_argnums=(0,)))
         results = []
         for i in range(members):
             state, value = take((states, values), i)

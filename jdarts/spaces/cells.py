@@ -296,7 +296,7 @@ class Supernet(nn.Module):
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
-        if staging.in_pieces():  # one array an edge, shared by all cells
+        if staging.in_pieces() and not self.is_initializing():  # one array an edge, shared by all cells
             rows: dict[str, Any] = {name: lax.split(p, [1] * len(p)) for name, p in op_weights.items()}
             op_weights = {name: [jnp.squeeze(row, 0) for row in split] for name, split in rows.items()}
         channels, reduction_before = self.channels, False

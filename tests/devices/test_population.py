@@ -45,10 +45,10 @@ def in_float64(monkeypatch):
     monkeypatch.setattr(population_module, "make_search", double_search)
 
 
-def program(members, **devices):
+def program(searches, **devices):
     data = load(FIRST_ORDER.data).for_search(FIRST_ORDER.data)
-    placement = place(DevicesConfig(**devices), batch_size=FIRST_ORDER.search.batch_size, members=len(members))
-    return build_program(FIRST_ORDER, TINY, data, placement, members)
+    placement = place(DevicesConfig(**devices), batch_size=FIRST_ORDER.search.batch_size, members=len(searches))
+    return build_program(FIRST_ORDER, TINY, data, placement, searches)
 
 
 def alone(one: Member, steps: int):

@@ -6,6 +6,7 @@ One cell with few candidates, so that a method compiles in seconds; the second c
 import csv
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +27,6 @@ from jdarts.search.sharding import place
 from jdarts.spaces import nasbench201
 from jdarts.staging import compiling
 
-SHARED = {"resume": False, "reporter": SilentReporter()}
 SPACE = OneCellSpace(cell=(("none", "skip_connect", "nor_conv_1x1"),) * 6)
 METHODS = {
     "darts (first order)": ("darts", ("order=first",)),
@@ -74,7 +74,7 @@ def test_every_seed_ends_as_by_itself(name, tmp_path):
     config = experiment(*METHODS[name])
     members, data = members_of(config, "0,5", []), load(config.data)
     placement = place(DevicesConfig(), batch_size=8, members=2, devices=jax.devices()[:1])
-    shared = {"resume": False, "reporter": SilentReporter()}
+    shared: Any = {"resume": False, "reporter": SilentReporter()}
     found = run_population(
         config,
         SPACE,
@@ -113,7 +113,8 @@ def test_random_search_of_several_seeds(tmp_path):
     config = experiment("random_search", ("samples=4",), benchmark_table=str(table))
     data, members = load(config.data), members_of(config, "2", [])
     placement = place(DevicesConfig(), batch_size=8, members=2, devices=jax.devices()[:1])
-    run, shared = RunFolder.create(tmp_path / "run", config), {"reporter": SilentReporter()}
+    run = RunFolder.create(tmp_path / "run", config)
+    shared: Any = {"reporter": SilentReporter()}
     found = run_separately(config, nasbench201, data, run, members, placement, resume=False, **shared)
     for i, one in enumerate(found):
         own = dataclasses.replace(config, seed=i)

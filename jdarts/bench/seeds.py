@@ -62,6 +62,9 @@ def measure_seeds(
 ) -> dict[str, SeedsCost]:
     """Compile a search by itself ("apart"), and for every number in `counts` that many in one program, on one device;
     then run all of them in turn. Seeds count from `config.seed`, as in a search with --seeds.
+
+    The program is the vmapped one of accelerators and of `--devices.members vmap`. On a CPU a search with several seeds
+    lets them take turns by default, at the pace of the row "apart" for the compile time of one.
     """
     search = make_search(config, space, data)
     programs, runs, facts = {}, {}, {}
@@ -72,7 +75,7 @@ def measure_seeds(
         state = jax.jit(search.init)(keys[0]) if apart else jax.jit(jax.vmap(search.init))(keys)
         built = make_search(config, space, data)  # anew, so that no trace of one program serves another
         step = built.step if apart else jax.vmap(built.step, in_axes=(0, None))
-        whole = None if apart else True  # what `jdarts search` does
+        whole = None if apart else True
         programs[name] = program = staging.compile(step, state, search.arrays, donate_argnums=(0,), whole=whole)
         say(f"  traced in {program.trace_seconds:.1f} s, compiled in {program.compile_seconds:.1f} s")
         check_memory(memory_need(program, state, search.arrays), memory.available(), config)

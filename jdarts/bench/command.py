@@ -146,8 +146,8 @@ def bench_seeds(
         seeds_table(costs),
         f"step: median (quartiles) of {rounds} rounds in which all rows run in turn, on one device. × apart: as many "
         "steps of a search by itself over one of the program, within each round; above 1 the program is faster.",
-        "temporary: most that XLA allocates beyond states and data set. In one program: vmapped. On a CPU, jdarts search "
-        "--seeds lets the searches take turns by default (devices.members), at the pace of apart.",
+        "temporary: most that XLA allocates beyond states and data set. In one program: vmapped. On a CPU, "
+        "jdarts search --seeds lets the searches take turns by default (devices.members), at the pace of apart.",
         "",
         apart_lines(costs),
     ]

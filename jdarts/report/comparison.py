@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.report.charts import Series, line_chart
-from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
+from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, never_moves, outcome, skip_series
 from jdarts.report.recommendation import MOST_SKIPS, recommend, skips
 from jdarts.report.records import RunRecord, SearchRecord, same_but_seed
 from jdarts.report.run_sections import cost, seeds_table
@@ -85,12 +85,15 @@ def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     """Every group of runs as a line: its mean over seeds, with a band of one standard deviation."""
 
-    def chart(title: str, name: str, series: Callable[..., Any] = SearchRecord.series, **options) -> str:
+    def chart(
+        title: str, name: str, series: Callable[..., Any] = SearchRecord.series, derived: bool = False, **options
+    ) -> str:
         lines = []
         share = options.get("percent", False)
         least, most = 0.0 if share or options.get("from_zero") else -np.inf, 1.0 if share else np.inf
         for i, group in enumerate(groups):
-            searches = [s for run in group for s in run.searches if series(s, name)[0]]
+            told = [run for run in group if not (derived and never_moves(run))]
+            searches = [s for run in told for s in run.searches if series(s, name)[0]]
             if not searches:
                 continue
             by_epoch: dict[int, list[float]] = {}
@@ -121,11 +124,14 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
             "Skip connections, normal cell",
             "skip_connections",
             lambda search, name: skip_series(search),
+            derived=True,
             from_zero=True,
             whole=True,
             y_label="derived edges",
         ),
-        chart("Test accuracy of the derived cell", LOOKED_UP, percent=True, y_label="looked up, CIFAR-10"),
+        chart(
+            "Test accuracy of the derived cell", LOOKED_UP, derived=True, percent=True, y_label="looked up, CIFAR-10"
+        ),
         chart("Entropy of the alphas", "relative_entropy", y_label="share of ln(ops)"),
         chart("Lead of skip", "skip_dominance", y_label="skip − best learnable op"),
         chart("Dominant eigenvalue", "dominant_eigenvalue", from_zero=True, y_label="λ max of ∂²L/∂α²"),

@@ -50,7 +50,7 @@ class Outcome:
 
 def outcome(run: RunRecord) -> Outcome:
     """The outcome of a run as far as it has come."""
-    fixed = _never_moves(run)  # then only what the search returned says anything
+    fixed = never_moves(run)  # then only what the search returned says anything
     judged = [search for search in run.searches if search.found or not fixed]
     results = [(search, found) for search in judged if (found := search.result) is not None]
     table = _table(run.config.search.benchmark_table)
@@ -140,7 +140,8 @@ def _collapse(search: SearchRecord) -> int | None:
     return since
 
 
-def _never_moves(run: RunRecord) -> bool:
+def never_moves(run: RunRecord) -> bool:
+    """Whether the method leaves its alphas as they are, so that what they derive to means nothing."""
     try:
         return bool(build(run.config.search.method, run.config.search.method_options).alphas_fixed)
     except UserError:  # a method of the user's own, unknown to this process

@@ -92,6 +92,7 @@ def test_the_table_in_the_terminal_and_on_the_page(tmp_path, table, capsys):
     page = write_report(runs).read_text()
     page = page.replace("\u00a0", " ")
     assert "Results, mean ± std over seeds" in page and rows[2][3] in page
+    assert "first (mean ± std of 3)" in page and "other (mean" not in page, "no curve of alphas that never move"
     assert page.count("5 min 00 s") >= 2, "the time of seeds in one program is told"
 
     assert cli.main(["report", "--text", str(runs[0]), "--watch"]) == 2

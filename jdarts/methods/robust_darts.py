@@ -64,7 +64,7 @@ def darts_ada(
 @register
 def r_darts_dp(*, drop_path: float = 0.2) -> Method:
     """One search of R-DARTS(DP); `drop_path` is the probability in the last epoch, 0 switches cutout off as well."""
-    if not 0 <= drop_path < 1:
+    if isinstance(drop_path, (int, float)) and not 0 <= drop_path < 1:
         raise UserError(f"drop_path of r_darts_dp is {drop_path}; it must lie in [0, 1)")
     return Method(
         name="r_darts_dp",

@@ -19,6 +19,7 @@ from jdarts.methods.robust_darts import r_darts_dp
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_plain
+from jdarts.search.hooks import Watch
 from jdarts.spaces.space import Space
 
 
@@ -31,6 +32,7 @@ def run_strengths(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, None]:
     """The best cell of several searches; `strengths.json` holds all of them, `strength_i/` the runs."""
     options, found = method.options, []
@@ -51,6 +53,7 @@ def run_strengths(
                 resume=resume,
                 reporter=reporter,
                 title=f"search, {title}",
+                watch=watch,
             )
             genotype = outcome.genotype
             folder.write_text("genotype.txt", genotype.to_text() + "\n")

@@ -27,6 +27,7 @@ from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_plain
 from jdarts.search.drivers import narrowed
+from jdarts.search.hooks import Watch
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
 from jdarts.spaces.cells import reduction_cells
@@ -44,6 +45,7 @@ def run_widening(
     method: Method,
     resume: bool,
     reporter: Reporter,
+    watch: Watch,
 ) -> tuple[Genotype, SearchState]:
     """Two stages, each half of `search.epochs`."""
     options, half = method.options, config.search.epochs // 2
@@ -52,7 +54,7 @@ def run_widening(
     parts, split = options["parts"], data.for_search(config.data)
     for k in parts:
         dataclasses.replace(method.edge, partial_channels=k).check(config.space.channels)
-    shared = {"resume": resume, "reporter": reporter}
+    shared = {"resume": resume, "reporter": reporter, "watch": watch}
 
     def ends(records, space):
         return half if records[-1]["epoch"] >= half else None

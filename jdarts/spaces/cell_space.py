@@ -52,8 +52,6 @@ class CellSpace:
                 for op in ops:
                     if op not in choices:
                         raise UserError(f"{edge}: {unknown('op', str(op), choices)}")
-                if set(ops) <= {"none"}:
-                    raise UserError(f"{edge} has no candidate but none; leave the edge out instead")
         for op in self.ops:
             own_ops.enter(op)
 

@@ -97,11 +97,9 @@ def test_two_processes_equal_one(place, together):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("victim", "how"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGSTOP)], ids=["second", "first", "hangs"]
-)
+@pytest.mark.parametrize(("victim", "how"), [(1, signal.SIGKILL), (0, signal.SIGKILL)], ids=["second", "first"])
 def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how):
-    """Killed, or alive but silent: the other ends with one line, by an error of its collective or by its relay."""
+    """The other ends with one line, by an error of its collective or by its relay."""
     run = f"gone{victim}{how}"
     processes = start(place, run, heartbeat=30)
     wait_for_steps(place, run, processes)
@@ -115,8 +113,6 @@ def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, tog
     last = text.strip().splitlines()[-1]
     assert last.startswith("jdarts: error: another of the 2 processes of this run has ended") and "--resume" in last
     assert text.count("jdarts: ") == 1 and "stack trace" not in text and "Traceback" not in text, text
-    if how == signal.SIGSTOP:
-        assert "has been silent for 26 s" in last
     if (victim, how) != (0, signal.SIGKILL):  # going on is the same for all
         return
     assert finish(place, run, "--resume") == [0, 0], logs(place, run)

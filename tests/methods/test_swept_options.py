@@ -20,12 +20,13 @@ from jdarts.search.sharding import place
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),
-    space=SpaceConfig(name="nasbench201", channels=4, cells=1),
+    space=SpaceConfig(name="nasbench201", channels=12, cells=1),
     search=SearchConfig(epochs=2, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
 )
 ABOVE_THE_STEP = {  # used by Python alone
     "fair_darts": {"threshold"},
     "darts_es": {"factor"},
+    "r_darts": {"val_fraction"},
     "darts_ada": {"factor", "multiply", "limit"},
 }
 

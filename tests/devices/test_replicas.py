@@ -155,7 +155,7 @@ def _network(kernels_of_seed, images, impl: str, pool):
 
 
 def _products(kernels_of_seed, images, directions, axis: str | None, **how):
-    """Loss, its gradient by the kernels, and the product of the Hessian by the kernels with `directions`."""
+    """Loss, its gradients by kernels and images, and the product of the Hessian by the kernels with `directions`."""
 
     def loss(kernels_of_seed, images):
         kernels_of_seed = averaging_gradients(kernels_of_seed, axis)
@@ -163,7 +163,8 @@ def _products(kernels_of_seed, images, directions, axis: str | None, **how):
 
     grad = jax.grad(loss)
     product = jax.jvp(lambda k: grad(k, images), (kernels_of_seed,), (directions,))[1]
-    return loss(kernels_of_seed, images), grad(kernels_of_seed, images), product
+    of_images = jax.grad(loss, 1)(kernels_of_seed, images)
+    return (loss(kernels_of_seed, images), grad(kernels_of_seed, images), product), of_images
 
 
 @pytest.mark.parametrize("pool", ["max_pool", "avg_pool"])
@@ -179,6 +180,7 @@ def test_shifted_kernels_on_a_mesh_of_seeds_and_data_are_the_plain_convolutions(
     how = {"impl": "auto", "pool": getattr(kernels, pool)}
 
     def of_seeds(weights, images, directions):
+        images = jax.lax.pcast(images, "seed", to="varying")  # else their gradient is the sum over the groups of seeds
         return jax.vmap(lambda w, d: _products(w, images, d, "data", **how))(weights, directions)
 
     together = jax.jit(
@@ -186,7 +188,7 @@ def test_shifted_kernels_on_a_mesh_of_seeds_and_data_are_the_plain_convolutions(
             of_seeds,
             mesh=mesh,
             in_specs=(P("seed"), P("data"), P("seed")),
-            out_specs=P("seed"),
+            out_specs=(P("seed"), P("seed", "data")),
         )
     )(weights, images, directions)
 

@@ -22,8 +22,8 @@ from jdarts.run_folder import RunFolder
 from jdarts.search import run_search
 from jdarts.search.found import summary
 from jdarts.search.members import Member
-from jdarts.search.population import check_members, run_population
-from jdarts.search.separate import needs_own_loops, run_separately
+from jdarts.search.population import check_members, own_loop, run_population
+from jdarts.search.separate import run_separately
 from jdarts.search.sharding import Placement, place
 from jdarts.search.step import check_split
 from jdarts.spaces import Space
@@ -201,7 +201,7 @@ def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
 
 def _search_many(config, space, data, run: RunFolder, members, placement, *, resume: bool, reporter: Reporter):
     folder, shared = run.subfolder("search"), {"resume": resume, "reporter": reporter, "watch": watch}
-    if needs_own_loops(build(config.search.method, config.search.method_options)):
+    if own_loop(build(config.search.method, config.search.method_options)):
         searched = run_separately(config, space, data, folder, members, placement, **shared)
     else:
         split = data if isinstance(data, StreamedData) else data.for_search(config.data)

@@ -283,15 +283,17 @@ def check_members(config: Experiment, members: Sequence[Member]) -> None:
         )
 
 
+def own_loop(method: Method) -> str:
+    """Why searches of `method` do not fit in one program: what each does at its own time; empty if they do."""
+    if method.driver is not None:
+        return "runs several loops"
+    return "stops by a rule" if method.stop is not None else ""
+
+
 def check_method(method: Method) -> None:
     """Refuse what one program cannot do for each of its members at its own time."""
-    wanted = {
-        "runs several loops": method.driver is not None,
-        "stops by a rule": method.stop is not None,
-    }
-    for what, needed in wanted.items():
-        if needed:
-            raise UserError(f"method {method.name} {what}, so several searches do not fit in one program")
+    if what := own_loop(method):
+        raise UserError(f"method {method.name} {what}, so several searches do not fit in one program")
 
 
 def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:

@@ -13,7 +13,6 @@ from jdarts.data import Dataset
 from jdarts.data.streaming import StreamedData
 from jdarts.errors import Diverged
 from jdarts.genotype import Genotype, parse
-from jdarts.methods import Method
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.search.driver import run_search
@@ -26,11 +25,6 @@ from jdarts.search.step import METRICS
 from jdarts.spaces.space import Space
 
 RESULT = "genotype.txt"
-
-
-def needs_own_loops(method: Method) -> bool:
-    """Whether searches of `method` end, or change, each at its own time."""
-    return method.driver is not None or method.stop is not None
 
 
 def run_separately(

@@ -21,8 +21,8 @@ from jdarts.reporter import SilentReporter
 from jdarts.run_folder import RunFolder
 from jdarts.search import run_search
 from jdarts.search.members import members_of
-from jdarts.search.population import run_population
-from jdarts.search.separate import needs_own_loops, run_separately
+from jdarts.search.population import own_loop, run_population
+from jdarts.search.separate import run_separately
 from jdarts.search.sharding import place
 from jdarts.spaces import nasbench201
 from jdarts.staging import compiling
@@ -140,9 +140,7 @@ def test_random_search_of_several_seeds(tmp_path):
 def test_who_needs_loops_of_its_own_and_who_may_take_turns():
     from jdarts.methods import build
 
-    assert [
-        name for name in ("darts", "gdas", "random_search", "darts_plus", "p_darts") if needs_own_loops(build(name))
-    ] == [
+    assert [name for name in ("darts", "gdas", "random_search", "darts_plus", "p_darts") if own_loop(build(name))] == [
         "random_search",
         "darts_plus",
         "p_darts",

@@ -300,6 +300,9 @@ def test_killing_the_process_amid_a_save_loses_no_finished_checkpoint(tmp_path):
         assert found is not None and found.step >= 3 and found.meta == {"epoch": found.step}
         assert int(found.state["step"]) == found.step
         np.testing.assert_array_equal(found.state["w"], float(found.step))
+        until = time.monotonic() + 30  # unfinished saves are removed in the background
+        while any("tmp" in path.name for path in tmp_path.iterdir()) and time.monotonic() < until:
+            time.sleep(0.01)
     assert not any("tmp" in path.name for path in tmp_path.iterdir())
 
 

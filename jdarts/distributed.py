@@ -116,7 +116,7 @@ def start(processes: Processes | None) -> None:
     if watch is not None:
         atexit.register(watch.farewell)  # runs before JAX's farewell, which was registered when it was imported
         # JAX sends two heartbeats in its timeout, and aborts at its end
-        watch.watch(0.85 * heartbeat, lambda what: end_process(f"jdarts: error: {_gone(what)}", 1))
+        watch.watch(0.7 * heartbeat, lambda what: end_process(f"jdarts: error: {_gone(what)}", 1))
 
 
 def _relay(processes: Processes) -> tuple[Relay, dict[str, Any]]:

@@ -12,7 +12,7 @@ equation per convolution instead of three per kernel tap.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,17 +102,34 @@ def _spread_taps(y, g: Geometry):
 def _sum(terms):
     total = None
     for term in terms:
-        total = term if total is None else total + term
+        total = term if total is None else lax.add(total, term)
     assert total is not None
     return total
 
 
+def _weighted_sum(taps, kernel):
+    """Sum of `view · kernel[i, j]`, in `lax`: a step has thousands of taps, and `jnp` is slow to trace."""
+    flat = kernel.reshape(-1, kernel.shape[-1])
+    terms = (
+        lax.mul(view, lax.broadcast_in_dim(lax.index_in_dim(flat, row, keepdims=False), view.shape, (3,)))
+        for row, view in ((kernel.shape[1] * i + j, view) for i, j, view in taps)
+    )
+    return _sum(terms)
+
+
 def _forward(x, kernel, *, geometry: Geometry):
-    return _sum(view * kernel[i, j] for i, j, view in _taps(x, geometry))
+    x, kernel = _same_dtype(x, kernel)
+    return _weighted_sum(_taps(x, geometry), kernel)
 
 
 def _input_grad(y, kernel, *, geometry: Geometry):
-    return _sum(view * kernel[i, j] for i, j, view in _spread_taps(y, geometry))
+    y, kernel = _same_dtype(y, kernel)
+    return _weighted_sum(_spread_taps(y, geometry), kernel)
+
+
+def _same_dtype(a, b):
+    dtype = jnp.result_type(a, b)
+    return lax.convert_element_type(a, dtype), lax.convert_element_type(b, dtype)
 
 
 def _kernel_grad(x, y, *, geometry: Geometry):
@@ -121,18 +138,21 @@ def _kernel_grad(x, y, *, geometry: Geometry):
     First up to eight images (or groups of images) are added up, which XLA turns into one loop a kernel row without a
     reduction; then the rest is reduced. Where the images cannot be grouped so, a dense convolution serves.
     """
+    x, y = _same_dtype(x, y)
     g, images = geometry, x.shape[0]
     terms = next(t for t in range(min(images, 8), 0, -1) if images % t == 0)
     if terms < 4:
         return _kernel_grad_dense(x, y, geometry)
     group = images // terms
     views = [view for _, _, view in _taps(x, g)]
+    groups = [lax.slice_in_dim(y, a * group, (a + 1) * group) for a in range(terms)]
     rows = []
     for first in range(0, g.kernel**2, g.kernel):
 
         def taps_times(a: int, row=first):
-            part = slice(a * group, (a + 1) * group)
-            return jnp.stack([view[part] for view in views[row : row + g.kernel]]) * y[part]
+            part = [lax.slice_in_dim(view, a * group, (a + 1) * group) for view in views[row : row + g.kernel]]
+            stacked = lax.concatenate([lax.expand_dims(view, (0,)) for view in part], 0)
+            return lax.mul(stacked, lax.broadcast_in_dim(groups[a], stacked.shape, (1, 2, 3, 4)))
 
         total = _sum(taps_times(a) for a in range(terms))
         rows.append(jnp.sum(lax.optimization_barrier(total), (1, 2, 3)))
@@ -183,16 +203,23 @@ def _give(y, tap, *, geometry: Geometry):
 # --- primitives ---------------------------------------------------------------------------------------------------
 
 
-def _primitive(name: str, body: Callable) -> Primitive:
+def _primitive(name: str, body: Callable, result: Literal["output", "input", "kernel"]) -> Primitive:
+    """`result`: what the result is shaped like."""
     primitive = Primitive(f"jdarts_{name}")
     jitted = partial(jax.jit, static_argnames="geometry")(body)
 
     def impl(*args, geometry):
         return jitted(*args, geometry=geometry)
 
-    def abstract(*avals, geometry):
-        out = jax.eval_shape(partial(body, geometry=geometry), *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
-        return avals[0].update(shape=out.shape, dtype=out.dtype, weak_type=False)
+    def abstract(*avals, geometry: Geometry):
+        images, channels = avals[0].shape[0], avals[0].shape[-1]
+        sizes = {
+            "output": (images, *geometry.out_size, channels),
+            "input": (images, geometry.height, geometry.width, channels),
+            "kernel": (geometry.kernel, geometry.kernel, channels),
+        }
+        dtype = jnp.result_type(*(a.dtype for a in avals if jnp.issubdtype(a.dtype, jnp.floating)))
+        return avals[0].update(shape=sizes[result], dtype=dtype, weak_type=False)
 
     def batch(args, dims, *, geometry):
         return _batch(primitive, args, dims, geometry)
@@ -237,13 +264,13 @@ def _bind(primitive, *args, geometry: Geometry):
     return primitive.bind(*args, geometry=geometry)
 
 
-forward_p = _primitive("depthwise", _forward)
-input_grad_p = _primitive("depthwise_input_grad", _input_grad)
-kernel_grad_p = _primitive("depthwise_kernel_grad", _kernel_grad)
-box_p = _primitive("box_sum", _box)
-unbox_p = _primitive("box_sum_transpose", _unbox)
-take_p = _primitive("take_tap", _take)
-give_p = _primitive("take_tap_transpose", _give)
+forward_p = _primitive("depthwise", _forward, "output")
+input_grad_p = _primitive("depthwise_input_grad", _input_grad, "input")
+kernel_grad_p = _primitive("depthwise_kernel_grad", _kernel_grad, "kernel")
+box_p = _primitive("box_sum", _box, "output")
+unbox_p = _primitive("box_sum_transpose", _unbox, "input")
+take_p = _primitive("take_tap", _take, "output")
+give_p = _primitive("take_tap_transpose", _give, "input")
 
 
 def _bilinear(primitive, transpose_first: Primitive, transpose_second: Primitive, swap=(False, False)):

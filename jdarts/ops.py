@@ -71,11 +71,13 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", constant(0.0), shape) if self.affine else None
         outputs, means, variances = [], [], []
         first, samples = 0, 1
+        if self.is_initializing():  # only the parameters are wanted
+            return list(chunks)
         for x in chunks:
             last = first + x.shape[-1] // self.channels
             if train:
                 samples = x.shape[0] * x.shape[1] * x.shape[2]
-                y, mean, var = kernels.standardise(x, self.eps, None if self.is_initializing() else self.axis_name)
+                y, mean, var = kernels.standardise(x, self.eps, self.axis_name)
                 means.append(mean)
                 variances.append(var)
             else:
@@ -86,7 +88,7 @@ class BatchNorm(nn.Module):
                 y = y * scale[first:last].reshape(-1)
             outputs.append(y if bias is None else y + bias[first:last].reshape(-1))
             first = last
-        if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
+        if train and self.is_mutable_collection("batch_stats"):
             if self.axis_name is not None:
                 samples = samples * lax.axis_size(self.axis_name)
             unbiased = samples / max(samples - 1, 1)

@@ -26,7 +26,7 @@ class _Link:
 
     def __init__(self, remote: socket.socket, own: socket.socket):
         self.remote, self.own = remote, own
-        self.silent = 0.0  # seconds since the other process was heard, not counting any in which this one was stopped
+        self.silent = 0.0  # seconds since the other was heard; a time in which this process was stopped counts little
         self.ended = False
         for end in (remote, own):
             end.settimeout(None)
@@ -116,7 +116,7 @@ class Relay:
         while not self._over:
             time.sleep(TICK_SECONDS)
             now = time.monotonic()
-            passed, before = min(now - before, 2 * TICK_SECONDS), now
+            passed, before = min(now - before, GRACE_SECONDS), now
             reason = "closed its connection"
             with self._lock:
                 for link in self._links:

@@ -1,5 +1,6 @@
 """Shared by all tests: where the optional real data lies, and a session-wide compilation cache."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,8 +10,27 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JDARTS_NO_REEXEC", "1")
+if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    # LLVM's optimisations take half of a compilation, and most programs here run for milliseconds.
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]).strip()
+gc.set_threshold(200_000, 50, 100)  # a trace makes millions of objects that stay
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+LONGEST_FIRST = (
+    "test_search_sharding.py",
+    "test_processes.py",
+    "test_search_devices.py",
+    "test_drivers.py",
+    "collapse.ipynb",
+    "test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Workers take files in order: the longest first, so that none of them is left alone with one at the end."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else 99)
 
 
 @pytest.fixture(scope="session")

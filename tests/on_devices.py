@@ -15,7 +15,7 @@ def run_on_devices(file: str, devices: int = 8) -> None:
         "JDARTS_TEST_DEVICES": str(devices),
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", str(FOLDER / file)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

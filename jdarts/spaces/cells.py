@@ -134,7 +134,11 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
-            chunks = module(inner, train) if by_edge else [kernels.cut(chunk) for chunk in module(inner, train)]
+            chunks = module(inner, train)
+            if self.is_initializing():  # only the parameters are wanted
+                continue
+            if not by_edge:
+                chunks = [kernels.cut(chunk) for chunk in chunks]
             if op == "skip_connect" and stride == 1 and "skip_dropout" in edge_values:
                 rate = edge_values["skip_dropout"]
                 chunks = [dropout(self.make_rng("drop_path"), chunks[0], rate, self._share) for _ in mine]

@@ -76,7 +76,7 @@ class SearchCell201(nn.Module):
         ops = self._parameters(source, targets, inner.shape[-1])
         mix = self._sampled if self.edge.sampled else self._dense
         rows = {t: weights[EDGES.index((source, t))] for t in targets}
-        mixed = mix(source, inner, rows, ops, values)
+        mixed = {t: inner for t in targets} if self.is_initializing() else mix(source, inner, rows, ops, values)
         if self.edge.auxiliary_skip != "none":
             beta = values["auxiliary_skip"]
             for i, t in enumerate(targets):
@@ -137,7 +137,7 @@ class SearchCell201(nn.Module):
                     return lambda x: kernels.avg_pool(x)
                 place = self._with(op, source, list(rows)).index(t)
                 kernel, bias = ops[op][0][place], ops[op][1][place]
-                convolution = pieces.sampled_convolution(None if self.is_initializing() else self.axis_name, _EPS)
+                convolution = pieces.sampled_convolution(self.axis_name, _EPS)
                 return lambda x: convolution(x, kernel, bias)
 
             chosen = jnp.argmax(rows[t])
@@ -147,7 +147,7 @@ class SearchCell201(nn.Module):
         return mixed
 
     def _normalised(self, y: jax.Array) -> jax.Array:
-        return kernels.standardise(y, _EPS, None if self.is_initializing() else self.axis_name)[0]
+        return kernels.standardise(y, _EPS, self.axis_name)[0]
 
     def _skip(self, x, values: EdgeValues) -> jax.Array:
         if "skip_dropout" not in values:

@@ -43,7 +43,7 @@ def start(
         "JDARTS_NO_REEXEC": "1",
         "JDARTS_CACHE": str(place / "cache"),
         "JDARTS_HEARTBEAT_SECONDS": str(heartbeat),  # a busy test machine may stop everything for a while
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
     }
     started = []
     for i in range(processes):
@@ -97,7 +97,11 @@ def test_two_processes_equal_one(place, together):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "how"), [(1, signal.SIGKILL), (0, signal.SIGKILL)], ids=["second", "first"])
+@pytest.mark.parametrize(
+    ("victim", "how"),
+    [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGSTOP)],
+    ids=["second", "first", "first hangs"],
+)
 def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how):
     """The other ends with one line, by an error of its collective or by its relay."""
     run = f"gone{victim}{how}"

@@ -13,8 +13,9 @@ import pytest
 from conftest import mixture_loss, mixture_problem
 from jax.flatten_util import ravel_pytree
 
-from jdarts.analysis import alpha_hessian, alpha_products, total_hessian
+from jdarts.analysis import alpha_hessian, alpha_products, compiling, total_hessian
 from jdarts.errors import UserError
+from jdarts.memory import Available
 
 pytestmark = pytest.mark.usefixtures("x64")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -53,6 +54,13 @@ def test_the_chunk_changes_nothing(chunk):
     np.testing.assert_allclose(
         alpha_hessian(mixture_loss, w, alphas, batches, chunk=chunk).matrix, reference, atol=1e-13
     )
+
+
+def test_a_hessian_that_cannot_fit_is_refused_before_it_runs(monkeypatch):
+    w, alphas, batches = mixture_problem(batches=1)
+    monkeypatch.setattr(compiling, "available", lambda: Available(100, "of this machine's memory"))
+    with pytest.raises(UserError, match=r"needs .* but 100 B of this machine's memory are available; .*--batch-size"):
+        alpha_hessian(lambda *args: mixture_loss(*args), w, alphas, batches)
 
 
 def test_softmax_has_a_zero_mode_an_edge_and_weight_decay_moves_it_to_lambda():

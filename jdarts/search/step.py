@@ -206,12 +206,10 @@ def make_search(
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": running}
         return pmean((cross_entropy(logits, batch["labels"]), aux), axis_name)
 
-    @staging.traced_once
     def loss(vector, alphas, batch):
         p = method.op_weights(space, alphas, batch["relax_key"], clock(batch["step"]))
         return network_loss(vector, p, batch)
 
-    @staging.traced_once
     def weight_loss(vector, alphas, batch):
         """The loss of a weight step whose op weights are not those of the alpha step; no gradient by alphas."""
         still = lax.stop_gradient(vector)

@@ -17,7 +17,7 @@ runs the convolutions of a loop's body many times slower than those outside (jax
 """
 
 from jdarts.staging.compiling import compiler_options
-from jdarts.staging.program import Program, compile, in_pieces, traced_once
+from jdarts.staging.program import Program, compile, in_pieces
 from jdarts.staging.trace import piece
 
-__all__ = ["Program", "compile", "compiler_options", "in_pieces", "piece", "traced_once"]
+__all__ = ["Program", "compile", "compiler_options", "in_pieces", "piece"]

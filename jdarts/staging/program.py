@@ -1,6 +1,5 @@
 """`compile`: a function of arrays as a compiled program, by the platform's way."""
 
-import functools
 import gc
 import time
 from collections.abc import Callable
@@ -20,21 +19,6 @@ _in_pieces: ContextVar[bool] = ContextVar("in_pieces", default=False)
 def in_pieces() -> bool:
     """Whether the function being traced will be compiled in pieces; supernets then mark their mixed edges."""
     return _in_pieces.get()
-
-
-def traced_once(function: Callable) -> Callable:
-    """`function` such that JAX traces and differentiates it once, however often a program evaluates it.
-
-    A second-order step evaluates the loss of a supernet four times; tracing it takes longer than all the rest. A
-    program that is compiled in pieces has its own trace, since what is traced outside of one has no pieces.
-    """
-    whole, pieces = (jax.jit(lambda *args: function(*args)) for _ in range(2))
-
-    @functools.wraps(function)
-    def once(*args):
-        return (pieces if in_pieces() else whole)(*args)
-
-    return once
 
 
 class Program:

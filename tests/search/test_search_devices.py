@@ -10,5 +10,6 @@ from on_devices import run_on_devices
 
 
 @pytest.mark.slow
-def test_eight_devices_equal_one():
-    run_on_devices("test_equality.py")
+@pytest.mark.parametrize("file", ["test_equality.py", "test_methods_on_devices.py"])
+def test_eight_devices_equal_one(file):
+    run_on_devices(file)

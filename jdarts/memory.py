@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jdarts.errors import UserError
+
 _UNLIMITED = 2**60  # cgroups of the first version write a number near 2^63 for "no limit"
 
 
@@ -37,6 +39,14 @@ def available() -> Available | None:
         return None
     free = statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
     return Available(free, f"of the memory of {device.device_kind}")
+
+
+def does_not_fit(what: str, needed: int, free: Available, advice: str) -> UserError:
+    """The error that `what` needs more memory than there is."""
+    return UserError(
+        f"{what} needs {format_bytes(needed)} of memory, but {format_bytes(free.bytes)} {free.where} are available; "
+        f"{advice}"
+    )
 
 
 def host_available(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:

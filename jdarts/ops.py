@@ -69,10 +69,10 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
         scale = self.param("scale", constant(1.0), shape) if self.affine else None
         bias = self.param("bias", constant(0.0), shape) if self.affine else None
-        outputs, means, variances = [], [], []
-        first, samples = 0, 1
         if self.is_initializing():  # only the parameters are wanted
             return list(chunks)
+        outputs, means, variances = [], [], []
+        first, samples = 0, 1
         for x in chunks:
             last = first + x.shape[-1] // self.channels
             if train:

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import staging
-from jdarts.errors import UserError
-from jdarts.memory import available, format_bytes
+from jdarts.memory import available, does_not_fit
 
 
 def compile_pieces(function: Callable) -> Callable:
@@ -34,7 +33,5 @@ def compile_pieces(function: Callable) -> Callable:
 def _check_memory(needed: int) -> None:
     free = available()
     if free is not None and needed > free.bytes:
-        raise UserError(
-            f"this analysis needs {format_bytes(needed)} of memory, but {format_bytes(free.bytes)} {free.where} are "
-            "available; take fewer images at once (--batch-size), or fewer directions (--chunk)"
-        )
+        advice = "take fewer images at once (--batch-size), or fewer directions (--chunk)"
+        raise does_not_fit("this analysis", needed, free, advice)

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 
 from jdarts.config import Experiment
-from jdarts.errors import UserError
-from jdarts.memory import Available, available, format_bytes, tree_bytes
+from jdarts.memory import Available, available, does_not_fit, format_bytes, tree_bytes
 from jdarts.methods import build
 from jdarts.reporter import Reporter
 
@@ -44,10 +43,7 @@ def check_memory(need: Need, free: Available | None, config: Experiment) -> str:
     if free is None:
         return f"memory: the search step needs {format_bytes(need.total)}"
     if need.total > free.bytes:
-        raise UserError(
-            f"the search step needs {format_bytes(need.total)} of memory, but {format_bytes(free.bytes)} {free.where} "
-            f"are available; {advice(config, free.bytes / need.total)}"
-        )
+        raise does_not_fit("the search step", need.total, free, advice(config, free.bytes / need.total))
     tight = " (tight)" if need.total > _TIGHT * free.bytes else ""
     return f"memory: the search step needs {format_bytes(need.total)}; available: {format_bytes(free.bytes)}{tight}"
 

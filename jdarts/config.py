@@ -233,6 +233,9 @@ class TrainConfig:
     val_fraction: float = 0.0
     """Share of the training images (from the back) held out for monitoring; 0 trains on all of them."""
     label_smoothing: float = 0.0
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
+    weights and their updates stay in float32, and so do all evaluations."""
     checkpoint_every: int = 1
     keep_checkpoints: int = 3
 

@@ -6,10 +6,12 @@ T edges lie side by side on the channel axis, `[N, H, W, T·C]`, edge-major, so 
 Every op has a plain reference form (`impl="conv"`: the XLA convolution or window reduction) and a shifted form
 (`impl="shift"`: sums of k² shifted slices). They compute the same numbers. A third form (`impl="matrix"`), for
 images of a few dozen pixels, is a product with the H'W' × HW matrix of the map: two operations to compile instead of
-hundreds. `impl="auto"` takes `conv` on accelerators; on the CPU, where XLA's grouped convolution and `reduce_window`
-are 5 to 20 times slower, `shift`, or `matrix` for small images where the whole program is compiled at once. The shifted
-forms are linear primitives (`jdarts.linear_primitives`), so every order and direction of differentiation works in all
-forms.
+hundreds. A fourth, `dense`, is for matrix units: nothing nonlinear stands between a depthwise and its pointwise
+convolution, so their kernels multiply out to one dense kernel, and all edges out of a node are one convolution; pools
+are shifted. `impl="auto"` takes `dense` on accelerators; on the CPU, where XLA's grouped convolution and
+`reduce_window` are 5 to 20 times slower, `shift`, or `matrix` for small images where the whole program is compiled at
+once. The shifted forms are linear primitives (`jdarts.linear_primitives`), so every order and direction of
+differentiation works in all forms but in `conv`'s maximum, which XLA can differentiate only once.
 
 What makes a search fast on a CPU, each part measured against the form before it:
 
@@ -35,20 +37,25 @@ from jax import lax
 from jdarts import staging
 from jdarts.linear_primitives import Geometry, box_sum, depthwise_shift, shifted_max_tap, take_tap
 
-Impl = Literal["auto", "conv", "shift", "matrix"]
+Impl = Literal["auto", "conv", "shift", "matrix", "dense"]
 
 _MATRIX_PIXELS = 64  # up to so many pixels the matrix form is as fast as the shifted one, and compiles faster
+
+
+def on_accelerator() -> bool:
+    """Whether arrays are computed on something else than the CPU."""
+    return jax.default_backend() != "cpu"
 
 
 def resolve(impl: Impl, height: int, width: int) -> str:
     """The execution form behind `impl` on the default backend for images of that size."""
     if impl == "auto":
-        if jax.default_backend() != "cpu":
-            return "conv"
+        if on_accelerator():
+            return "dense"
         small = height * width <= _MATRIX_PIXELS and not staging.in_pieces()
         return "matrix" if small else "shift"
-    if impl not in ("conv", "shift", "matrix"):
-        raise ValueError(f"impl is {impl!r}; use 'auto', 'conv', 'shift' or 'matrix'")
+    if impl not in ("conv", "shift", "matrix", "dense"):
+        raise ValueError(f"impl is {impl!r}; use 'auto', 'conv', 'shift', 'matrix' or 'dense'")
     return impl
 
 
@@ -59,13 +66,14 @@ def cut(x: jax.Array) -> jax.Array:
     vectorisation. A barrier cuts the graph where a person would. XLA:CPU keeps it only under
     `jdarts.staging.compiler_options`.
     """
-    return lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
+    return x if on_accelerator() else lax.optimization_barrier(x)
 
 
 def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto"):
     """Depthwise k × k convolution with symmetric padding `dilation·(k−1)/2`.
 
-    `x [N, H, W, C]`, `kernel [k, k, C]` (k odd) → `[N, ⌈H/stride⌉, ⌈W/stride⌉, C]`.
+    `x [N, H, W, C]`, `kernel [k, k, C]` (k odd) → `[N, ⌈H/stride⌉, ⌈W/stride⌉, C]`. Alone it has no form `dense`,
+    which is `conv` here.
     """
     k = kernel.shape[0]
     geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2])
@@ -121,6 +129,52 @@ def pointwise(x, kernel):
     return x @ blocks.reshape(edges * c, edges * d)
 
 
+def separable(x, depth_kernel, point_kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto"):
+    """Depthwise, then 1 × 1 convolution, of T parallel edges.
+
+    `x [N, H, W, C]`, which all edges read, or `[N, H, W, T·C]`; `depth_kernel [T, k, k, C]`, `point_kernel [T, C, D]`
+    → `[N, ⌈H/stride⌉, ⌈W/stride⌉, T·D]`.
+    """
+    edges, k, _, c = depth_kernel.shape
+    if resolve(impl, *x.shape[1:3]) == "dense":
+        kernel = depth_kernel[..., None] * point_kernel[:, None, None]
+        padding = dilation * (k - 1) // 2
+        return lax.conv_general_dilated(
+            x,
+            jnp.moveaxis(kernel, 0, 3).reshape(k, k, c, -1),
+            window_strides=(stride, stride),
+            padding=[(padding, padding)] * 2,
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=x.shape[-1] // c,
+        )
+    if x.shape[-1] != edges * c:
+        x = cut(jnp.tile(x, (1, 1, 1, edges)))
+    side_by_side = depth_kernel[0] if edges == 1 else jnp.moveaxis(depth_kernel, 0, 2).reshape(k, k, edges * c)
+    return pointwise(depthwise(x, side_by_side, stride=stride, dilation=dilation, impl=impl), point_kernel)
+
+
+def halve(x, first, second, *, impl: Impl = "auto"):
+    """Two 1 × 1 convolutions of stride 2 of T parallel edges, the second shifted by one pixel each way.
+
+    `x [N, H, W, C]` with even H and W, `first, second [T, C, D]` → `[N, H/2, W/2, T·2D]`, an edge's D channels of the
+    first before those of the second. Form `dense` is one convolution of 2 × 2 pixels with zeros off the diagonal.
+    """
+    edges, c, d = first.shape
+    if resolve(impl, *x.shape[1:3]) == "dense":
+        zero = jnp.zeros((c, edges, d), first.dtype)
+        corners = (jnp.stack((first.swapaxes(0, 1), zero), 2), jnp.stack((zero, second.swapaxes(0, 1)), 2))
+        nothing = jnp.zeros_like(corners[0])
+        kernel = jnp.stack((corners[0], nothing, nothing, corners[1])).reshape(2, 2, c, edges * 2 * d)
+        return convolution(x, kernel, stride=2)
+    halves = []
+    for view, kernel in ((x[:, ::2, ::2], first), (x[:, 1::2, 1::2], second)):
+        y = view @ kernel.transpose(1, 0, 2).reshape(c, edges * d)
+        halves.append(y.reshape(*y.shape[:3], edges, d))
+    y = jnp.concatenate(halves, axis=-1)
+    return y.reshape(*y.shape[:3], edges * 2 * d)
+
+
 def convolution(x, kernel, *, stride: int | tuple[int, int] = 1, padding: int | tuple[int, int] = 0):
     """Dense convolution, `x [N, H, W, C]`, `kernel [kh, kw, C, D]`; stride and padding for (rows, columns)."""
     strides = (stride, stride) if isinstance(stride, int) else stride
@@ -149,7 +203,7 @@ def avg_pool(x, *, stride: int = 1, impl: Impl = "auto"):
     form = resolve(impl, *x.shape[1:3])
     if form == "matrix":
         sums = _apply(x, jnp.asarray(_tap_matrices(geometry).sum(0), x.dtype), "pq,nqc->npc", geometry)
-    elif form == "shift":
+    elif form in ("shift", "dense"):
         sums = box_sum(x, geometry)
     else:
         pads = ((0, 0), (1, 1), (1, 1), (0, 0))
@@ -174,6 +228,9 @@ def standardise(x, eps: float, axis_name: str | None = None):
     means over that mesh axis too.
     The derivative rule is the closed form with two reductions, which is its own transpose.
     """
+    if on_accelerator():
+        mean, var = _moments_in_one_pass(x, axis_name)
+        return (x - mean) * lax.rsqrt(var + eps), mean, var
     mean = _channel_mean(x, axis_name)
     centred = x - mean
     var = _channel_mean(centred * centred, axis_name)
@@ -188,6 +245,21 @@ def _standardise_jvp(eps, axis_name, primals, tangents):
     dmean = _channel_mean(dx, axis_name)
     along = _channel_mean(y * dx, axis_name)
     return (y, mean, var), (factor * (dx - dmean - y * along), dmean, 2 * along / factor)
+
+
+def _moments_in_one_pass(x, axis_name: str | None):
+    """Mean and biased variance a channel by two sums that one kernel makes while it reads `x` once.
+
+    Squares are taken of the distance from the first pixel, so that a large mean does not cancel the digits.
+    """
+    origin = x[:1, :1, :1].astype(jnp.promote_types(x.dtype, jnp.float32))
+    distance = x - origin
+    first, second = _channel_mean(distance, None), _channel_mean(distance * distance, None)
+    mean, var = origin.reshape(-1) + first, second - first * first
+    if axis_name is None:
+        return mean, var
+    common = lax.pmean(mean, axis_name)
+    return common, lax.pmean(var + (mean - common) ** 2, axis_name)
 
 
 def _channel_mean(x, axis_name: str | None):

@@ -135,8 +135,8 @@ class SepConv(Op):
         outputs, t = [], 0
         for chunk in chunks:
             n = chunk.shape[-1] // self.channels
-            y = kernels.depthwise(nn.relu(chunk), _side_by_side(depthwise_2[t : t + n]), impl=self.impl)
-            outputs.append(kernels.pointwise(y, pointwise_2[t : t + n]))
+            kernel_pair = depthwise_2[t : t + n], pointwise_2[t : t + n]
+            outputs.append(kernels.separable(nn.relu(chunk), *kernel_pair, impl=self.impl))
             t += n
         return self.norm("norm_2")(outputs, train)
 
@@ -159,23 +159,12 @@ def _separable_kernels(op: Op, k: int, stage: int):
     return depthwise, pointwise
 
 
-def _side_by_side(depthwise):
-    """`[T, k, k, C]` → `[k, k, T·C]`."""
-    t, k, _, c = depthwise.shape
-    return depthwise[0] if t == 1 else depthwise.transpose(1, 2, 0, 3).reshape(k, k, t * c)
-
-
 def _first_depthwise(op: "SepConv | DilConv", x, stage: int, dilation: int = 1) -> list[jax.Array]:
     depthwise, pointwise = _separable_kernels(op, op.kernel, stage)
     r = x if op.activated else kernels.cut(nn.relu(x))
-    outputs = []
-    for first, last in op.spans_for(x):
-        wide = r if last - first == 1 else kernels.cut(jnp.tile(r, (1, 1, 1, last - first)))
-        y = kernels.depthwise(
-            wide, _side_by_side(depthwise[first:last]), stride=op.stride, dilation=dilation, impl=op.impl
-        )
-        outputs.append(kernels.pointwise(y, pointwise[first:last]))
-    return outputs
+    spans = op.spans_for(x)
+    pairs = [(depthwise[first:last], pointwise[first:last]) for first, last in spans]
+    return [kernels.separable(r, *pair, stride=op.stride, dilation=dilation, impl=op.impl) for pair in pairs]
 
 
 class FactorizedReduce(nn.Module):
@@ -189,20 +178,15 @@ class FactorizedReduce(nn.Module):
     affine: bool = True
     axis_name: str | None = None
     activated: bool = False
+    impl: kernels.Impl = "auto"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Apply to `[N, H, W, C_in]`."""
-        c_in, half, t = x.shape[-1], self.channels // 2, self.edges
-        r = x if self.activated else nn.relu(x)
-        views = (r[:, ::2, ::2], r[:, 1::2, 1::2])
-        halves = []
-        for i, view in enumerate(views, 1):
-            kernel = self.param(f"conv_{i}", uniform_fan_in(c_in), (t, c_in, half))
-            y = view @ kernel.transpose(1, 0, 2).reshape(c_in, t * half)
-            halves.append(y.reshape(*y.shape[:3], t, half))
-        y = jnp.concatenate(halves, axis=-1).reshape(*halves[0].shape[:3], t * self.channels)
-        return BatchNorm(self.channels, t, self.affine, self.axis_name, name="norm_1")([y], train)
+        shape = self.edges, x.shape[-1], self.channels // 2
+        first, second = (self.param(f"conv_{i}", uniform_fan_in(shape[1]), shape) for i in (1, 2))
+        y = kernels.halve(x if self.activated else nn.relu(x), first, second, impl=self.impl)
+        return BatchNorm(self.channels, self.edges, self.affine, self.axis_name, name="norm_1")([y], train)
 
 
 class ReLUConvBN(nn.Module):
@@ -230,7 +214,8 @@ class SkipConnect(Op):
         """`[N, H, W, C]` → one chunk; at stride 1 the same for all edges."""
         if self.stride == 1:
             return [x]
-        reduce = FactorizedReduce(self.channels, self.edges, self.affine, self.axis_name, self.activated, name="reduce")
+        fields = self.affine, self.axis_name, self.activated, self.impl
+        reduce = FactorizedReduce(self.channels, self.edges, *fields, name="reduce")
         return reduce(x, train)
 
 

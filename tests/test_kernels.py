@@ -95,6 +95,60 @@ def test_kernel_gradients_by_sums_over_images_agree(images, k, stride, dilation)
     _close(shift, conv)
 
 
+@pytest.mark.parametrize(
+    ("edges", "shared", "k", "stride", "dilation"), [(1, True, 3, 2, 1), (3, True, 5, 1, 2), (2, False, 3, 1, 1)]
+)
+def test_separable_forms_agree_in_every_derivative(edges, shared, k, stride, dilation):
+    x, depth = _random(2, 6, 7, 4 * (1 if shared else edges)), _random(edges, k, k, 4, seed=1)
+    shift, conv, dense = (
+        _derivatives(
+            lambda *a, impl=impl: kernels.separable(*a, stride=stride, dilation=dilation, impl=impl),
+            x,
+            depth,
+            _random(edges, 4, 5, seed=2),
+        )
+        for impl in ("shift", "conv", "dense")
+    )
+    _close(shift, conv)
+    _close(dense, conv)
+
+
+def test_halving_forms_agree_in_every_derivative_and_are_torch_convolutions():
+    x, first, second = _random(2, 4, 6, 3), _random(2, 3, 4, seed=1), _random(2, 3, 4, seed=2)
+    conv, dense = (
+        _derivatives(lambda *a, impl=impl: kernels.halve(*a, impl=impl), x, first, second) for impl in ("conv", "dense")
+    )
+    _close(dense, conv)
+    expected = np.zeros((2, 2, 3, 2, 8))
+    for n, i, j, edge, d, c in itertools.product(range(2), range(2), range(3), range(2), range(4), range(3)):
+        expected[n, i, j, edge, d] += x[n, 2 * i, 2 * j, c] * first[edge, c, d]
+        expected[n, i, j, edge, 4 + d] += x[n, 2 * i + 1, 2 * j + 1, c] * second[edge, c, d]
+    _close(dense[0], expected.reshape(2, 2, 3, 16))
+
+
+def test_moments_in_one_pass_are_those_of_two(monkeypatch):
+    """Also far from zero, where the difference of the mean square and the squared mean would have lost its digits."""
+    x = _random(4, 5, 6, 3) + 1e4
+
+    def everything(x):
+        return _derivatives(
+            lambda x: jnp.stack([v.sum((0, 1, 2)) if v.ndim == 4 else v for v in kernels.standardise(x**2, 1e-5)]), x
+        )
+
+    def both(x):
+        y, mean, var = kernels.standardise(x, 1e-5)
+        return y, mean - 1e4, var
+
+    two, curved = both(x), everything(_random(4, 5, 6, 3))
+    monkeypatch.setattr(kernels, "on_accelerator", lambda: True)
+    one, also = both(x), everything(_random(4, 5, 6, 3))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), one, two)
+    _close(also, curved)
+    y, mean, var = kernels.standardise(x.astype(jnp.float32), 1e-5)
+    np.testing.assert_allclose(var, two[2], rtol=1e-3)
+    assert mean.dtype == y.dtype == jnp.float32
+
+
 def test_depthwise_is_torch_convolution():
     x, kernel = _random(1, 5, 6, 2), _random(3, 3, 2, seed=1)
     expected = np.zeros((1, 3, 3, 2))

@@ -138,7 +138,7 @@ def test_a_vector_cut_into_many_is_not_copied_by_a_program_of_many_results():
 def test_without_pieces_or_on_request_it_is_one_program():
     weights, x, _ = data()
     assert staging.compile(lambda a: a + 1, x).programs == 1
-    whole = staging.compile(gradient, weights, x, whole=True)
+    whole = staging.compile(gradient, weights, x, unit="whole")
     assert whole.programs == 1 and whole.peak_bytes > 0
     np.testing.assert_allclose(whole(weights, x)[1], jax.jit(gradient)(weights, x)[1], rtol=1e-6)
 
@@ -192,11 +192,11 @@ def test_pythons_garbage_collector_pauses_while_a_program_is_traced():
         seen.append(gc.isenabled())
         return LAYER(x, x)
 
-    staging.compile(program, jnp.ones((2, 2)), whole=False)
+    staging.compile(program, jnp.ones((2, 2)), unit="edges")
     assert seen == [False] and gc.isenabled()
     gc.disable()
     try:
-        staging.compile(program, jnp.ones((2, 2)), whole=True)
+        staging.compile(program, jnp.ones((2, 2)), unit="whole")
         assert not gc.isenabled(), "who had it off keeps it off"
     finally:
         gc.enable()

@@ -75,8 +75,8 @@ def measure_seeds(
         state = jax.jit(search.init)(keys[0]) if apart else jax.jit(jax.vmap(search.init))(keys)
         built = make_search(config, space, data)  # anew, so that no trace of one program serves another
         step = built.step if apart else jax.vmap(built.step, in_axes=(0, None))
-        whole = None if apart else True
-        programs[name] = program = staging.compile(step, state, search.arrays, donate_argnums=(0,), whole=whole)
+        unit = None if apart or jax.default_backend() != "cpu" else "whole"
+        programs[name] = program = staging.compile(step, state, search.arrays, donate_argnums=(0,), unit=unit)
         say(f"  traced in {program.trace_seconds:.1f} s, compiled in {program.compile_seconds:.1f} s")
         check_memory(memory_need(program, state, search.arrays), memory.available(), config)
         size = memory.tree_bytes(state)

@@ -181,7 +181,9 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
         mapped = _flatten_rows(mapped)
     options: Any = {"compiler_options": staging.compiler_options()}
     if placement.backend == "jit":
-        return jax.jit(mapped, donate_argnums=0, **options)
+        if placement.devices[0].platform == "cpu":  # vmapped kernels are grouped convolutions, which pieces do not help
+            return jax.jit(mapped, donate_argnums=0, **options)
+        return _at_first_call(mapped)
     if placement.backend == "pmap":
         split = 1 if streamed else None
         program = jax.pmap(
@@ -213,19 +215,28 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
 
 def _in_turn(step: Step, members: int) -> Step:
     """`step` of one member for all: compiled once, like that of a lone search, called for one after the other."""
-    program: list[staging.Program] = []
+    program = _at_first_call(step)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
     stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
     def run(states, arrays, values):
-        if not program:
-            (state, value), shapes = jax.eval_shape(take, (states, values), 0), jax.eval_shape(lambda: arrays)
-            program.append(staging.compile(step, state, shapes, value, donate_argnums=(0,)))
         results = []
         for i in range(members):
             state, value = take((states, values), i)
-            results.append(program[0](state, arrays, value))
+            results.append(program(state, arrays, value))
         return stack(results)
+
+    return run
+
+
+def _at_first_call(step: Step) -> Step:
+    """`step` compiled in pieces (`jdarts.staging`) when it is first called."""
+    program: list[staging.Program] = []
+
+    def run(*args):
+        if not program:
+            program.append(staging.compile(step, *jax.eval_shape(lambda: args), donate_argnums=(0,)))
+        return program[0](*args)
 
     return run
 

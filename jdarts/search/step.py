@@ -176,11 +176,18 @@ def make_search(
         return method.initial_alphas(space, key, settings.alpha_init_scale)
 
     shapes, ranges = abstract_network(network, *dummy_inputs())
-    params, stats = (Packing(shapes[name], network.edges_of) for name in ("params", "batch_stats"))
+    params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
 
     def variables(vector, running):
-        unravel = Packing.pack if staging.in_pieces() else Packing.unravel
-        return {"params": unravel(params, vector), "batch_stats": unravel(stats, running)}
+        def tree(packing, vector):
+            if not staging.in_pieces():
+                return packing.unravel(vector)
+            return packing.pack(vector, bodies=staging.unit() == "cells")
+
+        return {"params": tree(params, vector), "batch_stats": tree(stats, running)}
+
+    def statistics(tree):
+        return stats.unpack(tree, bodies=staging.unit() == "cells") if staging.in_pieces() else stats.ravel(tree)
 
     def network_loss(vector, op_weights, batch, train=True):
         vector = averaging_gradients(vector, axis_name)
@@ -201,8 +208,7 @@ def make_search(
         logits = logits.astype(vector.dtype)
         running = batch["batch_stats"]
         if train:
-            ravel = Packing.unpack if staging.in_pieces() else Packing.ravel
-            running = (1 - RUNNING_MOMENTUM) * running + ravel(stats, changed["batch_stats"])
+            running = (1 - RUNNING_MOMENTUM) * running + statistics(changed["batch_stats"])
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": running}
         return pmean((cross_entropy(logits, batch["labels"]), aux), axis_name)
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jdarts import kernels, staging
+from jdarts import kernels, own_ops, staging
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights, is_pool
 from jdarts.replicas import Share
@@ -38,6 +38,9 @@ EDGES = 14
 OFFSETS = {2: 0, 3: 2, 4: 5, 5: 9}
 DARTS_EDGES = tuple((source, target) for target in OFFSETS for source in range(target))
 STEM_MULTIPLIER = 3
+
+BODY = "body"  # the packed variables of a cell behind its preprocessing
+_DRAWING = {"drop_path", "skip_dropout"}  # the edge values that draw random numbers
 
 OpTable = tuple[tuple[str, ...], ...]
 Edges = tuple[tuple[int, int], ...]  # (source, target), in the order of the rows of the alphas
@@ -70,6 +73,18 @@ class SearchCell(nn.Module):
     impl: kernels.Impl = "auto"
     edge: EdgeSettings = PLAIN
     edges: Edges = DARTS_EDGES
+    preprocessed: bool = False
+    """The inputs are the nodes 0 and 1 already."""
+
+    def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
+        """For `Packing`: the edges over which the variable at `path`, seen from this cell, is stacked, or None."""
+        if len(path) < 2 or not path[0].startswith("from_"):
+            return None
+        number, _, op = path[0].removeprefix("from_").partition("_")
+        source = int(number)
+        if not has_weights(op, 2 if self.reduction and source < 2 else 1):
+            return None
+        return [(edge_name(source, t),) for s, t in self.edges if s == source and op in self.table[self._row(s, t)]]
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -85,12 +100,17 @@ class SearchCell(nn.Module):
 
         `edge_weights [edges]` multiply the edges' outputs; `edge_values`: see `jdarts.spaces.edges`.
         """
-        if self.reduction_before:
-            reduce = partial(FactorizedReduce, self.channels, affine=False, axis_name=self.axis_name)
-            s0 = self._child(reduce, "preprocess_0", s0, train)[0]
-        else:
-            s0 = self._child(partial(ReLUConvBN, self.channels, False, self.axis_name), "preprocess_0", s0, train)
-        s1 = self._child(partial(ReLUConvBN, self.channels, False, self.axis_name), "preprocess_1", s1, train)
+        if not self.preprocessed:
+            convolve = partial(ReLUConvBN, self.channels, False, self.axis_name)
+            if self.reduction_before:
+                fields = {"affine": False, "axis_name": self.axis_name, "impl": self.impl}
+                reduce = partial(FactorizedReduce, self.channels, **fields)
+                s0 = self._child(reduce, "preprocess_0", s0, train)[0]
+            else:
+                s0 = self._child(convolve, "preprocess_0", s0, train)
+            s1 = self._child(convolve, "preprocess_1", s1, train)
+            if staging.unit() == "cells" and not self.is_initializing():
+                return self._body_by_piece(s0, s1, weights, train, edge_weights, edge_values)
         nodes: dict[int, jax.Array] = {0: s0, 1: s1}
         sums: dict[int, jax.Array] = {}
         for source in sorted({source for source, _ in self.edges}):
@@ -113,7 +133,7 @@ class SearchCell(nn.Module):
         targets = [t for s, t in self.edges if s == source]
         parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
         inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
-        by_edge = staging.in_pieces() and not self.is_initializing()
+        by_edge = staging.unit() == "edges" and not self.is_initializing()
         mixed = _Mixture(targets, width)
         shared: dict[str, list[jax.Array]] = {}
         for op in dict.fromkeys(op for t in targets for op in self.table[self._row(source, t)]):
@@ -157,12 +177,29 @@ class SearchCell(nn.Module):
             shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, width)
             values = mixed.values(jnp.zeros(shape, x.dtype))
         if self.edge.auxiliary_skip != "none":
-            beta = edge_values["auxiliary_skip"]
+            beta = jnp.asarray(edge_values["auxiliary_skip"], x.dtype)
             chunks = self._auxiliary(source, inner, stride, len(targets), train)
             values = {t: values[t] + beta * edge_slice(chunks, i, width) for i, t in enumerate(targets)}
         if parts > 1:
             values = {t: join_channels(value, bypass, parts, stride) for t, value in values.items()}
         return values
+
+    def _body_by_piece(self, s0, s1, weights, train: bool, edge_weights, edge_values: EdgeValues | None):
+        """The cell behind its preprocessing as one piece."""
+        values = dict(edge_values or {})
+        drawn = {"noise": self._noisy, "drop_path": bool(_DRAWING & values.keys())}
+        rngs: Any = self.scope.rngs if self.scope else {}
+        keys = {name: rngs[name].rng for name in drawn if drawn[name] and name in rngs}  # without the cell's name
+        alone = self.clone(parent=None, name=None, preprocessed=True, reduction_before=False)
+        params, running = pieces.variables(self, train)
+        run = pieces.body(alone, train, self._updating(train), self.name if keys else None)
+        y, new = run(keys, params.get(BODY), running.get(BODY), s0, s1, weights, edge_weights, values)
+        self._put_statistics({BODY: new})
+        return y
+
+    @property
+    def _noisy(self) -> bool:
+        return any("noise" in ops or any(map(own_ops.is_own, ops)) for ops in self.table)
 
     def _edges_by_piece(self, source, targets, stride, width, x, shared, weights, train: bool) -> dict[int, jax.Array]:
         """The same sums with every mixed edge as a piece; `shared` has what ops without weights give on each edge."""
@@ -218,7 +255,8 @@ class SearchCell(nn.Module):
         """The auxiliary skip of every edge out of `source`, as chunks."""
         name, c = f"from_{source}_auxiliary", x.shape[-1]
         if stride == 2:
-            return FactorizedReduce(c, edges, affine=False, axis_name=self.axis_name, name=name)(x, train)
+            fields = {"affine": False, "axis_name": self.axis_name, "impl": self.impl}
+            return FactorizedReduce(c, edges, **fields, name=name)(x, train)
         if self.edge.auxiliary_skip == "identity":
             return [x]
         kernel = self.param(f"{name}_identity", identity, (edges, c, c))
@@ -280,14 +318,18 @@ class Supernet(nn.Module):
         """For `Packing`: the edges over which the variable at `path` is stacked, None if it is not."""
         if len(path) < 3 or not path[1].startswith("from_"):
             return None
-        cell, (number, _, op) = int(path[0].removeprefix("cell_")), path[1].removeprefix("from_").partition("_")
-        source = int(number)
-        reduction = cell in reduction_cells(self.cells)
-        if not has_weights(op, 2 if reduction and source < 2 else 1):
-            return None
+        reduction = int(path[0].removeprefix("cell_")) in reduction_cells(self.cells)
         table = self.reduce if reduction else self.normal
-        targets = [t for k, (s, t) in enumerate(self.edges) if s == source and op in table[k]]
-        return [(path[0], edge_name(source, t)) for t in targets]
+        cell = SearchCell(table, self.channels, reduction, False, edges=self.edges, parent=None)
+        edges = cell.edges_of(path[1:])
+        return edges and [(path[0], *edge) for edge in edges]
+
+    def body_of(self, path: tuple[str, ...]) -> tuple[str, ...] | None:
+        """For `Packing`: the cell whose body the variable or edge at `path` belongs to."""
+        match path:
+            case (cell, part, *_) if cell.startswith("cell_") and not part.startswith("preprocess"):
+                return cell, BODY
+        return None
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
@@ -300,7 +342,7 @@ class Supernet(nn.Module):
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
-        if staging.in_pieces() and not self.is_initializing():  # one array an edge, shared by all cells
+        if staging.unit() == "edges" and not self.is_initializing():  # one array an edge, shared by all cells
             rows: dict[str, Any] = {name: lax.split(p, [1] * len(p)) for name, p in op_weights.items()}
             op_weights = {name: [jnp.squeeze(row, 0) for row in split] for name, split in rows.items()}
         channels, reduction_before = self.channels, False

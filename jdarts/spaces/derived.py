@@ -192,7 +192,7 @@ class DerivedCell(nn.Module):
     def __call__(self, s0, s1, train: bool, drop_path: jax.Array | float | None = None):
         """`s0, s1 [N, H, W, ·]` → `[N, H', W', len(concat)·channels]`; with `drop_path` None no drop."""
         if self.reduction_before:
-            reduce = FactorizedReduce(self.channels, axis_name=self.axis_name, name="preprocess_0")
+            reduce = FactorizedReduce(self.channels, axis_name=self.axis_name, impl=self.impl, name="preprocess_0")
             s0 = reduce(s0, train)[0]
         else:
             s0 = ReLUConvBN(self.channels, axis_name=self.axis_name, name="preprocess_0")(s0, train)
@@ -227,9 +227,9 @@ class DerivedCell(nn.Module):
 
 def _drop(key: jax.Array, y: jax.Array, rate: jax.Array | float) -> jax.Array:
     """Zero whole samples of `y [N, H, W, C]` with probability `rate`, divide the others by `1 − rate`."""
-    keep = 1 - jnp.asarray(rate, y.dtype)
+    keep = 1 - jnp.asarray(rate, jnp.promote_types(y.dtype, jnp.float32))  # 16 bits would draw another probability
     mask = jax.random.bernoulli(key, keep, (y.shape[0], 1, 1, 1))
-    return y * (mask / keep)
+    return y * (mask / keep).astype(y.dtype)
 
 
 class ImageNetStem(nn.Module):

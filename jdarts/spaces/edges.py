@@ -79,13 +79,18 @@ def join_channels(mixed: jax.Array, bypass: jax.Array, parts: int, stride: int) 
 
 def drop_path(key: jax.Array, y: jax.Array, rate: jax.Array | float, share: Share = WHOLE) -> jax.Array:
     """Zero whole samples of `y [N, H, W, C]` with probability `rate`, divide the others by `1 − rate`."""
-    keep = 1 - jnp.asarray(rate, y.dtype)
+    keep = _keep(rate, y)
     kept = jax.random.bernoulli(key, keep, (share.total(y.shape[0]), 1, 1, 1))
-    return y * (share.of(kept) / keep)
+    return y * (share.of(kept) / keep).astype(y.dtype)
 
 
 def dropout(key: jax.Array, y: jax.Array, rate: jax.Array | float, share: Share = WHOLE) -> jax.Array:
     """Zero single values of `y` with probability `rate`, divide the others by `1 − rate` (P-DARTS, on skips)."""
-    keep = 1 - jnp.asarray(rate, y.dtype)
+    keep = _keep(rate, y)
     kept = jax.vmap(lambda one: jax.random.bernoulli(one, keep, y.shape[1:]))(share.keys(key, y.shape[0]))
-    return y * (kept / keep)
+    return y * (kept / keep).astype(y.dtype)
+
+
+def _keep(rate: jax.Array | float, y: jax.Array) -> jax.Array:
+    """`1 − rate` with the 32 bits that drawing needs, also for 16-bit `y`: 16 bits would draw another probability."""
+    return 1 - jnp.asarray(rate, jnp.promote_types(y.dtype, jnp.float32))

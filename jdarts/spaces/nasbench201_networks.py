@@ -78,7 +78,7 @@ class SearchCell201(nn.Module):
         rows = {t: weights[EDGES.index((source, t))] for t in targets}
         mixed = {t: inner for t in targets} if self.is_initializing() else mix(source, inner, rows, ops, values)
         if self.edge.auxiliary_skip != "none":
-            beta = values["auxiliary_skip"]
+            beta = jnp.asarray(values["auxiliary_skip"], x.dtype)
             for i, t in enumerate(targets):
                 mixed[t] = mixed[t] + beta * self._auxiliary(source, i, len(targets), inner)
         return {t: join_channels(y, bypass, parts, 1) for t, y in mixed.items()} if parts > 1 else mixed
@@ -137,8 +137,7 @@ class SearchCell201(nn.Module):
                     return lambda x: kernels.avg_pool(x)
                 place = self._with(op, source, list(rows)).index(t)
                 kernel, bias = ops[op][0][place], ops[op][1][place]
-                convolution = pieces.sampled_convolution(self.axis_name, _EPS)
-                return lambda x: convolution(x, kernel, bias)
+                return lambda x: pieces.sampled_convolution(self.axis_name, _EPS, staging.unit())(x, kernel, bias)
 
             chosen = jnp.argmax(rows[t])
             y = lax.switch(chosen, [branch(op) for op in table], x)
@@ -147,7 +146,7 @@ class SearchCell201(nn.Module):
         return mixed
 
     def _normalised(self, y: jax.Array) -> jax.Array:
-        return kernels.standardise(y, _EPS, self.axis_name)[0]
+        return kernels.standardise(y, _EPS, self.axis_name)[0].astype(y.dtype)
 
     def _skip(self, x, values: EdgeValues) -> jax.Array:
         if "skip_dropout" not in values:
@@ -244,6 +243,10 @@ class Network201(nn.Module):
 
     def edges_of(self, path: tuple[str, ...]) -> None:
         """For `Packing`: no variable is split by edges."""
+        del path
+
+    def body_of(self, path: tuple[str, ...]) -> None:
+        """For `Packing`: a cell has few arrays, which stay as they are."""
         del path
 
     def _forward(self, images, train: bool, cell: Callable[[int, int, jax.Array], jax.Array]):

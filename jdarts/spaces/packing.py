@@ -27,9 +27,16 @@ class Packing:
       like: nested dicts of arrays or `jax.ShapeDtypeStruct`s.
       edges_of: for the path of an array stacked over edges the paths of these edges, `[len(array)]`; None for others.
         Arrays of one edge become one block, in the order of their paths; every other array is a block of its own.
+      body_of: for the path of an array or edge the path of the cell's body that it is part of, None for others. The
+        blocks of a body follow each other.
     """
 
-    def __init__(self, like: PyTree, edges_of: Callable[[Path], Sequence[Path] | None] = lambda path: None):
+    def __init__(
+        self,
+        like: PyTree,
+        edges_of: Callable[[Path], Sequence[Path] | None] = lambda path: None,
+        body_of: Callable[[Path], Path | None] = lambda path: None,
+    ):
         self.shapes = {path: tuple(leaf.shape) for path, leaf in sorted(traverse_util.flatten_dict(like).items())}
         self.dtype = next((leaf.dtype for leaf in jax.tree.leaves(like)), jnp.dtype("float32"))
         self._blocks: dict[Path, list[tuple[Path, int | None]]] = {}
@@ -42,6 +49,12 @@ class Packing:
                     self._blocks.setdefault(edge, []).append((path, row))
         self._sizes = {name: sum(self._size(*part) for part in parts) for name, parts in self._blocks.items()}
         self.size = sum(self._sizes.values())
+        self._bodies: dict[Path, int] = {}
+        for name, size in self._sizes.items():
+            body = body_of(name) or name
+            if body in self._bodies and body != next(reversed(self._bodies)):
+                raise ValueError(f"the blocks of {body} do not follow each other")
+            self._bodies[body] = self._bodies.get(body, 0) + size
 
     def ravel(self, tree: PyTree) -> jax.Array:
         """A plain tree as a vector `[size]`."""
@@ -60,19 +73,19 @@ class Packing:
         leaves = {path: jnp.concatenate(rows[path]).reshape(shape) for path, shape in self.shapes.items()}
         return traverse_util.unflatten_dict(leaves)
 
-    def pack(self, vector: jax.Array) -> PyTree:
-        """Like `unravel`, but with the block of each edge as a vector under the edge's path."""
+    def pack(self, vector: jax.Array, bodies: bool = False) -> PyTree:
+        """Like `unravel`, but with the block of each edge, or of each `body`, as a vector under its path."""
         if not self.size:
             return {}
-        pieces = lax.split(vector, list(self._sizes.values()))
-        named = zip(self._blocks, pieces, strict=True)
+        sizes = self._bodies if bodies else self._sizes
+        named = zip(sizes, lax.split(vector, list(sizes.values())), strict=True)
         leaves = {name: piece.reshape(self.shapes[name]) if name in self.shapes else piece for name, piece in named}
         return traverse_util.unflatten_dict(leaves)
 
-    def unpack(self, tree: PyTree) -> jax.Array:
+    def unpack(self, tree: PyTree, bodies: bool = False) -> jax.Array:
         """The inverse of `pack`: blocks as a vector `[size]`."""
         leaves: Any = traverse_util.flatten_dict(tree)
-        parts = [jnp.reshape(leaves[name], -1) for name in self._blocks]
+        parts = [jnp.reshape(leaves[name], -1) for name in (self._bodies if bodies else self._sizes)]
         return jnp.concatenate(parts) if parts else jnp.zeros(0, self.dtype)
 
     def parts(self) -> list[tuple[Path, tuple[int, ...]]]:

@@ -1,4 +1,4 @@
-"""The units in which supernets are compiled on the CPU (see `jdarts.staging`), as functions that are marked once.
+"""The units in which supernets are compiled (see `jdarts.staging`), as functions that are marked once.
 
 Their weights and running statistics come as arguments: trees, or for a mixed edge the vector that `Packing.pack` makes
 of its part. In training, statistics are not read; what a piece returns is what an update from zero gives, so that the
@@ -58,19 +58,76 @@ def cell(network: nn.Module, train: bool) -> Callable:
     return staging.piece(whole_cell)
 
 
+class _Called(nn.Module):
+    """A network under the name that it has in its own network, which its random numbers depend on."""
+
+    network: nn.Module
+    called: str
+
+    @nn.compact
+    def __call__(self, *args):
+        return self.network.clone(parent=self, name=self.called)(*args)
+
+
+def body(network: Any, train: bool, update: bool, called: str | None) -> Callable:
+    """A cell behind its preprocessing as a piece, as accelerators want it.
+
+    `(keys, params, running statistics, s0, s1, op weights, edge weights, edge values) -> (value, new running
+    statistics)`, parameters and statistics as vectors (`Packing` with the network's `edges_of`) or None. `keys` are
+    those of its random numbers, which depend on the cell's name `called`; without any the cells of a resolution are one
+    program.
+    """
+    ops = {op for row in network.table for op in row}
+    return _body(network, train, update, called, own_ops.among(tuple(sorted(ops))))
+
+
 @lru_cache(maxsize=256)
-def sampled_convolution(axis_name: str | None, eps: float) -> Callable:
+def _body(network: Any, train: bool, update: bool, called: str | None, own: tuple[own_ops.OwnOp, ...]) -> Callable:
+    del own  # part of the cache's key
+
+    def cell_body(keys, vector, running, s0, s1, weights, edge_weights, edge_values):
+        with staging.undivided():
+            args = s0, s1, weights, train, edge_weights, edge_values
+            shapes, _ = abstract_network(network, *jax.tree.map(_like, args))
+            params, stats = (Packing(shapes.get(name, {}), network.edges_of) for name in ("params", "batch_stats"))
+            if running is None:
+                running = jnp.zeros(stats.size, jnp.promote_types(s0.dtype, jnp.float32))
+            trees = {"params": params.unravel(vector), "batch_stats": stats.unravel(running)}
+            run = network
+            if called is not None:
+                run = _Called(network, called)
+                trees = {name: {called: tree} for name, tree in trees.items()}
+            mutable = ["batch_stats"] if update else []
+            y, new = run.apply(trees, *args, mutable=mutable, rngs=keys or None)
+            if not (update and stats.size):
+                return y, None
+            moved: Any = new["batch_stats"]
+            return y, stats.ravel(moved if called is None else moved[called])
+
+    return staging.piece(cell_body)
+
+
+def _like(x):
+    """The shape of `x`, in the type in which parameters are initialised."""
+    if isinstance(x, bool):
+        return x
+    return jax.ShapeDtypeStruct(x.shape, jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype)
+
+
+@lru_cache(maxsize=256)
+def sampled_convolution(axis_name: str | None, eps: float, unit: staging.Unit) -> Callable:
     """ReLU, convolution, normalisation of one op of NAS-Bench-201 as a piece: `(x, kernel, bias) -> value`.
 
     A branch that holds a piece is taken in Python, where the convolution is compiled like any other: XLA:CPU runs those
-    inside its own conditionals several times slower, as it does inside loops.
+    inside its own conditionals several times slower, as it does inside loops. An accelerator would have to wait for the
+    host at every edge; there (`unit` "cells") it is no piece.
     """
 
     def convolution(x, kernel, bias):
         y = kernels.convolution(nn.relu(x), kernel, padding=kernel.shape[0] // 2) + bias
-        return kernels.standardise(y, eps, axis_name)[0]
+        return kernels.standardise(y, eps, axis_name)[0].astype(x.dtype)
 
-    return staging.piece(convolution)
+    return convolution if unit == "cells" else staging.piece(convolution)
 
 
 def pools(ops: tuple[str, ...], options: Options) -> Callable:

@@ -1,11 +1,12 @@
-"""How a program is compiled: whole on accelerators, in pieces on the CPU.
+"""How a program is compiled: in pieces, mixed edges on the CPU and cells on accelerators.
 
-On an accelerator one XLA program a step is best. On the CPU it is not: XLA takes minutes over the whole of a
-second-order step, in which the same mixed edge occurs hundreds of times, and fuses across ops until nothing vectorises.
-`compile` therefore traces a program once, as a whole, and cuts the trace at the functions marked with `piece`. Every
-distinct piece (a mixed edge at one resolution forward, backward, and both with tangents) is compiled once; what lies
-between the pieces is grouped into small programs, compiled once for each distinct form; and the trace is carried out
-call by call, dropping every array after its last use.
+XLA takes minutes over the whole of a second-order step, in which the same mixed edge occurs hundreds of times; on the
+CPU it also fuses across ops until nothing vectorises. `compile` therefore traces a program once, as a whole, and cuts
+the trace at the functions marked with `piece`. Every distinct piece (a mixed edge, or a cell, at one resolution
+forward, backward, and both with tangents) is compiled once; what lies between the pieces is grouped into small
+programs, compiled once for each distinct form; and the trace is carried out call by call, dropping every array after
+its last use. An accelerator wants few large programs, since every call costs it some microseconds; there a cell is the
+piece.
 
 Differentiation needs no help: `jax.grad` and `jax.jvp` turn a marked function into marked functions. Loops
 (`lax.scan`, `lax.map`, `lax.while_loop`) and branches that contain pieces are carried out in Python, since XLA:CPU
@@ -17,7 +18,7 @@ runs the convolutions of a loop's body many times slower than those outside (jax
 """
 
 from jdarts.staging.compiling import compiler_options
-from jdarts.staging.program import Program, compile, in_pieces
+from jdarts.staging.program import Program, Unit, compile, in_pieces, undivided, unit
 from jdarts.staging.trace import piece
 
-__all__ = ["Program", "compile", "compiler_options", "in_pieces", "piece"]
+__all__ = ["Program", "Unit", "compile", "compiler_options", "in_pieces", "piece", "undivided", "unit"]

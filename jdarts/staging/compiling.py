@@ -1,5 +1,6 @@
 """Compiling each distinct program once, several at a time."""
 
+import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,14 +9,19 @@ import jax
 
 from jdarts.staging.trace import Fixed
 
-_CPU_OPTIONS = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # keep `jdarts.kernels.cut`
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"},  # keep `jdarts.kernels.cut`
+    # XLA's own products of matrices (Triton) are tuned one by one for as long as all the rest takes, and in jaxlib
+    # 0.11.2 their fusion ends the process over a supernet in bfloat16; cuBLAS has them ready.
+    "gpu": {"xla_gpu_enable_triton_gemm": False, "xla_gpu_deterministic_ops": True},
+}
 
-_WORKERS = 2
+_WORKERS = max(2, (os.cpu_count() or 2) // 2)
 
 
-def compiler_options() -> dict[str, str] | None:
+def compiler_options() -> dict[str, Any] | None:
     """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend."""
-    return dict(_CPU_OPTIONS) if jax.default_backend() == "cpu" else None
+    return _OPTIONS.get(jax.default_backend())
 
 
 class Executable:

@@ -13,7 +13,7 @@ from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, Same, schedule
 from jdarts.staging.trace import Atom, Control, Fixed, Graph, Piece, Ref, Split
 
-_IN_FLIGHT = 4  # calls that may be under way at once; each holds the memory of its results
+_IN_FLIGHT = 4  # calls that may be under way at once on a CPU; each holds the memory of its results
 
 
 class Runner:
@@ -38,13 +38,14 @@ class Runner:
         for slot, value in zip(self._inputs, arrays, strict=True):
             registers[slot] = value
         under_way: deque[Any] = deque()
+        bounded = jax.default_backend() == "cpu"  # accelerators run in order and reuse memory in that order
         for run, inputs, outputs, dead in self._steps:
             results = run(*[value if slot is None else registers[slot] for slot, value in inputs])
             for slot, result in zip(outputs, results, strict=True):
                 registers[slot] = result
             for slot in dead:
                 registers[slot] = None
-            if results and isinstance(results[0], jax.Array):
+            if bounded and results and isinstance(results[0], jax.Array):
                 under_way.append(results[0])
                 if len(under_way) > _IN_FLIGHT:
                     jax.block_until_ready(under_way.popleft())

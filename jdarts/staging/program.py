@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -13,12 +13,34 @@ from jdarts.staging.compiling import Compiler, compiler_options
 from jdarts.staging.execute import Runner
 from jdarts.staging.trace import has_pieces, trace
 
-_in_pieces: ContextVar[bool] = ContextVar("in_pieces", default=False)
+Unit = Literal["edges", "cells", "whole"]
+
+_unit: ContextVar[Unit] = ContextVar("unit", default="whole")
+
+
+def unit() -> Unit:
+    """What supernets shall mark as pieces while they are traced: mixed edges, cells, or nothing ("whole")."""
+    return _unit.get()
 
 
 def in_pieces() -> bool:
-    """Whether the function being traced will be compiled in pieces; supernets then mark their mixed edges."""
-    return _in_pieces.get()
+    """Whether the function being traced will be compiled in pieces."""
+    return _unit.get() != "whole"
+
+
+def default_unit() -> Unit:
+    """The unit in which the default backend compiles best."""
+    return "edges" if jax.default_backend() == "cpu" else "cells"
+
+
+@contextmanager
+def undivided():
+    """For the inside of a piece, while it is traced: nothing in it is marked again."""
+    token = _unit.set("whole")
+    try:
+        yield
+    finally:
+        _unit.reset(token)
 
 
 class Program:
@@ -66,29 +88,28 @@ def no_garbage():
 
 
 @no_garbage()
-def compile(function: Callable, *args: Any, donate_argnums: tuple[int, ...] = (), whole: bool | None = None) -> Program:
+def compile(function: Callable, *args: Any, donate_argnums: tuple[int, ...] = (), unit: Unit | None = None) -> Program:
     """Trace `function` for arguments like `args` (arrays or `jax.ShapeDtypeStruct`s) and compile it. Runs nothing.
 
     Args:
       function: pure, from pytrees of arrays to a pytree of arrays.
       donate_argnums: arguments whose memory the results may take over; used where the program is compiled whole.
-      whole: compile one program (True) or in pieces (False). None: in pieces on the CPU, whole elsewhere. A function
-        in which no piece is marked is always compiled whole.
+      unit: what is compiled by itself: mixed edges, cells, or nothing, so that there is one program. None: edges on the
+        CPU, cells elsewhere. A function in which no piece is marked is always compiled whole.
     """
     started = time.perf_counter()
-    if whole is None:
-        whole = jax.default_backend() != "cpu"
-    if whole:
+    unit = unit or default_unit()
+    if unit == "whole":
         return _compile_whole(function, args, donate_argnums, started)
 
     def fresh(*arrays):  # JAX remembers traces by function; one made outside this context has no pieces
         return function(*arrays)
 
-    token = _in_pieces.set(True)
+    token = _unit.set(unit)
     try:
         closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*args)
     finally:
-        _in_pieces.reset(token)
+        _unit.reset(token)
     if not has_pieces(closed.jaxpr):
         return _compile_whole(function, args, donate_argnums, started)
     compiler = Compiler()

@@ -85,7 +85,7 @@ class Control:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A vector cut into many, as views: a program with hundreds of results would compile for seconds."""
+    """A vector cut into many, as views (on the CPU): a program with hundreds of results would compile for seconds."""
 
     sizes: tuple[int, ...]
     inputs: list[Atom]
@@ -140,6 +140,8 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph) -> list
         known[var] = constant = Ref(var.aval)
         graph.constants[constant] = value
 
+    on_host = jax.default_backend() == "cpu"
+
     def read(atom) -> Atom:
         return Fixed(atom.aval, atom.val) if isinstance(atom, Literal) else known[atom]
 
@@ -150,7 +152,7 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph) -> list
         outputs: Sequence[Atom] = made
         if _is_piece(eqn):
             graph.nodes.append(Piece(eqn.params["jaxpr"], inputs, made))
-        elif name == "split" and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
+        elif name == "split" and on_host and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
             graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made))
         elif not any(map(has_pieces, _inner(eqn))):
             graph.nodes.append(Op(eqn, inputs, made))

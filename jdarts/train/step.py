@@ -97,6 +97,8 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
 
     def loss(weights, batch_stats, images, labels, key, drop_path):
         drop_key, noise_key = jax.random.split(key)
+        if settings.activations == "bfloat16":
+            weights, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (weights, images))
         (logits, auxiliary), changed = network.apply(
             {"params": weights, "batch_stats": batch_stats},
             images,
@@ -105,8 +107,10 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
             mutable=["batch_stats"],
             rngs={"drop_path": drop_key, "noise": noise_key},
         )
+        logits = logits.astype(jnp.result_type(float))
         value = cross_entropy(logits, labels, settings.label_smoothing)
         if auxiliary is not None:
+            auxiliary = auxiliary.astype(logits.dtype)
             value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
         return value, (changed["batch_stats"], accuracy(logits, labels))
 

@@ -20,6 +20,9 @@ class OneCell(nn.Module):
     def edges_of(self, path):
         del path
 
+    def body_of(self, path):
+        del path
+
     @nn.compact
     def __call__(self, op_weights, images, train, edge_values=None):
         x = Stem(self.channels, self.axis_name, name="stem")(images, train)

@@ -32,7 +32,7 @@ def numbered(shapes):
 @pytest.mark.parametrize("collection", ["params", "batch_stats"])
 def test_vectors_and_trees_are_two_forms_of_the_same(name, collection):
     network, shapes, _ = shapes_of(name, cells=2)
-    packing = Packing(shapes[collection], network.edges_of)
+    packing = Packing(shapes[collection], network.edges_of, network.body_of)
     tree, size = numbered(shapes[collection])
     vector = packing.ravel(tree)
     assert packing.size == size == len(vector)
@@ -40,7 +40,8 @@ def test_vectors_and_trees_are_two_forms_of_the_same(name, collection):
     back = packing.unravel(vector)
     assert jax.tree.structure(back) == jax.tree.structure(tree)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(tree), strict=True))
-    assert np.array_equal(packing.unpack(packing.pack(vector)), vector)
+    for bodies in (False, True):
+        assert np.array_equal(packing.unpack(packing.pack(vector, bodies), bodies), vector)
 
 
 def test_the_weights_of_an_edge_lie_side_by_side():

@@ -1,0 +1,91 @@
+"""What accelerators run, as far as a CPU can: programs by cells, dense convolutions, moments in one pass, bfloat16."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdarts import kernels, spaces, staging
+from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.search import make_search
+
+CONFIG = Experiment(
+    data=DataConfig(source="synthetic:8x8x1:3:32", crop_padding=1),
+    space=SpaceConfig(name="robust_s3", channels=4, cells=3),
+    search=SearchConfig(epochs=3, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
+)
+
+
+def build(space: str, method: str, cells: int = 3, options: tuple[str, ...] = (), **settings):
+    search = dataclasses.replace(CONFIG.search, method=method, method_options=options, **settings)
+    size = dataclasses.replace(CONFIG.space, name=space, cells=cells)
+    config = dataclasses.replace(CONFIG, search=search, space=size)
+    return make_search(config, spaces.get(space), load(config.data).for_search(config.data))
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """Supernets in the forms that they take on an accelerator."""
+
+    def pretend():
+        monkeypatch.setattr(kernels, "on_accelerator", lambda: True)
+
+    return pretend
+
+
+def wide(state):
+    return jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
+
+
+@pytest.mark.parametrize(
+    ("space", "method", "cells", "settings"),
+    [
+        ("robust_s3", "darts", 2, {}),
+        ("robust_s4", "r_darts_dp", 2, {"hypergradient": "first_order"}),  # noise and drop-path draw numbers
+        ("robust_s2", "p_darts", 1, {"hypergradient": "first_order"}),  # dropout on skips
+        ("robust_s2", "darts_minus", 1, {"hypergradient": "first_order", "remat": True}),
+    ],
+)
+def test_the_programs_of_accelerators_make_the_same_search(space, method, cells, settings, accelerator):
+    with jax.enable_x64(True):
+        search = build(space, method, cells, **settings)
+        start = wide(jax.jit(search.init)(jax.random.key(0)))
+        ends, programs = [], []
+        for unit in ("edges", "cells"):
+            if unit == "cells":
+                accelerator()
+            step = staging.compile(search.step, start, search.arrays, unit=unit)
+            programs.append(step.programs)
+            state = start
+            for _ in range(2):
+                state, metrics = step(state, search.arrays)
+            assert bool(metrics["finite"])
+            ends.append(state.replace(key=jax.random.key_data(state.key)))
+        pairs = zip(jax.tree.leaves(ends[0]), jax.tree.leaves(ends[1]), strict=True)
+        assert max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in pairs) < 1e-11
+        moved = float(jnp.abs(ends[0].weights - start.weights).max())
+        assert moved > 1e-3, "the weights must have moved for the comparison to mean something"
+        assert 1 < programs[1] < programs[0], "fewer and larger programs than by edges"
+
+
+@pytest.mark.parametrize("activations", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("space", "method", "options"),
+    [
+        ("darts_cnn", "darts_minus", ("auxiliary=conv1",)),
+        ("robust_s4", "pc_darts+darts_minus+sdarts_rs", ("parts=2",)),
+        ("nasbench201", "darts_minus", ()),
+        ("nasbench201", "gdas", ()),
+        ("nasbench201", "drop_nas", ()),
+    ],
+)
+def test_second_order_steps_can_be_traced_as_on_an_accelerator(space, method, options, activations, accelerator):
+    search = build(space, method, 1, options, activations=activations, hypergradient="unrolled")
+    accelerator()
+    state = jax.eval_shape(search.init, jax.random.key(0))
+    after, metrics = jax.eval_shape(search.step, state, search.arrays)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert metrics["train_loss"].dtype == jnp.float32

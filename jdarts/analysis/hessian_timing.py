@@ -12,7 +12,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from jdarts import spaces
+from jdarts import memory, spaces
 from jdarts.analysis.alpha_hessian import _directions, _staged
 from jdarts.analysis.directions import flatten
 from jdarts.analysis.live import LiveSearch
@@ -22,7 +22,7 @@ from jdarts.search.step import make_search
 
 
 def main() -> None:
-    """Prints the seconds to compile, of a chunk and of the whole matrix, and the peak of memory."""
+    """Prints the seconds to compile, of a chunk and of the whole matrix, and the peak of memory (the device's own)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", default="darts_cnn")
     parser.add_argument("--channels", type=int, default=16)
@@ -58,7 +58,8 @@ def main() -> None:
         seconds.append(time.monotonic() - began)
     chunk = max(seconds[1] - seconds[0], 0.0) / max(count - 1, 1)
     scale = 1024 if sys.platform == "darwin" else 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 / scale
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / scale
+    peak = (memory.device_peak() or host) / 2**30
     whole = seconds[0] + chunk * (total - 1)
     print(f"chunk: {chunk:.2f} s; {n} × {n} Hessian of a batch: {whole:.1f} s; peak {peak:.2f} GiB")
 

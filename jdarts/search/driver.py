@@ -238,7 +238,7 @@ def _here(state: SearchState) -> SearchState:
 
 
 def compile_search(config: Experiment, space: Space, data: SearchData, method: Method) -> Compiled:
-    """The search with its `init` and `step`, compiled in pieces on the CPU."""
+    """The search with its `init` and `step`, compiled in pieces (`jdarts.staging`)."""
     search = make_search(config, space, data, method=method)
     init, arrays = jax.jit(search.init), search.arrays
     shapes = jax.eval_shape(search.init, jax.random.key(config.seed))

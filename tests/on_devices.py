@@ -8,11 +8,12 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "devices"
 
 
-def run_on_devices(file: str, devices: int = 8) -> None:
-    """Raise with the report of pytest unless every test of `tests/devices/{file}` passes."""
+def run_on_devices(file: str, devices: int = 8, part: str = "0/1") -> None:
+    """Raise with the report of pytest unless every test of `tests/devices/{file}` passes; `part` i/n: every n-th."""
     environment = {
         **os.environ,
         "JDARTS_TEST_DEVICES": str(devices),
+        "JDARTS_TEST_PART": part,
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",

@@ -62,14 +62,21 @@ class Placement:
 
     @cached_property
     def mesh(self) -> Mesh:
-        """The mesh ("seed", "data"); Auto axes, since explicit ones refuse gathers by row numbers."""
+        """The mesh ("seed", "data"); Auto axes, since explicit ones refuse gathers by row numbers.
+
+        That of pmap has the axis "data" alone, as its results have: state on another mesh would compile the second step
+        anew.
+        """
+        if self.backend == "pmap":
+            return Mesh(np.array(self.devices), (DATA,), axis_types=(AxisType.Auto,))
         grid = np.array(self.devices).reshape(self.seed, self.data)
         return Mesh(grid, (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto))
 
     @property
     def state_spec(self) -> PartitionSpec:
-        """How the state lies on the mesh."""
-        return PartitionSpec(SEED) if self.members else PartitionSpec()
+        """How the state lies on the mesh, spelled as the step's results are: an axis of one device is not named, or the
+        second step would be compiled anew."""
+        return PartitionSpec(SEED) if self.members and self.seed > 1 else PartitionSpec()
 
     def describe(self) -> str:
         """One line for people."""

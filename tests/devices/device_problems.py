@@ -79,9 +79,21 @@ def prepared(config: Experiment, placement, *, method=METHOD, check_types=True):
     data = load(config.data).for_search(config.data)
     search = make_search(config, TINY, data, method=method, axis_name=placement.axis_name)
     init = compile_init(lambda seed, values: doubled(search.init(jax.random.key(seed))), placement)
-    program = compile_step(lambda state, arrays, values: search.step(state, arrays), placement, check_types=check_types)
+    traces = []
+
+    def counted(state, arrays, values):
+        traces.append(values)
+        return search.step(state, arrays)
+
+    program = compile_step(counted, placement, check_types=check_types)
     arrays = replicate(search.arrays, placement)
-    return search, init, lambda state: program(state, arrays, {})[0]
+
+    def step(state):
+        state = program(state, arrays, {})[0]
+        assert len(traces) == 1, "the step was traced, and compiled, again"
+        return state
+
+    return search, init, step
 
 
 def run(config: Experiment, *, steps: int, seeds: tuple[int, ...] = (), method=METHOD, check_types=True, **devices):

@@ -1,15 +1,22 @@
-"""What every search method must do, in one compiled program a method: two seeds under vmap, over all epochs.
+"""What every search method must do, in one compiled program a method: two seeds under vmap, each batch shared by eight
+devices, over all epochs.
 
 The network is one cell of the NAS-Bench-201 supernet between stem and classifier, so that a method compiles in seconds.
 """
 
 import dataclasses
 import itertools
+import os
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from device_problems import doubled, placed
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
 from one_cell import OneCellSpace
 
 from jdarts import methods
@@ -18,6 +25,7 @@ from jdarts.data import load
 from jdarts.genotype import parse
 from jdarts.schedules import clock_at
 from jdarts.search import make_search
+from jdarts.search.sharding import compile_init, compile_step, replicate, split_members
 
 EPOCHS, SEEDS = 3, 2
 OPTIONS = {
@@ -30,20 +38,23 @@ CHANGES = {
     name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada", "r_darts")
 }  # what differs is above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
+PART, PARTS = (int(number) for number in os.environ.get("JDARTS_TEST_PART", "0/1").split("/"))
+NAMES = [*methods.names(), *COMPOSED][PART::PARTS]
 CONFIG = Experiment(
-    data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),
+    data=DataConfig(source="synthetic:8x8x1:3:32", crop_padding=1, search_cutout=2),
     space=SpaceConfig(name="nasbench201", channels=4, cells=1),
-    search=SearchConfig(epochs=EPOCHS, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
+    search=SearchConfig(epochs=EPOCHS, batch_size=8, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
 )
 
 
-def searching(name: str, **changes):
+def searching(name: str, axis_name: str | None, **changes):
     options = tuple(o for part in name.split("+") for o in OPTIONS.get(part, ()))
     config = dataclasses.replace(
         CONFIG,
         search=dataclasses.replace(CONFIG.search, method=name, method_options=options, **changes),
     )
-    return make_search(config, OneCellSpace(), load(config.data).for_search(config.data))
+    data = load(config.data).for_search(config.data)
+    return make_search(config, OneCellSpace(), data, axis_name=axis_name)
 
 
 def equal(a, b) -> bool:
@@ -56,8 +67,8 @@ def to_host(state):
     return jax.tree.map(np.asarray, state.replace(key=jax.random.key_data(state.key)))
 
 
-def from_host(state):
-    state = jax.tree.map(jnp.asarray, state)
+def from_host(state, placement):
+    state = split_members(state, placement)
     return state.replace(key=jax.random.wrap_key_data(state.key))
 
 
@@ -73,19 +84,31 @@ def shared_programs(tmp_path_factory):
         jax.config.update(name, value)
 
 
-@pytest.mark.parametrize("name", [*methods.names(), *COMPOSED])
+@pytest.mark.parametrize("name", NAMES)
 def test_contract(name):
-    search = searching(name, **CHANGES.get(name, {}))
+    placement = placed(CONFIG, seeds=tuple(range(SEEDS)), backend="shard_map", data=8)
+    search = searching(name, placement.axis_name, **CHANGES.get(name, {}))
     method = search.method
-    keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
-    states = [jax.jit(jax.vmap(search.init))(keys)]
-    step = jax.jit(jax.vmap(search.step, in_axes=(0, None)), compiler_options={"xla_backend_optimization_level": 0})
+    init = compile_init(lambda seed, values: doubled(search.init(jax.random.key(seed))), placement)
+    traces = []
+
+    def counted(state, arrays, values):
+        traces.append(values)
+        return search.step(state, arrays)
+
+    step = compile_step(counted, placement)
+    arrays = replicate(search.arrays, placement)
+    state = init(split_members(np.arange(SEEDS), placement), {})
+    states = [to_host(state)]
     for _ in range(EPOCHS * search.steps_per_epoch):
-        state, metrics = step(states[-1], search.arrays)
-        states.append(state)
+        state, metrics = step(state, arrays, {})
+        states.append(to_host(state))
         assert np.all(np.asarray(metrics["finite"])), f"{name} diverged"
         assert all(np.all(np.isfinite(np.asarray(value))) for value in metrics.values())
-    assert step._cache_size() == 1, "the step was traced again for a later epoch"
+    assert len(traces) == 1, "the step was traced again for a later epoch"
+    for leaf in jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))):
+        shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(shards) == 8 and all(np.array_equal(shards[0], other) for other in shards), "replicas differ"
 
     start = (method.alpha_start or 0) * search.steps_per_epoch
     for i, (before, after) in enumerate(itertools.pairwise(states)):
@@ -97,12 +120,12 @@ def test_contract(name):
     first, second = (jax.tree.map(lambda leaf, s=s: leaf[s], states[-1].weights) for s in range(SEEDS))
     assert not equal(first, second), "the seeds must differ"
 
-    resumed = from_host(to_host(states[2]))
+    resumed = from_host(states[2], placement)
     for expected in states[3:]:
-        resumed, _ = step(resumed, search.arrays)
-        assert equal(to_host(resumed), to_host(expected)), f"{name} does not resume bit for bit"
+        resumed, _ = step(resumed, arrays, {})
+        assert equal(to_host(resumed), expected), f"{name} does not resume bit for bit"
 
-    alphas = jax.tree.map(lambda leaf: leaf[0], states[-1].alphas)
+    alphas = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), states[-1].alphas)
 
     def evaluate(p):
         return float(p["cell"][:, 3].sum())
@@ -115,7 +138,7 @@ def test_contract(name):
         assert search.space.one_hot(genotype)["cell"].sum() == 6
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", methods.names()[PART::PARTS])
 def test_schedules_are_finite_and_within_their_ends(name):
     method = methods.build(name)
     for value in (*method.edge_values.values(), method.cutout_probability):

@@ -16,6 +16,7 @@ from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, uniform_fan_in
 from jdarts.spaces.cells import STEM_MULTIPLIER, Classifier, Stem, reduction_cells
+from jdarts.spaces.edges import drop_path as drop_samples
 
 StemName = Literal["cifar", "imagenet"]
 
@@ -222,14 +223,7 @@ class DerivedCell(nn.Module):
         if op == "skip_connect" and stride == 1:
             return y
         y = kernels.cut(y)
-        return y if drop_path is None else _drop(self.make_rng("drop_path"), y, drop_path)
-
-
-def _drop(key: jax.Array, y: jax.Array, rate: jax.Array | float) -> jax.Array:
-    """Zero whole samples of `y [N, H, W, C]` with probability `rate`, divide the others by `1 − rate`."""
-    keep = 1 - jnp.asarray(rate, jnp.promote_types(y.dtype, jnp.float32))  # 16 bits would draw another probability
-    mask = jax.random.bernoulli(key, keep, (y.shape[0], 1, 1, 1))
-    return y * (mask / keep).astype(y.dtype)
+        return y if drop_path is None else drop_samples(self.make_rng("drop_path"), y, drop_path)
 
 
 class ImageNetStem(nn.Module):

@@ -10,6 +10,7 @@ from jdarts.counting import count_darts_cnn
 from jdarts.errors import UserError
 from jdarts.genotype import Cell, Genotype
 from jdarts.spaces import DerivedNetwork, check_derived
+from jdarts.spaces.edges import drop_path
 
 CIFAR = {"channels": 36, "cells": 20, "classes": 10}
 IMAGENET = {"channels": 48, "cells": 14, "classes": 1000, "stem": "imagenet"}
@@ -118,6 +119,13 @@ def test_drop_path_zeroes_whole_samples_and_rescales_the_others():
     assert zero.mean() == pytest.approx(0.3, abs=0.08)
     np.testing.assert_allclose(dropped[~zero], kept[~zero] / 0.7, rtol=1e-5, atol=1e-6)
     assert not np.array_equal(zero, np.all(_cell_output(genotype, 0.3, seed=1) == 0, axis=(1, 2, 3)))
+
+
+def test_images_are_dropped_as_often_in_16_bits_as_asked():
+    """A rate of 0.001 is none at all if it is rounded to bfloat16, in which 0.999 is 1."""
+    kept = drop_path(jax.random.key(0), jnp.ones((200_000, 1, 1, 1), jnp.bfloat16), 0.001)
+    assert kept.dtype == jnp.bfloat16
+    assert abs(float((kept == 0).sum()) - 200) < 60  # four standard deviations
 
 
 def test_masks_of_the_edges_of_a_node_are_independent():

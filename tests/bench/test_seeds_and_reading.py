@@ -11,11 +11,15 @@ from jdarts.bench.tables import reading_lines
 from jdarts.bench.timing import spread
 from jdarts.cli import main
 
+SPACE = """
+from jdarts.spaces import define_space
+space = define_space("one_node", nodes=1, normal=("none", "skip_connect", "sep_conv_3x3"))
+"""
 CONFIG = """
 from jdarts.config import *
 config = Experiment(
     data=DataConfig(source="synthetic:8x8x1:4:64", crop_padding=1, image_size=8, read_threads=2, val_fraction=0.25),
-    space=SpaceConfig(name="nasbench201", channels=2, cells=1),
+    space=SpaceConfig(name="SPACE.py", channels=2, cells=1),
     search=SearchConfig(epochs=2, batch_size=8, hypergradient="first_order", method="gdas"),
 )
 """
@@ -24,7 +28,8 @@ config = Experiment(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("bench")
-    (root / "small.py").write_text(CONFIG)
+    (root / "space.py").write_text(SPACE)
+    (root / "small.py").write_text(CONFIG.replace("SPACE.py", str(root / "space.py")))
     for label, kind in enumerate(("png", "jpg")):
         folder = root / "images" / "train" / f"class_{label}"
         folder.mkdir(parents=True)

@@ -6,18 +6,20 @@ import optax
 import pytest
 from hypergrad_problems import CHAINS, error, objective, quick_jit
 
-from jdarts import hypergrad, spaces
+from jdarts import hypergrad
+from jdarts.genotype import DARTS_OPS
 from jdarts.initializers import init_network
 from jdarts.losses import cross_entropy
 from jdarts.relaxation import softmax
+from jdarts.spaces import define_space
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")
 def supernet():
-    """A supernet with batch norm: weights, alphas, two batches and its loss, in float64."""
-    space = spaces.get("darts_cnn")
+    """A supernet with batch norm and every op: weights, alphas, two batches and its loss, in float64."""
+    space = define_space("two_nodes", nodes=2, normal=DARTS_OPS)
     network = space.supernet(channels=4, cells=1, classes=3)
     images = jax.random.normal(jax.random.key(0), (2, 6, 8, 8, 3))
     labels = jax.random.randint(jax.random.key(1), (2, 6), 0, 3)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from one_cell import OneCellSpace
+from one_cell import NARROW
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -19,11 +19,8 @@ from jdarts.data import load
 from jdarts.genotype import parse
 from jdarts.schedules import clock_at
 from jdarts.search import make_search
-from jdarts.spaces.nasbench201_networks import EDGES
 
 EPOCHS, SEEDS = 3, 2
-OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}  # a network computes each of them once
-SPACE = OneCellSpace(cell=tuple(("none", "skip_connect", OP_FROM[source]) for source, _ in EDGES))
 OPTIONS = {
     "pc_darts": ("parts=2", "alpha_start=1"),
     "p_darts": ("frozen=1",),
@@ -47,7 +44,7 @@ def searching(name: str, **changes):
         CONFIG,
         search=dataclasses.replace(CONFIG.search, method=name, method_options=options, **changes),
     )
-    return make_search(config, SPACE, load(config.data).for_search(config.data))
+    return make_search(config, NARROW, load(config.data).for_search(config.data))
 
 
 def equal(a, b) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from device_problems import doubled, placed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
-from one_cell import OneCellSpace
+from one_cell import NARROW
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -27,11 +27,8 @@ from jdarts.genotype import parse
 from jdarts.schedules import clock_at
 from jdarts.search import make_search
 from jdarts.search.sharding import compile_init, compile_step, replicate, split_members
-from jdarts.spaces.nasbench201_networks import EDGES
 
 EPOCHS, SEEDS = 3, 2
-OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}  # a network computes each of them once
-SPACE = OneCellSpace(cell=tuple(("none", "skip_connect", OP_FROM[source]) for source, _ in EDGES))
 OPTIONS = {
     "pc_darts": ("parts=2", "alpha_start=1"),
     "p_darts": ("frozen=1",),
@@ -58,7 +55,7 @@ def searching(name: str, axis_name: str | None, **changes):
         search=dataclasses.replace(CONFIG.search, method=name, method_options=options, **changes),
     )
     data = load(config.data).for_search(config.data)
-    return make_search(config, SPACE, data, axis_name=axis_name)
+    return make_search(config, NARROW, data, axis_name=axis_name)
 
 
 def equal(a, b) -> bool:

@@ -18,12 +18,16 @@ from jdarts.config_files import load_config
 from jdarts.data import load
 from jdarts.search import make_search
 
+SPACE = """
+from jdarts.spaces import define_space
+space = define_space("small", nodes=1, normal=("noise", "skip_connect", "sep_conv_3x3"))
+"""
 CONFIG = """
 from jdarts.config import *
 config = Experiment(
     name="tiny",
     data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
-    space=SpaceConfig(name="robust_s4", channels=4, cells=1),
+    space=SpaceConfig(name="small.py", channels=4, cells=1),
     search=SearchConfig(epochs=3, batch_size=8, checkpoint_every_steps=3),
     train=TrainConfig(epochs=3, batch_size=8, channels=4, cells=1, auxiliary_weight=0, drop_path=0.3, cutout=2,
                       val_fraction=0.25),
@@ -34,6 +38,7 @@ config = Experiment(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
+    (folder / "small.py").write_text(SPACE)
     (folder / "tiny.py").write_text(CONFIG)
     return folder
 
@@ -88,7 +93,7 @@ def saved_steps(folder: Path) -> list[int]:
 
 def final_state(place: Path, run: str):
     config = load_config(str(place / "tiny.py"))
-    search = make_search(config, spaces.get(config.space.name), load(config.data).for_search(config.data))
+    search = make_search(config, spaces.get(str(place / config.space.name)), load(config.data).for_search(config.data))
     like = jax.eval_shape(search.init, jax.random.key(0))
     with Checkpoints(place / run / "search" / "checkpoints") as checkpoints:
         restored = checkpoints.restore_latest(like)
@@ -177,7 +182,7 @@ def test_a_diverging_search_stops_with_the_reason(place, uninterrupted):
     done = finish(
         place,
         *("search", "tiny.py", "--run-dir", "diverged", "--search.weight_optimizer.learning_rate", "1e30"),
-        *("--search.weight_optimizer.gradient_clip", "0"),
+        *("--search.weight_optimizer.gradient_clip", "0", "--search.hypergradient", "first_order"),
     )
     assert done.returncode == 1
     assert "diverged at step" in done.stderr and "learning_rate 1e+30" in done.stderr

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jdarts.spaces.cells import Classifier, OpTable, Stem
 from jdarts.spaces.edges import PLAIN, EdgeSettings
 from jdarts.spaces.nasbench201 import NASBench201Space
-from jdarts.spaces.nasbench201_networks import SearchCell201
+from jdarts.spaces.nasbench201_networks import EDGES, SearchCell201
 
 
 class OneCell(nn.Module):
@@ -35,3 +35,7 @@ class OneCell(nn.Module):
 class OneCellSpace(NASBench201Space):
     def supernet(self, *, channels, cells, classes, axis_name=None, edge=PLAIN, remat=False):
         return OneCell(self.cell, channels, classes, axis_name, edge)
+
+
+_OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}  # a network computes each of them once
+NARROW = OneCellSpace(cell=tuple(("none", "skip_connect", _OP_FROM[source]) for source, _ in EDGES))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from one_cell import OneCellSpace
+from one_cell import NARROW, OneCellSpace
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.data import load
@@ -72,7 +72,7 @@ def test_narrowing_keeps_the_largest_weights_of_each_edge_in_order():
 @pytest.mark.slow
 def test_rollback_goes_on_from_the_earlier_epoch_with_more_decay(tmp_path):
     always = ("factor=1e-9", "window=1", "delta=1", "every=1", "start=0")  # eigenvalues are at least the decay 1e-3
-    (_, state), folder = run(tmp_path, "darts_ada", *always)
+    (_, state), folder = run(tmp_path, "darts_ada", *always, space=NARROW)
     levels = [folder.subfolder(f"level_{i}") for i in range(3)]
     assert [[r["epoch"] for r in level.records("metrics")] for level in levels] == [[1, 2], [1, 2], [1, 2, 3]]
     first, second = levels[0].records("metrics"), levels[1].records("metrics")
@@ -98,12 +98,12 @@ class PulledPlug(SilentReporter):
 @pytest.mark.slow
 def test_perturbation_decides_every_edge_by_the_accuracy_without_each_op_and_resumes_inside_tuning(tmp_path):
     options = ("darts_pt", "tune_epochs=2")
-    (genotype, state), folder = run(tmp_path, *options, epochs=1)
+    (genotype, state), folder = run(tmp_path, *options, epochs=1, space=NARROW)
     (tmp_path / "cut").mkdir()
     with pytest.raises(ConnectionError):
-        run(tmp_path / "cut", *options, epochs=1, reporter=PulledPlug())
+        run(tmp_path / "cut", *options, epochs=1, reporter=PulledPlug(), space=NARROW)
     before = RunFolder(tmp_path / "cut" / "run").records("decisions")
-    (again, same), cut = run(tmp_path / "cut", *options, epochs=1, resume=True)
+    (again, same), cut = run(tmp_path / "cut", *options, epochs=1, resume=True, space=NARROW)
     assert len(before) == 3 and again == genotype
     assert cut.records("decisions") == folder.records("decisions") and cut.records("decisions")[:3] == before
     for name in ("weights", "alphas", "batch_stats"):
@@ -113,8 +113,8 @@ def test_perturbation_decides_every_edge_by_the_accuracy_without_each_op_and_res
     assert len(decisions) == 6 and len({tuple(d["edge"]) for d in decisions}) == 6
     for d in decisions:
         worst = int(np.argmin(d["accuracy_without"]))
-        assert d["op"] == nasbench201.cell[0][worst]
         source, target = d["edge"]
+        assert d["op"] == NARROW.cell[NARROW.edges.index((source, target))][worst]
         assert dict((s, op) for op, s in genotype.normal.nodes[target - 1])[source] == d["op"]
     assert int(state.step) == 5 * 2 * 2  # two epochs of tuning behind five decisions, two steps each
 

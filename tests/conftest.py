@@ -22,6 +22,7 @@ LONGEST_FIRST = (
     "test_search_sharding.py",
     "test_processes.py",
     "test_search_devices.py",
+    "test_methods_contract_runs.py",
     "test_drivers.py",
     "collapse.ipynb",
     "test_resume.py",

@@ -21,7 +21,8 @@ _WORKERS = max(2, (os.cpu_count() or 2) // 2)
 
 def compiler_options() -> dict[str, Any] | None:
     """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend."""
-    return _OPTIONS.get(jax.default_backend())
+    options = _OPTIONS.get(jax.default_backend())
+    return None if options is None else dict(options)
 
 
 class Executable:

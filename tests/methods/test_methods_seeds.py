@@ -63,7 +63,7 @@ def compiled_once(tmp_path_factory):
     for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.0), strict=True):
         jax.config.update(name, value)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(compiling._CPU_OPTIONS, "xla_backend_optimization_level", 0)
+        patch.setitem(compiling._OPTIONS["cpu"], "xla_backend_optimization_level", 0)
         yield
     for name, value in zip(names, before, strict=True):
         jax.config.update(name, value)

@@ -306,13 +306,13 @@ class Stream:
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def batches(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """The batches from step `start` on, without end."""
+        """The batches from step `start` on, without end; the images of two more are read ahead, many at once."""
         import grain
 
         local = self._batch // self._processes
         rows = grain.MapDataset.source(_Rows(self))[start * local :]
-        ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=max(2 * local, 1))
-        for batch in rows.batch(local, drop_remainder=True).to_iter_dataset(ahead):
+        ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=2 * local)
+        for batch in rows.to_iter_dataset(ahead).batch(local, drop_remainder=True):
             yield {name: value.reshape(self._parts, -1, *value.shape[1:]) for name, value in batch.items()}
 
 

@@ -1,6 +1,7 @@
 """Streaming: the order of images, its independence of processes and interruptions, class shares, decoding."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -123,6 +124,19 @@ def test_a_crop_is_a_window_of_the_image():
         assert (down >= 0).all() and (across >= 0).all(), "neither mirrored nor turned"
         seen.add((crop[0, 0, 0], crop[-1, 0, 0], crop[0, 0, 1], crop[0, -1, 1]))
     assert len(seen) > 15
+
+
+def test_two_batches_are_read_ahead_and_no_more(data, monkeypatch):
+    """Batches of ImageNet's size would fill the host's memory otherwise."""
+    read, load = [], Stream.load
+    monkeypatch.setattr(Stream, "load", lambda self, index: (read.append(index), load(self, index))[1])
+    batches = stream(data).batches()
+    next(batches)
+    deadline = time.monotonic() + 20
+    while len(read) < 8 + 16 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert 8 + 16 <= len(read) <= 8 + 16 + 4, "the batch in hand, two ahead, and what the threads have in hand"
 
 
 def test_decoding_speed_is_measured(data):

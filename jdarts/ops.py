@@ -34,7 +34,7 @@ def spans(edges: int, values_per_edge: int, layout: Layout) -> list[tuple[int, i
     """Which edges share one call: `[(0, T)]` for the grouped form, `[(0, 1), (1, 2), …]` edge by edge."""
     if layout == "auto":
         small = edges * values_per_edge <= _GROUPED_LIMIT
-        layout = "grouped" if small or jax.default_backend() != "cpu" else "per_edge"
+        layout = "grouped" if small or kernels.on_accelerator() else "per_edge"
     return [(0, edges)] if layout == "grouped" else [(t, t + 1) for t in range(edges)]
 
 

@@ -78,13 +78,7 @@ class SearchCell(nn.Module):
 
     def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
         """For `Packing`: the edges over which the variable at `path`, seen from this cell, is stacked, or None."""
-        if len(path) < 2 or not path[0].startswith("from_"):
-            return None
-        number, _, op = path[0].removeprefix("from_").partition("_")
-        source = int(number)
-        if not has_weights(op, 2 if self.reduction and source < 2 else 1):
-            return None
-        return [(edge_name(source, t),) for s, t in self.edges if s == source and op in self.table[self._row(s, t)]]
+        return _stacked_edges(path, self.table, self.reduction, self.edges)
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -103,9 +97,7 @@ class SearchCell(nn.Module):
         if not self.preprocessed:
             convolve = partial(ReLUConvBN, self.channels, False, self.axis_name)
             if self.reduction_before:
-                fields = {"affine": False, "axis_name": self.axis_name, "impl": self.impl}
-                reduce = partial(FactorizedReduce, self.channels, **fields)
-                s0 = self._child(reduce, "preprocess_0", s0, train)[0]
+                s0 = self._child(partial(self._halving, self.channels), "preprocess_0", s0, train)[0]
             else:
                 s0 = self._child(convolve, "preprocess_0", s0, train)
             s1 = self._child(convolve, "preprocess_1", s1, train)
@@ -198,6 +190,10 @@ class SearchCell(nn.Module):
         return y
 
     @property
+    def _halving(self) -> Callable[..., FactorizedReduce]:
+        return partial(FactorizedReduce, affine=False, axis_name=self.axis_name, impl=self.impl)
+
+    @property
     def _noisy(self) -> bool:
         return any("noise" in ops or any(map(own_ops.is_own, ops)) for ops in self.table)
 
@@ -255,8 +251,7 @@ class SearchCell(nn.Module):
         """The auxiliary skip of every edge out of `source`, as chunks."""
         name, c = f"from_{source}_auxiliary", x.shape[-1]
         if stride == 2:
-            fields = {"affine": False, "axis_name": self.axis_name, "impl": self.impl}
-            return FactorizedReduce(c, edges, **fields, name=name)(x, train)
+            return self._halving(c, edges, name=name)(x, train)
         if self.edge.auxiliary_skip == "identity":
             return [x]
         kernel = self.param(f"{name}_identity", identity, (edges, c, c))
@@ -266,6 +261,19 @@ class SearchCell(nn.Module):
 def edge_name(source: int, target: int) -> str:
     """The name under which the packed weights of an edge stand among the variables of its cell."""
     return f"edge_{source}_{target}"
+
+
+def _stacked_edges(
+    path: tuple[str, ...], table: OpTable, reduction: bool, edges: Edges
+) -> list[tuple[str, ...]] | None:
+    """The edges over which the variable at `path` inside a cell is stacked, None if it is not."""
+    if len(path) < 2 or not path[0].startswith("from_"):
+        return None
+    number, _, op = path[0].removeprefix("from_").partition("_")
+    source = int(number)
+    if not has_weights(op, 2 if reduction and source < 2 else 1):
+        return None
+    return [(edge_name(source, t),) for k, (s, t) in enumerate(edges) if s == source and op in table[k]]
 
 
 class _Mixture:
@@ -320,8 +328,7 @@ class Supernet(nn.Module):
             return None
         reduction = int(path[0].removeprefix("cell_")) in reduction_cells(self.cells)
         table = self.reduce if reduction else self.normal
-        cell = SearchCell(table, self.channels, reduction, False, edges=self.edges, parent=None)
-        edges = cell.edges_of(path[1:])
+        edges = _stacked_edges(path[1:], table, reduction, self.edges)
         return edges and [(path[0], *edge) for edge in edges]
 
     def body_of(self, path: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -74,17 +74,23 @@ def placed(config: Experiment, seeds: tuple[int, ...] = (), **devices):
     )
 
 
+def counting_traces(step):
+    """`step(state, arrays)` as `compile_step` takes it, and a list that grows whenever it is traced."""
+    traces = []
+
+    def counted(state, arrays, values):
+        traces.append(values)
+        return step(state, arrays)
+
+    return counted, traces
+
+
 def prepared(config: Experiment, placement, *, method=METHOD, check_types=True):
     """`(search, init, step)` in float64; `step(state)`."""
     data = load(config.data).for_search(config.data)
     search = make_search(config, TINY, data, method=method, axis_name=placement.axis_name)
     init = compile_init(lambda seed, values: doubled(search.init(jax.random.key(seed))), placement)
-    traces = []
-
-    def counted(state, arrays, values):
-        traces.append(values)
-        return search.step(state, arrays)
-
+    counted, traces = counting_traces(search.step)
     program = compile_step(counted, placement, check_types=check_types)
     arrays = replicate(search.arrays, placement)
 

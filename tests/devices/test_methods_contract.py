@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from device_problems import doubled, placed
+from device_problems import counting_traces, doubled, placed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
 from one_cell import NARROW
+from program_cache import programs_kept_in
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -76,13 +77,8 @@ def from_host(state, placement):
 @pytest.fixture(scope="module", autouse=True)
 def shared_programs(tmp_path_factory):
     """Methods that differ above the step alone (stop rules, drivers) have one program; compile it once."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.5), strict=True):
-        jax.config.update(name, value)
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
+    with programs_kept_in(tmp_path_factory.mktemp("programs"), above_seconds=0.5):
+        yield
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,12 +87,7 @@ def test_contract(name):
     search = searching(name, placement.axis_name, **CHANGES.get(name, {}))
     method = search.method
     init = compile_init(lambda seed, values: doubled(search.init(jax.random.key(seed))), placement)
-    traces = []
-
-    def counted(state, arrays, values):
-        traces.append(values)
-        return search.step(state, arrays)
-
+    counted, traces = counting_traces(search.step)
     step = compile_step(counted, placement)
     arrays = replicate(search.arrays, placement)
     state = init(split_members(np.arange(SEEDS), placement), {})

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from one_cell import OneCellSpace
+from program_cache import programs_kept_in
 
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
@@ -58,15 +59,10 @@ def experiment(method: str, options: tuple[str, ...] = (), **search) -> Experime
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once(tmp_path_factory):
     """A lone search and one of several are the same programs, here compiled quickly rather than well."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.0), strict=True):
-        jax.config.update(name, value)
-    with pytest.MonkeyPatch.context() as patch:
+    folder = tmp_path_factory.mktemp("programs")
+    with programs_kept_in(folder, above_seconds=0.0), pytest.MonkeyPatch.context() as patch:
         patch.setitem(compiling._OPTIONS["cpu"], "xla_backend_optimization_level", 0)
         yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
 
 
 @pytest.mark.parametrize("name", METHODS)

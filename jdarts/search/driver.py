@@ -125,9 +125,8 @@ def run_plain(
     if "dominant_eigenvalue" in method.probes:
         measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
 
-    single = (settings.hypergradient or method.hypergradient) == "single_level" and method.alpha_data is None
-    outside = held_out(search) if single and isinstance(data, SearchData) and not data.single else None
-    hooks, arrays_of = watch(config, search)(config, run, reporter.warning), last_arrays(config, search)
+    hooks = (*held_out(config, search, data, method), *watch(config, search)(config, run, reporter.warning))
+    arrays_of = last_arrays(config, search)
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, Any]:
         genotype = method.genotype(space, state.alphas)
@@ -143,8 +142,6 @@ def run_plain(
         record: dict[str, Any] = {name: float(state.sums[name]) / search.steps_per_epoch for name in METRICS}
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
-        if outside is not None:  # val_accuracy is that of the training batches here
-            record["held_out_accuracy"] = outside(_here(state))
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
             record["dominant_eigenvalue"] = measure(_here(state), arrays_of(state))
             record["alive"] = record["val_accuracy"] >= 1.5 / data.num_classes

@@ -34,7 +34,7 @@ from jdarts.run_folder import RunFolder
 from jdarts.search.found import Found, append_result, describe, genotype_record, summary
 from jdarts.search.hooks import Hook, Moment, Watch, look, unwatched
 from jdarts.search.members import Member, stacked, with_values
-from jdarts.search.scoring import scorer
+from jdarts.search.scoring import held_out, scorer
 from jdarts.search.sharding import (
     Placement,
     check_replicas,
@@ -228,9 +228,15 @@ def run_population(
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
     hooks_of = watch(config, program.search)
+    alone = distributed.count() == 1  # else no process holds a whole search to look at
     hooks = [
-        hooks_of(member.config(config), folder, lambda text, name=member.name: reporter.warning(f"{name}: {text}"))
-        for member, folder in zip(members, folders, strict=True)
+        (
+            *(held_out(config, program.search, data, method) if alone else ()),
+            *hooks_of(
+                member.config(config), folder, lambda text, name=member.name: reporter.warning(f"{name}: {text}")
+            ),
+        )
+        for member, method, folder in zip(members, methods, folders, strict=True)
     ]
 
     def on_epoch(state: SearchState, epoch: int) -> dict[str, float]:

@@ -91,6 +91,8 @@ def test_every_seed_ends_as_by_itself(name, tmp_path):
     for record, expected in zip(own.records("metrics"), lone.records("metrics"), strict=True):
         for metric in ("train_loss", "train_accuracy", "val_loss", "skip_connections"):
             assert record[metric] == expected[metric], metric
+        assert record.get("held_out_accuracy") == expected.get("held_out_accuracy")
+        assert ("held_out_accuracy" in record) == (name == "single_darts")
     assert own.records("genotypes")[-1]["genotype"] == lone.records("genotypes")[-1]["genotype"] == genotype.to_text()
     assert (
         own.records("metrics")[-1]["val_loss"]

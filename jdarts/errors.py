@@ -9,6 +9,10 @@ class UserError(ValueError):
     """A mistake in the user's input: one line with what, which value, and what to do. The CLI exits with 2."""
 
 
+class DoesNotFit(UserError):
+    """What is asked for needs more memory than there is."""
+
+
 class Interrupted(Exception):
     """A run stopped by SIGINT or SIGTERM after saving its state.
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.errors import UserError
+from jdarts.errors import DoesNotFit
 
 _UNLIMITED = 2**60  # cgroups of the first version write a number near 2^63 for "no limit"
 
@@ -41,9 +41,9 @@ def available() -> Available | None:
     return Available(free, f"of the memory of {device.device_kind}")
 
 
-def does_not_fit(what: str, needed: int, free: Available, advice: str) -> UserError:
+def does_not_fit(what: str, needed: int, free: Available, advice: str) -> DoesNotFit:
     """The error that `what` needs more memory than there is."""
-    return UserError(
+    return DoesNotFit(
         f"{what} needs {format_bytes(needed)} of memory, but {format_bytes(free.bytes)} {free.where} are available; "
         f"{advice}"
     )

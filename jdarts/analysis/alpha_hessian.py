@@ -1,12 +1,10 @@
 """The exact Hessian of a loss by the alphas, `∂²L/∂α²`: a dense n × n matrix (224 × 224 for the DARTS space).
 
-Its largest eigenvalue is what RobustDARTS monitors (Zela et al. 2020, §3; procedure of their code). A column is a
-Hessian-vector product, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`, no step size. The gradient is
-linearised once a batch, and directions are pushed through that linear map a chunk at a time, so that the network's
-own forward and backward pass are done once, not once a column.
-
-By default that is one program with a loop over the chunks, compiled by `jdarts.staging`, which carries such loops out
-in Python on the CPU, where XLA is slow at convolutions in loops.
+Its largest eigenvalue is what RobustDARTS monitors (Zela et al. 2020, §3; procedure of their code). It is exact, by
+derivatives of derivatives without a step size: by default `jdarts.analysis.chained`, as one program that
+`jdarts.staging` compiles in pieces. The plain form, for sharded batches and other compilers, takes columns as
+Hessian-vector products, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`, with the gradient linearised once a
+batch and a chunk of directions pushed through that linear map at a time.
 """
 
 import functools
@@ -18,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jdarts.analysis.chained import CUT_HEAP, RelaxedLoss, hessian_of
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.directions import flatten, project_off, shift_directions
-from jdarts.errors import UserError
+from jdarts.errors import DoesNotFit, UserError
 from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
 
@@ -149,14 +148,11 @@ def alpha_hessian(
         raise UserError(f"chunk is {chunk}; push at least 1 direction at a time")
     n, dtype = flatten(alphas)[0].size, flatten(alphas)[0].dtype
     if products is None and mesh is None and compile in (None, compile_pieces):
-        program = _staged(loss)
-        chunks = _directions(n, min(chunk, n), dtype)
-        found = []
-        for batch in batches:
-            gradient, rows = program(w, alphas, batch, chunks)
-            rows = np.asarray(rows, np.float64).reshape(-1, n)[:n]
-            found.append((np.asarray(gradient, np.float64), rows.T))
-        return _summary(found, alphas, weight_decay)
+        program = compiled_hessian(loss, chunk)
+        found = [program(w, alphas, batch) for batch in batches]
+        return _summary(
+            [(np.asarray(g, np.float64), np.asarray(h, np.float64)) for g, h in found], alphas, weight_decay
+        )
     compile = compile or jax.jit
     if products is None and mesh is None:
         start, push = _compiled_pair(loss, compile)
@@ -233,15 +229,31 @@ def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_de
 
 
 @functools.lru_cache(maxsize=16)
-def _staged(loss: Loss) -> Callable:
-    """`(w, alphas, batch, directions [m, k, n]) -> (gradient [n], products [m, k, n])`, linearising once."""
-    start, push = linearized_gradient(loss)
+def compiled_hessian(loss: Loss, chunk: int) -> Callable:
+    """`(w, alphas, batch) -> (gradient [n], Hessian [n, n])`, compiled in pieces at its first call.
 
-    def program(w, alphas, batch, directions):
-        gradient, linear = start(w, alphas, batch)
-        return gradient, jax.lax.map(lambda chunk: push(linear, chunk), directions)
+    The network is taken as a whole where the memory suffices, else link by link (`jdarts.analysis.chained`).
+    """
 
-    return compile_pieces(program)
+    def whole(w, alphas, batch):
+        return hessian_of(loss, w, alphas, batch, chunk)
+
+    def by_links(w, alphas, batch):
+        return hessian_of(loss, w, alphas, batch, chunk, cut=True)
+
+    ways = [compile_pieces(whole)]
+    if isinstance(loss, RelaxedLoss):
+        ways.append(compile_pieces(by_links, heap=CUT_HEAP))
+
+    def run(w, alphas, batch):
+        while len(ways) > 1:
+            try:
+                return ways[0](w, alphas, batch)
+            except DoesNotFit:
+                del ways[0]
+        return ways[0](w, alphas, batch)
+
+    return run
 
 
 def _directions(n: int, chunk: int, dtype) -> jax.Array:

@@ -12,13 +12,14 @@ from jdarts.memory import available, does_not_fit
 
 # How far the heap of a process grows for a byte alive at once: the alpha-Hessian of S0 (8 cells, batch 16, chunks of 4)
 # has 4.73 GB alive and took 6.4 GB; arrays of many sizes leave holes between each other.
-_HEAP = 1.35
+HEAP = 1.35
 
 
-def compile_pieces(function: Callable) -> Callable:
+def compile_pieces(function: Callable, heap: float = HEAP) -> Callable:
     """`function`, compiled by `jdarts.staging` at its first call with arguments of some shapes.
 
-    That call raises `UserError` if the program needs more memory than there is.
+    That call raises `DoesNotFit`, a `UserError`, if the program needs more memory than there is: on a CPU `heap` times
+    what is alive at once.
     """
     programs: dict[Any, staging.Program] = {}
 
@@ -27,7 +28,7 @@ def compile_pieces(function: Callable) -> Callable:
         signature = structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
         if signature not in programs:
             program = staging.compile(function, *args)
-            _check_memory(int(program.peak_bytes * (_HEAP if jax.default_backend() == "cpu" else 1)))
+            _check_memory(int(program.peak_bytes * (heap if jax.default_backend() == "cpu" else 1)))
             programs[signature] = program
         return programs[signature](*args)
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import spaces
+from jdarts.analysis.chained import RelaxedLoss
 from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.config_files import from_json
@@ -92,16 +93,28 @@ class LiveSearch:
         The relaxation is the method's, with the batch's key. `train` chooses batch statistics for batch norm, else the
         running ones in `batch["batch_stats"]`. With `takes="op_weights"` the second argument is what the network sees.
         """
-        search, epochs = self.search, self.config.search.epochs
+        search, method, epochs = self.search, self.search.method, self.config.search.epochs
 
-        def loss(w, alphas, batch):
-            p = alphas
-            if takes == "alphas":
-                clock = clock_at(batch["step"], search.steps_per_epoch, epochs)
-                p = search.method.op_weights(search.space, alphas, batch["relax_key"], clock)
+        def relax(alphas, batch):
+            clock = clock_at(batch["step"], search.steps_per_epoch, epochs)
+            return method.op_weights(search.space, alphas, batch["relax_key"], clock)
+
+        def network(w, p, batch):
             return search.network_loss(w, p, batch, train)
 
-        return self._losses.setdefault((train, takes), loss)
+        if takes == "op_weights":
+            return self._losses.setdefault((train, takes), network)
+        return self._losses.setdefault((train, takes), RelaxedLoss(relax, network, self._idle))
+
+    @property
+    def _idle(self) -> dict[str, np.ndarray]:
+        """Which op weights the network does not see: those of `none`, unless an edge runs one sampled op."""
+        seen = jax.eval_shape(lambda: self.op_weights)
+        masks = {name: np.zeros(p.shape, bool) for name, p in seen.items()}
+        if not self.search.method.edge.sampled:
+            for cell_type, table in self.space.tables.items():
+                masks[cell_type] = np.array([[op == "none" for op in ops] for ops in table])
+        return masks
 
     def batches(
         self, count: int, *, split: Split = "val", size: int | None = None, seed: int = 0, augmented: bool = False

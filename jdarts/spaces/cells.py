@@ -18,6 +18,7 @@ from flax import linen as nn
 from jax import lax
 
 from jdarts import kernels, own_ops, staging
+from jdarts.chain import mark
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights, is_pool
 from jdarts.replicas import Share
@@ -75,6 +76,8 @@ class SearchCell(nn.Module):
     edges: Edges = DARTS_EDGES
     preprocessed: bool = False
     """The inputs are the nodes 0 and 1 already."""
+    place: int = 0
+    """Which cell of its network it is, for `jdarts.chain`."""
 
     def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
         """For `Packing`: the edges over which the variable at `path`, seen from this cell, is stacked, or None."""
@@ -101,7 +104,12 @@ class SearchCell(nn.Module):
             else:
                 s0 = self._child(convolve, "preprocess_0", s0, train)
             s1 = self._child(convolve, "preprocess_1", s1, train)
-            if staging.unit() == "cells" and not self.is_initializing():
+            whole = staging.unit() == "cells" and not self.is_initializing()
+            if self.place:  # `s0` is known before the previous cell is
+                for target in self.targets[: 1 if whole else None]:
+                    mark((self.place - 1, target), [s0])
+            if whole:
+                mark((self.place, self.targets[0]), [s0, s1])
                 return self._body_by_piece(s0, s1, weights, train, edge_weights, edge_values)
         nodes: dict[int, jax.Array] = {0: s0, 1: s1}
         sums: dict[int, jax.Array] = {}
@@ -116,6 +124,9 @@ class SearchCell(nn.Module):
                 if edge_values and "drop_path" in edge_values:
                     value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"], self._share)
                 sums[target] = sums[target] + value if target in sums else value
+        nodes |= sums
+        for target in self.targets:
+            mark((self.place, target), [x for node, x in nodes.items() if node < target])
         output = jnp.concatenate([sums[target] for target in self.targets], axis=-1)
         return output if staging.in_pieces() else kernels.cut(output)
 
@@ -182,7 +193,7 @@ class SearchCell(nn.Module):
         drawn = {"noise": self._noisy, "drop_path": bool(_DRAWING & values.keys())}
         rngs: Any = self.scope.rngs if self.scope else {}
         keys = {name: rngs[name].rng for name in drawn if drawn[name] and name in rngs}  # without the cell's name
-        alone = self.clone(parent=None, name=None, preprocessed=True, reduction_before=False)
+        alone = self.clone(parent=None, name=None, preprocessed=True, reduction_before=False, place=0)
         params, running = pieces.variables(self, train)
         run = pieces.body(alone, train, self._updating(train), self.name if keys else None)
         y, new = run(keys, params.get(BODY), running.get(BODY), s0, s1, weights, edge_weights, values)
@@ -367,6 +378,7 @@ class Supernet(nn.Module):
                 impl=self.impl,
                 edge=self.edge,
                 edges=self.edges,
+                place=i,
                 name=f"cell_{i}",
             )
             kind = "reduce" if reduction else "normal"

@@ -28,13 +28,14 @@ def compiler_options() -> dict[str, Any] | None:
 class Executable:
     """A program that can be called once `Compiler.finish` has run."""
 
-    def __init__(self, function: Callable, shapes: list[Any]):
-        self._function, self._shapes = function, shapes
+    def __init__(self, function: Callable, shapes: list[Any], donated: tuple[int, ...] = ()):
+        self._function, self._shapes, self._donated = function, shapes, donated
         self._compiled: Any = None
 
     def lower(self):
         """Trace and lower; the slow part in Python."""
-        return jax.jit(self._function, compiler_options=compiler_options()).lower(*self._shapes)
+        options = compiler_options()
+        return jax.jit(self._function, donate_argnums=self._donated, compiler_options=options).lower(*self._shapes)
 
     def compile(self, lowered) -> None:
         """Compile; XLA, without Python's lock."""
@@ -61,14 +62,19 @@ class Compiler:
         self._known: dict[Hashable, Executable] = {}
         self._waiting: list[Executable] = []
 
-    def add(self, function: Callable, inputs: Sequence[Any], key: Hashable | None) -> Executable:
-        """The program of `function` for inputs like these; with an equal `key` and equal inputs, the same program."""
+    def add(
+        self, function: Callable, inputs: Sequence[Any], key: Hashable | None, donated: tuple[int, ...] = ()
+    ) -> Executable:
+        """The program of `function` for inputs like these; with an equal `key` and equal inputs, the same program.
+
+        Results take over the memory of the inputs `donated`.
+        """
         shapes = [_shape(atom) for atom in inputs]
         if key is not None:
             key = (key, tuple((s.shape, s.dtype) for s in shapes))
             if key in self._known:
                 return self._known[key]
-        executable = Executable(function, shapes)
+        executable = Executable(function, shapes, donated)
         self._waiting.append(executable)
         if key is not None:
             self._known[key] = executable

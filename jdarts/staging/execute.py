@@ -155,38 +155,42 @@ class _Scan(_Control):
         self.repeats = length = self.params["length"]
         stacked = call.inputs[self.fixed + self.carried :]
         self.take: Executable | None = None
+        index = jax.ShapeDtypeStruct((), "int32")
         if stacked:
-            index = jax.ShapeDtypeStruct((), "int32")
 
             def take(i, *arrays):
                 return [jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for a in arrays]
 
             self.take = compiler.add(take, [index, *stacked], None)
         results = call.bodies[0].outputs[self.carried :]
-        self.stack: Executable | None = None
+        self.spread: Executable | None = None
         if results and length:
+            count = len(results)
 
-            def stack(*arrays):
-                return [jax.numpy.stack(arrays[i * length : (i + 1) * length]) for i in range(len(results))]
+            def spread(*arrays):
+                return [jax.numpy.broadcast_to(a, (length, *a.shape)) for a in arrays]
 
-            self.stack = compiler.add(stack, [atom for atom in results for _ in range(length)], None)
+            def put(i, *arrays):
+                pairs = zip(arrays[:count], arrays[count:], strict=True)
+                return [jax.lax.dynamic_update_index_in_dim(whole, one, i, 0) for whole, one in pairs]
+
+            wholes = jax.eval_shape(spread, *(jax.ShapeDtypeStruct(a.aval.shape, a.aval.dtype) for a in results))
+            self.spread = compiler.add(spread, results, None)
+            self.put = compiler.add(put, [index, *wholes, *results], None, tuple(range(1, count + 1)))
 
     def __call__(self, *arrays):
         fixed = arrays[: self.fixed]
         carry = list(arrays[self.fixed : self.fixed + self.carried])
         stacked = arrays[self.fixed + self.carried :]
         steps = range(self.repeats)
-        results = []
+        wholes: list[Any] = []
         for i in reversed(steps) if self.params["reverse"] else steps:
-            each = self.take(jax.numpy.int32(i), *stacked) if self.take else []
-            out = self.bodies[0]([*fixed, *carry, *each])
-            carry = out[: self.carried]
-            results.append(out[self.carried :])
-        if self.params["reverse"]:
-            results.reverse()
-        if self.stack is None:
-            return carry
-        return [*carry, *self.stack(*(array for column in zip(*results, strict=True) for array in column))]
+            index = jax.numpy.int32(i)
+            out = self.bodies[0]([*fixed, *carry, *(self.take(index, *stacked) if self.take else [])])
+            carry, results = out[: self.carried], out[self.carried :]
+            if self.spread:  # in place, so that never all of them are there twice
+                wholes = self.put(index, *wholes, *results) if wholes else self.spread(*results)
+        return [*carry, *wholes]
 
 
 class _While(_Control):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jdarts import spaces
+from jdarts.chain import mark
 from jdarts.initializers import init_network
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.relaxation import softmax
@@ -19,12 +20,18 @@ def x64():
 
 def mixture_loss(w, alphas, batch):
     """Two layers whose activations are softmax mixtures (two rows each), with batch norm between; aux has accuracy."""
+    return mixture_network(w, softmax(alphas), batch)
+
+
+def mixture_network(w, op_weights, batch, unseen=()):
+    """The same by op weights; those at `unseen` of both cells count as zero."""
     h = batch["x"]
-    for kernel, name in zip(w["layers"], ("normal", "reduce"), strict=True):
+    for place, (kernel, name) in enumerate(zip(w["layers"], ("normal", "reduce"), strict=True)):
+        mark((place,), [h])
         z = h @ kernel
-        p = jax.nn.softmax(alphas[name], -1)
-        h = p[0, 0] * jnp.tanh(z) + p[0, 1] * z + p[0, 2] * jnp.sin(z)
-        h = h + p[1, 0] * jnp.cos(z) + p[1, 1] * z**2 + p[1, 2] * jax.nn.sigmoid(z)
+        ops = [[jnp.tanh(z), z, jnp.sin(z)], [jnp.cos(z), z**2, jax.nn.sigmoid(z)]]
+        p = op_weights[name]
+        h = sum(p[r, k] * ops[r][k] for r in range(2) for k in range(3) if (r, k) not in unseen)
         h = (h - h.mean(0)) / jnp.sqrt(h.var(0) + 1e-3)
     logits = h @ w["head"]
     return cross_entropy(logits, batch["y"]), {"accuracy": accuracy(logits, batch["y"])}

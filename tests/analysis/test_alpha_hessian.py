@@ -10,13 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import mixture_loss, mixture_problem
+from conftest import mixture_loss, mixture_network, mixture_problem
 from jax.flatten_util import ravel_pytree
 
-from jdarts.analysis import alpha_hessian, alpha_products, compiling, total_hessian
+from jdarts.analysis import LiveSearch, alpha_hessian, alpha_products, compiling, total_hessian
+from jdarts.analysis.chained import RelaxedLoss, hessian_of
+from jdarts.chain import links
+from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.memory import Available
+from jdarts.relaxation import softmax
+from jdarts.search import make_search
+from jdarts.spaces import define_space
+from jdarts.staging import compiling as staging_options
 
+hessian_module = sys.modules["jdarts.analysis.alpha_hessian"]  # its function has the module's name
 pytestmark = pytest.mark.usefixtures("x64")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -54,6 +63,86 @@ def test_the_chunk_changes_nothing(chunk):
     np.testing.assert_allclose(
         alpha_hessian(mixture_loss, w, alphas, batches, chunk=chunk).matrix, reference, atol=1e-13
     )
+
+
+@pytest.mark.parametrize(("cut", "chunk"), [(True, 1), (True, 4), (False, 4)])
+def test_link_by_link_and_as_a_whole(cut, chunk):
+    """Of alphas, and along directions of op weights without those that the network does not see."""
+    w, alphas, batches = mixture_problem(batches=1)
+    gradient, found = quick(lambda *args: hessian_of(mixture_loss, *args, chunk, cut=cut))(w, alphas, batches[0])
+    np.testing.assert_allclose(found, dense(mixture_loss, w, alphas, batches[0]), atol=1e-13)
+    idle = np.array([[False, False, False], [True, False, True]])
+    loss = RelaxedLoss(
+        lambda alphas, batch: softmax(jax.tree.map(lambda a: a * batch["x"][0, 0], alphas)),
+        lambda w, p, batch: mixture_network(w, p, batch, unseen=((1, 0), (1, 2))),
+        {"normal": idle, "reduce": idle},
+    )
+    gradient, found = quick(lambda *args: hessian_of(loss, *args, chunk, cut=cut))(w, alphas, batches[0])
+    np.testing.assert_allclose(found, dense(loss, w, alphas, batches[0]), atol=1e-13)
+    expected = quick(jax.grad(lambda a: loss(w, a, batches[0])[0]))(alphas)
+    np.testing.assert_allclose(gradient, ravel_pytree(expected)[0], atol=1e-14)
+
+
+def test_links_start_where_their_alphas_are_used():
+    """The second layer's alphas do not enter the first link, and no link computes what another has handed on."""
+    w, alphas, batches = mixture_problem(batches=1)
+    chain = links(lambda a, v, b: mixture_loss(v, a, b)[0], alphas, w, batches[0])
+    assert [link.reads[:2] for link in chain] == [(False, False), (True, False), (False, True)]
+    assert [link.depends[0] & {0, 1} for link in chain] == [set(), {0}, {0, 1}]
+
+
+@pytest.mark.slow
+def test_a_search_link_by_link(monkeypatch):
+    """Two cells, cut at every node, compiled in pieces as a search is; both are reduction cells: nothing depends
+    on the alphas of the other kind.
+    """
+    monkeypatch.setitem(staging_options._OPTIONS["cpu"], "xla_backend_optimization_level", 0)
+    config = Experiment(
+        data=DataConfig(source="synthetic:8x8x3:3:24"),
+        space=SpaceConfig(channels=2, cells=2),
+        search=SearchConfig(batch_size=6),
+    )
+    space = define_space("two_nodes", nodes=2, normal=("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"))
+    data = load(config.data).for_search(config.data)
+    search = make_search(config, space, data)
+    live = LiveSearch(config, space, data, search, search.init(jax.random.key(0)))
+    w, alphas, batch = jax.tree.map(
+        lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, (live.w, live.alphas, live.batches(1)[0])
+    )
+    loss = live.loss(train=True)
+    assert isinstance(loss, RelaxedLoss) and loss.idle["normal"].sum() == 5  # `none` on every edge
+    assert len(links(lambda p, v, b: loss.network(v, p, b)[0], live.op_weights, w, batch)) == 5
+    whole, by_links = (
+        compiling.compile_pieces(partial(hessian_of, loss, chunk=5, cut=cut))(w, alphas, batch) for cut in (False, True)
+    )
+    for a, b in zip(whole, by_links, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(a).max())
+    vector, unflatten = ravel_pytree(alphas)
+    gradient = compiling.compile_pieces(lambda v: jax.grad(lambda v: loss(w, unflatten(v), batch)[0])(v))
+    np.testing.assert_allclose(whole[0], gradient(vector), rtol=1e-9, atol=1e-14)
+    v = np.random.default_rng(1).normal(size=vector.size)
+    difference = (gradient(vector + 1e-6 * v) - gradient(vector - 1e-6 * v)) / 2e-6
+    np.testing.assert_allclose(whole[1] @ v, difference, atol=1e-7 * np.abs(difference).max() + 1e-8)
+
+
+def test_what_does_not_fit_as_a_whole_is_taken_link_by_link(monkeypatch):
+    w, alphas, batches = mixture_problem(batches=2)
+    loss = RelaxedLoss(
+        lambda alphas, batch: softmax(alphas), mixture_network, jax.tree.map(lambda a: np.zeros(a.shape, bool), alphas)
+    )
+    ways = []
+
+    def recorded(loss, w, alphas, batch, chunk, cut=False):
+        ways.append(cut)
+        return hessian_of(loss, w, alphas, batch, chunk, cut=cut)
+
+    room = iter([100, 10**12])
+    monkeypatch.setattr(compiling, "available", lambda: Available(next(room), "of this machine's memory"))
+    monkeypatch.setattr(hessian_module, "hessian_of", recorded)
+    found = alpha_hessian(loss, w, alphas, batches)
+    assert ways[0] is False and ways[-1] is True and ways == sorted(ways)
+    each = [dense(mixture_loss, w, alphas, batch) for batch in batches]
+    np.testing.assert_allclose(found.matrix, np.mean(each, 0), atol=1e-13)
 
 
 def test_a_hessian_that_cannot_fit_is_refused_before_it_runs(monkeypatch):

@@ -6,7 +6,7 @@ batch 32, 25 epochs of 62 steps. A twelfth of the steps would leave the alphas w
 rate is 0.01, for all methods alike. The weights' settings are the published ones. One method a run, by `--method`:
 
     jdarts search configs/nasbench201_evidence.py --data.path DIR --search.benchmark_table FILE --seeds 3 \\
-      --method darts_minus --run-dir runs/evidence/darts_minus
+      --devices.members vmap --method darts_minus --run-dir runs/evidence/darts_minus
     jdarts report --text runs/evidence/*
 
 First-order DARTS: --method darts --search.hypergradient first_order. PC-DARTS warms its weights up for 15 of 50 epochs:

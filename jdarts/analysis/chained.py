@@ -42,12 +42,12 @@ class RelaxedLoss:
     Attributes:
       relax: `(alphas, batch) -> op_weights`.
       network: `(w, op_weights, batch) -> (scalar, aux)`.
-      idle: NumPy masks like the op weights, true where the network does not see one (that of `none`).
+      idle: for some entries of the op weights, NumPy masks, true where the network does not see one (that of `none`).
     """
 
-    relax: Callable[[Any, Any], Any]
+    relax: Callable[[Any, Any], dict[str, jax.Array]]
     network: Loss
-    idle: Any
+    idle: dict[str, np.ndarray]
 
     def __call__(self, w, alphas, batch):
         """The loss at these alphas."""
@@ -70,7 +70,9 @@ def hessian_of(
     def relaxed(v):
         return flatten(loss.relax(unflatten(v), batch))[0]
 
-    slope, inner = _chained(loss.network, w, loss.relax(alphas, batch), batch, chunk, cut=cut, idle=loss.idle)
+    op_weights = loss.relax(alphas, batch)
+    idle = {name: loss.idle.get(name, np.zeros(p.shape, bool)) for name, p in op_weights.items()}
+    slope, inner = _chained(loss.network, w, op_weights, batch, chunk, cut=cut, idle=idle)
     jacobian = jax.jacfwd(relaxed)(vector)
     outer = jax.hessian(lambda v: relaxed(v) @ slope)(vector)
     return jacobian.T @ slope, jacobian.T @ inner @ jacobian + outer

@@ -109,12 +109,9 @@ class LiveSearch:
     @property
     def _idle(self) -> dict[str, np.ndarray]:
         """Which op weights the network does not see: those of `none`, unless an edge runs one sampled op."""
-        seen = jax.eval_shape(lambda: self.op_weights)
-        masks = {name: np.zeros(p.shape, bool) for name, p in seen.items()}
-        if not self.search.method.edge.sampled:
-            for cell_type, table in self.space.tables.items():
-                masks[cell_type] = np.array([[op == "none" for op in ops] for ops in table])
-        return masks
+        if self.search.method.edge.sampled:
+            return {}
+        return {c: np.array([[op == "none" for op in ops] for ops in table]) for c, table in self.space.tables.items()}
 
     def batches(
         self, count: int, *, split: Split = "val", size: int | None = None, seed: int = 0, augmented: bool = False

@@ -149,10 +149,7 @@ def alpha_hessian(
     n, dtype = flatten(alphas)[0].size, flatten(alphas)[0].dtype
     if products is None and mesh is None and compile in (None, compile_pieces):
         program = compiled_hessian(loss, chunk)
-        found = [program(w, alphas, batch) for batch in batches]
-        return _summary(
-            [(np.asarray(g, np.float64), np.asarray(h, np.float64)) for g, h in found], alphas, weight_decay
-        )
+        return _summary([program(w, alphas, batch) for batch in batches], alphas, weight_decay)
     compile = compile or jax.jit
     if products is None and mesh is None:
         start, push = _compiled_pair(loss, compile)
@@ -234,16 +231,9 @@ def compiled_hessian(loss: Loss, chunk: int) -> Callable:
 
     The network is taken as a whole where the memory suffices, else link by link (`jdarts.analysis.chained`).
     """
-
-    def whole(w, alphas, batch):
-        return hessian_of(loss, w, alphas, batch, chunk)
-
-    def by_links(w, alphas, batch):
-        return hessian_of(loss, w, alphas, batch, chunk, cut=True)
-
-    ways = [compile_pieces(whole)]
+    ways = [compile_pieces(functools.partial(hessian_of, loss, chunk=chunk))]
     if isinstance(loss, RelaxedLoss):
-        ways.append(compile_pieces(by_links, heap=CUT_HEAP))
+        ways.append(compile_pieces(functools.partial(hessian_of, loss, chunk=chunk, cut=True), heap=CUT_HEAP))
 
     def run(w, alphas, batch):
         while len(ways) > 1:
@@ -263,13 +253,14 @@ def _directions(n: int, chunk: int, dtype) -> jax.Array:
     return jnp.asarray(rows.reshape(-1, chunk, n))
 
 
-def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient and Hessian as float64, from `push(directions [chunk, n])`."""
+def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[Any, np.ndarray]:
+    """The gradient as it is, and the Hessian from `push(directions [chunk, n])`, float64."""
     rows = [np.asarray(push(directions), np.float64) for directions in _directions(n, min(chunk, n), dtype)]
-    return np.asarray(gradient, np.float64), np.concatenate(rows)[:n].T
+    return gradient, np.concatenate(rows)[:n].T
 
 
-def _summary(found: list[tuple[np.ndarray, np.ndarray]], alphas: Any, weight_decay: float) -> AlphaHessian:
+def _summary(found: Sequence[tuple[Any, Any]], alphas: Any, weight_decay: float) -> AlphaHessian:
+    found = [(np.asarray(g, np.float64), np.asarray(h, np.float64)) for g, h in found]
     gradient = np.mean([g for g, _ in found], axis=0) + weight_decay * np.asarray(flatten(alphas)[0], np.float64)
     return summarize(np.stack([h for _, h in found]), gradient, alphas, weight_decay)
 

@@ -35,6 +35,7 @@ import numpy as np
 from jax import lax
 
 from jdarts import staging
+from jdarts.joint_norm import standardise_each
 from jdarts.linear_primitives import Geometry, box_sum, depthwise_shift, shifted_max_tap, take_tap
 
 Impl = Literal["auto", "conv", "shift", "matrix", "dense"]
@@ -137,21 +138,65 @@ def separable(x, depth_kernel, point_kernel, *, stride: int = 1, dilation: int =
     """
     edges, k, _, c = depth_kernel.shape
     if resolve(impl, *x.shape[1:3]) == "dense":
-        kernel = depth_kernel[..., None] * point_kernel[:, None, None]
-        padding = dilation * (k - 1) // 2
-        return lax.conv_general_dilated(
-            x,
-            jnp.moveaxis(kernel, 0, 3).reshape(k, k, c, -1),
-            window_strides=(stride, stride),
-            padding=[(padding, padding)] * 2,
-            rhs_dilation=(dilation, dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=x.shape[-1] // c,
-        )
+        if takes_phases(x, stride, dilation, impl):
+            return from_phases(separable(to_phases(x), depth_kernel, point_kernel, impl=impl))
+        kernel = jnp.moveaxis(depth_kernel[..., None] * point_kernel[:, None, None], 0, 3)  # [k, k, C, T, D]
+        return _dense(x, kernel, stride, dilation)
     if x.shape[-1] != edges * c:
         x = cut(jnp.tile(x, (1, 1, 1, edges)))
     side_by_side = depth_kernel[0] if edges == 1 else jnp.moveaxis(depth_kernel, 0, 2).reshape(k, k, edges * c)
     return pointwise(depthwise(x, side_by_side, stride=stride, dilation=dilation, impl=impl), point_kernel)
+
+
+_BLOCK_CHANNELS = 16  # up to so many an edge, zeros beside the blocks cost less than a call for each
+
+
+def _dense(x, kernel, stride: int, dilation: int):
+    """Convolution of T edges with dense kernels `[k, k, C, T, D]`; `x [N, H, W, C]`, or `[N, H, W, T·C]`.
+
+    cuDNN takes grouped convolutions apart into calls for each group where groups are narrow; those are block-diagonal
+    here. A dilation of 2 at stride 2 sees every other pixel alone.
+    """
+    k, _, c, edges, d = kernel.shape
+    groups = x.shape[-1] // c
+    if groups > 1 and c <= _BLOCK_CHANNELS:
+        kernel = kernel[:, :, None] * jnp.eye(edges, dtype=kernel.dtype)[:, None, :, None]
+        groups = 1
+    if dilation == stride == 2 and x.shape[1] % 2 == x.shape[2] % 2 == 0:
+        x, stride, dilation = x[:, ::2, ::2], 1, 1
+    padding = dilation * (k - 1) // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel.reshape(k, k, -1, edges * d),
+        window_strides=(stride, stride),
+        padding=[(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def takes_phases(x, stride: int, dilation: int, impl: Impl) -> bool:
+    """Whether a convolution of `x` is carried out on the four images of every other pixel.
+
+    There a dilation of 2 is a plain convolution; cuDNN is several times slower at dilated ones.
+    """
+    dense = resolve(impl, *x.shape[1:3]) == "dense"
+    return dense and stride == 1 and dilation == 2 and x.shape[1] % 2 == x.shape[2] % 2 == 0
+
+
+def to_phases(x):
+    """Every other pixel as an image of its own: `[N, H, W, C]` with even H and W → `[4·N, H/2, W/2, C]`."""
+    n, h, w, c = x.shape
+    phases = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 2, 4, 1, 3, 5)
+    return phases.reshape(4 * n, h // 2, w // 2, c)
+
+
+def from_phases(x):
+    """The inverse of `to_phases`."""
+    n, h, w, c = x.shape
+    whole = x.reshape(n // 4, 2, 2, h, w, c).transpose(0, 3, 1, 4, 2, 5)
+    return whole.reshape(n // 4, 2 * h, 2 * w, c)
 
 
 def halve(x, first, second, *, impl: Impl = "auto"):
@@ -220,46 +265,35 @@ def _taps_inside(geometry: Geometry) -> np.ndarray:
     return (counts[0][:, None] * counts[1][None, :])[None, :, :, None]
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def standardise(x, eps: float, axis_name: str | None = None):
     """`(x − mean) / √(var + eps)` per channel with the batch statistics of `x [N, H, W, C]`.
 
     Returns `(y, mean [C], biased variance [C])`, in float32 also for 16-bit `x`; with `axis_name` the statistics are
     means over that mesh axis too.
-    The derivative rule is the closed form with two reductions, which is its own transpose.
     """
     if on_accelerator():
-        mean, var = _moments_in_one_pass(x, axis_name)
-        return (x - mean) * lax.rsqrt(var + eps), mean, var
+        (y,), mean, var = standardise_each([x], (False,), eps, axis_name)
+        return y, mean, var
+    return _standardise(x, eps, axis_name)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _standardise(x, eps: float, axis_name: str | None):
+    """`standardise` on a CPU; the derivative is the closed form with two reductions, which is its own transpose."""
     mean = _channel_mean(x, axis_name)
     centred = x - mean
     var = _channel_mean(centred * centred, axis_name)
     return centred * lax.rsqrt(var + eps), mean, var
 
 
-@standardise.defjvp
+@_standardise.defjvp
 def _standardise_jvp(eps, axis_name, primals, tangents):
     (x,), (dx,) = primals, tangents
-    y, mean, var = standardise(x, eps, axis_name)
+    y, mean, var = _standardise(x, eps, axis_name)
     factor = lax.rsqrt(var + eps)
     dmean = _channel_mean(dx, axis_name)
     along = _channel_mean(y * dx, axis_name)
     return (y, mean, var), (factor * (dx - dmean - y * along), dmean, 2 * along / factor)
-
-
-def _moments_in_one_pass(x, axis_name: str | None):
-    """Mean and biased variance a channel by two sums that one kernel makes while it reads `x` once.
-
-    Squares are taken of the distance from the first pixel, so that a large mean does not cancel the digits.
-    """
-    origin = x[:1, :1, :1].astype(jnp.promote_types(x.dtype, jnp.float32))
-    distance = x - origin
-    first, second = _channel_mean(distance, None), _channel_mean(distance * distance, None)
-    mean, var = origin.reshape(-1) + first, second - first * first
-    if axis_name is None:
-        return mean, var
-    common = lax.pmean(mean, axis_name)
-    return common, lax.pmean(var + (mean - common) ** 2, axis_name)
 
 
 def _channel_mean(x, axis_name: str | None):

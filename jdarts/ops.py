@@ -10,7 +10,7 @@ searching (`affine=False`).
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -61,42 +61,48 @@ class BatchNorm(nn.Module):
     eps: float = 1e-5
     momentum: float = RUNNING_MOMENTUM
 
-    @nn.compact
+    def setup(self):
+        """Running averages, and scale and shift."""
+        shape = (self.edges, self.channels)
+        self.mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        self.var = self.variable("batch_stats", "var", jnp.ones, shape)
+        if self.affine:
+            self.scale = self.param("scale", constant(1.0), shape)
+            self.bias = self.param("bias", constant(0.0), shape)
+
     def __call__(self, chunks: Sequence[jax.Array], train: bool) -> list[jax.Array]:
         """Normalise chunks `[N, H, W, t·C]` that together hold all T edges."""
-        shape = (self.edges, self.channels)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-        scale = self.param("scale", constant(1.0), shape) if self.affine else None
-        bias = self.param("bias", constant(0.0), shape) if self.affine else None
         if self.is_initializing():  # only the parameters are wanted
             return list(chunks)
         outputs, means, variances = [], [], []
-        first, samples = 0, 1
+        first = 0
         for x in chunks:
             last = first + x.shape[-1] // self.channels
             if train:
-                samples = x.shape[0] * x.shape[1] * x.shape[2]
                 y, mean, var = kernels.standardise(x, self.eps, self.axis_name)
                 means.append(mean)
                 variances.append(var)
             else:
-                var = running_var.value[first:last].reshape(-1)
-                y = (x - running_mean.value[first:last].reshape(-1)) * lax.rsqrt(var + self.eps)
+                var = self.var.value[first:last].reshape(-1)
+                y = (x - self.mean.value[first:last].reshape(-1)) * lax.rsqrt(var + self.eps)
             y = y.astype(x.dtype)
-            if scale is not None:
-                y = y * scale[first:last].reshape(-1)
-            outputs.append(y if bias is None else y + bias[first:last].reshape(-1))
+            if self.affine:
+                y = y * self.scale[first:last].reshape(-1) + self.bias[first:last].reshape(-1)
+            outputs.append(y)
             first = last
-        if train and self.is_mutable_collection("batch_stats"):
-            if self.axis_name is not None:
-                samples = samples * lax.axis_size(self.axis_name)
-            unbiased = samples / max(samples - 1, 1)
-            mean = jnp.concatenate(means).reshape(shape)
-            var = jnp.concatenate(variances).reshape(shape) * unbiased
-            running_mean.value = (1 - self.momentum) * running_mean.value + self.momentum * mean
-            running_var.value = (1 - self.momentum) * running_var.value + self.momentum * var
+        if train:
+            x = chunks[0]
+            self.record(jnp.concatenate(means), jnp.concatenate(variances), x.shape[0] * x.shape[1] * x.shape[2])
         return outputs
+
+    def record(self, mean: jax.Array, var: jax.Array, samples: int) -> None:
+        """Move the running averages to the moments `[T·C]` of a batch of so many pixels, if they may move."""
+        if not self.is_mutable_collection("batch_stats"):
+            return
+        if self.axis_name is not None:
+            samples = samples * lax.axis_size(self.axis_name)
+        for variable, new in ((self.mean, mean), (self.var, var * (samples / max(samples - 1, 1)))):
+            variable.value = (1 - self.momentum) * variable.value + self.momentum * new.reshape(variable.value.shape)
 
 
 class Op(nn.Module):
@@ -112,13 +118,37 @@ class Op(nn.Module):
     activated: bool = False
     """The input has passed its ReLU already."""
 
-    def norm(self, name: str, edges: int | None = None) -> BatchNorm:
+    def norm(self, edges: int | None = None) -> BatchNorm:
         """A batch norm over this op's edges."""
-        return BatchNorm(self.channels, edges or self.edges, self.affine, self.axis_name, name=name)
+        return BatchNorm(self.channels, edges or self.edges, self.affine, self.axis_name)
 
     def spans_for(self, x: jax.Array) -> list[tuple[int, int]]:
         """The grouping of this op's edges for input `x`."""
         return spans(self.edges, x.size // self.stride**2, self.layout)
+
+    def norms(self) -> list[BatchNorm]:
+        """The batch norms, in order; none if the op is not a sequence of maps that each end in one.
+
+        An op with norms is `before_norm(0, x)`, norm, and with a second norm ReLU, `before_norm(1, ·)`, norm.
+        """
+        return []
+
+    def before_norm(self, stage: int, x: jax.Array | Sequence[jax.Array]) -> list[jax.Array]:
+        """What the batch norm of that stage takes: chunks `[N, H', W', t·C]`."""
+        raise NotImplementedError
+
+    def in_phases(self, x: jax.Array) -> list[jax.Array] | None:
+        """`before_norm(0, x)` in the order of `kernels.to_phases`, if that is how it is computed."""
+        del x
+
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
+        chunks: Any = x
+        for stage, norm in enumerate(self.norms()):
+            if stage:
+                chunks = [nn.relu(chunk) for chunk in chunks]
+            chunks = norm(self.before_norm(stage, chunks), train)
+        return chunks
 
 
 class SepConv(Op):
@@ -126,19 +156,28 @@ class SepConv(Op):
 
     kernel: int = 3
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
-        chunks = _first_depthwise(self, x, 1)
-        chunks = self.norm("norm_1")(chunks, train)
-        depthwise_2, pointwise_2 = _separable_kernels(self, self.kernel, 2)
+    def setup(self):
+        """Parameters and batch norms."""
+        self.depthwise_1, self.pointwise_1 = _separable_kernels(self, self.kernel, 1)
+        self.norm_1 = self.norm()
+        self.depthwise_2, self.pointwise_2 = _separable_kernels(self, self.kernel, 2)
+        self.norm_2 = self.norm()
+
+    def norms(self) -> list[BatchNorm]:
+        """One behind each pointwise convolution."""
+        return [self.norm_1, self.norm_2]
+
+    def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
+        """A depthwise and a pointwise convolution."""
+        if stage == 0:
+            return _first_separable(self, x, self.depthwise_1, self.pointwise_1)
         outputs, t = [], 0
-        for chunk in chunks:
+        for chunk in x:
             n = chunk.shape[-1] // self.channels
-            kernel_pair = depthwise_2[t : t + n], pointwise_2[t : t + n]
-            outputs.append(kernels.separable(nn.relu(chunk), *kernel_pair, impl=self.impl))
+            kernel_pair = self.depthwise_2[t : t + n], self.pointwise_2[t : t + n]
+            outputs.append(kernels.separable(chunk, *kernel_pair, impl=self.impl))
             t += n
-        return self.norm("norm_2")(outputs, train)
+        return outputs
 
 
 class DilConv(Op):
@@ -146,10 +185,26 @@ class DilConv(Op):
 
     kernel: int = 3
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
-        return self.norm("norm_1")(_first_depthwise(self, x, 1, dilation=2), train)
+    def setup(self):
+        """Parameters and batch norms."""
+        self.depthwise_1, self.pointwise_1 = _separable_kernels(self, self.kernel, 1)
+        self.norm_1 = self.norm()
+
+    def norms(self) -> list[BatchNorm]:
+        """The one at the end."""
+        return [self.norm_1]
+
+    def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
+        """The two convolutions."""
+        del stage
+        return _first_separable(self, x, self.depthwise_1, self.pointwise_1, dilation=2)
+
+    def in_phases(self, x: jax.Array) -> list[jax.Array] | None:
+        """The two convolutions, not put together again."""
+        if not kernels.takes_phases(x, self.stride, 2, self.impl):
+            return None
+        phases = kernels.to_phases(x if self.activated else nn.relu(x))
+        return [kernels.separable(phases, self.depthwise_1, self.pointwise_1, impl=self.impl)]
 
 
 def _separable_kernels(op: Op, k: int, stage: int):
@@ -159,8 +214,7 @@ def _separable_kernels(op: Op, k: int, stage: int):
     return depthwise, pointwise
 
 
-def _first_depthwise(op: "SepConv | DilConv", x, stage: int, dilation: int = 1) -> list[jax.Array]:
-    depthwise, pointwise = _separable_kernels(op, op.kernel, stage)
+def _first_separable(op: Op, x, depthwise, pointwise, dilation: int = 1) -> list[jax.Array]:
     r = x if op.activated else kernels.cut(nn.relu(x))
     spans = op.spans_for(x)
     pairs = [(depthwise[first:last], pointwise[first:last]) for first, last in spans]
@@ -170,9 +224,10 @@ def _first_depthwise(op: "SepConv | DilConv", x, stage: int, dilation: int = 1) 
 class FactorizedReduce(nn.Module):
     """Halve the image: ReLU, two 1 × 1 stride-2 convolutions (the second shifted by one pixel), batch norm.
 
-    `[N, H, W, C_in]` with even H and W → chunk `[N, H/2, W/2, T·channels]`.
+    `[N, H, W, inputs]` with even H and W → chunk `[N, H/2, W/2, T·channels]`.
     """
 
+    inputs: int
     channels: int
     edges: int = 1
     affine: bool = True
@@ -180,13 +235,20 @@ class FactorizedReduce(nn.Module):
     activated: bool = False
     impl: kernels.Impl = "auto"
 
-    @nn.compact
+    def setup(self):
+        """Parameters and batch norms."""
+        shape = self.edges, self.inputs, self.channels // 2
+        self.conv_1, self.conv_2 = (self.param(f"conv_{i}", uniform_fan_in(self.inputs), shape) for i in (1, 2))
+        self.norm_1 = BatchNorm(self.channels, self.edges, self.affine, self.axis_name)
+
+    def before_norm(self, x: jax.Array) -> list[jax.Array]:
+        """The convolutions."""
+        r = x if self.activated else nn.relu(x)
+        return [kernels.halve(r, self.conv_1, self.conv_2, impl=self.impl)]
+
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """Apply to `[N, H, W, C_in]`."""
-        shape = self.edges, x.shape[-1], self.channels // 2
-        first, second = (self.param(f"conv_{i}", uniform_fan_in(shape[1]), shape) for i in (1, 2))
-        y = kernels.halve(x if self.activated else nn.relu(x), first, second, impl=self.impl)
-        return BatchNorm(self.channels, self.edges, self.affine, self.axis_name, name="norm_1")([y], train)
+        """Apply to `[N, H, W, inputs]`."""
+        return self.norm_1(self.before_norm(x), train)
 
 
 class ReLUConvBN(nn.Module):
@@ -209,14 +271,24 @@ class ReLUConvBN(nn.Module):
 class SkipConnect(Op):
     """Identity at stride 1; one `FactorizedReduce` an edge at stride 2."""
 
-    @nn.compact
+    def setup(self):
+        """Parameters and batch norms."""
+        if self.stride > 1:
+            fields = self.affine, self.axis_name, self.activated, self.impl
+            self.reduce = FactorizedReduce(self.channels, self.channels, self.edges, *fields)
+
+    def norms(self) -> list[BatchNorm]:
+        """That of the reduction."""
+        return [self.reduce.norm_1] if self.stride > 1 else []
+
+    def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
+        """The convolutions of the reduction."""
+        del stage
+        return self.reduce.before_norm(x)
+
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """`[N, H, W, C]` → one chunk; at stride 1 the same for all edges."""
-        if self.stride == 1:
-            return [x]
-        fields = self.affine, self.axis_name, self.activated, self.impl
-        reduce = FactorizedReduce(self.channels, self.edges, *fields, name="reduce")
-        return reduce(x, train)
+        return self.reduce(x, train) if self.stride > 1 else [x]
 
 
 class Pool(Op):
@@ -225,12 +297,25 @@ class Pool(Op):
     kind: Literal["max", "avg"] = "max"
     normalise: bool = False
 
-    @nn.compact
+    def setup(self):
+        """Parameters and batch norms."""
+        if self.normalise:
+            self.norm_1 = self.norm(edges=1)
+
+    def norms(self) -> list[BatchNorm]:
+        """The one behind the pool in a supernet."""
+        return [self.norm_1] if self.normalise else []
+
+    def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
+        """The pooling."""
+        del stage
+        pool = kernels.max_pool if self.kind == "max" else kernels.avg_pool
+        return [pool(x, stride=self.stride, impl=self.impl)]
+
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """`[N, H, W, C]` → one chunk `[N, H', W', C]` for all edges."""
-        pool = kernels.max_pool if self.kind == "max" else kernels.avg_pool
-        y = pool(x, stride=self.stride, impl=self.impl)
-        return self.norm("norm_1", edges=1)([y], train) if self.normalise else [y]
+        pooled = self.before_norm(0, x)
+        return self.norm_1(pooled, train) if self.normalise else pooled
 
 
 class Noise(Op):
@@ -260,15 +345,22 @@ class Zero(Op):
 class Conv7x1(Op):
     """ReLU, 1 × 7 convolution, 7 × 1 convolution, batch norm (`conv_7x1_1x7`, derived networks only)."""
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """`[N, H, W, C]` → one chunk `[N, H', W', C]`."""
+    def setup(self):
+        """Parameters and batch norms."""
         c = self.channels
-        row = self.param("conv_1x7", uniform_fan_in(7 * c), (1, 7, c, c))
-        column = self.param("conv_7x1", uniform_fan_in(7 * c), (7, 1, c, c))
-        y = kernels.convolution(nn.relu(x), row, stride=(1, self.stride), padding=(0, 3))
-        y = kernels.convolution(y, column, stride=(self.stride, 1), padding=(3, 0))
-        return self.norm("norm_1")([y], train)
+        self.conv_1x7 = self.param("conv_1x7", uniform_fan_in(7 * c), (1, 7, c, c))
+        self.conv_7x1 = self.param("conv_7x1", uniform_fan_in(7 * c), (7, 1, c, c))
+        self.norm_1 = self.norm()
+
+    def norms(self) -> list[BatchNorm]:
+        """The one at the end."""
+        return [self.norm_1]
+
+    def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
+        """The two convolutions."""
+        del stage
+        y = kernels.convolution(nn.relu(x), self.conv_1x7, stride=(1, self.stride), padding=(0, 3))
+        return [kernels.convolution(y, self.conv_7x1, stride=(self.stride, 1), padding=(3, 0))]
 
 
 def has_weights(op: str, stride: int) -> bool:

@@ -96,16 +96,26 @@ def test_kernel_gradients_by_sums_over_images_agree(images, k, stride, dilation)
 
 
 @pytest.mark.parametrize(
-    ("edges", "shared", "k", "stride", "dilation"), [(1, True, 3, 2, 1), (3, True, 5, 1, 2), (2, False, 3, 1, 1)]
+    ("edges", "shared", "k", "stride", "dilation", "width", "channels"),
+    [
+        (1, True, 3, 2, 1, 7, 4),
+        (3, True, 5, 1, 2, 7, 4),
+        (2, False, 3, 1, 1, 7, 4),
+        (2, False, 3, 1, 1, 7, 20),  # too wide for one block-diagonal kernel
+        (3, True, 5, 1, 2, 8, 4),  # in four images of every other pixel
+        (2, False, 3, 1, 2, 8, 4),
+        (2, True, 3, 2, 2, 8, 4),  # of one of them
+    ],
 )
-def test_separable_forms_agree_in_every_derivative(edges, shared, k, stride, dilation):
-    x, depth = _random(2, 6, 7, 4 * (1 if shared else edges)), _random(edges, k, k, 4, seed=1)
+def test_separable_forms_agree_in_every_derivative(edges, shared, k, stride, dilation, width, channels):
+    x = _random(2, 6, width, channels * (1 if shared else edges))
+    depth = _random(edges, k, k, channels, seed=1)
     shift, conv, dense = (
         _derivatives(
             lambda *a, impl=impl: kernels.separable(*a, stride=stride, dilation=dilation, impl=impl),
             x,
             depth,
-            _random(edges, 4, 5, seed=2),
+            _random(edges, channels, 5, seed=2),
         )
         for impl in ("shift", "conv", "dense")
     )

@@ -183,7 +183,7 @@ def test_layout_is_chosen_by_size():
 
 def test_second_half_of_a_factorized_reduce_is_shifted_by_one_pixel():
     x = jnp.zeros((1, 4, 4, 2)).at[0, 1, 1, 0].set(1.0)
-    module = FactorizedReduce(4, affine=False)
+    module = FactorizedReduce(2, 4, affine=False)
     variables = jax.tree.map(jnp.ones_like, module.init(jax.random.key(0), x, False))
     (y,) = module.apply(variables, x, False)
     expected = np.zeros((2, 2, 4))

@@ -148,7 +148,8 @@ def compile_steps(
         say(f"compiling {step_names(config)[name]} …")
         search, step = build_step(config, space, data, name)
         state = jax.jit(search.init)(jax.random.key(config.seed))
-        program = staging.compile(step, state, search.arrays, donate_argnums=(0,))
+        calls = config.search.epochs * search.steps_per_epoch
+        program = staging.compile(step, state, search.arrays, donate_argnums=(0,), calls=calls)
         say(f"  traced in {program.trace_seconds:.1f} s, compiled in {program.compile_seconds:.1f} s")
         check_memory(memory_need(program, state, search.arrays), memory.available(), config)
         stepper = Stepper(program, state, search.arrays)

@@ -239,4 +239,5 @@ def compile_search(config: Experiment, space: Space, data: SearchData, method: M
     search = make_search(config, space, data, method=method)
     init, arrays = jax.jit(search.init), search.arrays
     shapes = jax.eval_shape(search.init, jax.random.key(config.seed))
-    return search, init, staging.compile(search.step, shapes, arrays, donate_argnums=(0,))
+    steps = config.search.epochs * search.steps_per_epoch
+    return search, init, staging.compile(search.step, shapes, arrays, donate_argnums=(0,), calls=steps)

@@ -107,7 +107,9 @@ def build_program(
     else:
         resident = replicate(search.arrays, placement)
         batches = lambda step: itertools.repeat(resident)  # noqa: E731
-    init, step = compile_init(init_one, placement), compile_step(step_one, placement, streamed=parts)
+    steps = config.search.epochs * search.steps_per_epoch
+    init = compile_init(init_one, placement)
+    step = compile_step(step_one, placement, streamed=parts, calls=steps)
     _check_sweep(init_one, values, members)
     everywhere: Any = (
         {} if placement.backend == "jit" else {"out_shardings": NamedSharding(placement.mesh, PartitionSpec())}

@@ -169,7 +169,9 @@ def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Calla
     return jax.jit(mapped, out_shardings=NamedSharding(placement.mesh, placement.state_spec))
 
 
-def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_types: bool = True) -> Step:
+def compile_step(
+    step: Step, placement: Placement, *, streamed: int = 0, check_types: bool = True, calls: int = 1
+) -> Step:
     """`step(state, arrays, values) -> (state, metrics)` of one replica, jitted for the whole placement.
 
     Args:
@@ -178,19 +180,20 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
       streamed: 0: every replica sees all of `arrays` (the data set on the device). P: `arrays` is one global batch,
         `[P, B/P, …]` in P micro-batches, of which each replica sees its rows as `[B/R, …]`.
       check_types: `check_vma` of `shard_map`: refuse a step whose replicas could end with different states.
+      calls: how often the step will run (`staging.compile`).
 
     The state is donated.
     """
     if placement.in_turn:
-        return _in_turn(_flatten_rows(step) if streamed else step, placement.members)
+        return _in_turn(_flatten_rows(step) if streamed else step, placement.members, calls)
     mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
     if streamed:
         mapped = _flatten_rows(mapped)
-    options: Any = {"compiler_options": staging.compiler_options()}
+    options: Any = {"compiler_options": staging.compiler_options(whole=True)}
     if placement.backend == "jit":
         if placement.devices[0].platform == "cpu":  # vmapped kernels are grouped convolutions, which pieces do not help
             return jax.jit(mapped, donate_argnums=0, **options)
-        return _at_first_call(mapped)
+        return _at_first_call(mapped, calls)
     if placement.backend == "pmap":
         split = 1 if streamed else None
         program = jax.pmap(
@@ -220,9 +223,9 @@ def compile_step(step: Step, placement: Placement, *, streamed: int = 0, check_t
     return jax.jit(sharded, donate_argnums=0, **options)
 
 
-def _in_turn(step: Step, members: int) -> Step:
+def _in_turn(step: Step, members: int, calls: int) -> Step:
     """`step` of one member for all: compiled once, like that of a lone search, called for one after the other."""
-    program = _at_first_call(step)
+    program = _at_first_call(step, calls)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
     stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
@@ -236,13 +239,13 @@ def _in_turn(step: Step, members: int) -> Step:
     return run
 
 
-def _at_first_call(step: Step) -> Step:
-    """`step` compiled in pieces (`jdarts.staging`) when it is first called."""
+def _at_first_call(step: Step, calls: int) -> Step:
+    """`step` compiled by `jdarts.staging` when it is first called."""
     program: list[staging.Program] = []
 
     def run(*args):
         if not program:
-            program.append(staging.compile(step, *jax.eval_shape(lambda: args), donate_argnums=(0,)))
+            program.append(staging.compile(step, *jax.eval_shape(lambda: args), donate_argnums=(0,), calls=calls))
         return program[0](*args)
 
     return run

@@ -20,6 +20,7 @@ from jax import lax
 from jdarts import kernels, own_ops, staging
 from jdarts.chain import mark
 from jdarts.initializers import identity, uniform_fan_in
+from jdarts.joint_norm import kept
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights, is_pool
 from jdarts.replicas import Share
 from jdarts.spaces import pieces
@@ -33,6 +34,7 @@ from jdarts.spaces.edges import (
     join_channels,
     split_channels,
 )
+from jdarts.spaces.joint_ops import JointOps
 
 NODES = 4
 EDGES = 14
@@ -100,7 +102,7 @@ class SearchCell(nn.Module):
         if not self.preprocessed:
             convolve = partial(ReLUConvBN, self.channels, False, self.axis_name)
             if self.reduction_before:
-                s0 = self._child(partial(self._halving, self.channels), "preprocess_0", s0, train)[0]
+                s0 = self._child(partial(self._halving, s0.shape[-1], self.channels), "preprocess_0", s0, train)[0]
             else:
                 s0 = self._child(convolve, "preprocess_0", s0, train)
             s1 = self._child(convolve, "preprocess_1", s1, train)
@@ -111,11 +113,14 @@ class SearchCell(nn.Module):
             if whole:
                 mark((self.place, self.targets[0]), [s0, s1])
                 return self._body_by_piece(s0, s1, weights, train, edge_weights, edge_values)
+        if staging.unit() != "edges" or self.is_initializing():  # entry by entry; a gather's gradient is a slow scatter
+            entries = iter(lax.split(jnp.reshape(weights, -1), [1] * jnp.size(weights)))
+            weights = [[next(entries) for _ in range(weights.shape[1])] for _ in self.table]
         nodes: dict[int, jax.Array] = {0: s0, 1: s1}
         sums: dict[int, jax.Array] = {}
         for source in sorted({source for source, _ in self.edges}):
             if source >= 2:
-                nodes[source] = sums[source]
+                nodes[source] = sums[source] = kept(sums[source]) if kernels.on_accelerator() else sums[source]
             x = nodes[source] if staging.in_pieces() else kernels.cut(nodes[source])
             mixed = self._edges_from(source, x, weights, train, edge_values or {})
             for target, value in mixed.items():
@@ -137,7 +142,8 @@ class SearchCell(nn.Module):
         parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
         inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
         by_edge = staging.unit() == "edges" and not self.is_initializing()
-        mixed = _Mixture(targets, width)
+        together = train and kernels.on_accelerator() and self.layout != "per_edge" and not self.is_initializing()
+        mixed, joint = _Mixture(targets, width), JointOps(targets, width)
         shared: dict[str, list[jax.Array]] = {}
         for op in dict.fromkeys(op for t in targets for op in self.table[self._row(source, t)]):
             mine = [t for t in targets if op in self.table[self._row(source, t)]]
@@ -157,6 +163,10 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
+            norms = module.norms() if together else []
+            if norms:
+                joint.add(module, norms, mine, self._weights_of(op, source, mine, weights))
+                continue
             chunks = module(inner, train)
             if self.is_initializing():  # only the parameters are wanted
                 continue
@@ -168,12 +178,12 @@ class SearchCell(nn.Module):
             if by_edge:
                 shared[op] = [edge_slice(chunks, i, width) for i in range(len(mine))]
                 continue
-            rows = [self._row(source, t) for t in mine]
-            p = weights[jnp.array(rows), jnp.array([self.table[r].index(op) for r in rows])]
-            for i, r in enumerate(rows):  # an op may be listed again (StacNAS' placeholder)
-                for column in [k for k, other in enumerate(self.table[r]) if other == op][1:]:
-                    p = p.at[i].add(weights[r, column])
-            mixed.add(mine, chunks, p)
+            if together:
+                joint.add_chunk(_one(chunks), mine, self._weights_of(op, source, mine, weights))
+            else:
+                mixed.add(mine, chunks, self._weights_of(op, source, mine, weights))
+        for part in joint.mixed(inner):
+            mixed.add(part.targets, [part.chunk], part.weights)
         if by_edge:
             values = self._edges_by_piece(source, targets, stride, width, inner, shared, weights, train)
         else:
@@ -186,6 +196,13 @@ class SearchCell(nn.Module):
         if parts > 1:
             values = {t: join_channels(value, bypass, parts, stride) for t, value in values.items()}
         return values
+
+    def _weights_of(self, op: str, source: int, targets: list[int], weights: list[list[jax.Array]]) -> jax.Array:
+        """The weights of an op on the edges `source → targets`, `[len(targets)]`."""
+        rows = [(self.table[r], weights[r]) for r in (self._row(source, t) for t in targets)]
+        # an op may be listed again (StacNAS' placeholder)
+        sums = [sum(p for other, p in zip(ops, row, strict=False) if other == op) for ops, row in rows]
+        return jnp.concatenate(sums)
 
     def _body_by_piece(self, s0, s1, weights, train: bool, edge_weights, edge_values: EdgeValues | None):
         """The cell behind its preprocessing as one piece."""
@@ -262,7 +279,7 @@ class SearchCell(nn.Module):
         """The auxiliary skip of every edge out of `source`, as chunks."""
         name, c = f"from_{source}_auxiliary", x.shape[-1]
         if stride == 2:
-            return self._halving(c, edges, name=name)(x, train)
+            return self._halving(c, c, edges, name=name)(x, train)
         if self.edge.auxiliary_skip == "identity":
             return [x]
         kernel = self.param(f"{name}_identity", identity, (edges, c, c))
@@ -287,6 +304,10 @@ def _stacked_edges(
     return [(edge_name(source, t),) for k, (s, t) in enumerate(edges) if s == source and op in table[k]]
 
 
+def _one(chunks: list[jax.Array]) -> jax.Array:
+    return chunks[0] if len(chunks) == 1 else jnp.concatenate(chunks, axis=-1)
+
+
 class _Mixture:
     """The weighted sums of ops on the edges out of one node, side by side where the ops' outputs are."""
 
@@ -295,8 +316,11 @@ class _Mixture:
         self.wide: list[jax.Array] = []
         self.single: dict[int, list[jax.Array]] = {t: [] for t in targets}
 
-    def add(self, mine: list[int], chunks: list[jax.Array], p: jax.Array):
-        """Add an op's output on the edges to `mine`, weighted by `p [len(mine)]`."""
+    def add(self, mine: list[int], chunks: list[jax.Array], p: jax.Array | None):
+        """Add an op's output on the edges to `mine`, weighted by `p [len(mine)]`; without `p`, a sum over ops."""
+        if p is None:
+            self.wide += chunks
+            return
         if len(chunks) == 1 and mine == self.targets and len(mine) > 1:
             chunk, t = chunks[0], len(mine)
             if chunk.shape[-1] == self.channels:
@@ -309,11 +333,10 @@ class _Mixture:
     def values(self, zeros: jax.Array) -> dict[int, jax.Array]:
         """The mixed output of every edge, by its target."""
         wide = kernels.cut(sum(self.wide[1:], self.wide[0])) if self.wide else None
+        parts = [] if wide is None else lax.split(wide, [self.channels] * len(self.targets), axis=-1)
         values = {}
         for i, target in enumerate(self.targets):
-            terms = list(self.single[target])
-            if wide is not None:
-                terms.append(edge_slice([wide], i, self.channels))
+            terms = [*self.single[target], *parts[i : i + 1]]
             values[target] = sum(terms[1:], terms[0]) if terms else zeros
         return values
 

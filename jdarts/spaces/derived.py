@@ -193,7 +193,8 @@ class DerivedCell(nn.Module):
     def __call__(self, s0, s1, train: bool, drop_path: jax.Array | float | None = None):
         """`s0, s1 [N, H, W, ·]` → `[N, H', W', len(concat)·channels]`; with `drop_path` None no drop."""
         if self.reduction_before:
-            reduce = FactorizedReduce(self.channels, axis_name=self.axis_name, impl=self.impl, name="preprocess_0")
+            fields = s0.shape[-1], self.channels
+            reduce = FactorizedReduce(*fields, axis_name=self.axis_name, impl=self.impl, name="preprocess_0")
             s0 = reduce(s0, train)[0]
         else:
             s0 = ReLUConvBN(self.channels, axis_name=self.axis_name, name="preprocess_0")(s0, train)

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from jdarts import kernels, own_ops, staging
 from jdarts.initializers import abstract_network
+from jdarts.joint_norm import keeping_little
 from jdarts.ops import candidate, has_weights
 from jdarts.spaces.packing import Packing
 
@@ -104,7 +105,7 @@ def _body(network: Any, train: bool, update: bool, called: str | None, own: tupl
             moved: Any = new["batch_stats"]
             return y, stats.ravel(moved if called is None else moved[called])
 
-    return staging.piece(cell_body)
+    return staging.piece(keeping_little(cell_body))
 
 
 def _like(x):

@@ -15,14 +15,22 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     # 0.11.2 their fusion ends the process over a supernet in bfloat16; cuBLAS has them ready.
     "gpu": {"xla_gpu_enable_triton_gemm": False, "xla_gpu_deterministic_ops": True},
 }
+# All that a step launches, convolutions too, as one CUDA graph: else a GPU waits for the host at every kernel. A
+# program that is called with other buffers every time gains nothing.
+_AS_GRAPH = {
+    "gpu": {
+        "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION",
+    }
+}
 
 _WORKERS = max(2, (os.cpu_count() or 2) // 2)
 
 
-def compiler_options() -> dict[str, Any] | None:
-    """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend."""
-    options = _OPTIONS.get(jax.default_backend())
-    return None if options is None else dict(options)
+def compiler_options(*, whole: bool = False) -> dict[str, Any] | None:
+    """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend; `whole`: it is one program."""
+    backend = jax.default_backend()
+    options = {**_OPTIONS.get(backend, {}), **(_AS_GRAPH.get(backend, {}) if whole else {})}
+    return options or None
 
 
 class Executable:

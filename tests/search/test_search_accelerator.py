@@ -47,6 +47,7 @@ def wide(state):
         ("robust_s4", "r_darts_dp", 2, {"hypergradient": "first_order"}),  # noise and drop-path draw numbers
         ("robust_s2", "p_darts", 1, {"hypergradient": "first_order"}),  # dropout on skips
         ("robust_s2", "darts_minus", 1, {"hypergradient": "first_order", "remat": True}),
+        ("robust_s1", "darts", 1, {"hypergradient": "first_order"}),  # other ops on every edge; pools, dilated ones
     ],
 )
 def test_the_programs_of_accelerators_make_the_same_search(space, method, cells, settings, accelerator):
@@ -54,21 +55,24 @@ def test_the_programs_of_accelerators_make_the_same_search(space, method, cells,
         search = build(space, method, cells, **settings)
         start = wide(jax.jit(search.init)(jax.random.key(0)))
         ends, programs = [], []
-        for unit in ("edges", "cells"):
+        forms = [("edges", 1), ("cells", 1)] + [("cells", 10**6)] * (space == "robust_s1")  # the last as one program
+        for unit, calls in forms:
             if unit == "cells":
                 accelerator()
-            step = staging.compile(search.step, start, search.arrays, unit=unit)
+            step = staging.compile(search.step, start, search.arrays, unit=unit, calls=calls)
             programs.append(step.programs)
             state = start
             for _ in range(2):
                 state, metrics = step(state, search.arrays)
             assert bool(metrics["finite"])
             ends.append(state.replace(key=jax.random.key_data(state.key)))
-        pairs = zip(jax.tree.leaves(ends[0]), jax.tree.leaves(ends[1]), strict=True)
-        assert max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in pairs) < 1e-11
+        for other in ends[1:]:
+            pairs = zip(jax.tree.leaves(ends[0]), jax.tree.leaves(other), strict=True)
+            assert max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in pairs) < 1e-11
         moved = float(jnp.abs(ends[0].weights - start.weights).max())
         assert moved > 1e-3, "the weights must have moved for the comparison to mean something"
         assert 1 < programs[1] < programs[0], "fewer and larger programs than by edges"
+        assert programs[2:] == [1] * len(programs[2:])
 
 
 @pytest.mark.parametrize("activations", ["float32", "bfloat16"])

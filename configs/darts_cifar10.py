@@ -6,8 +6,8 @@ Retraining: 600 epochs, batch 96, 36 channels, 20 cells, cutout 16, auxiliary he
 Expected, from the paper: test error 2.76 ± 0.09 % with 3.3 M parameters, for the best of four searches (chosen by
 validation accuracy after 100 epochs), mean of ten retrainings; 3.00 ± 0.14 % in first order. A single search as here
 does not reach 2.76 on average. Cost in the paper: 4 GPU-days for the four second-order searches (1.5 in first order)
-on a GTX 1080 Ti. Not run in full by jdarts' developers yet; needs an accelerator. With --search.activations bfloat16
-a search step takes 232 ms on one H200 (113 ms in first order), so that the 19,500 steps of a search take 76 min (37).
+on a GTX 1080 Ti. Not run in full by jdarts' developers yet; needs an accelerator. With --search.activations bfloat16 a
+first-order step takes 38 ms on one H100, so that the 19,500 steps of a search would take 12.5 min.
 
     jdarts run configs/darts_cifar10.py --data.path DIR
 """

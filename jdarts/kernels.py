@@ -23,6 +23,13 @@ What makes a search fast on a CPU, each part measured against the form before it
 * The derivative of batch norm is written out (`standardise`): two reductions, and the outputs are all it keeps.
 * Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
 
+On an accelerator every kernel costs some microseconds, and a mixed edge has hundreds of small ones:
+
+* All that is ready at the same time is normalised at the same time (`jdarts.joint_norm`).
+* Between two convolutions nothing is kept for the backward pass, which computes it again inside its kernels.
+* Dilated convolutions are plain ones on every other pixel; narrow groups are blocks of one dense kernel (`_dense`).
+* A search of many steps is one program and starts as one CUDA graph (`jdarts.staging`).
+
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jdarts import staging
+from jdarts.staging.trace import count_equations
 
 
 def layer(x, w):
@@ -200,3 +201,10 @@ def test_pythons_garbage_collector_pauses_while_a_program_is_traced():
         assert not gc.isenabled(), "who had it off keeps it off"
     finally:
         gc.enable()
+
+
+def test_equations_count_as_often_as_they_occur():
+    inner = jax.jit(lambda x: jnp.sin(x) * 2)
+    once, thrice = (jax.make_jaxpr(lambda x, n=n: [inner(x + i) for i in range(n)])(1.0) for n in (1, 3))
+    assert count_equations(once.jaxpr) == 4  # add, call, sin, mul
+    assert count_equations(thrice.jaxpr) == 12

@@ -12,12 +12,15 @@ from jax.extend.core import jaxpr_as_fun
 
 from jdarts.staging.compiling import Compiler, compiler_options
 from jdarts.staging.execute import Runner
-from jdarts.staging.trace import has_pieces, trace
+from jdarts.staging.trace import count_equations, has_pieces, trace
 
 Unit = Literal["edges", "cells", "whole"]
 
-# On an H100 the first-order step of S0 in one program took 85 s longer to compile, and then 38 instead of 126 ms.
+# On an H100 the first-order step of S0 (97,000 equations) took 85 s longer to compile as one program than in pieces,
+# and then 38 instead of 126 ms. XLA takes more than in proportion for larger ones: the second-order step (222,000) was
+# not done after 20 minutes on two CPU cores, and stays in pieces.
 _MANY_CALLS = 1500
+_MANY_EQUATIONS = 150_000
 
 _unit: ContextVar[Unit] = ContextVar("unit", default="whole")
 
@@ -106,8 +109,9 @@ def compile(
       donate_argnums: arguments whose memory the results may take over; used where the program is compiled whole.
       unit: what is compiled by itself: mixed edges, cells, or nothing, so that there is one program. None: edges on the
         CPU, cells elsewhere. A function in which no piece is marked is always compiled whole.
-      calls: how often the program will run. An accelerator compiles one program of all units, each still traced once,
-        if it will run often: that takes a few times longer to compile, but starts at once instead of kernel by kernel.
+      calls: how often the program will run. Cells become one program of all, each still traced once, if it will run
+        often and is not too large for XLA: it takes a few times longer to compile, but then starts at once instead of
+        kernel by kernel.
     """
     started = time.perf_counter()
     unit = unit or default_unit()
@@ -124,7 +128,7 @@ def compile(
         _unit.reset(token)
     if not has_pieces(closed.jaxpr):
         return _compile_whole(function, args, donate_argnums, started)
-    if unit == "cells" and calls >= _MANY_CALLS:
+    if unit == "cells" and calls >= _MANY_CALLS and count_equations(closed.jaxpr) <= _MANY_EQUATIONS:
 
         def all_pieces(*arrays):
             return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(closed)(*jax.tree.leaves(arrays)))

@@ -120,6 +120,18 @@ def has_pieces(jaxpr: Jaxpr) -> bool:
     return any(_is_piece(eqn) or any(map(has_pieces, _inner(eqn))) for eqn in jaxpr.eqns)
 
 
+def count_equations(jaxpr: Jaxpr) -> int:
+    """The equations of `jaxpr` with those inside, each as often as it occurs: what XLA gets to see."""
+    counts: dict[int, int] = {}  # `jaxpr` keeps all that are in it alive
+
+    def count(inner: Jaxpr) -> int:
+        if id(inner) not in counts:
+            counts[id(inner)] = sum(1 + sum(map(count, _inner(eqn))) for eqn in inner.eqns)
+        return counts[id(inner)]
+
+    return count(jaxpr)
+
+
 def _is_piece(eqn: JaxprEqn) -> bool:
     return eqn.primitive.name in ("jit", "pjit") and str(eqn.params.get("name", "")).startswith(PREFIX)
 

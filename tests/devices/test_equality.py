@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from device_problems import CONFIG, config_with, largest_difference, leaves, member, run
 
+from jdarts import kernels
+
 CASES = {
     "first_order": {"hypergradient": "first_order"},
     "unrolled": {"hypergradient": "unrolled"},
@@ -38,6 +40,13 @@ def test_two_seeds_on_four_devices_each():
     many = run(config_with(**CASES["unrolled"]), steps=5, seeds=(0, 1), backend="shard_map", seed=2, data=4)
     assert largest_difference(on_one_device("unrolled"), member(many, 0)) < 1e-9
     assert largest_difference(member(many, 0), member(many, 1)) > 1e-2
+
+
+def test_joint_batch_norms_see_all_devices(monkeypatch):
+    alone = on_one_device("unrolled")  # in the CPU's form
+    monkeypatch.setattr(kernels, "on_accelerator", lambda: True)
+    many = run(config_with(**CASES["unrolled"]), steps=5, backend="shard_map", data=8)
+    assert largest_difference(alone, many) < 1e-9
 
 
 def test_the_comparison_means_something():

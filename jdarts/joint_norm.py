@@ -27,7 +27,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jdarts.jax_versions import varying_axes
+from jdarts.linear_primitives import bind_alike
 
 _KEPT = "jdarts_kept"
 
@@ -50,7 +50,7 @@ def keeping_little(function: Callable) -> Callable:
     return jax.checkpoint(function, policy=_is_kept, prevent_cse=False)
 
 
-def split_channels(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
+def by_image(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
     """Cut a vector `[Σ C]` into one for each image."""
     return list(lax.split(vector, [x.shape[-1] for x in images]))
 
@@ -76,7 +76,7 @@ def _wide(x: jax.Array) -> jax.Array:
 
 
 def _scaled(vector, *images):
-    return [x * v for x, v in zip(images, split_channels(vector, images), strict=True)]
+    return [x * v for x, v in zip(images, by_image(vector, images), strict=True)]
 
 
 def _dots(*images):
@@ -97,7 +97,7 @@ def _primitive(name: str, body) -> Primitive:
         outs = jax.vmap(body, list(dims))(*args)
         return outs, [0] * len(outs)
 
-    primitive.def_impl(lambda *args: jitted(*args))
+    primitive.def_impl(jitted)
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(body, multiple_results=True))
@@ -108,39 +108,27 @@ _scaled_p = _primitive("scaled", _scaled)
 _dots_p = _primitive("dots", _dots)
 
 
-def _bind(primitive: Primitive, *args):
-    """Bind after making all arguments vary over the same mesh axes (`shard_map` with `check_vma`)."""
-    axes = [varying_axes(a) for a in args]
-    union = frozenset().union(*axes)
-    return primitive.bind(
-        *(
-            lax.pcast(a, tuple(sorted(union - have)), to="varying") if union - have else a
-            for a, have in zip(args, axes, strict=True)
-        )
-    )
-
-
 def scaled(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
     """Every image times its part of a vector: `[Σ C]`, images `[N, H, W, C]` → images of the same shapes."""
-    return _bind(_scaled_p, vector, *images)
+    return bind_alike(_scaled_p, vector, *images)
 
 
 def dots(images: Sequence[jax.Array], others: Sequence[jax.Array]) -> jax.Array:
     """Sums over pixels of the products of two lists of images `[N, H, W, C]` → `[Σ C]`."""
-    return _bind(_dots_p, *images, *others)[0]
+    return bind_alike(_dots_p, *images, *others)[0]
 
 
 def _bilinear(primitive: Primitive, parts) -> None:
-    """`parts(args)`: the two groups of arguments in each of which the map is linear."""
+    """`parts(number of arguments)`: the two groups of arguments in each of which the map is linear."""
 
     def jvp(primals, tangents):
-        out = _bind(primitive, *primals)
+        out = bind_alike(primitive, *primals)
         totals: list[Any] = [None] * len(out)
         for group in parts(len(primals)):
             if all(type(tangents[i]) is ad.Zero for i in group):
                 continue
             args = [ad.instantiate_zeros(tangents[i]) if i in group else primals[i] for i in range(len(primals))]
-            moved = _bind(primitive, *args)
+            moved = bind_alike(primitive, *args)
             totals = [b if a is None else a + b for a, b in zip(totals, moved, strict=True)]
         return out, [ad.Zero(jax.typeof(o)) if t is None else t for o, t in zip(out, totals, strict=True)]
 
@@ -199,8 +187,7 @@ def moments(images: Sequence[jax.Array], axis_name: str | None) -> tuple[jax.Arr
 
 def _standard(images, mean, factor):
     return [
-        (_wide(x) - m) * f
-        for x, m, f in zip(images, split_channels(mean, images), split_channels(factor, images), strict=True)
+        (_wide(x) - m) * f for x, m, f in zip(images, by_image(mean, images), by_image(factor, images), strict=True)
     ]
 
 
@@ -282,7 +269,7 @@ def _mix_standardised_jvp(eps, axis_name, primals, tangents):
         standard = _standard(images, mean, factor)
         dmean, along = _mean_dots(changes, standard, axis_name)
         slopes = jnp.concatenate([_wide(p) for p in weights]) * factor
-        constant = _total(split_channels(-slopes * dmean, images))
+        constant = _total(by_image(-slopes * dmean, images))
         linear = jnp.concatenate(weight_changes) - slopes * along
         ones = jnp.ones_like(standard[0])
         values = [ones, *standard, *(_wide(x) for x in plain)]

@@ -247,13 +247,13 @@ def _batch(primitive, args, dims, geometry: Geometry):
             folded.append(a.reshape(size * a.shape[1], *a.shape[2:]))
         else:
             folded.append(jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * a.shape[-1]))
-    out = _bind(primitive, *folded, geometry=geometry)
+    out = bind_alike(primitive, *folded, geometry=geometry)
     if fold == 0:
         return out.reshape(size, -1, *out.shape[1:]), 0
     return jnp.moveaxis(out.reshape(*out.shape[:-1], size, -1), -2, 0), 0
 
 
-def _bind(primitive, *args, geometry: Geometry):
+def bind_alike(primitive: Primitive, *args, **params):
     """Bind after making all arguments vary over the same mesh axes (`shard_map` with `check_vma`)."""
     axes = [varying_axes(a) for a in args]
     union = frozenset().union(*axes)
@@ -261,7 +261,7 @@ def _bind(primitive, *args, geometry: Geometry):
         lax.pcast(a, tuple(sorted(union - have)), to="varying") if union - have else a
         for a, have in zip(args, axes, strict=True)
     ]
-    return primitive.bind(*args, geometry=geometry)
+    return primitive.bind(*args, **params)
 
 
 forward_p = _primitive("depthwise", _forward, "output")
@@ -278,11 +278,11 @@ def _bilinear(primitive, transpose_first: Primitive, transpose_second: Primitive
 
     def first(ct, a, b, *, geometry):
         del a
-        return _bind(transpose_first, *((b, ct) if swap[0] else (ct, b)), geometry=geometry)
+        return bind_alike(transpose_first, *((b, ct) if swap[0] else (ct, b)), geometry=geometry)
 
     def second(ct, a, b, *, geometry):
         del b
-        return _bind(transpose_second, *((ct, a) if swap[1] else (a, ct)), geometry=geometry)
+        return bind_alike(transpose_second, *((ct, a) if swap[1] else (a, ct)), geometry=geometry)
 
     ad.defbilinear(primitive, first, second)
 
@@ -297,16 +297,16 @@ def _linear_pair(one: Primitive, other: Primitive):
     for primitive, transpose in ((one, other), (other, one)):
 
         def jvp(primals, tangents, *, geometry, primitive=primitive):
-            out = _bind(primitive, *primals, geometry=geometry)
+            out = bind_alike(primitive, *primals, geometry=geometry)
             if type(tangents[0]) is ad.Zero:
                 return out, ad.Zero(jax.typeof(out))
-            return out, _bind(primitive, tangents[0], *primals[1:], geometry=geometry)
+            return out, bind_alike(primitive, tangents[0], *primals[1:], geometry=geometry)
 
         def transposed(ct, x, *rest, geometry, transpose=transpose):
             del x
             if type(ct) is ad.Zero:
                 return (None,) * (1 + len(rest))
-            return (_bind(transpose, ct, *rest, geometry=geometry), *(None for _ in rest))
+            return (bind_alike(transpose, ct, *rest, geometry=geometry), *(None for _ in rest))
 
         ad.primitive_jvps[primitive] = jvp
         ad.primitive_transposes[primitive] = transposed
@@ -321,12 +321,12 @@ _linear_pair(take_p, give_p)
 
 def depthwise_shift(x, kernel, geometry: Geometry):
     """Depthwise convolution: `x [N, H, W, C]`, `kernel [k, k, C]` → `[N, H', W', C]`."""
-    return _bind(forward_p, x, kernel, geometry=geometry)
+    return bind_alike(forward_p, x, kernel, geometry=geometry)
 
 
 def box_sum(x, geometry: Geometry):
     """Sum over each window, zeros outside the image: `[N, H, W, C]` → `[N, H', W', C]`."""
-    return _bind(box_p, x, geometry=geometry)
+    return bind_alike(box_p, x, geometry=geometry)
 
 
 def take_tap(x, tap, geometry: Geometry):
@@ -334,7 +334,7 @@ def take_tap(x, tap, geometry: Geometry):
 
     `x [N, H, W, C]`, `tap [N, H', W', C]` → `[N, H', W', C]`.
     """
-    return _bind(take_p, x, tap, geometry=geometry)
+    return bind_alike(take_p, x, tap, geometry=geometry)
 
 
 def shifted_max_tap(x, geometry: Geometry):

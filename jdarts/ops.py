@@ -127,9 +127,10 @@ class Op(nn.Module):
         return spans(self.edges, x.size // self.stride**2, self.layout)
 
     def norms(self) -> list[BatchNorm]:
-        """The batch norms, in order; none if the op is not a sequence of maps that each end in one.
+        """The batch norms, in order.
 
-        An op with norms is `before_norm(0, x)`, norm, and with a second norm ReLU, `before_norm(1, ·)`, norm.
+        An op is `before_norm(0, x)`, norm, and with a second norm ReLU, `before_norm(1, ·)`, norm.
+        Without norms it is `before_norm(0, x)` alone, or has a `__call__` of its own.
         """
         return []
 
@@ -143,11 +144,11 @@ class Op(nn.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
-        chunks: Any = x
+        chunks = self.before_norm(0, x)
         for stage, norm in enumerate(self.norms()):
             if stage:
-                chunks = [nn.relu(chunk) for chunk in chunks]
-            chunks = norm(self.before_norm(stage, chunks), train)
+                chunks = self.before_norm(stage, [nn.relu(chunk) for chunk in chunks])
+            chunks = norm(chunks, train)
         return chunks
 
 
@@ -203,8 +204,7 @@ class DilConv(Op):
         """The two convolutions, not put together again."""
         if not kernels.takes_phases(x, self.stride, 2, self.impl):
             return None
-        phases = kernels.to_phases(x if self.activated else nn.relu(x))
-        return [kernels.separable(phases, self.depthwise_1, self.pointwise_1, impl=self.impl)]
+        return _first_separable(self, kernels.to_phases(x), self.depthwise_1, self.pointwise_1)
 
 
 def _separable_kernels(op: Op, k: int, stage: int):
@@ -282,13 +282,9 @@ class SkipConnect(Op):
         return [self.reduce.norm_1] if self.stride > 1 else []
 
     def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
-        """The convolutions of the reduction."""
+        """One chunk: the convolutions of the reduction, at stride 1 the input, the same for all edges."""
         del stage
-        return self.reduce.before_norm(x)
-
-    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """`[N, H, W, C]` → one chunk; at stride 1 the same for all edges."""
-        return self.reduce(x, train) if self.stride > 1 else [x]
+        return self.reduce.before_norm(x) if self.stride > 1 else [x]
 
 
 class Pool(Op):
@@ -307,15 +303,10 @@ class Pool(Op):
         return [self.norm_1] if self.normalise else []
 
     def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
-        """The pooling."""
+        """One chunk `[N, H', W', C]` for all edges."""
         del stage
         pool = kernels.max_pool if self.kind == "max" else kernels.avg_pool
         return [pool(x, stride=self.stride, impl=self.impl)]
-
-    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """`[N, H, W, C]` → one chunk `[N, H', W', C]` for all edges."""
-        pooled = self.before_norm(0, x)
-        return self.norm_1(pooled, train) if self.normalise else pooled
 
 
 class Noise(Op):

@@ -90,6 +90,10 @@ class SearchCell(nn.Module):
         """The intermediate nodes, in order."""
         return tuple(sorted({target for _, target in self.edges}))
 
+    @property
+    def _by_edge(self) -> bool:
+        return staging.unit() == "edges" and not self.is_initializing()
+
     def _row(self, source: int, target: int) -> int:
         return self.edges.index((source, target))
 
@@ -113,7 +117,7 @@ class SearchCell(nn.Module):
             if whole:
                 mark((self.place, self.targets[0]), [s0, s1])
                 return self._body_by_piece(s0, s1, weights, train, edge_weights, edge_values)
-        if staging.unit() != "edges" or self.is_initializing():  # entry by entry; a gather's gradient is a slow scatter
+        if not self._by_edge:  # entry by entry; a gather's gradient is a slow scatter
             entries = iter(lax.split(jnp.reshape(weights, -1), [1] * jnp.size(weights)))
             weights = [[next(entries) for _ in range(weights.shape[1])] for _ in self.table]
         nodes: dict[int, jax.Array] = {0: s0, 1: s1}
@@ -141,7 +145,7 @@ class SearchCell(nn.Module):
         targets = [t for s, t in self.edges if s == source]
         parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
         inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
-        by_edge = staging.unit() == "edges" and not self.is_initializing()
+        by_edge = self._by_edge
         together = train and kernels.on_accelerator() and self.layout != "per_edge" and not self.is_initializing()
         mixed, joint = _Mixture(targets, width), JointOps(targets, width)
         shared: dict[str, list[jax.Array]] = {}
@@ -178,12 +182,15 @@ class SearchCell(nn.Module):
             if by_edge:
                 shared[op] = [edge_slice(chunks, i, width) for i in range(len(mine))]
                 continue
+            p = self._weights_of(op, source, mine, weights)
             if together:
-                joint.add_chunk(_one(chunks), mine, self._weights_of(op, source, mine, weights))
+                joint.add_chunk(jnp.concatenate(chunks, axis=-1), mine, p)
             else:
-                mixed.add(mine, chunks, self._weights_of(op, source, mine, weights))
-        for part in joint.mixed(inner):
-            mixed.add(part.targets, [part.chunk], part.weights)
+                mixed.add(mine, chunks, p)
+        sums, rest = joint.mixed(inner)
+        mixed.wide += sums
+        for chunk, mine, p in rest:
+            mixed.add(mine, [chunk], p)
         if by_edge:
             values = self._edges_by_piece(source, targets, stride, width, inner, shared, weights, train)
         else:
@@ -304,10 +311,6 @@ def _stacked_edges(
     return [(edge_name(source, t),) for k, (s, t) in enumerate(edges) if s == source and op in table[k]]
 
 
-def _one(chunks: list[jax.Array]) -> jax.Array:
-    return chunks[0] if len(chunks) == 1 else jnp.concatenate(chunks, axis=-1)
-
-
 class _Mixture:
     """The weighted sums of ops on the edges out of one node, side by side where the ops' outputs are."""
 
@@ -316,11 +319,8 @@ class _Mixture:
         self.wide: list[jax.Array] = []
         self.single: dict[int, list[jax.Array]] = {t: [] for t in targets}
 
-    def add(self, mine: list[int], chunks: list[jax.Array], p: jax.Array | None):
-        """Add an op's output on the edges to `mine`, weighted by `p [len(mine)]`; without `p`, a sum over ops."""
-        if p is None:
-            self.wide += chunks
-            return
+    def add(self, mine: list[int], chunks: list[jax.Array], p: jax.Array):
+        """Add an op's output on the edges to `mine`, weighted by `p [len(mine)]`."""
         if len(chunks) == 1 and mine == self.targets and len(mine) > 1:
             chunk, t = chunks[0], len(mine)
             if chunk.shape[-1] == self.channels:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jdarts import kernels
-from jdarts.joint_norm import mix_standardised, split_channels, standardise_each
+from jdarts.joint_norm import by_image, mix_standardised, standardise_each
 from jdarts.ops import BatchNorm, Op
 
 
@@ -34,12 +34,12 @@ class _Image(NamedTuple):
         return self.stage == len(self.member.norms) - 1
 
 
-class Mixed(NamedTuple):
-    """A contribution to the edges to `targets`: an op's chunk and its weights, or without weights the sum itself."""
+class Weighted(NamedTuple):
+    """What an op gives, `[N, H', W', t·C]` or `[N, H', W', C]` for all edges, and its weights, one a target."""
 
-    targets: list[int]
     chunk: jax.Array
-    weights: jax.Array | None
+    targets: list[int]
+    weights: jax.Array
 
 
 class JointOps:
@@ -52,33 +52,31 @@ class JointOps:
     def __init__(self, targets: list[int], channels: int):
         self._targets, self._channels = targets, channels
         self._members: list[_Member] = []
-        self._results: list[Mixed] = []
+        self._chunks: list[Weighted] = []
 
     def add(self, op: Op, norms: list[BatchNorm], targets: list[int], weights: jax.Array) -> None:
         """Add an op with batch norms on the edges to `targets`, `weights [len(targets)]`."""
         self._members.append(_Member(op, norms, targets, weights))
 
     def add_chunk(self, chunk: jax.Array, targets: list[int], weights: jax.Array) -> None:
-        """Add what an op gives: `[N, H', W', t·C]`, or `[N, H', W', C]` for all edges."""
-        self._results.append(Mixed(targets, chunk, weights))
+        """Add what an op without batch norms gives."""
+        self._chunks.append(Weighted(chunk, targets, weights))
 
-    def mixed(self, x: jax.Array) -> list[Mixed]:
-        """The contributions for the node's value `x [N, H, W, C]`."""
+    def mixed(self, x: jax.Array) -> tuple[list[jax.Array], list[Weighted]]:
+        """For the node's value `x [N, H, W, C]`: weighted sums on all edges side by side, and what is not in them."""
         images = [self._first(member, x) for member in self._members]
         ends: list[_Image] = []
         while images:
             ends += [image for image in images if self._ends_everywhere(image)]
             images = self._standardise([image for image in images if not self._ends_everywhere(image)])
-        results = self._results
-        for phases in (False, True):
-            group = [image for image in ends if image.phases == phases]
-            if not group:
-                continue
-            plain = [] if phases else [result for result in results if result.targets == self._targets]
-            results = [result for result in results if not any(result is other for other in plain)]
-            total = self._sum(group, plain).astype(x.dtype)
-            results.append(Mixed(self._targets, kernels.from_phases(total) if phases else total, None))
-        return results
+        whole, in_phases = ([image for image in ends if image.phases == phases] for phases in (False, True))
+        sums, rest = [], self._chunks
+        if whole:
+            rest = [chunk for chunk in self._chunks if chunk.targets != self._targets]
+            sums.append(self._sum(whole, [chunk for chunk in self._chunks if chunk.targets == self._targets], x.dtype))
+        if in_phases:
+            sums.append(kernels.from_phases(self._sum(in_phases, [], x.dtype)))
+        return sums, rest
 
     def _first(self, member: _Member, x: jax.Array) -> _Image:
         if len(member.norms) == 1 and member.targets == self._targets:
@@ -87,21 +85,21 @@ class JointOps:
                 return _Image(member, 0, phases[0], True)
         return _Image(member, 0, member.op.before_norm(0, x)[0])
 
-    def _sum(self, images: list[_Image], plain: list[Mixed]) -> jax.Array:
+    def _sum(self, images: list[_Image], plain: list[Weighted], dtype) -> jax.Array:
         """The weighted sum of standardised images, and of chunks, over all edges side by side."""
         total, mean, var = mix_standardised(
             [image.value for image in images],
             [self._widened(image.member.weights) for image in images],
-            [self._side_by_side(result.chunk) for result in plain],
-            [self._widened(result.weights) for result in plain],
+            [self._side_by_side(each.chunk) for each in plain],
+            [self._widened(each.weights) for each in plain],
             images[0].norm.eps,
             images[0].norm.axis_name,
         )
         _record(images, mean, var)
-        return total
+        return total.astype(dtype)
 
     def _standardise(self, images: list[_Image]) -> list[_Image]:
-        """Standardise jointly. What another batch norm takes next is returned, the rest is among the results."""
+        """Standardise jointly. What another batch norm takes next is returned, the rest is among the chunks."""
         if not images:
             return []
         norm = images[0].norm
@@ -125,13 +123,12 @@ class JointOps:
     def _side_by_side(self, chunk: jax.Array) -> jax.Array:
         return jnp.tile(chunk, (1, 1, 1, len(self._targets) * self._channels // chunk.shape[-1]))
 
-    def _widened(self, weights: jax.Array | None) -> jax.Array:
-        assert weights is not None
+    def _widened(self, weights: jax.Array) -> jax.Array:
         return jnp.repeat(weights, self._channels)
 
 
 def _record(images: list[_Image], mean: jax.Array, var: jax.Array) -> None:
     values = [image.value for image in images]
-    for image, m, v in zip(images, split_channels(mean, values), split_channels(var, values), strict=True):
+    for image, m, v in zip(images, by_image(mean, values), by_image(var, values), strict=True):
         n, h, w, _ = image.value.shape
         image.norm.record(m, v, n * h * w)

@@ -4,15 +4,22 @@ import gc
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JDARTS_NO_REEXEC", "1")
-if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
-    # LLVM's optimisations take half of a compilation, and most programs here run for milliseconds.
-    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]).strip()
+# Most programs here run for milliseconds: no optimisation by LLVM, which is half of a compilation, and XLA's older way
+# of writing loops, which is another third.
+for flag in ("--xla_backend_optimization_level=0", "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"):
+    if flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # here, before the workers start: they and their children share it
+    _cache = tempfile.TemporaryDirectory(prefix="jdarts_tests_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 gc.set_threshold(200_000, 50, 100)  # a trace makes millions of objects that stay
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

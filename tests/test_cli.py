@@ -252,6 +252,24 @@ def test_the_compilation_cache_is_the_users_alone(tmp_path, monkeypatch):
     assert not settings
 
 
+@pytest.mark.parametrize("own", ["", "--xla_cpu_max_isa=AVX2"])
+def test_xla_takes_the_flag_of_plain_loops_beside_the_users_own(own, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", own)
+    cli.main(["search", "no_such_config"])
+    cli.main(["search", "no_such_config"])
+    flags = os.environ["XLA_FLAGS"].split()
+    assert flags == [*own.split(), "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"]
+    code = "import jax; print(jax.jit(lambda x: x + 1)(1))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
+
+
+def test_options_of_the_users_own_stay_as_they_are(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_extra_options=xla_cpu_small_call")
+    cli.main(["search", "no_such_config"])
+    assert os.environ["XLA_FLAGS"] == "--xla_backend_extra_options=xla_cpu_small_call"
+
+
 PROBE = """
 import os
 print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), flush=True)

@@ -12,21 +12,15 @@ from jdarts.methods import Method
 from jdarts.relaxation import softmax
 from jdarts.search import make_search
 from jdarts.search.sharding import compile_init, compile_step, place, replicate, split_members
-from jdarts.spaces import CellSpace
-from jdarts.spaces.cells import EDGES
+from jdarts.spaces import define_space
 
-
-def table(first: tuple[str, str], second: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Two edges with weights; skips, or skips beside noise, on the others."""
-    edges = [("none", "skip_connect")] * EDGES
-    edges[1], edges[2], edges[8] = first, second, ("noise", "skip_connect")
-    return tuple(edges)
-
-
-TINY = CellSpace(
+WITHOUT_WEIGHTS = ("none", "skip_connect")
+ENDS = {(0, 2): WITHOUT_WEIGHTS, (1, 3): WITHOUT_WEIGHTS, (2, 3): ("noise", "skip_connect")}
+TINY = define_space(
     "tiny",
-    normal=table(("skip_connect", "dil_conv_3x3"), ("max_pool_3x3", "dil_conv_3x3")),
-    reduce=table(("max_pool_3x3", "dil_conv_3x3"), ("avg_pool_3x3", "dil_conv_3x3")),
+    nodes=2,
+    normal={(1, 2): ("skip_connect", "dil_conv_3x3"), (0, 3): ("max_pool_3x3", "dil_conv_3x3"), **ENDS},
+    reduce={(1, 2): ("max_pool_3x3", "dil_conv_3x3"), (0, 3): ("avg_pool_3x3", "dil_conv_3x3"), **ENDS},
 )
 
 CONFIG = Experiment(

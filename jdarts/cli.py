@@ -17,7 +17,7 @@ from jdarts.commands.overrides import print_help, split_overrides
 from jdarts.errors import Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError, unknown
 
 LONG_COMMANDS = (*experiments.RUN_COMMANDS, "bench", *runs.LONG_COMMANDS)
-"""Those that compute for minutes and gain from huge pages."""
+"""Those that compute for minutes, which need XLA's flags and gain from huge pages."""
 TAKING_OVERRIDES = (*experiments.RUN_COMMANDS, "plan", "bench")
 
 
@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv is None and arguments[:1] and arguments[0] in LONG_COMMANDS:
-            process.reexecute_with_huge_pages()
+        if arguments[:1] and arguments[0] in LONG_COMMANDS:
+            process.prefer_plain_loops()
+            if argv is None:
+                process.reexecute_with_huge_pages()
         status = _dispatch(arguments)
         sys.stdout.flush()
         return status

@@ -134,11 +134,16 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
     return {**initial_statistics(shapes), "params": jax.tree.unflatten(structure, made)}
 
 
+def initial_statistic(name: str) -> float:
+    """Where a running statistic of batch norm starts: a mean at 0, a variance at 1."""
+    return 1.0 if name == "var" else 0.0
+
+
 def initial_statistics(shapes: dict[str, Any]) -> dict[str, Any]:
-    """The collections beside the parameters at their start: batch norm's running means 0, its variances 1."""
+    """The collections beside the parameters at their start."""
 
     def start(path, leaf):
-        return jnp.ones(leaf.shape, leaf.dtype) if path[-1].key == "var" else jnp.zeros(leaf.shape, leaf.dtype)
+        return jnp.full(leaf.shape, initial_statistic(path[-1].key), leaf.dtype)
 
     others = {name: tree for name, tree in shapes.items() if name != "params"}
     return jax.tree_util.tree_map_with_path(start, others)

@@ -28,7 +28,7 @@ from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, r
 from jdarts.data.augment import cutout, normalize
 from jdarts.data.streaming import StreamedData
 from jdarts.errors import UserError
-from jdarts.initializers import abstract_network, initial_statistics
+from jdarts.initializers import abstract_network
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods import Method, build
 from jdarts.ops import RUNNING_MOMENTUM
@@ -36,7 +36,7 @@ from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.replicas import Share, averaging_gradients, pmean
 from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
-from jdarts.spaces.packing import Packing, init_vector
+from jdarts.spaces.packing import Packing, init_vector, initial_statistics_vector
 from jdarts.spaces.space import Space
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -161,10 +161,9 @@ def make_search(
         share=share,
     )
 
-    def dummy_inputs():
+    def network_inputs():
         op_weights = method.op_weights(space, initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
-        images = jnp.zeros((2, *image_shape), jnp.float32)
-        return jax.tree.map(jnp.zeros_like, op_weights), images, True, edge_values(jnp.int32(0))
+        return op_weights, jnp.zeros((2, *image_shape), jnp.float32), edge_values(jnp.int32(0))
 
     def clock(step):
         return clock_at(step, per_epoch, settings.epochs)
@@ -175,7 +174,8 @@ def make_search(
     def initial_alphas(key):
         return method.initial_alphas(space, key, settings.alpha_init_scale)
 
-    shapes, ranges = abstract_network(network, *dummy_inputs())
+    op_weights, images, values = jax.eval_shape(network_inputs)
+    shapes, ranges = abstract_network(network, op_weights, images, True, values)
     params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
 
     def variables(vector, running):
@@ -235,7 +235,7 @@ def make_search(
         return SearchState(
             step=jnp.zeros((), jnp.int32),
             weights=weights,
-            batch_stats=stats.ravel(initial_statistics(shapes)["batch_stats"]),
+            batch_stats=initial_statistics_vector(stats),
             alphas=alphas,
             weight_opt_state=weight_optimizer.init(weights),
             alpha_opt_state=alpha_optimizer.init(alphas),

@@ -14,7 +14,7 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
-from jdarts.initializers import draw_rows
+from jdarts.initializers import draw_rows, initial_statistic
 
 Path = tuple[str, ...]
 PyTree = Any
@@ -128,3 +128,9 @@ def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
         return vector
     rows = [row.reshape(-1) for row in draw_rows(jax.random.fold_in(key, 1), wanted)]
     return vector.at[np.concatenate(places)].set(jnp.concatenate(rows).astype(packing.dtype))
+
+
+def initial_statistics_vector(packing: Packing) -> jax.Array:
+    """The running statistics of batch norm at their start, `[size]`."""
+    parts = [np.full(math.prod(shape), initial_statistic(path[-1])) for path, shape in packing.parts()]
+    return jnp.asarray(np.concatenate([np.zeros(0), *parts]), packing.dtype)

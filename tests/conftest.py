@@ -32,6 +32,9 @@ LONGEST_FIRST = (
     "test_methods_contract_runs.py",
     "test_drivers.py",
     "collapse.ipynb",
+    "exact_hessian.ipynb",
+    "test_search_accelerator.py",
+    "test_interop_real.py",
     "test_resume.py",
 )
 

@@ -1,7 +1,6 @@
 """The shifted forms against XLA's convolutions and windows, and all of it against numpy loops."""
 
 import itertools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ import pytest
 from jdarts import kernels
 
 # Compiling takes longer than running.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +60,7 @@ def _derivatives(f, *args):
             jax.grad(along, arguments)(*a),
         )
 
-    return quick_jit(everything)(*args)
+    return jax.jit(everything)(*args)
 
 
 @pytest.mark.parametrize(("height", "width", "channels", "k", "stride", "dilation"), DEPTHWISE)
@@ -208,10 +206,10 @@ def test_vmap_of_depthwise_and_its_gradients(x_axis, kernel_axis):
     x, kernel = _random(3, 2, 5, 6, 4), _random(3, 3, 3, 4, seed=1)
     xs = x[0] if x_axis is None else jnp.moveaxis(x, 0, x_axis)
     ws = kernel[0] if kernel_axis is None else jnp.moveaxis(kernel, 0, kernel_axis)
-    single = quick_jit(f)
+    single = jax.jit(f)
     looped = [single(x[0 if x_axis is None else i], kernel[0 if kernel_axis is None else i]) for i in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped)
-    _close(quick_jit(jax.vmap(f, (x_axis, kernel_axis)))(xs, ws), stacked)
+    _close(jax.jit(jax.vmap(f, (x_axis, kernel_axis)))(xs, ws), stacked)
 
 
 @pytest.mark.parametrize("axis", [0, 2, 4])
@@ -219,10 +217,10 @@ def test_vmap_of_depthwise_and_its_gradients(x_axis, kernel_axis):
 def test_vmap_of_pools_and_their_gradients(kind, stride, axis):
     pool = kernels.max_pool if kind == "max" else kernels.avg_pool
     f = jax.value_and_grad(lambda x: jnp.sum(jnp.sin(pool(x, stride=stride, impl="shift"))))
-    single = quick_jit(f)
+    single = jax.jit(f)
     x = _random(3, 2, 4, 6, 3)
     looped = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[single(x[i]) for i in range(3)])
-    _close(quick_jit(jax.vmap(f, axis))(jnp.moveaxis(x, 0, axis)), looped)
+    _close(jax.jit(jax.vmap(f, axis))(jnp.moveaxis(x, 0, axis)), looped)
 
 
 def test_a_loop_of_hessian_vector_products_is_their_vmap():
@@ -235,8 +233,8 @@ def test_a_loop_of_hessian_vector_products_is_their_vmap():
         return jax.jvp(jax.grad(loss), (kernel,), (v,))[1]
 
     directions = _random(2, 3, 3, 3, seed=2)
-    products = quick_jit(jax.vmap(hvp))(directions)
-    single = quick_jit(hvp)
+    products = jax.jit(jax.vmap(hvp))(directions)
+    single = jax.jit(hvp)
     _close(products, jnp.stack([single(v) for v in directions]))
     _close(jnp.vdot(products[0], directions[1]), jnp.vdot(products[1], directions[0]))
 

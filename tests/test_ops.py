@@ -1,7 +1,5 @@
 """Each candidate op against an independent formulation of PyTorch's semantics, in float64."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,6 @@ from jdarts.errors import UserError
 from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, edge_slice, spans
 
 N, C, T = 3, 4, 3
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +161,7 @@ def test_layouts_agree_in_values_statistics_gradients_and_hessian_products(op, s
             y = jnp.stack([edge_slice(chunks, t, C) for t in range(T)])
             return jnp.sum(jnp.sin(y) * (1 + jnp.arange(y.size).reshape(y.shape) / y.size)), (y, updates)
 
-        @quick_jit
+        @jax.jit
         def everything(params, x, loss=loss):
             grad = jax.grad(loss, (0, 1), has_aux=True)
             direction = jax.tree.map(jnp.cos, (params, x))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jdarts import staging
+from jdarts.staging import program as staging_program
 from jdarts.staging.trace import count_equations
 
 
@@ -40,14 +41,23 @@ def product(weights, x, direction):
 
 
 def check(function, *args, rtol=2e-5):
-    """`function` in pieces against one `jax.jit` of it; returns the program."""
-    program = staging.compile(function, *args)
-    got, expected = program(*args), jax.jit(function)(*args)
-    assert jax.tree.structure(got) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        assert a.shape == b.shape and a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-5)
+    """`function` in pieces, and in a few programs of many, against one `jax.jit` of it; returns the first."""
+    program, few = staging.compile(function, *args), in_segments(function, *args)
+    expected = jax.jit(function)(*args)
+    for run in (program, few):
+        got = run(*args)
+        assert jax.tree.structure(got) == jax.tree.structure(expected)
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+            assert a.shape == b.shape and a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-5)
     return program
+
+
+def in_segments(function, *args, most_equations=20):
+    """The program of a function that runs often and is too large for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging_program, "_MOST_EQUATIONS", most_equations)
+        return staging.compile(function, *args, unit="cells", calls=10**6)
 
 
 def test_gradients_and_products_equal_one_program():
@@ -59,6 +69,14 @@ def test_gradients_and_products_equal_one_program():
 def test_equal_pieces_and_groups_are_compiled_once():
     programs = {depth: staging.compile(gradient, *data(depth)[:2]).programs for depth in (4, 9)}
     assert programs[4] == programs[9]
+
+
+def test_what_runs_often_is_one_program_or_a_few():
+    weights, x, _ = data(8)
+    equations = count_equations(jax.make_jaxpr(gradient)(weights, x).jaxpr)
+    programs = {n: in_segments(gradient, weights, x, most_equations=equations // n + 1).programs for n in (1, 2, 4)}
+    assert programs == {1: 1, 2: 2, 4: 4}
+    assert staging.compile(gradient, weights, x).programs > 4
 
 
 def test_the_same_numbers_every_time():

@@ -189,7 +189,7 @@ def compile_step(
     mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
     if streamed:
         mapped = _flatten_rows(mapped)
-    options: Any = {"compiler_options": staging.compiler_options(whole=True)}
+    options: Any = {"compiler_options": staging.compiler_options(large=True)}
     if placement.backend == "jit":
         if placement.devices[0].platform == "cpu":  # vmapped kernels are grouped convolutions, which pieces do not help
             return jax.jit(mapped, donate_argnums=0, **options)

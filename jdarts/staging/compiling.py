@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -26,23 +27,23 @@ _AS_GRAPH = {
 _WORKERS = max(2, (os.cpu_count() or 2) // 2)
 
 
-def compiler_options(*, whole: bool = False) -> dict[str, Any] | None:
-    """Options for `jax.jit(..., compiler_options=...)` of a step on the default backend; `whole`: it is one program."""
+def compiler_options(*, large: bool = False) -> dict[str, Any] | None:
+    """Options for `jax.jit(..., compiler_options=...)` on the default backend; `large`: for a step, or much of one."""
     backend = jax.default_backend()
-    options = {**_OPTIONS.get(backend, {}), **(_AS_GRAPH.get(backend, {}) if whole else {})}
+    options = {**_OPTIONS.get(backend, {}), **(_AS_GRAPH.get(backend, {}) if large else {})}
     return options or None
 
 
 class Executable:
     """A program that can be called once `Compiler.finish` has run."""
 
-    def __init__(self, function: Callable, shapes: list[Any], donated: tuple[int, ...] = ()):
-        self._function, self._shapes, self._donated = function, shapes, donated
+    def __init__(self, function: Callable, shapes: list[Any], donated: tuple[int, ...], large: bool):
+        self._function, self._shapes, self._donated, self._large = function, shapes, donated, large
         self._compiled: Any = None
 
     def lower(self):
         """Trace and lower; the slow part in Python."""
-        options = compiler_options()
+        options = compiler_options(large=self._large)
         return jax.jit(self._function, donate_argnums=self._donated, compiler_options=options).lower(*self._shapes)
 
     def compile(self, lowered) -> None:
@@ -55,12 +56,20 @@ class Executable:
 
     def temporary_bytes(self) -> int:
         """Memory that one call needs beside its arguments and results."""
-        analysis = self._compiled.memory_analysis()
-        return int(analysis.temp_size_in_bytes) if analysis is not None else 0
+        return self._temporary_bytes
 
     def cost(self, what: str) -> float:
         """An entry of XLA's cost analysis, 0 if there is none."""
-        return float((self._compiled.cost_analysis() or {}).get(what, 0.0))
+        return float(self._costs.get(what, 0.0))
+
+    @cached_property  # XLA takes milliseconds, and a program is called in hundreds of places
+    def _temporary_bytes(self) -> int:
+        analysis = self._compiled.memory_analysis()
+        return int(analysis.temp_size_in_bytes) if analysis is not None else 0
+
+    @cached_property
+    def _costs(self) -> dict[str, Any]:
+        return self._compiled.cost_analysis() or {}
 
 
 class Compiler:
@@ -71,18 +80,24 @@ class Compiler:
         self._waiting: list[Executable] = []
 
     def add(
-        self, function: Callable, inputs: Sequence[Any], key: Hashable | None, donated: tuple[int, ...] = ()
+        self,
+        function: Callable,
+        inputs: Sequence[Any],
+        key: Hashable | None,
+        donated: tuple[int, ...] = (),
+        *,
+        large: bool = False,
     ) -> Executable:
         """The program of `function` for inputs like these; with an equal `key` and equal inputs, the same program.
 
-        Results take over the memory of the inputs `donated`.
+        Results take over the memory of the inputs `donated`. `large`: see `compiler_options`.
         """
         shapes = [_shape(atom) for atom in inputs]
         if key is not None:
             key = (key, tuple((s.shape, s.dtype) for s in shapes))
             if key in self._known:
                 return self._known[key]
-        executable = Executable(function, shapes, donated)
+        executable = Executable(function, shapes, donated, large)
         self._waiting.append(executable)
         if key is not None:
             self._known[key] = executable

@@ -10,17 +10,20 @@ from jax.extend.core import jaxpr_as_fun
 
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
-from jdarts.staging.schedule import Call, Group, Same, schedule
+from jdarts.staging.schedule import Call, Group, Same, Segment, schedule
 from jdarts.staging.trace import Atom, Control, Fixed, Graph, Piece, Ref, Split
 
 _IN_FLIGHT = 4  # calls that may be under way at once on a CPU; each holds the memory of its results
 
 
 class Runner:
-    """A graph ready to run: `runner(arrays) -> arrays`. Its programs are compiled by `compiler.finish()`."""
+    """A graph ready to run: `runner(arrays) -> arrays`. Its programs are compiled by `compiler.finish()`.
 
-    def __init__(self, graph: Graph, compiler: Compiler):
-        calls = schedule(graph)
+    With `most_equations` neighbouring pieces become programs of about so many equations.
+    """
+
+    def __init__(self, graph: Graph, compiler: Compiler, most_equations: int | None = None):
+        calls = schedule(graph, most_equations)
         self._slots: dict[Ref, int] = {}
         self._constants = [(self._slot(ref), value) for ref, value in graph.constants.items()]
         self._inputs = [self._slot(ref) for ref in graph.inputs]
@@ -76,16 +79,17 @@ class Runner:
         return (None, atom.val) if isinstance(atom, Fixed) else (self._slot(atom), None)
 
     def _step(self, call: Call, dead: list[Ref], compiler: Compiler):
+        inputs: Sequence[Atom] = call.inputs
         if isinstance(call, Group):
-            run = compiler.add(call.run, call.inputs, ("group", call.signature()))
-            inputs: list[Atom] = list(call.inputs)
+            run = compiler.add(call.run, inputs, ("group", call.signature()))
+        elif isinstance(call, Segment):
+            run = compiler.add(call.run, inputs, None, large=True)
         elif isinstance(call, Piece):
-            inputs = call.inputs
             run = compiler.add(jaxpr_as_fun(call.jaxpr), inputs, ("piece", Same(call.jaxpr)))
         elif isinstance(call, Split):
-            inputs, run = call.inputs, _Views(call.sizes)
+            run = _Views(call.sizes)
         else:
-            inputs, run = call.inputs, _control(call, compiler)
+            run = _control(call, compiler)
         return (
             run,
             [self._read(a) for a in inputs],

@@ -18,9 +18,9 @@ Unit = Literal["edges", "cells", "whole"]
 
 # On an H100 the first-order step of S0 (97,000 equations) took 85 s longer to compile as one program than in pieces,
 # and then 38 instead of 126 ms. XLA takes more than in proportion for larger ones: the second-order step (222,000) was
-# not done after 20 minutes on two CPU cores, and stays in pieces.
+# not done after 20 minutes on two CPU cores.
 _MANY_CALLS = 1500
-_MANY_EQUATIONS = 150_000
+_MOST_EQUATIONS = 150_000
 
 _unit: ContextVar[Unit] = ContextVar("unit", default="whole")
 
@@ -109,9 +109,9 @@ def compile(
       donate_argnums: arguments whose memory the results may take over; used where the program is compiled whole.
       unit: what is compiled by itself: mixed edges, cells, or nothing, so that there is one program. None: edges on the
         CPU, cells elsewhere. A function in which no piece is marked is always compiled whole.
-      calls: how often the program will run. Cells become one program of all, each still traced once, if it will run
-        often and is not too large for XLA: it takes a few times longer to compile, but then starts at once instead of
-        kernel by kernel.
+      calls: how often the program will run. If often, cells become one program of all, each still traced once, or a
+        few where one would be too large for XLA: they take a few times longer to compile, but then start at once
+        instead of kernel by kernel.
     """
     started = time.perf_counter()
     unit = unit or default_unit()
@@ -128,14 +128,15 @@ def compile(
         _unit.reset(token)
     if not has_pieces(closed.jaxpr):
         return _compile_whole(function, args, donate_argnums, started)
-    if unit == "cells" and calls >= _MANY_CALLS and count_equations(closed.jaxpr) <= _MANY_EQUATIONS:
+    often = unit == "cells" and calls >= _MANY_CALLS
+    if often and count_equations(closed.jaxpr) <= _MOST_EQUATIONS:
 
         def all_pieces(*arrays):
             return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(closed)(*jax.tree.leaves(arrays)))
 
         return _compile_whole(all_pieces, args, donate_argnums, started)
     compiler = Compiler()
-    runner = Runner(trace(closed), compiler)
+    runner = Runner(trace(closed), compiler, _MOST_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
     structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)
@@ -153,7 +154,7 @@ def compile(
 
 
 def _compile_whole(function, args, donate_argnums, started: float) -> Program:
-    options = compiler_options(whole=True)
+    options = compiler_options(large=True)
     jitted = jax.jit(function, donate_argnums=donate_argnums, compiler_options=options)
     lowered = jitted.trace(*args).lower()
     traced = time.perf_counter()

@@ -6,14 +6,29 @@ piece needs yet waits, so that groups do not depend on where in the network they
 distinct programs than shallow ones.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from jdarts.staging.trace import Control, Fixed, Graph, Node, Op, Piece, Ref, Split
+from jdarts.staging.trace import (
+    Atom,
+    Control,
+    Fixed,
+    Graph,
+    Node,
+    Op,
+    Piece,
+    Ref,
+    Split,
+    count_equations,
+    equations_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +61,41 @@ class Group:
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
-Call = Group | Piece | Control | Split
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Groups and pieces that follow each other and become one program together."""
+
+    calls: list[Group | Piece]
+    inputs: list[Ref]
+    outputs: list[Ref]
+
+    def run(self, *arrays):
+        """The outputs as arrays; traceable. Each piece is traced, and lowered, once."""
+        known = dict(zip(self.inputs, arrays, strict=True))
+        functions: dict[Same, Any] = {}
+        for call in self.calls:
+            values = [
+                jnp.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Fixed) else known[atom]
+                for atom in call.inputs
+            ]
+            if isinstance(call, Group):
+                results = call.run(*values)
+            else:
+                same = Same(call.jaxpr)
+                if same not in functions:
+                    functions[same] = jax.jit(jaxpr_as_fun(call.jaxpr))
+                results = functions[same](*values)
+            known.update(zip(call.outputs, results, strict=True))
+        return [known[ref] for ref in self.outputs]
 
 
-def schedule(graph: Graph) -> list[Call]:
-    """The calls that carry out `graph`, in order."""
-    return _calls(graph, _Scheduler(graph).batches())
+Call = Group | Piece | Control | Split | Segment
+
+
+def schedule(graph: Graph, most_equations: int | None = None) -> list[Call]:
+    """The calls that carry out `graph`, in order; joined to segments of at most about `most_equations`, if given."""
+    calls = _calls(graph, _Scheduler(graph).batches())
+    return calls if most_equations is None else _joined(calls, graph.outputs, most_equations)
 
 
 class _Scheduler:
@@ -148,6 +192,40 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
             calls.append(Group(ops, list(inputs), outputs))
             needed.update(inputs)
     return calls[::-1]
+
+
+def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> list[Call]:
+    """Neighbours as segments of about equal size; loops and branches stay between them."""
+    sizes = [_equations(call) for call in calls]
+    share = sum(sizes) / max(1, math.ceil(sum(sizes) / most_equations))
+    parts: list[list[Call]] = []
+    filled = 0.0
+    for call, size in zip(calls, sizes, strict=True):
+        apart = not isinstance(call, (Group, Piece))
+        if apart or not parts or filled + size / 2 > share or not isinstance(parts[-1][-1], (Group, Piece)):
+            parts.append([])
+            filled = 0.0
+        parts[-1].append(call)
+        filled += size
+    needed: set[Ref] = {a for a in outputs if isinstance(a, Ref)}
+    joined: list[Call] = []
+    for part in reversed(parts):
+        inner = [call for call in part if isinstance(call, (Group, Piece))]
+        made = {ref for call in inner for ref in call.outputs}
+        read = dict.fromkeys(a for call in part for a in call.inputs if isinstance(a, Ref) and a not in made)
+        leaving = [ref for call in inner for ref in call.outputs if ref in needed]
+        joined.append(Segment(inner, list(read), leaving) if inner else part[0])
+        needed.update(read)
+    return joined[::-1]
+
+
+def _equations(call: Call) -> int:
+    match call:
+        case Group(ops=ops):
+            return sum(equations_of(op.eqn) for op in ops)
+        case Piece(jaxpr=closed):
+            return count_equations(closed.jaxpr)
+    return 0
 
 
 def _literal(literal: Fixed) -> tuple:

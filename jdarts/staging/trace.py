@@ -132,6 +132,11 @@ def count_equations(jaxpr: Jaxpr) -> int:
     return count(jaxpr)
 
 
+def equations_of(eqn: JaxprEqn) -> int:
+    """One, and the equations inside."""
+    return 1 + sum(map(count_equations, _inner(eqn)))
+
+
 def _is_piece(eqn: JaxprEqn) -> bool:
     return eqn.primitive.name in ("jit", "pjit") and str(eqn.params.get("name", "")).startswith(PREFIX)
 

@@ -23,11 +23,9 @@ from jdarts.memory import Available
 from jdarts.relaxation import softmax
 from jdarts.search import make_search
 from jdarts.spaces import define_space
-from jdarts.staging import compiling as staging_options
 
 hessian_module = sys.modules["jdarts.analysis.alpha_hessian"]  # its function has the module's name
 pytestmark = pytest.mark.usefixtures("x64")
-quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def dense(loss, w, alphas, batch):
@@ -35,7 +33,7 @@ def dense(loss, w, alphas, batch):
     return _dense(loss, w, vector, unflatten, batch)
 
 
-@partial(quick, static_argnums=(0, 3))
+@partial(jax.jit, static_argnums=(0, 3))
 def _dense(loss, w, vector, unflatten, batch):
     return jax.hessian(lambda v: loss(w, unflatten(v), batch)[0])(vector)
 
@@ -51,7 +49,7 @@ def test_it_is_the_mean_of_jax_hessian_over_batches():
     v = found.eigenvectors[:, 0]
     spread = [v @ h @ v for h in each]
     assert found.errors[0] == pytest.approx(np.std(spread, ddof=1) / np.sqrt(3), rel=1e-9)
-    slope = quick(jax.grad(mixture_loss, 1, has_aux=True))
+    slope = jax.jit(jax.grad(mixture_loss, 1, has_aux=True))
     grads = [ravel_pytree(slope(w, alphas, b)[0])[0] for b in batches]
     np.testing.assert_allclose(found.gradient, np.mean(grads, 0), atol=1e-14)
 
@@ -69,7 +67,7 @@ def test_the_chunk_changes_nothing(chunk):
 def test_link_by_link_and_as_a_whole(cut, chunk):
     """Of alphas, and along directions of op weights without those that the network does not see."""
     w, alphas, batches = mixture_problem(batches=1)
-    gradient, found = quick(lambda *args: hessian_of(mixture_loss, *args, chunk, cut=cut))(w, alphas, batches[0])
+    gradient, found = jax.jit(lambda *args: hessian_of(mixture_loss, *args, chunk, cut=cut))(w, alphas, batches[0])
     np.testing.assert_allclose(found, dense(mixture_loss, w, alphas, batches[0]), atol=1e-13)
     idle = np.array([[False, False, False], [True, False, True]])
     loss = RelaxedLoss(
@@ -77,9 +75,9 @@ def test_link_by_link_and_as_a_whole(cut, chunk):
         lambda w, p, batch: mixture_network(w, p, batch, unseen=((1, 0), (1, 2))),
         {"normal": idle, "reduce": idle},
     )
-    gradient, found = quick(lambda *args: hessian_of(loss, *args, chunk, cut=cut))(w, alphas, batches[0])
+    gradient, found = jax.jit(lambda *args: hessian_of(loss, *args, chunk, cut=cut))(w, alphas, batches[0])
     np.testing.assert_allclose(found, dense(loss, w, alphas, batches[0]), atol=1e-13)
-    expected = quick(jax.grad(lambda a: loss(w, a, batches[0])[0]))(alphas)
+    expected = jax.jit(jax.grad(lambda a: loss(w, a, batches[0])[0]))(alphas)
     np.testing.assert_allclose(gradient, ravel_pytree(expected)[0], atol=1e-14)
 
 
@@ -92,11 +90,10 @@ def test_links_start_where_their_alphas_are_used():
 
 
 @pytest.mark.slow
-def test_a_search_link_by_link(monkeypatch):
+def test_a_search_link_by_link():
     """Two cells, cut at every node, compiled in pieces as a search is; both are reduction cells: nothing depends
     on the alphas of the other kind.
     """
-    monkeypatch.setitem(staging_options._OPTIONS["cpu"], "xla_backend_optimization_level", 0)
     config = Experiment(
         data=DataConfig(source="synthetic:8x8x3:3:24"),
         space=SpaceConfig(channels=2, cells=2),
@@ -180,7 +177,7 @@ def test_the_total_hessian_is_that_of_the_whole_bilevel_objective():
     w, alphas, batches = mixture_problem()
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.3, momentum=0.9))
     state = optimizer.init(w)
-    found = total_hessian(mixture_loss, mixture_loss, optimizer, w, alphas, state, [tuple(batches)], compile=quick)
+    found = total_hessian(mixture_loss, mixture_loss, optimizer, w, alphas, state, [tuple(batches)], compile=jax.jit)
     vector, unflatten = ravel_pytree(alphas)
 
     def objective(v):
@@ -188,7 +185,7 @@ def test_the_total_hessian_is_that_of_the_whole_bilevel_objective():
         moved = optax.apply_updates(w, optimizer.update(g, state, w)[0])
         return mixture_loss(moved, unflatten(v), batches[1])[0]
 
-    gradient = quick(jax.grad(objective))
+    gradient = jax.jit(jax.grad(objective))
     step = 1e-5
     columns = [(gradient(vector + step * e) - gradient(vector - step * e)) / (2 * step) for e in np.eye(len(vector))]
     np.testing.assert_allclose(found.matrix, np.stack(columns), atol=2e-8)
@@ -202,12 +199,12 @@ def test_the_total_hessian_is_that_of_the_whole_bilevel_objective():
 def test_a_supernet_in_both_batch_norm_modes(supernet, train):
     losses, w, alphas, batches = supernet
     loss = losses[train]
-    found = alpha_hessian(loss, w, alphas, batches[:1], chunk=84, compile=quick)
+    found = alpha_hessian(loss, w, alphas, batches[:1], chunk=84, compile=jax.jit)
     assert found.matrix.shape == (84, 84)
     assert found.asymmetry < 1e-12
     assert found.shift_residual <= 1e-10
     vector, unflatten = ravel_pytree(alphas)
-    gradient = quick(jax.grad(lambda v: loss(w, unflatten(v), batches[0])[0]))
+    gradient = jax.jit(jax.grad(lambda v: loss(w, unflatten(v), batches[0])[0]))
     rng = np.random.default_rng(1)
     for _ in range(2):
         v = rng.normal(size=84)

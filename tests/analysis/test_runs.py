@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +17,6 @@ from jdarts.errors import UserError
 from jdarts.reporter import SilentReporter
 
 pytestmark = pytest.mark.slow
-quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 CONFIG = Experiment(
     name="tiny",
     data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
@@ -56,7 +53,7 @@ def test_a_search_records_its_eigenvalues_and_indicators(searched):
 
 def test_the_last_record_is_the_hessian_of_the_last_alpha_batch(searched):
     folder, _, run = searched
-    found = alpha_hessian(run.loss(train=True), run.w, run.alphas, [run.last_alpha_batch()], chunk=56, compile=quick)
+    found = alpha_hessian(run.loss(train=True), run.w, run.alphas, [run.last_alpha_batch()], chunk=56, compile=jax.jit)
     np.testing.assert_allclose(
         found.eigenvalues, metrics(folder)[-1]["alpha_hessian_eigenvalues"], atol=1e-4 * found.max_eigenvalue
     )
@@ -75,11 +72,11 @@ def test_losses_and_batches_of_a_run(searched):
     again = run.batches(2, size=20, seed=3)
     np.testing.assert_array_equal(again[1]["images"], batches[1]["images"])
     np.testing.assert_array_equal(again[1]["labels"], batches[1]["labels"])
-    evaluation = quick(run.loss(train=False))
+    evaluation = jax.jit(run.loss(train=False))
     by_alphas = evaluation(run.w, run.alphas, batches[0])
-    by_weights = quick(run.loss(train=False, takes="op_weights"))(run.w, run.op_weights, batches[0])
+    by_weights = jax.jit(run.loss(train=False, takes="op_weights"))(run.w, run.op_weights, batches[0])
     assert float(by_alphas[0]) == pytest.approx(float(by_weights[0]), rel=1e-6)
-    score = quick(run.search.score)(run.state, run.op_weights, run.data.val.images[:16], run.data.val.labels[:16])
+    score = jax.jit(run.search.score)(run.state, run.op_weights, run.data.val.images[:16], run.data.val.labels[:16])
     assert float(evaluation(run.w, run.alphas, run.whole()[0])[1]["accuracy"]) == pytest.approx(float(score))
     assert run.loss(train=True) is run.at(run.state).loss(train=True), "one function, one compilation"
     with pytest.raises(UserError, match="5 batches of 20 from the 80 images"):
@@ -90,7 +87,7 @@ def test_losses_and_batches_of_a_run(searched):
 def test_recalibration_forgets_the_old_averages(searched):
     run = searched[2]
     batches = run.batches(2, split="train")
-    loss = quick(run.loss(train=True, takes="op_weights"))
+    loss = jax.jit(run.loss(train=True, takes="op_weights"))
     found = recalibrated(loss, run.w, run.op_weights, batches)
     moved = [{**b, "batch_stats": jax.tree.map(lambda s: s + 7, b["batch_stats"])} for b in batches]
     for a, b in zip(
@@ -99,7 +96,7 @@ def test_recalibration_forgets_the_old_averages(searched):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     # one batch: evaluation with its own statistics is training mode, but for the unbiased variance
     stats = recalibrated(loss, run.w, run.op_weights, batches[:1])
-    evaluated = quick(run.loss(train=False))(run.w, run.alphas, {**batches[0], "batch_stats": stats})[0]
+    evaluated = jax.jit(run.loss(train=False))(run.w, run.alphas, {**batches[0], "batch_stats": stats})[0]
     assert float(evaluated) == pytest.approx(float(loss(run.w, run.op_weights, batches[0])[0]), rel=0.02)
 
 
@@ -108,7 +105,7 @@ def test_the_discretisation_gap_is_a_difference_of_accuracies(searched):
     gap = discretisation_gap(run, recalibration=2)
     assert gap["gap"] == pytest.approx(gap["soft"]["accuracy"] - gap["one_hot"]["accuracy"])
     hard = run.space.one_hot(run.genotype)
-    loss = quick(run.loss(train=False, takes="op_weights"))
+    loss = jax.jit(run.loss(train=False, takes="op_weights"))
     direct = [float(loss(run.w, hard, batch)[1]["accuracy"]) for batch in run.whole()]
     assert gap["one_hot"]["accuracy"] == pytest.approx(np.mean(direct))
     assert jnp.sum(hard["normal"]) == 8

@@ -19,7 +19,6 @@ from device_problems import counting_traces, doubled, placed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
 from one_cell import NARROW
-from program_cache import programs_kept_in
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -72,13 +71,6 @@ def to_host(state):
 def from_host(state, placement):
     state = split_members(state, placement)
     return state.replace(key=jax.random.wrap_key_data(state.key))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_programs(tmp_path_factory):
-    """Methods that differ above the step alone (stop rules, drivers) have one program; compile it once."""
-    with programs_kept_in(tmp_path_factory.mktemp("programs"), above_seconds=0.5):
-        yield
 
 
 @pytest.mark.parametrize("name", NAMES)

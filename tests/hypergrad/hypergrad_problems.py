@@ -1,6 +1,5 @@
 """Small bilevel problems and an independent oracle for the hypergradient tests."""
 
-from functools import partial
 from itertools import pairwise
 
 import jax
@@ -10,8 +9,6 @@ import optax
 
 SIZES = (4, 5, 3)  # of the MLP: inputs, hidden layers, outputs
 RATE = 0.05
-
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 CHAINS = {
     "sgd": lambda: optax.sgd(RATE),
@@ -69,7 +66,7 @@ def mlp_problem(seed=0, *, n=8, dtype=np.float64, dropout=False, sizes=SIZES):
 def warm_state(optimizer, w, alphas, batches, loss=mlp_loss):
     """Weights and optimiser state after a step on each batch: momenta and counters with a past."""
 
-    @quick_jit
+    @jax.jit
     def step(w, state, batch):
         g = jax.grad(lambda w_: loss(w_, alphas, batch)[0])(w)
         updates, state = optimizer.update(g, state, w)

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, quick_jit, warm_state
+from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, warm_state
 
 from jdarts import hypergrad
 
@@ -19,11 +19,11 @@ def settle(chain="darts", **kwargs):
 
 def test_the_error_falls_with_the_square_of_epsilon():
     optimizer, arguments = settle()
-    exact = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
+    exact = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
     errors = []
     for epsilon in (1e-1, 1e-2, 1e-3):
         estimator = hypergrad.finite_difference(mlp_loss, mlp_loss, optimizer, epsilon=epsilon)
-        errors.append(error(quick_jit(estimator)(*arguments)[0], exact))
+        errors.append(error(jax.jit(estimator)(*arguments)[0], exact))
     assert errors[1] < 1e-4
     np.testing.assert_allclose(errors[0] / errors[1], 100, rtol=0.1)
     np.testing.assert_allclose(errors[1] / errors[2], 100, rtol=0.1)
@@ -46,11 +46,11 @@ def test_it_is_the_formula_of_the_paper_for_plain_sgd():
 
 def test_redrawn_noise_is_no_derivative():
     optimizer, arguments = settle(dropout=True)
-    exact = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
+    exact = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
 
     def wrong_by(**options):
         estimator = hypergrad.finite_difference(mlp_loss, mlp_loss, optimizer, **options)
-        return error(quick_jit(estimator)(*arguments)[0], exact)
+        return error(jax.jit(estimator)(*arguments)[0], exact)
 
     same, legacy = wrong_by(), wrong_by(noise="legacy")
     assert same < 1e-4

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective, quick_jit, warm_state
+from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective, warm_state
 
 from jdarts import hypergrad, staging
 
@@ -24,14 +24,14 @@ CASES = [*((chain, False) for chain in CHAINS), ("darts", True), ("adam", True)]
 @pytest.mark.parametrize(("chain", "dropout"), CASES)
 def test_one_step_equals_autodiff_through_the_step(chain, dropout):
     optimizer, w, alphas, state, make = settle(chain, dropout=dropout)
-    estimator = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))
+    estimator = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))
     grads, aux = estimator(w, alphas, state, make(0), make(1))
     hyper = objective(mlp_loss, mlp_loss, optimizer, w, state, [make(0)], make(1))
-    value, expected = quick_jit(jax.value_and_grad(hyper))(alphas)
+    value, expected = jax.jit(jax.value_and_grad(hyper))(alphas)
     assert error(grads, expected) < 1e-12
     np.testing.assert_allclose(aux.val_loss, value, rtol=1e-13)
     np.testing.assert_allclose(aux.train_loss, mlp_loss(w, alphas, make(0))[0], rtol=1e-13)
-    first = quick_jit(hypergrad.first_order(mlp_loss, mlp_loss))(w, alphas, state, make(0), make(1))[0]
+    first = jax.jit(hypergrad.first_order(mlp_loss, mlp_loss))(w, alphas, state, make(0), make(1))[0]
     assert error(first, expected) > 1e-3, "the second-order term must matter for the comparison to mean something"
 
 
@@ -51,13 +51,13 @@ def test_equals_central_differences_of_the_objective(chain, steps):
     optimizer, w, alphas, state, make = settle(chain)
     batches = [make(i) for i in range(steps)]
     train_batch = batches[0] if steps == 1 else hypergrad.stack_batches(batches)
-    grads, _ = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer, steps=steps))(
+    grads, _ = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer, steps=steps))(
         w, alphas, state, train_batch, make(99)
     )
     vector, unravel = jax.flatten_util.ravel_pytree(alphas)
     slope, _ = jax.flatten_util.ravel_pytree(grads)
     hyper = objective(mlp_loss, mlp_loss, optimizer, w, state, batches, make(99))
-    values = quick_jit(lambda points: jax.lax.map(lambda point: hyper(unravel(point)), points))
+    values = jax.jit(lambda points: jax.lax.map(lambda point: hyper(unravel(point)), points))
     directions = np.random.default_rng(3).normal(size=(20, vector.size))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     h = 1e-3  # fourth order: error about h⁴ of truncation and 1e-16 / h of rounding
@@ -75,10 +75,10 @@ def test_k_steps_equal_autodiff_through_the_loop(chain, steps):
     batches = [make(i) for i in range(steps)]
     train_batch = batches[0] if steps == 1 else hypergrad.stack_batches(batches)
     hyper = objective(mlp_loss, mlp_loss, optimizer, w, state, batches, make(99))
-    value, expected = quick_jit(jax.value_and_grad(hyper))(alphas)
+    value, expected = jax.jit(jax.value_and_grad(hyper))(alphas)
     for options in ({"mode": "reverse"}, {"mode": "reverse", "checkpoint": "sqrt"}, {"mode": "forward", "chunk": 3}):
         estimator = hypergrad.unrolled(mlp_loss, mlp_loss, optimizer, steps=steps, **options)
-        grads, aux = quick_jit(estimator)(w, alphas, state, train_batch, make(99))
+        grads, aux = jax.jit(estimator)(w, alphas, state, train_batch, make(99))
         assert error(grads, expected) < 1e-12, options
         np.testing.assert_allclose(aux.val_loss, value, rtol=1e-13)
         np.testing.assert_allclose(aux.train_loss, mlp_loss(w, alphas, make(0))[0], rtol=1e-13)
@@ -91,7 +91,7 @@ def test_k_steps_in_pieces_equal_one_program(checkpoint):
     whole = hypergrad.unrolled(mlp_loss, mlp_loss, optimizer, steps=4)
     marked = staging.piece(mlp_loss)
     pieces = hypergrad.unrolled(marked, marked, optimizer, steps=4, checkpoint=checkpoint)
-    assert error(staging.compile(pieces, *arguments)(*arguments)[0], quick_jit(whole)(*arguments)[0]) < 1e-12
+    assert error(staging.compile(pieces, *arguments)(*arguments)[0], jax.jit(whole)(*arguments)[0]) < 1e-12
 
 
 def test_a_virtual_optimizer_takes_the_step_instead():
@@ -101,8 +101,8 @@ def test_a_virtual_optimizer_takes_the_step_instead():
     real, virtual = real_and_virtual(optax.clip_by_global_norm(0.05)), real_and_virtual(optax.identity())
     w, alphas, make = mlp_problem()
     w, state = warm_state(real, w, alphas, [make(10), make(11)])
-    estimator = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, real, virtual_optimizer=virtual))
+    estimator = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, real, virtual_optimizer=virtual))
     grads, _ = estimator(w, alphas, state, make(0), make(1))
-    expected = quick_jit(jax.grad(objective(mlp_loss, mlp_loss, virtual, w, state, [make(0)], make(1))))(alphas)
-    other = quick_jit(jax.grad(objective(mlp_loss, mlp_loss, real, w, state, [make(0)], make(1))))(alphas)
+    expected = jax.jit(jax.grad(objective(mlp_loss, mlp_loss, virtual, w, state, [make(0)], make(1))))(alphas)
+    other = jax.jit(jax.grad(objective(mlp_loss, mlp_loss, real, w, state, [make(0)], make(1))))(alphas)
     assert error(grads, expected) < 1e-12 < 1e-3 < error(other, expected)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, quadratic, quick_jit, ridge, warm_state
+from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, quadratic, ridge, warm_state
 
 from jdarts import hypergrad
 
@@ -100,11 +100,11 @@ def test_one_term_at_the_unrolled_weights_is_the_unrolled_gradient(chain):
     optimizer = CHAINS[chain]()
     w, state = warm_state(optimizer, w, alphas, [make(10)])
     arguments = (w, alphas, state, make(0), make(1))
-    exact = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
+    exact = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0]
     series = hypergrad.neumann(mlp_loss, mlp_loss, optimizer, terms=1, point="unrolled")
-    assert error(quick_jit(series)(*arguments)[0], exact) < 1e-12
-    none = quick_jit(hypergrad.neumann(mlp_loss, mlp_loss, optimizer, terms=0))(*arguments)[0]
-    assert error(none, quick_jit(hypergrad.first_order(mlp_loss, mlp_loss))(*arguments)[0]) < 1e-14
+    assert error(jax.jit(series)(*arguments)[0], exact) < 1e-12
+    none = jax.jit(hypergrad.neumann(mlp_loss, mlp_loss, optimizer, terms=0))(*arguments)[0]
+    assert error(none, jax.jit(hypergrad.first_order(mlp_loss, mlp_loss))(*arguments)[0]) < 1e-14
 
 
 def test_terms_are_steps_that_stand_still():
@@ -129,11 +129,11 @@ def test_products_on_explicit_matrices():
         return mlp_loss(unravel(w), unravel_alphas(a), make(0))[0]
 
     u = jnp.asarray(np.random.default_rng(0).normal(size=vector.size))
-    hessian = quick_jit(jax.hessian(f))(vector, flat_alphas)
-    mixed = quick_jit(jax.jacobian(jax.grad(f, argnums=1)))(vector, flat_alphas)
+    hessian = jax.jit(jax.hessian(f))(vector, flat_alphas)
+    mixed = jax.jit(jax.jacobian(jax.grad(f, argnums=1)))(vector, flat_alphas)
     np.testing.assert_allclose(hypergrad.hvp(lambda w: f(w, flat_alphas), vector, u), hessian @ u, rtol=1e-9)
     np.testing.assert_allclose(hypergrad.mixed_hvp(f, vector, flat_alphas, u), mixed @ u, rtol=1e-9)
-    by_w, by_alphas = quick_jit(hypergrad.both_products(mlp_loss))(w, alphas, make(0), unravel(u))
+    by_w, by_alphas = jax.jit(hypergrad.both_products(mlp_loss))(w, alphas, make(0), unravel(u))
     np.testing.assert_allclose(jax.flatten_util.ravel_pytree(by_w)[0], hessian @ u, rtol=1e-9)
     np.testing.assert_allclose(jax.flatten_util.ravel_pytree(by_alphas)[0], mixed @ u, rtol=1e-9)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypergrad_problems import CHAINS, mlp_loss, mlp_problem, quick_jit, warm_state
+from hypergrad_problems import CHAINS, mlp_loss, mlp_problem, warm_state
 
 from jdarts import hypergrad, spaces
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -23,13 +23,13 @@ def point(dtype=np.float64, **options):
 def test_it_measures_the_estimators_themselves(x64):
     optimizer, arguments = point(dropout=True)
     epsilons = (1e-3, 0.1)
-    study = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=epsilons, compile=quick_jit)
-    exact = flat(quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0])
+    study = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=epsilons, compile=jax.jit)
+    exact = flat(jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0])
     assert study.exact.relative_error < 1e-14 and study.exact.cosine > 1 - 1e-14
     for noise in ("same", "legacy"):
         for epsilon, found in zip(epsilons, study.differences[noise], strict=True):
             estimator = hypergrad.finite_difference(mlp_loss, mlp_loss, optimizer, epsilon=epsilon, noise=noise)
-            estimate = flat(quick_jit(estimator)(*arguments)[0])
+            estimate = flat(jax.jit(estimator)(*arguments)[0])
             error, cosine = compare(estimate, exact)
             np.testing.assert_allclose(found.relative_error, error, rtol=1e-6, atol=1e-13)
             np.testing.assert_allclose(found.cosine, cosine, rtol=1e-12)
@@ -41,17 +41,15 @@ def test_it_measures_the_estimators_themselves(x64):
 
 def test_the_reference_of_float32_arguments_is_their_float64_value():
     optimizer, arguments = point(np.float32)
-    study = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=(3.0,), compile=quick_jit)
+    study = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=(3.0,), compile=jax.jit)
     assert 1e-9 < study.exact.relative_error < 1e-5, "float32 against float64: rounding, no more and no less"
-    d, exact = float64_reference(mlp_loss, mlp_loss, optimizer, arguments, compile=quick_jit)
+    d, exact = float64_reference(mlp_loss, mlp_loss, optimizer, arguments, compile=jax.jit)
     with jax.enable_x64(True):
         precise = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64) if x.dtype == jnp.float32 else x, arguments)
-        again = flat(quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*precise)[0])
+        again = flat(jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*precise)[0])
     np.testing.assert_allclose(exact, again, rtol=1e-12)
     assert np.linalg.norm(exact - d) > 0
-    rough = difference_study(
-        mlp_loss, mlp_loss, optimizer, arguments, epsilons=(3.0,), precise=False, compile=quick_jit
-    )
+    rough = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=(3.0,), precise=False, compile=jax.jit)
     assert rough.exact.relative_error == 0
     np.testing.assert_allclose(
         rough.differences["same"][0].relative_error, study.differences["same"][0].relative_error, rtol=0.05

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from hypergrad_problems import CHAINS, error, objective, quick_jit
+from hypergrad_problems import CHAINS, error, objective
 
 from jdarts import hypergrad
 from jdarts.genotype import DARTS_OPS
@@ -24,7 +24,7 @@ def supernet():
     images = jax.random.normal(jax.random.key(0), (2, 6, 8, 8, 3))
     labels = jax.random.randint(jax.random.key(1), (2, 6), 0, 3)
     alphas = space.init_alphas(jax.random.key(2), 0.3)
-    init = quick_jit(lambda key: init_network(network, key, softmax(alphas), images[0], True))
+    init = jax.jit(lambda key: init_network(network, key, softmax(alphas), images[0], True))
     variables = init(jax.random.key(3))
     with jax.enable_x64(True):
         images = jnp.asarray(images, jnp.float64)
@@ -63,9 +63,9 @@ def test_a_supernet_with_batch_norm_equals_autodiff(supernet):
     loss, w, alphas, (train_batch, val_batch) = supernet
     optimizer = either(CHAINS["darts"](), CHAINS["adam"]())
     state = jax.tree.map(lambda s: s + 0.01 if s.shape else s, optimizer.init(w))  # a past of some kind
-    estimator = quick_jit(hypergrad.unrolled(loss, loss, optimizer))
+    estimator = jax.jit(hypergrad.unrolled(loss, loss, optimizer))
 
-    @quick_jit
+    @jax.jit
     def oracle(w, alphas, state, train_batch, val_batch):
         return jax.grad(objective(loss, loss, optimizer, w, state, [train_batch], val_batch))(alphas)
 

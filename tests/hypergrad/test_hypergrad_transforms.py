@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective, quick_jit
+from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,21 +44,21 @@ def test_jit_vmap_pieces_and_microbatches(name, x64):
     build = BUILDERS[name]
     estimator = build(mlp_loss, mlp_loss, OPTIMIZER)
     inputs = arguments(name)
-    grads, aux = quick_jit(estimator)(*inputs)
+    grads, aux = jax.jit(estimator)(*inputs)
 
     marked = staging.piece(mlp_loss)
     in_pieces = staging.compile(build(marked, marked, OPTIMIZER), *inputs)
     assert in_pieces.programs >= 2
     assert error(in_pieces(*inputs)[0], grads) < 1e-11
 
-    split, split_aux = quick_jit(build(mlp_loss, mlp_loss, OPTIMIZER, microbatches=4))(*inputs)
+    split, split_aux = jax.jit(build(mlp_loss, mlp_loss, OPTIMIZER, microbatches=4))(*inputs)
     assert error(split, grads) < 1e-11
     np.testing.assert_allclose(split_aux.val_loss, aux.val_loss, rtol=1e-12)
     np.testing.assert_allclose(split_aux.val_aux["mean"], aux.val_aux["mean"], rtol=1e-11)
 
     seeds = [inputs, arguments(name, seed=1)]
-    batched, _ = quick_jit(jax.vmap(estimator))(*stack(*seeds))
-    for i, one in enumerate((grads, quick_jit(estimator)(*seeds[1])[0])):
+    batched, _ = jax.jit(jax.vmap(estimator))(*stack(*seeds))
+    for i, one in enumerate((grads, jax.jit(estimator)(*seeds[1])[0])):
         assert error(jax.tree.map(lambda leaf, i=i: leaf[i], batched), one) < 1e-11
 
 
@@ -102,9 +102,9 @@ def test_any_shape_chain_and_seed_is_exact(seed, sizes, n, chain):
         w, alphas, make = mlp_problem(seed, n=n, sizes=sizes)
         optimizer = CHAINS[chain]()
         state = optimizer.init(w)
-        grads, _ = quick_jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(w, alphas, state, make(0), make(1))
+        grads, _ = jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(w, alphas, state, make(0), make(1))
         hyper = objective(mlp_loss, mlp_loss, optimizer, w, state, [make(0)], make(1))
-        expected = quick_jit(jax.grad(hyper))(alphas)
+        expected = jax.jit(jax.grad(hyper))(alphas)
         assert error(grads, expected) < 1e-11
 
 
@@ -128,8 +128,8 @@ def sharded_equals_single():
                 in_specs=(P(), P(), P(), rows, P("data")),
                 out_specs=P(),
             )
-            expected = quick_jit(build(mlp_loss, mlp_loss, OPTIMIZER))(*inputs)[0]
-            wrong = error(quick_jit(sharded)(*inputs), expected)
+            expected = jax.jit(build(mlp_loss, mlp_loss, OPTIMIZER))(*inputs)[0]
+            wrong = error(jax.jit(sharded)(*inputs), expected)
             assert wrong < 1e-11, (name, microbatches, wrong)
             if not name.startswith("unrolled"):
                 break

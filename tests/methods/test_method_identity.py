@@ -28,7 +28,6 @@ CONFIG = Experiment(
         alpha_optimizer=AdamConfig(learning_rate=1e-2),
     ),
 )
-OPTIONS = {"xla_backend_optimization_level": 0}
 
 
 def build(method: str, *options: str):
@@ -39,7 +38,7 @@ def build(method: str, *options: str):
 
 def one_step(search, arrays=None):
     state = search.init(jax.random.key(0))
-    after, _ = jax.jit(search.step, compiler_options=OPTIONS)(state, arrays or search.arrays)
+    after, _ = jax.jit(search.step)(state, arrays or search.arrays)
     return state, after
 
 
@@ -104,7 +103,7 @@ def test_the_adversary_raises_the_loss_inside_its_box():
 def test_single_darts_and_its_ablation_see_the_data_they_name(batches, uses_val):
     search = build("single_darts", f"batches={batches}")
     state = search.init(jax.random.key(0))
-    step = jax.jit(search.step, compiler_options=OPTIONS)
+    step = jax.jit(search.step)
     other = {**search.arrays, "val_images": 255 - search.arrays["val_images"]}
     (a, metrics), (b, _) = step(state, search.arrays), step(state, other)
     same = all(np.array_equal(x, y) for x, y in _pairs(a.alphas, b.alphas))
@@ -119,9 +118,7 @@ def test_single_darts_moves_both_from_one_gradient_at_the_old_values():
     search = build("single_darts")
     state, after = one_step(search)
     vector, (batch, _) = state.weights, search.draw(state, search.arrays)
-    g_w, g_a = jax.jit(jax.grad(lambda w, a: search.loss(w, a, batch)[0], argnums=(0, 1)), compiler_options=OPTIONS)(
-        vector, state.alphas
-    )
+    g_w, g_a = jax.jit(jax.grad(lambda w, a: search.loss(w, a, batch)[0], argnums=(0, 1)))(vector, state.alphas)
     clip = min(1.0, 5.0 / float(jnp.linalg.norm(g_w)))
     assert_same(after.weights, vector - 0.025 * clip * g_w, rtol=1e-4, atol=1e-6)
     g = np.asarray(g_a["cell"]) + 1e-3 * np.asarray(state.alphas["cell"])
@@ -202,6 +199,6 @@ def test_the_adversary_sees_the_training_batch_of_its_step():
     method = dataclasses.replace(plain.method, perturb=perturb, alphas_fixed=True)
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient="first_order"))
     attacked = make_search(config, plain.space, plain.data, method=method)
-    _, metrics = jax.jit(attacked.step, compiler_options=OPTIONS)(state, attacked.arrays)
+    _, metrics = jax.jit(attacked.step)(state, attacked.arrays)
     clean = plain.network_loss(state.weights, p, batch)[0]
     np.testing.assert_allclose(metrics["train_loss"], clean, rtol=1e-5)

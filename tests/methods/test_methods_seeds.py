@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 from one_cell import OneCellSpace
-from program_cache import programs_kept_in
 
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
@@ -26,7 +25,6 @@ from jdarts.search.population import own_loop, run_population
 from jdarts.search.separate import run_separately
 from jdarts.search.sharding import place
 from jdarts.spaces import nasbench201
-from jdarts.staging import compiling
 
 SPACE = OneCellSpace(cell=(("none", "skip_connect", "nor_conv_1x1"),) * 6)
 METHODS = {
@@ -54,15 +52,6 @@ def experiment(method: str, options: tuple[str, ...] = (), **search) -> Experime
             **search,
         ),
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """A lone search and one of several are the same programs, here compiled quickly rather than well."""
-    folder = tmp_path_factory.mktemp("programs")
-    with programs_kept_in(folder, above_seconds=0.0), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(compiling._OPTIONS["cpu"], "xla_backend_optimization_level", 0)
-        yield
 
 
 @pytest.mark.parametrize("name", METHODS)

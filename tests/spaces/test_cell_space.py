@@ -1,7 +1,5 @@
 """The table-based spaces: sizes of their supernets, derivation, genotypes as op weights, refused input."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,6 @@ from jdarts.genotype import Cell, Genotype, parse
 from jdarts.spaces import CellSpace, darts_cnn, robust_s1, robust_s2, robust_s3
 from jdarts.spaces.cells import EDGES, OFFSETS, reduction_cells, row
 
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 SPACES = ["darts_cnn", "robust_s1", "robust_s2", "robust_s3", "robust_s4"]
 
 
@@ -113,7 +110,7 @@ def _small():
     supernet = robust_s3.supernet(channels=2, cells=1, classes=2, impl="conv")  # compiles fastest
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     zeros = {c: jnp.zeros(shape) for c, shape in robust_s3.alpha_shapes.items()}
-    variables = quick_jit(lambda k: supernet.init(k, zeros, x, False))(jax.random.key(0))
+    variables = jax.jit(lambda k: supernet.init(k, zeros, x, False))(jax.random.key(0))
 
     def logits(params, weights):
         return supernet.apply(variables | {"params": params}, weights, x, True)
@@ -126,7 +123,7 @@ def test_weights_of_ops_that_are_switched_off_have_no_gradient():
     edges = ((("sep_conv_3x3", 0), ("skip_connect", 1)),)
     cell = Cell(nodes=edges * 3 + ((("sep_conv_3x3", 4), ("skip_connect", 3)),), concat=(2, 3, 4, 5))
     weights = robust_s3.one_hot(Genotype(normal=cell, reduce=cell))
-    grad = quick_jit(jax.grad(lambda p: jnp.sum(jnp.sin(logits(p, weights)))))(params)["cell_0"]
+    grad = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(logits(p, weights)))))(params)["cell_0"]
     used = jnp.any(grad["from_0_sep_conv_3x3"]["pointwise_2"], axis=(1, 2))
     assert used.tolist() == [True, True, True, False]  # edges 0→2, 0→3, 0→4, 0→5
     for source in (1, 2, 3):
@@ -145,7 +142,7 @@ def test_logits_are_linear_in_the_op_weights_of_the_last_edge():
         return logits(params, weights | {"reduce": weights["reduce"].at[row(4, 5)].set(p)})
 
     rows = jnp.array([[5.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 2, -3]])
-    off, skip, sep, both = quick_jit(jax.vmap(with_last))(rows)
+    off, skip, sep, both = jax.jit(jax.vmap(with_last))(rows)
     assert not np.allclose(skip, off) and not np.allclose(sep, off)
     np.testing.assert_allclose(both - off, 2 * (skip - off) - 3 * (sep - off), rtol=1e-4, atol=1e-5)
 

@@ -22,7 +22,6 @@ from jdarts.spaces.nasbench201_networks import EDGES, SearchCell201
 from jdarts.spaces.networks import derived_network
 from jdarts.staging import compiling
 
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
 IMAGES = jax.random.normal(jax.random.key(5), (4, 8, 8, 3))
 
@@ -124,7 +123,7 @@ def test_a_one_hot_supernet_is_the_derived_network(variables):
                     kernel = value[f"from_{source}_{op}"][target - source - 1]
                     params[name][f"node_{target}_from_{source}_{op}"]["conv"] = kernel
     expected = network.apply({**derived, "params": params}, IMAGES, True, mutable=["batch_stats"])[0][0]
-    got = quick_jit(partial(logits, supernet()))(variables, nasbench201.one_hot(genotype))
+    got = jax.jit(partial(logits, supernet()))(variables, nasbench201.one_hot(genotype))
     np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-5)
 
 
@@ -137,7 +136,7 @@ def test_the_sampled_form_is_the_dense_one_in_value_and_in_the_weights_gradients
 
     results = {}
     for name, net in (("dense", supernet()), ("sampled", supernet(sampled=True))):
-        results[name] = quick_jit(jax.value_and_grad(partial(loss, net), argnums=(0, 1)))(variables["params"], soft)
+        results[name] = jax.jit(jax.value_and_grad(partial(loss, net), argnums=(0, 1)))(variables["params"], soft)
     (dense, (dense_w, dense_p)), (sampled, (sampled_w, sampled_p)) = results["dense"], results["sampled"]
     np.testing.assert_allclose(sampled, dense, rtol=1e-5)
     for a, b in zip(jax.tree.leaves(sampled_w), jax.tree.leaves(dense_w), strict=True):
@@ -175,15 +174,15 @@ def test_the_sampled_form_in_pieces_takes_its_branches_in_python(variables):
             lambda self, *arrays: ran.append(self._compiled.as_text().count(" convolution(")) or call(self, *arrays),
         )
         got = program(params, x, p)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(quick_jit(grads)(params, x, p)), strict=True):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(jax.jit(grads)(params, x, p)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert 2 <= sum(ran) <= 2 * 4, "each of the two: forward, by its input, by its kernel, perhaps forward once more"
 
 
 def test_auxiliary_skip_and_edge_weights(variables):
     p = {"cell": jax.random.uniform(jax.random.key(4), (6, 5))}
-    plain = quick_jit(partial(logits, supernet()))
-    with_skip = quick_jit(partial(logits, supernet(auxiliary_skip="identity")))
+    plain = jax.jit(partial(logits, supernet()))
+    with_skip = jax.jit(partial(logits, supernet(auxiliary_skip="identity")))
     same = {"auxiliary_skip": jnp.zeros(())}
     np.testing.assert_allclose(with_skip(variables, p, same), plain(variables, p), rtol=1e-5, atol=1e-6)
     more = {"cell": p["cell"].at[:, 1].add(0.7)}

@@ -6,7 +6,7 @@ the trace at the functions marked with `piece`. Every distinct piece (a mixed ed
 forward, backward, and both with tangents) is compiled once; what lies between the pieces is grouped into small
 programs, compiled once for each distinct form; and the trace is carried out call by call, dropping every array after
 its last use. An accelerator wants few large programs, since every call costs it some microseconds; there a cell is the
-piece, and what will run often is one program in the end, of pieces that were traced once each.
+piece, and what will run often is one program in the end, or a few, of pieces that were traced once each.
 
 Differentiation needs no help: `jax.grad` and `jax.jvp` turn a marked function into marked functions. Loops
 (`lax.scan`, `lax.map`, `lax.while_loop`) and branches that contain pieces are carried out in Python, since XLA:CPU

@@ -18,9 +18,11 @@ Unit = Literal["edges", "cells", "whole"]
 
 # On an H100 the first-order step of S0 (97,000 equations) took 85 s longer to compile as one program than in pieces,
 # and then 38 instead of 126 ms. XLA takes more than in proportion for larger ones: the second-order step (222,000) was
-# not done after 20 minutes on two CPU cores.
+# not done after 20 minutes on two CPU cores. Larger ones become several, which the cores of the host compile side by
+# side: second order with 3 cells in three parts of 28,000 took 220 CPU seconds a part.
 _MANY_CALLS = 1500
 _MOST_EQUATIONS = 150_000
+_SEGMENT_EQUATIONS = 60_000
 
 _unit: ContextVar[Unit] = ContextVar("unit", default="whole")
 
@@ -136,7 +138,7 @@ def compile(
 
         return _compile_whole(all_pieces, args, donate_argnums, started)
     compiler = Compiler()
-    runner = Runner(trace(closed), compiler, _MOST_EQUATIONS if often else None)
+    runner = Runner(trace(closed), compiler, min(_MOST_EQUATIONS, _SEGMENT_EQUATIONS) if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
     structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)

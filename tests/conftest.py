@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from jdarts.commands.process import prefer_plain_loops
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JDARTS_NO_REEXEC", "1")
-# Most programs here run for milliseconds: no optimisation by LLVM, which is half of a compilation, and XLA's older way
-# of writing loops, which is another third.
-for flag in ("--xla_backend_optimization_level=0", "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"):
-    if flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    # LLVM's optimisations take half of a compilation, and most programs here run for milliseconds.
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]).strip()
+prefer_plain_loops()
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # here, before the workers start: they and their children share it
     _cache = tempfile.TemporaryDirectory(prefix="jdarts_tests_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name

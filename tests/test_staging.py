@@ -56,7 +56,8 @@ def check(function, *args, rtol=2e-5):
 def in_segments(function, *args, most_equations=20):
     """The program of a function that runs often and is too large for one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging_program, "_MOST_EQUATIONS", most_equations)
+        for limit in ("_MOST_EQUATIONS", "_SEGMENT_EQUATIONS"):
+            patch.setattr(staging_program, limit, most_equations)
         return staging.compile(function, *args, unit="cells", calls=10**6)
 
 
@@ -73,7 +74,7 @@ def test_equal_pieces_and_groups_are_compiled_once():
 
 def test_what_runs_often_is_one_program_or_a_few():
     weights, x, _ = data(8)
-    equations = count_equations(jax.make_jaxpr(gradient)(weights, x).jaxpr)
+    equations = count_equations(jax.make_jaxpr(gradient)(weights, x).eqns)
     programs = {n: in_segments(gradient, weights, x, most_equations=equations // n + 1).programs for n in (1, 2, 4)}
     assert programs == {1: 1, 2: 2, 4: 4}
     assert staging.compile(gradient, weights, x).programs > 4
@@ -224,5 +225,5 @@ def test_pythons_garbage_collector_pauses_while_a_program_is_traced():
 def test_equations_count_as_often_as_they_occur():
     inner = jax.jit(lambda x: jnp.sin(x) * 2)
     once, thrice = (jax.make_jaxpr(lambda x, n=n: [inner(x + i) for i in range(n)])(1.0) for n in (1, 3))
-    assert count_equations(once.jaxpr) == 4  # add, call, sin, mul
-    assert count_equations(thrice.jaxpr) == 12
+    assert count_equations(once.eqns) == 4  # add, call, sin, mul
+    assert count_equations(thrice.eqns) == 12

@@ -131,14 +131,14 @@ def compile(
     if not has_pieces(closed.jaxpr):
         return _compile_whole(function, args, donate_argnums, started)
     often = unit == "cells" and calls >= _MANY_CALLS
-    if often and count_equations(closed.jaxpr) <= _MOST_EQUATIONS:
+    if often and count_equations(closed.jaxpr.eqns) <= _MOST_EQUATIONS:
 
         def all_pieces(*arrays):
             return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(closed)(*jax.tree.leaves(arrays)))
 
         return _compile_whole(all_pieces, args, donate_argnums, started)
     compiler = Compiler()
-    runner = Runner(trace(closed), compiler, min(_MOST_EQUATIONS, _SEGMENT_EQUATIONS) if often else None)
+    runner = Runner(trace(closed), compiler, _SEGMENT_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
     structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)

@@ -27,7 +27,6 @@ from jdarts.staging.trace import (
     Ref,
     Split,
     count_equations,
-    equations_of,
 )
 
 
@@ -180,17 +179,14 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
     needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
     calls: list[Call] = []
     for batch in reversed(batches):
+        inputs, outputs = _boundary(batch, needed)
         if isinstance(batch[0], (Piece, Control, Split)):
             calls.append(batch[0])
-            needed.update(a for a in batch[0].inputs if isinstance(a, Ref))
+        elif outputs:
+            calls.append(Group([node for node in batch if isinstance(node, Op)], inputs, outputs))
+        else:
             continue
-        ops = [node for node in batch if isinstance(node, Op)]
-        made = {ref for op in ops for ref in op.outputs}
-        outputs = [ref for op in ops for ref in op.outputs if ref in needed]
-        inputs = dict.fromkeys(a for op in ops for a in op.inputs if isinstance(a, Ref) and a not in made)
-        if outputs:
-            calls.append(Group(ops, list(inputs), outputs))
-            needed.update(inputs)
+        needed.update(inputs)
     return calls[::-1]
 
 
@@ -198,33 +194,41 @@ def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> 
     """Neighbours as segments of about equal size; loops and branches stay between them."""
     sizes = [_equations(call) for call in calls]
     share = sum(sizes) / max(1, math.ceil(sum(sizes) / most_equations))
-    parts: list[list[Call]] = []
-    filled = 0.0
+    parts: list[Call | list[Group | Piece]] = []
+    segment, filled = None, 0.0
     for call, size in zip(calls, sizes, strict=True):
-        apart = not isinstance(call, (Group, Piece))
-        if apart or not parts or filled + size / 2 > share or not isinstance(parts[-1][-1], (Group, Piece)):
-            parts.append([])
-            filled = 0.0
-        parts[-1].append(call)
+        if not isinstance(call, (Group, Piece)):
+            parts.append(call)
+            segment = None
+            continue
+        if segment is None or filled + size / 2 > share:
+            segment, filled = [], 0.0
+            parts.append(segment)
+        segment.append(call)
         filled += size
     needed: set[Ref] = {a for a in outputs if isinstance(a, Ref)}
     joined: list[Call] = []
     for part in reversed(parts):
-        inner = [call for call in part if isinstance(call, (Group, Piece))]
-        made = {ref for call in inner for ref in call.outputs}
-        read = dict.fromkeys(a for call in part for a in call.inputs if isinstance(a, Ref) and a not in made)
-        leaving = [ref for call in inner for ref in call.outputs if ref in needed]
-        joined.append(Segment(inner, list(read), leaving) if inner else part[0])
-        needed.update(read)
+        inputs, leaving = _boundary(part if isinstance(part, list) else [part], needed)
+        joined.append(Segment(part, inputs, leaving) if isinstance(part, list) else part)
+        needed.update(inputs)
     return joined[::-1]
+
+
+def _boundary(members: Sequence[Node | Call], needed: set[Ref]) -> tuple[list[Ref], list[Ref]]:
+    """What `members` together read from outside, and what of theirs is `needed` there."""
+    made = [ref for member in members for ref in member.outputs]
+    inside = set(made)
+    read = dict.fromkeys(a for m in members for a in m.inputs if isinstance(a, Ref) and a not in inside)
+    return list(read), [ref for ref in made if ref in needed]
 
 
 def _equations(call: Call) -> int:
     match call:
         case Group(ops=ops):
-            return sum(equations_of(op.eqn) for op in ops)
+            return count_equations([op.eqn for op in ops])
         case Piece(jaxpr=closed):
-            return count_equations(closed.jaxpr)
+            return count_equations(closed.jaxpr.eqns)
     return 0
 
 

@@ -120,21 +120,19 @@ def has_pieces(jaxpr: Jaxpr) -> bool:
     return any(_is_piece(eqn) or any(map(has_pieces, _inner(eqn))) for eqn in jaxpr.eqns)
 
 
-def count_equations(jaxpr: Jaxpr) -> int:
-    """The equations of `jaxpr` with those inside, each as often as it occurs: what XLA gets to see."""
-    counts: dict[int, int] = {}  # `jaxpr` keeps all that are in it alive
+def count_equations(eqns: Sequence[JaxprEqn]) -> int:
+    """The equations with those inside, each as often as it occurs: what XLA gets to see."""
+    counts: dict[int, int] = {}  # `eqns` keep all that are in them alive
 
-    def count(inner: Jaxpr) -> int:
-        if id(inner) not in counts:
-            counts[id(inner)] = sum(1 + sum(map(count, _inner(eqn))) for eqn in inner.eqns)
-        return counts[id(inner)]
+    def inside(jaxpr: Jaxpr) -> int:
+        if id(jaxpr) not in counts:
+            counts[id(jaxpr)] = total(jaxpr.eqns)
+        return counts[id(jaxpr)]
 
-    return count(jaxpr)
+    def total(eqns: Sequence[JaxprEqn]) -> int:
+        return sum(1 + sum(map(inside, _inner(eqn))) for eqn in eqns)
 
-
-def equations_of(eqn: JaxprEqn) -> int:
-    """One, and the equations inside."""
-    return 1 + sum(map(count_equations, _inner(eqn)))
+    return total(eqns)
 
 
 def _is_piece(eqn: JaxprEqn) -> bool:

@@ -31,9 +31,9 @@ def test_it_measures_the_estimators_themselves(x64):
             estimator = hypergrad.finite_difference(mlp_loss, mlp_loss, optimizer, epsilon=epsilon, noise=noise)
             estimate = flat(jax.jit(estimator)(*arguments)[0])
             error, cosine = compare(estimate, exact)
-            np.testing.assert_allclose(found.relative_error, error, rtol=1e-6, atol=1e-13)
+            np.testing.assert_allclose(found.relative_error, error, rtol=1e-6, atol=1e-14)
             np.testing.assert_allclose(found.cosine, cosine, rtol=1e-12)
-            np.testing.assert_allclose(found.term_error * study.term, error, rtol=1e-6, atol=1e-13)
+            np.testing.assert_allclose(found.term_error * study.term, error, rtol=1e-6, atol=1e-14)
     assert study.without.term_error == pytest.approx(1, abs=1e-12), "what d lacks is the second-order term"
     assert study.without.relative_error == pytest.approx(study.term, rel=1e-9)
     assert study.best()[0] == 1e-3 and study.best()[1] == study.differences["same"][0]

@@ -45,7 +45,7 @@ def wide(state):
     ("space", "method", "cells", "settings"),
     [
         ("robust_s3", "darts", 2, {}),
-        ("robust_s4", "r_darts_dp", 1, {"hypergradient": "first_order"}),  # noise and drop-path draw numbers
+        ("robust_s4", "r_darts_dp", 2, {"hypergradient": "first_order"}),  # noise and drop-path draw numbers
         ("robust_s2", "p_darts", 1, {"hypergradient": "first_order"}),  # dropout on skips
         ("robust_s2", "darts_minus", 1, {"hypergradient": "first_order", "remat": True}),
         ("robust_s1", "darts", 1, {"hypergradient": "first_order"}),  # other ops on every edge; pools, dilated ones
@@ -62,7 +62,8 @@ def test_the_programs_of_accelerators_make_the_same_search(space, method, cells,
         for unit, calls, most in forms:
             if unit == "cells":
                 accelerator()
-            monkeypatch.setattr(program, "_MOST_EQUATIONS", most)
+            for limit in ("_MOST_EQUATIONS", "_SEGMENT_EQUATIONS"):
+                monkeypatch.setattr(program, limit, most)
             step = staging.compile(search.step, start, search.arrays, unit=unit, calls=calls)
             programs.append(step.programs)
             state = start

@@ -109,11 +109,9 @@ def _sum(terms):
 
 def _weighted_sum(taps, kernel):
     """Sum of `view · kernel[i, j]`, in `lax`: a step has thousands of taps, and `jnp` is slow to trace."""
-    flat = kernel.reshape(-1, kernel.shape[-1])
-    terms = (
-        lax.mul(view, lax.broadcast_in_dim(lax.index_in_dim(flat, row, keepdims=False), view.shape, (3,)))
-        for row, view in ((kernel.shape[1] * i + j, view) for i, j, view in taps)
-    )
+    height, width, channels = kernel.shape
+    rows = lax.split(lax.reshape(kernel, (height * width, channels)), [1] * (height * width))
+    terms = (lax.mul(view, lax.broadcast_in_dim(rows[width * i + j], view.shape, (0, 3))) for i, j, view in taps)
     return _sum(terms)
 
 
@@ -135,27 +133,24 @@ def _same_dtype(a, b):
 def _kernel_grad(x, y, *, geometry: Geometry):
     """For each tap the sum over images and pixels of `x · y`, in two steps that vectorise over pixels and channels.
 
-    First up to eight images (or groups of images) are added up, which XLA turns into one loop a kernel row without a
-    reduction; then the rest is reduced. Where the images cannot be grouped so, a dense convolution serves.
+    First up to eight images (or groups of images) are added up, tap by tap: one loop without a reduction for each
+    kernel row. Then the rest is reduced. Where the images cannot be grouped so, a dense convolution serves.
     """
     x, y = _same_dtype(x, y)
     g, images = geometry, x.shape[0]
     terms = next(t for t in range(min(images, 8), 0, -1) if images % t == 0)
     if terms < 4:
         return _kernel_grad_dense(x, y, geometry)
-    group = images // terms
-    views = [view for _, _, view in _taps(x, g)]
-    groups = [lax.slice_in_dim(y, a * group, (a + 1) * group) for a in range(terms)]
+
+    def groups(array):
+        return lax.split(array, [images // terms] * terms)
+
+    outputs = groups(y)
+    sums = [lax.expand_dims(_sum(map(lax.mul, groups(view), outputs)), (0,)) for _, _, view in _taps(x, g)]
     rows = []
     for first in range(0, g.kernel**2, g.kernel):
-
-        def taps_times(a: int, row=first):
-            part = [lax.slice_in_dim(view, a * group, (a + 1) * group) for view in views[row : row + g.kernel]]
-            stacked = lax.concatenate([lax.expand_dims(view, (0,)) for view in part], 0)
-            return lax.mul(stacked, lax.broadcast_in_dim(groups[a], stacked.shape, (1, 2, 3, 4)))
-
-        total = _sum(taps_times(a) for a in range(terms))
-        rows.append(jnp.sum(lax.optimization_barrier(total), (1, 2, 3)))
+        row = lax.concatenate(sums[first : first + g.kernel], 0)
+        rows.append(jnp.sum(lax.optimization_barrier(row), (1, 2, 3)))
     return jnp.stack(rows)
 
 

@@ -176,6 +176,33 @@ def test_networks_learn_how_they_are_compiled():
     assert seen == [False, True] and not staging.in_pieces()
 
 
+def test_what_a_program_calls_often_is_traced_once_for_each_unit():
+    seen = []
+
+    def noted(weights, x):
+        seen.append(staging.unit())
+        return gradient(weights, x)
+
+    once = staging.traced_once(noted)
+
+    def thrice(weights, x, call):
+        value, grads = call(weights, x)
+        value_2, grads = call(weights - grads, x)
+        return value, value_2, call(weights - 2 * grads, x)
+
+    weights, x, _ = data()
+    expected = jax.jit(lambda w, x: thrice(w, x, gradient))(weights, x)
+    for unit in ("edges", "cells", "edges"):
+        program = staging.compile(lambda w, x: thrice(w, x, once), weights, x, unit=unit)
+        assert program.programs > 1, "pieces inside are found"
+        for a, b in zip(jax.tree.leaves(program(weights, x)), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
+    assert seen == ["edges", "cells"]
+    once(weights, x)
+    once(weights, x)
+    assert seen == ["edges", "cells", "whole", "whole"], "elsewhere it is the function itself"
+
+
 def test_memory_counts_what_waits_for_the_backward_pass():
     """A chain of L layers of [n, d] keeps at least one activation a layer until its gradient is taken."""
     n, d = 64, 32

@@ -12,10 +12,10 @@ _EXTRA_OPTIONS = "--xla_backend_extra_options="
 def prefer_plain_loops() -> None:
     """Has XLA use its older generator of loops for CPUs, unless XLA_FLAGS already has options of that kind.
 
-    The newer one takes longer for the sums of shifted slices in a supernet and makes them no faster: 60 and 62 s
-    against 44 and 52 s for the second-order step of S0 (8 cells, batch 16, two cores, jaxlib 0.10.2), at 8.4 and 8.2 s
-    a step. XLA takes this from the environment alone, and ignores options that begin with `xla_` and that it does not
-    know.
+    The second-order step of S0 (8 cells, batch 16, two cores, jaxlib 0.10.2) then compiles in 50 and 55 instead of 75
+    and 66 s, and takes 6 % longer (6.80 against 6.43 s, the fastest call of each piece added up). For a search
+    of hours set XLA_FLAGS to an option of that kind, if need be one that XLA does not know and ignores, such as
+    `--xla_backend_extra_options=xla_cpu_newer_loops`: XLA takes the choice from the environment alone.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if _EXTRA_OPTIONS not in flags:
@@ -45,7 +45,7 @@ def enable_compilation_cache(warn: Callable[[str], None]) -> None:
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def reexecute_with_huge_pages() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jdarts import staging
 from jdarts.hypergrad.checks import scalar_loss
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.hypergrad.types import Loss, PyTree
@@ -85,13 +86,14 @@ def norm(a: PyTree) -> jax.Array:
 
 @functools.lru_cache(maxsize=64)
 def _gradients(loss, microbatches):
-    return averaged(jax.value_and_grad(scalar_loss(loss), argnums=(0, 1), has_aux=True), microbatches)
+    mean = averaged(jax.value_and_grad(scalar_loss(loss), argnums=(0, 1), has_aux=True), microbatches)
+    return staging.traced_once(mean)
 
 
 @functools.lru_cache(maxsize=64)
 def _alpha_gradients(loss, microbatches):
     of_alphas = jax.grad(scalar_loss(loss), argnums=1, has_aux=True)
-    return averaged(lambda w, alphas, batch: of_alphas(w, alphas, batch)[0], microbatches)
+    return staging.traced_once(averaged(lambda w, alphas, batch: of_alphas(w, alphas, batch)[0], microbatches))
 
 
 @functools.lru_cache(maxsize=64)

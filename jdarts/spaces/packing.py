@@ -60,7 +60,8 @@ class Packing:
         """A plain tree as a vector `[size]`."""
         leaves: Any = traverse_util.flatten_dict(tree)
         parts = [leaves[path] if row is None else leaves[path][row] for path, row in self._parts()]
-        return jnp.concatenate([jnp.reshape(part, -1) for part in parts]) if parts else jnp.zeros(0, self.dtype)
+        flat = [lax.reshape(part, (part.size,)) for part in parts]
+        return lax.concatenate(flat, 0) if flat else jnp.zeros(0, self.dtype)
 
     def unravel(self, vector: jax.Array) -> PyTree:
         """The inverse of `ravel`."""
@@ -70,7 +71,7 @@ class Packing:
         rows: dict[Path, list[jax.Array]] = {}
         for (path, _), piece in zip(self._parts(), pieces, strict=True):
             rows.setdefault(path, []).append(piece)
-        leaves = {path: jnp.concatenate(rows[path]).reshape(shape) for path, shape in self.shapes.items()}
+        leaves = {path: lax.reshape(lax.concatenate(rows[path], 0), shape) for path, shape in self.shapes.items()}
         return traverse_util.unflatten_dict(leaves)
 
     def pack(self, vector: jax.Array, bodies: bool = False) -> PyTree:
@@ -78,15 +79,18 @@ class Packing:
         if not self.size:
             return {}
         sizes = self._bodies if bodies else self._sizes
-        named = zip(sizes, lax.split(vector, list(sizes.values())), strict=True)
-        leaves = {name: piece.reshape(self.shapes[name]) if name in self.shapes else piece for name, piece in named}
+        pieces = lax.split(vector, list(sizes.values()))
+        leaves = {
+            name: lax.reshape(piece, self.shapes.get(name, piece.shape))
+            for name, piece in zip(sizes, pieces, strict=True)
+        }
         return traverse_util.unflatten_dict(leaves)
 
     def unpack(self, tree: PyTree, bodies: bool = False) -> jax.Array:
         """The inverse of `pack`: blocks as a vector `[size]`."""
         leaves: Any = traverse_util.flatten_dict(tree)
-        parts = [jnp.reshape(leaves[name], -1) for name in (self._bodies if bodies else self._sizes)]
-        return jnp.concatenate(parts) if parts else jnp.zeros(0, self.dtype)
+        parts = [lax.reshape(leaves[name], (leaves[name].size,)) for name in (self._bodies if bodies else self._sizes)]
+        return lax.concatenate(parts, 0) if parts else jnp.zeros(0, self.dtype)
 
     def parts(self) -> list[tuple[Path, tuple[int, ...]]]:
         """Paths and shapes of what makes up the vector, in order; a path stacked over edges occurs once an edge."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
 
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
@@ -85,7 +84,7 @@ class Runner:
         elif isinstance(call, Segment):
             run = compiler.add(call.run, inputs, None, large=True)
         elif isinstance(call, Piece):
-            run = compiler.add(jaxpr_as_fun(call.jaxpr), inputs, ("piece", Same(call.jaxpr)))
+            run = compiler.add(call.run, inputs, ("piece", Same(call.eqn.params["jaxpr"])))
         elif isinstance(call, Split):
             run = _Views(call.sizes)
         else:

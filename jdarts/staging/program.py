@@ -52,6 +52,23 @@ def undivided():
         _unit.reset(token)
 
 
+def traced_once(function: Callable) -> Callable:
+    """`function`, of arrays, for programs that call it in several places: in pieces it is traced for the first alone.
+
+    A program that is not compiled in pieces sees `function` itself.
+    """
+    traced: dict[Unit, Callable] = {}
+
+    def call(*args):
+        if not in_pieces():
+            return function(*args)
+        if unit() not in traced:  # what it traces to depends on the unit, which is no argument that JAX knows of
+            traced[unit()] = jax.jit(lambda *arrays: function(*arrays))
+        return traced[unit()](*args)
+
+    return call
+
+
 class Program:
     """A compiled function, called with arrays like those that it was compiled for.
 

@@ -12,9 +12,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr
 
 from jdarts.staging.trace import (
     Atom,
@@ -43,9 +42,7 @@ class Group:
         known = dict(zip(self.inputs, arrays, strict=True))
         for op in self.ops:
             values = [atom.val if isinstance(atom, Fixed) else known[atom] for atom in op.inputs]
-            primitive = op.eqn.primitive
-            results = primitive.bind(*values, **primitive.get_bind_params(op.eqn.params))
-            known.update(zip(op.outputs, results if primitive.multiple_results else [results], strict=True))
+            known.update(zip(op.outputs, op.run(*values), strict=True))
         return [known[ref] for ref in self.outputs]
 
     def signature(self) -> Hashable:
@@ -69,22 +66,14 @@ class Segment:
     outputs: list[Ref]
 
     def run(self, *arrays):
-        """The outputs as arrays; traceable. Each piece is traced, and lowered, once."""
+        """The outputs as arrays; traceable. JAX lowers each piece once."""
         known = dict(zip(self.inputs, arrays, strict=True))
-        functions: dict[Same, Any] = {}
         for call in self.calls:
             values = [
                 jnp.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Fixed) else known[atom]
                 for atom in call.inputs
             ]
-            if isinstance(call, Group):
-                results = call.run(*values)
-            else:
-                same = Same(call.jaxpr)
-                if same not in functions:
-                    functions[same] = jax.jit(jaxpr_as_fun(call.jaxpr))
-                results = functions[same](*values)
-            known.update(zip(call.outputs, results, strict=True))
+            known.update(zip(call.outputs, call.run(*values), strict=True))
         return [known[ref] for ref in self.outputs]
 
 
@@ -227,8 +216,8 @@ def _equations(call: Call) -> int:
     match call:
         case Group(ops=ops):
             return count_equations([op.eqn for op in ops])
-        case Piece(jaxpr=closed):
-            return count_equations(closed.jaxpr.eqns)
+        case Piece(eqn=eqn):
+            return count_equations([eqn])
     return 0
 
 

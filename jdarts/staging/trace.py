@@ -56,21 +56,24 @@ Atom = Ref | Fixed
 
 
 @dataclass(frozen=True, eq=False)
-class Op:
-    """One operation between pieces."""
-
+class _Equation:
     eqn: JaxprEqn
     inputs: list[Atom]
     outputs: list[Ref]
 
+    def run(self, *values) -> list[Any]:
+        """The outputs for `values` of the inputs; traceable. Of a function that is called nothing is traced again."""
+        primitive = self.eqn.primitive
+        results = primitive.bind(*values, **primitive.get_bind_params(self.eqn.params))
+        return results if primitive.multiple_results else [results]
 
-@dataclass(frozen=True, eq=False)
-class Piece:
+
+class Op(_Equation):
+    """One operation between pieces."""
+
+
+class Piece(_Equation):
     """A call of a marked function."""
-
-    jaxpr: ClosedJaxpr
-    inputs: list[Atom]
-    outputs: list[Ref]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +169,7 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph) -> list
         made = [Ref(v.aval) for v in eqn.outvars]
         outputs: Sequence[Atom] = made
         if _is_piece(eqn):
-            graph.nodes.append(Piece(eqn.params["jaxpr"], inputs, made))
+            graph.nodes.append(Piece(eqn, inputs, made))
         elif name == "split" and on_host and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
             graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made))
         elif not any(map(has_pieces, _inner(eqn))):

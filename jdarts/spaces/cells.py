@@ -167,12 +167,16 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
-            norms = module.norms() if together else []
+            norms = module.norms() if together or self.is_initializing() else []
+            if norms and self.is_initializing():  # only the parameters are wanted
+                for norm in norms:
+                    norm([], train)
+                continue
             if norms:
                 joint.add(module, norms, mine, self._weights_of(op, source, mine, weights))
                 continue
             chunks = module(inner, train)
-            if self.is_initializing():  # only the parameters are wanted
+            if self.is_initializing():
                 continue
             if not by_edge:
                 chunks = [kernels.cut(chunk) for chunk in chunks]

@@ -179,15 +179,8 @@ def make_search(
     params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
 
     def variables(vector, running):
-        def tree(packing, vector):
-            if not staging.in_pieces():
-                return packing.unravel(vector)
-            return packing.pack(vector, bodies=staging.unit() == "cells")
-
-        return {"params": tree(params, vector), "batch_stats": tree(stats, running)}
-
-    def statistics(tree):
-        return stats.unpack(tree, bodies=staging.unit() == "cells") if staging.in_pieces() else stats.ravel(tree)
+        unit = staging.unit()
+        return {"params": params.pack(vector, unit), "batch_stats": stats.pack(running, unit)}
 
     def network_loss(vector, op_weights, batch, train=True):
         vector = averaging_gradients(vector, axis_name)
@@ -208,7 +201,7 @@ def make_search(
         logits = logits.astype(vector.dtype)
         running = batch["batch_stats"]
         if train:
-            running = (1 - RUNNING_MOMENTUM) * running + statistics(changed["batch_stats"])
+            running = (1 - RUNNING_MOMENTUM) * running + stats.unpack(changed["batch_stats"], staging.unit())
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": running}
         return pmean((cross_entropy(logits, batch["labels"]), aux), axis_name)
 

@@ -15,6 +15,7 @@ from flax import traverse_util
 from jax import lax
 
 from jdarts.initializers import draw_rows, initial_statistic
+from jdarts.staging import Unit
 
 Path = tuple[str, ...]
 PyTree = Any
@@ -74,11 +75,14 @@ class Packing:
         leaves = {path: lax.reshape(lax.concatenate(rows[path], 0), shape) for path, shape in self.shapes.items()}
         return traverse_util.unflatten_dict(leaves)
 
-    def pack(self, vector: jax.Array, bodies: bool = False) -> PyTree:
-        """Like `unravel`, but with the block of each edge, or of each `body`, as a vector under its path."""
-        if not self.size:
-            return {}
-        sizes = self._bodies if bodies else self._sizes
+    def pack(self, vector: jax.Array, unit: Unit) -> PyTree:
+        """The arrays as a network wants them that is compiled by `unit` (`jdarts.staging`).
+
+        "whole": a plain tree. "edges", "cells": the block of each edge, or of each body, as a vector under its path.
+        """
+        if unit == "whole" or not self.size:
+            return self.unravel(vector)
+        sizes = self._named(unit)
         pieces = lax.split(vector, list(sizes.values()))
         leaves = {
             name: lax.reshape(piece, self.shapes.get(name, piece.shape))
@@ -86,10 +90,12 @@ class Packing:
         }
         return traverse_util.unflatten_dict(leaves)
 
-    def unpack(self, tree: PyTree, bodies: bool = False) -> jax.Array:
-        """The inverse of `pack`: blocks as a vector `[size]`."""
+    def unpack(self, tree: PyTree, unit: Unit) -> jax.Array:
+        """The inverse of `pack`: a vector `[size]`."""
+        if unit == "whole":
+            return self.ravel(tree)
         leaves: Any = traverse_util.flatten_dict(tree)
-        parts = [lax.reshape(leaves[name], (leaves[name].size,)) for name in (self._bodies if bodies else self._sizes)]
+        parts = [lax.reshape(leaves[name], (leaves[name].size,)) for name in self._named(unit)]
         return lax.concatenate(parts, 0) if parts else jnp.zeros(0, self.dtype)
 
     def parts(self) -> list[tuple[Path, tuple[int, ...]]]:
@@ -99,6 +105,9 @@ class Packing:
     def row_shape(self, path: Path) -> tuple[int, ...]:
         """The shape of one row of the array at `path`, stacked over edges."""
         return self.shapes[path][1:]
+
+    def _named(self, unit: Unit) -> dict[Path, int]:
+        return self._bodies if unit == "cells" else self._sizes
 
     def _parts(self) -> list[tuple[Path, int | None]]:
         return [part for parts in self._blocks.values() for part in parts]

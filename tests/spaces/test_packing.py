@@ -1,12 +1,14 @@
 """One vector for all arrays, edge by edge, and back."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
 
-from jdarts import spaces
+from jdarts import spaces, staging
 from jdarts.initializers import abstract_network
 from jdarts.spaces.packing import Packing, init_vector
 
@@ -40,15 +42,15 @@ def test_vectors_and_trees_are_two_forms_of_the_same(name, collection):
     back = packing.unravel(vector)
     assert jax.tree.structure(back) == jax.tree.structure(tree)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(tree), strict=True))
-    for bodies in (False, True):
-        assert np.array_equal(packing.unpack(packing.pack(vector, bodies), bodies), vector)
+    for unit in get_args(staging.Unit):
+        assert np.array_equal(packing.unpack(packing.pack(vector, unit), unit), vector)
 
 
 def test_the_weights_of_an_edge_lie_side_by_side():
     network, shapes, _ = shapes_of("darts_cnn")
     packing = Packing(shapes["params"], network.edges_of)
     tree, _ = numbered(shapes["params"])
-    packed = traverse_util.flatten_dict(packing.pack(packing.ravel(tree)))
+    packed = traverse_util.flatten_dict(packing.pack(packing.ravel(tree), "edges"))
     edges = [path for path in packed if path[1].startswith("edge_")]
     assert len(edges) == 3 * 14
     cell = tree["cell_0"]
@@ -65,11 +67,12 @@ def test_gradients_pass_through():
     network, shapes, _ = shapes_of("robust_s2", cells=1)
     packing = Packing(shapes["params"], network.edges_of)
     vector = jnp.linspace(-1, 1, packing.size)
-    for unravel in (packing.unravel, packing.pack):
-        grads = jax.grad(lambda v, unravel=unravel: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(unravel(v))))(
-            vector
-        )
-        np.testing.assert_allclose(grads, 2 * vector, rtol=1e-6)
+    for unit in get_args(staging.Unit):
+
+        def squares(v, unit=unit):
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(packing.pack(v, unit)))
+
+        np.testing.assert_allclose(jax.grad(squares)(vector), 2 * vector, rtol=1e-6)
 
 
 def test_initial_weights_keep_to_the_ranges_of_their_arrays():

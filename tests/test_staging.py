@@ -42,7 +42,7 @@ def product(weights, x, direction):
 
 def check(function, *args, rtol=2e-5):
     """`function` in pieces, and in a few programs of many, against one `jax.jit` of it; returns the first."""
-    program, few = staging.compile(function, *args), in_segments(function, *args)
+    program, few = staging.compile(function, *args), in_a_few(function, *args)
     expected = jax.jit(function)(*args)
     for run in (program, few):
         got = run(*args)
@@ -53,10 +53,10 @@ def check(function, *args, rtol=2e-5):
     return program
 
 
-def in_segments(function, *args, most_equations=20):
+def in_a_few(function, *args, most_equations=20):
     """The program of a function that runs often and is too large for one."""
     with pytest.MonkeyPatch.context() as patch:
-        for limit in ("_MOST_EQUATIONS", "_SEGMENT_EQUATIONS"):
+        for limit in ("_MOST_EQUATIONS", "_JOINED_EQUATIONS"):
             patch.setattr(staging_program, limit, most_equations)
         return staging.compile(function, *args, unit="cells", calls=10**6)
 
@@ -75,7 +75,7 @@ def test_equal_pieces_and_groups_are_compiled_once():
 def test_what_runs_often_is_one_program_or_a_few():
     weights, x, _ = data(8)
     equations = count_equations(jax.make_jaxpr(gradient)(weights, x).eqns)
-    programs = {n: in_segments(gradient, weights, x, most_equations=equations // n + 1).programs for n in (1, 2, 4)}
+    programs = {n: in_a_few(gradient, weights, x, most_equations=equations // n + 1).programs for n in (1, 2, 4)}
     assert programs == {1: 1, 2: 2, 4: 4}
     assert staging.compile(gradient, weights, x).programs > 4
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
-from jdarts.staging.schedule import Call, Group, Same, Segment, schedule
-from jdarts.staging.trace import Atom, Control, Fixed, Graph, Piece, Ref, Split
+from jdarts.staging.schedule import Call, Group, schedule
+from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, Split
 
 _IN_FLIGHT = 4  # calls that may be under way at once on a CPU; each holds the memory of its results
 
@@ -28,7 +28,7 @@ class Runner:
         self._inputs = [self._slot(ref) for ref in graph.inputs]
         kept = {ref for ref in graph.outputs if isinstance(ref, Ref)} | set(graph.constants)
         last = _last_uses(calls, kept)
-        self._steps = [self._step(call, last[i], compiler) for i, call in enumerate(calls)]
+        self._steps = [self._step(call, last[i], compiler, most_equations is not None) for i, call in enumerate(calls)]
         self._outputs = [self._read(atom) for atom in graph.outputs]
         self._calls, self._graph = calls, graph
 
@@ -77,14 +77,10 @@ class Runner:
     def _read(self, atom: Atom) -> tuple[int | None, Any]:
         return (None, atom.val) if isinstance(atom, Fixed) else (self._slot(atom), None)
 
-    def _step(self, call: Call, dead: list[Ref], compiler: Compiler):
+    def _step(self, call: Call, dead: list[Ref], compiler: Compiler, large: bool):
         inputs: Sequence[Atom] = call.inputs
         if isinstance(call, Group):
-            run = compiler.add(call.run, inputs, ("group", call.signature()))
-        elif isinstance(call, Segment):
-            run = compiler.add(call.run, inputs, None, large=True)
-        elif isinstance(call, Piece):
-            run = compiler.add(call.run, inputs, ("piece", Same(call.eqn.params["jaxpr"])))
+            run = compiler.add(call.run, inputs, call.signature(), large=large)
         elif isinstance(call, Split):
             run = _Views(call.sizes)
         else:

@@ -22,7 +22,7 @@ Unit = Literal["edges", "cells", "whole"]
 # side: second order with 3 cells in three parts of 28,000 took 220 CPU seconds a part.
 _MANY_CALLS = 1500
 _MOST_EQUATIONS = 150_000
-_SEGMENT_EQUATIONS = 60_000
+_JOINED_EQUATIONS = 60_000
 
 _unit: ContextVar[Unit] = ContextVar("unit", default="whole")
 
@@ -155,7 +155,7 @@ def compile(
 
         return _compile_whole(all_pieces, args, donate_argnums, started)
     compiler = Compiler()
-    runner = Runner(trace(closed), compiler, _SEGMENT_EQUATIONS if often else None)
+    runner = Runner(trace(closed), compiler, _JOINED_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
     structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)

@@ -12,7 +12,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
 from jdarts.staging.trace import (
@@ -31,14 +30,14 @@ from jdarts.staging.trace import (
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Operations that become one program."""
+    """Operations, or a piece, or many of both that follow each other: what becomes one program."""
 
-    ops: list[Op]
+    ops: list[Op | Piece]
     inputs: list[Ref]
     outputs: list[Ref]
 
     def run(self, *arrays):
-        """The outputs as arrays; traceable."""
+        """The outputs as arrays; traceable. JAX lowers each piece once."""
         known = dict(zip(self.inputs, arrays, strict=True))
         for op in self.ops:
             values = [atom.val if isinstance(atom, Fixed) else known[atom] for atom in op.inputs]
@@ -57,31 +56,11 @@ class Group:
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """Groups and pieces that follow each other and become one program together."""
-
-    calls: list[Group | Piece]
-    inputs: list[Ref]
-    outputs: list[Ref]
-
-    def run(self, *arrays):
-        """The outputs as arrays; traceable. JAX lowers each piece once."""
-        known = dict(zip(self.inputs, arrays, strict=True))
-        for call in self.calls:
-            values = [
-                jnp.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Fixed) else known[atom]
-                for atom in call.inputs
-            ]
-            known.update(zip(call.outputs, call.run(*values), strict=True))
-        return [known[ref] for ref in self.outputs]
-
-
-Call = Group | Piece | Control | Split | Segment
+Call = Group | Control | Split
 
 
 def schedule(graph: Graph, most_equations: int | None = None) -> list[Call]:
-    """The calls that carry out `graph`, in order; joined to segments of at most about `most_equations`, if given."""
+    """The calls that carry out `graph`, in order; groups joined up to about `most_equations`, if given."""
     calls = _calls(graph, _Scheduler(graph).batches())
     return calls if most_equations is None else _joined(calls, graph.outputs, most_equations)
 
@@ -164,15 +143,19 @@ class _Scheduler:
 
 
 def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
-    """Groups with their inputs and outputs: an output is what a later call or the caller needs."""
+    """Groups with their inputs and outputs: an output is what a later call or the caller needs; all those of a piece,
+    so that equal pieces are one program.
+    """
     needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
     calls: list[Call] = []
     for batch in reversed(batches):
         inputs, outputs = _boundary(batch, needed)
-        if isinstance(batch[0], (Piece, Control, Split)):
-            calls.append(batch[0])
+        first = batch[0]
+        if isinstance(first, (Control, Split)):
+            calls.append(first)
         elif outputs:
-            calls.append(Group([node for node in batch if isinstance(node, Op)], inputs, outputs))
+            all_of = first.outputs if isinstance(first, Piece) else outputs
+            calls.append(Group([node for node in batch if isinstance(node, (Op, Piece))], inputs, all_of))
         else:
             continue
         needed.update(inputs)
@@ -180,45 +163,36 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
 
 
 def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> list[Call]:
-    """Neighbours as segments of about equal size; loops and branches stay between them."""
-    sizes = [_equations(call) for call in calls]
+    """Neighbours as groups of about equal size; loops and branches stay between them."""
+    sizes = [count_equations([op.eqn for op in call.ops]) if isinstance(call, Group) else 0 for call in calls]
     share = sum(sizes) / max(1, math.ceil(sum(sizes) / most_equations))
-    parts: list[Call | list[Group | Piece]] = []
-    segment, filled = None, 0.0
+    parts: list[Call | list[Op | Piece]] = []
+    joined, filled = None, 0.0
     for call, size in zip(calls, sizes, strict=True):
-        if not isinstance(call, (Group, Piece)):
+        if not isinstance(call, Group):
             parts.append(call)
-            segment = None
+            joined = None
             continue
-        if segment is None or filled + size / 2 > share:
-            segment, filled = [], 0.0
-            parts.append(segment)
-        segment.append(call)
+        if joined is None or filled + size / 2 > share:
+            joined, filled = [], 0.0
+            parts.append(joined)
+        joined += call.ops
         filled += size
     needed: set[Ref] = {a for a in outputs if isinstance(a, Ref)}
-    joined: list[Call] = []
+    result: list[Call] = []
     for part in reversed(parts):
         inputs, leaving = _boundary(part if isinstance(part, list) else [part], needed)
-        joined.append(Segment(part, inputs, leaving) if isinstance(part, list) else part)
+        result.append(Group(list(dict.fromkeys(part)), inputs, leaving) if isinstance(part, list) else part)
         needed.update(inputs)
-    return joined[::-1]
+    return result[::-1]
 
 
-def _boundary(members: Sequence[Node | Call], needed: set[Ref]) -> tuple[list[Ref], list[Ref]]:
+def _boundary(members: Sequence[Node | Group], needed: set[Ref]) -> tuple[list[Ref], list[Ref]]:
     """What `members` together read from outside, and what of theirs is `needed` there."""
     made = [ref for member in members for ref in member.outputs]
     inside = set(made)
     read = dict.fromkeys(a for m in members for a in m.inputs if isinstance(a, Ref) and a not in inside)
     return list(read), [ref for ref in made if ref in needed]
-
-
-def _equations(call: Call) -> int:
-    match call:
-        case Group(ops=ops):
-            return count_equations([op.eqn for op in ops])
-        case Piece(eqn=eqn):
-            return count_equations([eqn])
-    return 0
 
 
 def _literal(literal: Fixed) -> tuple:
@@ -229,7 +203,7 @@ def _shape(ref: Ref) -> tuple:
     return ref.aval.shape, ref.aval.dtype
 
 
-def _params(op: Op) -> Hashable:
+def _params(op: Op | Piece) -> Hashable:
     return tuple((name, _hashable(value)) for name, value in sorted(op.eqn.params.items()))
 
 

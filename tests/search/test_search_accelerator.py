@@ -62,7 +62,7 @@ def test_the_programs_of_accelerators_make_the_same_search(space, method, cells,
         for unit, calls, most in forms:
             if unit == "cells":
                 accelerator()
-            for limit in ("_MOST_EQUATIONS", "_SEGMENT_EQUATIONS"):
+            for limit in ("_MOST_EQUATIONS", "_JOINED_EQUATIONS"):
                 monkeypatch.setattr(program, limit, most)
             step = staging.compile(search.step, start, search.arrays, unit=unit, calls=calls)
             programs.append(step.programs)

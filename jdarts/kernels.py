@@ -28,7 +28,7 @@ On an accelerator every kernel costs some microseconds, and a mixed edge has hun
 * All that is ready at the same time is normalised at the same time (`jdarts.joint_norm`).
 * Between two convolutions nothing is kept for the backward pass, which computes it again inside its kernels.
 * Dilated convolutions are plain ones on every other pixel; narrow groups are blocks of one dense kernel (`_dense`).
-* A search of many steps is one program, or a few, that starts as one CUDA graph (`jdarts.staging`).
+* The step of a long search is one program, or a few, each of which starts as a CUDA graph (`jdarts.staging`).
 
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """

@@ -9,8 +9,6 @@ import pytest
 
 from jdarts import kernels
 
-# Compiling takes longer than running.
-
 
 @pytest.fixture(autouse=True)
 def _float64():

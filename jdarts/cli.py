@@ -44,6 +44,7 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         if arguments[:1] and arguments[0] in LONG_COMMANDS:
             process.prefer_plain_loops()
+            process.leave_out_source_lines()
             if argv is None:
                 process.reexecute_with_huge_pages()
         status = _dispatch(arguments)

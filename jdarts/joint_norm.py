@@ -24,10 +24,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad
 
-from jdarts.linear_primitives import bind_alike
+from jdarts.own_primitives import bilinear, bind_alike, make_primitive
 
 _KEPT = "jdarts_kept"
 
@@ -84,28 +83,8 @@ def _dots(*images):
     return [_sums([a * b for a, b in zip(images[:half], images[half:], strict=True)])]
 
 
-def _primitive(name: str, body) -> Primitive:
-    primitive = Primitive(f"jdarts_{name}")
-    primitive.multiple_results = True
-    jitted = jax.jit(body)
-
-    def abstract(*avals):
-        shaped = jax.eval_shape(body, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals))
-        return [avals[0].update(shape=s.shape, dtype=s.dtype, weak_type=False) for s in shaped]
-
-    def batch(args, dims):
-        outs = jax.vmap(body, list(dims))(*args)
-        return outs, [0] * len(outs)
-
-    primitive.def_impl(jitted)
-    primitive.def_abstract_eval(abstract)
-    batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, mlir.lower_fun(body, multiple_results=True))
-    return primitive
-
-
-_scaled_p = _primitive("scaled", _scaled)
-_dots_p = _primitive("dots", _dots)
+_scaled_p = make_primitive("scaled", _scaled, lambda vector, *images: [x.shape for x in images])
+_dots_p = make_primitive("dots", _dots, lambda *images: [(sum(x.shape[-1] for x in images[: len(images) // 2]),)])
 
 
 def scaled(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
@@ -118,25 +97,8 @@ def dots(images: Sequence[jax.Array], others: Sequence[jax.Array]) -> jax.Array:
     return bind_alike(_dots_p, *images, *others)[0]
 
 
-def _bilinear(primitive: Primitive, parts) -> None:
-    """`parts(number of arguments)`: the two groups of arguments in each of which the map is linear."""
-
-    def jvp(primals, tangents):
-        out = bind_alike(primitive, *primals)
-        totals: list[Any] = [None] * len(out)
-        for group in parts(len(primals)):
-            if all(type(tangents[i]) is ad.Zero for i in group):
-                continue
-            args = [ad.instantiate_zeros(tangents[i]) if i in group else primals[i] for i in range(len(primals))]
-            moved = bind_alike(primitive, *args)
-            totals = [b if a is None else a + b for a, b in zip(totals, moved, strict=True)]
-        return out, [ad.Zero(jax.typeof(o)) if t is None else t for o, t in zip(out, totals, strict=True)]
-
-    ad.primitive_jvps[primitive] = jvp
-
-
-_bilinear(_scaled_p, lambda n: (range(1), range(1, n)))
-_bilinear(_dots_p, lambda n: (range(n // 2), range(n // 2, n)))
+bilinear(_scaled_p, lambda n: (range(1), range(1, n)))
+bilinear(_dots_p, lambda n: (range(n // 2), range(n // 2, n)))
 
 
 def _transpose_scaled(cts, vector, *images):

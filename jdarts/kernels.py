@@ -20,7 +20,7 @@ What makes a search fast on a CPU, each part measured against the form before it
 * Depthwise convolutions and their input gradients are shifted sums. The gradient by the kernel, once half of an edge's
   backward pass, adds up images before it reduces.
 * Pooling runs once a node, not once an edge; `cut` ends fusions where a person would.
-* The derivative of batch norm is written out (`standardise`): two reductions, and the outputs are all it keeps.
+* The derivative of batch norm is written out (`jdarts.norm_primitives`): two reductions; its output is all it keeps.
 * Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
 
 On an accelerator every kernel costs some microseconds, and a mixed edge has hundreds of small ones:
@@ -33,7 +33,7 @@ On an accelerator every kernel costs some microseconds, and a mixed edge has hun
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Literal
 
 import jax
@@ -41,7 +41,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jdarts import staging
+from jdarts import norm_primitives, staging
 from jdarts.joint_norm import standardise_each
 from jdarts.linear_primitives import Geometry, box_sum, depthwise_shift, shifted_max_tap, take_tap
 
@@ -281,28 +281,4 @@ def standardise(x, eps: float, axis_name: str | None = None):
     if on_accelerator():
         (y,), mean, var = standardise_each([x], (False,), eps, axis_name)
         return y, mean, var
-    return _standardise(x, eps, axis_name)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def _standardise(x, eps: float, axis_name: str | None):
-    """`standardise` on a CPU; the derivative is the closed form with two reductions, which is its own transpose."""
-    mean = _channel_mean(x, axis_name)
-    centred = x - mean
-    var = _channel_mean(centred * centred, axis_name)
-    return centred * lax.rsqrt(var + eps), mean, var
-
-
-@_standardise.defjvp
-def _standardise_jvp(eps, axis_name, primals, tangents):
-    (x,), (dx,) = primals, tangents
-    y, mean, var = _standardise(x, eps, axis_name)
-    factor = lax.rsqrt(var + eps)
-    dmean = _channel_mean(dx, axis_name)
-    along = _channel_mean(y * dx, axis_name)
-    return (y, mean, var), (factor * (dx - dmean - y * along), dmean, 2 * along / factor)
-
-
-def _channel_mean(x, axis_name: str | None):
-    mean = jnp.mean(x, (0, 1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
-    return mean if axis_name is None else lax.pmean(mean, axis_name)
+    return norm_primitives.standardise(x, eps, axis_name)

@@ -20,7 +20,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jdarts.jax_versions import varying_axes
+from jdarts.own_primitives import bind_alike
 
 
 class Geometry(NamedTuple):
@@ -246,17 +246,6 @@ def _batch(primitive, args, dims, geometry: Geometry):
     if fold == 0:
         return out.reshape(size, -1, *out.shape[1:]), 0
     return jnp.moveaxis(out.reshape(*out.shape[:-1], size, -1), -2, 0), 0
-
-
-def bind_alike(primitive: Primitive, *args, **params):
-    """Bind after making all arguments vary over the same mesh axes (`shard_map` with `check_vma`)."""
-    axes = [varying_axes(a) for a in args]
-    union = frozenset().union(*axes)
-    args = [
-        lax.pcast(a, tuple(sorted(union - have)), to="varying") if union - have else a
-        for a, have in zip(args, axes, strict=True)
-    ]
-    return primitive.bind(*args, **params)
 
 
 forward_p = _primitive("depthwise", _forward, "output")

@@ -96,9 +96,13 @@ class BatchNorm(nn.Module):
         return outputs
 
     def record(self, mean: jax.Array, var: jax.Array, samples: int) -> None:
-        """Move the running averages to the moments `[T·C]` of a batch of so many pixels, if they may move."""
+        """Move the running averages to the moments `[T·C]` of a batch of so many pixels, if they may move.
+
+        They have no derivative: a network in training does not read them.
+        """
         if not self.is_mutable_collection("batch_stats"):
             return
+        mean, var = lax.stop_gradient(mean), lax.stop_gradient(var)
         if self.axis_name is not None:
             samples = samples * lax.axis_size(self.axis_name)
         for variable, new in ((self.mean, mean), (self.var, var * (samples / max(samples - 1, 1)))):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jdarts.commands.process import prefer_plain_loops
+from jdarts.commands.process import leave_out_source_lines, prefer_plain_loops
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JDARTS_NO_REEXEC", "1")
@@ -17,6 +17,7 @@ if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     # LLVM's optimisations take half of a compilation, and most programs here run for milliseconds.
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]).strip()
 prefer_plain_loops()
+leave_out_source_lines()
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # here, before the workers start: they and their children share it
     _cache = tempfile.TemporaryDirectory(prefix="jdarts_tests_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name

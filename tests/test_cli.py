@@ -264,6 +264,19 @@ def test_xla_takes_the_flag_of_plain_loops_beside_the_users_own(own, monkeypatch
     assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
 
 
+def test_lines_of_python_are_left_out_of_programs_unless_asked_for(monkeypatch):
+    code = "import jax; print(jax.jit(lambda x: x + 1).lower(1).as_text(debug_info=True).count('<string>'))"
+    counts = []
+    for own in (None, "3"):
+        monkeypatch.delenv("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", raising=False)
+        if own:
+            monkeypatch.setenv("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", own)
+        cli.main(["search", "no_such_config"])
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        counts.append(int(done.stdout))
+    assert counts[0] == 0 < counts[1]
+
+
 def test_options_of_the_users_own_stay_as_they_are(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_extra_options=xla_cpu_small_call")
     cli.main(["search", "no_such_config"])

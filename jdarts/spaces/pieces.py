@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from jdarts import kernels, own_ops, staging
 from jdarts.initializers import abstract_network
 from jdarts.joint_norm import keeping_little
 from jdarts.ops import candidate, has_weights
 from jdarts.spaces.packing import Packing
+from jdarts.weighted_sum import weighted_sum
 
 
 class Options(NamedTuple):
@@ -176,7 +178,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
     }
 
     def mixed(x, light, p, weights, running):
-        params, stats, changed, terms, activated = {}, {}, {}, [], x
+        params, stats, changed, images, activated = {}, {}, {}, {}, x
         if made:
             params = packings["params"].unravel(weights)
             size = packings["batch_stats"].size
@@ -193,13 +195,24 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
                     options.update,
                 )
                 changed[op] = new
-                terms.append(p[k] * kernels.cut(y))
+                images[k] = kernels.cut(y)
             elif op != "none":
-                terms.append(p[k] * light[op])
-        total = sum(terms[1:], terms[0]) if terms else jnp.zeros_like(x[:, :: options.stride, :: options.stride])
+                images[k] = light[op]
+        if images:
+            total = weighted_sum(_entries(p, list(images)), list(images.values()))
+        else:
+            total = jnp.zeros_like(x[:, :: options.stride, :: options.stride])
         return total, packings["batch_stats"].ravel(changed) if options.update and changed else None
 
     return staging.piece(mixed)
+
+
+def _entries(vector, places: list[int]):
+    """`vector[places]` without a gather, whose gradient is a slow scatter."""
+    if len(places) == vector.size:
+        return vector
+    entries = lax.split(vector, [1] * vector.size)
+    return lax.concatenate([entries[k] for k in places], 0)
 
 
 def _candidate(op: str, options: Options, *, activated: bool = False) -> nn.Module:

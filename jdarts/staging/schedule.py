@@ -148,7 +148,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
     """
     needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
     calls: list[Call] = []
-    for batch in reversed(batches):
+    for batch in reversed([part for each in batches for part in _apart(each)]):
         inputs, outputs = _boundary(batch, needed)
         first = batch[0]
         if isinstance(first, (Control, Split)):
@@ -160,6 +160,23 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
             continue
         needed.update(inputs)
     return calls[::-1]
+
+
+def _apart(batch: list[Node]) -> list[list[Node]]:
+    """The parts of a batch that share no values of its own: many batches differ, but consist of the same few parts."""
+    part_of: dict[Node, list[Node]] = {}
+    made: dict[Atom, Node] = {}
+    for node in batch:
+        part = [node]
+        for source in {made[atom] for atom in node.inputs if atom in made}:
+            other = part_of[source]
+            if other is not part:
+                part[:0] = other
+                part_of.update(dict.fromkeys(other, part))
+        part_of[node] = part
+        made.update(dict.fromkeys(node.outputs, node))
+    order = {node: i for i, node in enumerate(batch)}
+    return [sorted(part, key=order.__getitem__) for part in {id(part): part for part in part_of.values()}.values()]
 
 
 def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> list[Call]:

@@ -1,0 +1,130 @@
+"""Batch normalisation of one image after the other, as CPUs want it, in primitives.
+
+A trace holds one equation for a batch norm, for its derivative, and for the derivative of that, where the formulas have
+a dozen, three dozen and a hundred; half of what JAX traces of a supernet would be batch norms. With the means taken
+over the pixels of a channel, f = 1/√(var + eps) and y = f·(x − mean):
+
+    standardise(x)      →  y, mean, var, f
+    project(f, y, dx)   →  their changes: f·(dx − mean(dx) − y·mean(y·dx)), mean(dx), 2·mean(y·dx)/f, −f²·mean(y·dx)
+
+The second is linear in dx, and its first result is its own transpose, so it serves backward passes too; of its own
+derivative (`project_jvp`) XLA sees what `jax.jvp` makes of the formula.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.interpreters import ad
+
+from jdarts.own_primitives import bind_alike, make_primitive
+
+
+def _channel_mean(x, axis_name: str | None):
+    mean = jnp.sum(x, (0, 1, 2)) / prod(x.shape[:3])
+    return mean if axis_name is None else lax.pmean(mean, axis_name)
+
+
+def _standardise(x, *, eps: float, axis_name: str | None = None):
+    mean = _channel_mean(x, axis_name)
+    centred = x - mean
+    var = _channel_mean(centred * centred, axis_name)
+    factor = lax.rsqrt(var + eps)
+    return centred * factor, mean, var, factor
+
+
+def _project(factor, y, dx, *, axis_name: str | None = None):
+    dmean = _channel_mean(dx, axis_name)
+    along = _channel_mean(y * dx, axis_name)
+    return factor * (dx - dmean - y * along), dmean, 2 * along / factor, -factor * factor * along
+
+
+def _project_jvp(factor, y, dx, *changes):
+    return jax.jvp(_project, (factor, y, dx), changes)[1]
+
+
+# --- primitives and their derivatives -----------------------------------------------------------------------------
+
+
+def _shapes(image):
+    return [image.shape, *(image.shape[-1:] for _ in range(3))]
+
+
+standardise_p = make_primitive("standardise", _standardise, _shapes, ("eps",))
+project_p = make_primitive("standardise_project", _project, lambda factor, y, dx: _shapes(y))
+project_jvp_p = make_primitive("standardise_project_jvp", _project_jvp, lambda factor, y, dx, *changes: _shapes(y))
+
+
+def _jvp_of_standardise(primals, tangents, *, eps: float):
+    results = standardise_p.bind(*primals, eps=eps)
+    y, _, _, factor = results
+    return results, bind_alike(project_p, factor, y, ad.instantiate_zeros(tangents[0]))
+
+
+def _jvp_of_project(primals, tangents):
+    results = bind_alike(project_p, *primals)
+    factor, y, _ = primals
+    if type(tangents[0]) is type(tangents[1]) is ad.Zero:
+        return results, bind_alike(project_p, factor, y, tangents[2])
+    return results, bind_alike(project_jvp_p, *primals, *map(ad.instantiate_zeros, tangents))
+
+
+def _jvp_of_project_jvp(primals, tangents):
+    return jax.jvp(_project_jvp, primals, tuple(map(ad.instantiate_zeros, tangents)))
+
+
+def _transpose_of_project(cts, factor, y, dx):
+    if all(type(ct) is ad.Zero for ct in cts[1:]):
+        return [None, None, bind_alike(project_p, factor, y, cts[0])[0]]
+    return [None, None, *_transposed(partial(_project, factor, y), cts, [dx])]
+
+
+def _transpose_of_project_jvp(cts, factor, y, dx, *changes):
+    unknown = [ad.is_undefined_primal(change) for change in changes]
+
+    def in_unknown(*values):
+        rest = iter(values)
+        zeros = (jnp.zeros_like(primal) for primal in (factor, y, dx))  # the map is linear in all changes together
+        return _project_jvp(factor, y, dx, *(next(rest) if u else zero for u, zero in zip(unknown, zeros, strict=True)))
+
+    found = iter(_transposed(in_unknown, cts, [change for change, u in zip(changes, unknown, strict=True) if u]))
+    return [None, None, None, *(next(found) if u else None for u in unknown)]
+
+
+def _transposed(function: Callable, cts, arguments) -> Any:
+    like = [jax.ShapeDtypeStruct(a.aval.shape, a.aval.dtype) for a in arguments]
+    return jax.linear_transpose(function, *like)(tuple(map(ad.instantiate_zeros, cts)))
+
+
+ad.primitive_jvps[standardise_p] = _jvp_of_standardise
+ad.primitive_jvps[project_p] = _jvp_of_project
+ad.primitive_jvps[project_jvp_p] = _jvp_of_project_jvp
+ad.primitive_transposes[project_p] = _transpose_of_project
+ad.primitive_transposes[project_jvp_p] = _transpose_of_project_jvp
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _over_axis(x, eps: float, axis_name: str):
+    return _standardise(x, eps=eps, axis_name=axis_name)
+
+
+@_over_axis.defjvp
+def _over_axis_jvp(eps, axis_name, primals, tangents):
+    results = _over_axis(*primals, eps, axis_name)
+    y, _, _, factor = results
+    return results, _project(factor, y, *tangents, axis_name=axis_name)
+
+
+def standardise(x: jax.Array, eps: float, axis_name: str | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`(x − mean) / √(var + eps)` per channel with the batch statistics of `x [N, H, W, C]`.
+
+    Returns `(y, mean [C], biased variance [C])`, in float32 also for 16-bit `x`; with `axis_name` the statistics are
+    means over that mesh axis too.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    results = standardise_p.bind(wide, eps=eps) if axis_name is None else _over_axis(wide, eps, axis_name)
+    return results[0], results[1], results[2]

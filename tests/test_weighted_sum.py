@@ -1,0 +1,59 @@
+"""The weighted sum of images as a primitive against the sum written out, in every order and direction."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from derivatives import derivatives, draw, same
+
+from jdarts.weighted_sum import weighted_sum
+
+WEIGHTS, IMAGES = draw(3), [draw(2, 3, 4, 2, seed=i) for i in (1, 2, 3)]
+
+
+@pytest.fixture(autouse=True)
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+def written_out(weights, images):
+    return sum(weights[k] * image for k, image in enumerate(images))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_derivative_is_that_of_the_sum(count):
+    args = WEIGHTS[:count], IMAGES[:count]
+    found, expected = (derivatives(f, *args, third=True, mapped=True) for f in (weighted_sum, written_out))
+    same(found, expected)
+
+
+@pytest.mark.parametrize("known", ["weights", "images", "some images"])
+def test_what_is_known_has_no_derivative(known):
+    def alone(function):
+        if known == "weights":
+            return lambda images: function(WEIGHTS, images)
+        if known == "images":
+            return lambda weights: function(weights, IMAGES)
+        return lambda weights, image: function(weights, [IMAGES[0], image, IMAGES[2]])
+
+    args = {"weights": (IMAGES,), "images": (WEIGHTS,), "some images": (WEIGHTS, IMAGES[1])}[known]
+    same(derivatives(alone(weighted_sum), *args), derivatives(alone(written_out), *args))
+
+
+@pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 1)])
+def test_weights_or_images_of_several_seeds(mapped):
+    several = (
+        WEIGHTS if mapped[0] is None else jnp.stack([WEIGHTS, -WEIGHTS]),
+        IMAGES if mapped[1] is None else [jnp.stack([x, 2 * x], mapped[1]) for x in IMAGES],
+    )
+    found, expected = (jax.vmap(f, mapped)(*several) for f in (weighted_sum, written_out))
+    same(found, expected)
+
+
+def test_images_in_16_bits_keep_their_gradients_in_16():
+    images = [image.astype(jnp.bfloat16) for image in IMAGES]
+    total, pull = jax.vjp(weighted_sum, WEIGHTS.astype(jnp.float32), images)
+    assert total.dtype == jnp.float32
+    weights_gradient, image_gradients = pull(jnp.ones_like(total))
+    assert weights_gradient.dtype == jnp.float32
+    assert {gradient.dtype for gradient in image_gradients} == {jnp.dtype("bfloat16")}

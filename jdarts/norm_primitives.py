@@ -1,14 +1,14 @@
 """Batch normalisation of one image after the other, as CPUs want it, in primitives.
 
 A trace holds one equation for a batch norm, for its derivative, and for the derivative of that, where the formulas have
-a dozen, three dozen and a hundred; half of what JAX traces of a supernet would be batch norms. With the means taken
+a dozen, three dozen and a hundred; a third of what JAX traces of a supernet was batch norms. With the means taken
 over the pixels of a channel, f = 1/√(var + eps) and y = f·(x − mean):
 
     standardise(x)      →  y, mean, var, f
-    project(f, y, dx)   →  their changes: f·(dx − mean(dx) − y·mean(y·dx)), mean(dx), 2·mean(y·dx)/f, −f²·mean(y·dx)
+    project(f, y, dx)   →  f·(dx − mean(dx) − y·along), mean(dx), along = mean(y·dx), and the changes of var and f
 
-The second is linear in dx, and its first result is its own transpose, so it serves backward passes too; of its own
-derivative (`project_jvp`) XLA sees what `jax.jvp` makes of the formula.
+The second is linear in dx, and its first result is its own transpose, so it serves backward passes too. The third,
+`project_jvp`, is the change of the second with f, y and dx.
 """
 
 from collections.abc import Callable
@@ -40,29 +40,36 @@ def _standardise(x, *, eps: float, axis_name: str | None = None):
 def _project(factor, y, dx, *, axis_name: str | None = None):
     dmean = _channel_mean(dx, axis_name)
     along = _channel_mean(y * dx, axis_name)
-    return factor * (dx - dmean - y * along), dmean, 2 * along / factor, -factor * factor * along
+    return factor * (dx - dmean - y * along), dmean, along, 2 * along / factor, -factor * factor * along
 
 
-def _project_jvp(factor, y, dx, *changes):
-    return jax.jvp(_project, (factor, y, dx), changes)[1]
+def _project_jvp(factor, y, dx, dmean, along, dfactor, dy, ddx):
+    """The last three are the changes of the first three; `dmean` and `along` are what `_project` found."""
+    ddmean = _channel_mean(ddx, None)
+    dalong = _channel_mean(dy * dx + y * ddx, None)
+    moved = dfactor * (dx - dmean - y * along) + factor * (ddx - ddmean - dy * along - y * dalong)
+    relative = dfactor / factor
+    dvar = 2 * (dalong - along * relative) / factor
+    return moved, ddmean, dalong, dvar, -factor * factor * (dalong + 2 * along * relative)
 
 
 # --- primitives and their derivatives -----------------------------------------------------------------------------
 
 
-def _shapes(image):
-    return [image.shape, *(image.shape[-1:] for _ in range(3))]
+def _shapes(image, vectors: int):
+    return [image.shape, *(image.shape[-1:] for _ in range(vectors))]
 
 
-standardise_p = make_primitive("standardise", _standardise, _shapes, ("eps",))
-project_p = make_primitive("standardise_project", _project, lambda factor, y, dx: _shapes(y))
-project_jvp_p = make_primitive("standardise_project_jvp", _project_jvp, lambda factor, y, dx, *changes: _shapes(y))
+standardise_p = make_primitive("standardise", _standardise, lambda x: _shapes(x, 3), ("eps",))
+project_p = make_primitive("standardise_project", _project, lambda factor, y, dx: _shapes(y, 4))
+project_jvp_p = make_primitive("standardise_project_jvp", _project_jvp, lambda factor, y, *_: _shapes(y, 4))
 
 
 def _jvp_of_standardise(primals, tangents, *, eps: float):
     results = standardise_p.bind(*primals, eps=eps)
     y, _, _, factor = results
-    return results, bind_alike(project_p, factor, y, ad.instantiate_zeros(tangents[0]))
+    moved, dmean, _, dvar, dfactor = bind_alike(project_p, factor, y, ad.instantiate_zeros(tangents[0]))
+    return results, [moved, dmean, dvar, dfactor]
 
 
 def _jvp_of_project(primals, tangents):
@@ -70,7 +77,8 @@ def _jvp_of_project(primals, tangents):
     factor, y, _ = primals
     if type(tangents[0]) is type(tangents[1]) is ad.Zero:
         return results, bind_alike(project_p, factor, y, tangents[2])
-    return results, bind_alike(project_jvp_p, *primals, *map(ad.instantiate_zeros, tangents))
+    _, dmean, along, _, _ = results
+    return results, bind_alike(project_jvp_p, *primals, dmean, along, *map(ad.instantiate_zeros, tangents))
 
 
 def _jvp_of_project_jvp(primals, tangents):
@@ -83,16 +91,17 @@ def _transpose_of_project(cts, factor, y, dx):
     return [None, None, *_transposed(partial(_project, factor, y), cts, [dx])]
 
 
-def _transpose_of_project_jvp(cts, factor, y, dx, *changes):
+def _transpose_of_project_jvp(cts, *arguments):
+    known, changes = arguments[:5], arguments[5:]
     unknown = [ad.is_undefined_primal(change) for change in changes]
 
     def in_unknown(*values):
         rest = iter(values)
-        zeros = (jnp.zeros_like(primal) for primal in (factor, y, dx))  # the map is linear in all changes together
-        return _project_jvp(factor, y, dx, *(next(rest) if u else zero for u, zero in zip(unknown, zeros, strict=True)))
+        zeros = map(jnp.zeros_like, known)  # the map is linear in all changes together
+        return _project_jvp(*known, *(next(rest) if u else zero for u, zero in zip(unknown, zeros, strict=False)))
 
     found = iter(_transposed(in_unknown, cts, [change for change, u in zip(changes, unknown, strict=True) if u]))
-    return [None, None, None, *(next(found) if u else None for u in unknown)]
+    return [None] * 5 + [next(found) if u else None for u in unknown]
 
 
 def _transposed(function: Callable, cts, arguments) -> Any:
@@ -116,7 +125,8 @@ def _over_axis(x, eps: float, axis_name: str):
 def _over_axis_jvp(eps, axis_name, primals, tangents):
     results = _over_axis(*primals, eps, axis_name)
     y, _, _, factor = results
-    return results, _project(factor, y, *tangents, axis_name=axis_name)
+    moved, dmean, _, dvar, dfactor = _project(factor, y, *tangents, axis_name=axis_name)
+    return results, (moved, dmean, dvar, dfactor)
 
 
 def standardise(x: jax.Array, eps: float, axis_name: str | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:

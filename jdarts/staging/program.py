@@ -52,6 +52,11 @@ def undivided():
         _unit.reset(token)
 
 
+def _anew(function: Callable) -> Callable:
+    """`function` as one that JAX has no trace of: it remembers them by function, not by the unit they were made in."""
+    return lambda *arrays: function(*arrays)
+
+
 def traced_once(function: Callable) -> Callable:
     """`function`, of arrays, for programs that call it in several places: in pieces it is traced for the first alone.
 
@@ -62,8 +67,8 @@ def traced_once(function: Callable) -> Callable:
     def call(*args):
         if not in_pieces():
             return function(*args)
-        if unit() not in traced:  # what it traces to depends on the unit, which is no argument that JAX knows of
-            traced[unit()] = jax.jit(lambda *arrays: function(*arrays))
+        if unit() not in traced:
+            traced[unit()] = jax.jit(_anew(function))
         return traced[unit()](*args)
 
     return call
@@ -137,12 +142,9 @@ def compile(
     if unit == "whole":
         return _compile_whole(function, args, donate_argnums, started)
 
-    def fresh(*arrays):  # JAX remembers traces by function; one made outside this context has no pieces
-        return function(*arrays)
-
     token = _unit.set(unit)
     try:
-        closed, shapes = jax.make_jaxpr(fresh, return_shape=True)(*args)
+        closed, shapes = jax.make_jaxpr(_anew(function), return_shape=True)(*args)
     finally:
         _unit.reset(token)
     if not has_pieces(closed.jaxpr):

@@ -203,6 +203,18 @@ def test_what_a_program_calls_often_is_traced_once_for_each_unit():
     assert seen == ["edges", "cells", "whole", "whole"], "elsewhere it is the function itself"
 
 
+def test_operations_between_pieces_that_share_nothing_are_programs_of_their_own():
+    pair = staging.piece(lambda x, y: jnp.tanh(x - y))
+
+    def function(weights, x):
+        a = LAYER(x, weights[0])
+        b = LAYER(2 * a + 1, weights[0])
+        return pair(2 * b + 1, 2 * LAYER(b, weights[0]) + 1)
+
+    program = check(function, *data()[:2])
+    assert program.programs == 4, "the row of weights, two pieces, and 2 x + 1, whether needed once or twice"
+
+
 def test_memory_counts_what_waits_for_the_backward_pass():
     """A chain of L layers of [n, d] keeps at least one activation a layer until its gradient is taken."""
     n, d = 64, 32

@@ -3,7 +3,8 @@
 A group is made when a piece (or loop) needs it: the operations that lead to the piece's inputs, and whatever can be
 computed from their results at once. Operations before any piece form one group, those after the last another. What no
 piece needs yet waits, so that groups do not depend on where in the network they are, and deep networks have no more
-distinct programs than shallow ones.
+distinct programs than shallow ones. Of a group, what shares no values becomes programs of their own: there are fewer
+distinct ones, and a program costs ten milliseconds at every start, however small it is.
 """
 
 import math
@@ -167,12 +168,12 @@ def _apart(batch: list[Node]) -> list[list[Node]]:
     part_of: dict[Node, list[Node]] = {}
     made: dict[Atom, Node] = {}
     for node in batch:
-        part = [node]
-        for source in {made[atom] for atom in node.inputs if atom in made}:
-            other = part_of[source]
-            if other is not part:
-                part[:0] = other
-                part_of.update(dict.fromkeys(other, part))
+        sources = [part_of[made[atom]] for atom in node.inputs if atom in made]
+        part = max(sources, key=len, default=[])
+        for other in {id(other): other for other in sources if other is not part}.values():
+            part += other
+            part_of.update(dict.fromkeys(other, part))
+        part.append(node)
         part_of[node] = part
         made.update(dict.fromkeys(node.outputs, node))
     order = {node: i for i, node in enumerate(batch)}

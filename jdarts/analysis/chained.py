@@ -32,7 +32,7 @@ from jdarts.hypergrad.checks import scalar_loss
 # So many directions' products with M_c meet the tangents of all others at once: those are long arrays, read each time.
 _TOGETHER = 56
 
-CUT_HEAP = 1.7  # `jdarts.analysis.compiling.HEAP` with links: 2.42 GB alive took 4.11 GB
+CUT_HEAP = 1.8  # `jdarts.analysis.compiling.HEAP` with links: 2.42 GB alive took 4.11 GB, 9.49 GB took 16.8 GB
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from jax.interpreters import ad
 from jdarts.own_primitives import bind_alike, make_primitive
 
 
-def _channel_mean(x, axis_name: str | None):
+def _channel_mean(x, axis_name: str | None = None):
     mean = jnp.sum(x, (0, 1, 2)) / prod(x.shape[:3])
     return mean if axis_name is None else lax.pmean(mean, axis_name)
 
@@ -45,8 +45,8 @@ def _project(factor, y, dx, *, axis_name: str | None = None):
 
 def _project_jvp(factor, y, dx, dmean, along, dfactor, dy, ddx):
     """The last three are the changes of the first three; `dmean` and `along` are what `_project` found."""
-    ddmean = _channel_mean(ddx, None)
-    dalong = _channel_mean(dy * dx + y * ddx, None)
+    ddmean = _channel_mean(ddx)
+    dalong = _channel_mean(dy * dx + y * ddx)
     moved = dfactor * (dx - dmean - y * along) + factor * (ddx - ddmean - dy * along - y * dalong)
     relative = dfactor / factor
     dvar = 2 * (dalong - along * relative) / factor

@@ -63,8 +63,9 @@ def test_joint_norms_are_the_textbook_formula_in_every_derivative(case):
     same(found, expected)
 
 
-def test_keeping_little_for_the_backward_pass_changes_no_gradient():
-    joint, textbook, args = CASES["mix"]
+@pytest.mark.parametrize("case", CASES)
+def test_keeping_little_for_the_backward_pass_changes_no_gradient(case):
+    joint, textbook, args = CASES[case]
 
     def loss(function):
         return lambda args: sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(function(*args)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from derivatives import derivatives, draw, same
 
-from jdarts.norm_primitives import standardise
+from jdarts.kernels import standardise
 
 EPS = 1e-3
 

@@ -199,7 +199,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
             elif op != "none":
                 images[k] = light[op]
         if images:
-            total = weighted_sum(_entries(p, list(images)), list(images.values()))
+            total = weighted_sum(_chosen(p, list(images)), list(images.values()))
         else:
             total = jnp.zeros_like(x[:, :: options.stride, :: options.stride])
         return total, packings["batch_stats"].ravel(changed) if options.update and changed else None
@@ -207,7 +207,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
     return staging.piece(mixed)
 
 
-def _entries(vector, places: list[int]):
+def _chosen(vector, places: list[int]):
     """`vector[places]` without a gather, whose gradient is a slow scatter."""
     if len(places) == vector.size:
         return vector

@@ -77,14 +77,15 @@ def cut(x: jax.Array) -> jax.Array:
     return x if on_accelerator() else lax.optimization_barrier(x)
 
 
-def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto"):
+def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto", margin: int = 0):
     """Depthwise k × k convolution with symmetric padding `dilation·(k−1)/2`.
 
     `x [N, H, W, C]`, `kernel [k, k, C]` (k odd) → `[N, ⌈H/stride⌉, ⌈W/stride⌉, C]`. Alone it has no form `dense`,
-    which is `conv` here.
+    which is `conv` here. Convolutions of the same `x` that agree on a `margin`, the largest padding among them, share
+    one padded image in the form `shift`; it changes no numbers.
     """
     k = kernel.shape[0]
-    geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2])
+    geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2], margin)
     form = resolve(impl, *x.shape[1:3])
     if form == "shift":
         return depthwise_shift(x, kernel, geometry)
@@ -137,11 +138,13 @@ def pointwise(x, kernel):
     return x @ blocks.reshape(edges * c, edges * d)
 
 
-def separable(x, depth_kernel, point_kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto"):
+def separable(
+    x, depth_kernel, point_kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "auto", margin: int = 0
+):
     """Depthwise, then 1 × 1 convolution, of T parallel edges.
 
     `x [N, H, W, C]`, which all edges read, or `[N, H, W, T·C]`; `depth_kernel [T, k, k, C]`, `point_kernel [T, C, D]`
-    → `[N, ⌈H/stride⌉, ⌈W/stride⌉, T·D]`.
+    → `[N, ⌈H/stride⌉, ⌈W/stride⌉, T·D]`. `margin`: see `depthwise`.
     """
     edges, k, _, c = depth_kernel.shape
     if resolve(impl, *x.shape[1:3]) == "dense":
@@ -152,7 +155,8 @@ def separable(x, depth_kernel, point_kernel, *, stride: int = 1, dilation: int =
     if x.shape[-1] != edges * c:
         x = cut(jnp.tile(x, (1, 1, 1, edges)))
     side_by_side = depth_kernel[0] if edges == 1 else jnp.moveaxis(depth_kernel, 0, 2).reshape(k, k, edges * c)
-    return pointwise(depthwise(x, side_by_side, stride=stride, dilation=dilation, impl=impl), point_kernel)
+    y = depthwise(x, side_by_side, stride=stride, dilation=dilation, impl=impl, margin=margin)
+    return pointwise(y, point_kernel)
 
 
 _BLOCK_CHANNELS = 16  # up to so many an edge, zeros beside the blocks cost less than a call for each

@@ -24,13 +24,18 @@ from jdarts.own_primitives import bind_alike
 
 
 class Geometry(NamedTuple):
-    """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`."""
+    """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`.
+
+    Forward maps of one image pad it in memory by `margin` pixels, if that is more than they need: equal margins make
+    it one padded image for all of them.
+    """
 
     kernel: int
     stride: int
     dilation: int
     height: int
     width: int
+    margin: int = 0
 
     @property
     def reach(self) -> int:
@@ -69,14 +74,18 @@ def _pad_image(x, rows: tuple[int, int], columns: tuple[int, int], value=0.0):
 
 def _taps(x, g: Geometry):
     """The k² strided views of the image `x`, padded here, in kernel order."""
-    return _windows(_pad(x, g.padding), g.kernel, g.stride, g.dilation, g.out_size)
+    padding = max(g.padding, g.margin)
+    padded = _pad(x, padding)
+    if g.margin:  # else XLA makes one for each shape of the fusions that read it
+        padded = lax.optimization_barrier(padded)
+    return _windows(padded, g.kernel, g.stride, g.dilation, g.out_size, padding - g.padding)
 
 
-def _windows(padded, k: int, stride: int, dilation: int, out_size):
+def _windows(padded, k: int, stride: int, dilation: int, out_size, first: int = 0):
     n, _, _, c = padded.shape
     for i in range(k):
         for j in range(k):
-            top, left = i * dilation, j * dilation
+            top, left = first + i * dilation, first + j * dilation
             stop = (n, top + (out_size[0] - 1) * stride + 1, left + (out_size[1] - 1) * stride + 1, c)
             yield i, j, lax.slice(padded, (0, top, left, 0), stop, (1, stride, stride, 1))
 

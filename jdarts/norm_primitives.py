@@ -23,6 +23,10 @@ from jax.interpreters import ad
 
 from jdarts.own_primitives import bind_alike, make_primitive
 
+# An image that is kept passes such a barrier, so that nobody copies it. What a sum reads is behind one of its own: if
+# it is the same for all that is mapped, XLA then repeats it inside the sum, not in memory for all who read it.
+_once = lax.optimization_barrier
+
 
 def _channel_mean(x, axis_name: str | None = None):
     mean = jnp.sum(x, (0, 1, 2)) / prod(x.shape[:3])
@@ -34,23 +38,23 @@ def _standardise(x, *, eps: float, axis_name: str | None = None):
     centred = x - mean
     var = _channel_mean(centred * centred, axis_name)
     factor = lax.rsqrt(var + eps)
-    return centred * factor, mean, var, factor
+    return _once(centred * factor), mean, var, factor
 
 
 def _project(factor, y, dx, *, axis_name: str | None = None):
     dmean = _channel_mean(dx, axis_name)
-    along = _channel_mean(y * dx, axis_name)
-    return factor * (dx - dmean - y * along), dmean, along, 2 * along / factor, -factor * factor * along
+    along = _channel_mean(_once(y) * dx, axis_name)
+    return _once(factor * (dx - dmean - y * along)), dmean, along, 2 * along / factor, -factor * factor * along
 
 
 def _project_jvp(factor, y, dx, dmean, along, dfactor, dy, ddx):
     """The last three are the changes of the first three; `dmean` and `along` are what `_project` found."""
     ddmean = _channel_mean(ddx)
-    dalong = _channel_mean(dy * dx + y * ddx)
+    dalong = _channel_mean(dy * _once(dx) + _once(y) * ddx)
     moved = dfactor * (dx - dmean - y * along) + factor * (ddx - ddmean - dy * along - y * dalong)
     relative = dfactor / factor
     dvar = 2 * (dalong - along * relative) / factor
-    return moved, ddmean, dalong, dvar, -factor * factor * (dalong + 2 * along * relative)
+    return _once(moved), ddmean, dalong, dvar, -factor * factor * (dalong + 2 * along * relative)
 
 
 # --- primitives and their derivatives -----------------------------------------------------------------------------

@@ -121,6 +121,8 @@ class Op(nn.Module):
     impl: kernels.Impl = "auto"
     activated: bool = False
     """The input has passed its ReLU already."""
+    margin: int = 0
+    """For the convolutions of the input, see `jdarts.kernels.depthwise`."""
 
     def norm(self, edges: int | None = None) -> BatchNorm:
         """A batch norm over this op's edges."""
@@ -151,7 +153,7 @@ class Op(nn.Module):
         chunks = self.before_norm(0, x)
         for stage, norm in enumerate(self.norms()):
             if stage:
-                chunks = self.before_norm(stage, [nn.relu(chunk) for chunk in chunks])
+                chunks = self.before_norm(stage, [nn.relu(kernels.cut(chunk)) for chunk in chunks])
             chunks = norm(chunks, train)
         return chunks
 
@@ -222,7 +224,8 @@ def _first_separable(op: Op, x, depthwise, pointwise, dilation: int = 1) -> list
     r = x if op.activated else kernels.cut(nn.relu(x))
     spans = op.spans_for(x)
     pairs = [(depthwise[first:last], pointwise[first:last]) for first, last in spans]
-    return [kernels.separable(r, *pair, stride=op.stride, dilation=dilation, impl=op.impl) for pair in pairs]
+    form = {"stride": op.stride, "dilation": dilation, "impl": op.impl, "margin": op.margin}
+    return [kernels.separable(r, *pair, **form) for pair in pairs]
 
 
 class FactorizedReduce(nn.Module):
@@ -363,6 +366,16 @@ def has_weights(op: str, stride: int) -> bool:
     if own_ops.is_own(op):
         return own_ops.has_weights(op)
     return "conv" in op or (op == "skip_connect" and stride > 1)
+
+
+def padding(op: str) -> int:
+    """Pixels of padding on each side that the first depthwise convolution of a candidate op needs, 0 if it has none."""
+    match op.split("_"):
+        case ("sep", "conv", size):
+            return (int(size[-1]) - 1) // 2
+        case ("dil", "conv", size):
+            return int(size[-1]) - 1
+    return 0
 
 
 def is_pool(op: str) -> bool:

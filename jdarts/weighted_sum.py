@@ -31,7 +31,8 @@ def _spread(p, c):
 
 
 def _match(c, *y):
-    return [jnp.stack([jnp.sum(image * c) for image in y])]
+    pairs = [lax.optimization_barrier((image, c)) for image in y]
+    return [jnp.stack([jnp.sum(image * own) for image, own in pairs])]
 
 
 mix_p = make_primitive("mix", _mix, lambda p, *y: [y[0].shape])

@@ -17,7 +17,7 @@ from jax import lax
 from jdarts import kernels, own_ops, staging
 from jdarts.initializers import abstract_network
 from jdarts.joint_norm import keeping_little
-from jdarts.ops import candidate, has_weights
+from jdarts.ops import candidate, has_weights, padding
 from jdarts.spaces.packing import Packing
 from jdarts.weighted_sum import weighted_sum
 
@@ -150,7 +150,7 @@ def _pools(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp, ...
             if stats is None:
                 stats = _zeros(abstract_network(network, jax.ShapeDtypeStruct(x.shape, x.dtype), True)[0])
             (y,), changed[op] = _apply(network, {}, stats, x, options.train, options.update)
-            values[op] = kernels.cut(y)
+            values[op] = y
         return values, changed
 
     return staging.piece(pooling)
@@ -168,7 +168,9 @@ def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
 @lru_cache(maxsize=256)
 def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp, ...]) -> Callable:
     raw = {op.name for op in own}  # these take the node's value as it is
-    made = {op: _candidate(op, options, activated=True) for op in sorted(ops) if has_weights(op, options.stride)}
+    weighted = [op for op in sorted(ops) if has_weights(op, options.stride)]
+    margin = max(map(padding, weighted), default=0)
+    made = {op: _candidate(op, options, activated=True, margin=margin) for op in weighted}
     images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.float32)
     shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
     packings = {
@@ -183,7 +185,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
             params = packings["params"].unravel(weights)
             size = packings["batch_stats"].size
             stats = packings["batch_stats"].unravel(jnp.zeros(size, x.dtype) if running is None else running)
-            activated = kernels.cut(nn.relu(x))
+            activated = nn.relu(x)
         for k, op in enumerate(ops):
             if op in made:
                 (y,), new = _apply(
@@ -195,7 +197,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
                     options.update,
                 )
                 changed[op] = new
-                images[k] = kernels.cut(y)
+                images[k] = y
             elif op != "none":
                 images[k] = light[op]
         if images:
@@ -215,7 +217,7 @@ def _chosen(vector, places: list[int]):
     return lax.concatenate([entries[k] for k in places], 0)
 
 
-def _candidate(op: str, options: Options, *, activated: bool = False) -> nn.Module:
+def _candidate(op: str, options: Options, *, activated: bool = False, margin: int = 0) -> nn.Module:
     return candidate(
         op,
         search=True,
@@ -225,6 +227,7 @@ def _candidate(op: str, options: Options, *, activated: bool = False) -> nn.Modu
         axis_name=options.axis_name,
         impl=options.impl,
         activated=activated,
+        margin=margin,
         parent=None,
     )
 

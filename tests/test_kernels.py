@@ -44,6 +44,16 @@ def test_depthwise_forms_agree_in_every_derivative(height, width, channels, k, s
     same(results[2], results[1])
 
 
+@pytest.mark.parametrize(("k", "stride", "dilation"), [(3, 1, 1), (5, 2, 1), (3, 2, 2), (5, 1, 2)])
+def test_a_wider_margin_changes_no_derivative(k, stride, dilation):
+    x, kernel = draw(4, 8, 6, 3), draw(k, k, 3, seed=1)
+
+    def depthwise(impl, margin=0):
+        return lambda x, w: kernels.depthwise(x, w, stride=stride, dilation=dilation, impl=impl, margin=margin)
+
+    same(derivatives(depthwise("shift", margin=5), x, kernel), derivatives(depthwise("conv"), x, kernel))
+
+
 @pytest.mark.parametrize(
     ("images", "k", "stride", "dilation"), [(8, 3, 1, 1), (12, 5, 2, 1), (5, 3, 1, 2), (7, 5, 1, 1)]
 )

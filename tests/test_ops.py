@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from jdarts.errors import UserError
-from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, edge_slice, spans
+from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, edge_slice, padding, spans
 
 N, C, T = 3, 4, 3
 
@@ -260,3 +260,11 @@ def test_statistics_stay_unless_they_may_move():
 def test_unknown_op_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'sep_conv_3x3'"):
         candidate("sep_conv3x3", search=True, channels=4)
+
+
+@pytest.mark.parametrize("op", [op for op in CANDIDATES if op.startswith(("sep", "dil"))])
+def test_the_padding_of_an_op_keeps_the_size_of_images(op):
+    kernel = {"3x3": 3, "5x5": 5, "7x7": 7}[op[-3:]]
+    reach = (kernel - 1) * (2 if op.startswith("dil") else 1)
+    assert 8 + 2 * padding(op) - reach == 8
+    assert padding("skip_connect") == padding("max_pool_3x3") == padding("none") == padding("conv_7x1_1x7") == 0

@@ -31,7 +31,7 @@ def _spread(p, c):
 
 
 def _match(c, *y):
-    pairs = [lax.optimization_barrier((image, c)) for image in y]
+    pairs = [lax.optimization_barrier((image, c)) for image in y]  # for mapped images, see `norm_primitives._once`
     return [jnp.stack([jnp.sum(image * own) for image, own in pairs])]
 
 

@@ -71,3 +71,24 @@ def test_a_trace_has_one_equation_a_derivative():
     text = str(jax.make_jaxpr(lambda x, t: jax.jvp(jax.grad(loss), (x,), (t,)))(X, X))
     assert text.count("jdarts_standardise[") == 1
     assert "rsqrt" not in text
+
+
+def test_images_of_full_size_in_32_bits_along_many_directions():
+    """Compilers split long sums, and hand some of them to libraries, whose mistakes small images do not show."""
+    x, c = (2 + 3 * draw(16, 32, 32, 16, seed=seed) for seed in (1, 2))
+    directions = draw(3, *x.shape, seed=3)
+
+    def derivatives_along(function, x, c, directions):
+        def gradient(x):
+            return jax.vjp(lambda x: function(x)[0], x)[1](c)[0]
+
+        def along(dx):
+            return jax.jvp(lambda x: (function(x)[0], gradient(x)), (x,), (dx,))
+
+        return jax.vmap(along)(directions)
+
+    narrow = [jnp.asarray(a, jnp.float32) for a in (x, c, directions)]
+    found = jax.jit(lambda *args: derivatives_along(lambda x: standardise(x, EPS), *args))(*narrow)
+    expected = derivatives_along(textbook, x, c, directions)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max()))

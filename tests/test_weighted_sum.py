@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from derivatives import derivatives, draw, same
 
@@ -57,3 +58,21 @@ def test_images_in_16_bits_keep_their_gradients_in_16():
     weights_gradient, image_gradients = pull(jnp.ones_like(total))
     assert weights_gradient.dtype == jnp.float32
     assert {gradient.dtype for gradient in image_gradients} == {jnp.dtype("bfloat16")}
+
+
+def test_images_of_full_size_in_32_bits_along_many_directions():
+    """See the test of that name in `test_norm_primitives.py`."""
+    c, *images = (draw(16, 32, 32, 16, seed=seed) for seed in range(4))
+    moved = draw(3, *c.shape, seed=4)
+    narrow = [jnp.asarray(a, jnp.float32) for a in (WEIGHTS, c, moved, *images)]
+
+    @jax.jit
+    def gradients(weights, c, moved, *images):
+        def gradient(first):
+            return jax.vjp(lambda weights: weighted_sum(weights, [first, *images[1:]]), weights)[1](c)[0]
+
+        return jax.vmap(gradient)(moved)
+
+    found = gradients(*narrow)
+    expected = np.stack([[np.sum(c * image) for image in (first, *images[1:])] for first in moved])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -86,10 +86,10 @@ def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "au
     one padded image in the form `shift`; it changes no numbers.
     """
     k = kernel.shape[0]
-    geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2], margin)
+    geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2])
     form = resolve(impl, *x.shape[1:3])
     if form == "shift":
-        return depthwise_shift(x, kernel, geometry)
+        return depthwise_shift(x, kernel, geometry._replace(margin=margin))
     if form == "matrix":
         taps = jnp.asarray(_tap_matrices(geometry), x.dtype)
         matrices = jnp.einsum("tc,tpq->cpq", kernel.reshape(k * k, -1), taps)

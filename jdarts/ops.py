@@ -124,6 +124,11 @@ class Op(nn.Module):
     margin: int = 0
     """For the convolutions of the input, see `jdarts.kernels.depthwise`."""
 
+    @property
+    def padding(self) -> int:
+        """Pixels of padding on each side that a depthwise convolution of the input needs, 0 if there is none."""
+        return 0
+
     def norm(self, edges: int | None = None) -> BatchNorm:
         """A batch norm over this op's edges."""
         return BatchNorm(self.channels, edges or self.edges, self.affine, self.axis_name)
@@ -152,7 +157,7 @@ class Op(nn.Module):
         """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
         chunks = self.before_norm(0, x)
         for stage, norm in enumerate(self.norms()):
-            if stage:
+            if stage:  # the cut is for the way back: the norm reads the convolution's gradient several times
                 chunks = self.before_norm(stage, [nn.relu(kernels.cut(chunk)) for chunk in chunks])
             chunks = norm(chunks, train)
         return chunks
@@ -162,6 +167,11 @@ class SepConv(Op):
     """(ReLU, depthwise, pointwise, batch norm) twice; the stride is in the first depthwise."""
 
     kernel: int = 3
+
+    @property
+    def padding(self) -> int:
+        """Half of the kernel's reach."""
+        return (self.kernel - 1) // 2
 
     def setup(self):
         """Parameters and batch norms."""
@@ -191,6 +201,11 @@ class DilConv(Op):
     """ReLU, depthwise with dilation 2, pointwise, batch norm."""
 
     kernel: int = 3
+
+    @property
+    def padding(self) -> int:
+        """Half of the kernel's reach."""
+        return self.kernel - 1
 
     def setup(self):
         """Parameters and batch norms."""
@@ -366,16 +381,6 @@ def has_weights(op: str, stride: int) -> bool:
     if own_ops.is_own(op):
         return own_ops.has_weights(op)
     return "conv" in op or (op == "skip_connect" and stride > 1)
-
-
-def padding(op: str) -> int:
-    """Pixels of padding on each side that the first depthwise convolution of a candidate op needs, 0 if it has none."""
-    match op.split("_"):
-        case ("sep", "conv", size):
-            return (int(size[-1]) - 1) // 2
-        case ("dil", "conv", size):
-            return int(size[-1]) - 1
-    return 0
 
 
 def is_pool(op: str) -> bool:

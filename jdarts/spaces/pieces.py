@@ -17,7 +17,7 @@ from jax import lax
 from jdarts import kernels, own_ops, staging
 from jdarts.initializers import abstract_network
 from jdarts.joint_norm import keeping_little
-from jdarts.ops import candidate, has_weights, padding
+from jdarts.ops import Op, candidate, has_weights
 from jdarts.spaces.packing import Packing
 from jdarts.weighted_sum import weighted_sum
 
@@ -168,9 +168,9 @@ def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
 @lru_cache(maxsize=256)
 def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp, ...]) -> Callable:
     raw = {op.name for op in own}  # these take the node's value as it is
-    weighted = [op for op in sorted(ops) if has_weights(op, options.stride)]
-    margin = max(map(padding, weighted), default=0)
-    made = {op: _candidate(op, options, activated=True, margin=margin) for op in weighted}
+    made = {op: _candidate(op, options, activated=True) for op in sorted(ops) if has_weights(op, options.stride)}
+    margin = max((network.padding for network in made.values()), default=0)
+    made = {op: network.clone(margin=margin) for op, network in made.items()}
     images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.float32)
     shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
     packings = {
@@ -217,7 +217,7 @@ def _chosen(vector, places: list[int]):
     return lax.concatenate([entries[k] for k in places], 0)
 
 
-def _candidate(op: str, options: Options, *, activated: bool = False, margin: int = 0) -> nn.Module:
+def _candidate(op: str, options: Options, *, activated: bool = False) -> Op:
     return candidate(
         op,
         search=True,
@@ -227,7 +227,6 @@ def _candidate(op: str, options: Options, *, activated: bool = False, margin: in
         axis_name=options.axis_name,
         impl=options.impl,
         activated=activated,
-        margin=margin,
         parent=None,
     )
 

@@ -103,7 +103,8 @@ class Relay:
             while data := source.recv(1 << 16):
                 if source is link.remote:
                     link.silent = 0.0
-                sink.sendall(data)
+                with contextlib.suppress(OSError):  # the end of the sink is seen where it is read
+                    sink.sendall(data)
         if source is link.own or self._over:
             link.close()
         link.ended = True  # and JAX's client here, if it still reads, is left waiting instead of being told

@@ -2,6 +2,7 @@
 
 import queue
 import socket
+import struct
 import threading
 
 import pytest
@@ -63,6 +64,25 @@ def test_an_ended_link_is_told_after_a_while_and_the_client_keeps_waiting(linked
     client.settimeout(0.2)
     with pytest.raises(TimeoutError):
         client.recv(1)
+
+
+def test_a_client_that_goes_on_sending_to_a_lost_process_keeps_waiting_too():
+    """Its bytes no longer arrive: sending raises an error in the relay, which must not end the client's side."""
+    told = queue.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        way = relay.way_out(listener.getsockname())
+        host, port = way.address.split(":")
+        client = socket.create_connection((host, int(port)), timeout=5)
+        server, _ = listener.accept()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # killed: a reset, no farewell
+    way.watch(60, told.put)
+    server.close()
+    client.settimeout(0.05)
+    for _ in range(20):
+        client.sendall(b"heartbeat")
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+    assert told.get(timeout=5) == "closed its connection"
 
 
 def test_a_silent_link_is_told_and_one_that_speaks_is_not(linked):

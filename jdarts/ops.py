@@ -153,14 +153,25 @@ class Op(nn.Module):
         """`before_norm(0, x)` in the order of `kernels.to_phases`, if that is how it is computed."""
         del x
 
+    def before_last_norm(self, x: jax.Array, train: bool) -> list[jax.Array] | None:
+        """What the last batch norm takes; None for an op that does not end in one."""
+        norms = self.norms()
+        if not norms:
+            return None
+        chunks = self.before_norm(0, x)
+        for stage, norm in enumerate(norms[:-1], 1):
+            # the cut is for the way back: the norm reads the convolution's gradient several times
+            chunks = self.before_norm(stage, [nn.relu(kernels.cut(chunk)) for chunk in norm(chunks, train)])
+        return chunks
+
+    def record_last(self, mean: jax.Array, var: jax.Array, samples: int) -> None:
+        """`BatchNorm.record` of the last batch norm."""
+        self.norms()[-1].record(mean, var, samples)
+
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """`[N, H, W, C]` → chunks `[N, H', W', t·C]`."""
-        chunks = self.before_norm(0, x)
-        for stage, norm in enumerate(self.norms()):
-            if stage:  # the cut is for the way back: the norm reads the convolution's gradient several times
-                chunks = self.before_norm(stage, [nn.relu(kernels.cut(chunk)) for chunk in chunks])
-            chunks = norm(chunks, train)
-        return chunks
+        chunks = self.before_last_norm(x, train)
+        return self.before_norm(0, x) if chunks is None else self.norms()[-1](chunks, train)
 
 
 class SepConv(Op):

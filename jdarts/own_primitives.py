@@ -73,3 +73,22 @@ def bilinear(primitive: Primitive, groups: Callable[[int], Sequence[range]]) -> 
         return out, [ad.Zero(jax.typeof(o)) if t is None else t for o, t in zip(out, totals, strict=True)]
 
     ad.primitive_jvps[primitive] = jvp
+
+
+def transpose_linear(function: Callable, cts: Sequence[Any], args: Sequence[Any], known: int) -> list[Any]:
+    """The transpose of `function(*args) -> results`, linear in all arguments from place `known` on together.
+
+    As a rule of a primitive: `cts` may be symbolic zeros, and arguments that are known get None.
+    """
+    changes = args[known:]
+    unknown = [ad.is_undefined_primal(change) for change in changes]
+
+    def in_unknown(*values):
+        rest = iter(values)
+        filled = (next(rest) if u else jnp.zeros_like(c) for u, c in zip(unknown, changes, strict=True))
+        return tuple(function(*args[:known], *filled))
+
+    asked = [change.aval for change, u in zip(changes, unknown, strict=True) if u]
+    like = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in asked]
+    found = iter(jax.linear_transpose(in_unknown, *like)(tuple(map(ad.instantiate_zeros, cts))))
+    return [None] * known + [next(found) if u else None for u in unknown]

@@ -18,16 +18,18 @@ from jax.interpreters import ad
 from jdarts.own_primitives import bilinear, bind_alike, make_primitive
 
 
-def _entries(p):
+def entries(p):
+    """The numbers of `p [K]`, one by one."""
     return [lax.reshape(entry, ()) for entry in lax.split(p, [1] * p.size)]
 
 
-def _mix(p, *y):
-    return [reduce(add, (weight * image for weight, image in zip(_entries(p), y, strict=True)))]
+def mix(p, *y):
+    """`[Σ_k p_k·y_k]`."""
+    return [reduce(add, (weight * image for weight, image in zip(entries(p), y, strict=True)))]
 
 
 def _spread(p, c):
-    return [weight * c for weight in _entries(p)]
+    return [weight * c for weight in entries(p)]
 
 
 def _match(c, *y):
@@ -35,7 +37,7 @@ def _match(c, *y):
     return [jnp.stack([jnp.sum(image * own) for image, own in pairs])]
 
 
-mix_p = make_primitive("mix", _mix, lambda p, *y: [y[0].shape])
+mix_p = make_primitive("mix", mix, lambda p, *y: [y[0].shape])
 spread_p = make_primitive("spread", _spread, lambda p, c: [c.shape] * p.size)
 match_p = make_primitive("match", _match, lambda c, *y: [(len(y),)])
 

@@ -17,7 +17,8 @@ from jax import lax
 from jdarts import kernels, own_ops, staging
 from jdarts.initializers import abstract_network
 from jdarts.joint_norm import keeping_little
-from jdarts.ops import Op, candidate, has_weights
+from jdarts.normed_sum import normed_sum
+from jdarts.ops import BatchNorm, Op, candidate, has_weights
 from jdarts.spaces.packing import Packing
 from jdarts.weighted_sum import weighted_sum
 
@@ -46,7 +47,7 @@ def module(network: nn.Module, train: bool, update: bool) -> Callable:
     def layer(x, params, running):
         if running is None:
             running = _zeros(abstract_network(network, jax.ShapeDtypeStruct(x.shape, x.dtype), train)[0])
-        return _apply(network, params or {}, running, x, train, update)
+        return _apply(network, params or {}, running, x, train, update=update)
 
     return staging.piece(layer)
 
@@ -149,7 +150,7 @@ def _pools(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp, ...
             stats = running.get(op)
             if stats is None:
                 stats = _zeros(abstract_network(network, jax.ShapeDtypeStruct(x.shape, x.dtype), True)[0])
-            (y,), changed[op] = _apply(network, {}, stats, x, options.train, options.update)
+            (y,), changed[op] = _apply(network, {}, stats, x, options.train, update=options.update)
             values[op] = y
         return values, changed
 
@@ -179,8 +180,11 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
         if shapes
     }
 
+    # Elsewhere ops end in batch norms of their own, one after the other.
+    together = options.train and options.axis_name is None and not kernels.on_accelerator()
+
     def mixed(x, light, p, weights, running):
-        params, stats, changed, images, activated = {}, {}, {}, {}, x
+        params, stats, changed, normed, images, activated = {}, {}, {}, {}, {}, x
         if made:
             params = packings["params"].unravel(weights)
             size = packings["batch_stats"].size
@@ -188,22 +192,29 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
             activated = nn.relu(x)
         for k, op in enumerate(ops):
             if op in made:
-                (y,), new = _apply(
-                    made[op],
-                    params.get(op, {}),
-                    stats.get(op, {}),
-                    x if op in raw else activated,
-                    options.train,
-                    options.update,
-                )
-                changed[op] = new
-                images[k] = y
+                state = made[op], params.get(op, {}), stats.get(op, {})
+                source = x if op in raw else activated
+                found = None
+                if together:
+                    call = {"update": options.update, "method": "before_last_norm"}
+                    found, changed[op] = _apply(*state, source, options.train, **call)
+                if found is not None:
+                    (normed[k],) = found
+                else:
+                    (images[k],), changed[op] = _apply(*state, source, options.train, update=options.update)
             elif op != "none":
                 images[k] = light[op]
+        sums = []
+        if normed:
+            total, means, variances = normed_sum(_chosen(p, list(normed)), list(normed.values()), BatchNorm.eps)
+            sums.append(total.astype(jnp.result_type(p, x)))
+            for k, mean, var in zip(normed if options.update else (), means, variances, strict=False):
+                state = made[ops[k]], params.get(ops[k], {}), changed[ops[k]]
+                samples = total.size // total.shape[-1]
+                changed[ops[k]] = _apply(*state, mean, var, samples, update=True, method="record_last")[1]
         if images:
-            total = weighted_sum(_chosen(p, list(images)), list(images.values()))
-        else:
-            total = jnp.zeros_like(x[:, :: options.stride, :: options.stride])
+            sums.append(weighted_sum(_chosen(p, list(images)), list(images.values())))
+        total = sum(sums[1:], sums[0]) if sums else jnp.zeros_like(x[:, :: options.stride, :: options.stride])
         return total, packings["batch_stats"].ravel(changed) if options.update and changed else None
 
     return staging.piece(mixed)
@@ -231,9 +242,9 @@ def _candidate(op: str, options: Options, *, activated: bool = False) -> Op:
     )
 
 
-def _apply(network: nn.Module, params, running, x, train: bool, update: bool):
+def _apply(network: nn.Module, params, running, *args, update: bool, method: str | None = None):
     y, new = network.apply(
-        {"params": params, "batch_stats": running}, x, train, mutable=["batch_stats"] if update else []
+        {"params": params, "batch_stats": running}, *args, method=method, mutable=["batch_stats"] if update else []
     )
     return y, new.get("batch_stats")
 

@@ -22,6 +22,8 @@ What makes a search fast on a CPU, each part measured against the form before it
 * Pooling runs once a node, not once an edge; the convolutions of an edge read one padded image (`margin`).
 * `cut` ends fusions where a person would, and has what is kept for later kept once.
 * The derivative of batch norm is written out (`jdarts.norm_primitives`): two reductions; its output is all it keeps.
+  Those at the ends of an edge's ops are one weighted sum (`jdarts.normed_sum`), whose derivatives share their sums.
+* ReLU keeps a byte a pixel (`jdarts.rectifier`), not an image of zeros to choose from.
 * Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
 
 On an accelerator every kernel costs some microseconds, and a mixed edge has hundreds of small ones:

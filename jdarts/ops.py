@@ -20,6 +20,7 @@ from jax import lax
 from jdarts import kernels, own_ops
 from jdarts.errors import unknown
 from jdarts.initializers import constant, uniform_fan_in
+from jdarts.rectifier import relu
 from jdarts.replicas import Share
 
 Layout = Literal["auto", "grouped", "per_edge"]
@@ -161,7 +162,7 @@ class Op(nn.Module):
         chunks = self.before_norm(0, x)
         for stage, norm in enumerate(norms[:-1], 1):
             # the cut is for the way back: the norm reads the convolution's gradient several times
-            chunks = self.before_norm(stage, [nn.relu(kernels.cut(chunk)) for chunk in norm(chunks, train)])
+            chunks = self.before_norm(stage, [relu(kernels.cut(chunk)) for chunk in norm(chunks, train)])
         return chunks
 
     def record_last(self, mean: jax.Array, var: jax.Array, samples: int) -> None:
@@ -247,7 +248,7 @@ def _separable_kernels(op: Op, k: int, stage: int):
 
 
 def _first_separable(op: Op, x, depthwise, pointwise, dilation: int = 1) -> list[jax.Array]:
-    r = x if op.activated else kernels.cut(nn.relu(x))
+    r = x if op.activated else kernels.cut(relu(x))
     spans = op.spans_for(x)
     pairs = [(depthwise[first:last], pointwise[first:last]) for first, last in spans]
     form = {"stride": op.stride, "dilation": dilation, "impl": op.impl, "margin": op.margin}
@@ -276,7 +277,7 @@ class FactorizedReduce(nn.Module):
 
     def before_norm(self, x: jax.Array) -> list[jax.Array]:
         """The convolutions."""
-        r = x if self.activated else nn.relu(x)
+        r = x if self.activated else relu(x)
         return [kernels.halve(r, self.conv_1, self.conv_2, impl=self.impl)]
 
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
@@ -296,7 +297,7 @@ class ReLUConvBN(nn.Module):
         """Apply to `[N, H, W, C_in]`."""
         c_in = x.shape[-1]
         kernel = self.param("conv_1", uniform_fan_in(c_in), (1, c_in, self.channels))
-        y = nn.relu(x) @ kernel[0]
+        y = relu(x) @ kernel[0]
         norm = BatchNorm(self.channels, 1, self.affine, self.axis_name, name="norm_1")
         return norm([y], train)[0]
 
@@ -383,7 +384,7 @@ class Conv7x1(Op):
     def before_norm(self, stage: int, x: Any) -> list[jax.Array]:
         """The two convolutions."""
         del stage
-        y = kernels.convolution(nn.relu(x), self.conv_1x7, stride=(1, self.stride), padding=(0, 3))
+        y = kernels.convolution(relu(x), self.conv_1x7, stride=(1, self.stride), padding=(0, 3))
         return [kernels.convolution(y, self.conv_7x1, stride=(self.stride, 1), padding=(3, 0))]
 
 

@@ -32,8 +32,9 @@ DIRECTIONS = ("random", "gradient", "eigenvectors")
 class Options:
     """What to compute. `batches` of `batch_size` images (None: the search's) each; `points` a side of the landscape.
 
-    `chunk`: directions of the Hessian that go through the network at once. `train_mode`: batch statistics in batch norm
-    for the Hessian, as RobustDARTS measures it. `weight_decay`: added to the Hessian's diagonal.
+    `chunk`: directions of the Hessian that go through the network at once (None: as suits the batch). `train_mode`:
+    batch statistics in batch norm for the Hessian, as RobustDARTS measures it. `weight_decay`: added to the Hessian's
+    diagonal.
     """
 
     parts: tuple[str, ...] = DEFAULT
@@ -41,7 +42,7 @@ class Options:
     batch_size: int | None = None
     points: int = 11
     directions: str = "random"
-    chunk: int = 8
+    chunk: int | None = None
     train_mode: bool = True
     weight_decay: float = 0.0
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Time the exact alpha-Hessian of a supernet: `python -m jdarts.analysis.hessian_timing --batch-size 16 --chunk 4`.
+"""Time the exact alpha-Hessian of a supernet: `python -m jdarts.analysis.hessian_timing --batch-size 16`.
 
 Synthetic images: time and memory do not depend on them. `--links` cuts the network (`jdarts.analysis.chained`), as the
 analysis does by itself where the whole does not fit the memory.
@@ -10,6 +10,7 @@ import time
 import jax
 
 from jdarts import memory, spaces, staging
+from jdarts.analysis.alpha_hessian import directions_at_once
 from jdarts.analysis.chained import hessian_of
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image", type=int, default=32)
-    parser.add_argument("--chunk", type=int, default=4, help="directions at once")
+    parser.add_argument("--chunk", type=int, help="directions at once (default: as suits the batch)")
     parser.add_argument("--links", action="store_true", help="link by link")
     options = parser.parse_args()
 
@@ -38,9 +39,10 @@ def main() -> None:
     search = make_search(config, space, data)
     live = LiveSearch(config, space, data, search, jax.jit(search.init)(jax.random.key(0)))
     loss, args = live.loss(train=True), (live.w, live.alphas, live.batches(1)[0])
+    chunk = options.chunk or directions_at_once(args[-1])
 
     def hessian(w, alphas, batch):
-        return hessian_of(loss, w, alphas, batch, options.chunk, cut=options.links)
+        return hessian_of(loss, w, alphas, batch, chunk, cut=options.links)
 
     program = staging.compile(hessian, *args)
     seconds = program.trace_seconds + program.compile_seconds

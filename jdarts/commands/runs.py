@@ -34,7 +34,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     analyze.add_argument("--batch-size", type=positive, help="images in a batch (default: that of the search)")
     analyze.add_argument("--points", type=positive, default=11, help="grid points a side (default: 11)")
     analyze.add_argument("--directions", default="random", help="random, gradient or eigenvectors (default: random)")
-    analyze.add_argument("--chunk", type=positive, default=8, help="Hessian columns at once (default: 8)")
+    analyze.add_argument("--chunk", type=positive, help="Hessian columns at once (default: as suits the batch)")
     analyze.add_argument(
         "--weight-decay", type=float, default=0.0, help="of the alphas, added to the Hessian (RobustDARTS: 1e-3)"
     )

@@ -23,6 +23,7 @@ from jdarts.chain import mark
 from jdarts.genotype import Cell, Genotype
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm
+from jdarts.rectifier import relu
 from jdarts.replicas import Share
 from jdarts.spaces import pieces
 from jdarts.spaces.cells import Classifier, OpTable, OpWeights, Stem
@@ -102,7 +103,7 @@ class SearchCell201(nn.Module):
         """All ops of all edges, the convolutions of several targets in one call."""
         targets, c = list(rows), x.shape[-1]
         mixed = {t: jnp.zeros_like(x) for t in targets}
-        active = nn.relu(x)
+        active = relu(x)
         outputs: dict[str, Callable[[int], jax.Array]] = {}
         for op, (kernel, bias) in ops.items():
             wide = kernel.transpose(1, 2, 3, 0, 4).reshape(*kernel.shape[1:4], -1)
@@ -208,7 +209,7 @@ class ReLUConvBN201(nn.Module):
         """`[N, H, W, C_in]` → `[N, H/stride, W/stride, channels]`."""
         k, c_in = self.kernel, x.shape[-1]
         kernel = self.param("conv", uniform_fan_in(k * k * c_in), (k, k, c_in, self.channels))
-        y = kernels.convolution(nn.relu(x), kernel, stride=self.stride, padding=k // 2)
+        y = kernels.convolution(relu(x), kernel, stride=self.stride, padding=k // 2)
         return BatchNorm(self.channels, axis_name=self.axis_name, name="norm")([y], train)[0]
 
 

@@ -19,6 +19,7 @@ from jdarts.initializers import abstract_network
 from jdarts.joint_norm import keeping_little
 from jdarts.normed_sum import normed_sum
 from jdarts.ops import BatchNorm, Op, candidate, has_weights
+from jdarts.rectifier import relu
 from jdarts.spaces.packing import Packing
 from jdarts.weighted_sum import weighted_sum
 
@@ -128,7 +129,7 @@ def sampled_convolution(axis_name: str | None, eps: float, unit: staging.Unit) -
     """
 
     def convolution(x, kernel, bias):
-        y = kernels.convolution(nn.relu(x), kernel, padding=kernel.shape[0] // 2) + bias
+        y = kernels.convolution(relu(x), kernel, padding=kernel.shape[0] // 2) + bias
         return kernels.standardise(y, eps, axis_name)[0].astype(x.dtype)
 
     return convolution if unit == "cells" else staging.piece(convolution)
@@ -189,7 +190,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
             params = packings["params"].unravel(weights)
             size = packings["batch_stats"].size
             stats = packings["batch_stats"].unravel(jnp.zeros(size, x.dtype) if running is None else running)
-            activated = nn.relu(x)
+            activated = relu(x)
         for k, op in enumerate(ops):
             if op in made:
                 state = made[op], params.get(op, {}), stats.get(op, {})

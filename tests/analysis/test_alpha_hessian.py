@@ -14,6 +14,7 @@ from conftest import mixture_loss, mixture_network, mixture_problem
 from jax.flatten_util import ravel_pytree
 
 from jdarts.analysis import LiveSearch, alpha_hessian, alpha_products, compiling, total_hessian
+from jdarts.analysis.alpha_hessian import directions_at_once
 from jdarts.analysis.chained import RelaxedLoss, hessian_of
 from jdarts.chain import links
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -122,20 +123,28 @@ def test_a_search_link_by_link():
     np.testing.assert_allclose(whole[1] @ v, difference, atol=1e-7 * np.abs(difference).max() + 1e-8)
 
 
-def test_what_does_not_fit_as_a_whole_is_taken_link_by_link(monkeypatch):
+def test_directions_at_once_follow_the_size_of_the_batch():
+    def batch(*shape):
+        return np.zeros(shape, np.uint8), np.zeros(shape[0], np.int32)
+
+    shapes = (64, 32, 32, 3), (16, 32, 32, 3), (256, 32, 32, 3), (8, 8, 8, 3), (5, 7)
+    assert [directions_at_once(batch(*shape)) for shape in shapes] == [1, 4, 1, 56, 8]
+
+
+def test_what_does_not_fit_takes_one_direction_then_links(monkeypatch):
     w, alphas, batches = mixture_problem(batches=2)
     loss = RelaxedLoss(lambda alphas, batch: softmax(alphas), mixture_network, {})
     ways = []
 
     def recorded(loss, w, alphas, batch, chunk, cut=False):
-        ways.append(cut)
+        ways.append((cut, chunk))
         return hessian_of(loss, w, alphas, batch, chunk, cut=cut)
 
-    room = iter([100, 10**12])
+    room = iter([100, 100, 10**12])
     monkeypatch.setattr(compiling, "available", lambda: Available(next(room), "of this machine's memory"))
     monkeypatch.setattr(hessian_module, "hessian_of", recorded)
     found = alpha_hessian(loss, w, alphas, batches)
-    assert ways[0] is False and ways[-1] is True and ways == sorted(ways)
+    assert list(dict.fromkeys(ways)) == [(False, 8), (False, 1), (True, 1)]
     each = [dense(mixture_loss, w, alphas, batch) for batch in batches]
     np.testing.assert_allclose(found.matrix, np.mean(each, 0), atol=1e-13)
 

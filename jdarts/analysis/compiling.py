@@ -10,8 +10,8 @@ import numpy as np
 from jdarts import staging
 from jdarts.memory import available, does_not_fit
 
-# How far the heap of a process grows for a byte alive at once: the alpha-Hessian of S0 (8 cells, batch 64, one direction
-# at a time) has 4.29 GB alive, and the process took 6.96 GB; arrays of many sizes leave holes between each other.
+# How far the heap of a process grows for a byte alive at once: the alpha-Hessian of S0 (8 cells, batch 64, direction by
+# direction) has 4.29 GB alive, and the process took 6.96 GB; arrays of many sizes leave holes between each other.
 HEAP = 1.45
 
 

@@ -26,7 +26,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.interpreters import ad
 
-from jdarts.own_primitives import bilinear, bind_alike, make_primitive
+from jdarts.own_primitives import bind_alike, linear_in, make_primitive
 
 _KEPT = "jdarts_kept"
 
@@ -97,8 +97,8 @@ def dots(images: Sequence[jax.Array], others: Sequence[jax.Array]) -> jax.Array:
     return bind_alike(_dots_p, *images, *others)[0]
 
 
-bilinear(_scaled_p, lambda n: (range(1), range(1, n)))
-bilinear(_dots_p, lambda n: (range(n // 2), range(n // 2, n)))
+linear_in(_scaled_p, lambda n: (range(1), range(1, n)))
+linear_in(_dots_p, lambda n: (range(n // 2), range(n // 2, n)))
 
 
 def _transpose_scaled(cts, vector, *images):

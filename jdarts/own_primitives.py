@@ -55,10 +55,10 @@ def bind_alike(primitive: Primitive, *args, **params):
     return primitive.bind(*args, **params)
 
 
-def bilinear(primitive: Primitive, groups: Callable[[int], Sequence[range]]) -> None:
-    """Declare that a primitive of arrays alone is linear in each of two groups of arguments.
+def linear_in(primitive: Primitive, groups: Callable[[int], Sequence[range]]) -> None:
+    """Declare that a primitive of arrays alone is linear in each of some groups of arguments.
 
-    `groups(number of arguments)` are their places.
+    `groups(number of arguments)` are their places. What is in no group has no derivative.
     """
 
     def jvp(primals, tangents):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad
 
-from jdarts.own_primitives import bilinear, bind_alike, make_primitive
+from jdarts.own_primitives import bind_alike, linear_in, make_primitive
 
 
 def entries(p):
@@ -66,7 +66,7 @@ def _transpose_match(cts, c, *y):
 
 
 for _primitive, _transpose in ((mix_p, _transpose_mix), (spread_p, _transpose_spread), (match_p, _transpose_match)):
-    bilinear(_primitive, lambda count: (range(1), range(1, count)))
+    linear_in(_primitive, lambda count: (range(1), range(1, count)))
     ad.primitive_transposes[_primitive] = _transpose
 
 

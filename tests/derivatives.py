@@ -67,3 +67,20 @@ def same(found: Any, expected: Any) -> None:
     pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True)
     for (path, a), b in pairs:
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11, err_msg=jax.tree_util.keystr(path))
+
+
+def with_known(function: Callable, weights, images, known: str) -> tuple[Callable, tuple]:
+    """`function(weights, three images)` of what is not `known` ("weights", "images", "some images") alone, and that."""
+    if known == "weights":
+        return lambda images: function(weights, images), (images,)
+    if known == "images":
+        return lambda weights: function(weights, images), (weights,)
+    return lambda weights, image: function(weights, [images[0], image, images[2]]), (weights, images[1])
+
+
+def of_two_seeds(weights, images, mapped) -> tuple[Any, list[Any]]:
+    """Weights and images along the axes `mapped`, None for those that both seeds share."""
+    return (
+        weights if mapped[0] is None else jnp.stack([weights, -weights]),
+        images if mapped[1] is None else [jnp.stack([x, 2 * x], mapped[1]) for x in images],
+    )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import derivatives, draw, same
+from derivatives import derivatives, draw, of_two_seeds, same, with_known
 
 from jdarts.normed_sum import normed_sum
 
@@ -41,15 +41,8 @@ def test_the_sum_alone_needs_no_derivative_of_the_moments():
 
 @pytest.mark.parametrize("known", ["weights", "images", "some images"])
 def test_what_is_known_has_no_derivative(known):
-    def alone(function):
-        if known == "weights":
-            return lambda images: function(WEIGHTS, images)
-        if known == "images":
-            return lambda weights: function(weights, IMAGES)
-        return lambda weights, image: function(weights, [IMAGES[0], image, IMAGES[2]])
-
-    args = {"weights": (IMAGES,), "images": (WEIGHTS,), "some images": (WEIGHTS, IMAGES[1])}[known]
-    same(derivatives(alone(found), *args), derivatives(alone(written_out), *args))
+    pairs = (with_known(f, WEIGHTS, IMAGES, known) for f in (found, written_out))
+    same(*(derivatives(alone, *args) for alone, args in pairs))
 
 
 @pytest.mark.parametrize("moved", [(0,), (2,), (0, 2), (1, 2)])
@@ -69,10 +62,7 @@ def test_gradients_that_change_with_some_arguments_alone(moved):
 
 @pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 1)])
 def test_weights_or_images_of_several_seeds(mapped):
-    several = (
-        WEIGHTS if mapped[0] is None else jnp.stack([WEIGHTS, -WEIGHTS]),
-        IMAGES if mapped[1] is None else [jnp.stack([x, 2 * x], mapped[1]) for x in IMAGES],
-    )
+    several = of_two_seeds(WEIGHTS, IMAGES, mapped)
     same(*(jax.vmap(f, mapped)(*several) for f in (found, written_out)))
 
 

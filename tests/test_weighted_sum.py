@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import derivatives, draw, same
+from derivatives import derivatives, draw, of_two_seeds, same, with_known
 
 from jdarts.weighted_sum import weighted_sum
 
@@ -30,23 +30,13 @@ def test_every_derivative_is_that_of_the_sum(count):
 
 @pytest.mark.parametrize("known", ["weights", "images", "some images"])
 def test_what_is_known_has_no_derivative(known):
-    def alone(function):
-        if known == "weights":
-            return lambda images: function(WEIGHTS, images)
-        if known == "images":
-            return lambda weights: function(weights, IMAGES)
-        return lambda weights, image: function(weights, [IMAGES[0], image, IMAGES[2]])
-
-    args = {"weights": (IMAGES,), "images": (WEIGHTS,), "some images": (WEIGHTS, IMAGES[1])}[known]
-    same(derivatives(alone(weighted_sum), *args), derivatives(alone(written_out), *args))
+    pairs = (with_known(f, WEIGHTS, IMAGES, known) for f in (weighted_sum, written_out))
+    same(*(derivatives(alone, *args) for alone, args in pairs))
 
 
 @pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 1)])
 def test_weights_or_images_of_several_seeds(mapped):
-    several = (
-        WEIGHTS if mapped[0] is None else jnp.stack([WEIGHTS, -WEIGHTS]),
-        IMAGES if mapped[1] is None else [jnp.stack([x, 2 * x], mapped[1]) for x in IMAGES],
-    )
+    several = of_two_seeds(WEIGHTS, IMAGES, mapped)
     found, expected = (jax.vmap(f, mapped)(*several) for f in (weighted_sum, written_out))
     same(found, expected)
 

@@ -209,10 +209,11 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
         if normed:
             total, means, variances = normed_sum(_chosen(p, list(normed)), list(normed.values()), BatchNorm.eps)
             sums.append(total.astype(jnp.result_type(p, x)))
-            for k, mean, var in zip(normed if options.update else (), means, variances, strict=False):
-                state = made[ops[k]], params.get(ops[k], {}), changed[ops[k]]
+            if options.update:
                 samples = total.size // total.shape[-1]
-                changed[ops[k]] = _apply(*state, mean, var, samples, update=True, method="record_last")[1]
+                for k, mean, var in zip(normed, means, variances, strict=True):
+                    state = made[ops[k]], params.get(ops[k], {}), changed[ops[k]]
+                    changed[ops[k]] = _apply(*state, mean, var, samples, update=True, method="record_last")[1]
         if images:
             sums.append(weighted_sum(_chosen(p, list(images)), list(images.values())))
         total = sum(sums[1:], sums[0]) if sums else jnp.zeros_like(x[:, :: options.stride, :: options.stride])

@@ -90,22 +90,58 @@ def _windows(padded, k: int, stride: int, dilation: int, out_size, first: int = 
             yield i, j, lax.slice(padded, (0, top, left, 0), stop, (1, stride, stride, 1))
 
 
-def _spread(y, g: Geometry):
-    """Put the strided output `y` back on the input grid, padded for a stride-1 correlation with the flipped kernel."""
-    pads = [(0, 0, 0)]
-    for size, out in zip((g.height, g.width), g.out_size, strict=True):
-        low = g.reach - g.padding
-        pads.append((low, size + g.reach - low - ((out - 1) * g.stride + 1), g.stride - 1))
+def _carry_back(g: Geometry, term: Callable, *outputs):
+    """The transpose of a window's sum: of outputs `[N, H', W', C]` to the input's pixels, `[N, H, W, C]`.
+
+    `term(i, j, *views)` is what the outputs give to the pixels at place i, j of their windows. With a stride the pixels
+    at one place of the grid that it spans are an image of their own, which a few of the k² places reach; spread out
+    with holes between them, the outputs would meet as many zeros as stride² − 1 grids have pixels.
+    """
+    places = [_reaching(g, size) for size in (g.height, g.width)]
+    pads = []
+    for grids, out in zip(places, g.out_size, strict=True):
+        starts = [start for _, taps in grids for _, start in taps]
+        ends = [start + count for count, taps in grids for _, start in taps]
+        pads.append((max(0, -min(starts)), max(0, max(ends) - out)))
+    padded = [_pad_image(y, *pads) for y in outputs]
+    (top, _), (left, _) = pads
+    images, channels = outputs[0].shape[0], outputs[0].shape[-1]
+    parts = []
+    for row, (height, rows) in enumerate(places[0]):
+        for column, (width, columns) in enumerate(places[1]):
+            terms = []
+            for i, first in rows:
+                for j, second in columns:
+                    start = (0, top + first, left + second, 0)
+                    stop = (images, start[1] + height, start[2] + width, channels)
+                    terms.append(term(i, j, *(lax.slice(y, start, stop) for y in padded)))
+            if terms:
+                parts.append(_spread(_sum(terms), g, row, column))
+    return _sum(parts)
+
+
+def _reaching(g: Geometry, size: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Along one axis, for each grid of every stride-th pixel: how many pixels it has, and which taps reach it, with
+    the output (negative: of the padding) that reaches its first pixel.
+    """
+    grids = []
+    for offset in range(min(g.stride, size)):
+        ahead = ((i, offset + g.padding - i * g.dilation) for i in reversed(range(g.kernel)))
+        taps = [(i, distance // g.stride) for i, distance in ahead if distance % g.stride == 0]
+        grids.append((-(-(size - offset) // g.stride), taps))
+    return grids
+
+
+def _spread(x, g: Geometry, row: int, column: int):
+    """The image of the grid that begins at a row and a column, on the whole input with zeros between its pixels."""
     if g.stride == 1:
-        (rows, columns) = ((low, high) for low, high, _ in pads[1:])
-        return _pad_image(y, rows, columns)
-    return lax.pad(y, jnp.zeros((), y.dtype), (*pads, (0, 0, 0)))
-
-
-def _spread_taps(y, g: Geometry):
-    """The k² views of the spread output, each with the kernel position that carried it there."""
-    for i, j, view in _windows(_spread(y, g), g.kernel, 1, g.dilation, (g.height, g.width)):
-        yield g.kernel - 1 - i, g.kernel - 1 - j, view
+        return x
+    if jax.default_backend() == "cpu":  # else computed anew for every pixel of the fusion that adds the grids up
+        x = lax.optimization_barrier(x)
+    pads = [(0, 0, 0)]
+    for first, size, count in ((row, g.height, x.shape[1]), (column, g.width, x.shape[2])):
+        pads.append((first, size - first - ((count - 1) * g.stride + 1), g.stride - 1))
+    return lax.pad(x, jnp.zeros((), x.dtype), (*pads, (0, 0, 0)))
 
 
 def _sum(terms):
@@ -116,22 +152,22 @@ def _sum(terms):
     return total
 
 
-def _weighted_sum(taps, kernel):
-    """Sum of `view · kernel[i, j]`, in `lax`: a step has thousands of taps, and `jnp` is slow to trace."""
+def _weigh(kernel) -> Callable:
+    """`(i, j, view) -> view · kernel[i, j]`, in `lax`: a step has thousands of taps, and `jnp` is slow to trace."""
     height, width, channels = kernel.shape
     rows = lax.split(lax.reshape(kernel, (height * width, channels)), [1] * (height * width))
-    terms = (lax.mul(view, lax.broadcast_in_dim(rows[width * i + j], view.shape, (0, 3))) for i, j, view in taps)
-    return _sum(terms)
+    return lambda i, j, view: lax.mul(view, lax.broadcast_in_dim(rows[width * i + j], view.shape, (0, 3)))
 
 
 def _forward(x, kernel, *, geometry: Geometry):
     x, kernel = _same_dtype(x, kernel)
-    return _weighted_sum(_taps(x, geometry), kernel)
+    weigh = _weigh(kernel)
+    return _sum(weigh(i, j, view) for i, j, view in _taps(x, geometry))
 
 
 def _input_grad(y, kernel, *, geometry: Geometry):
     y, kernel = _same_dtype(y, kernel)
-    return _weighted_sum(_spread_taps(y, geometry), kernel)
+    return _carry_back(geometry, _weigh(kernel), y)
 
 
 def _same_dtype(a, b):
@@ -185,7 +221,7 @@ def _box(x, *, geometry: Geometry):
 
 
 def _unbox(y, *, geometry: Geometry):
-    return _sum(view for _, _, view in _spread_taps(y, geometry))
+    return _carry_back(geometry, lambda i, j, view: view, y)
 
 
 def _take(x, tap, *, geometry: Geometry):
@@ -196,12 +232,12 @@ def _take(x, tap, *, geometry: Geometry):
 
 
 def _give(y, tap, *, geometry: Geometry):
-    marked = _spread_taps(tap + jnp.ones((), tap.dtype), geometry)  # 0 marks the holes between strided outputs
-    terms = (
-        jnp.where(chosen == geometry.kernel * i + j + 1, view, jnp.zeros((), y.dtype))
-        for (i, j, view), (_, _, chosen) in zip(_spread_taps(y, geometry), marked, strict=True)
-    )
-    return _sum(terms)
+    nothing = jnp.zeros((), y.dtype)
+
+    def term(i, j, view, chosen):
+        return jnp.where(chosen == geometry.kernel * i + j + 1, view, nothing)
+
+    return _carry_back(geometry, term, y, tap + jnp.ones((), tap.dtype))  # 0 marks the padding
 
 
 # --- primitives ---------------------------------------------------------------------------------------------------

@@ -23,10 +23,13 @@ DEPTHWISE = [
     (7, 5, 3, 3, 2, 1),
     (8, 6, 20, 5, 2, 1),
     (6, 6, 3, 3, 2, 2),
+    (7, 8, 2, 5, 3, 1),
+    (5, 7, 2, 5, 3, 2),
+    (1, 4, 2, 3, 2, 1),
     (9, 8, 3, 5, 1, 2),
     (2, 3, 3, 7, 1, 1),
 ]
-POOLS = [("max", 1), ("max", 2), ("avg", 1), ("avg", 2)]
+POOLS = [("max", 1), ("max", 2), ("max", 3), ("avg", 1), ("avg", 2), ("avg", 3)]
 
 
 @pytest.mark.parametrize(("height", "width", "channels", "k", "stride", "dilation"), DEPTHWISE)

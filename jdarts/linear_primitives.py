@@ -93,9 +93,9 @@ def _windows(padded, k: int, stride: int, dilation: int, out_size, first: int = 
 def _carry_back(g: Geometry, term: Callable, *outputs):
     """The transpose of a window's sum: of outputs `[N, H', W', C]` to the input's pixels, `[N, H, W, C]`.
 
-    `term(i, j, *views)` is what the outputs give to the pixels at place i, j of their windows. With a stride the pixels
-    at one place of the grid that it spans are an image of their own, which a few of the k² places reach; spread out
-    with holes between them, the outputs would meet as many zeros as stride² − 1 grids have pixels.
+    `term(i, j, *views)` is what the outputs give to the pixels at place i, j of their windows. A stride divides the
+    input into stride² grids of every stride-th pixel. Each is an image of its own here, summed from those of the k²
+    places that reach it; of outputs spread over the input with holes, all but one in stride² summands would be zeros.
     """
     places = [_reaching(g, size) for size in (g.height, g.width)]
     pads = []

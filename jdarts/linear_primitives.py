@@ -12,6 +12,7 @@ equation per convolution instead of three per kernel tap.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Literal, NamedTuple
 
 import jax
@@ -97,38 +98,44 @@ def _carry_back(g: Geometry, term: Callable, *outputs):
     input into stride² grids of every stride-th pixel. Each is an image of its own here, summed from those of the k²
     places that reach it; of outputs spread over the input with holes, all but one in stride² summands would be zeros.
     """
-    places = [_reaching(g, size) for size in (g.height, g.width)]
+    grids = [_grids(g, size) for size in (g.height, g.width)]
     pads = []
-    for grids, out in zip(places, g.out_size, strict=True):
-        starts = [start for _, taps in grids for _, start in taps]
-        ends = [start + count for count, taps in grids for _, start in taps]
+    for along, out in zip(grids, g.out_size, strict=True):
+        starts = [start for grid in along for _, start in grid.taps]
+        ends = [start + grid.pixels for grid in along for _, start in grid.taps]
         pads.append((max(0, -min(starts)), max(0, max(ends) - out)))
     padded = [_pad_image(y, *pads) for y in outputs]
     (top, _), (left, _) = pads
     images, channels = outputs[0].shape[0], outputs[0].shape[-1]
     parts = []
-    for row, (height, rows) in enumerate(places[0]):
-        for column, (width, columns) in enumerate(places[1]):
-            terms = []
-            for i, first in rows:
-                for j, second in columns:
-                    start = (0, top + first, left + second, 0)
-                    stop = (images, start[1] + height, start[2] + width, channels)
-                    terms.append(term(i, j, *(lax.slice(y, start, stop) for y in padded)))
-            if terms:
-                parts.append(_spread(_sum(terms), g, row, column))
+    for rows, columns in product(*grids):
+        terms = []
+        for (i, first), (j, second) in product(rows.taps, columns.taps):
+            start = (0, top + first, left + second, 0)
+            stop = (images, start[1] + rows.pixels, start[2] + columns.pixels, channels)
+            terms.append(term(i, j, *(lax.slice(y, start, stop) for y in padded)))
+        if terms:
+            parts.append(_spread(_sum(terms), g, rows.offset, columns.offset))
     return _sum(parts)
 
 
-def _reaching(g: Geometry, size: int) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Along one axis, for each grid of every stride-th pixel: how many pixels it has, and which taps reach it, with
-    the output (negative: of the padding) that reaches its first pixel.
+class _Grid(NamedTuple):
+    """Every stride-th pixel along one axis, `pixels` of them from `offset` on.
+
+    `taps`: each tap that reaches them, with the output that reaches the first of them (negative: of the padding).
     """
+
+    offset: int
+    pixels: int
+    taps: list[tuple[int, int]]
+
+
+def _grids(g: Geometry, size: int) -> list[_Grid]:
     grids = []
     for offset in range(min(g.stride, size)):
         ahead = ((i, offset + g.padding - i * g.dilation) for i in reversed(range(g.kernel)))
         taps = [(i, distance // g.stride) for i, distance in ahead if distance % g.stride == 0]
-        grids.append((-(-(size - offset) // g.stride), taps))
+        grids.append(_Grid(offset, -(-(size - offset) // g.stride), taps))
     return grids
 
 

@@ -40,9 +40,9 @@ def product(weights, x, direction):
     return jax.jvp(lambda w: jax.grad(network)(w, x), (weights,), (direction,))
 
 
-def check(function, *args, rtol=2e-5):
+def check(function, *args, rtol=2e-5, **options):
     """`function` in pieces, and in a few programs of many, against one `jax.jit` of it; returns the first."""
-    program, few = staging.compile(function, *args), in_a_few(function, *args)
+    program, few = staging.compile(function, *args, **options), in_a_few(function, *args)
     expected = jax.jit(function)(*args)
     for run in (program, few):
         got = run(*args)
@@ -70,6 +70,30 @@ def test_gradients_and_products_equal_one_program():
 def test_equal_pieces_and_groups_are_compiled_once():
     programs = {depth: staging.compile(gradient, *data(depth)[:2]).programs for depth in (4, 9)}
     assert programs[4] == programs[9]
+
+
+def test_what_is_computed_twice_from_the_same_values_can_be_shared():
+    """Two gradients by some of the rows: the second has nothing of its own, though its first piece differs."""
+    weights, x, _ = data(8, n=64)
+    rows = list(weights)
+
+    def loss(rows, call):
+        y = x
+        for w in rows:
+            y = call(y, w)
+        return jnp.sum(y * y)
+
+    def by_last(rows, count, call=LAYER):
+        return jax.grad(lambda last: loss([*rows[:-count], *last], call))(rows[-count:])
+
+    def both(rows):
+        return by_last(rows, 6), by_last(rows, 3)
+
+    flops = [check(lambda rows, n=n: by_last(rows, n), rows, shared=True).flops for n in (6, 3)]
+    assert flops[0] < check(both, rows, shared=True).flops < flops[0] + 0.3 * flops[1]
+    assert check(both, rows).flops == sum(flops)
+    # but not what is computed again on purpose
+    assert check(lambda rows: by_last(rows, 6, jax.checkpoint(LAYER)), rows, shared=True).flops > 1.2 * flops[0]
 
 
 def test_what_runs_often_is_one_program_or_a_few():

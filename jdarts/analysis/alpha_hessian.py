@@ -1,7 +1,7 @@
 """The exact Hessian of a loss by the alphas, `∂²L/∂α²`: a dense n × n matrix (224 × 224 for the DARTS space).
 
 Its largest eigenvalue is what RobustDARTS monitors (Zela et al. 2020, §3; procedure of their code). It is exact, by
-derivatives of derivatives without a step size: by default `jdarts.analysis.chained`, as one program that
+derivatives of derivatives without a step size: by default `jdarts.analysis.dense_hessian`, as one program that
 `jdarts.staging` compiles in pieces. The plain form, for sharded batches and other compilers, takes columns as
 Hessian-vector products, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`, with the gradient linearised once a
 batch and a chunk of directions pushed through that linear map at a time.
@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.analysis.chained import CUT_HEAP, RelaxedLoss, hessian_of
 from jdarts.analysis.compiling import compile_pieces
+from jdarts.analysis.dense_hessian import hessian_of
 from jdarts.analysis.directions import flatten, project_off, shift_directions
 from jdarts.errors import DoesNotFit, UserError
 from jdarts.hypergrad import Loss
@@ -244,12 +244,9 @@ def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_de
 def compiled_hessian(loss: Loss, chunk: int) -> Callable:
     """`(w, alphas, batch) -> (gradient [n], Hessian [n, n])`, compiled in pieces at its first call.
 
-    The network is taken as a whole where the memory suffices, else with one direction at a time, else link by link
-    (`jdarts.analysis.chained`).
+    With one direction at a time where the memory does not suffice for `chunk`.
     """
     ways = [compile_pieces(functools.partial(hessian_of, loss, chunk=size)) for size in dict.fromkeys((chunk, 1))]
-    if isinstance(loss, RelaxedLoss):
-        ways.append(compile_pieces(functools.partial(hessian_of, loss, chunk=1, cut=True), heap=CUT_HEAP))
 
     def run(w, alphas, batch):
         while len(ways) > 1:

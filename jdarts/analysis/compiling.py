@@ -15,10 +15,10 @@ from jdarts.memory import available, does_not_fit
 HEAP = 1.45
 
 
-def compile_pieces(function: Callable, heap: float = HEAP) -> Callable:
+def compile_pieces(function: Callable) -> Callable:
     """`function`, compiled by `jdarts.staging` at its first call with arguments of some shapes.
 
-    That call raises `DoesNotFit`, a `UserError`, if the program needs more memory than there is: on a CPU `heap` times
+    That call raises `DoesNotFit`, a `UserError`, if the program needs more memory than there is: on a CPU `HEAP` times
     what is alive at once.
     """
     programs: dict[Any, staging.Program] = {}
@@ -27,8 +27,8 @@ def compile_pieces(function: Callable, heap: float = HEAP) -> Callable:
         leaves, structure = jax.tree.flatten(args)
         signature = structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
         if signature not in programs:
-            program = staging.compile(function, *args)
-            _check_memory(int(program.peak_bytes * (heap if jax.default_backend() == "cpu" else 1)))
+            program = staging.compile(function, *args, shared=True)
+            _check_memory(int(program.peak_bytes * (HEAP if jax.default_backend() == "cpu" else 1)))
             programs[signature] = program
         return programs[signature](*args)
 

@@ -1,7 +1,6 @@
 """Time the exact alpha-Hessian of a supernet: `python -m jdarts.analysis.hessian_timing --batch-size 16`.
 
-Synthetic images: time and memory do not depend on them. `--links` cuts the network (`jdarts.analysis.chained`), as the
-analysis does by itself where the whole does not fit the memory.
+Synthetic images: time and memory do not depend on them.
 """
 
 import argparse
@@ -11,7 +10,7 @@ import jax
 
 from jdarts import memory, spaces, staging
 from jdarts.analysis.alpha_hessian import directions_at_once
-from jdarts.analysis.chained import hessian_of
+from jdarts.analysis.dense_hessian import hessian_of
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
@@ -27,7 +26,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image", type=int, default=32)
     parser.add_argument("--chunk", type=int, help="directions at once (default: as suits the batch)")
-    parser.add_argument("--links", action="store_true", help="link by link")
     options = parser.parse_args()
 
     config = Experiment(
@@ -42,9 +40,9 @@ def main() -> None:
     chunk = options.chunk or directions_at_once(args[-1])
 
     def hessian(w, alphas, batch):
-        return hessian_of(loss, w, alphas, batch, chunk, cut=options.links)
+        return hessian_of(loss, w, alphas, batch, chunk)
 
-    program = staging.compile(hessian, *args)
+    program = staging.compile(hessian, *args, shared=True)
     seconds = program.trace_seconds + program.compile_seconds
     alive = memory.format_bytes(program.peak_bytes)
     print(f"compiled in {seconds:.0f} s, {program.programs} programs; {alive} alive at once", flush=True)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import spaces
-from jdarts.analysis.chained import RelaxedLoss
+from jdarts.analysis.dense_hessian import RelaxedLoss
 from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.config_files import from_json
@@ -27,6 +27,7 @@ from jdarts.run_folder import CONFIG, RunFolder
 from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search, make_search
+from jdarts.spaces.edges import EDGES_SUFFIX
 from jdarts.spaces.space import Space
 
 Split = Literal["train", "val"]
@@ -104,7 +105,7 @@ class LiveSearch:
 
         if takes == "op_weights":
             return self._losses.setdefault((train, takes), network)
-        return self._losses.setdefault((train, takes), RelaxedLoss(relax, network, self._idle))
+        return self._losses.setdefault((train, takes), RelaxedLoss(relax, network, self._idle, self._nodes))
 
     @property
     def _idle(self) -> dict[str, np.ndarray]:
@@ -112,6 +113,12 @@ class LiveSearch:
         if self.search.method.edge.sampled:
             return {}
         return {c: np.array([[op == "none" for op in ops] for ops in table]) for c, table in self.space.tables.items()}
+
+    @property
+    def _nodes(self) -> dict[str, tuple[int, ...]]:
+        """The node that the edge of every row of the op weights enters."""
+        targets = tuple(target for _, target in self.space.edges)
+        return {name: targets for cell in self.space.tables for name in (cell, cell + EDGES_SUFFIX)}
 
     def batches(
         self, count: int, *, split: Split = "val", size: int | None = None, seed: int = 0, augmented: bool = False

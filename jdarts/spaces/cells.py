@@ -18,7 +18,6 @@ from flax import linen as nn
 from jax import lax
 
 from jdarts import kernels, own_ops, staging
-from jdarts.chain import mark
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.joint_norm import kept
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights, is_pool
@@ -55,6 +54,11 @@ def row(source: int, target: int) -> int:
     return OFFSETS[target] + source
 
 
+def rows_of(p: Any) -> list[jax.Array]:
+    """The rows of an array, or of a list of them, each by itself: derivatives then tell them apart."""
+    return p if isinstance(p, list) else [jnp.squeeze(row, 0) for row in lax.split(p, [1] * len(p))]
+
+
 def reduction_cells(cells: int) -> tuple[int, ...]:
     """Indices of the cells that halve the image: ⌊L/3⌋ and ⌊2L/3⌋ (one index for very short networks)."""
     return tuple(sorted({cells // 3, 2 * cells // 3}))
@@ -78,8 +82,6 @@ class SearchCell(nn.Module):
     edges: Edges = DARTS_EDGES
     preprocessed: bool = False
     """The inputs are the nodes 0 and 1 already."""
-    place: int = 0
-    """Which cell of its network it is, for `jdarts.chain`."""
 
     def edges_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]] | None:
         """For `Packing`: the edges over which the variable at `path`, seen from this cell, is stacked, or None."""
@@ -110,12 +112,7 @@ class SearchCell(nn.Module):
             else:
                 s0 = self._child(convolve, "preprocess_0", s0, train)
             s1 = self._child(convolve, "preprocess_1", s1, train)
-            whole = staging.unit() == "cells" and not self.is_initializing()
-            if self.place:  # `s0` is known before the previous cell is
-                for target in self.targets[: 1 if whole else None]:
-                    mark((self.place - 1, target), [s0])
-            if whole:
-                mark((self.place, self.targets[0]), [s0, s1])
+            if staging.unit() == "cells" and not self.is_initializing():
                 return self._body_by_piece(s0, s1, weights, train, edge_weights, edge_values)
         if not self._by_edge:  # entry by entry; a gather's gradient is a slow scatter
             entries = iter(lax.split(jnp.reshape(weights, -1), [1] * jnp.size(weights)))
@@ -133,9 +130,6 @@ class SearchCell(nn.Module):
                 if edge_values and "drop_path" in edge_values:
                     value = drop_path(self.make_rng("drop_path"), value, edge_values["drop_path"], self._share)
                 sums[target] = sums[target] + value if target in sums else value
-        nodes |= sums
-        for target in self.targets:
-            mark((self.place, target), [x for node, x in nodes.items() if node < target])
         output = jnp.concatenate([sums[target] for target in self.targets], axis=-1)
         return output if staging.in_pieces() else kernels.cut(output)
 
@@ -221,7 +215,7 @@ class SearchCell(nn.Module):
         drawn = {"noise": self._noisy, "drop_path": bool(_DRAWING & values.keys())}
         rngs: Any = self.scope.rngs if self.scope else {}
         keys = {name: rngs[name].rng for name in drawn if drawn[name] and name in rngs}  # without the cell's name
-        alone = self.clone(parent=None, name=None, preprocessed=True, reduction_before=False, place=0)
+        alone = self.clone(parent=None, name=None, preprocessed=True, reduction_before=False)
         params, running = pieces.variables(self, train)
         run = pieces.body(alone, train, self._updating(train), self.name if keys else None)
         y, new = run(keys, params.get(BODY), running.get(BODY), s0, s1, weights, edge_weights, values)
@@ -380,16 +374,15 @@ class Supernet(nn.Module):
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, image channels]`, `op_weights` of one row an edge → logits `[N, classes]`.
 
-        `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of the edges' outputs; `edge_values`
-        are the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With `remat` a cell's activations are
-        computed again when its gradient is, instead of being kept.
+        The rows may be a list of arrays. `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of
+        the edges' outputs; `edge_values` are the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With
+        `remat` a cell's activations are computed again when its gradient is, instead of being kept.
         """
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
-        if staging.unit() == "edges" and not self.is_initializing():  # one array an edge, shared by all cells
-            rows: dict[str, Any] = {name: lax.split(p, [1] * len(p)) for name, p in op_weights.items()}
-            op_weights = {name: [jnp.squeeze(row, 0) for row in split] for name, split in rows.items()}
+        by_edge = staging.unit() == "edges" and not self.is_initializing()  # one array an edge, shared by all cells
+        op_weights = {name: rows_of(p) if by_edge else jnp.asarray(p) for name, p in op_weights.items()}
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
@@ -405,7 +398,6 @@ class Supernet(nn.Module):
                 impl=self.impl,
                 edge=self.edge,
                 edges=self.edges,
-                place=i,
                 name=f"cell_{i}",
             )
             kind = "reduce" if reduction else "normal"

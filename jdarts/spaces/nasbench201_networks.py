@@ -19,7 +19,6 @@ from flax import linen as nn
 from jax import lax
 
 from jdarts import kernels, staging
-from jdarts.chain import mark
 from jdarts.genotype import Cell, Genotype
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.ops import BatchNorm
@@ -259,7 +258,6 @@ class Network201(nn.Module):
                 channels *= 2
                 x = ResidualReduction(channels, self.axis_name, name=f"reduction_{stage}")(x, train)
             for i in range(self.cells):
-                mark((stage * self.cells + i,), [x])
                 x = cell(stage * self.cells + i, channels, x)
         x = nn.relu(BatchNorm(channels, axis_name=self.axis_name, name="norm")([x], train)[0])
         return Classifier(self.classes, name="classifier")(x)

@@ -125,6 +125,7 @@ def compile(
     donate_argnums: tuple[int, ...] = (),
     unit: Unit | None = None,
     calls: int = 1,
+    shared: bool = False,
 ) -> Program:
     """Trace `function` for arguments like `args` (arrays or `jax.ShapeDtypeStruct`s) and compile it. Runs nothing.
 
@@ -136,6 +137,8 @@ def compile(
       calls: how often the program will run. If often, cells become one program of all, each still traced once, or a
         few where one would be too large for XLA: they take a few times longer to compile, but then start at once
         instead of kernel by kernel.
+      shared: what pieces or operations between them compute twice from the same values is computed once and kept, which
+        takes memory. What `jax.checkpoint` computes again is no matter of this.
     """
     started = time.perf_counter()
     unit = unit or default_unit()
@@ -157,7 +160,7 @@ def compile(
 
         return _compile_whole(all_pieces, args, donate_argnums, started)
     compiler = Compiler()
-    runner = Runner(trace(closed), compiler, _JOINED_EQUATIONS if often else None)
+    runner = Runner(trace(closed, shared=shared), compiler, _JOINED_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
     structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)

@@ -11,10 +11,8 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from jax.extend.core import ClosedJaxpr
-
+from jdarts.staging.equality import scalar
 from jdarts.staging.trace import (
     Atom,
     Control,
@@ -46,14 +44,14 @@ class Group:
         return [known[ref] for ref in self.outputs]
 
     def signature(self) -> Hashable:
-        """Equal for groups that compute the same; parameters that cannot be compared are equal to themselves alone."""
+        """Equal for groups that compute the same."""
         numbers = {ref: i for i, ref in enumerate(self.inputs)}
         rows = []
         for op in self.ops:
             for ref in op.outputs:
                 numbers[ref] = len(numbers)
-            inputs = tuple(_literal(a) if isinstance(a, Fixed) else numbers[a] for a in op.inputs)
-            rows.append((op.eqn.primitive, _params(op), inputs, tuple(map(_shape, op.outputs))))
+            inputs = tuple(scalar(a) if isinstance(a, Fixed) else numbers[a] for a in op.inputs)
+            rows.append((op.form, inputs, tuple(map(_shape, op.outputs))))
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
@@ -213,38 +211,5 @@ def _boundary(members: Sequence[Node | Group], needed: set[Ref]) -> tuple[list[R
     return list(read), [ref for ref in made if ref in needed]
 
 
-def _literal(literal: Fixed) -> tuple:
-    return (str(literal.aval), getattr(literal.val, "dtype", type(literal.val)), repr(literal.val))
-
-
 def _shape(ref: Ref) -> tuple:
     return ref.aval.shape, ref.aval.dtype
-
-
-def _params(op: Op | Piece) -> Hashable:
-    return tuple((name, _hashable(value)) for name, value in sorted(op.eqn.params.items()))
-
-
-def _hashable(value: Any) -> Hashable:
-    if isinstance(value, ClosedJaxpr):
-        return Same(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_hashable, value))
-    try:
-        hash(value)
-    except TypeError:
-        return Same(value)
-    return value
-
-
-class Same:
-    """Equal only to itself, and keeps what it stands for alive so that its address stays its own."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value

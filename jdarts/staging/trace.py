@@ -1,15 +1,18 @@
 """A traced program as a flat list of nodes: single operations, marked pieces, and loops or branches around pieces."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from jdarts.staging.equality import Expressions, scalar
+
 PREFIX = "piece_"
 
+_AGAIN = {"checkpoint", "remat", "remat2"}  # these compute a second time on purpose
 _INLINED = {  # primitives that only call a jaxpr, and the parameter that holds it
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -60,6 +63,7 @@ class _Equation:
     eqn: JaxprEqn
     inputs: list[Atom]
     outputs: list[Ref]
+    form: Hashable  # equal for those that do the same to their inputs
 
     def run(self, *values) -> list[Any]:
         """The outputs for `values` of the inputs; traceable. Of a function that is called nothing is traced again."""
@@ -110,10 +114,14 @@ class Graph:
     constants: dict[Ref, Any] = field(default_factory=dict)
 
 
-def trace(closed: ClosedJaxpr) -> Graph:
-    """The flat form of a traced program, without what its outputs do not need."""
+def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions | None = None) -> Graph:
+    """The flat form of a traced program, without what its outputs do not need.
+
+    With `shared` what is computed twice from the same values is there once.
+    """
     graph = Graph([Ref(v.aval) for v in closed.jaxpr.invars], [], [])
-    graph.outputs = _walk(closed.jaxpr, closed.consts, graph.inputs, graph)
+    known = _Known(expressions or Expressions(), {} if shared else None)
+    graph.outputs = _walk(closed.jaxpr, closed.consts, graph.inputs, graph, known)
     graph.nodes = _alive(graph)
     return graph
 
@@ -151,40 +159,64 @@ def _inner(eqn: JaxprEqn) -> Iterator[Jaxpr]:
                 yield item
 
 
-def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph) -> list[Atom]:
+class _Known(NamedTuple):
+    """What is known of the values of a program: how they are told apart, and which of them can be `shared`."""
+
+    expressions: Expressions
+    shared: dict[Hashable, Ref] | None
+
+    def add(self, eqn: JaxprEqn, inputs: Sequence[Atom], made: Sequence[Ref]) -> tuple[bool, Sequence[Ref]]:
+        """`(whether the equation has to be computed, its outputs)`."""
+        if self.shared is None or eqn.effects:
+            return True, made
+        values = tuple(scalar(a) if isinstance(a, Fixed) else a for a in inputs)
+        keys = [(result, values) for result in self.expressions.results(eqn)]
+        new = any(key not in self.shared for key in keys)
+        return new, [self.shared.setdefault(key, ref) for key, ref in zip(keys, made, strict=True)]
+
+    def again(self) -> "_Known":
+        """For what is computed a second time on purpose."""
+        return self._replace(shared=None if self.shared is None else {})
+
+
+def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: _Known) -> list[Atom]:
     """Append the nodes of `jaxpr` to `graph`; returns its outputs."""
-    known: dict[Any, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
+    values: dict[Any, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
     for var, value in zip(jaxpr.constvars, consts, strict=True):
-        known[var] = constant = Ref(var.aval)
+        values[var] = constant = Ref(var.aval)
         graph.constants[constant] = value
 
     on_host = jax.default_backend() == "cpu"
 
     def read(atom) -> Atom:
-        return Fixed(atom.aval, atom.val) if isinstance(atom, Literal) else known[atom]
+        return Fixed(atom.aval, atom.val) if isinstance(atom, Literal) else values[atom]
 
     for eqn in jaxpr.eqns:
         inputs = [read(v) for v in eqn.invars]
         name = eqn.primitive.name
         made = [Ref(v.aval) for v in eqn.outvars]
         outputs: Sequence[Atom] = made
-        if _is_piece(eqn):
-            graph.nodes.append(Piece(eqn, inputs, made))
-        elif name == "split" and on_host and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
-            graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made))
-        elif not any(map(has_pieces, _inner(eqn))):
-            graph.nodes.append(Op(eqn, inputs, made))
+        if _is_piece(eqn) or not any(map(has_pieces, _inner(eqn))):
+            new, outputs = known.add(eqn, inputs, made)
+            if not new:
+                pass
+            elif name == "split" and on_host and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
+                graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made))
+            else:
+                kind = Piece if _is_piece(eqn) else Op
+                graph.nodes.append(kind(eqn, inputs, made, known.expressions.form(eqn)))
         elif name in _INLINED:
             inner = eqn.params[_INLINED[name]]
-            body, values = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
-            outputs = _walk(body, values, inputs, graph)
+            body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
+            outputs = _walk(body, closed_over, inputs, graph, known.again() if name in _AGAIN else known)
         elif name in ("scan", "while", "cond"):
             keys = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": []}[name]
-            bodies = [eqn.params[key] for key in keys] or list(eqn.params["branches"])
-            graph.nodes.append(Control(eqn, inputs, made, [trace(body) for body in bodies]))
+            functions = [eqn.params[key] for key in keys] or list(eqn.params["branches"])
+            options = {"shared": known.shared is not None, "expressions": known.expressions}
+            graph.nodes.append(Control(eqn, inputs, made, [trace(function, **options) for function in functions]))
         else:
             raise NotImplementedError(f"a piece inside {name!r} cannot be compiled by itself; jit the whole program")
-        known.update(zip(eqn.outvars, outputs, strict=True))
+        values.update(zip(eqn.outvars, outputs, strict=True))
     return [read(v) for v in jaxpr.outvars]
 
 

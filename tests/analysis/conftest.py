@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from jdarts import spaces
-from jdarts.chain import mark
 from jdarts.initializers import init_network
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.relaxation import softmax
@@ -26,12 +25,11 @@ def mixture_loss(w, alphas, batch):
 def mixture_network(w, op_weights, batch, unseen=()):
     """The same by op weights; those at `unseen` of both cells count as zero."""
     h = batch["x"]
-    for place, (kernel, name) in enumerate(zip(w["layers"], ("normal", "reduce"), strict=True)):
-        mark((place,), [h])
+    for kernel, name in zip(w["layers"], ("normal", "reduce"), strict=True):
         z = h @ kernel
         ops = [[jnp.tanh(z), z, jnp.sin(z)], [jnp.cos(z), z**2, jax.nn.sigmoid(z)]]
         p = op_weights[name]
-        h = sum(p[r, k] * ops[r][k] for r in range(2) for k in range(3) if (r, k) not in unseen)
+        h = sum(p[r][k] * ops[r][k] for r in range(2) for k in range(3) if (r, k) not in unseen)
         h = (h - h.mean(0)) / jnp.sqrt(h.var(0) + 1e-3)
     logits = h @ w["head"]
     return cross_entropy(logits, batch["y"]), {"accuracy": accuracy(logits, batch["y"])}

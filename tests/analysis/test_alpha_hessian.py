@@ -13,10 +13,10 @@ import pytest
 from conftest import mixture_loss, mixture_network, mixture_problem
 from jax.flatten_util import ravel_pytree
 
+from jdarts import staging
 from jdarts.analysis import LiveSearch, alpha_hessian, alpha_products, compiling, total_hessian
 from jdarts.analysis.alpha_hessian import directions_at_once
-from jdarts.analysis.chained import RelaxedLoss, hessian_of
-from jdarts.chain import links
+from jdarts.analysis.dense_hessian import RelaxedLoss, hessian_of
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.errors import UserError
@@ -64,40 +64,30 @@ def test_the_chunk_changes_nothing(chunk):
     )
 
 
-@pytest.mark.parametrize(("cut", "chunk"), [(True, 1), (True, 4), (False, 4)])
-def test_link_by_link_and_as_a_whole(cut, chunk):
-    """Of alphas, and along directions of op weights without those that the network does not see."""
+@pytest.mark.parametrize("chunk", [1, 4])
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_along_op_weights_that_the_network_sees(chunk, by_rows):
+    """As arrays, and by groups of rows as programs compiled in pieces have them; joined where there are few."""
     w, alphas, batches = mixture_problem(batches=1)
-    gradient, found = jax.jit(lambda *args: hessian_of(mixture_loss, *args, chunk, cut=cut))(w, alphas, batches[0])
-    np.testing.assert_allclose(found, dense(mixture_loss, w, alphas, batches[0]), atol=1e-13)
     idle = np.array([[False, False, False], [True, False, True]])
     loss = RelaxedLoss(
         lambda alphas, batch: softmax(jax.tree.map(lambda a: a * batch["x"][0, 0], alphas)),
         lambda w, p, batch: mixture_network(w, p, batch, unseen=((1, 0), (1, 2))),
         {"normal": idle, "reduce": idle},
+        {"normal": (3, 2)},
     )
-    gradient, found = jax.jit(lambda *args: hessian_of(loss, *args, chunk, cut=cut))(w, alphas, batches[0])
+    run = compiling.compile_pieces if by_rows else jax.jit
+    gradient, found = run(partial(hessian_of, loss, chunk=chunk))(w, alphas, batches[0])
     np.testing.assert_allclose(found, dense(loss, w, alphas, batches[0]), atol=1e-13)
     expected = jax.jit(jax.grad(lambda a: loss(w, a, batches[0])[0]))(alphas)
     np.testing.assert_allclose(gradient, ravel_pytree(expected)[0], atol=1e-14)
 
 
-def test_links_start_where_their_alphas_are_used():
-    """The second layer's alphas do not enter the first link, and no link computes what another has handed on."""
-    w, alphas, batches = mixture_problem(batches=1)
-    chain = links(lambda a, v, b: mixture_loss(v, a, b)[0], alphas, w, batches[0])
-    assert [link.reads[:2] for link in chain] == [(False, False), (True, False), (False, True)]
-    assert [link.depends[0] & {0, 1} for link in chain] == [set(), {0}, {0, 1}]
-
-
-@pytest.mark.slow
-def test_a_search_link_by_link():
-    """Two cells, cut at every node, compiled in pieces as a search is; both are reduction cells: nothing depends
-    on the alphas of the other kind.
-    """
+def two_node_search(cells):
+    """`(loss, w, alphas, batch)` of a small search in float64, whose edges may be `none`."""
     config = Experiment(
         data=DataConfig(source="synthetic:8x8x3:3:24"),
-        space=SpaceConfig(channels=2, cells=2),
+        space=SpaceConfig(channels=2, cells=cells),
         search=SearchConfig(batch_size=6),
     )
     space = define_space("two_nodes", nodes=2, normal=("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"))
@@ -107,20 +97,41 @@ def test_a_search_link_by_link():
     w, alphas, batch = jax.tree.map(
         lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, (live.w, live.alphas, live.batches(1)[0])
     )
-    loss = live.loss(train=True)
+    return live.loss(train=True), w, alphas, batch
+
+
+@pytest.mark.slow
+def test_a_search_compiled_in_pieces():
+    """Groups by node, of edges and of their factors, against differences of gradients. Two cells are both reduction
+    cells: nothing depends on the alphas of the other kind.
+    """
+    loss, w, alphas, batch = two_node_search(cells=2)
     assert isinstance(loss, RelaxedLoss) and loss.idle["normal"].sum() == 5  # `none` on every edge
-    assert len(links(lambda p, v, b: loss.network(v, p, b)[0], live.op_weights, w, batch)) == 5
-    whole, by_links = (
-        compiling.compile_pieces(partial(hessian_of, loss, chunk=5, cut=cut))(w, alphas, batch) for cut in (False, True)
-    )
-    for a, b in zip(whole, by_links, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(a).max())
+    assert loss.nodes["reduce"] == (2, 2, 3, 3, 3)
+    found, hessian = compiling.compile_pieces(partial(hessian_of, loss, chunk=2))(w, alphas, batch)
     vector, unflatten = ravel_pytree(alphas)
     gradient = compiling.compile_pieces(lambda v: jax.grad(lambda v: loss(w, unflatten(v), batch)[0])(v))
-    np.testing.assert_allclose(whole[0], gradient(vector), rtol=1e-9, atol=1e-14)
-    v = np.random.default_rng(1).normal(size=vector.size)
-    difference = (gradient(vector + 1e-6 * v) - gradient(vector - 1e-6 * v)) / 2e-6
-    np.testing.assert_allclose(whole[1] @ v, difference, atol=1e-7 * np.abs(difference).max() + 1e-8)
+    np.testing.assert_allclose(found, gradient(vector), rtol=1e-9, atol=1e-14)
+    assert np.abs(hessian - hessian.T).max() < 1e-12 * np.abs(hessian).max()
+    for seed in range(2):
+        v = np.random.default_rng(seed).normal(size=vector.size)
+        difference = (gradient(vector + 1e-6 * v) - gradient(vector - 1e-6 * v)) / 2e-6
+        np.testing.assert_allclose(hessian @ v, difference, atol=1e-7 * np.abs(difference).max() + 1e-8)
+
+
+@pytest.mark.slow
+def test_groups_leave_the_first_cell_where_they_enter_it():
+    """Of three cells the first is normal: by counted work its directions cost less than as one group of all rows."""
+    loss, w, alphas, batch = two_node_search(cells=3)
+
+    def program(loss):
+        return staging.compile(partial(hessian_of, loss, chunk=1), w, alphas, batch, shared=True)
+
+    by_node, whole = program(loss), program(RelaxedLoss(loss.relax, loss.network, loss.idle))
+    for a, b in zip(by_node(w, alphas, batch), whole(w, alphas, batch), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())
+    assert by_node.flops < 0.95 * whole.flops
+    assert by_node.peak_bytes < 1.1 * whole.peak_bytes
 
 
 def test_directions_at_once_follow_the_size_of_the_batch():
@@ -131,20 +142,20 @@ def test_directions_at_once_follow_the_size_of_the_batch():
     assert [directions_at_once(batch(*shape)) for shape in shapes] == [1, 4, 1, 56, 8]
 
 
-def test_what_does_not_fit_takes_one_direction_then_links(monkeypatch):
+def test_what_does_not_fit_takes_one_direction_at_a_time(monkeypatch):
     w, alphas, batches = mixture_problem(batches=2)
-    loss = RelaxedLoss(lambda alphas, batch: softmax(alphas), mixture_network, {})
+    loss = RelaxedLoss(lambda alphas, batch: softmax(alphas), mixture_network)
     ways = []
 
-    def recorded(loss, w, alphas, batch, chunk, cut=False):
-        ways.append((cut, chunk))
-        return hessian_of(loss, w, alphas, batch, chunk, cut=cut)
+    def recorded(loss, w, alphas, batch, chunk):
+        ways.append(chunk)
+        return hessian_of(loss, w, alphas, batch, chunk)
 
-    room = iter([100, 100, 10**12])
+    room = iter([100, 10**12])
     monkeypatch.setattr(compiling, "available", lambda: Available(next(room), "of this machine's memory"))
     monkeypatch.setattr(hessian_module, "hessian_of", recorded)
     found = alpha_hessian(loss, w, alphas, batches)
-    assert list(dict.fromkeys(ways)) == [(False, 8), (False, 1), (True, 1)]
+    assert list(dict.fromkeys(ways)) == [8, 1]
     each = [dense(mixture_loss, w, alphas, batch) for batch in batches]
     np.testing.assert_allclose(found.matrix, np.mean(each, 0), atol=1e-13)
 

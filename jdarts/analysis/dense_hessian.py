@@ -1,0 +1,151 @@
+"""The dense Hessian by the alphas as one traceable function, with no work for what is zero or known by symmetry.
+
+Directions are pushed through the linearised gradient in groups, each linearised by its own alphas alone. For the
+DARTS supernet a group is the edges that enter one node of one kind of cell: its directions leave the cells before the
+first of this kind alone, and in that cell the nodes before theirs. As the matrix is symmetric, products are taken with
+the groups from their own on, so the way back ends where the way forward began. `jdarts.staging` does what groups have
+in common, such as the forward pass, once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jdarts import staging
+from jdarts.analysis.directions import flatten
+from jdarts.hypergrad import Loss
+from jdarts.hypergrad.checks import scalar_loss
+from jdarts.spaces.cells import rows_of
+
+
+@dataclass(frozen=True, eq=False)
+class RelaxedLoss:
+    """A loss of alphas that acts through op weights alone: `loss(w, alphas, batch) -> (scalar, aux)`.
+
+    Attributes:
+      relax: `(alphas, batch) -> op_weights`, a dictionary of arrays `[edges, ...]`.
+      network: `(w, op_weights, batch) -> (scalar, aux)`; where programs are compiled by mixed edges, each entry of the
+        op weights may be a list of its rows.
+      idle: for some entries of the op weights, NumPy masks, true where the network does not see one (that of `none`).
+      nodes: for some entries, the node that the edge of each row enters.
+    """
+
+    relax: Callable[[Any, Any], dict[str, jax.Array]]
+    network: Loss
+    idle: Mapping[str, np.ndarray] = field(default_factory=dict)
+    nodes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def __call__(self, w, alphas, batch):
+        """The loss at these alphas."""
+        return self.network(w, self.relax(alphas, batch), batch)
+
+
+def hessian_of(loss: Loss, w: Any, alphas: Any, batch: Any, chunk: int) -> tuple[jax.Array, jax.Array]:
+    """`(gradient [n], Hessian [n, n])` of a loss by the alphas; traceable.
+
+    `chunk` directions go through the network at once. A `RelaxedLoss` is taken along directions of op weights p,
+    without those of `none`: `H = Jᵀ (∂²loss/∂p²) J + Σ_k ∂loss/∂p_k ∂²p_k/∂α²` with `J = ∂p/∂α`.
+    """
+    if not isinstance(loss, RelaxedLoss):
+        arrays, structure = jax.tree.flatten(alphas)
+        whole = [np.arange(array.size) for array in arrays]
+        return _by_groups(
+            _of_arrays(loss, w, structure, batch), arrays, whole, [[i] for i in range(len(arrays))], chunk
+        )
+    vector, unflatten = flatten(alphas)
+
+    def relaxed(v):
+        return flatten(loss.relax(unflatten(v), batch))[0]
+
+    op_weights = dict(sorted(loss.relax(alphas, batch).items()))
+    seen = {name: ~loss.idle.get(name, np.zeros(p.shape, bool)) for name, p in op_weights.items()}
+    by_rows = staging.unit() == "edges"
+    parts, structure = jax.tree.flatten({name: rows_of(p) for name, p in op_weights.items()} if by_rows else op_weights)
+    masks = jax.tree.leaves({name: list(mask) for name, mask in seen.items()} if by_rows else seen)
+    active = [np.flatnonzero(mask) for mask in masks]
+    groups: list[list[int]] = []
+    for name, p in op_weights.items():
+        nodes = loss.nodes.get(name, [0] * len(p)) if by_rows else [0]
+        first = sum(map(len, groups))
+        by_node = [[first + i for i, node in enumerate(nodes) if node == this] for this in sorted(set(nodes))]
+        groups += _joined(by_node, [len(own) for own in active], 2 * chunk)
+    slope, inner = _by_groups(_of_arrays(loss.network, w, structure, batch), parts, active, groups, chunk)
+    jacobian = jax.jacfwd(relaxed)(vector)
+    outer = jax.hessian(lambda v: relaxed(v) @ slope)(vector)
+    return jacobian.T @ slope, jacobian.T @ inner @ jacobian + outer
+
+
+def _of_arrays(loss: Loss, w, structure, batch) -> Callable[[list[jax.Array]], jax.Array]:
+    scalar = scalar_loss(loss)
+    return lambda arrays: scalar(w, jax.tree.unflatten(structure, arrays), batch)[0]
+
+
+def _joined(groups: list[list[int]], counts: list[int], least: int) -> list[list[int]]:
+    """Neighbours joined until each group but the last has `least` directions: few programs, few chunks filled up."""
+    joined: list[list[int]] = []
+    filled = least
+    for group in groups:
+        if filled >= least:
+            joined.append([])
+            filled = 0
+        joined[-1] += group
+        filled += sum(counts[i] for i in group)
+    return joined
+
+
+def _by_groups(
+    function: Callable[[list[jax.Array]], jax.Array],
+    parts: list[jax.Array],
+    active: list[np.ndarray],
+    groups: list[list[int]],
+    chunk: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Gradient `[n]` and Hessian `[n, n]` by all `parts`, one after the other.
+
+    Each part is in one group. Rows and columns beside the `active` entries of a part, places in it, are left zero.
+    """
+    starts = np.cumsum([0, *(part.size for part in parts)])
+    gradient = jnp.zeros(starts[-1], jnp.result_type(*parts))
+    matrix = jnp.zeros((starts[-1], starts[-1]), gradient.dtype)
+    for k, own in enumerate(groups):
+        reached = list(chain(*groups[k:]))
+
+        def slope(values, own=own, reached=reached):
+            moved = {**dict(enumerate(parts)), **dict(zip(own, values, strict=True))}
+
+            def of_reached(arrays):
+                return function([v for _, v in sorted({**moved, **dict(zip(reached, arrays, strict=True))}.items())])
+
+            return jax.grad(of_reached)([moved[i] for i in reached])
+
+        found, linear = jax.linearize(slope, [parts[i] for i in own])
+        if k == 0:
+            places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in reached])
+            gradient = gradient.at[places].set(jnp.concatenate([x.reshape(-1) for x in found]))
+        rows = np.concatenate([starts[i] + active[i] for i in own])
+        columns = np.concatenate([starts[i] + active[i] for i in reached])
+        units = _units([parts[i] for i in own], [active[i] for i in own], chunk)
+        products = lax.map(lambda directions, linear=linear: jax.vmap(linear)(directions), units)
+        flat = [p.reshape(-1, parts[i].size)[: len(rows), active[i]] for i, p in zip(reached, products, strict=True)]
+        block = jnp.concatenate(flat, axis=1)
+        matrix = matrix.at[np.ix_(columns, rows)].set(block.T).at[np.ix_(rows, columns)].set(block)
+    return gradient, matrix
+
+
+def _units(parts: list[jax.Array], active: list[np.ndarray], chunk: int) -> list[jax.Array]:
+    """The unit directions of all active entries, for each part `[chunks, chunk, *part]`, filled up with zeros."""
+    count = sum(map(len, active))
+    chunk = max(1, min(chunk, count))
+    units, first = [], 0
+    for part, own in zip(parts, active, strict=True):
+        rows = np.zeros((-(-count // chunk) * chunk, part.size), part.dtype)
+        rows[first + np.arange(len(own)), own] = 1
+        units.append(jnp.asarray(rows.reshape(-1, chunk, *part.shape)))
+        first += len(own)
+    return units

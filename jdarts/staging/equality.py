@@ -1,0 +1,82 @@
+"""Which results are the same: equal for what is computed alike from the same values.
+
+Derivatives along several groups of variables, each traced by itself, repeat what they have in common in functions that
+differ in what else they return. Results are therefore told apart by their expressions, inside functions too.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+
+
+class Expressions:
+    """Expressions of inputs, numbered: equal ones have the same number."""
+
+    def __init__(self):
+        self._numbers: dict[Hashable, int] = {}
+        self._functions: dict[_Same, tuple[int, ...]] = {}
+
+    def form(self, eqn: JaxprEqn) -> Hashable:
+        """Equal for equations that do the same to their inputs. Parameters that cannot be compared are equal to
+        themselves alone.
+        """
+        params = tuple((name, self._hashable(value)) for name, value in sorted(eqn.params.items()))
+        return eqn.primitive, params
+
+    def results(self, eqn: JaxprEqn) -> list[Hashable]:
+        """For each output what it is of the inputs: equal ones of equal inputs have equal values."""
+        if eqn.primitive.name == "jit" and isinstance(eqn.params["jaxpr"], ClosedJaxpr):
+            return list(self._outputs(eqn.params["jaxpr"]))
+        form = self.form(eqn)
+        return [(form, k) for k in range(len(eqn.outvars))]
+
+    def _number(self, expression: Hashable) -> int:
+        return self._numbers.setdefault(expression, len(self._numbers))
+
+    def _outputs(self, function: ClosedJaxpr) -> tuple[int, ...]:
+        key = _Same(function)
+        if key not in self._functions:
+            jaxpr = function.jaxpr
+            known = {var: self._number(("input", i)) for i, var in enumerate(jaxpr.invars)}
+            for var, value in zip(jaxpr.constvars, function.consts, strict=True):
+                known[var] = self._number(("constant", _Same(value)))
+
+            def read(atom) -> Hashable:
+                return scalar(atom) if isinstance(atom, Literal) else known[atom]
+
+            for eqn in jaxpr.eqns:
+                inputs = tuple(map(read, eqn.invars))
+                for var, result in zip(eqn.outvars, self.results(eqn), strict=True):
+                    known[var] = self._number((result, inputs, _Same(eqn) if eqn.effects else None))
+            self._functions[key] = tuple(self._number(("output", read(atom))) for atom in jaxpr.outvars)
+        return self._functions[key]
+
+    def _hashable(self, value: Any) -> Hashable:
+        if isinstance(value, ClosedJaxpr):
+            return self._outputs(value)
+        if isinstance(value, (list, tuple)):
+            return tuple(map(self._hashable, value))
+        try:
+            hash(value)
+        except TypeError:
+            return _Same(value)
+        return value
+
+
+def scalar(literal: Any) -> Hashable:
+    """Equal for equal scalars of the same type that are written into a program (with `aval` and `val`)."""
+    return str(literal.aval), getattr(literal.val, "dtype", type(literal.val)), repr(literal.val)
+
+
+class _Same:
+    """Equal only to itself, and keeps what it stands for alive so that its address stays its own."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value

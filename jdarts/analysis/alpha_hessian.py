@@ -18,7 +18,7 @@ import numpy as np
 
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.dense_hessian import hessian_of
-from jdarts.analysis.directions import flatten, project_off, shift_directions
+from jdarts.analysis.directions import flatten, project_off, shift_directions, unit_directions
 from jdarts.errors import DoesNotFit, UserError
 from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
@@ -259,16 +259,10 @@ def compiled_hessian(loss: Loss, chunk: int) -> Callable:
     return run
 
 
-def _directions(n: int, chunk: int, dtype) -> jax.Array:
-    """The unit vectors in chunks, `[m, chunk, n]`; the last chunk is padded with zeros."""
-    rows = np.zeros((-(-n // chunk) * chunk, n), dtype)
-    rows[np.arange(n), np.arange(n)] = 1
-    return jnp.asarray(rows.reshape(-1, chunk, n))
-
-
 def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[Any, np.ndarray]:
     """The gradient as it is, and the Hessian from `push(directions [chunk, n])`, float64."""
-    rows = [np.asarray(push(directions), np.float64) for directions in _directions(n, min(chunk, n), dtype)]
+    (units,) = unit_directions([jnp.zeros(n, dtype)], [np.arange(n)], chunk)
+    rows = [np.asarray(push(directions), np.float64) for directions in units]
     return gradient, np.concatenate(rows)[:n].T
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from jdarts import staging
-from jdarts.analysis.directions import flatten
+from jdarts.analysis.directions import flatten, unit_directions
 from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
 from jdarts.spaces.cells import rows_of
@@ -130,22 +130,9 @@ def _by_groups(
             gradient = gradient.at[places].set(jnp.concatenate([x.reshape(-1) for x in found]))
         rows = np.concatenate([starts[i] + active[i] for i in own])
         columns = np.concatenate([starts[i] + active[i] for i in reached])
-        units = _units([parts[i] for i in own], [active[i] for i in own], chunk)
+        units = unit_directions([parts[i] for i in own], [active[i] for i in own], chunk)
         products = lax.map(lambda directions, linear=linear: jax.vmap(linear)(directions), units)
         flat = [p.reshape(-1, parts[i].size)[: len(rows), active[i]] for i, p in zip(reached, products, strict=True)]
         block = jnp.concatenate(flat, axis=1)
         matrix = matrix.at[np.ix_(columns, rows)].set(block.T).at[np.ix_(rows, columns)].set(block)
     return gradient, matrix
-
-
-def _units(parts: list[jax.Array], active: list[np.ndarray], chunk: int) -> list[jax.Array]:
-    """The unit directions of all active entries, for each part `[chunks, chunk, *part]`, filled up with zeros."""
-    count = sum(map(len, active))
-    chunk = max(1, min(chunk, count))
-    units, first = [], 0
-    for part, own in zip(parts, active, strict=True):
-        rows = np.zeros((-(-count // chunk) * chunk, part.size), part.dtype)
-        rows[first + np.arange(len(own)), own] = 1
-        units.append(jnp.asarray(rows.reshape(-1, chunk, *part.shape)))
-        first += len(own)
-    return units

@@ -3,6 +3,7 @@
 n: all alphas together, in the order of the pytree's leaves (normal before reduce), row-major.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -27,6 +28,22 @@ def as_tree(vector, alphas):
     if np.shape(vector) != flat.shape:
         raise UserError(f"the direction has shape {list(np.shape(vector))}; these alphas need [{flat.size}]")
     return unflatten(jnp.asarray(vector, flat.dtype))
+
+
+def unit_directions(parts: Sequence[jax.Array], active: Sequence[np.ndarray], chunk: int) -> list[jax.Array]:
+    """The unit vectors along the `active` entries of arrays, in chunks: for each part `[chunks, chunk, *part]`.
+
+    `active`: for each part places in it, flattened. The last chunk is filled up with zeros.
+    """
+    count = sum(map(len, active))
+    chunk = max(1, min(chunk, count))
+    units, first = [], 0
+    for part, own in zip(parts, active, strict=True):
+        rows = np.zeros((-(-count // chunk) * chunk, part.size), part.dtype)
+        rows[first + np.arange(len(own)), own] = 1
+        units.append(jnp.asarray(rows.reshape(-1, chunk, *part.shape)))
+        first += len(own)
+    return units
 
 
 def shift_directions(alphas) -> np.ndarray:

@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--image", type=int, default=32)
     parser.add_argument("--chunk", type=int, help="directions at once (default: as suits the batch)")
     options = parser.parse_args()
+    if options.chunk is not None and options.chunk < 1:
+        parser.error(f"--chunk is {options.chunk}; push at least 1 direction at a time")
 
     config = Experiment(
         data=DataConfig(source=f"synthetic:{options.image}x{options.image}x3:10:{4 * options.batch_size}"),
@@ -37,7 +39,7 @@ def main() -> None:
     search = make_search(config, space, data)
     live = LiveSearch(config, space, data, search, jax.jit(search.init)(jax.random.key(0)))
     loss, args = live.loss(train=True), (live.w, live.alphas, live.batches(1)[0])
-    chunk = options.chunk or directions_at_once(args[-1])
+    chunk = directions_at_once(args[-1]) if options.chunk is None else options.chunk
 
     def hessian(w, alphas, batch):
         return hessian_of(loss, w, alphas, batch, chunk)

@@ -102,13 +102,16 @@ def two_node_search(cells):
 
 @pytest.mark.slow
 def test_a_search_compiled_in_pieces():
-    """Groups by node, of edges and of their factors, against differences of gradients. Two cells are both reduction
-    cells: nothing depends on the alphas of the other kind.
+    """By mixed edges, and by cells as accelerators have it, against differences of gradients. Two cells are both
+    reduction cells: nothing depends on the alphas of the other kind.
     """
     loss, w, alphas, batch = two_node_search(cells=2)
     assert isinstance(loss, RelaxedLoss) and loss.idle["normal"].sum() == 5  # `none` on every edge
     assert loss.nodes["reduce"] == (2, 2, 3, 3, 3)
     found, hessian = compiling.compile_pieces(partial(hessian_of, loss, chunk=2))(w, alphas, batch)
+    by_cells = staging.compile(partial(hessian_of, loss, chunk=7), w, alphas, batch, unit="cells", shared=True)
+    for a, b in zip(by_cells(w, alphas, batch), (found, hessian), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())
     vector, unflatten = ravel_pytree(alphas)
     gradient = compiling.compile_pieces(lambda v: jax.grad(lambda v: loss(w, unflatten(v), batch)[0])(v))
     np.testing.assert_allclose(found, gradient(vector), rtol=1e-9, atol=1e-14)

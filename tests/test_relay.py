@@ -74,6 +74,8 @@ def test_a_client_that_goes_on_sending_to_a_lost_process_keeps_waiting_too():
         host, port = way.address.split(":")
         client = socket.create_connection((host, int(port)), timeout=5)
         server, _ = listener.accept()
+    client.sendall(b"!")
+    assert server.recv(1) == b"!"  # else the relay may not have noticed yet that it is connected
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # killed: a reset, no farewell
     way.watch(60, told.put)
     server.close()

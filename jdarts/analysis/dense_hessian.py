@@ -53,28 +53,28 @@ def hessian_of(loss: Loss, w: Any, alphas: Any, batch: Any, chunk: int) -> tuple
     without those of `none`: `H = Jᵀ (∂²loss/∂p²) J + Σ_k ∂loss/∂p_k ∂²p_k/∂α²` with `J = ∂p/∂α`.
     """
     if not isinstance(loss, RelaxedLoss):
-        arrays, structure = jax.tree.flatten(alphas)
-        whole = [np.arange(array.size) for array in arrays]
-        return _by_groups(
-            _of_arrays(loss, w, structure, batch), arrays, whole, [[i] for i in range(len(arrays))], chunk
-        )
+        parts, structure = jax.tree.flatten(alphas)
+        active, groups = [np.arange(part.size) for part in parts], [[i] for i in range(len(parts))]
+        return _by_groups(_of_arrays(loss, w, structure, batch), parts, active, groups, chunk)
     vector, unflatten = flatten(alphas)
 
     def relaxed(v):
         return flatten(loss.relax(unflatten(v), batch))[0]
 
-    op_weights = dict(sorted(loss.relax(alphas, batch).items()))
-    seen = {name: ~loss.idle.get(name, np.zeros(p.shape, bool)) for name, p in op_weights.items()}
     by_rows = staging.unit() == "edges"
-    parts, structure = jax.tree.flatten({name: rows_of(p) for name, p in op_weights.items()} if by_rows else op_weights)
-    masks = jax.tree.leaves({name: list(mask) for name, mask in seen.items()} if by_rows else seen)
-    active = [np.flatnonzero(mask) for mask in masks]
-    groups: list[list[int]] = []
-    for name, p in op_weights.items():
-        nodes = loss.nodes.get(name, [0] * len(p)) if by_rows else [0]
-        first = sum(map(len, groups))
-        by_node = [[first + i for i, node in enumerate(nodes) if node == this] for this in sorted(set(nodes))]
+    parts, active, groups, tree = [], [], [], {}
+    for name, p in sorted(loss.relax(alphas, batch).items()):
+        seen = ~loss.idle.get(name, np.zeros(p.shape, bool))
+        rows, masks, nodes = [p], [seen], [0]
+        if by_rows:
+            rows, masks, nodes = rows_of(p), list(seen), loss.nodes.get(name, [0] * len(p))
+        places = range(len(parts), len(parts) + len(rows))
+        parts += rows
+        active += [np.flatnonzero(mask) for mask in masks]
+        by_node = [[i for i, node in zip(places, nodes, strict=True) if node == this] for this in sorted(set(nodes))]
         groups += _joined(by_node, [len(own) for own in active], 2 * chunk)
+        tree[name] = rows if by_rows else p
+    structure = jax.tree.structure(tree)
     slope, inner = _by_groups(_of_arrays(loss.network, w, structure, batch), parts, active, groups, chunk)
     jacobian = jax.jacfwd(relaxed)(vector)
     outer = jax.hessian(lambda v: relaxed(v) @ slope)(vector)

@@ -111,28 +111,30 @@ def _by_groups(
     Each part is in one group. Rows and columns beside the `active` entries of a part, places in it, are left zero.
     """
     starts = np.cumsum([0, *(part.size for part in parts)])
-    gradient = jnp.zeros(starts[-1], jnp.result_type(*parts))
-    matrix = jnp.zeros((starts[-1], starts[-1]), gradient.dtype)
+    slopes: dict[int, jax.Array] = {}
+    matrix = jnp.zeros((starts[-1], starts[-1]), jnp.result_type(*parts))
     for k, own in enumerate(groups):
         reached = list(chain(*groups[k:]))
 
         def slope(values, own=own, reached=reached):
-            moved = {**dict(enumerate(parts)), **dict(zip(own, values, strict=True))}
-
-            def of_reached(arrays):
-                return function([v for _, v in sorted({**moved, **dict(zip(reached, arrays, strict=True))}.items())])
-
-            return jax.grad(of_reached)([moved[i] for i in reached])
+            moved = _replaced(parts, own, values)
+            return jax.grad(lambda arrays: function(_replaced(moved, reached, arrays)))([moved[i] for i in reached])
 
         found, linear = jax.linearize(slope, [parts[i] for i in own])
-        if k == 0:
-            places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in reached])
-            gradient = gradient.at[places].set(jnp.concatenate([x.reshape(-1) for x in found]))
+        if k == 0:  # all parts are reached
+            slopes = dict(zip(reached, found, strict=True))
         rows = np.concatenate([starts[i] + active[i] for i in own])
         columns = np.concatenate([starts[i] + active[i] for i in reached])
-        units = unit_directions([parts[i] for i in own], [active[i] for i in own], chunk)
-        products = lax.map(lambda directions, linear=linear: jax.vmap(linear)(directions), units)
+        products = lax.map(jax.vmap(linear), unit_directions([parts[i] for i in own], [active[i] for i in own], chunk))
         flat = [p.reshape(-1, parts[i].size)[: len(rows), active[i]] for i, p in zip(reached, products, strict=True)]
         block = jnp.concatenate(flat, axis=1)
         matrix = matrix.at[np.ix_(columns, rows)].set(block.T).at[np.ix_(rows, columns)].set(block)
-    return gradient, matrix
+    return jnp.concatenate([slopes[i].reshape(-1) for i in range(len(parts))]), matrix
+
+
+def _replaced(parts: Sequence[jax.Array], places: Sequence[int], values: Sequence[jax.Array]) -> list[jax.Array]:
+    """`parts` with `values` at `places`."""
+    replaced = list(parts)
+    for i, value in zip(places, values, strict=True):
+        replaced[i] = value
+    return replaced

@@ -24,11 +24,12 @@ class Expressions:
         params = tuple((name, self._hashable(value)) for name, value in sorted(eqn.params.items()))
         return eqn.primitive, params
 
-    def results(self, eqn: JaxprEqn) -> list[Hashable]:
-        """For each output what it is of the inputs: equal ones of equal inputs have equal values."""
+    def results(self, eqn: JaxprEqn, form: Hashable) -> list[Hashable]:
+        """For each output of an equation of this form what it is of the inputs: equal ones of equal inputs have equal
+        values.
+        """
         if eqn.primitive.name == "jit" and isinstance(eqn.params["jaxpr"], ClosedJaxpr):
             return list(self._outputs(eqn.params["jaxpr"]))
-        form = self.form(eqn)
         return [(form, k) for k in range(len(eqn.outvars))]
 
     def _number(self, expression: Hashable) -> int:
@@ -47,7 +48,7 @@ class Expressions:
 
             for eqn in jaxpr.eqns:
                 inputs = tuple(map(read, eqn.invars))
-                for var, result in zip(eqn.outvars, self.results(eqn), strict=True):
+                for var, result in zip(eqn.outvars, self.results(eqn, self.form(eqn)), strict=True):
                     known[var] = self._number((result, inputs, _Same(eqn) if eqn.effects else None))
             self._functions[key] = tuple(self._number(("output", read(atom))) for atom in jaxpr.outvars)
         return self._functions[key]

@@ -165,14 +165,14 @@ class _Known(NamedTuple):
     expressions: Expressions
     shared: dict[Hashable, Ref] | None
 
-    def add(self, eqn: JaxprEqn, inputs: Sequence[Atom], made: Sequence[Ref]) -> tuple[bool, Sequence[Ref]]:
-        """`(whether the equation has to be computed, its outputs)`."""
-        if self.shared is None or eqn.effects:
-            return True, made
-        values = tuple(scalar(a) if isinstance(a, Fixed) else a for a in inputs)
-        keys = [(result, values) for result in self.expressions.results(eqn)]
+    def add(self, node: Op | Piece) -> tuple[bool, Sequence[Ref]]:
+        """`(whether it has to be computed, its outputs)`."""
+        if self.shared is None or node.eqn.effects:
+            return True, node.outputs
+        values = tuple(scalar(a) if isinstance(a, Fixed) else a for a in node.inputs)
+        keys = [(result, values) for result in self.expressions.results(node.eqn, node.form)]
         new = any(key not in self.shared for key in keys)
-        return new, [self.shared.setdefault(key, ref) for key, ref in zip(keys, made, strict=True)]
+        return new, [self.shared.setdefault(key, ref) for key, ref in zip(keys, node.outputs, strict=True)]
 
     def again(self) -> "_Known":
         """For what is computed a second time on purpose."""
@@ -197,14 +197,12 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
         made = [Ref(v.aval) for v in eqn.outvars]
         outputs: Sequence[Atom] = made
         if _is_piece(eqn) or not any(map(has_pieces, _inner(eqn))):
-            new, outputs = known.add(eqn, inputs, made)
-            if not new:
-                pass
-            elif name == "split" and on_host and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
-                graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made))
-            else:
-                kind = Piece if _is_piece(eqn) else Op
-                graph.nodes.append(kind(eqn, inputs, made, known.expressions.form(eqn)))
+            node = (Piece if _is_piece(eqn) else Op)(eqn, inputs, made, known.expressions.form(eqn))
+            new, outputs = known.add(node)
+            if new:
+                many = name == "split" and on_host and len(made) > _FEW
+                views = many and sum(eqn.params["sizes"]) == _size(inputs[0])
+                graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made) if views else node)
         elif name in _INLINED:
             inner = eqn.params[_INLINED[name]]
             body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())

@@ -233,6 +233,8 @@ class TrainConfig:
     val_fraction: float = 0.0
     """Share of the training images (from the back) held out for monitoring; 0 trains on all of them."""
     label_smoothing: float = 0.0
+    random_cells: int = 1
+    """Random cells that `jdarts run` trains beside the found one; several are reported as mean ± standard deviation."""
     activations: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
     weights and their updates stay in float32, and so do all evaluations."""
@@ -251,6 +253,7 @@ class TrainConfig:
         _require(self.auxiliary_weight >= 0, f"train.auxiliary_weight is {self.auxiliary_weight}; use 0 or more")
         _require(0 <= self.val_fraction < 1, f"train.val_fraction is {self.val_fraction}; it must lie in [0, 1)")
         _require(0 <= self.label_smoothing < 1, f"train.label_smoothing is {self.label_smoothing}; use [0, 1)")
+        _require(self.random_cells >= 1, f"train.random_cells is {self.random_cells}; use at least 1")
         _require(self.cutout >= 0, f"train.cutout is {self.cutout}; use 0 or more pixels")
         _require(self.checkpoint_every >= 1, f"train.checkpoint_every is {self.checkpoint_every}; use at least 1")
         _require(self.keep_checkpoints >= 2, f"train.keep_checkpoints is {self.keep_checkpoints}; keep at least 2")

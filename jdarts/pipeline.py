@@ -41,8 +41,8 @@ def run_experiment(
     space, data = prepare_search(config)
     check_members(config, members)
     placement = place_search(config, members)
-    random_genotype = space.random_genotype(config.seed)
-    for genotype in (random_genotype, space.random_genotype(config.seed + 1)):
+    random_cells = _random_cells(space, config)
+    for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
         _check_training(config, genotype, data)
     run = _open(run_dir, config, resume)
     if members:
@@ -53,7 +53,7 @@ def run_experiment(
         cells = {"found": _search(config, space, data, run, placement, resume=resume, reporter=reporter)}
         seeds = {}
     results: dict[str, tuple[Genotype, TrainResult]] = {}
-    for name, genotype in {**cells, "random": random_genotype}.items():
+    for name, genotype in {**cells, **random_cells}.items():
         folder = run.subfolder(f"train-{name}")
         result = run_training(
             replace(config, seed=seeds.get(name, config.seed)),
@@ -69,18 +69,34 @@ def run_experiment(
     run.write_json("summary.json", summary)
     for genotype in cells.values():
         _show_genotype(genotype, reporter)
-    width = max(12, *(len(f"{name} cell") for name in results))
-    rows = [f"{'':{width}}  test accuracy  parameters        MACs"]
-    for name, (_, r) in results.items():
-        rows.append(f"{f'{name} cell':{width}}  {r.test_accuracy:12.2%}  {r.parameters:>10,}  {r.macs:>10,}")
-    if len(cells) > 1:
-        accuracies = [results[name][1].test_accuracy for name in cells]
-        rows.append(
-            f"{'found, all':{width}}  {statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} "
-            f"(mean ± standard deviation of {len(cells)} searches)"
-        )
-    reporter.message("\n".join(rows))
+    reporter.message(_table({name: result for name, (_, result) in results.items()}, [list(cells), list(random_cells)]))
     reporter.message(f"run folder: {run.path}")
+
+
+def _random_cells(space: Space, config: Experiment) -> dict[str, Genotype]:
+    """`random`, `random-2`, …: the cells that are trained beside what the search finds."""
+    names = ["random", *(f"random-{i}" for i in range(2, config.train.random_cells + 1))]
+    return {name: space.random_genotype(config.seed + i) for i, name in enumerate(names)}
+
+
+def _table(results: dict[str, TrainResult], groups: Sequence[Sequence[str]]) -> str:
+    """A row for each trained cell, and the mean and standard deviation of each group of several."""
+    width = max(len("random cells, mean"), *(len(f"{name} cell") for name in results))
+    rows = [f"{'':{width}}  test accuracy     parameters         MACs"]
+    for names in groups:
+        for name in names:
+            r = results[name]
+            rows.append(f"{f'{name} cell':{width}}  {r.test_accuracy:13.2%}  {r.parameters:>13,}  {r.macs:>11,}")
+        if len(names) > 1:
+            kind = "random" if "random" in names else "found"
+            accuracies = [results[name].test_accuracy for name in names]
+            parameters, macs = ([getattr(results[n], kind_) for n in names] for kind_ in ("parameters", "macs"))
+            spread = f"{statistics.mean(accuracies):.2%} ± {100 * statistics.stdev(accuracies):.2f}"
+            rows.append(
+                f"{f'{kind} cells, mean':{width}}  {spread:>13}  {statistics.mean(parameters):>13,.0f}"
+                f"  {statistics.mean(macs):>11,.0f}   (± standard deviation of {len(names)})"
+            )
+    return "\n".join(rows)
 
 
 def run_search_only(

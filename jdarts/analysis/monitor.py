@@ -24,6 +24,7 @@ from jdarts.search.hooks import Hook, Moment, Record, Warn
 from jdarts.search.step import Search
 from jdarts.search.streams import last_arrays
 from jdarts.spaces.space import Space
+from jdarts.stopping import curvature_is_gone
 
 SKIP_SHARE = 0.5
 """Warn when more than this share of the derived normal cell's edges are skip connections."""
@@ -49,7 +50,8 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
 
     As RobustDARTS measures it: validation cross-entropy on the last batch the alphas saw, weights fixed, batch
     statistics in batch norm; without the weight decay that their code adds. Entries: `alpha_hessian_eigenvalues` (all,
-    largest first), `dominant_eigenvalue`, `alpha_gradient_norm`, `alpha_hessian_seconds`.
+    largest first), `dominant_eigenvalue`, `alive` (whether there is any curvature), `alpha_gradient_norm`,
+    `alpha_hessian_seconds`. A method that measures `dominant_eigenvalue` itself includes the decay; its value is kept.
     """
     watched: list[LiveSearch] = []
     every, arrays_of = config.search.hessian_every, last_arrays(config, search)
@@ -65,6 +67,8 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
         hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, [batch], compile=compile_pieces)
         return {
             "dominant_eigenvalue": moment.record.get("dominant_eigenvalue", hessian.max_eigenvalue),
+            "alive": search.method.alphas_fixed
+            or not curvature_is_gone(hessian.eigenvalues, weight_decay=hessian.weight_decay),
             "alpha_hessian_eigenvalues": [float(f"{value:.6g}") for value in hessian.eigenvalues],
             "alpha_gradient_norm": float(np.linalg.norm(hessian.gradient)),
             "alpha_hessian_seconds": round(time.monotonic() - started, 3),
@@ -146,6 +150,17 @@ def findings(history: Sequence[Record], config: Experiment) -> list[tuple[str, s
                 "weights longer first",
             )
         )
+    if last.get("alive") is False:
+        found.append(
+            (
+                "dead",
+                f"the loss does not depend on the alphas any more (all curvature is gone; validation accuracy "
+                f"{_percent(last.get('val_accuracy'))}): the network is dead, and its small eigenvalues are no sign of "
+                f"health; lower search.weight_optimizer.weight_decay "
+                f"({config.search.weight_optimizer.weight_decay:g}) or learning_rate "
+                f"({config.search.weight_optimizer.learning_rate:g}), or take an earlier genotype",
+            )
+        )
     growth = eigenvalue_growth([r["dominant_eigenvalue"] for r in history if _measured(r)])
     if growth is not None and growth[0] > EIGENVALUE_GROWTH and _measured(last):
         found.append(
@@ -174,6 +189,10 @@ def eigenvalue_growth(values: Sequence[float]) -> tuple[float, float, float] | N
 
 def _measured(record: Record) -> bool:
     return record.get("dominant_eigenvalue") is not None
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
 
 
 def _signed(value: float | None) -> str:

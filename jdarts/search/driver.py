@@ -23,13 +23,14 @@ from jdarts.search.estimate import announce_pace, tell_memory
 from jdarts.search.found import append_result
 from jdarts.search.hooks import Moment, Watch, look, unwatched
 from jdarts.search.population import build_program
-from jdarts.search.probes import dominant_eigenvalue
+from jdarts.search.probes import alpha_spectrum
 from jdarts.search.scoring import held_out, scorer
 from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
 from jdarts.search.streams import last_arrays
 from jdarts.spaces.space import Space
+from jdarts.stopping import curvature_is_gone
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def run_plain(
     settings = config.search
     measure = None
     if "dominant_eigenvalue" in method.probes:
-        measure = dominant_eigenvalue(search, shift=settings.alpha_optimizer.weight_decay)
+        measure = alpha_spectrum(search, shift=settings.alpha_optimizer.weight_decay)
 
     hooks = (*held_out(config, search, data, method), *watch(config, search)(config, run, reporter.warning))
     arrays_of = last_arrays(config, search)
@@ -143,13 +144,9 @@ def run_plain(
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
         if measure is not None and (epoch - 1) % method.options.get("every", 1) == 0:
-            record["dominant_eigenvalue"] = measure(_here(state), arrays_of(state))
-            record["alive"] = record["val_accuracy"] >= 1.5 / data.num_classes
-            if not record["alive"]:
-                reporter.warning(
-                    f"epoch {epoch}: validation accuracy {record['val_accuracy']:.1%} is near chance; the network may "
-                    "be dead, and a small eigenvalue says nothing then"
-                )
+            eigenvalues = measure(_here(state), arrays_of(state))
+            record["dominant_eigenvalue"] = float(eigenvalues[-1])
+            record["alive"] = not curvature_is_gone(eigenvalues, weight_decay=settings.alpha_optimizer.weight_decay)
         record |= look(hooks, Moment(epoch, state.alphas, lambda: _here(state), record))
         return record | (table.test_accuracies(genotype) if table else {})
 

@@ -11,8 +11,8 @@ from jdarts.search.state import SearchState
 from jdarts.search.step import Arrays, Search
 
 
-def dominant_eigenvalue(search: Search, *, shift: float = 0.0) -> Callable[[SearchState, Arrays], float]:
-    """`(state, arrays) -> λ`: the largest eigenvalue of `∂²L/∂α² + shift · I` (RobustDARTS, Zela et al. 2020).
+def alpha_spectrum(search: Search, *, shift: float = 0.0) -> Callable[[SearchState, Arrays], np.ndarray]:
+    """`(state, arrays) -> [n]`: the eigenvalues of `∂²L/∂α² + shift · I`, largest last (RobustDARTS, Zela et al. 2020).
 
     L is the loss of the alpha step at the present weights, on the batch of the last alpha step, the batch norms in
     training mode; α all alphas together. The published numbers have `shift` = the alphas' weight decay. The matrix is
@@ -27,8 +27,8 @@ def dominant_eigenvalue(search: Search, *, shift: float = 0.0) -> Callable[[Sear
 
     compiled = jax.jit(hessian)
 
-    def measure(state: SearchState, arrays: Arrays) -> float:
+    def measure(state: SearchState, arrays: Arrays) -> np.ndarray:
         matrix = np.asarray(compiled(state, arrays), np.float64)
-        return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1] + shift)
+        return np.linalg.eigvalsh((matrix + matrix.T) / 2) + shift
 
     return measure

@@ -42,6 +42,9 @@ def test_each_symptom_is_named_with_its_numbers():
     assert rules(relative_entropy=0.3, epoch=30) == []
     ((_, text),) = findings([{**HEALTHY, "normal_skips": 7, "skip_dominance": 0.25}], CONFIG)
     assert "7 of 8" in text and "+0.250" in text
+    assert rules(alive=True, val_accuracy=0.12) == [], "a poor accuracy is not death"
+    ((rule, text),) = findings([{**HEALTHY, "alive": False, "val_accuracy": 0.190013}], CONFIG)
+    assert rule == "dead" and "validation accuracy 19.0%" in text
 
 
 def test_the_eigenvalue_rule_is_robust_darts():

@@ -44,6 +44,7 @@ def test_a_search_records_its_eigenvalues_and_indicators(searched):
     for record in records:
         assert len(record["alpha_hessian_eigenvalues"]) == 56
         assert record["dominant_eigenvalue"] == pytest.approx(max(record["alpha_hessian_eigenvalues"]), rel=1e-5)
+        assert record["alive"] is True
         assert record["alpha_gradient_norm"] > 0 and record["alpha_hessian_seconds"] >= 0
         assert 0 < record["relative_entropy"] <= 1 and record["normal_edges"] == 8
     own = collapse_indicators(run.op_weights, run.space)

@@ -79,6 +79,7 @@ def test_rollback_goes_on_from_the_earlier_epoch_with_more_decay(tmp_path):
     assert first[0] == second[0]  # the epoch that it returned to
     assert first[1]["train_loss"] != second[1]["train_loss"]
     assert all(r["dominant_eigenvalue"] >= 1e-3 - 1e-6 for r in first)
+    assert all(r["alive"] is True for r in first), "it learns, whatever its accuracy"
     assert int(state.step) == 6
 
 

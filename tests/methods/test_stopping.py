@@ -1,11 +1,19 @@
 """Stop rules on published sequences and on records written by hand."""
 
+import json
+
+import jax
 import numpy as np
 import pytest
+from one_cell import OneCellSpace
 
 from jdarts import spaces
+from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.data import load
+from jdarts.search import make_search
+from jdarts.search.probes import alpha_spectrum
 from jdarts.spaces import nasbench201
-from jdarts.stopping import eigenvalue_growth, stable_ranking, too_many_skips
+from jdarts.stopping import curvature_is_gone, eigenvalue_growth, stable_ranking, too_many_skips
 
 # λ_max of three published DARTS searches on S1, CIFAR-10, epochs 0, 2, …, 48, 49 (RobustDARTS' records).
 S1 = {
@@ -46,9 +54,67 @@ def test_early_stopping_leaves_a_flat_sequence_alone():
 
 def test_a_dead_network_is_not_called_healthy():
     records = records_of([float(v) for v in S1[1].split()])
-    for epoch in (10, 8):  # where the published rule returns to, and the measurement before
-        records[epoch] |= {"alive": False}
-    assert eigenvalue_growth()(records[:23], spaces.robust_s1) == 10  # instead of 11, and not 9
+    for epoch in range(0, 23, 2):
+        records[epoch] |= {"alive": epoch < 8}
+    # The published rule returns to 11 finished epochs. Those after 9 and 11 are dead, and so is the one between.
+    assert eigenvalue_growth()(records[:23], spaces.robust_s1) == 8
+    for record in records:
+        record.pop("alive", None)
+    records[0] |= {"alive": False}
+    assert eigenvalue_growth()(records[:23], spaces.robust_s1) == 11, "no living epoch is known"
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-3, 0.5])
+def test_curvature_is_gone_where_every_eigenvalue_is_the_decay(decay):
+    rounding = 1e-9 * np.random.default_rng(0).normal(size=56)
+    assert curvature_is_gone(decay + rounding, weight_decay=decay)
+    assert not curvature_is_gone(np.append(decay + rounding, decay + 5e-4), weight_decay=decay)
+    assert not curvature_is_gone(np.append(decay + rounding, decay - 5e-4), weight_decay=decay), "concave is alive"
+    assert decay == 0 or not curvature_is_gone(decay + rounding), "the decay is part of these eigenvalues"
+
+
+def test_the_curvature_finds_the_published_dead_searches(real_data):
+    """The records of the accuracy are the second reader: a search that died stays at the most frequent class."""
+    folder = real_data / "robustdarts_hessians"
+    if not folder.is_dir():
+        pytest.skip("the alpha-Hessians of RobustDARTS (../shared/data/robustdarts_hessians) are not on this machine")
+    spectra = {}
+    with np.load(folder / "upper_triangles.npz") as triangles:
+        for size in (56, 84):
+            rows = triangles[f"size{size}"].astype(np.float64)
+            matrices = np.zeros((len(rows), size, size))
+            matrices[:, *np.triu_indices(size)] = rows
+            spectra[size] = np.linalg.eigvalsh(matrices, UPLO="U")
+    dead, by_largest, searches = 0, 0, set()
+    for run in json.loads((folder / "runs.json").read_text()):
+        own = spectra[run["size"]][run["first_row"] :][: len(run["epochs"])]
+        gone = [curvature_is_gone(row, weight_decay=1e-3) for row in own]
+        accuracy = [run["valid_accuracy"][epoch] for epoch in run["epochs"]]
+        first = gone.index(True) if any(gone) else len(gone)
+        assert all(gone[first:]), "the dead do not rise"
+        assert all(a == pytest.approx(19.001338, abs=1e-6) for a in accuracy[first:])
+        dead += sum(gone)
+        by_largest += sum(abs(row[-1] - 1e-3) < 1e-6 for row in own)
+        if any(gone):
+            searches.add((run["space"], run["dataset"], run["weight_decay"], run["seed"]))
+    assert dead == by_largest == 128
+    assert searches == {("s3", "svhn", decay, seed) for decay in (0.0729, 0.2187) for seed in (1, 2, 3)}
+
+
+def test_a_network_whose_weights_have_decayed_is_dead_and_a_fresh_one_is_not():
+    config = Experiment(
+        data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1),
+        space=SpaceConfig(name="nasbench201", channels=4, cells=1),
+        search=SearchConfig(batch_size=4, hypergradient="first_order"),
+    )
+    search = make_search(config, OneCellSpace(), load(config.data).for_search(config.data))
+    measure = alpha_spectrum(search, shift=1e-3)
+    state = jax.jit(search.init)(jax.random.key(0)).replace(step=1)
+    fresh = measure(state, search.arrays)
+    decayed = measure(state.replace(weights=1e-12 * state.weights), search.arrays)
+    assert not curvature_is_gone(fresh, weight_decay=1e-3)
+    assert curvature_is_gone(decayed, weight_decay=1e-3)
+    np.testing.assert_allclose(decayed, 1e-3, atol=1e-9)
 
 
 def genotype(skips: int) -> str:

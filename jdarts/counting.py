@@ -51,6 +51,7 @@ def count_darts_cnn(
     image_size: int = 32,
     stem: Literal["cifar", "imagenet"] = "cifar",
     auxiliary: bool = False,
+    auxiliary_second_norm: bool = True,
 ) -> Count:
     """Size of the evaluation network of a DARTS genotype (Liu et al., 2019).
 
@@ -61,7 +62,8 @@ def count_darts_cnn(
       classes: outputs of the linear layer.
       image_size: side of the square input in pixels.
       stem: "cifar", one convolution to 3 × channels; "imagenet", three of stride 2.
-      auxiliary: count the auxiliary head too (with its second batch norm).
+      auxiliary: count the auxiliary head too.
+      auxiliary_second_norm: with its second batch norm, which the ImageNet head of the DARTS authors lacks.
 
     Raises `UserError` for odd channels or an image too small or odd for the two reductions.
 
@@ -111,7 +113,10 @@ def count_darts_cnn(
         before_channels, out_channels = out_channels, len(cell.concat) * width
         reduced_before = reduction
         if auxiliary and index == 2 * cells // 3:
-            head = ModuleCount("auxiliary", *_auxiliary(out_channels, classes, size, 3 if stem == "cifar" else 2))
+            stride = 3 if stem == "cifar" else 2
+            head = ModuleCount(
+                "auxiliary", *_auxiliary(out_channels, classes, size, stride, second_norm=auxiliary_second_norm)
+            )
     modules.append(ModuleCount("classifier", out_channels * classes + classes, out_channels * classes))
     return Count((*modules, *([head] if head else [])))
 
@@ -224,12 +229,12 @@ def count_op(op: str, width: int, size: int, stride: int) -> Pair:
     raise AssertionError(op)  # a Cell has known ops only
 
 
-def _auxiliary(inputs: int, classes: int, size: int, stride: int) -> Pair:
+def _auxiliary(inputs: int, classes: int, size: int, stride: int, *, second_norm: bool) -> Pair:
     pooled = (size - 5) // stride + 1
     if pooled != 2:
         raise UserError(
             f"the auxiliary head sees {size}×{size} pixels, not {'8 to 10' if stride == 3 else '7 or 8'}: "
             f"use image_size {'32' if stride == 3 else '224'} or auxiliary=False"
         )
-    features = [_conv_bn(inputs, 128, 1, 2), _conv_bn(128, 768, 2, 1)]
+    features = [_conv_bn(inputs, 128, 1, 2), (_conv_bn if second_norm else _conv)(128, 768, 2, 1)]
     return _add([*features, (768 * classes + classes, 768 * classes)])

@@ -86,10 +86,16 @@ def test_small_network_and_another_width():
     assert (gdas.parameters, f"{gdas.macs / 1e6:.2f}") == (5_345_075, "581.01")
 
 
-@pytest.mark.parametrize(("network", "parameters"), [(CIFAR, 476_426), (IMAGENET, 1_262_312)])
-def test_auxiliary_head(network, parameters):
+@pytest.mark.parametrize(
+    ("network", "second_norm", "parameters"),
+    [(CIFAR, True, 476_426), (IMAGENET, True, 1_262_312), (IMAGENET, False, 1_260_776)],
+)
+def test_auxiliary_head(network, second_norm, parameters):
     genotype = published.get("DARTS_V2")
-    plain, full = (count_darts_cnn(genotype, **network, auxiliary=value) for value in (False, True))
+    plain, full = (
+        count_darts_cnn(genotype, **network, auxiliary=value, auxiliary_second_norm=second_norm)
+        for value in (False, True)
+    )
     assert full.modules[:-1] == plain.modules
     assert full.modules[-1].name == "auxiliary"
     assert full.modules[-1].parameters == full.parameters - plain.parameters == parameters

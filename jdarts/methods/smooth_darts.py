@@ -25,7 +25,7 @@ def sdarts_rs(*, epsilon_start: float = 0.03, epsilon_end: float = 0.3) -> Metho
 
     def perturb(p, key, clock, loss):
         del loss
-        return project(uniform(p, key, epsilon(clock)), p)
+        return project(uniform(p, key, epsilon(clock)))
 
     return Method(
         name="sdarts_rs",
@@ -55,9 +55,9 @@ def attack(p, key, epsilon, loss, steps: int):
     def ascend(_, q):
         grads = jax.grad(loss)(q)
         moved = jax.tree.map(lambda a, g: a + 2 * epsilon / steps * jnp.sign(g), q, grads)
-        return project(jax.tree.map(lambda a, b: b + jnp.clip(a - b, -epsilon, epsilon), moved, p), p)
+        return project(jax.tree.map(lambda a, b: b + jnp.clip(a - b, -epsilon, epsilon), moved, p))
 
-    q = lax.fori_loop(0, steps, ascend, project(uniform(p, key, epsilon), p))
+    q = lax.fori_loop(0, steps, ascend, project(uniform(p, key, epsilon)))
     worse = loss(q) > loss(p)
     return jax.tree.map(lambda a, b: jnp.where(worse, a, b), q, p)
 
@@ -69,13 +69,16 @@ def uniform(p, key, epsilon):
     return {c: a + epsilon * noise[c] for c, a in p.items()}
 
 
-def project(q, p):
-    """Clip `q` to [0, 1] and divide each row by its sum; a row of zeros gets 1 where `p` is largest."""
+def project(q):
+    """Clip `q` to [0, 1] and divide each row by its sum.
 
-    def one(a, b):
-        a = jnp.clip(a, 0, 1)
-        fallback = jax.nn.one_hot(jnp.argmax(b, -1), b.shape[-1], dtype=a.dtype)
-        a = jnp.where(jnp.sum(a, -1, keepdims=True) > 0, a, fallback)
-        return a / jnp.sum(a, -1, keepdims=True)
+    A row without a positive entry becomes 1 where `q` itself, the perturbed row, is largest (the authors' code).
+    """
 
-    return {name: one(a, p[name]) for name, a in q.items()}
+    def one(a):
+        clipped = jnp.clip(a, 0, 1)
+        largest = jax.nn.one_hot(jnp.argmax(a, -1), a.shape[-1], dtype=a.dtype)
+        kept = jnp.where(jnp.sum(clipped, -1, keepdims=True) > 0, clipped, largest)
+        return kept / jnp.sum(kept, -1, keepdims=True)
+
+    return {name: one(a) for name, a in q.items()}

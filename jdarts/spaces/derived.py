@@ -103,6 +103,8 @@ class DerivedNetwork(nn.Module):
       classes: outputs of the classifier.
       auxiliary: add the auxiliary head behind the second reduction cell. Its weights always exist then, its
         logits only in training.
+      auxiliary_second_norm: with a batch norm behind the head's second convolution. False is for ImageNet weights of
+        the DARTS authors, whose code leaves it out; their CIFAR head and those of P-DARTS, PC-DARTS and DARTS- have it.
       stem: "cifar" (one convolution to 3·channels) or "imagenet" (three convolutions of stride 2).
       axis_name: mesh axis over which batch norm takes its statistics.
       impl: execution form of depthwise convolutions and pools (`jdarts.kernels`).
@@ -122,6 +124,7 @@ class DerivedNetwork(nn.Module):
     stem: StemName = "cifar"
     axis_name: str | None = None
     impl: kernels.Impl = "auto"
+    auxiliary_second_norm: bool = True
 
     @nn.compact
     def __call__(
@@ -174,7 +177,8 @@ class DerivedNetwork(nn.Module):
             reduction_before = reduction
             if self.auxiliary and i == 2 * self.cells // 3 and (train or self.is_initializing()):
                 stride = _AUXILIARY_STRIDE[self.stem]
-                head = AuxiliaryHead(self.classes, stride, self.axis_name, name="auxiliary_head")
+                norms = (True, self.auxiliary_second_norm)
+                head = AuxiliaryHead(self.classes, stride, norms, self.axis_name, name="auxiliary_head")
                 auxiliary_logits = head(s1, train)
         return Classifier(self.classes, name="classifier")(s1), auxiliary_logits
 
@@ -251,12 +255,13 @@ class AuxiliaryHead(nn.Module):
     """A second classifier in mid-network, for training only.
 
     ReLU, 5 × 5 average pooling to 2 × 2, 1 × 1 convolution to 128, 2 × 2 convolution to 768, each convolution
-    with batch norm and ReLU, linear. The stride of the pooling is 3 for CIFAR and 2 for ImageNet. The second
-    batch norm, which the ImageNet head of the DARTS code lacks, is always there, as in the P-DARTS code.
+    with batch norm and ReLU, linear. The stride of the pooling is 3 for CIFAR and 2 for ImageNet. `norms` tells which
+    of the two convolutions have a batch norm.
     """
 
     classes: int
     stride: int
+    norms: tuple[bool, bool] = (True, True)
     axis_name: str | None = None
 
     @nn.compact
@@ -270,5 +275,7 @@ class AuxiliaryHead(nn.Module):
             c_in = x.shape[-1]
             kernel = self.param(f"conv_{stage}", uniform_fan_in(size * size * c_in), (size, size, c_in, channels))
             y = kernels.convolution(x, kernel)
-            x = nn.relu(BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")([y], train)[0])
+            if self.norms[stage - 1]:
+                y = BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")([y], train)[0]
+            x = nn.relu(y)
         return Classifier(self.classes, name="classifier")(x)

@@ -10,10 +10,12 @@ from jdarts.counting import count_darts_cnn
 from jdarts.errors import UserError
 from jdarts.genotype import Cell, Genotype
 from jdarts.spaces import DerivedNetwork, check_derived
+from jdarts.spaces.derived import AuxiliaryHead
 from jdarts.spaces.edges import drop_path
 
 CIFAR = {"channels": 36, "cells": 20, "classes": 10}
 IMAGENET = {"channels": 48, "cells": 14, "classes": 1000, "stem": "imagenet"}
+V2 = published.get("DARTS_V2")
 DARTS_FAMILY = [name for name in published.names() if published.get(name).reduce is not None]
 SPECIAL = [
     "NASNet",
@@ -53,6 +55,34 @@ def test_published_sizes():
     assert _parameters(published.get("DARTS_V1"), **CIFAR) == 3_169_414
     assert _parameters(published.get("DARTS_V2"), **CIFAR, auxiliary=True) == 3_349_342 + 476_426
     assert _parameters(published.get("DARTS_V2"), **IMAGENET, auxiliary=True) == 4_718_752 + 1_262_312
+
+
+def test_the_auxiliary_head_without_its_second_norm():
+    """The ImageNet network of the DARTS authors."""
+    settings = IMAGENET | {"auxiliary": True, "auxiliary_second_norm": False}
+    assert _parameters(V2, **settings) == 4_718_752 + 1_260_776
+    network = DerivedNetwork(V2, **settings | {"channels": 4, "cells": 3, "classes": 5})
+    variables = _init_shapes(network, 224)
+    assert variables["params"]["auxiliary_head"].keys() == {"conv_1", "norm_1", "conv_2", "classifier"}
+    assert variables["batch_stats"]["auxiliary_head"].keys() == {"norm_1"}
+
+
+def test_the_auxiliary_head_written_out():
+    x = jax.random.normal(jax.random.key(0), (4, 7, 7, 6))
+    for norms in ((True, False), (True, True)):
+        head = AuxiliaryHead(classes=3, stride=2, norms=norms)
+        variables = head.init(jax.random.key(1), x, True)
+        logits, _ = head.apply(variables, x, True, mutable=["batch_stats"])
+        params = jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"])
+        h = np.maximum(np.asarray(x, np.float64), 0)
+        h = np.stack([[h[:, i : i + 5, j : j + 5].mean((1, 2)) for j in (0, 2)] for i in (0, 2)]).transpose(2, 0, 1, 3)
+        h = h @ params["conv_1"][0, 0]
+        h = np.maximum((h - h.mean((0, 1, 2))) / np.sqrt(h.var((0, 1, 2)) + 1e-5), 0)
+        h = np.einsum("nijc,ijcd->nd", h, params["conv_2"])
+        if norms[1]:
+            h = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5)
+        expected = np.maximum(h, 0) @ params["classifier"]["kernel"] + params["classifier"]["bias"]
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["NASNet", "FairDARTS_b"])
@@ -167,9 +197,6 @@ def test_noise_needs_its_rng_and_changes_with_it():
     variables = network.init(jax.random.key(0), x, False)
     first, second = (network.apply(variables, x, False, rngs={"noise": jax.random.key(k)})[0] for k in (0, 1))
     assert not np.allclose(first, second)
-
-
-V2 = published.get("DARTS_V2")
 
 
 @pytest.mark.parametrize(

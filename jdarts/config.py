@@ -161,6 +161,12 @@ class SearchConfig:
     """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take the first."""
     hypergradient_terms: int = 3
     """Terms of Neumann's series, or iterations of the conjugate gradients."""
+    virtual_clip: bool = True
+    """Whether the virtual step of unrolled and finite_difference clips the gradient, as the real step does. The DARTS
+    authors' code does not clip there: use false, finite_difference and alpha_step_moves_statistics to repeat it."""
+    alpha_step_moves_statistics: bool = False
+    """Whether the forward passes of the alpha step, too, move the running averages of batch norm, as in the DARTS
+    authors' code; only for first_order and finite_difference."""
     microbatches: int = 1
     """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
     activations: Literal["float32", "bfloat16"] = "float32"

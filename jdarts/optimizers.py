@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -17,12 +18,17 @@ def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> op
     return lambda step: cosine(jnp.asarray(step) // steps_per_epoch)
 
 
-def weight_sgd(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation:
+def weight_sgd(
+    config: SGDConfig, epochs: int, steps_per_epoch: int, *, clip: bool = True
+) -> optax.GradientTransformation:
     """SGD for weights: clip by global norm, add coupled weight decay, momentum, then the learning rate.
 
-    Its numbers may be traced arrays; a part whose number is a plain 0 is left out of the chain.
+    Its numbers may be traced arrays; a part whose number is a plain 0 is left out of the chain. Without `clip`, the
+    gradient is not clipped, and the state is the same.
     """
     parts = _clip(config.gradient_clip)
+    if not clip:
+        parts = [optax.identity() for _ in parts]
     if not is_off(config.weight_decay):
         parts.append(optax.add_decayed_weights(config.weight_decay))
     if not is_off(config.momentum):
@@ -44,9 +50,25 @@ def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
     )
 
 
+def clip_grad_norm(limit: Any) -> optax.GradientTransformation:
+    """Multiply the gradient g by min(1, `limit` / (‖g‖ + 1e-6)), with the norm over all arrays.
+
+    PyTorch's `clip_grad_norm_`: its 1e-6 makes a clipped gradient shorter than `optax.clip_by_global_norm` would, by
+    1e-6 / ‖g‖ of its length.
+    """
+
+    def update(updates, state, params=None):
+        del params
+        squared = optax.tree.norm(updates, squared=True)
+        norm = jnp.sqrt(jnp.where(squared > 0, squared, 1))  # √ has no derivative at 0
+        factor = jnp.where(squared > 0, jnp.minimum(1.0, limit / (norm + 1e-6)), 1.0)
+        return jax.tree.map(lambda g: factor.astype(g.dtype) * g, updates), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)
+
+
 def _clip(norm: Any) -> list[optax.GradientTransformation]:
     """Clipping to a global norm, of which 0 means none."""
     if is_off(norm):
         return []
-    limit = norm if isinstance(norm, (int, float)) else jnp.where(norm > 0, norm, jnp.inf)
-    return [optax.clip_by_global_norm(limit)]
+    return [clip_grad_norm(norm if isinstance(norm, (int, float)) else jnp.where(norm > 0, norm, jnp.inf))]

@@ -34,7 +34,7 @@ def test_sgd_clips_then_decays_then_accumulates(nesterov, clip):
         updates, state = optimizer.update(jnp.asarray(g), state, params)
         params = optax.apply_updates(params, updates)
         norm = np.linalg.norm(g)
-        clipped = g * min(1.0, clip / norm) if clip else g
+        clipped = g * min(1.0, clip / (norm + 1e-6)) if clip else g
         decayed = clipped + 0.05 * w
         momentum = 0.9 * momentum + decayed
         direction = decayed + 0.9 * momentum if nesterov else momentum

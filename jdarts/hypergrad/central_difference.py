@@ -29,6 +29,7 @@ def finite_difference(
     noise: Literal["same", "legacy"] = "same",
     redraw: Callable[[Any, int], Any] = redraw_key,
     virtual_optimizer: optax.GradientTransformation | None = None,
+    points_aux: bool = False,
     microbatches: int = 1,
 ) -> Estimator:
     """APPROXIMATE: `unrolled` with its mixed product replaced by a central difference (Liu et al. 2019, eq. 8).
@@ -45,6 +46,7 @@ def finite_difference(
       noise: "same" uses one noise (dropout, drop-path) at both points. "legacy" draws afresh for each, as the published
         implementations do: the difference of two noises is then divided by 2ε, which can drown the product.
       redraw: `(batch, side) -> batch` with noise of its own for side 1 and side 2; for "legacy".
+      points_aux: return the training loss's aux at the two points as well, as `aux.points_aux`.
       virtual_optimizer, microbatches: as for `unrolled`.
     """
     check_number("epsilon", epsilon, positive=True)
@@ -53,7 +55,7 @@ def finite_difference(
     optimizer = virtual_optimizer or optimizer
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
-    slope = alpha_gradients(train_loss, microbatches)
+    slope = _slope(train_loss, microbatches, points_aux)
     move, pull_back = one_update(optimizer)
 
     def points(v, g, opt_state, w, batch):
@@ -71,7 +73,23 @@ def finite_difference(
         (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)
         (val_value, val_aux), (v, d) = val_gradients(move(g, opt_state, w), alphas, val_batch)
         (plus, upper_batch), (minus, lower_batch), factor = points(v, g, opt_state, w, train_batch)
-        grads = combine(d, slope(plus, alphas, upper_batch), slope(minus, alphas, lower_batch), factor)
-        return grads, Aux(val_value, val_aux, train_value, train_aux)
+        lower, lower_aux = slope(minus, alphas, lower_batch)
+        upper, upper_aux = slope(plus, alphas, upper_batch)
+        both = (lower_aux, upper_aux) if points_aux else None
+        return combine(d, upper, lower, factor), Aux(val_value, val_aux, train_value, train_aux, points_aux=both)
 
     return checked(estimator, train_loss=train_loss, val_loss=val_loss, optimizer=optimizer, microbatches=microbatches)
+
+
+def _slope(loss: Loss, microbatches: int, with_aux: bool) -> Callable:
+    """`(w, alphas, batch) -> (∂/∂alphas, aux)`; aux is None unless asked for."""
+    if not with_aux:
+        of_alphas = alpha_gradients(loss, microbatches)
+        return lambda w, alphas, batch: (of_alphas(w, alphas, batch), None)
+    of_both = gradients(loss, microbatches)
+
+    def slope(w, alphas, batch):
+        (_, aux), (_, by_alphas) = of_both(w, alphas, batch)  # the compiler drops the weights' part
+        return by_alphas, aux
+
+    return slope

@@ -18,6 +18,8 @@ class Aux(NamedTuple):
       names.
       train_loss, train_aux: value and aux of the training loss at `w` (k steps: on the first of the batches).
       weight_grads: gradient of the training loss by `w`, where the estimator returns it (`single_level`).
+      points_aux: aux of the training loss at the two points of `finite_difference(points_aux=True)`, in the order of
+        the DARTS code: w − (ε/‖u‖) u, then w + (ε/‖u‖) u.
       residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear solve in the implicit estimators: 0 exact, 1 nothing solved.
     """
 
@@ -26,4 +28,5 @@ class Aux(NamedTuple):
     train_loss: jax.Array | None = None
     train_aux: Any = None
     weight_grads: Any = None
+    points_aux: Any = None
     residual: jax.Array | None = None

@@ -4,7 +4,7 @@ For DARTS (Liu et al. 2019, algorithm 1 and code): first the alphas, then the we
 batch and, in second order, the training batch that the weight step will use (k steps ahead: that one first, then those
 that the next k − 1 weight steps will use, augmented as they will be). The weight step moves the weights from where they
 were (not from the unrolled ones) with the new alphas. Batch norm uses batch statistics throughout; its running averages
-move in the weight step only.
+move in the weight step only, unless `search.alpha_step_moves_statistics` (`jdarts.search.conventions`).
 
 Everything that depends on the epoch is computed from `state.step`, so a search is traced once. The weights are one
 vector (`jdarts.spaces.packing`): a supernet has hundreds of weight arrays, and optimisers and their pull-backs over so
@@ -35,6 +35,7 @@ from jdarts.ops import RUNNING_MOMENTUM
 from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.replicas import Share, averaging_gradients, pmean
 from jdarts.schedules import clock_at
+from jdarts.search.conventions import check_conventions, estimator_options, moved_statistics
 from jdarts.search.state import SearchState
 from jdarts.spaces.packing import Packing, init_vector, initial_statistics_vector
 from jdarts.spaces.space import Space
@@ -129,6 +130,7 @@ def make_search(
     hypergradient = config.search.hypergradient or method.hypergradient or "unrolled"
     settings = unchecked(config.search, hypergradient=hypergradient)
     check_split(config, method, data)
+    check_conventions(settings, hypergradient, method)
     batch_size = settings.batch_size
     per_epoch = steps_per_epoch(len(data.train), batch_size)
     steps_per_epoch(len(data.val), batch_size)  # refuses a batch larger than the validation split
@@ -307,7 +309,8 @@ def make_search(
         ahead = jnp.arange(settings.unroll_steps, dtype=state.step.dtype)
         return jax.lax.map(lambda i: draw(state.replace(step=state.step + i), arrays)[0], ahead)
 
-    own = method.hypergradient_options if hypergradient == method.hypergradient else None
+    own = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
+    own |= estimator_options(settings, hypergradient, per_epoch)
     estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer, options=own)
     weight_gradients = hypergrad.gradients(weight_loss if method.own_weight_step else loss, settings.microbatches)
 
@@ -322,6 +325,12 @@ def make_search(
         moved = update_alphas(grads, state.alpha_opt_state, state.alphas, used["relax_key"], state.step)
         return *moved, seen
 
+    def statistics_after_alpha_step(state, seen, running):
+        if not settings.alpha_step_moves_statistics:
+            return running
+        moved = moved_statistics(hypergradient, seen, state.batch_stats, running)
+        return jnp.where(clock(state.step).epoch >= (method.alpha_start or 0), moved, running)
+
     def step(state, arrays):
         train_batch, alpha_batch = draw(state, arrays)
         vector, weight_opt_state = state.weights, state.weight_opt_state
@@ -331,22 +340,26 @@ def make_search(
             alphas, alpha_opt_state, seen = alpha_step(
                 state, vector, weight_opt_state, train_batch, alpha_batch, arrays
             )
+            running = statistics_after_alpha_step(state, seen, aux["batch_stats"])
         else:
             alphas, alpha_opt_state, seen = alpha_step(
                 state, vector, weight_opt_state, train_batch, alpha_batch, arrays
             )
+            running = statistics_after_alpha_step(state, seen, state.batch_stats)
+            train_batch = {**train_batch, "batch_stats": running}
             if seen.weight_grads is None or method.own_weight_step:
                 (value, aux), (grads, _) = weight_gradients(vector, alphas, train_batch)
             else:  # single level: weights and alphas move by one backward pass
                 value, aux, grads = seen.train_loss, seen.train_aux, seen.weight_grads
             vector, weight_opt_state = update_weights(grads, weight_opt_state, vector)
+            running = aux["batch_stats"]
         metrics = {
             "train_loss": value,
             "train_accuracy": aux["accuracy"],
             "val_loss": seen.val_loss,
             "val_accuracy": seen.val_aux["accuracy"],
         }
-        return finish(state, vector, weight_opt_state, alphas, alpha_opt_state, aux["batch_stats"], metrics)
+        return finish(state, vector, weight_opt_state, alphas, alpha_opt_state, running, metrics)
 
     def score(state, op_weights, images, labels, train=False):
         logits, _ = network.apply(

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jdarts import __version__, distributed
-from jdarts.commands import bench, experiments, process, reference, runs
+from jdarts.commands import bench, experiments, guard, process, reference, runs
 from jdarts.commands.arguments import Arguments, Parser
 from jdarts.commands.overrides import print_help, split_overrides
-from jdarts.errors import Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError, unknown
+from jdarts.errors import UserError, unknown
 
 LONG_COMMANDS = (*experiments.RUN_COMMANDS, "bench", *runs.LONG_COMMANDS)
 """Those that compute for minutes, which need XLA's flags and gain from huge pages."""
@@ -24,54 +24,37 @@ TAKING_OVERRIDES = (*experiments.RUN_COMMANDS, "plan", "bench")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
-    0: done. 1: the loss diverged, or devices or processes failed. 2: a mistake in the input, told in one line on
-    standard error. 130 and 143: stopped by Ctrl-C or SIGTERM, with the state saved.
+    0: done. 1: the loss diverged, devices, processes or disks failed, or jdarts has a bug. 2: a mistake in the input.
+    130 and 143: stopped by Ctrl-C or SIGTERM. Every failure is one line on standard error; `--debug` puts the
+    traceback before it. Without `argv` the process may start anew.
     """
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = [argument for argument in given if argument != "--debug"]
     try:
-        status = _main(argv)
-    except Exception:
-        if distributed.count() == 1:
-            raise
-        traceback.print_exc()
-        status = 1
+        status = _main(arguments, own_process=argv is None)
+    except SystemExit as leaving:  # argparse, after --help and --version
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    except BaseException as error:
+        if arguments != given:
+            traceback.print_exception(error)
+        text, status = guard.explain(error)
+        print("jdarts: " + " ".join(text.split()), file=sys.stderr)
     if status not in (0, 130, 143) and distributed.count() > 1:
         distributed.leave(status)
     return status
 
 
-def _main(argv: Sequence[str] | None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if arguments[:1] and arguments[0] in LONG_COMMANDS:
-            process.prefer_plain_loops()
-            process.leave_out_source_lines()
-            if argv is None:
-                process.reexecute_with_huge_pages()
-        status = _dispatch(arguments)
-        sys.stdout.flush()
-        return status
-    except SystemExit as leaving:  # argparse, after --help and --version
-        return leaving.code if isinstance(leaving.code, int) else 0
-    except UserError as error:
-        return _complain(f"error: {error}", 2)
-    except Interrupted as error:
-        return _complain(str(error), 128 + error.signal_number)
-    except (Diverged, ReplicasDiffer, PeerLost) as error:
-        return _complain(f"error: {error}", 1)
-    except RuntimeError as error:
-        lost = distributed.explain(error)
-        if lost is None:
-            raise
-        return _complain(f"error: {lost}", 1)
-    except KeyboardInterrupt:
-        return _complain("interrupted; the checkpoints saved so far are kept", 128 + signal.SIGINT)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-
-
-def _complain(text: str, status: int) -> int:
-    print("jdarts: " + " ".join(text.split()), file=sys.stderr)
+def _main(arguments: list[str], *, own_process: bool) -> int:
+    if arguments[:1] and arguments[0] in LONG_COMMANDS:
+        process.prefer_plain_loops()
+        process.leave_out_source_lines()
+        if own_process:
+            process.reexecute_with_huge_pages()
+    status = _dispatch(arguments)
+    sys.stdout.flush()
     return status
 
 
@@ -110,6 +93,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         description = help[0].upper() + help[1:] + "."
         command = group.add_parser(name, help=help, description=description, allow_abbrev=False, **options)
         command.set_defaults(execute=execute)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")  # read by `main`
         return command
 
     for commands in (experiments, bench, reference, runs):

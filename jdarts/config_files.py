@@ -162,7 +162,9 @@ def _execute(path: Path) -> Experiment:
         exec(compile(_read(path), str(path), "exec"), module.__dict__)
     except SyntaxError as error:
         raise UserError(f"{error.filename or path}:{error.lineno}: {error.msg}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, GeneratorExit, or an own class: the file's mistake like any other
         raise _explain(error, path, module) from None
     if not hasattr(module, "config"):
         raise UserError(f"{path} defines no config; it needs a line config = Experiment(...)")

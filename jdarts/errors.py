@@ -29,6 +29,10 @@ class Diverged(Exception):
     """The loss became NaN or infinite; the message names step, likely settings and the last good checkpoint."""
 
 
+class CannotWrite(Exception):
+    """A run folder or its disk no longer takes what a run writes; the message tells what, why and how to go on."""
+
+
 class ReplicasDiffer(Exception):
     """Copies of the state on several devices are not equal; the message names the first array and the devices."""
 

@@ -1,17 +1,33 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next safe point."""
+"""Ctrl-C and SIGTERM: they end a process at once, or ask a loop to stop at its next safe point.
 
+The command line calls `end_on_signals` before it imports anything slow. From then on a signal ends the process with
+one line, also inside a long call of C++ such as a compilation. No exception is raised, so no `except` can swallow the
+signal and no half-imported module can misreport it. Inside a `StopSignal` block the first signal is only noted.
+"""
+
+import contextlib
+import os
 import signal
+import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_watching = False
+_delivered: list[int] = []  # as seen by Python's handler, in the main thread
+_first: int | None = None  # the first signal that a StopSignal block has noted
+_block: "StopSignal | None" = None
+_hint: Callable[[], str] = str
 
 
 class StopSignal:
     """Notes SIGINT and SIGTERM while its `with` block runs, so that a loop can finish its step and save.
 
-    `received` is the number of the first signal, or None. A SIGINT after any other signal raises
-    `KeyboardInterrupt` at once, for those who cannot wait. The earlier handlers come back at the end. Python
-    delivers signals to the main thread only; in another thread nothing is installed and `received` stays
-    None.
+    `received` is the number of the first signal, or None. A SIGINT after any other signal ends the process at once
+    under `end_on_signals`; otherwise it raises `KeyboardInterrupt`. The earlier handlers come back at the end. Python
+    delivers signals to the main thread only; in another thread nothing is installed and `received` stays None.
 
     Example::
 
@@ -23,16 +39,24 @@ class StopSignal:
     def __init__(self):
         self.received: int | None = None
         self._previous: dict[int, object] = {}
+        self._outer: StopSignal | None = None
 
     def __enter__(self) -> "StopSignal":
+        global _block
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
+            self._outer, _block = _block, self
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, _note_delivery if _watching else self._handle)
         return self
 
     def __exit__(self, *exception) -> None:
+        global _block
+        if not self._previous:
+            return
+        _block = self._outer
         for number, handler in self._previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # pyright: ignore[reportArgumentType]
+            if not _watching:
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # pyright: ignore[reportArgumentType]
         self._previous.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -41,3 +65,97 @@ class StopSignal:
             self.received = number
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
+
+
+def end_on_signals() -> None:
+    """Let SIGINT and SIGTERM end this process at once, with one line on standard error and status 130 or 143.
+
+    A thread of its own acts on the signal, because Python's handlers wait until the main thread returns from C++.
+    For processes that belong to jdarts; does nothing on systems without POSIX signals, or outside the main thread.
+    """
+    global _watching
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        return
+    if not _watching:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the thread keeps this mask: signals go to others
+        threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=raise_on_signals)
+        _watching = True
+    renew()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # `before_exec` may have blocked them
+
+
+def renew() -> None:
+    """Install the handlers of `end_on_signals` once more, after a library may have replaced them."""
+    if _watching:
+        for number in SIGNALS:
+            signal.signal(number, _note_delivery)
+
+
+def raise_on_signals() -> None:
+    """Return to Python's own handlers: SIGINT raises `KeyboardInterrupt`, SIGTERM kills."""
+    global _watching
+    if _watching:
+        _watching = False
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def before_exec() -> bool:
+    """Hold signals back until the program that replaces this one calls `end_on_signals`; whether to replace it now.
+
+    False after a signal: the process is about to end.
+    """
+    if _watching:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    return not _delivered
+
+
+def explain_with(hint: Callable[[], str]) -> None:
+    """Let `hint` supply the end of the line with which a signal ends the process; "" adds nothing."""
+    global _hint
+    _hint = hint
+
+
+def _note_delivery(number: int, frame: FrameType | None) -> None:
+    """The handler: the thread that reads the pipe acts on the signal."""
+    del frame
+    _delivered.append(number)
+
+
+def _watch(reading: int) -> None:
+    while True:
+        for number in os.read(reading, 64):
+            if number in SIGNALS and _watching:
+                _receive(signal.Signals(number))
+
+
+def _receive(number: signal.Signals) -> None:
+    global _first
+    if _first is not None:
+        if number == signal.SIGINT:
+            os._exit(128 + number)
+    elif _block is not None:
+        _first = _block.received = number
+        again = "; Ctrl-C once more ends at once, without saving" if number == signal.SIGINT else ""
+        with contextlib.suppress(Exception):
+            print(f"jdarts: finishing the step and saving{again}", file=sys.stderr, flush=True)
+    else:
+        _end(number)
+
+
+def _end(number: signal.Signals) -> None:
+    try:
+        hint = _hint()
+    except Exception:  # whatever it looks at may be gone
+        hint = ""
+    with contextlib.suppress(OSError):
+        if os.isatty(1):
+            os.write(1, b"\x1b[?25h")  # a live display hides the cursor
+        os.write(2, f"jdarts: stopped by {number.name}{f'; {hint}' if hint else ''}\n".encode())
+    os._exit(128 + number)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jdarts import distributed
+from jdarts import distributed, interrupts
 from jdarts.commands import process
 from jdarts.commands.arguments import CONFIG_HELP, GENOTYPE_HELP, Arguments, Parser, from_zero, load_genotype, positive
 
@@ -90,6 +90,7 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
                 process_id=arguments.process_id,
             )
         )
+        interrupts.renew()  # JAX's coordination service takes SIGTERM for itself
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
     RunFolder.check(run_dir, config, resume=arguments.resume)
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from jdarts import interrupts
+
 _EXTRA_OPTIONS = "--xla_backend_extra_options="
 
 
@@ -76,6 +78,7 @@ def reexecute_with_huge_pages() -> None:
         if name != "glibc" or tuple(map(int, version.split("."))) < (2, 35):
             return
         added = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "JDARTS_NO_REEXEC": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added})
+        if interrupts.before_exec():
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added})
     except (OSError, ValueError):  # another libc, or no permission: slower, but the same results
-        return
+        interrupts.end_on_signals()

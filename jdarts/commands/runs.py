@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from jdarts import interrupts
 from jdarts.commands import process
 from jdarts.commands.arguments import Arguments, Parser, numbers, positive
 from jdarts.errors import UserError
@@ -70,6 +71,7 @@ def _report(arguments: Arguments) -> None:
             raise UserError("--text prints a table and writes no file; leave out --watch and --output")
         print(table(arguments.runs))
     elif arguments.watch:
+        interrupts.raise_on_signals()  # Ctrl-C ends watching, and the report is written once more
         print(watch(arguments.runs, arguments.output))
     else:
         print(write_report(arguments.runs, arguments.output))

@@ -13,6 +13,8 @@ import io
 import json
 import logging
 import math
+import os
+import re
 import sys
 import warnings
 import zlib
@@ -26,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jdarts.errors import UserError
+from jdarts.errors import CannotWrite, UserError
 
 
 @dataclass(frozen=True)
@@ -82,31 +84,47 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception) -> None:
-        self.close()
+    def __exit__(self, kind, error: BaseException | None, trace) -> None:
+        try:
+            self.close()
+        except CannotWrite:
+            if not isinstance(error, CannotWrite):  # else the same failure, told a second time
+                raise
 
     def steps(self) -> list[int]:
         """The saved steps, oldest first (unreadable ones included)."""
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Returns once every save is complete on disk; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        """Returns once every save is complete on disk; raises what went wrong in the background.
+
+        `CannotWrite` if the disk is full or read-only, or if the folder is gone.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Completes the pending save and stops the background threads."""
         try:
             self.wait()
         finally:
-            self._manager.close()
+            with self._writing():
+                self._manager.close()
 
     def save(self, step: int, state: Any, meta: dict | None = None) -> None:
         """Saves `state` (a pytree of arrays and PRNG keys) and `meta` (JSON data) as checkpoint `step`.
 
         The values are copied before this returns, so the caller may donate `state` to the next step. Saving
-        the same state again under the step saved last does nothing. Raises `ValueError` if the directory
-        holds newer readable checkpoints: restore them, or use another directory.
+        the same state again under the step saved last does nothing. Raises `CannotWrite` if this save or the one
+        before failed on disk, and `ValueError` if the directory holds newer readable checkpoints: restore them, or use
+        another directory.
         """
+        if not self.directory.is_dir():  # orbax would make it anew, without the rest of the run
+            raise CannotWrite(f"the folder {self.directory} was deleted")
+        with self._writing():
+            self._save(step, state, meta)
+
+    def _save(self, step: int, state: Any, meta: dict | None) -> None:
         leaves, whole, sharded = _pack(state)
         checksum = zlib.crc32(whole.data)
         if self._last_saved == (step, checksum) and not sharded:
@@ -143,7 +161,7 @@ class Checkpoints:
         warning. Raises `UserError` if there are checkpoints but none can be read, or if leaves differ from
         those of `like`.
         """
-        reasons = []
+        unreadable = 0
         for step in reversed(self.steps()):
             if up_to is not None and step > up_to:
                 continue
@@ -155,12 +173,25 @@ class Checkpoints:
                 if read is not None:  # from here on nothing is the fault of the file
                     self._last_saved = (step, header["crc32"])
                     return Restored(step, _assemble(read, header["sharded"], like), header["meta"])
-            reasons.append(f"step {step}: {reason}")
+            unreadable += 1
             self._unreadable.add(step)
-            self._warn(f"skipping an unreadable checkpoint in {self.directory}, {reasons[-1]}")
-        if reasons:
-            raise UserError(f"no checkpoint in {self.directory} can be read: {'; '.join(reasons)}")
+            self._warn(f"skipping an unreadable checkpoint in {self.directory}, step {step}: {reason}")
+        if unreadable:
+            raise UserError(
+                f"none of the checkpoints in {self.directory} ({unreadable}) can be read; put back a copy of the "
+                "folder, or start the run over (--overwrite keeps what lies there)"
+            )
         return None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            reason = _disk_error(error)
+            if reason is None:
+                raise
+            raise CannotWrite(f"cannot save a checkpoint in {self.directory}: {reason}") from error
 
     def _header(self, step: int) -> dict:
         header = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
@@ -187,6 +218,14 @@ def _seal(header: dict) -> int:
     """A checksum of the description, the same before it is written as JSON and after."""
     plain = json.loads(json.dumps(header))
     return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
+
+
+def _disk_error(error: OSError | ValueError) -> str | None:
+    """What the system says about a failed write, which TensorStore raises as `ValueError`; None for other errors."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    code = re.search(r"\[os_error_code='(\d+)'\]", str(error))
+    return os.strerror(int(code[1])) if code else None
 
 
 def _assemble(read: dict, sharded: list[int], like: Any) -> Any:
@@ -349,7 +388,8 @@ def _not_orbax(record: logging.LogRecord) -> bool:
 
 
 def _no_orbax_chatter(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+    """Keeps orbax's errors, but for those with a traceback: these are raised, too."""
+    return "orbax" not in record.pathname or (record.levelno >= logging.ERROR and not record.exc_info)
 
 
 logging.getLogger("absl").addFilter(_no_orbax_chatter)

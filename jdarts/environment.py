@@ -3,11 +3,14 @@
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
 from jdarts import __version__
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def describe() -> dict[str, Any]:
@@ -19,7 +22,7 @@ def describe() -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "jdarts": __version__,
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")},
+        **{name: metadata.version(name) for name in LIBRARIES},
         "platform": jax.default_backend(),
         "devices": f"{len(devices)} × {devices[0].device_kind}",
         "processor": _processor(),
@@ -27,6 +30,13 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "command": " ".join(sys.argv[:1] and [os.path.basename(sys.argv[0]), *sys.argv[1:]]),
     }
+
+
+def differences(stored: Mapping[str, Any]) -> list[str]:
+    """What decides the bits of a result and differs from the environment `stored`: `jax 0.10.2 (was 0.10.1)`."""
+    now = describe()
+    names = ("jdarts", *LIBRARIES, "python", "platform", "devices", "processor")
+    return [f"{name} {now[name]} (was {stored[name]})" for name in names if stored.get(name, now[name]) != now[name]]
 
 
 def _processor() -> str:

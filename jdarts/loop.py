@@ -1,5 +1,6 @@
 """The outer loop of searches and trainings: epochs, records, checkpoints, interruption, divergence."""
 
+import contextlib
 import math
 import time
 from collections import deque
@@ -61,15 +62,17 @@ def run_loop(
       also: further folders whose records `on_epoch` writes.
 
     Raises:
-      Interrupted: after SIGINT or SIGTERM; the state is saved.
+      Interrupted: after SIGINT or SIGTERM; the state is saved. Before the first step has finished there is nothing to
+        save, and a signal acts as outside the loop.
       Diverged: at the first step whose loss or weights are not finite; the last good checkpoint is kept.
+      CannotWrite: the disk is full or read-only, or the run folder is gone.
     """
-    with Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints:
-        restored = checkpoints.restore_latest(_layout(state)) if resume else None
-        done = _steps_done(state)
-        if restored is not None:
-            state, done = restored.state, restored.step
-            reporter.message(f"{title}: resumed after step {done} of {schedule.steps}")
+    stop: StopSignal | None = None
+    with (
+        contextlib.ExitStack() as signals,
+        Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints,
+    ):
+        state, done = _restored(title, state, checkpoints, schedule, reporter, resume=resume)
         for folder in (run, *also):
             for name in ("metrics", "genotypes"):
                 folder.truncate(name, after_step=done)
@@ -78,40 +81,57 @@ def run_loop(
         epoch, inside = divmod(done, schedule.steps_per_epoch)
         if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
             return state
-        with StopSignal() as stop:
-            epoch_started, cpu_started = time.monotonic(), time.process_time()
-            while done < schedule.steps:
-                state, metrics = step(state)
-                done += 1
-                reporter.step(done, watch.push(done, metrics))
-                epoch, inside = divmod(done, schedule.steps_per_epoch)
-                if inside == 0:
-                    watch.drain()
-                    record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
-                    took = {
-                        "seconds": time.monotonic() - epoch_started,
-                        "cpu_seconds": time.process_time() - cpu_started,
-                    }
-                    run.append("metrics", {**record, **{name: round(value, 3) for name, value in took.items()}})
-                    reporter.epoch(epoch, record)
-                    epoch_started, cpu_started = time.monotonic(), time.process_time()
-                ending = inside == 0 and stop_after is not None and stop_after(epoch)
-                if ending or _due(schedule, done, epoch, inside):
-                    watch.drain()
-                    checkpoints.save(done, state)
-                if ending:
-                    break
-                received = _stop_now(stop, done)
-                if received is not None:
-                    watch.drain()
-                    checkpoints.save(done, state)
-                    checkpoints.wait()
-                    raise Interrupted(
-                        received,
-                        f"saved after step {done} of {schedule.steps} in {run.path}; "
-                        "give the same command with --resume to go on",
-                    )
+        clock = _Clock()
+        while done < schedule.steps:
+            state, metrics = step(state)
+            stop = stop or signals.enter_context(StopSignal())
+            done += 1
+            reporter.step(done, watch.push(done, metrics))
+            epoch, inside = divmod(done, schedule.steps_per_epoch)
+            if inside == 0:
+                watch.drain()
+                record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
+                run.append("metrics", {**record, **clock.lap()})
+                reporter.epoch(epoch, record)
+            ending = inside == 0 and stop_after is not None and stop_after(epoch)
+            stopping = not ending and _stop_now(stop, done) is not None
+            if ending or stopping or _due(schedule, done, epoch, inside):
+                watch.drain()
+                run.check_present()
+                checkpoints.save(done, state)
+            if ending or stopping:
+                break
+    received = distributed.agree_to_stop(stop.received) if stop is not None else None
+    if received is not None:
+        raise Interrupted(
+            received,
+            f"saved after step {done} of {schedule.steps} in {run.path}; give the same command with --resume to go on",
+        )
     return state
+
+
+def _restored(
+    title: str, state: Any, checkpoints: Checkpoints, schedule: Schedule, reporter: Reporter, *, resume: bool
+) -> tuple[Any, int]:
+    """The state to begin with, and its finished steps."""
+    restored = checkpoints.restore_latest(_layout(state)) if resume else None
+    if restored is None:
+        return state, _steps_done(state)
+    reporter.message(f"{title}: resumed after step {restored.step} of {schedule.steps}")
+    return restored.state, restored.step
+
+
+class _Clock:
+    """Wall and processor time of one epoch after the other."""
+
+    def __init__(self):
+        self._started = time.monotonic(), time.process_time()
+
+    def lap(self) -> dict[str, float]:
+        """Seconds since the last call."""
+        before, self._started = self._started, (time.monotonic(), time.process_time())
+        wall, processor = (now - then for now, then in zip(self._started, before, strict=True))
+        return {"seconds": round(wall, 3), "cpu_seconds": round(processor, 3)}
 
 
 def _layout(state: Any) -> Any:

@@ -1,7 +1,9 @@
 """The whole way: search → derive → retrain → test, beside a random cell with the same budget."""
 
+import contextlib
+import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.methods import build
-from jdarts.report.cell_drawing import draw, draw_terminal
+from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
+from jdarts.runs.opening import hold
 from jdarts.search import run_search
 from jdarts.search.found import summary
 from jdarts.search.members import Member
@@ -32,7 +35,13 @@ from jdarts.train import TrainResult, run_training
 
 
 def run_experiment(
-    config: Experiment, members: Sequence[Member], run_dir: Path, *, resume: bool, reporter: Reporter
+    config: Experiment,
+    members: Sequence[Member],
+    run_dir: Path,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    reporter: Reporter,
 ) -> None:
     """Search, retrain the found cell and a random cell with the same budget, test each once, and sum up.
 
@@ -44,33 +53,34 @@ def run_experiment(
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
         _check_training(config, genotype, data)
-    run = _open(run_dir, config, resume)
-    if members:
-        searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
-        cells = {found.member.name: found.genotype for found in searched if found.genotype is not None}
-        seeds = {found.member.name: found.member.seed for found in searched}
-    else:
-        cells = {"found": _search(config, space, data, run, placement, resume=resume, reporter=reporter)}
-        seeds = {}
-    results: dict[str, tuple[Genotype, TrainResult]] = {}
-    for name, genotype in {**cells, **random_cells}.items():
-        folder = run.subfolder(f"train-{name}")
-        result = run_training(
-            replace(config, seed=seeds.get(name, config.seed)),
-            genotype,
-            data,
-            folder,
-            resume=resume,
-            reporter=reporter,
-            title=f"train {name} cell",
-        )
-        results[name] = (genotype, result)
-    summary = {name: {"genotype": g.to_text(), **asdict(r)} for name, (g, r) in results.items()}
-    run.write_json("summary.json", summary)
-    for genotype in cells.values():
-        _show_genotype(genotype, reporter)
-    reporter.message(_table({name: result for name, (_, result) in results.items()}, [list(cells), list(random_cells)]))
-    reporter.message(f"run folder: {run.path}")
+    with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+        if members:
+            searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
+            cells = {found.member.name: found.genotype for found in searched if found.genotype is not None}
+            seeds = {found.member.name: found.member.seed for found in searched}
+        else:
+            cells = {"found": _search(config, space, data, run, placement, resume=resume, reporter=reporter)}
+            seeds = {}
+        results: dict[str, tuple[Genotype, TrainResult]] = {}
+        for name, genotype in {**cells, **random_cells}.items():
+            folder = run.subfolder(f"train-{name}")
+            result = run_training(
+                replace(config, seed=seeds.get(name, config.seed)),
+                genotype,
+                data,
+                folder,
+                resume=resume,
+                reporter=reporter,
+                title=f"train {name} cell",
+            )
+            results[name] = (genotype, result)
+        summary = {name: {"genotype": g.to_text(), **asdict(r)} for name, (g, r) in results.items()}
+        run.write_json("summary.json", summary)
+        for genotype in cells.values():
+            _show_genotype(genotype, reporter)
+        trained = {name: result for name, (_, result) in results.items()}
+        reporter.message(_table(trained, {"found": list(cells), "random": list(random_cells)}))
+        reporter.message(f"run folder: {run.path}")
 
 
 def _random_cells(space: Space, config: Experiment) -> dict[str, Genotype]:
@@ -79,53 +89,66 @@ def _random_cells(space: Space, config: Experiment) -> dict[str, Genotype]:
     return {name: space.random_genotype(config.seed + i) for i, name in enumerate(names)}
 
 
-def _table(results: dict[str, TrainResult], groups: Sequence[Sequence[str]]) -> str:
-    """A row for each trained cell, and the mean and standard deviation of each group of several."""
+def _table(results: dict[str, TrainResult], kinds: dict[str, list[str]]) -> str:
+    """A row for each trained cell, and the mean and standard deviation of each kind with several cells."""
     width = max(len("random cells, mean"), *(len(f"{name} cell") for name in results))
-    rows = [f"{'':{width}}  test accuracy     parameters         MACs"]
-    for names in groups:
-        for name in names:
-            r = results[name]
-            rows.append(f"{f'{name} cell':{width}}  {r.test_accuracy:13.2%}  {r.parameters:>13,}  {r.macs:>11,}")
+    rows = [f"{'':{width}}   test accuracy  parameters        MACs"]
+    for kind, names in kinds.items():
+        trained = [results[name] for name in names]
+        for name, r in zip(names, trained, strict=True):
+            rows.append(f"{f'{name} cell':{width}}  {r.test_accuracy:14.2%}  {r.parameters:>10,}  {r.macs:>10,}")
         if len(names) > 1:
-            kind = "random" if "random" in names else "found"
-            accuracies = [results[name].test_accuracy for name in names]
-            parameters, macs = ([getattr(results[n], kind_) for n in names] for kind_ in ("parameters", "macs"))
-            spread = f"{statistics.mean(accuracies):.2%} ± {100 * statistics.stdev(accuracies):.2f}"
+            accuracies = [r.test_accuracy for r in trained]
+            accuracy = f"{statistics.mean(accuracies):.2%} ± {100 * statistics.stdev(accuracies):.2f}"
+            parameters, macs = (statistics.mean(getattr(r, size) for r in trained) for size in ("parameters", "macs"))
             rows.append(
-                f"{f'{kind} cells, mean':{width}}  {spread:>13}  {statistics.mean(parameters):>13,.0f}"
-                f"  {statistics.mean(macs):>11,.0f}   (± standard deviation of {len(names)})"
+                f"{f'{kind} cells, mean':{width}}  {accuracy:>14}  {parameters:>10,.0f}  {macs:>10,.0f}"
+                f"  (± standard deviation of {len(names)})"
             )
     return "\n".join(rows)
 
 
 def run_search_only(
-    config: Experiment, members: Sequence[Member], run_dir: Path, *, resume: bool, reporter: Reporter
+    config: Experiment,
+    members: Sequence[Member],
+    run_dir: Path,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    reporter: Reporter,
 ) -> None:
     """Search and show the genotype, or those of all `members`."""
     streamed = config.data.source.startswith("stream:")
     space, data = open_stream_search(config) if streamed else prepare_search(config)
     check_members(config, members)
     placement = place_search(config, members)
-    run = _open(run_dir, config, resume)
-    if members:
-        _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
-    else:
-        _show_genotype(_search(config, space, data, run, placement, resume=resume, reporter=reporter), reporter)
-    reporter.message(f"run folder: {run.path}")
+    with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+        if members:
+            _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
+        else:
+            _show_genotype(_search(config, space, data, run, placement, resume=resume, reporter=reporter), reporter)
+        reporter.message(f"run folder: {run.path}")
 
 
-def run_train_only(config: Experiment, genotype: Genotype, run_dir: Path, *, resume: bool, reporter: Reporter) -> None:
+def run_train_only(
+    config: Experiment,
+    genotype: Genotype,
+    run_dir: Path,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    reporter: Reporter,
+) -> None:
     """Train one genotype from scratch and test it once."""
     data = load(config.data)
     _check_training(config, genotype, data)
-    run = _open(run_dir, config, resume)
-    result = run_training(config, genotype, data, run, resume=resume, reporter=reporter)
-    _show_genotype(genotype, reporter)
-    reporter.message(
-        f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
-        f"{result.parameters:,} parameters, {result.macs:,} MACs\nrun folder: {run.path}"
-    )
+    with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+        result = run_training(config, genotype, data, run, resume=resume, reporter=reporter)
+        _show_genotype(genotype, reporter)
+        reporter.message(
+            f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
+            f"{result.parameters:,} parameters, {result.macs:,} MACs\nrun folder: {run.path}"
+        )
 
 
 def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
@@ -176,15 +199,32 @@ def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> No
     )
 
 
-def _open(run_dir: Path, config: Experiment, resume: bool) -> RunFolder:
-    if resume:
-        return RunFolder.open(run_dir, config)
-    run = RunFolder.create(run_dir, config)
-    if distributed.is_first():
-        run.write_json("environment.json", environment.describe())
-        if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file
-            run.write_json("own_ops.json", {"names": own_ops.names()})
-    return run
+@contextlib.contextmanager
+def _open(
+    run_dir: Path, config: Experiment, *, resume: bool, overwrite: bool, reporter: Reporter
+) -> Iterator[RunFolder]:
+    """The run folder, locked until the end of the `with` block."""
+    with hold(run_dir, config, resume=resume, overwrite=overwrite, tell=reporter.message) as run:
+        if resume:
+            _warn_of_another_environment(run, reporter)
+        elif distributed.is_first():
+            run.write_json("environment.json", environment.describe())
+            if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file
+                run.write_json("own_ops.json", {"names": own_ops.names()})
+        yield run
+
+
+def _warn_of_another_environment(run: RunFolder, reporter: Reporter) -> None:
+    try:
+        stored = json.loads((run.path / "environment.json").read_text())
+    except (OSError, ValueError):
+        return
+    differences = environment.differences(stored) if isinstance(stored, dict) else []
+    if differences:
+        reporter.warning(
+            f"{run.path} is resumed under {', '.join(differences)}; its result may differ in the last bits from that "
+            "of an uninterrupted run"
+        )
 
 
 def plan_search(config: Experiment, *, devices: int, kind: str) -> str:
@@ -244,8 +284,7 @@ def _search(config, space, data, run: RunFolder, placement, *, resume: bool, rep
         watch=watch,
     )
     run.write_text("genotype.txt", genotype.to_text() + "\n")
-    if distributed.is_first():
-        draw(genotype, run.path / "cells.svg", title=config.name)
+    run.write_text("cells.svg", draw_svg(genotype, config.name))
     return genotype
 
 

@@ -11,65 +11,52 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jdarts import distributed
 from jdarts.config import Experiment
 from jdarts.config_files import to_json
-from jdarts.errors import UserError
+from jdarts.errors import CannotWrite, UserError
+from jdarts.runs.lock import RunLock
 
 CONFIG = "config.json"
 
 
 class RunFolder:
-    """A folder on disk; get one from `create` or `open`."""
+    """A folder on disk; get one from `jdarts.runs.opening.hold`, or without a lock from `create` or `open`.
 
-    def __init__(self, path: str | Path):
+    What cannot be written raises `CannotWrite`. With a `lock`, so does a folder that was deleted or replaced meanwhile.
+    """
+
+    def __init__(self, path: str | Path, lock: RunLock | None = None):
         self.path = Path(path)
+        self._lock = lock
 
     @classmethod
     def create(cls, path: str | Path, config: Experiment) -> "RunFolder":
         """Makes the folder of a new run, with `config` in it; `UserError` if there is one already."""
-        folder = cls(path)
-        distributed.first_does(lambda: folder._create(config))
-        return folder
+        distributed.first_does(lambda: cls.create_here(Path(path), config))
+        return cls(path)
 
-    def _create(self, config: Experiment) -> None:
-        self._check(self.path, config, resume=False)
+    @staticmethod
+    def create_here(path: Path, config: Experiment) -> None:
+        """Like `create`, in this process only."""
+        check_folder(path, config, resume=False)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _write_new(self.path / CONFIG, to_json(config))
+            path.mkdir(parents=True, exist_ok=True)
+            _write_new(path / CONFIG, to_json(config))
         except FileExistsError:
-            raise _exists(self.path) from None
+            raise _exists(path) from None
         except OSError as error:
-            raise UserError(f"cannot make the run folder {self.path}: {error.strerror or error}") from None
+            raise UserError(f"cannot make the run folder {path}: {error.strerror or error}") from None
 
     @classmethod
     def open(cls, path: str | Path, config: Experiment) -> "RunFolder":
         """The folder of an earlier run, to go on with; `UserError` unless it has the same `config`."""
-        cls.check(path, config, resume=True)
+        distributed.first_does(lambda: check_folder(Path(path), config, resume=True))
         return cls(path)
-
-    @staticmethod
-    def check(path: str | Path, config: Experiment, *, resume: bool) -> None:
-        """Raises the `UserError` that `open` (if `resume`) or `create` would raise; changes nothing."""
-        distributed.first_does(lambda: RunFolder._check(Path(path), config, resume=resume))
-
-    @staticmethod
-    def _check(path: Path, config: Experiment, *, resume: bool) -> None:
-        stored = path / CONFIG
-        if resume:
-            if not stored.is_file():
-                what = "holds no run" if path.is_dir() else "does not exist"
-                raise UserError(f"cannot resume: run folder {path} {what}; start without --resume")
-            _compare(stored, config)
-        elif stored.exists():
-            raise _exists(path)
-        elif path.exists() and not path.is_dir():
-            raise UserError(f"run folder {path} is a file; choose another --run-dir")
-        elif path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
-            raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
 
     @property
     def checkpoints_dir(self) -> Path:
@@ -79,15 +66,21 @@ class RunFolder:
     def subfolder(self, name: str) -> "RunFolder":
         """A folder inside this one with records, results and checkpoints of its own, made if need be."""
         if distributed.is_first():
-            (self.path / name).mkdir(exist_ok=True)
-        return RunFolder(self.path / name)
+            with self._writing(self.path / name):
+                (self.path / name).mkdir(exist_ok=True)
+        return RunFolder(self.path / name, self._lock)
+
+    def check_present(self) -> None:
+        """Raises `CannotWrite` if the folder, which this process has locked, was deleted or replaced."""
+        if self._lock is not None:
+            self._lock.check()
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Adds one line to NAME.jsonl, on disk when this returns; replaces an unfinished last line."""
         if not distributed.is_first():
             return
-        line = _dumps(record).encode() + b"\n"
-        with open(self.path / f"{name}.jsonl", "ab+") as file:
+        line, path = _dumps(record).encode() + b"\n", self.path / f"{name}.jsonl"
+        with self._writing(path), open(path, "ab+") as file:
             size = file.seek(0, os.SEEK_END)
             if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
                 file.seek(0)
@@ -112,7 +105,8 @@ class RunFolder:
         kept = [line for line, record in self._lines(name) if record.get("step", after_step) <= after_step]
         content = b"".join(line + b"\n" for line in kept)
         if content != path.read_bytes() and distributed.is_first():
-            _replace(path, content)
+            with self._writing(path):
+                _replace(path, content)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Writes NAME (with its suffix) as JSON in one move: readers see all of it or the old content."""
@@ -122,8 +116,17 @@ class RunFolder:
         """Writes NAME (with its suffix) in one move, like `write_json`."""
         path = self.path / name
         if distributed.is_first():
-            _replace(path, text.encode())
+            with self._writing(path):
+                _replace(path, text.encode())
         return path
+
+    @contextlib.contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        self.check_present()
+        try:
+            yield
+        except OSError as error:
+            raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
 
     def _lines(self, name: str) -> list[tuple[bytes, dict[str, Any]]]:
         path = self.path / f"{name}.jsonl"
@@ -142,8 +145,27 @@ class RunFolder:
         return parsed
 
 
+def check_folder(path: Path, config: Experiment, *, resume: bool) -> None:
+    """Raises the `UserError` that `RunFolder.open` (if `resume`) or `create` would raise; changes nothing."""
+    stored = path / CONFIG
+    if resume:
+        if not stored.is_file():
+            what = "holds no run" if path.is_dir() else "does not exist"
+            raise UserError(f"cannot resume: run folder {path} {what}; start without --resume")
+        _compare(stored, config)
+    elif stored.exists():
+        raise _exists(path)
+    elif path.exists() and not path.is_dir():
+        raise UserError(f"run folder {path} is a file; choose another --run-dir")
+    elif path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
+
+
 def _exists(path: Path) -> UserError:
-    return UserError(f"run folder {path} exists; pass --resume to go on with it, or another name with --run-dir")
+    return UserError(
+        f"run folder {path} exists; pass --resume to go on with it, --overwrite to start over (the old one is kept "
+        "beside it), or another name with --run-dir"
+    )
 
 
 def _compare(stored: Path, config: Experiment) -> None:
@@ -194,16 +216,30 @@ def _plain(value: Any) -> Any:
 
 def _temporary(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(temporary, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        _remove(temporary)
+        raise
     return temporary
 
 
 def _replace(path: Path, content: bytes) -> None:
-    os.replace(_temporary(path, content), path)
+    temporary = _temporary(path, content)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        _remove(temporary)
+        raise
     _sync_folder(path.parent)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -217,7 +253,7 @@ def _write_new(path: Path, text: str) -> None:
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
     _sync_folder(path.parent)
 
 

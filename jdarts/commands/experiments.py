@@ -9,6 +9,7 @@ from typing import Any
 from jdarts import distributed, interrupts
 from jdarts.commands import process
 from jdarts.commands.arguments import CONFIG_HELP, GENOTYPE_HELP, Arguments, Parser, from_zero, load_genotype, positive
+from jdarts.errors import CannotWrite
 
 RUN_COMMANDS = ("run", "search", "train")
 EPILOG = (
@@ -28,6 +29,9 @@ def add_commands(add: Callable[..., Parser]) -> None:
         command = add(name, execute, help, epilog=EPILOG)
         command.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
         command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+        command.add_argument(
+            "--overwrite", action="store_true", help="start over; an earlier run in the folder is moved to NAME.old-1"
+        )
         folder = "runs/NAME-train" if name == "train" else "runs/NAME"
         command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
         if name != "train":
@@ -78,7 +82,7 @@ def _train(arguments: Arguments) -> None:
 
 def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:
     from jdarts.config_files import load_config
-    from jdarts.run_folder import RunFolder
+    from jdarts.runs import opening
 
     config = load_config(arguments.config, arguments.overrides)
     if function != "run_train_only":
@@ -92,7 +96,9 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
         )
         interrupts.renew()  # JAX's coordination service takes SIGTERM for itself
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
-    RunFolder.check(run_dir, config, resume=arguments.resume)
+    start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    opening.check(run_dir, config, **start)
+    interrupts.explain_with(lambda: opening.way_on(run_dir))
 
     from jdarts.report.console import ConsoleReporter
     from jdarts.reporter import SilentReporter
@@ -101,7 +107,10 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
         process.enable_compilation_cache(reporter.warning)
         import jdarts.pipeline
 
-        getattr(jdarts.pipeline, function)(config, *inputs, run_dir, resume=arguments.resume, reporter=reporter)
+        try:
+            getattr(jdarts.pipeline, function)(config, *inputs, run_dir, **start, reporter=reporter)
+        except CannotWrite as error:
+            raise CannotWrite(f"{error}; {opening.way_on(run_dir)}") from error
 
 
 def _plan(arguments: Arguments) -> None:

@@ -91,7 +91,7 @@ def test_rules_over_several_fields_are_checked_after_the_last_override(toy):
         (["--search.epochs"], "--search.epochs needs a value: a whole number"),
         (["--search.epochs", "--seed", "3"], "--search.epochs needs a value"),
         (["3"], "unexpected '3'"),
-        (["--search.epochs", "0"], "search.epochs is 0; use at least 1"),
+        (["--search.epochs", "0"], "search.epochs is 0; it must be 1 to 1,000,000"),
         (["--space.channels", "7"], "space.channels is 7"),
         (["--name", "../x"], "name is '../x'"),
         (["--train.optimizer.momentum", "1"], "train.optimizer: momentum is 1.0"),
@@ -127,7 +127,7 @@ def test_a_missing_file_names_the_nearest_and_all_there_are(toy, write):
         ("config = Experiment(search=SearchConfig(epochs=0))", "configs/toy.py:2: search.epochs is 0"),
         (
             'config = Experiment(search=SearchConfig(epochs="3"))',
-            "configs/toy.py:2: SearchConfig.epochs is '3'; it must be a whole number",
+            "configs/toy.py:2: search.epochs is '3'; it must be a whole number",
         ),
         (
             'config = Experiment(search=SearchConfig(hypergradient="secnd"))',
@@ -185,7 +185,7 @@ def change(path, value):
         (change("search.weight_optimizer.momentum", "__import__('os')"), "it must be a finite number"),
         (change("search.weight_optimizer", 3), "search.weight_optimizer is 3; it must be a section"),
         (change("search.alpha_init_scale", float("nan")), "not a JSON configuration: NaN"),
-        (change("search.epochs", 0), "search.epochs is 0; use at least 1"),
+        (change("search.epochs", 0), "search.epochs is 0; it must be 1 to 1,000,000"),
         ("{", "not a JSON configuration"),
         ("[1]", "the configuration is [1]"),
     ],

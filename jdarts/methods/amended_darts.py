@@ -4,12 +4,13 @@
 The products are exact; the published form differences twice (`jdarts.hypergrad.amended`).
 """
 
+from jdarts.config.ranges import NonNegative
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 
 
 @register
-def amended_darts(*, coefficient: float = 0.1) -> Method:
+def amended_darts(*, coefficient: NonNegative = 0.1) -> Method:
     """Amended-DARTS; `coefficient` is η."""
     return Method(
         name="amended_darts",

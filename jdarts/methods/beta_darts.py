@@ -8,13 +8,14 @@ pulled down more: the gradient is λ softmax(α) / edges.
 import jax
 import jax.numpy as jnp
 
+from jdarts.config.ranges import NonNegative
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.schedules import ramp
 
 
 @register
-def beta_darts(*, weight: float = 50.0) -> Method:
+def beta_darts(*, weight: NonNegative = 50.0) -> Method:
     """β-DARTS; `weight` is what λ reaches one epoch after the last."""
     strength = ramp(0.0, weight, reached="after")
     return Method(

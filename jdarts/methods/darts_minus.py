@@ -7,8 +7,9 @@ DIFF: the published cosine counts from epoch 0 even where the decay begins later
 The step form is in the paper's ablation without milestones (`jdarts.schedules.decay`).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from jdarts.config.ranges import NonNegative, Range
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.schedules import decay as decay_schedule
@@ -18,9 +19,9 @@ from jdarts.spaces.edges import EdgeSettings
 @register
 def darts_minus(
     *,
-    beta: float = 1.0,
+    beta: NonNegative = 1.0,
     decay: Literal["linear", "cosine", "slow_cosine", "step"] = "linear",
-    last_epochs: int = 0,
+    last_epochs: Annotated[int, Range(0, note="0 is all epochs")] = 0,
     auxiliary: Literal["identity", "conv1"] = "identity",
 ) -> Method:
     """DARTS-; `auxiliary="conv1"` puts a 1 × 1 convolution that starts as the identity in place of the skip."""

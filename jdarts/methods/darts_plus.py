@@ -8,13 +8,14 @@ the ranking over the ops with weights, edge by edge, is this library's reading o
 
 from typing import Literal
 
+from jdarts.config.ranges import Count
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.stopping import stable_ranking, too_many_skips
 
 
 @register
-def darts_plus(*, criterion: Literal["skips", "ranking"] = "skips", skips: int = 2, patience: int = 10) -> Method:
+def darts_plus(*, criterion: Literal["skips", "ranking"] = "skips", skips: Count = 2, patience: Count = 10) -> Method:
     """DARTS+ with either stop rule."""
     return Method(
         name="darts_plus",

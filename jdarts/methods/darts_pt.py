@@ -10,12 +10,13 @@ CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89 (blank 6.20) %. `jdarts.searc
 
 import jax.numpy as jnp
 
+from jdarts.config.ranges import CountOrOff
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 
 
 @register
-def darts_pt(*, tune_epochs: int = 5, fixed_alphas: bool = False) -> Method:
+def darts_pt(*, tune_epochs: CountOrOff = 5, fixed_alphas: bool = False) -> Method:
     """DARTS-PT; `tune_epochs` epochs of tuning follow each decision."""
     blank = (
         (lambda space, key, scale: {c: jnp.zeros(s) for c, s in space.alpha_shapes.items()}) if fixed_alphas else None

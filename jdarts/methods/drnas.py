@@ -11,6 +11,7 @@ batch 64, Adam 6e-4. For NAS-Bench-201: parts=1,1, keep=3, 50 + 50 epochs.
 """
 
 from dataclasses import replace
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jax.scipy.special import digamma, gammaln
 
 from jdarts import relaxation
 from jdarts.config import is_off
+from jdarts.config.ranges import Count, CountOrOff, NonNegative, Range
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
@@ -25,7 +27,7 @@ from jdarts.spaces.edges import EdgeSettings
 
 
 @register
-def drnas(*, kl: float = 0.0) -> Method:
+def drnas(*, kl: NonNegative = 0.0) -> Method:
     """DrNAS; `kl` weighs the divergence from the uniform Dirichlet distribution (1e-3 in the code's variant)."""
     return Method(
         name="drnas",
@@ -39,12 +41,16 @@ def drnas(*, kl: float = 0.0) -> Method:
 
 
 @register
-def drnas_progressive(*, parts: tuple[int, ...] = (6, 4), keep: int = 4, frozen: int = 10, kl: float = 0.0) -> Method:
+def drnas_progressive(
+    *,
+    parts: tuple[Count, ...] = (6, 4),
+    keep: Annotated[int, Range(2)] = 4,
+    frozen: CountOrOff = 10,
+    kl: NonNegative = 0.0,
+) -> Method:
     """DrNAS in two stages, each half of the epochs; `parts` is K by stage, `keep` the ops that the second one has."""
-    if len(parts) != 2 or min(parts) < 1 or parts[1] > parts[0]:
+    if len(parts) != 2 or parts[1] > parts[0]:
         raise UserError(f"parts of drnas_progressive is {parts}; give K of both stages, the second no larger, e.g. 6,4")
-    if keep < 2 or frozen < 0:
-        raise UserError(f"drnas_progressive has keep {keep} and frozen {frozen}; use at least 2 and 0")
     return replace(
         drnas(kl=kl),
         name="drnas_progressive",

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from jdarts import relaxation
+from jdarts.config.ranges import Fraction
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.ops import has_weights
 
 
 @register
-def drop_nas(*, rate: float = 3e-5) -> Method:
+def drop_nas(*, rate: Fraction = 3e-5) -> Method:
     """DropNAS; `rate` is r, the probability that a whole group would be dropped."""
     return Method(
         name="drop_nas",

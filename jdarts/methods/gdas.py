@@ -12,6 +12,7 @@ the results stay, the saving goes. On a CPU seeds take turns and only sampled op
 """
 
 from jdarts import relaxation
+from jdarts.config.ranges import Positive
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.schedules import ramp
@@ -19,7 +20,7 @@ from jdarts.spaces.edges import EdgeSettings
 
 
 @register
-def gdas(*, temperature_start: float = 10.0, temperature_end: float = 0.1, sampled: bool = True) -> Method:
+def gdas(*, temperature_start: Positive = 10.0, temperature_end: Positive = 0.1, sampled: bool = True) -> Method:
     """GDAS; `sampled` runs only the sampled op where the space can (nasbench201)."""
     temperature = ramp(temperature_start, temperature_end)
     return Method(

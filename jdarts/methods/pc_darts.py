@@ -5,13 +5,14 @@ the edges and enters the derivation as a factor. CIFAR-10: K = 4, 50 epochs, bat
 frozen for the first 15 epochs; first order; 2.57 ± 0.07 %. ImageNet: K = 2, frozen for 35, Adam 6e-3, alpha clip 5.
 """
 
+from jdarts.config.ranges import Count, CountOrOff
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.spaces.edges import EdgeSettings
 
 
 @register
-def pc_darts(*, parts: int = 4, alpha_start: int = 15) -> Method:
+def pc_darts(*, parts: Count = 4, alpha_start: CountOrOff = 15) -> Method:
     """PC-DARTS; `parts` is K, `alpha_start` the first epoch in which the alphas move."""
     return Method(
         name="pc_darts",

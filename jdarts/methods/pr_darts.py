@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jdarts import relaxation
+from jdarts.config.ranges import Fraction, NonNegative, Positive
 from jdarts.derivation import best_pairs
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
@@ -26,12 +27,12 @@ POOLS, SKIPS = ("max_pool_3x3", "avg_pool_3x3"), ("skip_connect",)
 @register
 def pr_darts(
     *,
-    temperature_start: float = 1.0,
-    temperature_end: float = 0.1,
-    op_dropout: float = 0.4,
-    skip_weight: float = 0.01,
-    other_weight: float = 0.005,
-    path_weight: float = 0.005,
+    temperature_start: Positive = 1.0,
+    temperature_end: Positive = 0.1,
+    op_dropout: Fraction = 0.4,
+    skip_weight: NonNegative = 0.01,
+    other_weight: NonNegative = 0.005,
+    path_weight: NonNegative = 0.005,
 ) -> Method:
     """PR-DARTS with the weights of its three terms."""
     temperature = ramp(temperature_start, temperature_end)

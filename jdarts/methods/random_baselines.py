@@ -11,6 +11,7 @@ accuracy, otherwise the first.
 """
 
 from jdarts import relaxation
+from jdarts.config.ranges import Candidates
 from jdarts.derivation import best_of, random_genotypes
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
@@ -19,7 +20,7 @@ PAPER = "Li & Talwalkar, UAI 2019, arXiv:1902.07638"
 
 
 @register
-def rsps(*, candidates: int = 100) -> Method:
+def rsps(*, candidates: Candidates = 100) -> Method:
     """Random search with weight sharing; `candidates` random architectures are scored at the end."""
 
     def derive(space, p, evaluate, key):
@@ -39,7 +40,7 @@ def rsps(*, candidates: int = 100) -> Method:
 
 
 @register
-def random_search(*, samples: int = 24) -> Method:
+def random_search(*, samples: Candidates = 24) -> Method:
     """Random search over `samples` cells, without a supernet."""
     return Method(
         name="random_search",

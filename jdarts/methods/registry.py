@@ -4,15 +4,20 @@ A method is registered by decorating the function that makes it; its keyword-onl
 its options, typed by their annotations. Importing the file that holds it is all that is needed:
 
     @register
-    def my_method(*, strength: float = 1.0) -> Method: ...
+    def my_method(*, strength: Annotated[float, Range(0, below=1)] = 0.5) -> Method: ...
+
+Every call of a registered method checks the ranges of its options (`jdarts.config.ranges`).
 """
 
+import functools
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from jdarts.config.ranges import check, described, shown
 from jdarts.errors import UserError, unknown
 from jdarts.methods.method import Method, compose
 
@@ -21,15 +26,34 @@ _METHODS: dict[str, Factory] = {}
 
 
 def register(factory: Factory) -> Factory:
-    """Make `factory` available to configurations under its function's name; raise `UserError` if that is taken."""
+    """Make `factory` available to configurations under its function's name; the result checks its options' ranges.
+
+    A file that is executed again replaces its own methods. Raises `UserError` if another file has that name.
+    """
     name = factory.__name__
-    if name in _METHODS and _METHODS[name].__module__ != factory.__module__:
-        raise UserError(f"a method named {name!r} is registered already; choose another name")
+    if name in _METHODS and source_file(_METHODS[name]) != source_file(factory):
+        raise UserError(
+            f"a method named {name!r} is registered already, by {source_file(_METHODS[name])}; choose another name for "
+            f"that of {source_file(factory)}"
+        )
     for option in inspect.signature(factory).parameters.values():
         if option.kind is not option.KEYWORD_ONLY or option.default is option.empty:
             raise UserError(f"option {option.name} of method {name} must be keyword-only and have a default")
-    _METHODS[name] = factory
-    return factory
+
+    @functools.wraps(factory)
+    def checked(**options: Any) -> Method:
+        hints = typing.get_type_hints(factory, include_extras=True)
+        for option, value in options.items():
+            check(f"{option} of method {name}", value, hints.get(option, Any))
+        return factory(**options)
+
+    _METHODS[name] = checked
+    return checked
+
+
+def source_file(factory: Callable) -> str:
+    """The file that a function was written in."""
+    return os.path.realpath(inspect.unwrap(factory).__code__.co_filename)
 
 
 def names() -> tuple[str, ...]:
@@ -48,6 +72,12 @@ def option_types(name: str) -> dict[str, Any]:
     """The options of a method with their types."""
     hints = typing.get_type_hints(get(name))
     return {option: hints.get(option, str) for option in inspect.signature(get(name)).parameters}
+
+
+def option_ranges(name: str) -> dict[str, str]:
+    """The options of a method with their ranges in words, empty where the type alone says what they take."""
+    hints = typing.get_type_hints(get(name), include_extras=True)
+    return {option: described(hints.get(option, str)) for option in option_types(name)}
 
 
 def option_defaults(name: str) -> dict[str, Any]:
@@ -117,4 +147,4 @@ def _parse(text: str, hint: Any, what: str) -> Any:
             except ValueError:
                 pass
     wanted = ", ".join(map(str, typing.get_args(hint))) or getattr(hint, "__name__", str(hint))
-    raise UserError(f"{what} is {text!r}; it must be {wanted}")
+    raise UserError(f"{what} is {shown(text)}; it must be {wanted}")

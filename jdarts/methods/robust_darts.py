@@ -12,8 +12,9 @@ published searches that died on SVHN kept 19.0 %, the share of the most frequent
 and their genotype is not returned.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from jdarts.config.ranges import Count, Epochs, Fraction, NonNegative, Positive, Range
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
@@ -24,7 +25,14 @@ PAPER = "Zela et al., ICLR 2020, arXiv:1909.09656"
 
 
 @register
-def darts_es(*, factor: float = 1.3, window: int = 5, delta: int = 4, every: int = 2, start: int = 10) -> Method:
+def darts_es(
+    *,
+    factor: Positive = 1.3,
+    window: Count = 5,
+    delta: Count = 4,
+    every: Count = 2,
+    start: Annotated[int, Range(0)] = 10,
+) -> Method:
     """DARTS-ES, early stopping by the dominant eigenvalue; counts are of measurements, `every` and `start` of
     epochs.
     """
@@ -42,13 +50,13 @@ def darts_es(*, factor: float = 1.3, window: int = 5, delta: int = 4, every: int
 @register
 def darts_ada(
     *,
-    factor: float = 1.3,
-    window: int = 5,
-    delta: int = 4,
-    every: int = 2,
-    start: int = 10,
-    multiply: float = 10.0,
-    limit: float = 0.03,
+    factor: Positive = 1.3,
+    window: Count = 5,
+    delta: Count = 4,
+    every: Count = 2,
+    start: Annotated[int, Range(0)] = 10,
+    multiply: Annotated[float, Range(above=1)] = 10.0,
+    limit: Positive = 0.03,
 ) -> Method:
     """DARTS-ADA: at a trigger of the stop rule back to the earlier epoch, with `multiply` times the weight decay."""
     return Method(
@@ -64,10 +72,8 @@ def darts_ada(
 
 
 @register
-def r_darts_dp(*, drop_path: float = 0.2) -> Method:
+def r_darts_dp(*, drop_path: Fraction = 0.2) -> Method:
     """One search of R-DARTS(DP); `drop_path` is the probability in the last epoch, 0 switches cutout off as well."""
-    if isinstance(drop_path, (int, float)) and not 0 <= drop_path < 1:
-        raise UserError(f"drop_path of r_darts_dp is {drop_path}; it must lie in [0, 1)")
     return Method(
         name="r_darts_dp",
         paper=PAPER,
@@ -85,9 +91,9 @@ STRENGTHS = {"l2": (3e-4, 9e-4, 27e-4, 81e-4), "dp": (0.0, 0.2, 0.4, 0.6)}
 def r_darts(
     *,
     by: Literal["l2", "dp"] = "l2",
-    strengths: tuple[float, ...] = (),
-    train_epochs: int = 100,
-    val_fraction: float = 0.5,
+    strengths: tuple[NonNegative, ...] = (),
+    train_epochs: Epochs = 100,
+    val_fraction: Annotated[float, Range(above=0, below=1)] = 0.5,
 ) -> Method:
     """R-DARTS: one search for each of `strengths` (none: the four published ones), the best by validation kept.
 
@@ -95,12 +101,8 @@ def r_darts(
     `train_epochs` epochs, else as `train` says, and compared on the last `val_fraction` of the training images.
     """
     strengths = strengths or STRENGTHS[by]
-    if len(set(strengths)) < len(strengths) or not all(s >= 0 and (s < 1 or by == "l2") for s in strengths):
-        raise UserError(f"strengths of r_darts is {strengths}; give different numbers, at least 0 (dp: below 1)")
-    if train_epochs < 1 or not 0 < val_fraction < 1:
-        raise UserError(
-            f"r_darts has train_epochs {train_epochs} and val_fraction {val_fraction}; use 1 or more, and (0, 1)"
-        )
+    if len(set(strengths)) < len(strengths) or (by == "dp" and max(strengths) >= 1):
+        raise UserError(f"strengths of r_darts is {strengths}; give different numbers (by=dp: below 1)")
     base = r_darts_dp(drop_path=max(strengths)) if by == "dp" else None
     return Method(
         name="r_darts",

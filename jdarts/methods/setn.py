@@ -6,13 +6,14 @@ validation batch, and the best is returned. NAS-Bench-201: 250 epochs; 87.64 (fi
 """
 
 from jdarts import relaxation
+from jdarts.config.ranges import Candidates
 from jdarts.derivation import best_of, most_probable
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 
 
 @register
-def setn(*, candidates: int = 100) -> Method:
+def setn(*, candidates: Candidates = 100) -> Method:
     """SETN; `candidates` architectures are evaluated at the end."""
 
     def derive(space, p, evaluate, key):

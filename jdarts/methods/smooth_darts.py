@@ -7,10 +7,13 @@ first order: CIFAR-10 2.67 ± 0.03 (RS), 2.61 ± 0.02 % (ADV). DIFF: the paper's
 code is followed.
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jdarts.config.ranges import NonNegative, Range
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.schedules import ramp
@@ -19,7 +22,7 @@ PAPER = "Chen & Hsieh, ICML 2020, arXiv:2002.05283"
 
 
 @register
-def sdarts_rs(*, epsilon_start: float = 0.03, epsilon_end: float = 0.3) -> Method:
+def sdarts_rs(*, epsilon_start: NonNegative = 0.03, epsilon_end: NonNegative = 0.3) -> Method:
     """SmoothDARTS with random smoothing."""
     epsilon = ramp(epsilon_start, epsilon_end, reached="after")
 
@@ -37,7 +40,9 @@ def sdarts_rs(*, epsilon_start: float = 0.03, epsilon_end: float = 0.3) -> Metho
 
 
 @register
-def sdarts_adv(*, epsilon_start: float = 0.03, epsilon_end: float = 0.3, steps: int = 7) -> Method:
+def sdarts_adv(
+    *, epsilon_start: NonNegative = 0.03, epsilon_end: NonNegative = 0.3, steps: Annotated[int, Range(1, 1_000)] = 7
+) -> Method:
     """SmoothDARTS with an adversary (projected gradient ascent in the ∞-norm)."""
     epsilon = ramp(epsilon_start, epsilon_end, reached="after")
     return Method(

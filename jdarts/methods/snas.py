@@ -16,7 +16,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from jdarts import relaxation
-from jdarts.errors import UserError
+from jdarts.config.ranges import Cells, Count, NonNegative, Positive
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
 from jdarts.methods.resources import Resource, op_costs
@@ -26,19 +26,16 @@ from jdarts.schedules import ramp
 @register
 def snas(
     *,
-    temperature_start: float = 1.0,
-    temperature_end: float = 0.03,
+    temperature_start: Positive = 1.0,
+    temperature_end: Positive = 0.03,
     resource: Literal["none", "parameters", "flops", "memory"] = "none",
-    resource_weight: float = 1.5e-3,
+    resource_weight: NonNegative = 1.5e-3,
     estimate: Literal["sample", "expectation"] = "sample",
-    channels: int = 16,
-    cells: int = 8,
-    size: int = 32,
+    channels: Count = 16,
+    cells: Cells = 8,
+    size: Count = 32,
 ) -> Method:
     """SNAS; `resource` adds the logarithm of the expected cost, times `resource_weight`, to the alphas' loss."""
-    for name, value in (("channels", channels), ("cells", cells), ("size", size)):
-        if value < 1:
-            raise UserError(f"{name} of snas is {value}; use that of the search, at least 1")
     temperature = ramp(temperature_start, temperature_end)
 
     def relax(alphas, key, clock, space):

@@ -10,8 +10,11 @@ the winning group, on 20; single level, 80 epochs each, clip 3. Derivation by ra
 with skip_limit=-1 and skip_dropout=0,0,0.
 """
 
+from typing import Annotated
+
 import jax.numpy as jnp
 
+from jdarts.config.ranges import Cells, CountOrOff, Fraction, Range
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
@@ -20,12 +23,12 @@ from jdarts.methods.registry import register
 @register
 def p_darts(
     *,
-    cells: tuple[int, ...] = (5, 11, 17),
-    skip_dropout: tuple[float, ...] = (0.1, 0.4, 0.7),
-    frozen: int = 10,
-    skip_limit: int = 2,
+    cells: tuple[Cells, ...] = (5, 11, 17),
+    skip_dropout: tuple[Fraction, ...] = (0.1, 0.4, 0.7),
+    frozen: CountOrOff = 10,
+    skip_limit: Annotated[int, Range(-1, note="-1 is no limit")] = 2,
 ) -> Method:
-    """P-DARTS; `cells` and `skip_dropout` by stage; `skip_limit` is for the normal cell, negative for no limit."""
+    """P-DARTS; `cells` and `skip_dropout` by stage; `skip_limit` is for the normal cell, -1 for no limit."""
     if len(cells) != 3 or len(skip_dropout) != 3:
         raise UserError(f"p_darts has three stages; cells is {cells} and skip_dropout is {skip_dropout}")
     return Method(
@@ -41,7 +44,7 @@ def p_darts(
 
 
 @register
-def stac_nas(*, cells: tuple[int, ...] = (14, 20)) -> Method:
+def stac_nas(*, cells: tuple[Cells, ...] = (14, 20)) -> Method:
     """StacNAS; `cells` by stage."""
     if len(cells) != 2:
         raise UserError(f"stac_nas has two stages; cells is {cells}")

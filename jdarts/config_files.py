@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Union
 
 from jdarts.config import Experiment, as_dict
+from jdarts.config.ranges import described, field_hints, shown
 from jdarts.errors import UserError, unknown
 
 
@@ -97,7 +98,18 @@ def describe_options(config: Experiment) -> str:
             config=(tyro.conf.FlagConversionOff,),
         )
     lines = [line.rstrip() for line in text.getvalue().partition("\n\n")[2].splitlines()]
-    return re.sub(r"^ *-h, --help\n.*\n", "", "\n".join(lines), count=1, flags=re.MULTILINE)
+    plain = re.sub(r"^ *-h, --help\n.*\n", "", "\n".join(lines), count=1, flags=re.MULTILINE)
+    return re.sub(r"^ +--([\w.]+) \S+$", _with_range, plain, flags=re.MULTILINE)
+
+
+def _with_range(option: re.Match) -> str:
+    """A line of tyro's help, with the range that the field is declared with."""
+    section: Any = Experiment
+    *sections, field = option[1].split(".")
+    for name in sections:
+        section = _hints(section)[name]
+    limits = described(field_hints(section)[field])
+    return f"{option[0]}   {limits}" if limits else option[0]
 
 
 def to_json(config: Experiment) -> str:
@@ -115,6 +127,8 @@ def from_json(text: str) -> Experiment:
         values = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise UserError(f"not a JSON configuration: {error}") from None
+    except RecursionError:
+        raise UserError("not a JSON configuration: it is nested too deeply") from None
     return from_dict(values)
 
 
@@ -257,8 +271,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         else:
             raise TypeError(f"{where}: configurations cannot hold {alternative!r}")
     what = where or "the configuration"
-    shown = _a(type(value).__name__) if dataclasses.is_dataclass(value) else repr(value)
-    raise UserError(f"{what} is {shown}; it must be {_describe(hint)}{_near_choice(value, hint)}")
+    found = _a(type(value).__name__) if dataclasses.is_dataclass(value) else shown(value)
+    raise UserError(f"{what} is {found}; it must be {_describe(hint)}{_near_choice(value, hint)}")
 
 
 def _section(values: dict, cls: type, where: str) -> Any:
@@ -302,7 +316,7 @@ def _parse(text: str, hint: Any, where: str) -> Any:
                 return tuple(_parse(item, kind, where) for item, kind in zip(items, inner, strict=True))
         elif alternative is str:
             return text
-    raise UserError(f"{where} is {text!r}; it must be {_describe(hint)}{_near_choice(text, hint)}")
+    raise UserError(f"{where} is {shown(text)}; it must be {_describe(hint)}{_near_choice(text, hint)}")
 
 
 def _near_choice(value: Any, hint: Any) -> str:

@@ -184,14 +184,14 @@ def checked(name: str, make: Any, strides: tuple[int, ...] = (1, 2)) -> OwnOp:
 # Size
 
 
-def count_own(op: str, channels: int, stride: int, size: int) -> tuple[int, int]:
-    """Parameters and MACs of the own op `op` in a derived network; `size` is the side of its output in pixels.
+def count_own(op: str, channels: int, stride: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Parameters and MACs of the own op `op` in a derived network; `size` is height and width of its output.
 
     MACs are those of all convolutions and matrix products that its program for one image holds.
     """
     own = own_ops.get(op)
     one = OneEdge(own, channels, stride, True, None, inspect.isclass(own.make), parent=None)
-    x = jax.ShapeDtypeStruct((1, size * stride, size * stride, channels), jnp.float32)
+    x = jax.ShapeDtypeStruct((1, size[0] * stride, size[1] * stride, channels), jnp.float32)
     variables = jax.eval_shape(lambda x: one.init(jax.random.key(0), x, False), x)
     program = jax.make_jaxpr(lambda v, x: one.apply(v, x, False))(variables, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))

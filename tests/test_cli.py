@@ -85,7 +85,7 @@ BAD_INPUT = {
     "a mistyped option": (["run", "toy", "--resum"], "unknown option --resum; did you mean --resume?"),
     "another picture": (["draw", "DARTS_V2", "-o", "cell.pdf"], "ends in .svg or .png"),
     "no such folder": (["draw", "DARTS_V2", "-o", "no/cell.svg"], "there is no folder no"),
-    "not a number": (["count", "DARTS_V2", "--cells", "many"], "'many' is not a positive whole number"),
+    "not a number": (["count", "DARTS_V2", "--cells", "many"], "'many' is not a whole number, 1 to 1,000"),
 }
 
 

@@ -2,8 +2,21 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+from jdarts.config.ranges import (
+    ANY,
+    LARGEST,
+    Cells,
+    Channels,
+    Count,
+    Epochs,
+    NonNegative,
+    Positive,
+    Range,
+    range_of,
+    shown,
+)
 from jdarts.errors import UserError
 
 Arguments = argparse.Namespace
@@ -21,32 +34,49 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help shows the usage)")
 
 
-def positive(text: str) -> int:
-    """A whole number from 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return number
+def number(hint: Any, kind: type = int) -> Callable[[str], Any]:
+    """The parser of one number, whose range the type `hint` declares (`jdarts.config.ranges`)."""
+    limits = range_of(hint) or ANY
 
-
-def from_zero(text: str) -> int:
-    """A whole number from 0."""
-    return 0 if text == "0" else positive(text)
-
-
-def numbers(kind: type) -> Callable[[str], tuple]:
-    """The parser of a comma-separated list of `kind`: `0,0.5,1`."""
-
-    def parse(text: str) -> tuple:
+    def parse(text: str) -> Any:
         try:
-            return tuple(kind(part) for part in text.split(","))
+            value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0,1,2") from None
+            value = None
+        if value is None or value not in limits or not abs(value) <= LARGEST[kind]:
+            what = "whole number" if kind is int else "finite number"
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not a {what}{f', {limits}' if limits != ANY else ''}")
+        return value
 
     return parse
+
+
+positive = number(Count)
+from_zero = number(Annotated[int, Range(0)])
+channels, cells, epochs = number(Channels), number(Cells), number(Epochs)
+above_zero, not_negative = number(Positive, float), number(NonNegative, float)
+
+
+def numbers(hint: Any, kind: type = int) -> Callable[[str], tuple]:
+    """The parser of a comma-separated list, whose elements are as for `number`: `0,0.5,1`."""
+    one = number(hint, kind)
+
+    def parse(text: str) -> tuple:
+        return tuple(one(part) for part in text.split(","))
+
+    return parse
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, from `32` or `32x48`."""
+    height, cross, width = text.lower().partition("x")
+    side = number(Annotated[int, Range(1, 65_536)])
+    try:
+        return side(height), side(width if cross else height)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is no image size, a side (32) or height and width (32x48) in pixels: {error}"
+        ) from None
 
 
 def load_genotype(text: str, space: str | None) -> Any:

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from jdarts.commands.arguments import GENOTYPE_HELP, SPACE_HELP, Arguments, Parser, load_genotype, positive
+from jdarts.commands.arguments import (
+    GENOTYPE_HELP,
+    SPACE_HELP,
+    Arguments,
+    Parser,
+    cells,
+    channels,
+    image_size,
+    load_genotype,
+    positive,
+)
 from jdarts.errors import UserError
 
 
@@ -11,11 +21,17 @@ def add_commands(add: Callable[..., Parser]) -> None:
     """Define the commands with `add(name, execute, help)`."""
     count = add("count", _count, "count the weights and multiply-adds of the network of a genotype")
     count.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
-    count.add_argument("--channels", type=positive, help="channels of the first cell (default: 36; NAS-Bench-201: 16)")
-    count.add_argument("--cells", type=positive, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)")
+    count.add_argument("--channels", type=channels, help="channels of the first cell (default: 36; NAS-Bench-201: 16)")
+    count.add_argument("--cells", type=cells, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)")
     count.add_argument("--classes", type=positive, help="classes (default: 10, with --imagenet 1000)")
     size = count.add_mutually_exclusive_group()
-    size.add_argument("--image", type=positive, default=32, metavar="SIDE", help="image side in pixels (default: 32)")
+    size.add_argument(
+        "--image",
+        type=image_size,
+        default=(32, 32),
+        metavar="HxW",
+        help="image size in pixels, 32 or 32x48 (default: 32)",
+    )
     size.add_argument("--imagenet", action="store_true", help="the ImageNet network on 224x224 images")
     count.add_argument("--auxiliary", action="store_true", help="include the auxiliary head")
     count.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
@@ -32,13 +48,14 @@ def add_commands(add: Callable[..., Parser]) -> None:
     query.add_argument("--table", metavar="FILE", required=True, help="the table, .csv or .csv.gz")
 
     add("genotypes", _genotypes, "list the published genotypes known by name")
-    add("methods", _methods, "list the search methods, their papers and options")
+    methods = add("methods", _methods, "list the search methods, their papers and options")
+    methods.add_argument("name", metavar="NAME", nargs="?", help="one method: its options with types and ranges")
     add("spaces", _spaces, "list the search spaces and their papers")
 
 
 def _count(arguments: Arguments) -> None:
     genotype = load_genotype(arguments.genotype, arguments.space)
-    image = 224 if arguments.imagenet else arguments.image
+    image = (224, 224) if arguments.imagenet else arguments.image
     classes = arguments.classes or (1000 if arguments.imagenet else 10)
 
     from jdarts.counting import count_darts_cnn, count_nasbench201
@@ -72,7 +89,10 @@ def _draw(arguments: Arguments) -> None:
 
     from jdarts.report.cell_drawing import draw
 
-    draw(genotype, output)
+    try:
+        draw(genotype, output)
+    except OSError as error:
+        raise UserError(f"cannot draw {arguments.output!r}: {error.strerror or error}") from None
     print(output)
 
 
@@ -100,10 +120,12 @@ def _genotypes(arguments: Arguments) -> None:
 
 
 def _methods(arguments: Arguments) -> None:
-    del arguments
     from jdarts import methods
     from jdarts.methods.registry import option_defaults
 
+    if arguments.name is not None:
+        print(methods.registry.describe(arguments.name))
+        return
     for name in methods.names():
         method = methods.build(name)
         options = " ".join(f"{option}={value}" for option, value in option_defaults(name).items())

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from jdarts import interrupts
 from jdarts.commands import process
-from jdarts.commands.arguments import Arguments, Parser, numbers, positive
+from jdarts.commands.arguments import (
+    Arguments,
+    Parser,
+    above_zero,
+    channels,
+    epochs,
+    from_zero,
+    not_negative,
+    numbers,
+    positive,
+)
+from jdarts.config.ranges import Cells
 from jdarts.errors import UserError
 
 LONG_COMMANDS = ("analyze", "resnet-beta")
@@ -37,26 +48,34 @@ def add_commands(add: Callable[..., Parser]) -> None:
     analyze.add_argument("--directions", default="random", help="random, gradient or eigenvectors (default: random)")
     analyze.add_argument("--chunk", type=positive, help="Hessian columns at once (default: as suits the batch)")
     analyze.add_argument(
-        "--weight-decay", type=float, default=0.0, help="of the alphas, added to the Hessian (RobustDARTS: 1e-3)"
+        "--weight-decay",
+        type=not_negative,
+        default=0.0,
+        help="of the alphas, added to the Hessian (RobustDARTS: 1e-3)",
     )
     analyze.add_argument("--eval-mode", action="store_true", help="running batch-norm statistics in the Hessian")
-    analyze.add_argument("--seed", type=int, default=0, help="of batches and directions (default: 0)")
+    analyze.add_argument("--seed", type=from_zero, default=0, help="of batches and directions (default: 0)")
 
     beta = add("resnet-beta", _resnet_beta, "let a residual network learn the weight of its skips (DARTS-, Fig. 2)")
     beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
     beta.add_argument("--path", default="", help="file or folder of the data")
     beta.add_argument("--limit", type=positive, default=5000, help="training images (default: 5000)")
-    beta.add_argument("--betas", type=numbers(float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
+    beta.add_argument("--betas", type=numbers(float, float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
     beta.add_argument("--per-block", action="store_true", help="a β of its own for every block")
     beta.add_argument("--decay-beta", action="store_true", help="weight decay on β, too")
-    beta.add_argument("--blocks", type=numbers(int), default=(2, 2, 2), help="blocks a stage (default: 2,2,2)")
+    beta.add_argument(
+        "--blocks",
+        type=numbers(Cells),
+        default=(2, 2, 2),
+        help="blocks a stage (default: 2,2,2)",
+    )
     beta.add_argument("--bottleneck", action="store_true", help="bottleneck blocks, as in ResNet-50")
-    beta.add_argument("--channels", type=positive, default=16, help="channels of the first stage (default: 16)")
-    beta.add_argument("--epochs", type=positive, default=20, help="(default: 20)")
+    beta.add_argument("--channels", type=channels, default=16, help="channels of the first stage (default: 16)")
+    beta.add_argument("--epochs", type=epochs, default=20, help="(default: 20)")
     beta.add_argument("--batch-size", type=positive, default=128, help="(default: 128)")
-    beta.add_argument("--learning-rate", type=float, default=0.1, help="of weights and β, cosine (default: 0.1)")
-    beta.add_argument("--weight-decay", type=float, default=5e-4, help="of the weights (default: 5e-4)")
-    beta.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    beta.add_argument("--learning-rate", type=above_zero, default=0.1, help="of weights and β, cosine (default: 0.1)")
+    beta.add_argument("--weight-decay", type=not_negative, default=5e-4, help="of the weights (default: 5e-4)")
+    beta.add_argument("--seed", type=from_zero, default=0, help="(default: 0)")
     beta.add_argument(
         "-o", "--output", metavar="FOLDER", default="runs/resnet_beta", help="(default: runs/resnet_beta)"
     )

@@ -85,6 +85,30 @@ def option_defaults(name: str) -> dict[str, Any]:
     return {option: p.default for option, p in inspect.signature(get(name)).parameters.items()}
 
 
+def describe(name: str) -> str:
+    """A method's summary, paper and options with type, default and range, for people."""
+    method, ranges, defaults = get(name)(), option_ranges(name), option_defaults(name)
+    lines = [f"{name}: {method.summary}", method.paper, *(["options:"] if defaults else ["no options"])]
+    for option, hint in option_types(name).items():
+        limits = f"; {ranges[option]}" if ranges[option] else ""
+        lines.append(f"  {option}={_text(defaults[option])}   {_type_words(hint)}{limits}")
+    return "\n".join(lines)
+
+
+def _text(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _type_words(hint: Any) -> str:
+    """The type of an option in words."""
+    if typing.get_origin(hint) is Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return f"{_type_words(typing.get_args(hint)[0])}, several separated by commas"
+    words = {int: "whole number", float: "number", bool: "true | false", str: "text"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
 def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
     """The method that a configuration names; `a+b` composes. `options` are texts like `beta=0.5`, or
     `darts_minus.beta=0.5` where two composed methods share an option's name; of two for one option the last counts. A

@@ -55,7 +55,7 @@ def _cell_costs(table: OpTable, edges, resource: Resource, width: int, side: int
         stride = 2 if reduction and source < inputs else 1
         output = side // 2 if reduction else side
         for column, op in enumerate(ops):
-            parameters, macs = count_op(op, width, output, stride)
+            parameters, macs = count_op(op, width, (output, output), stride)
             moved = 0 if op == "none" else width * ((output * stride) ** 2 + output**2) + parameters
             costs[row, column] = {"parameters": parameters, "flops": macs, "memory": moved}[resource]
     return costs

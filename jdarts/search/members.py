@@ -8,6 +8,7 @@ while the step is built (an `if`, a shape) cannot be swept, and is refused by na
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from jdarts.config import Experiment, unchecked
+from jdarts.config.ranges import shown
 from jdarts.config_files import option_types, override
 from jdarts.errors import UserError, unknown
 from jdarts.methods.registry import float_options
 
 METHOD_OPTIONS = "search.method_options."
+MOST = 1_000
+"""Searches of one program: all of them are held in memory, or computed in turn."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> 
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--sweep {name} is given twice; list all its values once, separated by commas")
+    count = len(numbers) * math.prod(len(values) for _, values in grid)
+    if count > MOST:
+        raise UserError(f"--seeds and --sweep ask for {count:,} searches; one program takes at most {MOST:,}")
     combinations = itertools.product(*([(name, value) for value in values] for name, values in grid))
     members = tuple(Member(seed, tuple(values)) for values in combinations for seed in numbers)
     for member in members:
@@ -78,15 +85,17 @@ def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> 
 
 def _seeds(text: str, first: int) -> tuple[int, ...]:
     items = [item.strip() for item in text.split(",") if item.strip()]
-    if not items or not all(item.isdecimal() for item in items):
-        raise UserError(f"--seeds is {text!r}; give a number of seeds (5) or a list (0,3,7)")
+    if not items or not all(item.isdecimal() and len(item) <= 18 for item in items):
+        raise UserError(f"--seeds is {shown(text)}; give a number of seeds (5) or a list (0,3,7)")
     numbers = [int(item) for item in items]
     if "," not in text:
         if numbers[0] < 1:
             raise UserError("--seeds is 0; use at least 1")
+        if numbers[0] > MOST:
+            raise UserError(f"--seeds is {text}; one program takes at most {MOST:,} searches")
         return tuple(range(first, first + numbers[0]))
     if len(set(numbers)) < len(numbers):
-        raise UserError(f"--seeds is {text!r}; every seed may be listed once")
+        raise UserError(f"--seeds is {shown(text)}; every seed may be listed once")
     return tuple(numbers)
 
 
@@ -94,7 +103,9 @@ def _sweep(text: str, config: Experiment) -> tuple[str, list[float]]:
     name, equals, listed = text.partition("=")
     items = [item.strip() for item in listed.split(",") if item.strip()]
     if not equals or not items:
-        raise UserError(f"--sweep is {text!r}; write NAME=VALUE,VALUE, e.g. weight_optimizer.learning_rate=0.01,0.025")
+        raise UserError(
+            f"--sweep is {shown(text)}; write NAME=VALUE,VALUE, e.g. weight_optimizer.learning_rate=0.01,0.025"
+        )
     floats = [option for option, kind in option_types().items() if kind is float and option.startswith("search.")]
     if "method_options." in name:
         floats += [METHOD_OPTIONS + option for option in float_options(config.search.method)]
@@ -107,9 +118,9 @@ def _sweep(text: str, config: Experiment) -> tuple[str, list[float]]:
         try:
             values.append(float(item))
         except ValueError:
-            raise UserError(f"--sweep {name}: {item!r} is not a number") from None
+            raise UserError(f"--sweep {name}: {shown(item)} is not a number") from None
     if len(set(values)) < len(values):
-        raise UserError(f"--sweep {name} lists a value twice: {listed}")
+        raise UserError(f"--sweep {name} lists a value twice: {shown(listed)}")
     return full, values
 
 

@@ -42,7 +42,9 @@ def check_network(
         raise UserError(f"images of {height}x{width} cannot be halved twice, as NAS-Bench-201 networks do")
 
 
-def count_network(genotype: Genotype, *, channels: int, cells: int, classes: int, image_size: int) -> Count:
+def count_network(
+    genotype: Genotype, *, channels: int, cells: int, classes: int, image_size: int | tuple[int, int]
+) -> Count:
     """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
     if genotype.reduce is not None:
         return count_darts_cnn(genotype, channels=channels, cells=cells, classes=classes, image_size=image_size)

@@ -57,7 +57,9 @@ def load_space(path: str | Path) -> Space:
         found = runpy.run_path(str(path)).get("space")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, GeneratorExit or one of the user's own, too
         raise UserError(f"{path}: {type(error).__name__}: {error}") from None
     if not isinstance(found, (CellSpace, NASBench201Space)):
         raise UserError(

@@ -75,7 +75,7 @@ def run_training(
         channels=settings.channels,
         cells=settings.cells,
         classes=split.num_classes,
-        image_size=split.train.images.shape[1],
+        image_size=split.train.images.shape[1:3],
     )
     result = TrainResult(figures["accuracy"], figures["loss"], count.parameters, count.macs)
     run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})

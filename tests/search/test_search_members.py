@@ -56,7 +56,7 @@ def test_values_are_put_where_rules_cannot_look():
         (None, ["epochs=1,2"], "unknown hyper-parameter to sweep 'epochs'"),
         (None, ["weight_optimizer.learning_rate=0.1,x"], "'x' is not a number"),
         (None, ["weight_optimizer.learning_rate=0.1,0.1"], "lists a value twice"),
-        (None, ["weight_optimizer.learning_rate=0.1,-1"], "it must be positive"),
+        (None, ["weight_optimizer.learning_rate=0.1,-1"], "it must be above 0"),
         (None, ["alpha_init_scale=1", "search.alpha_init_scale=2"], "is given twice"),
     ],
 )

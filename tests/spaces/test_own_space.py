@@ -181,11 +181,11 @@ def test_own_ops_are_counted_as_built_and_by_the_formula():
 
     c, s = 8, 4  # stride 2: the first convolution sees the whole image
     weights = [c * 2 * c, 9 * 2 * c, 2 * c * c]
-    assert count_own("inverted", c, 2, s) == (
+    assert count_own("inverted", c, 2, (s, s)) == (
         sum(weights) + 2 * (2 * c + 2 * c + c),
         weights[0] * (2 * s) ** 2 + (weights[1] + weights[2]) * s**2,
     )
-    assert count_own("blur", c, 2, s) == (0, 0)
+    assert count_own("blur", c, 2, (s, s)) == (0, 0)
 
 
 def test_records_name_ops_that_this_process_does_not_know():

@@ -9,7 +9,6 @@ import difflib
 import json
 import math
 import re
-import tokenize
 import traceback
 import types
 import typing
@@ -17,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union
 
-from jdarts.config import Experiment, as_dict
+from jdarts.config import Experiment, as_dict, unchecked, user_files
 from jdarts.config.ranges import described, field_hints, shown
 from jdarts.errors import UserError, unknown
 
@@ -31,7 +30,7 @@ def load_config(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Expe
     for anything wrong in either.
     """
     path = _find(path_or_name)
-    config = from_json(_read(path)) if path.suffix == ".json" else _execute(path)
+    config = from_json(_read_json(path)) if path.suffix == ".json" else _execute(path)
     return override(config, overrides) if overrides else config
 
 
@@ -123,13 +122,32 @@ def from_json(text: str) -> Experiment:
     Raises `UserError` for unknown fields (naming the nearest), wrong types and broken rules. Nothing is
     evaluated.
     """
+    return from_dict(_parse_json(text))
+
+
+def from_stored_json(text: str) -> Experiment:
+    """Like `from_json`, for the configuration of a run, whose method need not be known to this process."""
+    values = _parse_json(text)
+    search = values.get("search") if isinstance(values, dict) else None
+    method = search.get("method") if isinstance(search, dict) else None
+    if not isinstance(method, str) or method == "darts":
+        return from_dict(values)
+    from jdarts.methods.registry import unknown_parts
+
+    if not unknown_parts(method):
+        return from_dict(values)
+    options = _typed(search.get("method_options", ()), tuple[str, ...], "search.method_options")
+    config = from_dict({**values, "search": {**search, "method": "darts", "method_options": ()}})
+    return unchecked(config, search=unchecked(config.search, method=method, method_options=options))
+
+
+def _parse_json(text: str) -> Any:
     try:
-        values = json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise UserError(f"not a JSON configuration: {error}") from None
     except RecursionError:
         raise UserError("not a JSON configuration: it is nested too deeply") from None
-    return from_dict(values)
 
 
 def from_dict(values: Any) -> Experiment:
@@ -144,42 +162,43 @@ def _refuse_constant(name: str) -> NoReturn:
 def _find(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
     named = Path("configs") / f"{path_or_name}.py"
-    if path.is_file():
+    if user_files.is_file(path):
         found = path
-    elif path.name == str(path_or_name) and not path.suffix and named.is_file():
+    elif path.name == str(path_or_name) and not path.suffix and user_files.is_file(named):
         found = named
+    elif user_files.is_file(Path(f"{path_or_name}.py")):
+        raise UserError(
+            f"no configuration {str(path)!r} in ./configs, but there is a file {path}.py; give its whole name"
+        )
     else:
         present = sorted(str(file) for file in Path("configs").glob("*.py"))
         if not present:
-            raise UserError(f"no configuration file {str(path)!r}, and ./configs holds none")
+            raise UserError(f"no configuration file {shown(str(path))}, and ./configs holds none")
         stems = {Path(file).stem: file for file in present}
         near = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.5)
         hint = f"; did you mean {stems[near[0]]}?" if near else ""
-        raise UserError(f"no configuration file {str(path)!r}{hint} ./configs has: {', '.join(present)}")
+        raise UserError(f"no configuration file {shown(str(path))}{hint} ./configs has: {', '.join(present)}")
     if found.suffix not in (".py", ".json"):
         raise UserError(f"{found} is not a configuration; give a .py file that defines config = Experiment(...)")
     return found
 
 
-def _read(path: Path) -> str:
+def _read_json(path: Path) -> str:
     try:
-        with tokenize.open(path) if path.suffix == ".py" else open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 
 def _execute(path: Path) -> Experiment:
-    module = types.ModuleType(f"config_{path.stem}")
-    module.__file__ = str(path)
     try:
-        exec(compile(_read(path), str(path), "exec"), module.__dict__)
+        module = user_files.execute(path)
     except SyntaxError as error:
         raise UserError(f"{error.filename or path}:{error.lineno}: {error.msg}") from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, GeneratorExit, or an own class: the file's mistake like any other
-        raise _explain(error, path, module) from None
+        raise _explain(error, path) from None
     if not hasattr(module, "config"):
         raise UserError(f"{path} defines no config; it needs a line config = Experiment(...)")
     config = module.config
@@ -191,7 +210,7 @@ def _execute(path: Path) -> Experiment:
         raise UserError(f"{path}: {error}") from None
 
 
-def _explain(error: BaseException, path: Path, module: types.ModuleType) -> UserError:
+def _explain(error: BaseException, path: Path) -> UserError:
     """What went wrong inside a configuration file, and in which line of it."""
     frames = list(traceback.walk_tb(error.__traceback__))
     lines = [line for frame, line in frames if frame.f_code.co_filename == str(path)]
@@ -200,7 +219,10 @@ def _explain(error: BaseException, path: Path, module: types.ModuleType) -> User
         return UserError(f"{where}: {error}")
     keyword = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if keyword:
-        candidates = [*_sections(Experiment), *vars(module).values()]
+        names = [
+            value for frame, _ in frames if frame.f_code.co_filename == str(path) for value in frame.f_globals.values()
+        ]
+        candidates = [*_sections(Experiment), *names]
         for cls in candidates:
             if isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__name__ == keyword[1]:
                 return UserError(f"{where}: {unknown(f'field of {cls.__name__}', keyword[2], _hints(cls))}")

@@ -12,12 +12,12 @@ import numpy as np
 from jdarts import distributed, environment, own_ops, spaces
 from jdarts.analysis.monitor import watch
 from jdarts.benchmarks import load_table
-from jdarts.config import Experiment
+from jdarts.config import Experiment, user_files
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
 from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
-from jdarts.methods import build
+from jdarts.methods import build, registry
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
@@ -209,9 +209,20 @@ def _open(
             _warn_of_another_environment(run, reporter)
         elif distributed.is_first():
             run.write_json("environment.json", environment.describe())
-            if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file
-                run.write_json("own_ops.json", {"names": own_ops.names()})
+            _keep_user_files(run, config)
         yield run
+
+
+def _keep_user_files(run: RunFolder, config: Experiment) -> None:
+    """Copy the files of the user's own methods and space into the run folder."""
+    methods = [part.strip() for part in config.search.method.split("+")]
+    files = {f"method {method!r}": registry.source_file(registry.get(method)) for method in methods}
+    files[f"space {config.space.name!r}"] = spaces.source_file(config.space.name)
+    sources = user_files.keep(run.path, files)
+    if sources is not None:
+        run.write_json(user_files.RECORD, sources)
+    if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file
+        run.write_json("own_ops.json", {"names": own_ops.names()})
 
 
 def _warn_of_another_environment(run: RunFolder, reporter: Reporter) -> None:

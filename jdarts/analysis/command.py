@@ -55,12 +55,14 @@ class Options:
             raise UserError(f"directions is {self.directions!r}; choose from {', '.join(DIRECTIONS)}")
 
 
-def analyze(path: str | Path, options: Options, *, tell: Callable[[str], None] = print) -> Path:
+def analyze(
+    path: str | Path, options: Options, *, imports: Sequence[str] = (), tell: Callable[[str], None] = print
+) -> Path:
     """Run the chosen analyses on the newest checkpoint of a run folder; returns the path of `analysis.json`.
 
-    Raises `UserError` as `open_run` does, and for options that do not fit the data.
+    `imports` and errors are those of `open_run`; raises `UserError`, too, for options that do not fit the data.
     """
-    live = open_run(path, warn=lambda text: tell(f"warning: {text}"))
+    live = open_run(path, imports=imports, warn=lambda text: tell(f"warning: {text}"))
     folder = find_run(path) / "analysis"
     folder.mkdir(exist_ok=True)
     epoch = live.epoch

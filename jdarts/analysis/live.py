@@ -6,7 +6,7 @@ hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, live.batches
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +17,20 @@ import numpy as np
 from jdarts import spaces
 from jdarts.analysis.dense_hessian import RelaxedLoss
 from jdarts.checkpoint import Checkpoints
-from jdarts.config import Experiment
-from jdarts.config_files import from_json
+from jdarts.config import Experiment, user_files
+from jdarts.config_files import from_stored_json
 from jdarts.data import SearchData, augment, load
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.hypergrad import Loss
+from jdarts.methods import Method, registry
 from jdarts.run_folder import CONFIG, RunFolder
 from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search, make_search
+from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.edges import EDGES_SUFFIX
+from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 
 Split = Literal["train", "val"]
@@ -184,8 +187,13 @@ def live(config: Experiment, state: SearchState, *, data: SearchData | None = No
     return LiveSearch(config, space, data, make_search(config, space, data), state)
 
 
-def open_run(path: str | Path, *, warn: Callable[[str], None] | None = None) -> LiveSearch:
+def open_run(
+    path: str | Path, *, imports: Sequence[str | Path] = (), warn: Callable[[str], None] | None = None
+) -> LiveSearch:
     """The search in a run folder (or in its `search` subfolder) at its newest readable checkpoint.
+
+    The files in `imports` are executed first. A method or space of the user's own that is still unknown is taken from
+    the file that defined it, if that has not changed since the run started (`jdarts.config.user_files`).
 
     `warn` receives a line for each damaged checkpoint that is skipped (default: a Python warning). Raises `UserError`
     for a folder that holds no run or no checkpoint, a configuration or checkpoint of another
@@ -196,7 +204,10 @@ def open_run(path: str | Path, *, warn: Callable[[str], None] | None = None) -> 
     checkpoints = search_folder(folder).checkpoints_dir
     if not checkpoints.is_dir() or not any(entry.name.isdigit() for entry in checkpoints.iterdir()):
         raise UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
-    space = spaces.get(config.space.name)
+    given = [vars(user_files.run(path)).get("space") for path in imports]
+    known_method(folder, config)
+    own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
+    space = own[0] if own and config.space.name.endswith(".py") else known_space(folder, config)
     data = load(config.data).for_search(config.data)
     search = make_search(config, space, data)
     like = jax.eval_shape(search.init, jax.random.key(0))
@@ -205,6 +216,27 @@ def open_run(path: str | Path, *, warn: Callable[[str], None] | None = None) -> 
     if restored is None:
         raise UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
     return LiveSearch(config, space, data, search, restored.state)
+
+
+def known_method(folder: Path, config: Experiment) -> Method:
+    """The method of a run; where it is unknown to this process, after executing the user's unchanged file.
+
+    Raises `UserError` if the file has changed or is gone, or nobody knows it.
+    """
+    for part in registry.unknown_parts(config.search.method):
+        user_files.run(user_files.original(folder, f"method {part!r}"))
+    return registry.build(config.search.method, config.search.method_options)
+
+
+def known_space(folder: Path, config: Experiment) -> Space:
+    """The space of a run, as `known_method`."""
+    name = config.space.name
+    what = f"space {name!r}"
+    if name.endswith(".py"):
+        return spaces.get(str(user_files.original(folder, what)))
+    if name not in spaces.names() and user_files.has_record(folder):
+        user_files.run(user_files.original(folder, what))
+    return spaces.get(name)
 
 
 def find_run(path: str | Path) -> Path:
@@ -226,7 +258,7 @@ def read_config(folder: Path) -> Experiment:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
     try:
-        return from_json(text)
+        return from_stored_json(text)
     except UserError as error:
         reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
         raise UserError(f"{folder / CONFIG} {reason}: {error}") from None

@@ -42,6 +42,14 @@ def add_commands(add: Callable[..., Parser]) -> None:
         ("weights", "curvature by the weights (not in the default)"),
     ):
         analyze.add_argument(f"--{part}", action="append_const", const=part, dest="parts", help=help)
+    analyze.add_argument(
+        "--import",
+        dest="imports",
+        metavar="FILE.py",
+        action="append",
+        default=[],
+        help="execute the file that defines the run's own method or space, if the original has changed or is gone",
+    )
     analyze.add_argument("--batches", type=positive, default=2, help="validation batches (default: 2)")
     analyze.add_argument("--batch-size", type=positive, help="images in a batch (default: that of the search)")
     analyze.add_argument("--points", type=positive, default=11, help="grid points a side (default: 11)")
@@ -114,7 +122,7 @@ def _analyze(arguments: Arguments) -> None:
         weight_decay=arguments.weight_decay,
         seed=arguments.seed,
     )
-    print(analyze(arguments.run, options))
+    print(analyze(arguments.run, options, imports=arguments.imports))
 
 
 def _resnet_beta(arguments: Arguments) -> None:

@@ -68,6 +68,11 @@ def get(name: str) -> Factory:
     return _METHODS[name]
 
 
+def unknown_parts(name: str) -> list[str]:
+    """Those of the composed methods that are not registered."""
+    return [part.strip() for part in name.split("+") if part.strip() not in _METHODS]
+
+
 def option_types(name: str) -> dict[str, Any]:
     """The options of a method with their types."""
     hints = typing.get_type_hints(get(name))

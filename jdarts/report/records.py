@@ -9,7 +9,7 @@ from typing import Any
 
 from jdarts import own_ops
 from jdarts.config import Experiment, as_dict
-from jdarts.config_files import from_json
+from jdarts.config_files import from_stored_json
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype, parse
 from jdarts.run_folder import CONFIG, RunFolder
@@ -117,7 +117,7 @@ def read_run(path: str | Path) -> RunRecord:
             raise UserError(f"{path} is no run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
         folder = folder.parent
     try:
-        config = from_json((folder / CONFIG).read_text())
+        config = from_stored_json((folder / CONFIG).read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
     except UserError as error:

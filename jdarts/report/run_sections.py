@@ -3,16 +3,16 @@
 import json
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jdarts import spaces
 from jdarts.analysis import indicators
+from jdarts.analysis.live import known_method, known_space
 from jdarts.config import Experiment, as_dict
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype, parse
-from jdarts.methods import build
 from jdarts.report.analysis_section import analysis_section
 from jdarts.report.cell_drawing import draw_svg
 from jdarts.report.charts import Series, heat_map, line_chart, scale_bar
@@ -190,7 +190,7 @@ def _alphas(run: RunRecord, search: SearchRecord) -> str:
     records = [r for r in search.genotypes if isinstance(r.get("alphas"), dict)]
     if not records:
         return ""
-    tables, edges, relax = _of_space(run.config)
+    tables, edges, relax = _of_space(run.path, run.config)
     epochs = [r["epoch"] for r in records]
     weights = [relax(r["alphas"]) for r in records]
     parts, charts = [], []
@@ -215,21 +215,23 @@ def _alphas(run: RunRecord, search: SearchRecord) -> str:
     return f'{"".join(parts)}<h3>Op shares</h3><div class="charts">{"".join(charts)}</div>'
 
 
-def _of_space(config: Experiment) -> tuple[dict[str, Any], Sequence[tuple[int, int]], Callable[[Any], Any]]:
+def _of_space(
+    folder: Path, config: Experiment
+) -> tuple[dict[str, Any], Sequence[tuple[int, int]], Callable[[Any], Any]]:
     """Op tables, edges, and the method's own map from alphas to op weights.
 
-    Softmax and numbers in place of names for spaces and methods of the user's own that this process does not know.
+    Softmax and numbers in place of names for spaces and methods of the user's own whose file has changed or is gone.
     """
 
     def softmax(alphas: Any) -> Any:
         return {name: indicators.softmax(a) for name, a in alphas.items()}
 
     try:
-        space = spaces.get(config.space.name)
+        space = known_space(folder, config)
     except UserError:
         return {}, (), softmax
     try:
-        method = build(config.search.method, config.search.method_options)
+        method = known_method(folder, config)
     except UserError:
         return dict(space.tables), space.edges, softmax
     if method.derive_weights is None:

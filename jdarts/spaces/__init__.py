@@ -1,5 +1,8 @@
 """Search spaces by name: `get("darts_cnn")`, `names()`, `register(space)`."""
 
+import os
+import sys
+
 from jdarts.errors import UserError, unknown
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.darts_cnn import darts_cnn, darts_cnn_7
@@ -27,6 +30,7 @@ __all__ = [
     "robust_s2",
     "robust_s3",
     "robust_s4",
+    "source_file",
 ]
 
 DESCRIPTIONS = {
@@ -39,14 +43,29 @@ DESCRIPTIONS = {
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
 }
 _SPACES: dict[str, Space] = {}
+_FILES: dict[str, str] = {}
 
 
 def register(space: Space) -> Space:
-    """Make a space available to configurations under its name; raise `UserError` if the name is taken."""
-    if space.name in _SPACES:
-        raise UserError(f"a space named {space.name!r} is registered already; choose another name")
-    _SPACES[space.name] = space
+    """Make a space available to configurations under its name.
+
+    A file that is executed again replaces its own spaces. Raises `UserError` if another file has that name.
+    """
+    file = os.path.realpath(sys._getframe(1).f_code.co_filename)
+    if _FILES.get(space.name, file) != file:
+        raise UserError(
+            f"a space named {space.name!r} is registered already, by {_FILES[space.name]}; choose another name for "
+            f"that of {file}"
+        )
+    _SPACES[space.name], _FILES[space.name] = space, file
     return space
+
+
+def source_file(name: str) -> str:
+    """The file that a space was defined or registered in; raise `UserError` if there is none."""
+    if not name.endswith(".py"):
+        get(name)
+    return name if name.endswith(".py") else _FILES[name]
 
 
 def get(name: str) -> Space:

@@ -39,9 +39,10 @@ Reading the file runs it: only use files that you would run. Whatever is wrong w
 compiles, in one line.
 """
 
-import runpy
 from pathlib import Path
 
+from jdarts.config import user_files
+from jdarts.config.ranges import shown
 from jdarts.errors import UserError
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.nasbench201 import NASBench201Space
@@ -51,16 +52,9 @@ from jdarts.spaces.space import Space
 def load_space(path: str | Path) -> Space:
     """The `space` that the file at `path` defines; raises `UserError`, one line, for anything wrong with it."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"space.name is {str(path)!r}, but there is no such file")
-    try:
-        found = runpy.run_path(str(path)).get("space")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit, GeneratorExit or one of the user's own, too
-        raise UserError(f"{path}: {type(error).__name__}: {error}") from None
+    if not user_files.is_file(path):
+        raise UserError(f"space.name is {shown(str(path))}, but there is no such file")
+    found = vars(user_files.run(path)).get("space")
     if not isinstance(found, (CellSpace, NASBench201Space)):
         raise UserError(
             f"{path} must define space, with define_space or as a NASBench201Space; it has {type(found).__name__}"

@@ -1,0 +1,132 @@
+"""Source files of the user's own behind a run: configurations, methods and spaces.
+
+They are Python code and run when they are read. Their folder is put on the import path, as Python does it for a script.
+A run keeps copies of them (`keep`), which are never executed by themselves. To open the run again, the originals are
+executed if they still have the bytes that the run recorded; otherwise the user names a file, such as the copy.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tokenize
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jdarts.errors import UserError
+
+RECORD = "sources.json"
+PREFIX = "jdarts_user_"
+"""Begins the module names of files that were executed by their path."""
+_FOLDER = "source"
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def read(path: Path) -> str:
+    """The text of a Python file in its own encoding; raises `UserError`."""
+    try:
+        with tokenize.open(path) as file:
+            return file.read()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def execute(path: Path) -> types.ModuleType:
+    """Run the file as a module, with its folder on the import path. Exceptions of the file pass."""
+    name = f"{PREFIX}{path.stem}"
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses look their annotations up there
+    exec(compile(read(path), str(path), "exec"), module.__dict__)
+    return module
+
+
+def run(path: str | Path) -> types.ModuleType:
+    """`execute`, with every failure of the file as a `UserError` of one line."""
+    path = Path(path)
+    if not is_file(path):
+        raise UserError(f"there is no file {str(path)!r}")
+    try:
+        return execute(path)
+    except KeyboardInterrupt:
+        raise
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except BaseException as error:  # SystemExit, GeneratorExit or one of the user's own, too
+        raise UserError(f"{path}: {type(error).__name__}: {error}") from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False, too, where no file can have that name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_own(path: str | Path) -> bool:
+    """Whether a source file is the user's, and not jdarts' or typed in by hand."""
+    path = Path(path)
+    return is_file(path) and _PACKAGE not in path.resolve().parents
+
+
+def keep(folder: Path, entries: Mapping[str, str | Path]) -> dict[str, Any] | None:
+    """Copy files, given by what they define, and the modules beside them that they imported, into `folder`/source.
+
+    Returns what belongs into `RECORD`, `{"defines": {what: path}, "files": [{"path", "copy", "sha256"}, …]}`, or None
+    if no file is the user's.
+    """
+    own = {what: Path(path).resolve() for what, path in entries.items() if is_own(path)}
+    if not own:
+        return None
+    folders = {path.parent for path in own.values()}
+    files = list(dict.fromkeys(own.values()))
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        executed = name.startswith(PREFIX)  # a configuration that defines nothing may change from run to run
+        if not executed and isinstance(origin, str) and origin.endswith(".py") and is_own(origin):
+            path = Path(origin).resolve()
+            if not folders.isdisjoint(path.parents) and "site-packages" not in path.parts and path not in files:
+                files.append(path)
+    base = Path(os.path.commonpath([path.parent for path in files]))
+    records = []
+    for path in files:
+        copy = Path(_FOLDER) / path.relative_to(base)
+        content = path.read_bytes()
+        (folder / copy).parent.mkdir(parents=True, exist_ok=True)
+        (folder / copy).write_bytes(content)
+        records.append({"path": str(path), "copy": str(copy), "sha256": hashlib.sha256(content).hexdigest()})
+    return {"defines": {what: str(path) for what, path in own.items()}, "files": records}
+
+
+def has_record(folder: Path) -> bool:
+    """Whether the run in `folder` recorded files of the user's."""
+    return (folder / RECORD).is_file()
+
+
+def original(folder: Path, what: str) -> Path:
+    """The user's file that defines `what` by the record of the run in `folder`, if none of the run's files has changed.
+
+    Raises `UserError` that names the copy if one has changed or is gone.
+    """
+    advice = "name the file that defines it with --import FILE (imports=[FILE] in Python)"
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        known = {Path(file["path"]): (folder / file["copy"], file["sha256"]) for file in record["files"]}
+        path = Path(record["defines"][what])
+        copy = known[path][0]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"run {folder} needs the {what}, which is not known here; {advice}") from None
+    for file, (_, digest) in known.items():
+        if not is_file(file) or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            state = "has changed since" if is_file(file) else "is gone"
+            raise UserError(
+                f"run {folder} needs the {what} of {path}, but {file} {state}; the run kept a copy: read it, then add "
+                f"--import {copy} (imports=[…] in Python), which executes it"
+            )
+    return path

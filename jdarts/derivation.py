@@ -2,9 +2,12 @@
 
 Op weights are `{cell type: [edges, ops]}`; ties go to the lower row and column. A space of DARTS cells has two inputs
 and a choice of edges; one with the single cell of NAS-Bench-201 has an op on every edge, `none` being the absent edge.
+
+Every rule raises `UserError` for op weights of another shape and for NaN and infinite entries.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 
 import jax
@@ -15,6 +18,7 @@ from jdarts.genotype import Cell, Genotype
 from jdarts.spaces.cells import OpTable, OpWeights
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
+from jdarts.spaces.weight_checks import finite_weights
 
 Entry = tuple[float, int, str]  # score, source, op
 
@@ -23,12 +27,13 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
     """FairDARTS: the best op of each of the two best edges of a node, where its weight reaches `least`.
 
     Nodes may keep two, one or no edge. If nothing is left of a cell, its strongest edge from an input stays. In the
-    cell of NAS-Bench-201 every edge stands for itself, and `none` takes the place of what is weaker than `least`.
+    cell of NAS-Bench-201 each edge is decided separately, and `none` replaces an op whose weight is below `least`.
     """
+    weights = finite_weights(space, op_weights)
     if isinstance(space, NASBench201Space):
         best = [
             max((-np.inf if op == "none" else p, -k) for k, (op, p) in enumerate(zip(ops, row, strict=True)))
-            for ops, row in zip(space.cell, np.asarray(op_weights["cell"]), strict=True)
+            for ops, row in zip(space.cell, weights["cell"], strict=True)
         ]
         return space.genotype([ops[-k] if p >= least else "none" for ops, (p, k) in zip(space.cell, best, strict=True)])
 
@@ -40,21 +45,33 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
             kept[target] = [next(e for e in _strongest(entries[target]) if e[1] < first and e[0] == best[0])]
         return kept
 
-    return _build(space, op_weights, nodes)
+    return _build(space, weights, nodes)
 
 
 def best_pairs(space: Space, op_weights: OpWeights) -> Genotype:
     """PR-DARTS: per node the two best (edge, op) pairs of all; both may lie on one edge. `none` is left out."""
     if isinstance(space, NASBench201Space):
         return space.derive(op_weights)
+    weights = finite_weights(space, op_weights)
     return _build(
-        space, op_weights, lambda entries, first: {t: _strongest(e, edges=False)[:2] for t, e in entries.items()}
+        space, weights, lambda entries, first: {t: _strongest(e, edges=False)[:2] for t, e in entries.items()}
     )
 
 
 def best_of(space: Space, genotypes: Iterable[Genotype], evaluate: Callable[[OpWeights], float]) -> Genotype:
-    """The genotype with the highest `evaluate(op weights that switch on just it)`; the first of equals."""
-    return max(genotypes, key=lambda genotype: evaluate(space.one_hot(genotype)))
+    """The genotype with the highest `evaluate(op weights that switch on just it)`; the first of equals.
+
+    Raises `UserError` if there is no genotype or a score is NaN, which cannot be compared.
+    """
+    scores: list[tuple[float, Genotype]] = []
+    for genotype in genotypes:
+        score = float(evaluate(space.one_hot(genotype)))
+        if math.isnan(score):
+            raise UserError(f"candidate {len(scores)} scored nan and cannot be compared: {genotype.to_text()}")
+        scores.append((score, genotype))
+    if not scores:
+        raise UserError("there are no candidate genotypes to compare; give at least one")
+    return max(scores, key=lambda scored: scored[0])[1]
 
 
 def random_genotypes(space: Space, count: int, key: jax.Array) -> list[Genotype]:
@@ -62,29 +79,42 @@ def random_genotypes(space: Space, count: int, key: jax.Array) -> list[Genotype]
     return [space.random_genotype(int(seed)) for seed in _seeds(key, count)]
 
 
-def most_probable(space: Space, op_weights: OpWeights, count: int, key: jax.Array) -> list[Genotype]:
+def most_probable(
+    space: Space, op_weights: OpWeights, count: int, key: jax.Array, *, log: bool = False
+) -> list[Genotype]:
     """SETN: the `count` architectures of largest probability Π_e p[e, op], most probable first.
 
     Exact where every edge carries one op (all 15,625 are ranked); for DARTS cells `count` draws: per node two edges by
     their largest weight, without replacement, an op on each by its weight, `none` left out.
+
+    Args:
+      space: where the genotypes are from.
+      op_weights: p, none of them negative, or with `log` their logarithms, up to a constant in each cell type.
+        A softmax in float32 is 0 from about 104 below the largest alpha on; its logarithm keeps the order.
+      count: number of genotypes, at least 1.
+      key: for the draws.
+      log: whether `op_weights` are logarithms.
+
+    Architectures with a weight of 0 come after all others: fewer zeros first, then by the product of the rest.
     """
-    if isinstance(space, NASBench201Space):
-        p = np.log(np.clip(np.asarray(op_weights["cell"], np.float64), 1e-300, None))
-        total = p[0]
-        for row in p[1:]:
-            total = total[..., None] + row
-        best = np.argsort(-total, axis=None, kind="stable")[:count]
-        places = np.stack(np.unravel_index(best, total.shape), axis=1)
-        return [space.genotype([ops[k] for ops, k in zip(space.cell, place, strict=True)]) for place in places]
-    return [_sample(space, op_weights, np.random.default_rng(int(seed))) for seed in _seeds(key, count)]
+    logs = finite_weights(space, op_weights) if log else _logarithms(space, op_weights)
+    seeds = _seeds(key, count)
+    if not isinstance(space, NASBench201Space):
+        return [_sample(space, logs, np.random.default_rng(int(seed))) for seed in seeds]
+    zeros = np.array([sum(row) for row in itertools.product(*np.isneginf(logs["cell"]).tolist())])
+    finite = np.where(np.isneginf(logs["cell"]), 0.0, logs["cell"]).tolist()
+    total = np.array([math.fsum(row) for row in itertools.product(*finite)])  # exact, so that equal products tie
+    best = np.lexsort((-total, zeros))[:count]
+    places = zip(*np.unravel_index(best, [len(ops) for ops in space.cell]), strict=True)
+    return [space.genotype([ops[k] for ops, k in zip(space.cell, place, strict=True)]) for place in places]
 
 
 def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
     """P-DARTS: while the normal cell has more than `most` skip connections, forbid the weakest and derive again."""
-    weights = {name: np.array(p, np.float64) for name, p in op_weights.items()}
+    weights = finite_weights(space, op_weights)
     rows = {edge: row for row, edge in enumerate(space.edges)}
     while True:
-        genotype = space.derive(weights)  # type: ignore[arg-type]
+        genotype = space.derive(weights)
         skips = [
             (rows[source, target], space.tables["normal"][rows[source, target]].index(op))
             for target, edges in enumerate(genotype.normal.nodes, start=genotype.normal.inputs)
@@ -102,6 +132,19 @@ def skips_in(genotype: Genotype) -> int:
     return sum(op == "skip_connect" for edges in genotype.normal.nodes for op, _ in edges)
 
 
+def _logarithms(space: Space, op_weights: OpWeights) -> dict[str, np.ndarray]:
+    weights = finite_weights(space, op_weights)
+    for cell_type, p in weights.items():
+        if p.min() < 0:
+            row = int(np.argwhere(p < 0)[0][0])
+            raise UserError(
+                f'op_weights["{cell_type}"] row {row} has the negative weight {p[row].min():g}; probabilities are 0 or '
+                "more (pass logarithms with log=True)"
+            )
+    with np.errstate(divide="ignore"):
+        return {cell_type: np.log(p) for cell_type, p in weights.items()}
+
+
 def _entries(space: Space, p: np.ndarray, table: OpTable) -> dict[int, list[Entry]]:
     found: dict[int, list[Entry]] = {}
     for row, (source, target) in enumerate(space.edges):
@@ -116,33 +159,41 @@ def _strongest(entries: list[Entry], *, edges: bool = True) -> list[Entry]:
     return [e for i, e in enumerate(ordered) if not edges or e[1] not in {other[1] for other in ordered[:i]}]
 
 
-def _build(space: Space, op_weights: OpWeights, choose: Callable) -> Genotype:
+def _build(space: Space, weights: dict[str, np.ndarray], choose: Callable) -> Genotype:
     cells = {}
     first = space.edges[0][1]
     for cell_type, table in space.tables.items():
-        kept = choose(_entries(space, np.asarray(op_weights[cell_type]), table), first)
+        kept = choose(_entries(space, weights[cell_type], table), first)
         nodes = tuple(tuple((op, source) for _, source, op in kept[t]) for t in sorted(kept))
         cells[cell_type] = Cell(nodes=nodes, concat=tuple(range(first, first + len(nodes))), inputs=first)
     return Genotype(**cells)
 
 
-def _sample(space: Space, op_weights: OpWeights, rng: np.random.Generator) -> Genotype:
+def _sample(space: Space, logs: dict[str, np.ndarray], rng: np.random.Generator) -> Genotype:
     def choose(entries: dict[int, list[Entry]], first: int):
         del first
         kept = {}
         for target, found in entries.items():
             sources = sorted({e[1] for e in found})
-            strength = np.array([max(e[0] for e in found if e[1] == s) for s in sources])
-            most = min(2, len(sources))
-            picked = rng.choice(len(sources), size=most, replace=False, p=strength / strength.sum())
+            strength = [max(e[0] for e in found if e[1] == s) for s in sources]
             kept[target] = []
-            for source in sorted(sources[i] for i in picked):
+            for source in sorted(sources[i] for i in _draw(strength, 2, rng)):
                 ops = [e for e in found if e[1] == source]
-                weights = np.array([e[0] for e in ops])
-                kept[target].append(ops[rng.choice(len(ops), p=weights / weights.sum())])
+                kept[target].append(ops[_draw([e[0] for e in ops], 1, rng)[0]])
         return kept
 
-    return _build(space, op_weights, choose)
+    return _build(space, logs, choose)
+
+
+def _draw(logs: list[float], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of up to `count` draws without replacement, with probabilities in proportion to `exp(logs)`.
+
+    The largest `logs` plus Gumbel noise are such draws, and nothing underflows. An index with probability 0 is drawn
+    only where no other is left.
+    """
+    impossible = np.isneginf(logs)
+    noisy = np.where(impossible, 0.0, logs) + rng.gumbel(size=len(logs))
+    return np.lexsort((-noisy, impossible))[:count]
 
 
 def _seeds(key: jax.Array, count: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
@@ -72,6 +73,8 @@ class Method:
       derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
         is the accuracy on a validation batch at the search's end; it and the key are None during the search.
       compares: `derive` calls `evaluate`.
+      log_scores: `derive` takes the natural logarithms of the op weights, float64 and finite, in their place. They do
+        not underflow where a softmax does.
       driver: name of the driver above the step, where one step is not enough; None is the plain loop.
       options: the options the method was built with, for drivers.
     """
@@ -100,6 +103,7 @@ class Method:
     probes: tuple[str, ...] = ()
     derive: Derive | None = None
     compares: bool | None = None
+    log_scores: bool | None = None
     driver: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -177,11 +181,29 @@ class Method:
         self, space: Space, alphas: Alphas, evaluate: Evaluate | None = None, key: jax.Array | None = None
     ) -> Genotype:
         """The genotype of `alphas`."""
+        if self.log_scores and self.derive is not None:
+            return self.derive(space, self._log_scores(space, alphas), evaluate, key)
         weights = self.deterministic_weights(space, alphas)
         scores = {c: weights[c] * weights.get(c + EDGES_SUFFIX, jnp.ones(1))[:, None] for c in space.alpha_shapes}
         if self.derive is None:
             return space.derive(scores)
         return self.derive(space, scores, evaluate, key)
+
+    def _log_scores(self, space: Space, alphas: Alphas) -> dict[str, np.ndarray]:
+        """Logarithms of the scores of `genotype`: exact for a softmax, of at least the smallest float32 otherwise."""
+        weights = self.deterministic_weights(space, alphas)
+        least = np.finfo(np.float32).tiny
+        scores = {}
+        for name in space.alpha_shapes:
+            if self.derive_weights is None:
+                rows = np.asarray(alphas[name], np.float64)
+                scores[name] = rows - np.logaddexp.reduce(rows, axis=-1, keepdims=True)
+            else:
+                scores[name] = np.log(np.maximum(np.asarray(weights[name], np.float64), least))
+            if name + EDGES_SUFFIX in weights:
+                edges = np.asarray(weights[name + EDGES_SUFFIX], np.float64)
+                scores[name] = scores[name] + np.log(np.maximum(edges, least))[:, None]
+        return scores
 
 
 def _ops(alphas: Alphas) -> Alphas:
@@ -205,6 +227,7 @@ SEAMS = {
     "stop": "stop rule",
     "derive": "derivation",
     "compares": "comparison of candidates",
+    "log_scores": "logarithms in the derivation",
     "driver": "driver",
 }
 

@@ -19,7 +19,7 @@ def setn(*, candidates: Candidates = 100) -> Method:
     def derive(space, p, evaluate, key):
         if evaluate is None:
             return space.derive(p)
-        return best_of(space, most_probable(space, p, candidates, key), evaluate)
+        return best_of(space, most_probable(space, p, candidates, key, log=True), evaluate)
 
     return Method(
         name="setn",
@@ -30,4 +30,5 @@ def setn(*, candidates: Candidates = 100) -> Method:
         order="weights_first",
         derive=derive,
         compares=True,
+        log_scores=True,
     )

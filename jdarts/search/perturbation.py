@@ -30,6 +30,7 @@ from jdarts.search.state import SearchState
 from jdarts.search.step import Search
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
+from jdarts.spaces.weight_checks import finite_weights
 from jdarts.stopping import Stop
 
 FAR = 40.0  # e^-40 is nothing beside 1 in float32
@@ -150,6 +151,7 @@ def _topology(space: Space, method: Method, outcome: Outcome) -> Genotype:
     weights = {c: np.array(p) for c, p in method.deterministic_weights(space, outcome.state.alphas).items()}
     if isinstance(space, NASBench201Space):
         return space.derive(weights)  # type: ignore[arg-type]
+    finite_weights(space, {c: weights[c] for c in space.alpha_shapes})
     evaluate = scorer(outcome.search, outcome.state, jax.random.key(0), train=True)
     cells = {}
     for cell_type, table in space.tables.items():

@@ -11,8 +11,9 @@ from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 from jdarts.ops import CANDIDATES, Layout
 from jdarts.own_ops import OwnOp
-from jdarts.spaces.cells import DARTS_EDGES, Edges, OpTable, OpWeights, Supernet, reduction_cells
+from jdarts.spaces.cells import DARTS_EDGES, Edges, OpTable, OpWeights, Supernet, check_reductions
 from jdarts.spaces.edges import PLAIN, EdgeSettings
+from jdarts.spaces.weight_checks import checked_weights, finite_weights
 
 CELL_TYPES = ("normal", "reduce")
 
@@ -109,21 +110,11 @@ class CellSpace:
 
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:
         """Raise `UserError` unless `op_weights` (or alphas) have this space's names and shapes."""
-        if set(op_weights) != set(CELL_TYPES):
-            raise UserError(f"{what} has the entries {sorted(op_weights)}; space {self.name} needs {list(CELL_TYPES)}")
-        for cell_type, shape in self.alpha_shapes.items():
-            have = tuple(op_weights[cell_type].shape)
-            if have != shape:
-                raise UserError(f'{what}["{cell_type}"] has shape {have}; space {self.name} needs {shape}')
+        checked_weights(self, op_weights, what)
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
         """Raise `UserError` unless the image can be halved exactly at every reduction cell."""
-        factor = 2 ** len(reduction_cells(cells))
-        if height % factor or width % factor or min(height, width) < factor:
-            raise UserError(
-                f"images of {height}x{width} cannot pass the {len(reduction_cells(cells))} reduction cells of a "
-                f"network with {what} = {cells}; use height and width divisible by {factor}"
-            )
+        check_reductions(height, width, cells, what)
 
     def derive(self, op_weights: OpWeights) -> Genotype:
         """The DARTS derivation: per node the two edges with the largest non-none op weight, each with that op.
@@ -131,13 +122,10 @@ class CellSpace:
         A node that only one edge enters keeps that one.
 
         `op_weights` are compared across edges, so pass relaxed (softmaxed) values, not alphas. Ties go to the lower
-        index (Liu et al. 2019, §2.4 and code).
+        index (Liu et al. 2019, §2.4 and code). Raises `UserError` for other shapes, NaN and infinite weights.
         """
-        self.check_weights(op_weights)
-        derived = {
-            cell_type: self._top_two(np.asarray(op_weights[cell_type], np.float64), table)
-            for cell_type, table in self.tables.items()
-        }
+        weights = finite_weights(self, op_weights)
+        derived = {cell_type: self._top_two(weights[cell_type], table) for cell_type, table in self.tables.items()}
         return Genotype(**derived)
 
     def one_hot(self, genotype: Genotype) -> OpWeights:

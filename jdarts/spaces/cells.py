@@ -33,6 +33,7 @@ from jdarts.spaces.edges import (
     join_channels,
     split_channels,
 )
+from jdarts.spaces.image_sizes import check_halvings, image_sides
 from jdarts.spaces.joint_ops import JointOps
 
 NODES = 4
@@ -62,6 +63,13 @@ def rows_of(p: Any) -> list[jax.Array]:
 def reduction_cells(cells: int) -> tuple[int, ...]:
     """Indices of the cells that halve the image: ⌊L/3⌋ and ⌊2L/3⌋ (one index for very short networks)."""
     return tuple(sorted({cells // 3, 2 * cells // 3}))
+
+
+def check_reductions(height: int, width: int, cells: int, what: str = "cells") -> None:
+    """Raise `UserError` unless an image can be halved exactly at every reduction cell of `cells` cells."""
+    halvings = len(reduction_cells(cells))
+    problem = f"cannot pass the {halvings} reduction cells of a network with {what} = {cells}"
+    check_halvings(height, width, halvings, problem)
 
 
 class SearchCell(nn.Module):
@@ -377,7 +385,10 @@ class Supernet(nn.Module):
         The rows may be a list of arrays. `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of
         the edges' outputs; `edge_values` are the numbers that `edge` and drop-path need (`jdarts.spaces.edges`). With
         `remat` a cell's activations are computed again when its gradient is, instead of being kept.
+
+        Raises `UserError` for images that the reduction cells cannot halve.
         """
+        check_reductions(*image_sides(images), self.cells)
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`

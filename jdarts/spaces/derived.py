@@ -17,6 +17,7 @@ from jdarts.genotype import Cell, Genotype
 from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, uniform_fan_in
 from jdarts.spaces.cells import STEM_MULTIPLIER, Classifier, Stem, reduction_cells
 from jdarts.spaces.edges import drop_path as drop_samples
+from jdarts.spaces.image_sizes import image_sides
 
 StemName = Literal["cifar", "imagenet"]
 
@@ -142,7 +143,7 @@ class DerivedNetwork(nn.Module):
 
         Raises `UserError` for settings that `check_derived` refuses.
         """
-        _, height, width, _ = images.shape
+        height, width = image_sides(images)
         check_derived(
             self.genotype,
             channels=self.channels,

@@ -13,8 +13,9 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotype import NASBENCH201_OPS, Cell, Genotype
 from jdarts.spaces.cells import OpTable, OpWeights
-from jdarts.spaces.edges import PLAIN, EdgeSettings
-from jdarts.spaces.nasbench201_networks import EDGES, NODES, Supernet201
+from jdarts.spaces.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
+from jdarts.spaces.nasbench201_networks import EDGES, NODES, Supernet201, check_stages
+from jdarts.spaces.weight_checks import finite_weights
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,16 @@ class NASBench201Space:
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
         """Raise `UserError` unless the image can be halved twice."""
         del cells, what
-        if height % 4 or width % 4:
-            raise UserError(f"images of {height}x{width} cannot be halved twice, as NAS-Bench-201 networks do")
+        check_stages(height, width)
 
     def derive(self, op_weights: OpWeights) -> Genotype:
-        """The largest op of every edge, `none` included; ties go to the lower index."""
-        p = np.asarray(op_weights["cell"], np.float64)
-        if p.shape != self.alpha_shapes["cell"]:
-            raise UserError(
-                f'op_weights["cell"] has shape {p.shape}; space {self.name} needs {self.alpha_shapes["cell"]}'
-            )
+        """The largest op of every edge, `none` included; ties go to the lower index.
+
+        An entry `cell_edges` is ignored: a factor of an edge does not change which op is its largest. Raises
+        `UserError` for other shapes, NaN and infinite weights.
+        """
+        ops = {name: q for name, q in op_weights.items() if name != "cell" + EDGES_SUFFIX}
+        p = finite_weights(self, ops)["cell"]
         return self.genotype([ops[int(np.argmax(row))] for ops, row in zip(self.cell, p, strict=True)])
 
     def genotype(self, ops: list[str] | tuple[str, ...]) -> Genotype:

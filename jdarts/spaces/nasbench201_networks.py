@@ -36,11 +36,17 @@ from jdarts.spaces.edges import (
     join_channels,
     split_channels,
 )
+from jdarts.spaces.image_sizes import check_halvings, image_sides
 
 NODES = 4
 EDGES = tuple((source, target) for target in range(1, NODES) for source in range(target))
 STAGES = 3
 _EPS = 1e-5
+
+
+def check_stages(height: int, width: int) -> None:
+    """Raise `UserError` unless the image can be halved exactly between the three stages."""
+    check_halvings(height, width, STAGES - 1, "cannot be halved twice, as NAS-Bench-201 networks do")
 
 
 class SearchCell201(nn.Module):
@@ -251,6 +257,7 @@ class Network201(nn.Module):
         del path
 
     def _forward(self, images, train: bool, cell: Callable[[int, int, jax.Array], jax.Array]):
+        check_stages(*image_sides(images))
         x = Stem(self.channels, self.axis_name, name="stem")(images, train)
         channels = self.channels
         for stage in range(STAGES):

@@ -6,7 +6,7 @@ from jdarts.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
 from jdarts.spaces.derived import DerivedNetwork, check_derived
-from jdarts.spaces.nasbench201_networks import DerivedNetwork201
+from jdarts.spaces.nasbench201_networks import DerivedNetwork201, check_stages
 
 
 def derived_network(
@@ -38,8 +38,7 @@ def check_network(
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if auxiliary:
         raise UserError("NAS-Bench-201 networks have no auxiliary head; set train.auxiliary_weight to 0")
-    if height % 4 or width % 4:
-        raise UserError(f"images of {height}x{width} cannot be halved twice, as NAS-Bench-201 networks do")
+    check_stages(height, width)
 
 
 def count_network(

@@ -1,0 +1,24 @@
+"""Image sizes that networks can take, decided by arithmetic before anything is traced."""
+
+from typing import Any
+
+from jdarts.errors import UserError
+
+
+def image_sides(images: Any) -> tuple[int, int]:
+    """Height and width of `images [N, H, W, C]`; `UserError` for another number of dimensions."""
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise UserError(f"images have shape {shape}; a network takes [batch, height, width, channels]")
+    return shape[1], shape[2]
+
+
+def check_halvings(height: int, width: int, halvings: int, problem: str) -> None:
+    """Raise `UserError` unless both sides can be halved exactly `halvings` times, to 1 pixel or more.
+
+    An odd side cannot be halved: of the two paths of a factorised reduction one would end in ⌈side/2⌉ pixels and the
+    other in ⌊side/2⌋. `problem` completes "images of 30x30 …" in the message.
+    """
+    factor = 2**halvings
+    if height % factor or width % factor or min(height, width) < factor:
+        raise UserError(f"images of {height}x{width} {problem}; use height and width divisible by {factor}")

@@ -44,7 +44,8 @@ class PeerLost(Exception):
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """A `UserError` for an unknown name: the nearest valid one if any is close, and the choices."""
     names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    folded = {other.casefold(): other for other in reversed(names)}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"did you mean {folded[near[0]]!r}? " if near else ""
     listed = ", ".join(names) if len(names) <= 24 else f"{', '.join(names[:24])}, … ({len(names)} in all)"
     return UserError(f"unknown {kind} {name!r}; {hint}choose from: {listed}")

@@ -5,15 +5,18 @@ grammars; text is parsed, never evaluated):
 
 * DARTS text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=…, …)`: two
   `(op, source)` pairs a node. Cells whose nodes do not all have exactly two inputs (FairDARTS) are written as
-  triples `(op, source, target)`, jdarts' extension of the DARTS notation.
+  triples `(op, source, target)`, jdarts' extension of the DARTS notation. What other programs print is read too:
+  fields by position, a list for each node, `list(range(2, 6))`, `np.int64(0)`, arrays.
 * JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object.
 * NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
-* The name of a published genotype (read only; see `jdarts.published`).
+* The name of a published genotype (read only; see `jdarts.published`); letter case does not matter.
+
+The first three may stand in a log or a Python module, behind a timestamp or `NAME =` and before other lines. Where a
+text holds several genotypes, a name or a line number says which one is meant.
 """
 
 import json
 import operator
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +39,10 @@ OPS = (*DARTS_OPS, "noise", "sep_conv_7x7", "conv_7x1_1x7", "nor_conv_1x1", "nor
 
 Edge = tuple[str, int]
 
-DARTS_TEXT = re.compile(r"\bGenotype\s*\(")  # what tells DARTS text from the other notations
-_NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes
+_MOST_INPUTS = 999
+_MOST_ENTRIES = 10_000  # of a sequence: far above every cell, far below what takes noticeable time
+_FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class Cell:
 
     def __post_init__(self):
         inputs = whole_number(self.inputs, "inputs")
-        if inputs < 1:
-            raise UserError(f"inputs is {inputs}; a cell has at least one input node")
+        if not 1 <= inputs <= _MOST_INPUTS:
+            raise UserError(f"inputs is {excerpt(inputs)}; a cell has at least one input node, at most {_MOST_INPUTS}")
         nodes = []
         for i, edges in enumerate(sequence(self.nodes, "nodes")):
             target = inputs + i
@@ -73,28 +77,30 @@ class Cell:
         while nodes and not nodes[-1]:
             nodes.pop()
         concat = tuple(whole_number(node, "concat") for node in sequence(self.concat, "concat"))
-        for position, node in enumerate(concat):
+        seen = set()
+        for node in concat:
             # Absent nodes at the end may be named: only the number of nodes as given bounds the index.
             if not inputs <= node < inputs + len(self.nodes):
                 last = inputs + len(self.nodes) - 1
                 raise UserError(f"concat contains {node}; the intermediate nodes of this cell are {inputs} to {last}")
-            if node in concat[:position]:
-                raise UserError(f"concat {list(concat)} repeats node {node}; name each node once")
+            if node in seen:
+                raise UserError(f"concat {excerpt(list(concat))} repeats node {node}; name each node once")
+            seen.add(node)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "nodes", tuple(nodes))
-        present = self.present
+        present = set(self.present)
         object.__setattr__(self, "concat", tuple(node for node in concat if node in present))
         if not self.concat:
-            raise UserError(f"concat {list(concat)} names no node that an edge enters; the cell has no output")
+            raise UserError(f"concat {excerpt(list(concat))} names no node that an edge enters; the cell has no output")
 
     @property
     def present(self) -> tuple[int, ...]:
         """Intermediate nodes that exist: those with an edge from an input or from a present node."""
-        alive = list(range(self.inputs))
+        alive = dict.fromkeys(range(self.inputs))
         for target, edges in enumerate(self.nodes, start=self.inputs):
             if any(source in alive for _, source in edges):
-                alive.append(target)
-        return tuple(alive[self.inputs :])
+                alive[target] = None
+        return tuple(alive)[self.inputs :]
 
     @property
     def live_nodes(self) -> tuple[tuple[Edge, ...], ...]:
@@ -168,46 +174,37 @@ class Genotype:
         return "+".join(groups)
 
 
-def parse(text: str) -> Genotype:
+def parse(text: str, name: str | None = None) -> Genotype:
     """The genotype that `text` denotes, in any notation of this module.
+
+    Args:
+      text: a genotype, or a log or Python module that holds one.
+      name: which genotype is meant where `text` holds several: the name that it is assigned to, or its line number.
 
     Raises `UserError`, one line with the place, what was found and what was expected.
     """
-    stripped = text.strip()
-    from jdarts import notation, published  # both build genotypes
+    from jdarts import notation  # builds genotypes
 
-    if stripped.startswith(("{", "[")):
-        return notation.read_json(text)
-    if stripped.startswith("|"):
-        return notation.read_nasbench201(text)
-    if DARTS_TEXT.search(text):
-        return notation.read_darts(text)
-    if _NAME.fullmatch(stripped):
-        return published.get(stripped)
-    raise UserError(
-        f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), JSON, "
-        "an arch string |op~0|+…, or the name of a published genotype"
-    )
+    return notation.read(text, name)
 
 
 def load(source: str | Path) -> Genotype:
     """The genotype that `source` denotes: everything `parse` reads, or the path of a file that holds it.
 
-    A published name wins over a file of the same name. Raises `UserError`.
+    `FILE:NAME` and `FILE:LINE` say which genotype of a file is meant. A published name wins over a file of the same
+    name. Raises `UserError`.
     """
+    name = None
     if isinstance(source, str):
-        stripped = source.strip()
-        if stripped.startswith(("{", "[", "|")) or DARTS_TEXT.search(source):
-            return parse(source)
-        from jdarts import published
+        from jdarts import notation, published
 
-        if stripped in published.names():
-            return published.get(stripped)
-        try:
-            is_path = Path(source).exists() or "/" in source or Path(source).suffix in (".json", ".txt")
-        except (OSError, ValueError):  # too long or with a NUL: not a path
-            is_path = False
-        if not is_path:
+        stripped = source.strip()
+        if stripped in published.names() or notation.is_text(source):
+            return parse(source)
+        head, _, tail = source.rpartition(":")
+        if _exists(head) and not _exists(source):
+            source, name = head, tail
+        elif not (_exists(source) or "/" in source or source.endswith(_FILES)):
             return parse(source)
     path = Path(source)
     try:
@@ -215,24 +212,33 @@ def load(source: str | Path) -> Genotype:
             content = file.read(_LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read genotype file {str(path)!r}: {reason}") from None
+        raise UserError(f"cannot read genotype file {excerpt(str(path), 200)}: {reason}") from None
     if len(content) > _LARGEST_FILE:
         raise UserError(f"genotype file {str(path)!r} is larger than {_LARGEST_FILE} bytes; is it the right file?")
     try:
-        return parse(content.decode())
+        return parse(content.decode(), name)
     except UnicodeDecodeError:
         raise UserError(f"genotype file {str(path)!r} is not UTF-8 text; is it the right file?") from None
     except UserError as error:
         raise UserError(f"{str(path)!r}: {error}") from None
 
 
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except (OSError, ValueError):  # too long or with a NUL: not a path
+        return False
+
+
 # Checks at construction
 
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
-    """`value` as a tuple; `UserError` unless it is a tuple, list or range."""
+    """`value` as a tuple; `UserError` unless it is a tuple, list or range of at most 10,000 entries."""
     if not isinstance(value, tuple | list | range):
         raise UserError(f"{what} is {excerpt(value)}; expected a tuple or list")
+    if any(True for _ in value[_MOST_ENTRIES : _MOST_ENTRIES + 1]):  # the len() of a range may overflow
+        raise UserError(f"{what} has more than {_MOST_ENTRIES} entries; is it the right one?")
     return tuple(value)
 
 
@@ -275,8 +281,11 @@ def _check_nasbench201(cell: Cell) -> None:
                 raise unknown("NAS-Bench-201 op", op, NASBENCH201_OPS)
 
 
-def excerpt(value: Any) -> str:
-    """`value` on one line, quoted and shortened for an error message."""
-    shown = value if isinstance(value, str) else repr(value)
-    shown = shown if len(shown) <= 40 else f"{shown[:39]}…"
+def excerpt(value: Any, length: int = 40) -> str:
+    """`value` on one line, quoted and shortened to `length` characters for an error message."""
+    try:
+        shown = value if isinstance(value, str) else repr(value)
+    except (RecursionError, ValueError):  # nested thousands deep, or a number of thousands of digits
+        return f"a {type(value).__name__} that is too large to show"
+    shown = shown if len(shown) <= length else f"{shown[: length - 1]}…"
     return repr(shown) if isinstance(value, str) else shown.replace("\n", " ")

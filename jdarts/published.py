@@ -5,6 +5,7 @@ Encoding of the tables: one genotype a line, `name | normal cell | reduction cel
 of the output (default: all four). FairDARTS' sparse cells are lists of `op@source>target` instead.
 """
 
+import re
 from functools import cache
 
 from jdarts.errors import unknown
@@ -272,17 +273,30 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Genotype:
-    """The published genotype called `name`. Raises `UserError` with the nearest name if there is none."""
-    if name not in _rows():
-        raise unknown("genotype", name[:80], names())
-    return _decode(name)
+    """The published genotype called `name`, whose letter case and separators (`-`, `_`) do not matter.
+
+    Raises `UserError` with the nearest name if there is none.
+    """
+    return _decode(_known(name))
 
 
 def source(name: str) -> str:
     """Where the genotype called `name` was published. Raises `UserError` like `get`."""
-    if name not in _rows():
+    return _rows()[_known(name)][1]
+
+
+def _known(name: str) -> str:
+    """The name as its table has it."""
+    if name in _rows():
+        return name
+    known = {_plain(other): other for other in names()}
+    if _plain(name) not in known:
         raise unknown("genotype", name[:80], names())
-    return _rows()[name][1]
+    return known[_plain(name)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 @cache

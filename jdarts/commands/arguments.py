@@ -22,7 +22,7 @@ from jdarts.errors import UserError
 Arguments = argparse.Namespace
 
 CONFIG_HELP = "a configuration file, or the name of one in ./configs"
-GENOTYPE_HELP = "a published name, a file, or the text of a genotype"
+GENOTYPE_HELP = "a published name, a file (FILE:NAME if it holds several), or the text of a genotype"
 SPACE_HELP = "the file of a space of your own, if the genotype has ops that it defines"
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from jdarts.genotype import Genotype
 
 PARAMETER_FREE = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "noise"})
+SKIP_SHARE = 0.5
+"""A cell with more than this share of skip connections among its edges counts as collapsed."""
 
 Table = Sequence[Sequence[str]]
 

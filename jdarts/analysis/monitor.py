@@ -26,8 +26,6 @@ from jdarts.search.streams import last_arrays
 from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
 
-SKIP_SHARE = 0.5
-"""Warn when more than this share of the derived normal cell's edges are skip connections."""
 PARAMETER_FREE_SHARE = 0.8
 """Warn when more than this share of them learn nothing (skips, pooling)."""
 EARLY_ENTROPY = 0.5
@@ -122,7 +120,7 @@ def findings(history: Sequence[Record], config: Experiment) -> list[tuple[str, s
         return []
     last, found = history[-1], []
     edges = last.get("normal_edges") or 0
-    if edges and last["normal_skips"] > SKIP_SHARE * edges:
+    if edges and last["normal_skips"] > indicators.SKIP_SHARE * edges:
         found.append(
             (
                 "skips",

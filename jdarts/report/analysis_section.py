@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from jdarts.report.charts import Series, line_chart
+from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.records import RunRecord
 from jdarts.report.words import percent, plain
 
@@ -23,7 +23,9 @@ def analysis_section(run: RunRecord) -> str:
             rows.append(("smallest", plain(values[-1])))
             ranks = list(range(1, len(values) + 1))
             charts.append(
-                line_chart("Spectrum of the alpha-Hessian", [Series("eigenvalue", ranks, values)], x_label="rank")
+                line_chart(
+                    "Spectrum of the alpha-Hessian", [Series("eigenvalue", ranks, values)], Scales("eigenvalue", "rank")
+                )
             )
     if isinstance(gap := found.get("gap"), dict):
         for name, label in (

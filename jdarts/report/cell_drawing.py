@@ -60,7 +60,15 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
 
 
 def draw_terminal(genotype: Genotype) -> str:
-    """The cells as text, side by side: one line an edge, with the op, grouped by the node that it enters."""
+    """The cells as text, side by side."""
+    blocks = cell_texts(genotype)
+    width = max(len(line) for line in blocks[0]) + 4
+    rows = itertools.zip_longest(*blocks, fillvalue="")
+    return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)
+
+
+def cell_texts(genotype: Genotype) -> list[list[str]]:
+    """The lines of each cell as text: its name, then one line an edge, with the op, grouped by the edge's target."""
     blocks = []
     for name, cell in named_cells(genotype):
         label = labels(cell)
@@ -76,9 +84,7 @@ def draw_terminal(genotype: Genotype) -> str:
         if concatenates(cell):
             lines.append(f"  {' '.join(label(node) for node in cell.concat)} ══ concat ══▶ c_{{k}}")
         blocks.append(lines)
-    width = max(len(line) for line in blocks[0]) + 4
-    rows = itertools.zip_longest(*blocks, fillvalue="")
-    return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)
+    return blocks
 
 
 def _arrow(line: Line) -> list[tuple[float, float]]:

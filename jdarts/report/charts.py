@@ -1,222 +1,266 @@
-"""Charts as inline SVG whose colours are CSS variables, so that one file suits light and dark screens.
+"""Charts of reports: lines drawn by matplotlib as SVG, heat maps as small images beside HTML text.
 
-Sizes are user units of a view box about 400 wide; a chart fills its column. Every mark carries its numbers in a
-`<title>`, which browsers show on hovering. Series differ in colour (Okabe and Ito's palette, safe for colour-blind
-readers) and in dash.
+Colours are CSS variables of `jdarts.report.style`, so that one file suits light and dark screens. Lines differ in
+colour (Okabe and Ito's palette, safe for colour-blind readers) and in dash. Titles, legends and names of ops are HTML,
+which wraps on narrow screens. Hovering over a mark shows its numbers, and every chart has a description for screen
+readers.
 """
 
+import base64
+import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
+from xml.etree import ElementTree
 
-WIDTH, HEIGHT = 400, 220
-LEFT, RIGHT, TOP, BOTTOM = 50, 10, 8, 36
-STEPS = 10
-"""Steps of the sequential colour scale, classes q0 … q9."""
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
+
+from jdarts.report.style import COLOURS
+
+WIDTH, HEIGHT = 380, 230
+"""Size of a chart in CSS pixels where its card is as wide; it grows and shrinks with the card."""
+DASHES = ("", "6 3", "2 2", "8 2 2 2")
+MOST_MARKERS = 120
+"""Lines with more points have no markers."""
+_SVG = "http://www.w3.org/2000/svg"
+_MAP = "cividis"
+_STEPS = (1, 2, 2.5, 5, 10)
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 11,
+    "axes.labelsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.scale_dashes": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line: `name`, its points, its colour class (s0 … s7, or op-NAME), and an optional band `low`, `high`."""
+    """A line: its name, its points, a colour of `style.COLOURS`, an index into `DASHES`, and an optional band."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    style: str = "s0"
-    dash: str = ""
+    colour: str = "s0"
+    dash: int = 0
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
 
+    @property
+    def finite(self) -> list[tuple[float, float]]:
+        """The points that can be drawn."""
+        return [(x, y) for x, y in zip(self.x, self.y, strict=True) if math.isfinite(y)]
 
-def line_chart(
-    title: str,
-    series: Sequence[Series],
-    *,
-    x_label: str = "epoch",
-    y_label: str = "",
-    percent: bool = False,
-    from_zero: bool = False,
-    whole: bool = False,
-    marks: Sequence[tuple[float, str]] = (),
-) -> str:
-    """A figure with lines; `marks` are vertical lines `(x, text)`. Lines without points are left out.
 
-    `percent` shows shares in percent; `whole` marks whole numbers only.
-    """
-    series = [s for s in series if len(s.x)]
+@dataclass(frozen=True)
+class Scales:
+    """The axes of a chart: labels with units; y in percent, in whole numbers only, from zero on, or logarithmic."""
+
+    y: str
+    x: str = "epoch"
+    percent: bool = False
+    whole: bool = False
+    from_zero: bool = False
+    logarithmic: bool = False
+
+
+def line_chart(title: str, series: Sequence[Series], scales: Scales, *, marks: Sequence[tuple[float, str]] = ()) -> str:
+    """A figure with lines; `marks` are vertical lines `(x, text)`. Lines without finite points are left out."""
+    series = [s for s in series if s.finite]
     if not series:
         return ""
-    xs = [x for s in series for x in s.x]
-    ys = [y for s in series for v in (s.y, s.low or (), s.high or ()) for y in v if math.isfinite(y)]
-    if not ys:
-        return ""
-    x_ticks = ticks(min(xs), max(xs), 6, whole=x_label == "epoch")
-    y_ticks = ticks(0.0 if from_zero else min(ys), max(ys), 5, whole=whole)
-    x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
-    y_low, y_high = y_ticks[0], y_ticks[-1]
-    if len(set(xs)) == 1:
-        x_low, x_high = x_low - 0.5, x_high + 0.5
-
-    def px(x: float) -> float:
-        return LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
-
-    def py(y: float) -> float:
-        return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
-
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">']
-    for y in y_ticks:
-        text = f"{100 * y:g} %" if percent else number(y)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(y):.1f}" y2="{py(y):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{py(y) + 4:.1f}" text-anchor="end">{text}</text>')
-    for x in x_ticks:
-        if x_low <= x <= x_high:
-            parts.append(
-                f'<text class="tick" x="{px(x):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{x:g}</text>'
-            )
-    parts.append(
-        f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 5}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
-    for x, text in marks:
-        parts.append(
-            f'<line class="mark" x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
-            f"<title>{escape(text)}</title></line>"
-        )
-    for s in series:
-        if s.low is not None and s.high is not None:
-            edge = [*zip(s.x, s.high, strict=True), *reversed(list(zip(s.x, s.low, strict=True)))]
-            points = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in edge if math.isfinite(y))
-            parts.append(f'<polygon class="band {s.style}" points="{points}"/>')
-        finite = [(x, y) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(y)]
-        points = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in finite)
-        dash = f' stroke-dasharray="{s.dash}"' if s.dash else ""
-        parts.append(f'<polyline class="line {s.style}" points="{points}"{dash}/>')
-        for x, y in finite if len(finite) <= 120 else ():
-            shown = f"{100 * y:.2f} %" if percent else f"{y:.4g}"
-            small = 2.2 if len(finite) <= 60 else 1.2
-            parts.append(
-                f'<circle class="dot {s.style}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="{small}">'
-                f"<title>{escape(s.name)}, {escape(x_label)} {x:g}: {shown}</title></circle>"
-            )
-    parts.append("</svg>")
-    return figure(title, "".join(parts), legend(series) if len(series) > 1 or y_label else "", y_label)
-
-
-def figure(title: str, body: str, below_title: str = "", note: str = "") -> str:
-    """A captioned figure."""
-    shown = f'<span class="unit">{escape(note)}</span>' if note else ""
-    return f"<figure><figcaption>{escape(title)} {shown}</figcaption>{below_title}{body}</figure>"
-
-
-def legend(series: Sequence[Series]) -> str:
-    """Names with a swatch each."""
-    if len(series) < 2:
-        return ""
-    items = []
-    for s in series:
-        dash = f' stroke-dasharray="{s.dash}"' if s.dash else ""
-        line = f'<line class="line {s.style}" x1="1" x2="21" y1="4" y2="4"{dash}/>'
-        items.append(f'<li><svg viewBox="0 0 22 8" class="swatch">{line}</svg>{escape(s.name)}</li>')
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(scales)
+        hover: dict[str, list[str]] = {}
+        for i, (x, text) in enumerate(marks):
+            axes.axvline(x, color=_token("warn"), linewidth=1.5, dashes=(2, 2), gid=f"mark-{i}")
+            hover[f"mark-{i}"] = [text]
+        for i, s in enumerate(series):
+            xs, ys = zip(*s.finite, strict=True)
+            marker = "o" if len(xs) <= MOST_MARKERS else ""
+            size = 4 if len(xs) <= 60 else 2.4
+            line = axes.plot(xs, ys, color=_token(s.colour), linewidth=2, marker=marker, markersize=size)[0]
+            line.set(gid=f"line-{i}", clip_on=False)
+            if DASHES[s.dash]:
+                line.set_dashes([float(length) for length in DASHES[s.dash].split()])
+            if s.low is not None and s.high is not None:
+                axes.fill_between(s.x, s.low, s.high, color=_token(s.colour), alpha=0.18, linewidth=0)
+            hover[f"line-{i}"] = [f"{s.name}, {scales.x} {x:g}: {_value(y, scales)}" for x, y in s.finite]
+        _limits(axes, series, scales)
+        svg = _svg(figure, _description(title, series, scales), hover)
+    warned = [("warning", "warn", "2 2")] if marks else []
+    entries = [(s.name, s.colour, DASHES[s.dash]) for s in series]
+    return _card(title, svg, [*entries, *warned] if len(series) > 1 or warned else [])
 
 
 def heat_map(
-    title: str,
-    rows: Sequence[str],
-    columns: Sequence[int],
-    values: Sequence[Sequence[float]],
-    *,
-    low: float,
-    high: float,
+    title: str, rows: Sequence[str], epochs: Sequence[int], values: np.ndarray, span: tuple[float, float]
 ) -> str:
-    """A small heat map `values[row][column]` over epochs, with short row names; colours span `low` to `high`."""
-    label, width, height = 34, 156, 11
-    keep = thinned(len(columns), 60)
-    step = (width - label) / len(keep)
-    total = height * len(rows)
-    parts = [f'<svg viewBox="0 0 {width} {total + 13}" class="heat" role="img" aria-label="{escape(title)}">']
-    for i, (row, line) in enumerate(zip(rows, values, strict=True)):
-        top = i * height
-        first, last = line[keep[0]], line[keep[-1]]
-        parts.append(
-            f"<g><title>{escape(row)}: {first:.3f} in epoch {columns[0]}, {last:.3f} in epoch {columns[-1]}</title>"
-        )
-        parts.append(
-            f'<text class="op" x="{label - 3}" y="{top + height - 2.5}" text-anchor="end">{escape(short(row))}</text>'
-        )
-        start, colours = 0, [quantile(line[k], low, high) for k in keep]
-        for k in range(1, len(keep) + 1):  # equal neighbours are one rectangle
-            if k == len(keep) or colours[k] != colours[start]:
-                x = label + start * step
-                parts.append(
-                    f'<rect class="q{colours[start]}" x="{x:.1f}" y="{top}" '
-                    f'width="{(k - start) * step + 0.15:.2f}" height="{height - 0.6}"/>'
-                )
-                start = k
-        parts.append("</g>")
-    parts.append(f'<text class="op" x="{label}" y="{total + 10}">{columns[0]}</text>')
-    parts.append(f'<text class="op" x="{width}" y="{total + 10}" text-anchor="end">{columns[-1]}</text></svg>')
-    return f'<figure class="small"><figcaption>{escape(title)}</figcaption>{"".join(parts)}</figure>'
-
-
-def scale_bar(low: float, high: float, note: str) -> str:
-    """The colours of heat maps with their numbers."""
-    cells = "".join(f'<rect class="q{i}" x="{i * 18}" y="0" width="18" height="12"/>' for i in range(STEPS))
+    """A small heat map of `values[row, epoch]` with the rows' names; colours stand for the range `span`."""
+    low, high = span
+    lines = []
+    for row, line in zip(rows, values, strict=True):
+        told = f"{row}: {line[0]:.3f} in epoch {epochs[0]}, {line[-1]:.3f} in epoch {epochs[-1]}"
+        image = _image((line[None] - low) / (high - low))
+        lines.append(f'<span>{escape(row)}</span><img src="{image}" alt="{escape(told)}" title="{escape(told)}"/>')
+    ends = f"<span>{epochs[0]}</span><span>{epochs[-1]}</span>" if len(epochs) > 1 else f"<span>{epochs[0]}</span>"
     return (
-        f'<p class="scale"><span>{number(low)}</span><svg viewBox="0 0 {STEPS * 18} 12" class="bar">{cells}</svg>'
-        f"<span>{number(high)}</span> <span>{escape(note)}</span></p>"
+        f'<figure class="small"><figcaption>{escape(title)}</figcaption><div class="heat">{"".join(lines)}'
+        f'<span>epoch</span><div class="ends">{ends}</div></div></figure>'
     )
 
 
-SHORT = {
-    "none": "none",
-    "skip_connect": "skip",
-    "max_pool_3x3": "max",
-    "avg_pool_3x3": "avg",
-    "sep_conv_3x3": "sep 3",
-    "sep_conv_5x5": "sep 5",
-    "sep_conv_7x7": "sep 7",
-    "dil_conv_3x3": "dil 3",
-    "dil_conv_5x5": "dil 5",
-    "nor_conv_1x1": "conv 1",
-    "nor_conv_3x3": "conv 3",
-    "conv_7x1_1x7": "7·1",
-}
+def scale_bar(span: tuple[float, float], note: str) -> str:
+    """The colours of heat maps with the numbers that they stand for."""
+    image = _image(np.linspace(0, 1, 64)[None])
+    digits = max(2, 1 - math.floor(math.log10(span[1] - span[0])))
+    low, high = (f"{value:.{digits}f}" for value in span)
+    return (
+        f'<p class="scale"><span>{low}</span><img src="{image}" alt="colours from {low} to {high}"/>'
+        f"<span>{high}</span> <span>{escape(note)}</span></p>"
+    )
 
 
-def short(op: str) -> str:
-    """A name of at most six characters."""
-    return SHORT.get(op, op[:6])
+def widened(values: np.ndarray, least: float) -> tuple[float, float]:
+    """The range of `values`, widened around its middle to at least `least`."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    middle, half = (low + high) / 2, max(high - low, least) / 2
+    return middle - half, middle + half
 
 
-def quantile(value: float, low: float, high: float) -> int:
-    """Which of the `STEPS` colours."""
-    if not math.isfinite(value) or high <= low:
-        return 0
-    return min(STEPS - 1, max(0, int((value - low) / (high - low) * STEPS)))
+def _figure(scales: Scales) -> tuple[Figure, Axes]:
+    """Empty axes in the style of reports; one point of matplotlib is one unit of the SVG."""
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained", facecolor="none")
+    axes = figure.subplots()
+    axes.set_facecolor("none")
+    axes.set_xlabel(scales.x, color=_token("soft"))
+    axes.set_ylabel(scales.y, color=_token("soft"))
+    axes.tick_params(colors=_token("soft"))
+    axes.spines[["left", "bottom"]].set_color(_token("rule"))
+    axes.grid(axis="y", color=_token("rule"), linewidth=1)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=scales.whole, steps=_STEPS))
+    axes.yaxis.set_major_formatter(PercentFormatter(1) if scales.percent else ScalarFormatter(useOffset=False))
+    axes.yaxis.get_offset_text().set_color(_token("soft"))
+    return figure, axes
 
 
-def thinned(count: int, most: int) -> list[int]:
-    """At most `most` of `range(count)`, evenly, both ends included."""
-    if count <= most:
-        return list(range(count))
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+def _limits(axes: Axes, series: Sequence[Series], scales: Scales) -> None:
+    """Room for a single epoch, for flat lines, and from zero on."""
+    xs = [x for s in series for x, _ in s.finite]
+    if len(set(xs)) == 1:
+        axes.set_xlim(xs[0] - 0.5, xs[0] + 0.5)
+    if scales.logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        return
+    low, high = axes.get_ylim()
+    least = 1.0 if scales.whole else 1e-2 * max(abs(low), abs(high)) or 1.0
+    if high - low < least:
+        low, high = widened(np.array([low, high]), least)
+    if scales.from_zero:
+        low = min(low, 0.0) if min(y for s in series for _, y in s.finite) < 0 else 0.0
+    axes.set_ylim(low, high)
 
 
-def ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[float]:
-    """Round numbers whose first and last enclose `low` and `high`."""
-    if high <= low:
-        high = low + (abs(low) or 1.0) * 0.1
-    raw = (high - low) / max(count - 1, 1)
-    magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
-    if whole:
-        step = max(1.0, math.ceil(step))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+def _svg(figure: Figure, description: str, hover: dict[str, list[str]]) -> str:
+    """The figure as inline SVG: colours as CSS variables, no ids, and `hover[gid]` as titles of the marks."""
+    text = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
+    root = ElementTree.fromstring(text.getvalue())
+    svg = ElementTree.Element("svg", {"viewBox": root.get("viewBox", ""), "class": "chart", "role": "img"})
+    svg.set("aria-label", description)
+    svg.extend(child for child in root if child.tag == f"{{{_SVG}}}g")
+    for group in svg.iter():
+        group.tag = group.tag.removeprefix(f"{{{_SVG}}}")
+    for parent in list(svg.iter()):
+        titles = hover.get(parent.get("id", ""), [])
+        markers = [element for element in parent.iter() if element.tag == "use"]
+        for marker, title in zip(markers, titles, strict=False):
+            marker.tag = "circle"
+            marker.attrib = {
+                "cx": marker.get("x", ""),
+                "cy": marker.get("y", ""),
+                "r": "2.2" if len(markers) <= 60 else "1.2",
+                "style": marker.get("style", ""),
+            }
+            ElementTree.SubElement(marker, "title").text = title
+        if titles and not markers:
+            name = ElementTree.Element("title")
+            name.text = titles[0]
+            parent.insert(0, name)
+        for child in [c for c in parent if c.tag == "defs"]:
+            parent.remove(child)
+    for element in svg.iter():
+        _simplify(element)
+    return ElementTree.tostring(svg, encoding="unicode")
 
 
-def number(value: float) -> str:
-    """Four digits at most."""
-    return f"{value:.4g}"
+def _simplify(element: ElementTree.Element) -> None:
+    """Without ids, clipping, font families and needless digits; colours become variables."""
+    for name in ("id", "clip-path"):
+        element.attrib.pop(name, None)
+    for name in ("d", "x", "y", "cx", "cy", "transform"):
+        if name in element.attrib:
+            element.set(name, re.sub(r"(\.\d)\d+", r"\1", element.get(name, "").replace("\n", "")))
+    if "style" in element.attrib:
+        style = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", element.get("style", ""))
+        element.set("style", re.sub(r"#01ff([0-9a-f]{2})", lambda m: f"var(--{_NAMES[int(m[1], 16)]})", style))
+    element.tail = None
+    if element.tag not in ("text", "title"):
+        element.text = None
+
+
+_NAMES = tuple(COLOURS)
+
+
+def _token(name: str) -> str:
+    """The colour that stands for a CSS variable until `_simplify` writes the variable's name in its place."""
+    return f"#01ff{_NAMES.index(name):02x}"
+
+
+def _card(title: str, body: str, legend: Sequence[tuple[str, str, str]]) -> str:
+    """A captioned figure; legend entries are `(name, colour, dash)`."""
+    items = "".join(
+        f'<li><svg viewBox="0 0 26 8" class="swatch" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4" '
+        f'stroke-width="2.5" style="stroke: var(--{colour})" stroke-dasharray="{dash or "none"}"/></svg>'
+        f"{escape(name)}</li>"
+        for name, colour, dash in legend
+    )
+    shown = f'<ul class="legend">{items}</ul>' if items else ""
+    return f"<figure><figcaption>{escape(title)}</figcaption>{shown}{body}</figure>"
+
+
+def _description(title: str, series: Sequence[Series], scales: Scales) -> str:
+    """The chart in words, for screen readers."""
+    parts = []
+    for s in series:
+        (first, start), (last, end) = s.finite[0], s.finite[-1]
+        parts.append(f"{s.name}, {_value(start, scales)} in {scales.x} {first:g}, {_value(end, scales)} in {last:g}")
+    return f"{title} ({scales.y}) by {scales.x}: {'; '.join(parts)}"
+
+
+def _value(value: float, scales: Scales) -> str:
+    return f"{100 * value:.2f} %" if scales.percent else f"{value:.4g}"
+
+
+def _image(shares: np.ndarray) -> str:
+    """Numbers from 0 to 1, `[rows, columns]`, as an image of a pixel each; a missing number is transparent."""
+    file = io.BytesIO()
+    imsave(file, matplotlib.colormaps[_MAP](np.ma.masked_invalid(shares)), format="png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -3,18 +3,20 @@
 import json
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 
-from jdarts.report.charts import Series, line_chart
-from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, never_moves, outcome, skip_series
-from jdarts.report.recommendation import MOST_SKIPS, recommend, skips
+from jdarts.analysis import indicators
+from jdarts.report.charts import DASHES, Scales, Series, line_chart
+from jdarts.report.collapse import never_moves, skips
+from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
+from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, same_but_seed
-from jdarts.report.run_sections import cost, seeds_table
+from jdarts.report.seeds import cost, seeds_table
 from jdarts.report.words import duration, percent, plain, table
 
-DASHES = ("", "6 4", "2 3", "9 3 2 3")
+Points = tuple[Sequence[int], Sequence[float]]
+"""Epochs and values."""
 
 
 def comparison(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
@@ -37,9 +39,9 @@ def comparison(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     head = (
         "<tr><th>run</th><th>space</th><th>method</th><th class='n'>seed</th><th class='n'>epochs</th>"
-        "<th class='n'>validation accuracy</th><th class='n'>skips</th><th class='n'>λ max</th>"
+        "<th class='n'>validation accuracy</th><th class='n'>skips, recommended</th><th class='n'>λ max</th>"
         "<th class='n'>test, found</th><th class='n'>test, random</th><th class='n'>parameters</th>"
-        "<th class='n'>time</th></tr>"
+        "<th class='n'>time in all</th></tr>"
     )
     rows = []
     for i, (run, name) in enumerate(zip(runs, names, strict=True)):
@@ -78,65 +80,74 @@ def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
         "<tr>" + "".join(f"<td>{escape(unbroken(cell))}</td>" for cell in cells(name, outcome(run))) + "</tr>"
         for run, name in zip(runs, names, strict=True)
     ]
-    note = f"Collapsed: more than {MOST_SKIPS:.0%} of the normal cell's edges are skips from that epoch to the end."
-    return f'<h3>Results, mean ± std over seeds</h3>{table(rows, f"<tr>{head}</tr>")}<p class="soft">{note}</p>'
+    title = "Results, mean ± std over seeds" if any(len(run.searches) > 1 for run in runs) else "Results"
+    note = (
+        f"Collapsed: more than {indicators.SKIP_SHARE:.0%} of the normal cell's edges are skip connections, from that "
+        "epoch to the end. Signs: there were such epochs before, or the search warned of collapse."
+    )
+    return f'<h3>{title}</h3>{table(rows, f"<tr>{head}</tr>")}<p class="soft">{note}</p>'
 
 
 def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     """Every group of runs as a line: its mean over seeds, with a band of one standard deviation."""
 
     def chart(
-        title: str, name: str, series: Callable[..., Any] = SearchRecord.series, derived: bool = False, **options
+        title: str,
+        name: str,
+        scales: Scales,
+        *,
+        series: Callable[[SearchRecord], Points] | None = None,
+        derived: bool = False,
     ) -> str:
         lines = []
-        share = options.get("percent", False)
-        least, most = 0.0 if share or options.get("from_zero") else -np.inf, 1.0 if share else np.inf
         for i, group in enumerate(groups):
             told = [run for run in group if not (derived and never_moves(run))]
-            searches = [s for run in told for s in run.searches if series(s, name)[0]]
-            if not searches:
-                continue
-            by_epoch: dict[int, list[float]] = {}
-            for search in searches:
-                for epoch, value in zip(*series(search, name), strict=True):
-                    by_epoch.setdefault(epoch, []).append(value)
-            epochs = sorted(by_epoch)
-            mean = [float(np.mean(by_epoch[e])) for e in epochs]
-            spread = [float(np.std(by_epoch[e], ddof=1)) if len(by_epoch[e]) > 1 else 0.0 for e in epochs]
-            label = (
-                names[id(group[0])] if len(searches) == 1 else f"{names[id(group[0])]} (mean ± std of {len(searches)})"
-            )
-            band = {}
-            if len(searches) > 1:
-                band = {
-                    "low": [max(m - s, least) for m, s in zip(mean, spread, strict=True)],
-                    "high": [min(m + s, most) for m, s in zip(mean, spread, strict=True)],
-                }
-            lines.append(Series(label, epochs, mean, f"s{i % 8}", DASHES[i % 4], **band))
-        if len(lines) == 1:
-            lines.append(Series("", [], []))
-        return line_chart(title, lines, **options)
+            points = [series(s) if series else s.series(name) for run in told for s in run.searches]
+            if points := [p for p in points if p[0]]:
+                lines.append(_mean_line(names[id(group[0])], points, scales, i))
+        return line_chart(title, lines, scales)
 
     charts = [
-        chart("Validation accuracy", "val_accuracy", percent=True, y_label="supernet"),
-        chart("Validation loss", "val_loss", y_label="cross-entropy, nats"),
+        chart("Validation accuracy of the supernet", "val_accuracy", Scales("accuracy", percent=True)),
+        chart("Validation loss", "val_loss", Scales("cross-entropy in nats")),
         chart(
             "Skip connections, normal cell",
-            "skip_connections",
-            lambda search, name: skip_series(search),
+            "",
+            Scales("edges of the derived cell", from_zero=True, whole=True),
+            series=skip_series,
             derived=True,
-            from_zero=True,
-            whole=True,
-            y_label="derived edges",
         ),
         chart(
-            "Test accuracy of the derived cell", LOOKED_UP, derived=True, percent=True, y_label="looked up, CIFAR-10"
+            "Test accuracy of the derived cell, looked up",
+            LOOKED_UP,
+            Scales("CIFAR-10 accuracy", percent=True),
+            derived=True,
         ),
-        chart("Entropy of the alphas", "relative_entropy", y_label="share of ln(ops)"),
-        chart("Lead of skip", "skip_dominance", y_label="skip − best learnable op"),
-        chart("Dominant eigenvalue", "dominant_eigenvalue", from_zero=True, y_label="λ max of ∂²L/∂α²"),
+        chart("Entropy of the alphas", "relative_entropy", Scales("share of ln(ops)")),
+        chart("Lead of skip connections over the best learnable op", "skip_dominance", Scales("mean op weight")),
+        chart(
+            "Largest eigenvalue of the alpha-Hessian", "dominant_eigenvalue", Scales("λ max of ∂²L/∂α²", from_zero=True)
+        ),
     ]
     return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def _mean_line(name: str, searches: Sequence[Points], scales: Scales, index: int) -> Series:
+    """The mean of several searches with a band of one standard deviation; a single search as it is."""
+    by_epoch: dict[int, list[float]] = {}
+    for points in searches:
+        for epoch, value in zip(*points, strict=True):
+            by_epoch.setdefault(epoch, []).append(value)
+    epochs = sorted(by_epoch)
+    mean = np.array([np.mean(by_epoch[e]) for e in epochs])
+    style = f"s{index % 8}", index % len(DASHES)
+    if len(searches) == 1:
+        return Series(name, epochs, mean.tolist(), *style)
+    spread = np.array([np.std(by_epoch[e], ddof=1) if len(by_epoch[e]) > 1 else 0.0 for e in epochs])
+    least = 0.0 if scales.percent or scales.from_zero else -np.inf
+    most = 1.0 if scales.percent else np.inf
+    band = np.clip(mean - spread, least, None).tolist(), np.clip(mean + spread, None, most).tolist()
+    return Series(f"{name} (mean ± std of {len(searches)})", epochs, mean.tolist(), *style, *band)
 
 
 def _differences(runs: Sequence[RunRecord], names: Sequence[str]) -> str:

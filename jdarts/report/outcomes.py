@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.analysis import indicators
 from jdarts.benchmarks import Table, load_table
 from jdarts.errors import UserError
 from jdarts.genotype import parse
-from jdarts.methods import build
-from jdarts.report.recommendation import MOST_SKIPS, skip_share
+from jdarts.report.collapse import Verdict, never_moves, skips, summary, verdict
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.words import duration, mean_std
 
@@ -32,7 +30,7 @@ class Outcome:
       regrets: how far these are below the best of the table, in percentage points; empty without a table.
       skips: skip connections of the results' normal cells, of `edges` edges.
       skip_curve: mean number of skips over the searches after every epoch; empty for methods whose alphas never move.
-      collapsed: for each search the epoch from which on, to its last, more than half of the edges are skips, or None.
+      verdicts: on the collapse of each search that has a genotype; empty for methods whose alphas never move.
       seconds, cpu_seconds: wall-clock and processor time of all epochs of all searches; None if not recorded.
     """
 
@@ -43,7 +41,7 @@ class Outcome:
     skips: list[int]
     edges: int
     skip_curve: list[float]
-    collapsed: list[int | None]
+    verdicts: list[Verdict]
     seconds: float | None
     cpu_seconds: float | None
 
@@ -58,7 +56,7 @@ def outcome(run: RunRecord) -> Outcome:
         accuracies = [value for search, _ in results if (value := _tested(run, search, fixed)) is not None]
     else:
         accuracies = [table.query(genotype)["c10_test_200"] / 100 for _, genotype in results]
-    counts = [indicators.op_counts(genotype)["normal"] for _, genotype in results]
+    counts = [skips(genotype) for _, genotype in results]
     curves = [] if fixed else [skip_series(search)[1] for search in run.searches]
     shared = min(map(len, curves), default=0)
     return Outcome(
@@ -66,10 +64,10 @@ def outcome(run: RunRecord) -> Outcome:
         searches=len(run.searches),
         accuracies=accuracies,
         regrets=[table.regret(genotype) for _, genotype in results] if table else [],
-        skips=[count.get("skip_connect", 0) for count in counts],
-        edges=sum(counts[0].values()) if counts else 0,
+        skips=[count for count, _ in counts],
+        edges=counts[0][1] if counts else 0,
         skip_curve=np.mean([curve[:shared] for curve in curves], axis=0).tolist() if shared else [],
-        collapsed=[] if fixed else [_collapse(search) for search in run.searches if search.genotypes],
+        verdicts=[] if fixed else [found for search in run.searches if (found := verdict(search)) is not None],
         seconds=run.spent("seconds"),
         cpu_seconds=run.spent("cpu_seconds"),
     )
@@ -86,40 +84,30 @@ def text(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     return "\n\n".join(parts)
 
 
-HEAD = ["run", "method", "seeds", "test accuracy", "regret", "skips at the end", "collapsed", "time", "CPU time"]
+HEAD = ["run", "method", "seeds", "test accuracy", "regret", "skips at the end", "collapsed", "search time", "CPU time"]
 
 
 def cells(name: str, found: Outcome) -> list[str]:
     """A row of the table under `HEAD`."""
     points = mean_std(found.regrets, False)
-    skips = mean_std([float(count) for count in found.skips], False)
+    count = mean_std([float(count) for count in found.skips], False)
     return [
         name,
         found.method,
         str(found.searches),
         mean_std(found.accuracies, True),
         points if points == "–" else f"{points} points",
-        f"{skips} of {found.edges}" if found.skips else "–",
-        collapse_words(found.collapsed),
+        f"{count} of {found.edges}" if found.skips else "–",
+        summary(found.verdicts),
         "–" if found.seconds is None else duration(found.seconds),
         "–" if found.cpu_seconds is None else duration(found.cpu_seconds),
     ]
 
 
-def collapse_words(collapsed: Sequence[int | None]) -> str:
-    """`2 of 3, from epochs 7, 12`; `no` if none did, a dash if nothing can collapse."""
-    if not collapsed:
-        return "–"
-    epochs = sorted(epoch for epoch in collapsed if epoch is not None)
-    if not epochs:
-        return "no"
-    return f"{len(epochs)} of {len(collapsed)}, from epoch{'s' * (len(epochs) > 1)} {', '.join(map(str, epochs))}"
-
-
 def skip_series(search: SearchRecord) -> tuple[list[int], list[int]]:
     """`(epochs, skip connections of the normal cell derived after each)`."""
-    found = {r["epoch"]: indicators.op_counts(parse(r["genotype"]))["normal"] for r in search.genotypes}
-    return list(found), [count.get("skip_connect", 0) for count in found.values()]
+    found = {r["epoch"]: skips(parse(r["genotype"]))[0] for r in search.genotypes}
+    return list(found), list(found.values())
 
 
 def method_name(run: RunRecord) -> str:
@@ -127,25 +115,6 @@ def method_name(run: RunRecord) -> str:
     search = run.config.search
     options = [*search.method_options, *([search.hypergradient] if search.hypergradient else [])]
     return f"{search.method} ({', '.join(options)})" if options else search.method
-
-
-def _collapse(search: SearchRecord) -> int | None:
-    """The first epoch of the last unbroken stretch of mostly skips, if the search ended in one."""
-    since = None
-    for record in search.genotypes:
-        if skip_share(parse(record["genotype"])) <= MOST_SKIPS:
-            since = None
-        elif since is None:
-            since = record["epoch"]
-    return since
-
-
-def never_moves(run: RunRecord) -> bool:
-    """Whether the method leaves its alphas as they are, so that what they derive to means nothing."""
-    try:
-        return bool(build(run.config.search.method, run.config.search.method_options).alphas_fixed)
-    except UserError:  # a method of the user's own, unknown to this process
-        return False
 
 
 def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:

@@ -1,18 +1,16 @@
-"""Which genotype of a run to take, and why: the last one, unless the search collapsed after a better one."""
+"""The recommended genotype of a run, with reasons: the result, unless the search collapsed after a better one."""
 
 from dataclasses import dataclass
 
 from jdarts.analysis import indicators
 from jdarts.genotype import Genotype
+from jdarts.report.collapse import never_moves, sentence, skip_share, verdict
 from jdarts.report.records import RunRecord, SearchRecord, genotype_changes
-
-MOST_SKIPS = 0.5
-"""The largest share of skips among the edges of a normal cell that is recommended."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A genotype, the epoch and the search that it comes from, and reasons as sentences."""
+    """A genotype, the epoch and the search that it comes from, and the reasons as sentences."""
 
     genotype: Genotype
     epoch: int
@@ -21,56 +19,51 @@ class Recommendation:
 
 
 def recommend(run: RunRecord) -> Recommendation | None:
-    """The recommendation for a run; None while no epoch is finished.
+    """The recommendation for a run; None while there is no genotype that means something.
 
-    With several seeds, the seed with the highest validation accuracy of its supernet. Test accuracies play no part.
+    Of several seeds, take the one whose supernet has the highest validation accuracy. Test accuracies play no part.
     """
-    started = [search for search in run.searches if search.genotypes]
+    fixed = never_moves(run)
+    started = [search for search in run.searches if search.genotypes and (search.found or not fixed)]
     if not started:
         return None
     search = max(started, key=lambda s: s.last("val_accuracy") or 0.0)
-    stretches = genotype_changes(search)
-    first, last, genotype = stretches[-1]
-    total = run.config.search.epochs
     reasons = []
     if len(started) > 1:
         reasons.append(f"Seed {search.label} has the highest validation accuracy of {len(started)} seeds.")
-    if skip_share(genotype) > MOST_SKIPS:
-        sound = next((s for s in reversed(stretches) if skip_share(s[2]) <= MOST_SKIPS), None)
-        final_skips, edges = skips(genotype)
-        if sound is not None:
-            first, last, genotype = sound
-            reasons.append(
-                f"The final normal cell has {final_skips} skip connections on {edges} edges, a sign of collapse; this "
-                f"is the last genotype before it with at most {MOST_SKIPS:.0%} (epochs {first} to {last})."
-            )
-            return Recommendation(genotype, last, search, reasons + _accuracy(search, last))
-        reasons.append(
-            f"Every epoch's normal cell has more than {MOST_SKIPS:.0%} skip connections: do not trust this run."
-        )
-    else:
-        state = "final" if last >= total else "newest"
-        reasons.append(f"The {state} genotype, of epoch {last} of {total}, unchanged since epoch {first}.")
-        count, edges = skips(genotype)
-        reasons.append(f"{count} of {edges} edges of the normal cell are skip connections: no sign of collapse.")
-    growth = [w for r in search.metrics for w in r.get("warnings") or () if w.get("rule") == "eigenvalue"]
-    if growth:
-        reasons.append(
-            "The curvature by the alphas rose sharply (see warnings); RobustDARTS would have stopped earlier."
-        )
-    return Recommendation(genotype, last, search, reasons + _accuracy(search, last))
+    before = None if fixed else _before_collapse(search)
+    genotype, epoch, origin = before or _result(run, search)
+    told = [origin, sentence(run), *_accuracy(search, epoch)]
+    if skip_share(genotype) > indicators.SKIP_SHARE:
+        told.append("No epoch has a cell with fewer skip connections: do not use the cells of this run.")
+    return Recommendation(genotype, epoch, search, reasons + [text for text in told if text])
 
 
-def skips(genotype: Genotype) -> tuple[int, int]:
-    """`(skip connections, edges)` of the normal cell."""
-    counts = indicators.op_counts(genotype)["normal"]
-    return counts.get("skip_connect", 0), sum(counts.values())
+def _result(run: RunRecord, search: SearchRecord) -> tuple[Genotype, int, str]:
+    """What the search returned, or the newest genotype of a search that goes on."""
+    result, total = search.result, run.config.search.epochs
+    assert result is not None  # the search has genotypes
+    stretches = genotype_changes(search)
+    first, last, _ = next((s for s in reversed(stretches) if s[2] == result), stretches[-1])
+    if search.found and stretches[-1][2] != result:
+        return result, last, f"The genotype that the search returned, derived after epoch {last} of {total}."
+    state = "final" if search.found or last >= total else "newest"
+    return result, last, f"The {state} genotype, of epoch {last} of {total}, unchanged since epoch {first}."
 
 
-def skip_share(genotype: Genotype) -> float:
-    """Share of skip connections among the edges of the normal cell."""
-    count, edges = skips(genotype)
-    return count / edges if edges else 0.0
+def _before_collapse(search: SearchRecord) -> tuple[Genotype, int, str] | None:
+    """The last genotype before the collapse; None if the search did not collapse or collapsed from the start."""
+    found = verdict(search)
+    if found is None or found.since is None:
+        return None
+    stretches = genotype_changes(search)
+    sound = next((s for s in reversed(stretches) if skip_share(s[2]) <= indicators.SKIP_SHARE), None)
+    if sound is None:
+        return None
+    first, last, genotype = sound
+    span = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+    most = f"{indicators.SKIP_SHARE:.0%}"
+    return genotype, last, f"The last genotype with at most {most} skip connections, of {span}, before the collapse."
 
 
 def _accuracy(search: SearchRecord, epoch: int) -> list[str]:
@@ -78,4 +71,4 @@ def _accuracy(search: SearchRecord, epoch: int) -> list[str]:
     if epoch not in epochs:
         return []
     value = values[epochs.index(epoch)]
-    return [f"The supernet's validation accuracy was {value:.2%} in that epoch (it ranks architectures only roughly)."]
+    return [f"The supernet's validation accuracy was {value:.2%} in that epoch; it ranks architectures only roughly."]

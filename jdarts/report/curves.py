@@ -1,0 +1,99 @@
+"""The curves of a run: its numbers over the epochs."""
+
+from collections.abc import Mapping
+
+from jdarts.analysis import indicators
+from jdarts.genotype import parse
+from jdarts.report.charts import Scales, Series, line_chart
+from jdarts.report.records import RunRecord, SearchRecord
+
+_LOGARITHMIC = 20
+"""Times an epoch are on a logarithmic scale where the longest is so many times the shortest."""
+
+
+def curves(run: RunRecord, search: SearchRecord) -> str:
+    """Charts of one search of a run, and of the retraining; nothing if nothing was recorded."""
+    marks = [(record["epoch"], w["text"]) for record in search.metrics for w in record.get("warnings") or ()]
+
+    def chart(title: str, names: Mapping[str, str], scales: Scales) -> str:
+        lines = [Series(label, *search.series(name), f"s{i}", i) for i, (name, label) in enumerate(names.items())]
+        return line_chart(title, lines, scales, marks=marks)
+
+    charts = [
+        chart("Loss", {"train_loss": "training", "val_loss": "validation"}, Scales("cross-entropy in nats")),
+        chart(
+            "Accuracy of the supernet",
+            {"train_accuracy": "training", "val_accuracy": "validation"},
+            Scales("accuracy", percent=True),
+        ),
+        _skip_connections(search, marks),
+        chart(
+            "Decidedness of the alphas",
+            {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"},
+            Scales("mean over edges", from_zero=True),
+        ),
+        chart("Lead of skip connections", {"skip_dominance": "skip − best learnable op"}, Scales("mean op weight")),
+        chart(
+            "Largest eigenvalue of the alpha-Hessian",
+            {"dominant_eigenvalue": "λ max"},
+            Scales("λ max of ∂²L/∂α²", from_zero=True),
+        ),
+        _spectrum(search, marks),
+        _times(run, search),
+    ]
+    for name, records in run.trainings.items():
+        training = SearchRecord(0, records, [])
+        lines = [
+            Series("training", *training.series("train_accuracy"), "s0"),
+            Series("validation", *training.series("val_accuracy"), "s1", 1),
+        ]
+        charts.append(line_chart(f"Retraining of the {name} cell", lines, Scales("accuracy", percent=True)))
+    shown = "".join(charts)
+    return f'<div class="charts">{shown}</div>' if shown else ""
+
+
+def _skip_connections(search: SearchRecord, marks: list[tuple[float, str]]) -> str:
+    lines = []
+    for i, (cell, label) in enumerate((("normal", "normal cell"), ("reduce", "reduction cell"))):
+        counts = {}
+        for record in search.genotypes:
+            counted = indicators.op_counts(parse(record["genotype"]))
+            if cell in counted:
+                counts[record["epoch"]] = counted[cell].get("skip_connect", 0)
+        lines.append(Series(label, list(counts), list(counts.values()), f"s{i}", i))
+    scales = Scales("edges of the derived cell", from_zero=True, whole=True)
+    return line_chart("Skip connections", lines, scales, marks=marks)
+
+
+def _spectrum(search: SearchRecord, marks: list[tuple[float, str]]) -> str:
+    """Some ranks of the spectrum of the alpha-Hessian over the epochs."""
+    rows = [(r["epoch"], r["alpha_hessian_eigenvalues"]) for r in search.metrics if r.get("alpha_hessian_eigenvalues")]
+    if not rows:
+        return ""
+    n = len(rows[0][1])
+    epochs = [epoch for epoch, _ in rows]
+    lines = [
+        Series(name, epochs, [values[k] for _, values in rows], f"s{i}", i)
+        for i, (name, k) in enumerate({"largest": 0, "5th": 4, "20th": 19, "smallest": n - 1}.items())
+        if k < n
+    ]
+    return line_chart(f"Eigenvalues of the {n} × {n} alpha-Hessian", lines, Scales("eigenvalue"), marks=marks)
+
+
+def _times(run: RunRecord, search: SearchRecord) -> str:
+    """Times of the epochs, without and of the alpha-Hessians; of all seeds if they are one program."""
+    parts = run.searches if run.together else [search]
+    total = dict(zip(*(SearchRecord(0, run.together, []) if run.together else search).series("seconds"), strict=True))
+    hessians: dict[int, float] = {}
+    for part in parts:
+        for epoch, seconds in zip(*part.series("alpha_hessian_seconds"), strict=True):
+            hessians[epoch] = hessians.get(epoch, 0.0) + seconds
+    rest = [max(seconds - hessians.get(epoch, 0.0), 0.0) for epoch, seconds in total.items()]
+    lines = [
+        Series("search and validation", list(total), rest),
+        Series("alpha-Hessian; the first includes its compilation", list(hessians), list(hessians.values()), "s1", 1),
+    ]
+    positive = [value for line in lines for value in line.y if value > 0]
+    spread = bool(positive) and max(positive) > _LOGARITHMIC * min(positive)
+    title = "Time of an epoch, all seeds together" if len(parts) > 1 else "Time of an epoch"
+    return line_chart(title, lines, Scales("seconds", from_zero=not spread, logarithmic=spread))

@@ -1,0 +1,95 @@
+"""The op weights of a search over the epochs: heat maps of every edge, and the mean weight of each op."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jdarts.analysis import indicators
+from jdarts.analysis.live import known_method, known_space
+from jdarts.config import Experiment
+from jdarts.errors import UserError
+from jdarts.report.charts import DASHES, Scales, Series, heat_map, line_chart, scale_bar, widened
+from jdarts.report.records import RunRecord, SearchRecord
+from jdarts.report.style import OPS
+from jdarts.spaces.edges import EDGES_SUFFIX
+
+CELL_NAMES = {"normal": "Normal cell", "reduce": "Reduction cell"}
+_LEAST_SPAN = 0.01
+"""The colours of heat maps span at least so much, so that equal op weights look equal."""
+
+
+def op_weights(run: RunRecord, search: SearchRecord) -> str:
+    """Heat maps and shares of the op weights of `search`; nothing if no alphas were recorded."""
+    records = list({r["epoch"]: r for r in search.genotypes if isinstance(r.get("alphas"), dict)}.values())
+    if not records:
+        return ""
+    tables, edges, relax = _of_space(run.path, run.config)
+    epochs = [r["epoch"] for r in records]
+    weights = [relax(r["alphas"]) for r in records]
+    parts, charts = [], []
+    for cell in (name for name in records[0]["alphas"] if not name.endswith(EDGES_SUFFIX)):
+        named = CELL_NAMES.get(cell) or cell.capitalize()
+        values = np.array([np.asarray(p[cell], np.float64) for p in weights])  # [epochs, edges, ops]
+        table = tables.get(cell) or [[f"op {k}" for k in range(values.shape[2])]] * values.shape[1]
+        span = widened(values, _LEAST_SPAN)
+        heats = [heat_map(_edge_name(e, edges), table[e], epochs, values[:, e].T, span) for e in range(values.shape[1])]
+        scale = scale_bar(span, "op weight")
+        parts.append(f'<h3>{named}</h3>{scale}<div class="heats">{"".join(heats)}</div>')
+        shares = [indicators.op_shares(p, table) for p in values]
+        styles = _line_styles(list(shares[0]))
+        lines = [Series(op, epochs, [s[op] for s in shares], *styles[op]) for op in shares[0]]
+        charts.append(line_chart(f"Mean weight of each op, {named.lower()}", lines, Scales("mean over edges")))
+    return f'{"".join(parts)}<h3>Mean op weights</h3><div class="charts">{"".join(charts)}</div>'
+
+
+def _line_styles(ops: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """`op -> (colour, dash)`: the colour of the op's family in drawings; no two ops have both in common."""
+    found: dict[str, tuple[str, int]] = {}
+    for i, op in enumerate(ops):
+        family = op.split("_")[0]
+        colour = family if family in OPS else f"s{i % 8}"
+        used = sum(other == colour for other, _ in found.values())
+        found[op] = colour, used % len(DASHES)
+    return found
+
+
+def _of_space(
+    folder: Path, config: Experiment
+) -> tuple[dict[str, Any], Sequence[tuple[int, int]], Callable[[Any], Any]]:
+    """Op tables, edges, and the method's own map from alphas to op weights.
+
+    Softmax and numbers in place of names for spaces and methods of the user's own whose file has changed or is gone.
+    """
+
+    def softmax(alphas: Any) -> Any:
+        return {name: indicators.softmax(a) for name, a in alphas.items()}
+
+    try:
+        space = known_space(folder, config)
+    except UserError:
+        return {}, (), softmax
+    try:
+        method = known_method(folder, config)
+    except UserError:
+        return dict(space.tables), space.edges, softmax
+    if method.derive_weights is None:
+        return dict(space.tables), space.edges, softmax
+
+    def relax(alphas: Any) -> Any:
+        arrays: dict[str, Any] = {n: np.asarray(a, np.float32) for n, a in alphas.items()}
+        return method.deterministic_weights(space, arrays)
+
+    return dict(space.tables), space.edges, relax
+
+
+def _edge_name(edge: int, edges: Sequence[tuple[int, int]]) -> str:
+    """`source → target`; with two input nodes these are c(k−2) and c(k−1)."""
+    if not edges:
+        return f"edge {edge}"
+    (source, target), inputs = edges[edge], min(target for _, target in edges)
+    if inputs == 1:
+        return f"{source} → {target}"
+    start = f"c(k−{inputs - source})" if source < inputs else str(source - inputs)
+    return f"{start} → {target - inputs}"

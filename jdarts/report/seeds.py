@@ -1,0 +1,87 @@
+"""The seeds of a run: numbers of the last epoch, their mean and spread, and what the searches cost."""
+
+import math
+from html import escape
+
+from jdarts.report.records import RunRecord, SearchRecord
+from jdarts.report.words import duration, mean_std, percent, plain, table
+
+_COLUMNS = {  # name in the records: heading, whether it is a share
+    "val_accuracy": ("validation accuracy", True),
+    "val_loss": ("validation loss", False),
+    "normal_skips": ("skips, normal cell", False),
+    "relative_entropy": ("entropy / ln(ops)", False),
+    "dominant_eigenvalue": ("λ max", False),
+}
+_TEST = "test_accuracy"
+
+
+def seeds_table(runs: list[RunRecord]) -> str:
+    """Numbers of every seed after its last epoch; with several seeds, their mean ± standard deviation."""
+    searches = [(run, search) for run in runs for search in run.searches if search.epochs]
+    if not searches:
+        return ""
+    shown = {name: c for name, c in _COLUMNS.items() if any(s.last(name) is not None for _, s in searches)}
+    if any(_value(run, search, _TEST) is not None for run, search in searches):
+        shown[_TEST] = ("test accuracy, found cell", True)
+    rows, collected = [], {name: [] for name in shown}
+    for run, search in searches:
+        cells = []
+        for name, (_, is_share) in shown.items():
+            value = _value(run, search, name)
+            if value is not None and math.isfinite(value):
+                collected[name].append(value)
+            cells.append(f'<td class="n">{percent(value) if is_share else plain(value)}</td>')
+        rows.append(
+            f'<tr><td class="n">{escape(search.label)}</td><td class="n">{search.epochs}</td>{"".join(cells)}</tr>'
+        )
+    note = ""
+    if len(searches) > 1:
+        cells = [
+            f'<td class="n">{_mean(collected[name], len(searches), is_share)}</td>'
+            for name, (_, is_share) in shown.items()
+        ]
+        rows.append(f'<tr><th colspan="2">mean ± std, n = {len(searches)}</th>{"".join(cells)}</tr>')
+    else:
+        note = '<p class="soft">One seed shows no spread: search with several before you trust a difference.</p>'
+    head = "".join(f'<th class="n">{escape(label)}</th>' for label, _ in shown.values())
+    return table(rows, f'<tr><th class="n">seed</th><th class="n">epochs</th>{head}</tr>') + note
+
+
+def _value(run: RunRecord, search: SearchRecord, name: str) -> float | None:
+    if name != _TEST:
+        return search.last(name)
+    found = run.summary.get("found")
+    return found.get(name) if isinstance(found, dict) and len(run.searches) == 1 else None
+
+
+def _mean(values: list[float], searches: int, is_share: bool) -> str:
+    """The mean of the seeds that have a value, and how many these are if not all."""
+    fewer = f" (n = {len(values)})" if 0 < len(values) < searches else ""
+    return mean_std(values, is_share) + fewer
+
+
+def costs(run: RunRecord) -> dict[str, str]:
+    """Computing times by part, as text."""
+    found = {}
+    if run.together:
+        found["search, all seeds in one program"] = duration(
+            sum(SearchRecord(0, run.together, []).series("seconds")[1])
+        )
+    for search in run.searches:
+        label = f"search, seed {search.label}" if len(run.searches) > 1 else "search"
+        if not run.together:
+            found[label] = duration(sum(search.series("seconds")[1]))
+        if (spent := sum(search.series("alpha_hessian_seconds")[1])) > 0:
+            found[f"{label}, of this Hessians"] = duration(spent)
+    if (cpu := run.spent("cpu_seconds")) is not None:
+        found["search, of all processors"] = duration(cpu)
+    for name, records in run.trainings.items():
+        found[f"retraining, {name} cell"] = duration(sum(SearchRecord(0, records, []).series("seconds")[1]))
+    return found
+
+
+def cost(run: RunRecord) -> float:
+    """Seconds of all recorded epochs."""
+    trainings = [SearchRecord(0, records, []) for records in run.trainings.values()]
+    return (run.spent("seconds") or 0.0) + sum(sum(part.series("seconds")[1]) for part in trainings)

@@ -1,0 +1,167 @@
+"""The lock of a run folder: one process writes there at a time.
+
+The kernel holds the lock (`flock`), so it ends with its owner, however that ends. The file `.lock` also names host,
+process, command and start time. Where the file system does not support `flock`, or does not carry it between hosts, the
+record and a heartbeat (the file's time of change) decide. Readers of a run folder need no lock.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jdarts.errors import CannotWrite, UserError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system: the record decides
+    fcntl = None
+
+NAME = ".lock"
+HEARTBEAT = 5.0
+"""Seconds between two heartbeats."""
+SILENCE = 16.0
+"""Seconds without a heartbeat after which an owner on another host counts as gone."""
+_TRIES, _PAUSE = 5, 0.1  # `refuse_if_locked` of another process holds the lock for a moment
+
+
+class RunLock:
+    """Holds the lock of the run folder `path` until `release`, or the end of a `with` block.
+
+    Raises `UserError`, which names the owner, if another process holds it. Waits at most `SILENCE` seconds, and only if
+    an owner on another host left its record behind.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path / NAME
+        self._file, by_kernel = _open_locked(self.path)
+        try:
+            owner = _read(self._file)
+            if owner and _is_alive(owner, self.path, by_kernel=by_kernel):
+                raise _in_use(self.path, owner)
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, json.dumps(_record()).encode(), 0)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._released = threading.Event()
+        threading.Thread(target=self._beat, name="run lock", daemon=True).start()
+
+    def __enter__(self) -> "RunLock":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.release()
+
+    def check(self) -> None:
+        """Raises `CannotWrite` if the folder has been deleted, or deleted and made anew, since the lock was taken."""
+        if not _same_file(self._file, self.path):
+            raise CannotWrite(f"the run folder {self.path.parent} was deleted or replaced while the run was writing to it")
+
+    def release(self) -> None:
+        """Gives the lock back and removes its file."""
+        if self._released.is_set():
+            return
+        self._released.set()
+        with contextlib.suppress(OSError):
+            if _same_file(self._file, self.path):
+                self.path.unlink()
+        os.close(self._file)
+
+    def _beat(self) -> None:
+        while not self._released.wait(HEARTBEAT):
+            with contextlib.suppress(OSError):
+                os.utime(self._file)
+
+
+def refuse_if_locked(path: Path) -> None:
+    """Raises the `UserError` of `RunLock` if a process of this host holds the lock of the folder; changes nothing."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError), open(path / NAME, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(path / NAME, _read(file.fileno())) from None
+
+
+def _open_locked(path: Path) -> tuple[int, bool]:
+    """A descriptor of the lock file, and whether the kernel's lock is on it (not every file system has one)."""
+    owner: dict[str, Any] = {}
+    for _ in range(_TRIES):
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl is None:
+                return file, False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(file, path):  # else its owner removed it between `open` and `flock`
+                return file, True
+        except BlockingIOError:
+            owner = _read(file)
+        except OSError:
+            return file, False
+        os.close(file)
+        time.sleep(_PAUSE)
+    raise _in_use(path, owner)
+
+
+def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
+    """Whether the process that left a record still runs, although the kernel, if it locks here, does not stop us."""
+    if owner.get("host") == socket.gethostname():
+        return not by_kernel and owner.get("pid") != os.getpid() and _runs(owner.get("pid"))
+    before, until = _beaten(path), time.monotonic() + SILENCE
+    while time.monotonic() < until:
+        time.sleep(min(1.0, SILENCE / 4))
+        if _beaten(path) != before:
+            return True
+    return False
+
+
+def _beaten(path: Path) -> int:
+    with open(path, "rb") as file:  # opening asks a network file system for the newest time
+        return os.fstat(file.fileno()).st_mtime_ns
+
+
+def _runs(pid: Any) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _same_file(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except OSError:
+        return False
+
+
+def _record() -> dict[str, Any]:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
+
+
+def _read(file: int) -> dict[str, Any]:
+    """The record, empty if there is none or if it is damaged."""
+    try:
+        found = json.loads(os.pread(file, 4096, 0))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _in_use(path: Path, owner: dict[str, Any]) -> UserError:
+    who = "another process"
+    if owner:
+        who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
+    return UserError(
+        f"run folder {path.parent} is in use by {who}; wait for it or end it, or choose another --run-dir"
+    )

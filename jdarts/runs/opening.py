@@ -1,0 +1,140 @@
+"""How a run comes to its folder: a new one, an earlier one to go on with, or one to start over.
+
+A folder in which a start failed before anything was recorded does not block its name: the next start uses it again.
+`--overwrite` moves the folder of an earlier run aside. What a run has computed is never deleted.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jdarts import distributed
+from jdarts.config import Experiment
+from jdarts.errors import CannotWrite, UserError
+from jdarts.run_folder import CONFIG, RunFolder, check_folder, write_config
+from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
+
+START = (CONFIG, "environment.json", "own_ops.json", "searches.json")
+"""The files that a run writes before its first step."""
+
+
+def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False) -> None:
+    """Raises the `UserError` that `hold` would raise, unless another host holds the lock; changes nothing."""
+    distributed.first_does(lambda: _check(path, config, resume, overwrite))
+
+
+@contextlib.contextmanager
+def hold(
+    path: Path,
+    config: Experiment,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Iterator[RunFolder]:
+    """The run folder at `path`, locked against other processes until the `with` block ends.
+
+    Args:
+      resume: go on with the run that lies there; it must have the same `config`.
+      overwrite: move the folder of an earlier run aside first, to a name that ends in `.old-1`, `.old-2`, ….
+      tell: receives one line if a folder was moved.
+
+    Raises `UserError` if the folder is in use, or holds a run (without `resume`) or none (with it). In a run of several
+    processes the first one holds the lock.
+    """
+    lock = distributed.first_does(lambda: _take(path, config, resume, overwrite, tell))
+    try:
+        yield RunFolder(path, lock)
+    except CannotWrite as error:
+        if os.strerror(errno.ENOENT) in str(error) or (lock is not None and not lock.path.exists()):
+            time.sleep(1)  # somebody deletes the folder: what is left can be judged when that is done
+        raise
+    finally:
+        if lock is not None:
+            deleted = not lock.path.exists()
+            lock.release()
+            if deleted and not (path / CONFIG).exists():
+                _clear(path)
+
+
+def way_on(path: Path) -> str:
+    """What is left of the run at `path` after its end, and what to do next: the end of a line for the user."""
+    if not (path / CONFIG).is_file():
+        return "nothing is left to go on with: put the folder back and give the same command with --resume, or start again"
+    try:
+        checkpoints = [(p.stat().st_mtime, p) for p in path.rglob("checkpoints/*") if p.name.isdigit()]
+    except OSError:
+        checkpoints = []
+    if not checkpoints:
+        return "no checkpoint was saved yet: start the run again"
+    newest = max(checkpoints)[1]
+    return f"the checkpoint of step {newest.name} in {newest.parent} is kept: give the same command with --resume to go on"
+
+
+def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UserError("--resume goes on with a run and --overwrite starts it over; give one of them")
+    refuse_if_locked(path)
+    if resume or not (path / CONFIG).is_file() or not (overwrite or _has_only_started(path)):
+        check_folder(path, config, resume=resume)
+
+
+def _take(
+    path: Path, config: Experiment, resume: bool, overwrite: bool, tell: Callable[[str], None]
+) -> RunLock:
+    _check(path, config, resume, overwrite)
+    try:
+        if not resume and (path / CONFIG).is_file() and not _has_only_started(path):
+            tell(f"{path} was moved to {_move_aside(path)}")
+        if not resume:
+            path.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(path)
+        try:
+            if not resume:
+                if _has_only_started(path):
+                    for name in START:
+                        (path / name).unlink(missing_ok=True)
+                write_config(path, config)
+        except BaseException:
+            lock.release()
+            raise
+    except OSError as error:
+        raise UserError(f"cannot use the run folder {path}: {error.strerror or error}") from None
+    return lock
+
+
+def _has_only_started(path: Path) -> bool:
+    """Whether a run died in this folder before it recorded or saved anything."""
+    for file in path.rglob("*"):
+        parts = file.relative_to(path).parts
+        unfinished = any(part.startswith(".") or part.endswith("checkpoint-tmp") for part in parts)
+        if not unfinished and file.name not in START and not file.is_dir() and file.stat().st_size:
+            return False
+        if file.parent.name == "checkpoints" and file.name.isdigit():
+            return False
+    return True
+
+
+def _clear(path: Path) -> None:
+    """Remove what a save in the background wrote again after somebody deleted the run folder."""
+    for checkpoints in list(path.rglob("checkpoints")):
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    for folder in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if empty
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def _move_aside(path: Path) -> Path:
+    with RunLock(path):
+        number = 1
+        while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
+            number += 1
+        path.rename(aside)
+        (aside / NAME).unlink(missing_ok=True)
+    return aside

@@ -373,13 +373,10 @@ def _silence() -> Iterator[None]:
     """Drops what orbax and asyncio print about a damaged file; the caller reports it in one line."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda unraisable: None
-    logger = logging.getLogger("absl")
-    logger.addFilter(_not_orbax)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        logger.removeFilter(_not_orbax)
         sys.unraisablehook = hook
 
 
@@ -387,9 +384,4 @@ def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-def _no_orbax_chatter(record: logging.LogRecord) -> bool:
-    """Keeps orbax's errors, but for those with a traceback: these are raised, too."""
-    return "orbax" not in record.pathname or (record.levelno >= logging.ERROR and not record.exc_info)
-
-
-logging.getLogger("absl").addFilter(_no_orbax_chatter)
+logging.getLogger("absl").addFilter(_not_orbax)  # its errors are raised, too

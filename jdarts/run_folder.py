@@ -37,18 +37,15 @@ class RunFolder:
     @classmethod
     def create(cls, path: str | Path, config: Experiment) -> "RunFolder":
         """Makes the folder of a new run, with `config` in it; `UserError` if there is one already."""
-        distributed.first_does(lambda: cls.create_here(Path(path), config))
+        distributed.first_does(lambda: cls._create(Path(path), config))
         return cls(path)
 
     @staticmethod
-    def create_here(path: Path, config: Experiment) -> None:
-        """Like `create`, in this process only."""
+    def _create(path: Path, config: Experiment) -> None:
         check_folder(path, config, resume=False)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _write_new(path / CONFIG, to_json(config))
-        except FileExistsError:
-            raise _exists(path) from None
+            write_config(path, config)
         except OSError as error:
             raise UserError(f"cannot make the run folder {path}: {error.strerror or error}") from None
 
@@ -143,6 +140,14 @@ class RunFolder:
                 raise UserError(f"{path}:{number}: a record must be a JSON object; remove the line")
             parsed.append((line, record))
         return parsed
+
+
+def write_config(path: Path, config: Experiment) -> None:
+    """Stores `config` in the folder `path`; `UserError` if another process has just done so."""
+    try:
+        _write_new(path / CONFIG, to_json(config))
+    except FileExistsError:
+        raise _exists(path) from None
 
 
 def check_folder(path: Path, config: Experiment, *, resume: bool) -> None:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,15 +228,27 @@ def test_damaged_json_data_is_noticed_too(tmp_path):
     assert found is not None and found.meta == {"epoch": 1}
 
 
-def test_if_none_can_be_read_every_reason_is_given(tmp_path):
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, Path.unlink, lambda path: shutil.rmtree(path.parents[2])])
+def test_if_none_can_be_read_there_is_a_line_for_each_and_advice(tmp_path, damage):
     save(tmp_path, 1, 2)
     for step in (1, 2):
-        truncate(data_file(tmp_path, step))
+        if damage in (truncate, empty, Path.unlink):
+            damage(data_file(tmp_path, step))
+        else:
+            for part in (tmp_path / str(step)).iterdir():
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+    lines = []
     with (
-        Checkpoints(tmp_path, warn=lambda text: None) as checkpoints,
-        pytest.raises(UserError, match=r"no checkpoint in .* can be read: step 2: .*; step 1: "),
+        Checkpoints(tmp_path, warn=lines.append) as checkpoints,
+        pytest.raises(UserError, match=r"none of the checkpoints in .* \(2\) can be read; .*--overwrite"),
     ):
         checkpoints.restore_latest(like=make_state())
+    assert [line.partition(": ")[0][-6:] for line in lines] == ["step 2", "step 1"]
+    assert all("\n" not in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ BAD_INPUT = {
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_one_line_and_status_2(case, capsys):
     arguments, expected = BAD_INPUT[case]
-    RunFolder.create("old", CONFIG)
+    RunFolder.create("old", CONFIG).append("metrics", {"step": 1})
     before = sorted(str(path) for path in Path().rglob("*"))
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()
@@ -106,7 +106,7 @@ def test_bad_input_is_one_line_and_status_2(case, capsys):
 )
 def test_bad_input_in_a_process_of_its_own(case):
     arguments, expected = BAD_INPUT[case]
-    RunFolder.create("old", CONFIG)
+    RunFolder.create("old", CONFIG).append("metrics", {"step": 1})
     done = jdarts_command(*arguments)
     assert done.returncode == 2
     assert done.stdout == "" and expected in done.stderr

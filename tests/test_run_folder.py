@@ -9,8 +9,8 @@ import pytest
 
 from jdarts.config import Experiment, SearchConfig
 from jdarts.config_files import from_json
-from jdarts.errors import UserError
-from jdarts.run_folder import RunFolder
+from jdarts.errors import CannotWrite, UserError
+from jdarts.run_folder import RunFolder, check_folder
 
 CONFIG = Experiment(name="toy", search=SearchConfig(epochs=3))
 
@@ -98,7 +98,7 @@ def test_open_refuses_a_missing_an_empty_and_a_damaged_folder(tmp_path, folder):
 
 
 def test_check_changes_nothing(tmp_path):
-    RunFolder.check(tmp_path / "new", CONFIG, resume=False)
+    check_folder(tmp_path / "new", CONFIG, resume=False)
     assert os.listdir(tmp_path) == []
 
 
@@ -164,9 +164,10 @@ def test_written_files_are_replaced_whole(folder, monkeypatch):
         raise OSError("disk gone")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk gone"):
+    with pytest.raises(CannotWrite, match=r"cannot write .*genotype.txt: disk gone"):
         folder.write_text("genotype.txt", "new")
     assert (folder.path / "genotype.txt").read_text() == "old"
+    assert sorted(os.listdir(folder.path)) == ["config.json", "genotype.txt", "result.json"]
 
 
 def test_subfolders_have_their_own_records_and_checkpoints(folder):

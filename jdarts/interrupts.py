@@ -83,10 +83,10 @@ def end_on_signals() -> None:
         threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=raise_on_signals)
+        os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_leave_to_parent)
         _watching = True
     renew()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # `before_exec` may have blocked them
+    _unblock_signals()  # `before_exec` may have blocked them
 
 
 def renew() -> None:
@@ -112,7 +112,7 @@ def before_exec() -> bool:
     False after a signal: the process is about to end.
     """
     if _watching:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        _block_signals()
     return not _delivered
 
 
@@ -120,6 +120,20 @@ def explain_with(hint: Callable[[], str]) -> None:
     """Let `hint` supply the end of the line with which a signal ends the process; "" adds nothing."""
     global _hint
     _hint = hint
+
+
+def _block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _leave_to_parent() -> None:
+    """In a forked child, which shares the pipe with its parent: forget the pipe before a signal can arrive."""
+    raise_on_signals()
+    _unblock_signals()
 
 
 def _note_delivery(number: int, frame: FrameType | None) -> None:

@@ -2,7 +2,8 @@
 
 Flax initialises parameter by parameter; XLA then compiles one random generator for each of the thousands of arrays of a
 supernet, which takes longer than a search epoch. Here the network is only traced to learn the range of each parameter;
-the values come from one draw.
+the values come from one draw. Parameters are float32, under `jax_enable_x64` float64, whatever the images are, and a
+network computes in the type of its parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +32,8 @@ _seen: ContextVar[dict[int, tuple[Any, Range]] | None] = ContextVar("seen", defa
 
 
 def _initializer(range_: Range):
-    def init(key, shape, dtype=jnp.float32):
+    def init(key, shape, dtype=None):
+        dtype = dtype or jnp.result_type(float)
         seen = _seen.get()
         if seen is not None:
             value = jnp.zeros(shape, dtype)
@@ -72,7 +74,7 @@ def draw_rows(key: jax.Array, wanted: Sequence[tuple[Callable[[jax.Array], jax.A
     return [made[draw][first:last] for draw, first, last in places]
 
 
-def identity(key, shape, dtype=jnp.float32):
+def identity(key, shape, dtype=None):
     """An initialiser for square kernels `[…, C, C]` that start as the identity."""
     return _initializer(Range(np.broadcast_to(np.eye(shape[-1], dtype=np.float32), shape), 0.0))(key, shape, dtype)
 
@@ -120,7 +122,7 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
     shapes, ranges = abstract_network(network, *args, **kwargs)
     leaves, structure = jax.tree.flatten(shapes["params"])
     is_range = lambda leaf: isinstance(leaf, Range)  # noqa: E731
-    stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), jnp.float32, -1.0, 1.0)
+    stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), minval=-1.0)
     flat = jax.tree.leaves(ranges, is_leaf=is_range)
     made, start = [], 0
     for leaf, range_ in zip(leaves, flat, strict=True):

@@ -48,7 +48,8 @@ def load_torch_supernet(
     """The variables `{"params", "batch_stats"}` of a supernet of `space`, from a PyTorch search network.
 
     Args:
-      arrays: floating-point arrays by PyTorch name, loaded as float32; `num_batches_tracked` is ignored.
+      arrays: floating-point arrays by PyTorch name, loaded as float32 (under `jax_enable_x64` float64);
+        `num_batches_tracked` is ignored.
       space: its candidates, in the order of the PyTorch network's ops.
       channels, cells, classes: sizes of the supernet; read off the arrays if None.
 
@@ -74,7 +75,7 @@ def load_torch_supernet(
             "it has even channels and at least one cell and class"
         )
     network = f"the {space.name} supernet with channels={channels}, cells={cells}, classes={classes}"
-    leaves = _template(space, channels, cells, classes, stem[1])
+    leaves = _template(space, channels, cells, classes, stem[1], jnp.result_type(float))
     entries = list(_entries(space, cells))
     for name in sorted(set(arrays) - {entry.name for entry in entries}):
         raise UserError(f"array {name!r} is no part of {network}; check the space and the number of cells")
@@ -86,7 +87,7 @@ def load_torch_supernet(
         slot_shape = leaf.shape if entry.index is None else leaf.shape[1:]
         expected = _to_torch(np.empty(slot_shape, np.float32), entry.kind).shape
         value = _from_torch(_checked(arrays, entry.name, expected, network), entry.kind)
-        target = values.setdefault(entry.path, np.empty(leaf.shape, np.float32))
+        target = values.setdefault(entry.path, np.empty(leaf.shape, leaf.dtype))
         slot = (entry.path, entry.index)
         if slot in first and not np.allclose(target[entry.index], value, rtol=1e-5, atol=1e-7):
             raise UserError(
@@ -114,7 +115,8 @@ def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[
     if stem is None or classifier is None:
         raise UserError("variables have no params of stem and classifier; pass those of a supernet")
     cells = len({path[1] for path in values if path[1].startswith("cell_")})
-    leaves = _template(space, stem.shape[-1] // 3, cells, classifier.shape[-1], stem.shape[2])
+    sizes = stem.shape[-1] // 3, cells, classifier.shape[-1], stem.shape[2]
+    leaves = _template(space, *sizes, jnp.result_type(float))
     for path in sorted(set(values) ^ set(leaves)):
         what = "missing from" if path in leaves else "unexpected in"
         raise UserError(f"{'/'.join(path)} is {what} the variables; space {space.name} does not fit them")
@@ -225,12 +227,12 @@ def _from_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _template(space: CellSpace, channels: int, cells: int, classes: int, image_channels: int) -> dict:
-    """Shapes of the supernet's variables by path."""
+def _template(space: CellSpace, channels: int, cells: int, classes: int, image_channels: int, dtype: Any) -> dict:
+    """Shapes of the supernet's variables by path; `dtype` is theirs, and so a part of the cache's key."""
     supernet = space.supernet(channels=channels, cells=cells, classes=classes, impl="conv")
     side = 2 ** len(reduction_cells(cells))
     weights = {name: jnp.zeros(shape) for name, shape in space.alpha_shapes.items()}
-    images = jnp.zeros((1, side, side, image_channels))
+    images = jnp.zeros((1, side, side, image_channels), dtype)
     variables = jax.eval_shape(lambda key: supernet.init(key, weights, images, False), jax.random.key(0))
     return traverse_util.flatten_dict(variables)
 

@@ -112,8 +112,8 @@ def _shapes(one: Any, shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
     return _traced(lambda x: one.init(jax.random.key(0), x, True), shape, dtype)
 
 
-def _traced(function: Callable, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
-    return jax.eval_shape(function, jax.ShapeDtypeStruct(shape, dtype))
+def _traced(function: Callable, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    return jax.eval_shape(function, jax.ShapeDtypeStruct(shape, dtype or jnp.result_type(float)))
 
 
 @lru_cache(maxsize=4096)
@@ -191,7 +191,7 @@ def count_own(op: str, channels: int, stride: int, size: tuple[int, int]) -> tup
     """
     own = own_ops.get(op)
     one = OneEdge(own, channels, stride, True, None, inspect.isclass(own.make), parent=None)
-    x = jax.ShapeDtypeStruct((1, size[0] * stride, size[1] * stride, channels), jnp.float32)
+    x = jax.ShapeDtypeStruct((1, size[0] * stride, size[1] * stride, channels), jnp.result_type(float))
     variables = jax.eval_shape(lambda x: one.init(jax.random.key(0), x, False), x)
     program = jax.make_jaxpr(lambda v, x: one.apply(v, x, False))(variables, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))

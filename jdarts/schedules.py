@@ -17,7 +17,7 @@ class Clock(NamedTuple):
     """Where a search stands.
 
     Attributes:
-      epoch: finished epochs, a float32 scalar; 0 during the first epoch.
+      epoch: finished epochs, a scalar, float32 (under `jax_enable_x64` float64); 0 during the first epoch.
       epochs: epochs of the whole search, a Python number.
     """
 
@@ -30,7 +30,7 @@ Schedule = Callable[[Clock], jax.Array]
 
 def clock_at(step: jax.Array, steps_per_epoch: int, epochs: int) -> Clock:
     """The clock during step number `step` (0-based, may be traced)."""
-    return Clock((step // steps_per_epoch).astype(jnp.float32), epochs)
+    return Clock((step // steps_per_epoch).astype(jnp.result_type(float)), epochs)
 
 
 def constant(value: float) -> Schedule:

@@ -182,7 +182,7 @@ def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: 
     options = compiler_options()
     step = jax.jit(step, donate_argnums=0, compiler_options=options)
     right = jax.jit(right, compiler_options=options)
-    dummy = jnp.zeros((2, *data.train.images.shape[1:]), jnp.float32)
+    dummy = jnp.zeros((2, *data.train.images.shape[1:]))
     variables = jax.jit(lambda key: network.init(key, dummy, True))(jax.random.fold_in(run_key, 2))
     state = (variables["params"], variables["batch_stats"], optimizer.init(variables["params"]))
     found: dict[str, Any] = {"initial": initial, "betas": [_betas(state)], "train_loss": [], "train_accuracy": []}

@@ -46,14 +46,14 @@ class Trace(NamedTuple):
 
 
 def weight_product(loss: Loss, w: Any, alphas: Any, batch: Any, *, compile: Callable = jax.jit) -> Callable:
-    """`v [p] -> ∇²_w L · v [p]` over the flattened weights, at fixed alphas and batch."""
+    """`v [p] -> ∇²_w L · v [p]` over the flattened weights, at fixed alphas and batch; in the type of the weights."""
     vector, unflatten = ravel_pytree(w)
 
     def product(v, vector, alphas, batch):
         return hvp(lambda x: scalar_loss(loss)(unflatten(x), alphas, batch)[0], vector, v)
 
     compiled = compile(product)
-    return lambda v: compiled(v, vector, alphas, batch)
+    return lambda v: compiled(jnp.asarray(v, vector.dtype), vector, alphas, batch)
 
 
 def lanczos(
@@ -103,9 +103,12 @@ def _tridiagonal(product: Callable, start: jax.Array, steps: int) -> np.ndarray:
 
 
 def weight_spectrum(
-    product: Callable, size: int, key: jax.Array, *, steps: int = 30, probes: int = 4, dtype=jnp.float32
+    product: Callable, size: int, key: jax.Array, *, steps: int = 30, probes: int = 4, dtype=float
 ) -> Spectrum:
-    """Stochastic Lanczos quadrature: the spectral density of the `size` × `size` matrix behind `product`."""
+    """Stochastic Lanczos quadrature: the spectral density of the `size` × `size` matrix behind `product`.
+
+    `dtype` is that of the probes; float is float32, under `jax_enable_x64` float64.
+    """
     if probes < 1:
         raise UserError(f"probes is {probes}; use at least 1")
     nodes, weights = np.zeros((probes, steps)), np.zeros((probes, steps))
@@ -115,8 +118,8 @@ def weight_spectrum(
     return Spectrum(nodes, weights, float(nodes.max()), float(nodes.min()))
 
 
-def hutchinson_trace(product: Callable, size: int, key: jax.Array, *, probes: int = 16, dtype=jnp.float32) -> Trace:
-    """`E[zᵀ H z]` over random signs z: unbiased for the trace."""
+def hutchinson_trace(product: Callable, size: int, key: jax.Array, *, probes: int = 16, dtype=float) -> Trace:
+    """`E[zᵀ H z]` over random signs z of `dtype`: unbiased for the trace."""
     if probes < 2:
         raise UserError(f"probes is {probes}; use at least 2, for an error bar")
     signs = (jax.random.rademacher(k, (size,), dtype) for k in jax.random.split(key, probes))

@@ -81,13 +81,16 @@ def cutout(key: jax.Array, images: jax.Array, side: int, share: Share = WHOLE) -
     return cutout_at(images, share.of(centers), side)
 
 
-def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike = jnp.float32) -> jax.Array:
+def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike | None = None) -> jax.Array:
     """`(images / 255 - mean) / std` per channel: uint8 [B, H, W, C] to `dtype`, computed in float32 or better.
+
+    None is float32, under `jax_enable_x64` float64.
 
     Raises `UserError` if the images are not uint8 [B, H, W, C] or the statistics do not have C values.
     """
     if images.dtype != jnp.uint8 or images.ndim != 4:
         raise UserError(f"images are {images.dtype} {list(images.shape)}; give uint8 [batch, height, width, channels]")
+    dtype = dtype or jnp.result_type(float)
     working = jnp.promote_types(dtype, jnp.float32)
     shift, scale = jnp.asarray(mean, working), jnp.asarray(std, working)
     for name, value in (("mean", shift), ("std", scale)):
@@ -105,7 +108,7 @@ def augment(
     crop_padding: int,
     flip: bool,
     cutout: int,
-    dtype: DTypeLike = jnp.float32,
+    dtype: DTypeLike | None = None,
     share: Share = WHOLE,
 ) -> jax.Array:
     """The training augmentation of the DARTS code: random crop, mirror, normalise, cutout.

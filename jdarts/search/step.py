@@ -159,13 +159,12 @@ def make_search(
         crop_padding=config.data.crop_padding,
         flip=config.data.flip,
         cutout=0 if random_cutout else config.data.search_cutout,
-        dtype=jnp.result_type(float),
         share=share,
     )
 
     def network_inputs():
         op_weights = method.op_weights(space, initial_alphas(jax.random.key(0)), jax.random.key(0), clock(jnp.int32(0)))
-        return op_weights, jnp.zeros((2, *image_shape), jnp.float32), edge_values(jnp.int32(0))
+        return op_weights, jnp.zeros((2, *image_shape)), edge_values(jnp.int32(0))
 
     def clock(step):
         return clock_at(step, per_epoch, settings.epochs)
@@ -235,7 +234,7 @@ def make_search(
             weight_opt_state=weight_optimizer.init(weights),
             alpha_opt_state=alpha_optimizer.init(alphas),
             key=run_key,
-            sums={name: jnp.zeros((), jnp.float32) for name in METRICS},
+            sums={name: jnp.zeros(()) for name in METRICS},
             method_state={},
         )
 

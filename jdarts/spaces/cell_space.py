@@ -75,7 +75,7 @@ class CellSpace:
         return rows
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
-        """Alphas drawn from N(0, scale²), float32."""
+        """Alphas drawn from N(0, scale²), float32 (under `jax_enable_x64` float64)."""
         keys = jax.random.split(key, len(CELL_TYPES))
         shapes = self.alpha_shapes
         return {c: scale * jax.random.normal(k, shapes[c]) for c, k in zip(CELL_TYPES, keys, strict=True)}

@@ -18,6 +18,7 @@ from flax import linen as nn
 from jax import lax
 
 from jdarts import kernels, own_ops, staging
+from jdarts.errors import UserError
 from jdarts.initializers import identity, uniform_fan_in
 from jdarts.joint_norm import kept
 from jdarts.ops import BatchNorm, FactorizedReduce, Layout, ReLUConvBN, candidate, edge_slice, has_weights, is_pool
@@ -393,6 +394,7 @@ class Supernet(nn.Module):
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
         by_edge = staging.unit() == "edges" and not self.is_initializing()  # one array an edge, shared by all cells
+        op_weights = jax.tree.map(lambda p: jnp.asarray(p, s1.dtype), op_weights)
         op_weights = {name: rows_of(p) if by_edge else jnp.asarray(p) for name, p in op_weights.items()}
         channels, reduction_before = self.channels, False
         for i in range(self.cells):
@@ -418,6 +420,15 @@ class Supernet(nn.Module):
         return Classifier(self.classes, name="classifier")(s1)
 
 
+def in_type_of(kernel: jax.Array, images: jax.Array) -> jax.Array:
+    """`images` in the type of the first kernel, in which the whole network computes; `UserError` if not floating."""
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UserError(
+            f"a network was given images of type {images.dtype}; give floating-point ones (jdarts.data.normalize)"
+        )
+    return images.astype(kernel.dtype)
+
+
 class Stem(nn.Module):
     """3 × 3 convolution and affine batch norm (no ReLU)."""
 
@@ -429,7 +440,7 @@ class Stem(nn.Module):
         """`[N, H, W, C_in]` → `[N, H, W, channels]`."""
         c_in = images.shape[-1]
         kernel = self.param("conv", uniform_fan_in(9 * c_in), (3, 3, c_in, self.channels))
-        y = kernels.convolution(images, kernel, padding=1)
+        y = kernels.convolution(in_type_of(kernel, images), kernel, padding=1)
         return BatchNorm(self.channels, axis_name=self.axis_name, name="norm")([y], train)[0]
 
 

@@ -15,7 +15,7 @@ from jdarts import kernels, own_ops
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Cell, Genotype
 from jdarts.ops import CANDIDATES, BatchNorm, FactorizedReduce, ReLUConvBN, candidate, uniform_fan_in
-from jdarts.spaces.cells import STEM_MULTIPLIER, Classifier, Stem, reduction_cells
+from jdarts.spaces.cells import STEM_MULTIPLIER, Classifier, Stem, in_type_of, reduction_cells
 from jdarts.spaces.edges import drop_path as drop_samples
 from jdarts.spaces.image_sizes import image_sides
 
@@ -248,7 +248,7 @@ class ImageNetStem(nn.Module):
     def _convolve(self, x, channels: int, stage: int, train: bool):
         c_in = x.shape[-1]
         kernel = self.param(f"conv_{stage}", uniform_fan_in(9 * c_in), (3, 3, c_in, channels))
-        y = kernels.convolution(x, kernel, stride=2, padding=1)
+        y = kernels.convolution(in_type_of(kernel, x), kernel, stride=2, padding=1)
         return BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")([y], train)[0]
 
 

@@ -59,7 +59,7 @@ class NASBench201Space:
         return {"cell": (len(EDGES), len(self.cell[0]))}
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
-        """Alphas drawn from N(0, scale²), float32."""
+        """Alphas drawn from N(0, scale²), float32 (under `jax_enable_x64` float64)."""
         return {"cell": scale * jax.random.normal(key, self.alpha_shapes["cell"])}
 
     def supernet(

@@ -276,8 +276,6 @@ class Supernet201(Network201):
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`."""
-        weights, edge_weights = op_weights["cell"], op_weights.get("cell" + EDGES_SUFFIX)
-
         remat = self.remat and not self.is_initializing()
         cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if remat else SearchCell201  # 3 is `train`
 
@@ -286,6 +284,9 @@ class Supernet201(Network201):
         by_piece = staging.in_pieces() and not self.is_initializing() and not random and not self.edge.sampled
 
         def cell(i, channels, x):
+            weights, edge_weights = jax.tree.map(
+                lambda p: jnp.asarray(p, x.dtype), (op_weights["cell"], op_weights.get("cell" + EDGES_SUFFIX))
+            )
             make = partial(cell_class, self.table, channels, self.axis_name, self.edge)
             if by_piece:  # a cell has no running statistics and then draws no noise: a function of its arguments
                 params = self.variables["params"].get(f"cell_{i}", {})

@@ -39,7 +39,8 @@ class Packing:
         body_of: Callable[[Path], Path | None] = lambda path: None,
     ):
         self.shapes = {path: tuple(leaf.shape) for path, leaf in sorted(traverse_util.flatten_dict(like).items())}
-        self.dtype = next((leaf.dtype for leaf in jax.tree.leaves(like)), jnp.dtype("float32"))
+        leaves = jax.tree.leaves(like)
+        self.dtype = jnp.result_type(*(leaf.dtype for leaf in leaves)) if leaves else jnp.result_type(float)
         self._blocks: dict[Path, list[tuple[Path, int | None]]] = {}
         for path in self.shapes:
             edges = edges_of(path)
@@ -61,8 +62,7 @@ class Packing:
         """A plain tree as a vector `[size]`."""
         leaves: Any = traverse_util.flatten_dict(tree)
         parts = [leaves[path] if row is None else leaves[path][row] for path, row in self._parts()]
-        flat = [lax.reshape(part, (part.size,)) for part in parts]
-        return lax.concatenate(flat, 0) if flat else jnp.zeros(0, self.dtype)
+        return self._joined(parts)
 
     def unravel(self, vector: jax.Array) -> PyTree:
         """The inverse of `ravel`."""
@@ -95,8 +95,7 @@ class Packing:
         if unit == "whole":
             return self.ravel(tree)
         leaves: Any = traverse_util.flatten_dict(tree)
-        parts = [lax.reshape(leaves[name], (leaves[name].size,)) for name in self._named(unit)]
-        return lax.concatenate(parts, 0) if parts else jnp.zeros(0, self.dtype)
+        return self._joined([leaves[name] for name in self._named(unit)])
 
     def parts(self) -> list[tuple[Path, tuple[int, ...]]]:
         """Paths and shapes of what makes up the vector, in order; a path stacked over edges occurs once an edge."""
@@ -105,6 +104,13 @@ class Packing:
     def row_shape(self, path: Path) -> tuple[int, ...]:
         """The shape of one row of the array at `path`, stacked over edges."""
         return self.shapes[path][1:]
+
+    def _joined(self, parts: list[jax.Array]) -> jax.Array:
+        """One vector of all parts; ops of a user's own may have arrays of other types than the rest."""
+        if not parts:
+            return jnp.zeros(0, self.dtype)
+        dtype = jnp.result_type(*parts)
+        return lax.concatenate([lax.reshape(part, (part.size,)).astype(dtype) for part in parts], 0)
 
     def _named(self, unit: Unit) -> dict[Path, int]:
         return self._bodies if unit == "cells" else self._sizes
@@ -124,7 +130,8 @@ def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
     flat: Any = traverse_util.flatten_dict(ranges)
 
     def spread(name):
-        parts = [np.broadcast_to(np.float32(getattr(flat[path], name)), shape) for path, shape in packing.parts()]
+        values = {path: np.asarray(getattr(flat[path], name), packing.dtype) for path, _ in packing.parts()}
+        parts = [np.broadcast_to(values[path], shape) for path, shape in packing.parts()]
         return np.concatenate([part.reshape(-1) for part in parts])
 
     centre, half_width = spread("centre"), spread("half_width")

@@ -116,7 +116,7 @@ def _like(x):
     """The shape of `x`, in the type in which parameters are initialised."""
     if isinstance(x, bool):
         return x
-    return jax.ShapeDtypeStruct(x.shape, jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype)
+    return jax.ShapeDtypeStruct(x.shape, jnp.result_type(float) if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype)
 
 
 @lru_cache(maxsize=256)
@@ -173,7 +173,7 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[own_ops.OwnOp
     made = {op: _candidate(op, options, activated=True) for op in sorted(ops) if has_weights(op, options.stride)}
     margin = max((network.padding for network in made.values()), default=0)
     made = {op: network.clone(margin=margin) for op, network in made.items()}
-    images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.float32)
+    images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.result_type(float))
     shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
     packings = {
         name: Packing({op: tree.get(name, {}) for op, tree in shapes.items()})

@@ -85,14 +85,14 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
 
     def init(key):
         weight_key, run_key = jax.random.split(key)
-        variables = init_network(network, weight_key, jnp.zeros((2, *image_shape), jnp.float32), True)
+        variables = init_network(network, weight_key, jnp.zeros((2, *image_shape)), True)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             weights=variables["params"],
             batch_stats=variables["batch_stats"],
             opt_state=optimizer.init(variables["params"]),
             key=run_key,
-            sums={name: jnp.zeros((), jnp.float32) for name in METRICS},
+            sums={name: jnp.zeros(()) for name in METRICS},
         )
 
     def loss(weights, batch_stats, images, labels, key, drop_path):

@@ -218,13 +218,9 @@ class Authors:
         )
 
 
-def doubled(tree):
-    return jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
-
-
 def searched(search):
     """The states before the first step and after each."""
-    states = [doubled(jax.jit(search.init)(jax.random.key(0)))]
+    states = [jax.jit(search.init)(jax.random.key(0))]
     step = jax.jit(search.step)
     for _ in range(STEPS):
         states.append(step(states[-1], search.arrays)[0])

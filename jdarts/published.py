@@ -5,7 +5,6 @@ Encoding of the tables: one genotype a line, `name | normal cell | reduction cel
 of the output (default: all four). FairDARTS' sparse cells are lists of `op@source>target` instead.
 """
 
-import re
 from functools import cache
 
 from jdarts.errors import unknown
@@ -273,7 +272,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Genotype:
-    """The published genotype called `name`, whose letter case and separators (`-`, `_`) do not matter.
+    """The published genotype called `name`, whose letter case does not matter; `-` is read as `_`.
 
     Raises `UserError` with the nearest name if there is none.
     """
@@ -296,7 +295,7 @@ def _known(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
+    return name.casefold().replace("-", "_")
 
 
 @cache

@@ -130,7 +130,7 @@ def from_stored_json(text: str) -> Experiment:
     values = _parse_json(text)
     search = values.get("search") if isinstance(values, dict) else None
     method = search.get("method") if isinstance(search, dict) else None
-    if not isinstance(method, str) or method == "darts":
+    if not isinstance(search, dict) or not isinstance(method, str) or method == "darts":
         return from_dict(values)
     from jdarts.methods.registry import unknown_parts
 

@@ -1,7 +1,7 @@
-"""From op weights to genotypes, beyond the space's own derivation (`space.derive`, the DARTS top two or the argmax).
+"""Rules that derive a genotype from op weights, besides `space.derive` (the DARTS top two, or the argmax).
 
-Op weights are `{cell type: [edges, ops]}`; ties go to the lower row and column. A space of DARTS cells has two inputs
-and a choice of edges; one with the single cell of NAS-Bench-201 has an op on every edge, `none` being the absent edge.
+Op weights are `{cell type: [edges, ops]}`. Ties are resolved in favour of the lower row and column. In a space of DARTS
+cells a rule also chooses the edges of each node. In NAS-Bench-201 every edge has an op, and `none` is an absent edge.
 
 Every rule raises `UserError` for op weights of another shape and for NaN and infinite entries.
 """
@@ -24,10 +24,10 @@ Entry = tuple[float, int, str]  # score, source, op
 
 
 def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
-    """FairDARTS: the best op of each of the two best edges of a node, where its weight reaches `least`.
+    """FairDARTS: a node keeps its two strongest edges, each with its best op, if their weight is at least `least`.
 
-    Nodes may keep two, one or no edge. If nothing is left of a cell, its strongest edge from an input stays. In the
-    cell of NAS-Bench-201 each edge is decided separately, and `none` replaces an op whose weight is below `least`.
+    A node keeps two edges, one or none. If no edge from an input remains in a cell, the strongest one is kept. In
+    NAS-Bench-201 each edge is decided separately, and `none` replaces an op whose weight is below `least`.
     """
     weights = finite_weights(space, op_weights)
     if isinstance(space, NASBench201Space):
@@ -49,7 +49,10 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
 
 
 def best_pairs(space: Space, op_weights: OpWeights) -> Genotype:
-    """PR-DARTS: per node the two best (edge, op) pairs of all; both may lie on one edge. `none` is left out."""
+    """PR-DARTS: each node keeps the two (edge, op) pairs with the largest weights, possibly both on one edge.
+
+    `none` is never chosen. NAS-Bench-201 has one op an edge; there it is `space.derive`.
+    """
     if isinstance(space, NASBench201Space):
         return space.derive(op_weights)
     weights = finite_weights(space, op_weights)
@@ -59,9 +62,9 @@ def best_pairs(space: Space, op_weights: OpWeights) -> Genotype:
 
 
 def best_of(space: Space, genotypes: Iterable[Genotype], evaluate: Callable[[OpWeights], float]) -> Genotype:
-    """The genotype with the highest `evaluate(op weights that switch on just it)`; the first of equals.
+    """The genotype with the highest score, and the first of equal ones.
 
-    Raises `UserError` if there is no genotype or a score is NaN, which cannot be compared.
+    The score is `evaluate(space.one_hot(genotype))`. Raises `UserError` if there is no genotype or a score is NaN.
     """
     scores: list[tuple[float, Genotype]] = []
     for genotype in genotypes:
@@ -82,20 +85,21 @@ def random_genotypes(space: Space, count: int, key: jax.Array) -> list[Genotype]
 def most_probable(
     space: Space, op_weights: OpWeights, count: int, key: jax.Array, *, log: bool = False
 ) -> list[Genotype]:
-    """SETN: the `count` architectures of largest probability Π_e p[e, op], most probable first.
+    """SETN: the `count` architectures with the largest probability Π_e p[e, op].
 
-    Exact where every edge carries one op (all 15,625 are ranked); for DARTS cells `count` draws: per node two edges by
-    their largest weight, without replacement, an op on each by its weight, `none` left out.
+    In NAS-Bench-201 all architectures are ranked, and the most probable one comes first. In DARTS cells the result is
+    `count` random draws: two edges of each node in proportion to their largest weight, without replacement, and an op
+    on each edge in proportion to its weight, without `none`.
 
     Args:
-      space: where the genotypes are from.
-      op_weights: p, none of them negative, or with `log` their logarithms, up to a constant in each cell type.
-        A softmax in float32 is 0 from about 104 below the largest alpha on; its logarithm keeps the order.
+      space: the space of the genotypes.
+      op_weights: p, not negative; or with `log` the logarithms of p, up to a constant in each cell type. A softmax in
+        float32 underflows to 0 where an alpha is about 90 below the largest one; logarithms keep the order.
       count: number of genotypes, at least 1.
-      key: for the draws.
-      log: whether `op_weights` are logarithms.
+      key: PRNG key of the draws.
+      log: `op_weights` are logarithms.
 
-    Architectures with a weight of 0 come after all others: fewer zeros first, then by the product of the rest.
+    Architectures with a weight of 0 come last, those with fewer zeros first, then by the product of the other weights.
     """
     logs = finite_weights(space, op_weights) if log else _logarithms(space, op_weights)
     seeds = _seeds(key, count)
@@ -110,7 +114,10 @@ def most_probable(
 
 
 def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
-    """P-DARTS: while the normal cell has more than `most` skip connections, forbid the weakest and derive again."""
+    """P-DARTS: derive with at most `most` skip connections in the normal cell.
+
+    While there are more, the weight of the weakest one is set to 0 and the genotype is derived again.
+    """
     weights = finite_weights(space, op_weights)
     rows = {edge: row for row, edge in enumerate(space.edges)}
     while True:
@@ -128,7 +135,7 @@ def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
 
 
 def skips_in(genotype: Genotype) -> int:
-    """Skip connections of the normal cell."""
+    """The number of skip connections in the normal cell."""
     return sum(op == "skip_connect" for edges in genotype.normal.nodes for op, _ in edges)
 
 
@@ -154,7 +161,7 @@ def _entries(space: Space, p: np.ndarray, table: OpTable) -> dict[int, list[Entr
 
 
 def _strongest(entries: list[Entry], *, edges: bool = True) -> list[Entry]:
-    """Entries by falling score; with `edges` the best op of each edge only."""
+    """Entries in descending order of score; with `edges` only the best op of each edge."""
     ordered = sorted(entries, key=lambda e: -e[0])
     return [e for i, e in enumerate(ordered) if not edges or e[1] not in {other[1] for other in ordered[:i]}]
 
@@ -186,10 +193,10 @@ def _sample(space: Space, logs: dict[str, np.ndarray], rng: np.random.Generator)
 
 
 def _draw(logs: list[float], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices of up to `count` draws without replacement, with probabilities in proportion to `exp(logs)`.
+    """Indices of up to `count` draws without replacement, with probabilities proportional to `exp(logs)`.
 
-    The largest `logs` plus Gumbel noise are such draws, and nothing underflows. An index with probability 0 is drawn
-    only where no other is left.
+    The largest values of `logs` plus Gumbel noise are such draws, without underflow. An index with probability 0 is
+    drawn only if no other index is left.
     """
     impossible = np.isneginf(logs)
     noisy = np.where(impossible, 0.0, logs) + rng.gumbel(size=len(logs))

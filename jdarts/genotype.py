@@ -1,18 +1,18 @@
 """Discrete architectures of cell spaces: `Genotype` and its text forms.
 
-Four notations are read, three of them are written, and each round trip is exact (`jdarts.notation` has the
-grammars; text is parsed, never evaluated):
+jdarts reads four notations and writes the first three. Writing and reading again gives an equal genotype. The grammars
+are in `jdarts.notation`; text is parsed, never evaluated.
 
 * DARTS text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=…, …)`: two
-  `(op, source)` pairs a node. Cells whose nodes do not all have exactly two inputs (FairDARTS) are written as
-  triples `(op, source, target)`, jdarts' extension of the DARTS notation. What other programs print is read too:
-  fields by position, a list for each node, `list(range(2, 6))`, `np.int64(0)`, arrays.
+  `(op, source)` pairs a node. If a node of a cell does not have exactly two inputs (FairDARTS), the cell is written
+  as triples `(op, source, target)`, an extension by jdarts. The output of other programs is read too: positional
+  fields, a list for each node, `list(range(2, 6))`, `np.int64(0)`, arrays.
 * JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object.
 * NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
-* The name of a published genotype (read only; see `jdarts.published`); letter case does not matter.
+* The name of a published genotype (`jdarts.published`), in upper or lower case. It is read but not written.
 
-The first three may stand in a log or a Python module, behind a timestamp or `NAME =` and before other lines. Where a
-text holds several genotypes, a name or a line number says which one is meant.
+A genotype may be part of a log or a Python module, after a timestamp or `NAME =` and before other lines. If a text
+holds several genotypes, a name or a line number selects one.
 """
 
 import json
@@ -53,10 +53,10 @@ class Cell:
     0 is the only input (`inputs=1`). A node is the sum of its edges.
 
     Attributes:
-      nodes: for each intermediate node the `(op, source)` pairs that enter it, sources being smaller indices.
-        An empty tuple is an absent node. A node with edges from absent nodes only is absent too.
-        Absent nodes at the end mean nothing and are dropped.
-      concat: the intermediate nodes whose concatenation is the output; absent ones are dropped.
+      nodes: the `(op, source)` pairs that enter each intermediate node. A source is a smaller node index.
+        An empty tuple is an absent node. A node whose edges all come from absent nodes is absent too.
+        Absent nodes at the end are dropped.
+      concat: the intermediate nodes that are concatenated to the output; absent nodes are dropped.
       inputs: the number of input nodes.
 
     Raises `UserError` for an unknown op, a source that is not an earlier node, a wrong or repeated concat.
@@ -79,7 +79,7 @@ class Cell:
         concat = tuple(whole_number(node, "concat") for node in sequence(self.concat, "concat"))
         seen = set()
         for node in concat:
-            # Absent nodes at the end may be named: only the number of nodes as given bounds the index.
+            # The bound is the number of nodes as given, so that absent nodes at the end may be named.
             if not inputs <= node < inputs + len(self.nodes):
                 last = inputs + len(self.nodes) - 1
                 raise UserError(f"concat contains {node}; the intermediate nodes of this cell are {inputs} to {last}")
@@ -95,7 +95,7 @@ class Cell:
 
     @property
     def present(self) -> tuple[int, ...]:
-        """Intermediate nodes that exist: those with an edge from an input or from a present node."""
+        """The intermediate nodes with an edge from an input or from another present node."""
         alive = dict.fromkeys(range(self.inputs))
         for target, edges in enumerate(self.nodes, start=self.inputs):
             if any(source in alive for _, source in edges):
@@ -104,14 +104,14 @@ class Cell:
 
     @property
     def live_nodes(self) -> tuple[tuple[Edge, ...], ...]:
-        """`nodes` without the edges whose source is absent: what a network builds."""
+        """`nodes` without edges from absent nodes. A network is built from these."""
         sources = {*range(self.inputs), *self.present}
         return tuple(tuple(edge for edge in edges if edge[1] in sources) for edges in self.nodes)
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """A discrete architecture: normal and reduction cell, or for NAS-Bench-201 one cell (`reduce=None`).
+    """A discrete architecture: a normal and a reduction cell, or one cell and `reduce=None` for NAS-Bench-201.
 
     Example::
 
@@ -137,7 +137,7 @@ class Genotype:
         return {"normal": self.normal} | ({} if self.reduce is None else {"reduce": self.reduce})
 
     def to_text(self) -> str:
-        """DARTS text in one line (the arch string for NAS-Bench-201). `parse` reads it back exactly."""
+        """DARTS text on one line, or the arch string of NAS-Bench-201; `parse` returns an equal genotype from it."""
         if self.reduce is None:
             return self.to_nasbench201()
         fields = []
@@ -152,7 +152,7 @@ class Genotype:
         return f"Genotype({', '.join(fields)})"
 
     def to_json(self) -> str:
-        """JSON in one line: `{"normal": {"nodes": …, "concat": …, "inputs": 2}, "reduce": … or null}`."""
+        """JSON on one line: `{"normal": {"nodes": …, "concat": …, "inputs": 2}, "reduce": … or null}`."""
         fields: dict[str, Any] = {
             name: {"nodes": cell.nodes, "concat": cell.concat, "inputs": cell.inputs}
             for name, cell in self.cells.items()
@@ -161,7 +161,7 @@ class Genotype:
 
     @staticmethod
     def from_json(text: str) -> "Genotype":
-        """Reads what `to_json` writes, or the four DARTS fields as a JSON object. Raises `UserError`."""
+        """The genotype of the JSON that `to_json` writes, or of the four DARTS fields as JSON. Raises `UserError`."""
         from jdarts import notation
 
         return notation.read_json(text)
@@ -178,8 +178,8 @@ def parse(text: str, name: str | None = None) -> Genotype:
     """The genotype that `text` denotes, in any notation of this module.
 
     Args:
-      text: a genotype, or a log or Python module that holds one.
-      name: which genotype is meant where `text` holds several: the name that it is assigned to, or its line number.
+      text: a genotype, or a log or Python module that contains one.
+      name: selects one of several genotypes in `text`, by the name that it is assigned to or by its line number.
 
     Raises `UserError`, one line with the place, what was found and what was expected.
     """
@@ -189,10 +189,10 @@ def parse(text: str, name: str | None = None) -> Genotype:
 
 
 def load(source: str | Path) -> Genotype:
-    """The genotype that `source` denotes: everything `parse` reads, or the path of a file that holds it.
+    """The genotype that `source` denotes: a text for `parse`, or the path of a file with such a text.
 
-    `FILE:NAME` and `FILE:LINE` say which genotype of a file is meant. A published name wins over a file of the same
-    name. Raises `UserError`.
+    `FILE:NAME` and `FILE:LINE` select one of several genotypes in a file. A published name takes precedence over a file
+    of the same name. Raises `UserError`.
     """
     name = None
     if isinstance(source, str):

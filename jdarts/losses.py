@@ -6,7 +6,10 @@ import optax
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
-    """Mean cross-entropy of `logits [N, classes]` and integer `labels [N]`, optionally with smoothed labels."""
+    """Mean cross-entropy, in nats, of `logits [N, classes]` and integer `labels [N]`.
+
+    With `label_smoothing` s, the target is 1 − s on the label plus s / classes on every class.
+    """
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     if label_smoothing:
         targets = optax.smooth_labels(targets, label_smoothing)
@@ -14,5 +17,5 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Share of `labels [N]` that are the argmax of `logits [N, classes]`; float32 scalar."""
+    """Fraction of `labels [N]` that equal the argmax of `logits [N, classes]`, a float32 scalar in [0, 1]."""
     return jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32))

@@ -10,7 +10,7 @@ from jdarts.config import AdamConfig, SGDConfig, is_off
 
 
 def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """Cosine decay from `learning_rate` to `learning_rate_min`, constant inside an epoch.
+    """Cosine decay from `learning_rate` to `learning_rate_min`, constant within each epoch.
 
     `lr_e = lr_min + (lr − lr_min)(1 + cos(π e / epochs)) / 2` for e = 0 … epochs − 1.
     """
@@ -21,10 +21,10 @@ def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> op
 def weight_sgd(
     config: SGDConfig, epochs: int, steps_per_epoch: int, *, clip: bool = True
 ) -> optax.GradientTransformation:
-    """SGD for weights: clip by global norm, add coupled weight decay, momentum, then the learning rate.
+    """SGD for the weights: clipping by global norm, coupled weight decay, momentum, then the learning rate.
 
-    Its numbers may be traced arrays; a part whose number is a plain 0 is left out of the chain. Without `clip`, the
-    gradient is not clipped, and the state is the same.
+    The numbers in `config` may be traced arrays. A transformation whose number is a Python 0 is left out of the chain.
+    With `clip` False the gradient is not clipped, and the optimiser state has the same structure.
     """
     parts = _clip(config.gradient_clip)
     if not clip:
@@ -38,9 +38,10 @@ def weight_sgd(
 
 
 def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
-    """Adam for alphas with coupled L2: the decay joins the gradient before the moments (PyTorch's Adam, not AdamW).
+    """Adam for the alphas with coupled weight decay.
 
-    Its numbers may be traced arrays.
+    The decay is added to the gradient before the moments are computed, as in PyTorch's Adam and unlike AdamW. The
+    numbers in `config` may be traced arrays.
     """
     return optax.chain(
         *_clip(config.gradient_clip),
@@ -68,7 +69,7 @@ def clip_grad_norm(limit: Any) -> optax.GradientTransformation:
 
 
 def _clip(norm: Any) -> list[optax.GradientTransformation]:
-    """Clipping to a global norm, of which 0 means none."""
+    """The transformation that clips to a global norm; none if the norm is 0."""
     if is_off(norm):
         return []
     return [clip_grad_norm(norm if isinstance(norm, (int, float)) else jnp.where(norm > 0, norm, jnp.inf))]

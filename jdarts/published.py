@@ -1,8 +1,8 @@
 """Genotypes that papers and their repositories published, by name.
 
-Encoding of the tables: one genotype a line, `name | normal cell | reduction cell`. A cell is its nodes, separated by
-` / `, each a list of `op@source`; sources 0 and 1 are the outputs of cells c−2 and c−1. `cat4,5,6` lists the nodes
-of the output (default: all four). FairDARTS' sparse cells are lists of `op@source>target` instead.
+Each line of a table is one genotype, `name | normal cell | reduction cell`. A cell lists its nodes, separated by ` / `,
+and a node lists its edges as `op@source`. Sources 0 and 1 are the outputs of cells c−2 and c−1. `cat4,5,6` lists the
+nodes that form the output; the default is all four. The sparse cells of FairDARTS list `op@source>target` instead.
 """
 
 from functools import cache
@@ -280,12 +280,12 @@ def get(name: str) -> Genotype:
 
 
 def source(name: str) -> str:
-    """Where the genotype called `name` was published. Raises `UserError` like `get`."""
+    """The place of publication of the genotype called `name`. Raises `UserError` like `get`."""
     return _rows()[_known(name)][1]
 
 
 def _known(name: str) -> str:
-    """The name as its table has it."""
+    """`name` in the spelling of its table."""
     if name in _rows():
         return name
     known = {_plain(other): other for other in names()}

@@ -1,7 +1,7 @@
-"""Relaxations: alphas → op weights. The network never sees alphas.
+"""Relaxations map alphas to op weights. The network never sees alphas.
 
-All functions take and give `{cell type: [edges, ops]}`. Random ones take one PRNG key and draw for each cell type on
-its own. What a softmax is shifted by cancels: adding a number to a row of alphas changes nothing.
+All functions take and return `{cell type: [edges, ops]}`. Random ones take one PRNG key and draw independently for each
+cell type. A softmax relaxation does not change when a constant is added to a row of alphas.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,22 +20,25 @@ def softmax(alphas: Alphas) -> Alphas:
 
 
 def sigmoid(alphas: Alphas) -> OpWeights:
-    """Every op's weight on its own, in (0, 1) (FairDARTS, Chu et al. 2020; Single-DARTS, Hou et al. 2021)."""
+    """An independent weight in (0, 1) for every op (FairDARTS, Chu et al. 2020; Single-DARTS, Hou et al. 2021)."""
     return {name: jax.nn.sigmoid(a) for name, a in alphas.items()}
 
 
 def masked_softmax(alphas: Alphas, keep: OpWeights) -> OpWeights:
-    """Softmax over the candidates where `keep` is not 0; the others weigh 0. Every row must keep one."""
+    """Softmax over the candidates whose `keep` is positive; the others get weight 0.
+
+    Every row must keep at least one candidate; a row that keeps none becomes NaN.
+    """
     return {name: jax.nn.softmax(jnp.where(keep[name] > 0, a, -jnp.inf), axis=-1) for name, a in alphas.items()}
 
 
 def gumbel_softmax(
     alphas: Alphas, key: jax.Array, temperature: jax.Array | float, *, straight_through: bool = False
 ) -> OpWeights:
-    """`softmax((log softmax(α) + G) / temperature)` with standard Gumbel noise G, fresh for each edge and op.
+    """`softmax((log softmax(α) + G) / temperature)` with standard Gumbel noise G, drawn for each edge and op.
 
-    With `straight_through` the value is the one-hot row of the largest entry and the derivative that of the soft row
-    (GDAS, Dong & Yang 2019); without, the soft row itself (SNAS, Xie et al. 2019).
+    With `straight_through`, the value is the one-hot row of the largest entry and the derivative is that of the soft
+    row (GDAS, Dong & Yang 2019). Without it, the result is the soft row (SNAS, Xie et al. 2019).
     """
 
     def one(a, k):
@@ -46,7 +49,7 @@ def gumbel_softmax(
 
 
 def harden(p: jax.Array) -> jax.Array:
-    """The one-hot rows of the largest entries of `p`, differentiated as `p` (straight-through)."""
+    """One-hot rows of the largest entries of `p`, with the derivative of `p` (straight-through)."""
     hard = jax.nn.one_hot(jnp.argmax(p, -1), p.shape[-1], dtype=p.dtype)
     return lax.stop_gradient(hard - p) + p
 
@@ -57,7 +60,7 @@ def dirichlet(alphas: Alphas, key: jax.Array) -> OpWeights:
 
 
 def uniform_one_hot(alphas: Alphas, key: jax.Array) -> OpWeights:
-    """One op on every edge, drawn uniformly whatever the alphas (SETN, RSPS)."""
+    """One op on every edge, drawn uniformly and independently of the alphas (SETN, RSPS)."""
 
     def one(a, k):
         return jax.nn.one_hot(jax.random.randint(k, a.shape[:1], 0, a.shape[1]), a.shape[1], dtype=a.dtype)
@@ -75,7 +78,7 @@ def node_softmax(edge_alphas: jax.Array, targets: Sequence[int]) -> jax.Array:
 
 
 def entropy(op_weights: Alphas) -> jax.Array:
-    """Mean entropy of the edges' op distributions, in nats; ln(ops) when uniform, 0 when decided."""
+    """Mean entropy of the edges' op distributions, in nats: ln(ops) for uniform rows, 0 for one-hot rows."""
     rows = [-jnp.sum(p * jnp.log(jnp.clip(p, 1e-30)), axis=-1) for p in op_weights.values()]
     return jnp.mean(jnp.concatenate(rows))
 

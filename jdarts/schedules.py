@@ -1,7 +1,8 @@
-"""Values that change over the epochs of a search: functions of a `Clock`, traced once for all epochs.
+"""Schedules: values that change over the epochs of a search.
 
-Letters: e the present epoch (0 … E − 1, constant inside an epoch), E the number of epochs. Every schedule says in its
-docstring which values it takes in the first and in the last epoch, because published code disagrees by one.
+A schedule is a function of a `Clock` and is traced once for all epochs. In formulas, e is the current epoch (0 to
+E − 1, constant within an epoch) and E the number of epochs. Each docstring gives the values in the first and the last
+epoch, because published implementations differ by one epoch.
 """
 
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from jdarts.errors import UserError
 
 
 class Clock(NamedTuple):
-    """Where a search stands.
+    """The progress of a search.
 
     Attributes:
-      epoch: finished epochs, a scalar, float32 (under `jax_enable_x64` float64); 0 during the first epoch.
-      epochs: epochs of the whole search, a Python number.
+      epoch: number of finished epochs, a scalar, float32 (float64 under `jax_enable_x64`); 0 during the first epoch.
+      epochs: number of epochs of the whole search, a Python number.
     """
 
     epoch: jax.Array
@@ -29,20 +30,22 @@ Schedule = Callable[[Clock], jax.Array]
 
 
 def clock_at(step: jax.Array, steps_per_epoch: int, epochs: int) -> Clock:
-    """The clock during step number `step` (0-based, may be traced)."""
+    """The clock during step `step`, which is 0-based and may be traced."""
     return Clock((step // steps_per_epoch).astype(jnp.result_type(float)), epochs)
 
 
 def constant(value: float) -> Schedule:
-    """`value` at all times."""
+    """A schedule that always returns `value`."""
     return lambda clock: jnp.full_like(clock.epoch, value)
 
 
 def ramp(start: float, end: float, *, reached: Literal["last", "after"] = "last") -> Schedule:
-    """Linear in the epoch: `start` in the first epoch, and `end` either in the last one or one epoch after it.
+    """A linear schedule from `start` in the first epoch to `end`, which is `reached` in the last epoch or one later.
 
-    `last`: `start + (end − start) · e / (E − 1)` (GDAS, SNAS, RobustDARTS); a search of one epoch stays at `start`.
-    `after`: `start + (end − start) · e / E` (SmoothDARTS, β-DARTS).
+    "last": `start + (end − start) · e / (E − 1)` (GDAS, SNAS, RobustDARTS); a search of one epoch stays at `start`.
+    "after": `start + (end − start) · e / E` (SmoothDARTS, β-DARTS).
+
+    Raises `UserError` for another `reached`.
     """
     if reached not in ("last", "after"):
         raise UserError(f"reached is {reached!r}; it must be 'last' or 'after'")
@@ -57,16 +60,19 @@ def ramp(start: float, end: float, *, reached: Literal["last", "after"] = "last"
 def decay(
     start: float, shape: Literal["linear", "cosine", "slow_cosine", "step"] = "linear", *, last_epochs: int = 0
 ) -> Schedule:
-    """Decay from `start` towards 0 (DARTS-, Chu et al. 2021), over the last `last_epochs` epochs or over all (0).
+    """Decay from `start` towards 0 (DARTS-, Chu et al. 2021).
 
-    With T = last_epochs or E and e counted from where the decay begins:
+    The decay takes the last `last_epochs` epochs, or all epochs if `last_epochs` is 0. Let T be the number of epochs of
+    the decay, and count e from its first epoch:
 
         linear       start · (T − e) / T                        start / T in the last epoch
-        cosine       start · (1 + cos(π e / T)) / 2             published code forgets to count from the beginning
+        cosine       start · (1 + cos(π e / T)) / 2             the published code counts e from the search's start
         slow_cosine  start · cos(π e / 2T)
         step         start · 2^−⌊4 e / T⌋, and 0 in the last quarter
 
-    The step form is in the paper without its milestones; halving at quarters is this library's reading of it.
+    The paper gives no milestones for the step form; jdarts halves the value after each quarter.
+
+    Raises `UserError` for another `shape`.
     """
     if shape not in ("linear", "cosine", "slow_cosine", "step"):
         raise UserError(f"decay is {shape!r}; it must be 'linear', 'cosine', 'slow_cosine' or 'step'")

@@ -1,8 +1,8 @@
 """Stop rules: `(records, space) -> finished epochs whose genotype is the result, or None to go on`.
 
-A rule is a function of the records of all finished epochs, oldest first: mappings with `epoch` (finished epochs),
-`genotype` (text), `alphas` (lists by cell type) and the epoch's metrics. It keeps nothing, so a resumed search decides
-as the uninterrupted one.
+A rule is a function of the records of all finished epochs, oldest first. A record is a mapping with `epoch` (the number
+of finished epochs), `genotype` (text), `alphas` (lists by cell type) and the metrics of the epoch. A rule has no state,
+so a resumed search makes the same decisions as an uninterrupted one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ def too_many_skips(count: int = 2) -> Stop:
 
 
 def stable_ranking(patience: int = 10) -> Stop:
-    """DARTS+, criterion 2: stop when the order of the ops with weights stayed the same on every edge for `patience`
+    """DARTS+, criterion 2: stop when the ranking of the ops with weights has not changed on any edge for `patience`
     epochs.
     """
     if patience < 1:
@@ -61,11 +61,12 @@ def stable_ranking(patience: int = 10) -> Stop:
 
 
 def curvature_is_gone(eigenvalues: Sequence[float] | np.ndarray, *, weight_decay: float = 0.0) -> bool:
-    """Whether the network of an alpha-Hessian is dead: every eigenvalue equals `weight_decay`, to `NO_CURVATURE`.
+    """True if the alpha-Hessian is that of a dead network: all eigenvalues equal `weight_decay`, to `NO_CURVATURE`.
 
-    The loss of a dead network does not depend on the alphas any more, so that the decay alone is left. The accuracy
-    cannot tell: published searches on SVHN died at 19.0 %, the share of the most frequent class, and living ones have
-    stood at 12 %. λ_max = `weight_decay` alone is a weaker test: it also holds where the loss is concave in the alphas.
+    The loss of a dead network no longer depends on the alphas, so the Hessian contains only the weight decay. Accuracy
+    does not reveal this: published searches on SVHN died at 19.0 %, the share of the most frequent class, and living
+    ones were at 12 %. λ_max = `weight_decay` alone is a weaker test: it also holds where the loss is concave in the
+    alphas.
 
     Args:
       eigenvalues: all eigenvalues of `∂²L/∂α²`, in nats, in any order.
@@ -79,12 +80,15 @@ def eigenvalue_growth(*, factor: float = 1.3, window: int = 5, delta: int = 4, e
     """RobustDARTS: stop when the local average of the dominant eigenvalue has grown by `factor` (Zela et al. 2020,
     code).
 
-    Measured after epochs e = 0, every, 2·every, … (0-based). From ⌈window/2⌉ measurements on there is a local average,
-    the mean of the last `window` of them, attributed to epoch e − every · ⌊window/2⌋. If it exceeds `factor` times the
-    average of `delta` measurements before, the result is the genotype of that earlier epoch, which must be `start` or
-    later: with the defaults epoch e − 12, at e = 22 for the first time. A dead network has small eigenvalues without
-    being healthy (`curvature_is_gone`): if the record of that epoch says `alive: false`, the result is the last living
-    epoch before it. Between two measurements, an epoch is as alive as the earlier one.
+    The eigenvalue is measured after the epochs e = 0, every, 2·every, … (0-based). Once there are ⌈window/2⌉
+    measurements, the local average is the mean of the last `window` of them and belongs to epoch
+    e − every · ⌊window/2⌋. The rule compares it with the average that is `delta` measurements older. If the new average
+    exceeds `factor` times the old one, the search returns the genotype of the old one's epoch, provided that this epoch
+    is `start` or later. With the defaults it is epoch e − 12, and the first possible stop is at e = 22.
+
+    A dead network has small eigenvalues without being healthy (`curvature_is_gone`). If the record of the old epoch
+    says `alive: false`, the search returns the last living epoch before it. An epoch without a measurement counts as
+    alive if the last measured epoch before it was alive.
     """
     if min(window, delta, every) < 1 or factor <= 0 or start < 0:
         raise UserError("window, delta and every must be at least 1, factor positive and start 0 or more")

@@ -121,10 +121,10 @@ def _genotypes(arguments: Arguments) -> None:
 
 def _methods(arguments: Arguments) -> None:
     from jdarts import methods
-    from jdarts.methods.registry import option_defaults
+    from jdarts.methods.registry import describe, option_defaults
 
     if arguments.name is not None:
-        print(methods.registry.describe(arguments.name))
+        print(describe(arguments.name))
         return
     for name in methods.names():
         method = methods.build(name)

@@ -1,10 +1,10 @@
-"""The notations of genotypes, as they stand in papers, logs, modules and files. Text is parsed, never evaluated.
+"""Readers of the notations of genotypes, in papers, logs, modules and files. Text is parsed, never evaluated.
 
 Use `jdarts.genotype.parse`, which calls `read`. Every mistake is a `UserError` of one line with its place.
 
 * `structured`: JSON.
 * `text`: DARTS text and NAS-Bench-201 arch strings, by recursive descent over the tokens of `tokens`.
-* `places`: where in a longer text (a log, a Python module) the genotypes stand, and which one is meant.
+* `places`: finds the genotypes in a longer text (a log, a Python module) and selects one.
 """
 
 import re
@@ -24,13 +24,13 @@ _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 
 
 def is_text(text: str) -> bool:
-    """True for what is read as JSON, DARTS text or an arch string, so that it is neither a name nor a path."""
+    """True if `text` is JSON, DARTS text or an arch string, and neither a name nor a path."""
     start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
     return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON))
 
 
 def read(text: str, name: str | None = None) -> Genotype:
-    """The genotype of `text`; `name` (or a line number) says which one where it holds several.
+    """The genotype in `text`; `name`, also a line number, selects one of several.
 
     Raises `UserError`, one line with the place, what was found and what was expected.
     """

@@ -1,4 +1,4 @@
-"""Where genotypes stand in a longer text, such as a log or a Python module, and which of them is meant."""
+"""Finds the genotypes in a longer text, such as a log or a Python module, and selects one."""
 
 import re
 from itertools import islice
@@ -16,10 +16,14 @@ _MOST = 1000
 
 
 class Place(NamedTuple):
-    """One genotype in a text.
+    """The place of one genotype in a text.
 
-    `start` and `end` are those of what was searched for, `name` what it is assigned to, `quote` a quotation mark right
-    before it, `before` what stands on its line before it, `line` its number.
+    Attributes:
+      start, end: bounds of the match that marks the genotype's beginning.
+      name: the variable that the genotype is assigned to, if any.
+      quote: the quotation mark directly before the genotype, or "".
+      before: the part of its line before the genotype.
+      line: line number, from 1.
     """
 
     start: int
@@ -84,5 +88,5 @@ def _places(text: str, pattern: re.Pattern[str]) -> list[Place]:
 
 
 def _is_other(before: str) -> bool:
-    """True where `Genotype(` is a definition, an argument or an element rather than a value by itself."""
+    """True if `Genotype(` is a definition, an argument or an element of a list, and not a value by itself."""
     return before.endswith(("(", "[", "{", ",", ".")) or re.search(r"\b(?:class|def)$", before) is not None

@@ -9,9 +9,9 @@ from jdarts.notation.tokens import LARGEST
 
 
 def read_json(text: str, start: int = 0) -> Genotype:
-    """Reads the fields of `Genotype` and `Cell`, or the four DARTS fields, as the JSON object at `start`.
+    """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
-    Behind a log's prefix (`start` > 0) the object ends with its line or later, and other lines may follow.
+    After the prefix of a log line (`start` > 0), other lines may follow the object.
     """
     data = _decode(text, start)
     if not isinstance(data, dict):

@@ -48,7 +48,7 @@ def read_nasbench201(text: str, place: Place | None = None) -> Genotype:
 def read_darts(text: str, place: Place) -> Genotype:
     """Reads `Genotype(normal=…, normal_concat=…, reduce=…, reduce_concat=…)` at `place`.
 
-    Fields stand in any order with their names, or in this order without.
+    Named fields may be in any order. Positional fields are in the order shown and precede named ones.
     """
     reader = Reader(text, place.end)
     read: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def read_darts(text: str, place: Place) -> Genotype:
 
 
 def _check_end(reader: Reader, end: int, place: Place | None, expected: str) -> None:
-    """Nothing may follow on the line of a genotype, which ends at `end`, but the quotation mark that opened it."""
+    """Raises `UserError` if anything follows the genotype on its line, other than a comment or the closing quote."""
     if place and place.quote and reader.text[end : end + 1] == place.quote:
         return
     ended = reader.token.kind == "end" or "\n" in reader.text[end : reader.token.start]
@@ -82,7 +82,7 @@ def _check_end(reader: Reader, end: int, place: Place | None, expected: str) -> 
 
 
 def _read_edges(reader: Reader) -> _Edges:
-    """A list of `(op, source)`, two a node, of `(op, source, target)`, or a list of `(op, source)` for each node."""
+    """Reads a flat list of `(op, source)` or `(op, source, target)`, or for each node a list of `(op, source)`."""
     outer = reader.open("a list of (op, source)")
     if reader.at("[", "(") or reader.at_call():
         ahead = Reader(reader.text, reader.token.start)
@@ -106,7 +106,7 @@ def _read_edges(reader: Reader) -> _Edges:
 
 
 def _read_nodes(reader: Reader, outer: Bracket) -> _Edges:
-    """`[[(op, source), …], …]`, a list for each node from 2 on."""
+    """Reads `[[(op, source), …], …]`, with a list for each node from 2 on."""
     edges: list[Edge] = []
     target, comma = 2, False
     while not reader.at(outer.close):
@@ -146,7 +146,7 @@ def _read_edge(reader: Reader, bracket: Bracket, target: int, *, triples: bool) 
 
 
 def _read_concat(reader: Reader) -> list[tuple[int, int]]:
-    """The nodes of a concat, each with its place: a list, `range(2, 6)`, `[*range(2, 6)]`, or NumPy's `[2 3 4 5]`."""
+    """Reads a concat: a list, `range(2, 6)`, `[*range(2, 6)]` or NumPy's `[2 3 4 5]`. Each node has its position."""
     whole = reader.range()
     if whole is not None:
         return whole

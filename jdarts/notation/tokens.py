@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
-# Calls that stand around a value in what Python, NumPy, PyTorch and JAX print. They are read as the value itself.
+# Calls around a value in the output of Python, NumPy, PyTorch and JAX. They are read as the value itself.
 _MODULE = r"(?:(?:np|numpy|jnp|torch|builtins)\s*\.\s*)?"
 _LISTS = re.compile(_MODULE + r"(?:list|tuple|array|asarray|Array|tensor)\s*\(")
 _NUMBERS = re.compile(_MODULE + r"(?:int_?|u?int(?:8|16|32|64)|intp|array|asarray|Array|tensor)\s*\(")
@@ -34,9 +34,9 @@ _OPTION = re.compile(r"""(?:dtype|device|weak_type)\s*=\s*(?:'[^'\n]{0,40}'|"[^"
 
 
 def cleaned(text: str) -> str:
-    """`text` with `\\n` at line ends and ASCII quotes, blanks for byte order marks, invisible characters and colours.
+    """`text` with `\\n` at line ends, ASCII quotes, and blanks in place of invisible characters and colour codes.
 
-    Lines and columns stay what they are.
+    Line and column numbers do not change.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_BLANK | _QUOTES)
     return _COLOURS.sub(lambda match: " " * len(match.group()), text)
@@ -51,7 +51,7 @@ class Token(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """An open bracket: what opened it, what closes it, and how many calls stand around it."""
+    """An open bracket: its two marks, the number of calls around it, such as `list(`, and the start of the first."""
 
     opened: str
     close: str
@@ -94,7 +94,7 @@ class Reader:
         return self.take()
 
     def comma_or(self, close: str) -> None:
-        """Consumes the comma behind an element, unless `close` follows."""
+        """Consumes the comma after an element, unless `close` follows."""
         if not self.at(close):
             self.punctuation(",", close)
 
@@ -116,7 +116,7 @@ class Reader:
         self._end_calls(bracket.calls)
 
     def number(self, expected: str) -> tuple[int, int]:
-        """A number and where it stands; also `np.int64(3)` and `'3'`."""
+        """A number and its position in the text; also `np.int64(3)` and `'3'`."""
         calls, token = self._calls(_NUMBERS), self.token
         digits = token.text.strip("'\"") if token.kind == "string" else token.text
         if token.kind not in ("number", "string") or not (digits.isascii() and digits.isdigit()):
@@ -128,7 +128,7 @@ class Reader:
         return int(digits), token.start
 
     def string(self, expected: str) -> tuple[str, int]:
-        """The content of a string and where it stands; also `np.str_('none')`."""
+        """The content of a string and its position in the text; also `np.str_('none')`."""
         calls, token = self._calls(_STRINGS), self.token
         if token.kind != "string":
             self.unexpected(expected)
@@ -137,7 +137,7 @@ class Reader:
         return token.text.lstrip("bBrRuU")[1:-1], token.start
 
     def range(self) -> list[tuple[int, int]] | None:
-        """The numbers of `range(first, end)`, each with the place of the range; None if there is no range here."""
+        """The numbers of `range(first, end)`, each with the position of the range; None if no range follows."""
         start, calls = self.token.start, self._calls(_LISTS)
         match = _RANGE.match(self.text, self.token.start)
         if match is None:
@@ -170,7 +170,7 @@ class Reader:
             self.punctuation(")")
 
     def op(self, name: str, start: int, choices: tuple[str, ...] | None = None) -> str:
-        """`name`, which stands at `start`, if it is an op."""
+        """`name` if it is an op; otherwise raises `UserError` with the position `start`."""
         choices = choices or (*OPS, *own_ops.names())
         if name not in choices:
             hint = "; ops of your own: --space FILE.py" if choices[: len(OPS)] == OPS else ""

@@ -44,6 +44,7 @@ _STYLE: dict[Any, Any] = {
     "lines.scale_dashes": False,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    "xtick.major.pad": 6,
 }
 
 
@@ -152,8 +153,8 @@ def _figure(scales: Scales) -> tuple[Figure, Axes]:
     axes.spines[["left", "bottom"]].set_color(_token("rule"))
     axes.grid(axis="y", color=_token("rule"), linewidth=1)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=scales.whole, steps=_STEPS))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=scales.whole, steps=_STEPS, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PercentFormatter(1) if scales.percent else ScalarFormatter(useOffset=False))
     axes.yaxis.get_offset_text().set_color(_token("soft"))
     return figure, axes
@@ -170,7 +171,7 @@ def _limits(axes: Axes, series: Sequence[Series], scales: Scales) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
         return
     low, high = axes.get_ylim()
-    least = 1.0 if scales.whole else 1e-2 * max(abs(low), abs(high)) or 1.0
+    least = 1.0 if scales.whole else 1e-3 if scales.percent else 1e-2 * max(abs(low), abs(high)) or 1.0
     if high - low < least:
         low, high = widened(np.array([low, high]), least)
     if scales.from_zero:

@@ -38,13 +38,13 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
         scale = scale_bar(span, "op weight")
         parts.append(f'<h3>{named}</h3>{scale}<div class="heats">{"".join(heats)}</div>')
         shares = [indicators.op_shares(p, table) for p in values]
-        styles = _line_styles(list(shares[0]))
+        styles = line_styles(list(shares[0]))
         lines = [Series(op, epochs, [s[op] for s in shares], *styles[op]) for op in shares[0]]
         charts.append(line_chart(f"Mean weight of each op, {named.lower()}", lines, Scales("mean over edges")))
     return f'{"".join(parts)}<h3>Mean op weights</h3><div class="charts">{"".join(charts)}</div>'
 
 
-def _line_styles(ops: Sequence[str]) -> dict[str, tuple[str, int]]:
+def line_styles(ops: Sequence[str]) -> dict[str, tuple[str, int]]:
     """`op -> (colour, dash)`: the colour of the op's family in drawings; no two ops have both in common."""
     found: dict[str, tuple[str, int]] = {}
     for i, op in enumerate(ops):

@@ -7,7 +7,8 @@ import pytest
 
 from jdarts import cli
 from jdarts.config import Experiment, SearchConfig, SpaceConfig
-from jdarts.report.outcomes import collapse_words, outcome
+from jdarts.report.collapse import summary
+from jdarts.report.outcomes import outcome
 from jdarts.report.records import read_run
 from jdarts.report.write_report import write_report
 from jdarts.run_folder import RunFolder
@@ -51,10 +52,12 @@ def test_accuracy_regret_skips_collapse_and_cost(tmp_path, table):
     found = outcome(read_run(population(tmp_path / "three", table)))
     assert found.accuracies == pytest.approx([0.58, 0.90, 0.58]) and found.regrets == pytest.approx([36, 4, 36])
     assert (found.skips, found.edges, found.searches) == ([6, 2, 6], 6, 3)
-    assert found.collapsed == [4, None, 1], "mostly skips from the fourth epoch on, not at the end, from the first on"
+    assert [v.since for v in found.verdicts] == [4, None, 1], (
+        "mostly skips from the fourth epoch on, not at the end, from the first on"
+    )
     assert found.skip_curve == pytest.approx([7 / 3, 10 / 3, 13 / 3, 14 / 3, 14 / 3])
     assert (found.seconds, found.cpu_seconds) == (300.0, 452.5)
-    assert collapse_words(found.collapsed) == "2 of 3, from epochs 1, 4"
+    assert summary(found.verdicts) == "2 of 3, from epochs 1, 4"
 
 
 def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, table):
@@ -63,7 +66,7 @@ def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, tab
     (run / "search" / "seed-2" / "genotype.txt").write_text(arch(1) + "\n")
     found = outcome(read_run(run))
     assert found.accuracies == pytest.approx([0.58, 0.90, 0.93]) and found.skips == [6, 2, 1]
-    assert found.skip_curve == [] and found.collapsed == []
+    assert found.skip_curve == [] and found.verdicts == []
     for seed in (0, 1, 2):
         (run / "search" / f"seed-{seed}" / "genotype.txt").unlink()
     assert outcome(read_run(run)).accuracies == [], "it goes on: what its alphas derive to is no result"

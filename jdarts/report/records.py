@@ -1,6 +1,7 @@
 """What run folders hold, read for people: tolerant of runs that are still going on or were cut off."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,12 @@ class SearchRecord:
     def epochs(self) -> int:
         """Finished epochs."""
         return len(self.metrics)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training loss of the last epoch is not finite; records have null in its place."""
+        loss = self.metrics[-1].get("train_loss", 0.0) if self.metrics else 0.0
+        return loss is None or not math.isfinite(loss)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """`(epochs, values)` of a number that was recorded in at least some epochs."""

@@ -92,14 +92,13 @@ def _waiting(run: RunRecord) -> str:
 def _warnings(run: RunRecord) -> str:
     cards = []
     for search in run.searches:
+        seed = f", seed {search.label}" if len(run.searches) > 1 else ""
+        if search.diverged:
+            cards.append((f"Diverged{seed}.", "The training loss is not finite: lower the learning rate."))
         for record in search.metrics:
             for warning in record.get("warnings") or ():
-                seed = f", seed {escape(search.label)}" if len(run.searches) > 1 else ""
-                cards.append(
-                    f'<div class="card warning"><b>Warning of epoch {record["epoch"]}{seed}.</b> '
-                    f"{escape(str(warning.get('text')))}</div>"
-                )
-    return "".join(cards)
+                cards.append((f"Warning of epoch {record['epoch']}{seed}.", str(warning.get("text"))))
+    return "".join(f'<div class="card warning"><b>{escape(title)}</b> {escape(text)}</div>' for title, text in cards)
 
 
 def _cells(run: RunRecord) -> str:

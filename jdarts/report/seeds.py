@@ -17,35 +17,37 @@ _TEST = "test_accuracy"
 
 
 def seeds_table(runs: list[RunRecord]) -> str:
-    """Numbers of every seed after its last epoch; with several seeds, their mean ± standard deviation."""
+    """Numbers of every seed after its last epoch; of several seeds with equal settings, mean ± standard deviation.
+
+    Searches that diverged do not count in the means.
+    """
     searches = [(run, search) for run in runs for search in run.searches if search.epochs]
     if not searches:
         return ""
     shown = {name: c for name, c in _COLUMNS.items() if any(s.last(name) is not None for _, s in searches)}
     if any(_value(run, search, _TEST) is not None for run, search in searches):
         shown[_TEST] = ("test accuracy, found cell", True)
-    rows, collected = [], {name: [] for name in shown}
+    rows, groups = [], {}
     for run, search in searches:
-        cells = []
-        for name, (_, is_share) in shown.items():
-            value = _value(run, search, name)
-            if value is not None and math.isfinite(value):
-                collected[name].append(value)
-            cells.append(f'<td class="n">{percent(value) if is_share else plain(value)}</td>')
-        rows.append(
-            f'<tr><td class="n">{escape(search.label)}</td><td class="n">{search.epochs}</td>{"".join(cells)}</tr>'
-        )
-    note = ""
-    if len(searches) > 1:
-        cells = [
-            f'<td class="n">{_mean(collected[name], len(searches), is_share)}</td>'
-            for name, (_, is_share) in shown.items()
-        ]
-        rows.append(f'<tr><th colspan="2">mean ± std, n = {len(searches)}</th>{"".join(cells)}</tr>')
-    else:
-        note = '<p class="soft">One seed shows no spread: search with several before you trust a difference.</p>'
+        values = {name: _value(run, search, name) for name in shown}
+        numbers = [percent(v) if shown[name][1] else plain(v) for name, v in values.items()]
+        label = f"{search.label} (diverged)" if search.diverged else search.label
+        rows.append(_row(f'<td class="n">{escape(label)}</td><td class="n">{search.epochs}</td>', numbers))
+        groups.setdefault(search.values, []).append({} if search.diverged else values)
+    repeated = {swept: group for swept, group in groups.items() if len(group) > 1}
+    for swept, group in repeated.items():
+        numbers = [_mean([values.get(name) for values in group], is_share) for name, (_, is_share) in shown.items()]
+        label = escape(f"mean ± std, {swept}{', ' if swept else ''}n = {len(group)}")
+        rows.append(_row(f'<th colspan="2">{label}</th>', numbers))
+    note = "One seed shows no spread: search with several before you trust a difference."
     head = "".join(f'<th class="n">{escape(label)}</th>' for label, _ in shown.values())
-    return table(rows, f'<tr><th class="n">seed</th><th class="n">epochs</th>{head}</tr>') + note
+    shown_table = table(rows, f'<tr><th class="n">seed</th><th class="n">epochs</th>{head}</tr>')
+    return shown_table + ("" if repeated else f'<p class="soft">{note}</p>')
+
+
+def _row(head: str, numbers: list[str]) -> str:
+    cells = "".join(f'<td class="n">{escape(number)}</td>' for number in numbers)
+    return f"<tr>{head}{cells}</tr>"
 
 
 def _value(run: RunRecord, search: SearchRecord, name: str) -> float | None:
@@ -55,10 +57,11 @@ def _value(run: RunRecord, search: SearchRecord, name: str) -> float | None:
     return found.get(name) if isinstance(found, dict) and len(run.searches) == 1 else None
 
 
-def _mean(values: list[float], searches: int, is_share: bool) -> str:
-    """The mean of the seeds that have a value, and how many these are if not all."""
-    fewer = f" (n = {len(values)})" if 0 < len(values) < searches else ""
-    return mean_std(values, is_share) + fewer
+def _mean(values: list[float | None], is_share: bool) -> str:
+    """The mean of the seeds that have a number, and how many these are if not all."""
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    fewer = f" (n = {len(numbers)})" if 0 < len(numbers) < len(values) else ""
+    return mean_std(numbers, is_share) + fewer
 
 
 def costs(run: RunRecord) -> dict[str, str]:

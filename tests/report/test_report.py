@@ -146,12 +146,26 @@ def test_seeds_of_one_run(runs):
 
 
 def test_members_of_a_sweep(tmp_path):
-    path = with_seeds(tmp_path / "sweep", [0])
-    for rate in ("0.01", "0.1"):
-        shutil.copytree(path / "search/seed-0", path / f"search/seed-1,learning_rate-{rate}")
-    shutil.rmtree(path / "search/seed-0")
-    assert [s.label for s in read_run(path).searches] == ["1, learning_rate-0.01", "1, learning_rate-0.1"]
-    assert "1, learning_rate-0.1" in write_report([path]).read_text()
+    """Means are over seeds of one setting only, and leave out what diverged."""
+    path = with_seeds(tmp_path / "sweep", [1, 2])
+    for seed in (1, 2):
+        for rate in ("0.01", "0.1"):
+            shutil.copytree(path / f"search/seed-{seed}", path / f"search/seed-{seed},learning_rate-{rate}")
+        shutil.rmtree(path / f"search/seed-{seed}")
+    diverged = RunFolder(path / "search/seed-2,learning_rate-0.1")
+    diverged.write_text("metrics.jsonl", json.dumps({"epoch": 1, "train_loss": None, "val_accuracy": 0.1}) + "\n")
+    run = read_run(path)
+    assert [s.label for s in run.searches] == [f"{k}, learning_rate-{r}" for r in ("0.01", "0.1") for k in (1, 2)]
+    assert [s.diverged for s in run.searches] == [False, False, False, True]
+    text, tree = parsed(write_report([path]))
+    assert "Diverged, seed 2, learning_rate-0.1." in text
+    rows = [["".join(c.itertext()) for c in r] for r in tree.iter("tr")]
+    means = {row[0]: row[1] for row in rows if row[0].startswith("mean")}
+    first, second, alone = (100 * run.searches[k].last("val_accuracy") for k in (0, 1, 2))
+    assert means == {
+        "mean ± std, learning_rate-0.01, n = 2": f"{(first + second) / 2:.2f} ± {abs(first - second) / 2**0.5:.2f} %",
+        "mean ± std, learning_rate-0.1, n = 2": f"{alone:.2f} % (n = 1)",
+    }
 
 
 def test_records_that_carry_a_seed(tmp_path):

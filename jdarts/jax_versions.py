@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.extend import core
 
 
 def varying_axes(x: Any) -> frozenset:
     """The mesh axes over which `x` varies, as its type says."""
     kind = jax.typeof(x)
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else getattr(kind, "vma", frozenset())
+
+
+def mapped_axes() -> tuple:
+    """The names of the axes that are mapped where this is traced: by `pmap`, `vmap` or `shard_map`."""
+    return tuple(core.unsafe_get_axis_names_DO_NOT_USE())  # pyright: ignore[reportPrivateImportUsage]
 
 
 def scan_arguments(params: Mapping[str, Any]) -> tuple[int, int]:

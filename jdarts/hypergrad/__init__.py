@@ -6,8 +6,21 @@ An estimator is built from two losses and the optimiser of the weights, and call
     grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch)
 
 Losses are `loss(w, alphas, batch) -> (scalar, aux)`, means over their batch; `w`, `alphas` and `batch` are any
-pytrees, and no network is assumed. Estimators are pure: jit, vmap and shard them freely (inside `jax.shard_map`, a
-loss that ends in a `jax.lax.pmean` gives every device the gradient over the whole batch).
+pytrees, and no network is assumed. Estimators are pure: jit, vmap and shard them freely.
+
+**Many devices.** Inside `jax.pmap`, `jax.shard_map` (with `check_vma` or without) or `jax.vmap(axis_name=…)`, name the
+axis over which the batches are split, and leave the loss as it is on one device:
+
+    estimator = unrolled(train_loss, val_loss, optimizer, axis_name="data")
+    grads, aux = jax.pmap(estimator, axis_name="data", in_axes=(None, None, None, 0, 0))(
+        w, alphas, opt_state, train_parts, val_parts)
+
+Every replica then returns the gradient of one device on the whole batch, for parts of equal size. `w`, `alphas` and
+`opt_state` are the same on all replicas. Floating aux are averaged over the axis, others are the replica's own. A loss
+that ends in `jax.lax.pmean` itself is right too. Without `axis_name`, an estimator refuses losses whose derivatives
+would be a sum over the replicas or the share of one: JAX reduces the gradient of replicated arrays by types
+(`check_vma=True`) or not at all. A loss without collectives under `vmap` or `pmap` is a problem of its own on each
+replica.
 
 **Which one**
 

@@ -1,8 +1,9 @@
 """The amended gradient of Amended-DARTS."""
 
+from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_count, check_number, checked
 from jdarts.hypergrad.products import gradients, hessian_product, mixed_product, scale
-from jdarts.hypergrad.types import Aux, Estimator, Loss
+from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
 
 
 def amended(
@@ -12,6 +13,7 @@ def amended(
     *,
     coefficient: float = 0.1,
     microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
     """The amended gradient (Bi et al. 2019): `∂_α L_val − η ∇²_{αw} L_train H v`, all at the present `w`.
 
@@ -22,11 +24,12 @@ def amended(
 
     Args:
       coefficient: η, the amending coefficient; 0 is first order.
-      microbatches: as for `unrolled`.
+      microbatches, axis_name: as for `unrolled`.
     """
     del optimizer
     check_number("coefficient", coefficient)
     check_count("microbatches", microbatches, 1)
+    train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     val_gradients = gradients(val_loss, microbatches)
     curvature = hessian_product(train_loss, microbatches)
 
@@ -41,4 +44,4 @@ def amended(
         grads = product(w, alphas, train_batch, along_curvature(w, alphas, train_batch, v), d)
         return grads, Aux(value, aux)
 
-    return checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches)
+    return checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches, axis_name=axis_name)

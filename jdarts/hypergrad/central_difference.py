@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
 from jdarts.hypergrad.products import add, alpha_gradients, gradients, norm, scale
-from jdarts.hypergrad.types import Aux, Estimator, Loss
+from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
@@ -31,6 +32,7 @@ def finite_difference(
     virtual_optimizer: optax.GradientTransformation | None = None,
     points_aux: bool = False,
     microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
     """APPROXIMATE: `unrolled` with its mixed product replaced by a central difference (Liu et al. 2019, eq. 8).
 
@@ -47,12 +49,13 @@ def finite_difference(
         implementations do: the difference of two noises is then divided by 2ε, which can drown the product.
       redraw: `(batch, side) -> batch` with noise of its own for side 1 and side 2; for "legacy".
       points_aux: return the training loss's aux at the two points as well, as `aux.points_aux`.
-      virtual_optimizer, microbatches: as for `unrolled`.
+      virtual_optimizer, microbatches, axis_name: as for `unrolled`.
     """
     check_number("epsilon", epsilon, positive=True)
     check_choice("noise", noise, ("same", "legacy"))
     check_count("microbatches", microbatches, 1)
     optimizer = virtual_optimizer or optimizer
+    train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     slope = _slope(train_loss, microbatches, points_aux)
@@ -78,7 +81,14 @@ def finite_difference(
         both = (lower_aux, upper_aux) if points_aux else None
         return combine(d, upper, lower, factor), Aux(val_value, val_aux, train_value, train_aux, points_aux=both)
 
-    return checked(estimator, train_loss=train_loss, val_loss=val_loss, optimizer=optimizer, microbatches=microbatches)
+    return checked(
+        estimator,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        optimizer=optimizer,
+        microbatches=microbatches,
+        axis_name=axis_name,
+    )
 
 
 def _slope(loss: Loss, microbatches: int, with_aux: bool) -> Callable:

@@ -10,8 +10,10 @@ import optax
 from jax.core import Tracer
 
 from jdarts.errors import UserError
+from jdarts.hypergrad.axes import axis_names, check_reduced, check_replicated, check_whole
 from jdarts.hypergrad.microbatch import check_divides
-from jdarts.hypergrad.types import Estimator, Loss
+from jdarts.hypergrad.types import AxisName, Estimator, Loss
+from jdarts.jax_versions import mapped_axes
 
 
 @functools.lru_cache(maxsize=64)
@@ -49,17 +51,20 @@ def checked(
     optimizer: optax.GradientTransformation | None = None,
     steps: int | None = None,
     microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
-    """`estimator` with its arguments checked once for each set of shapes; nothing here traces a loss.
+    """`estimator` with its arguments checked once for each set of shapes.
 
     Both losses being one function, both batches must look alike. `steps` batches are expected stacked in `train_batch`
-    unless it is None. `optimizer` is the one whose state is passed.
+    unless it is None. `optimizer` is the one whose state is passed. No loss is traced, except inside a mapped axis
+    without `axis_name`: there the gradient of each loss is looked at (`jdarts.hypergrad.axes.check_reduced`).
     """
-    known = set()
+    known, names = set(), axis_names(axis_name)
 
     def checked_estimator(w, alphas, opt_state, train_batch, val_batch):
         leaves, structure = jax.tree.flatten((w, alphas, opt_state, train_batch, val_batch))
-        signature = (structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves))
+        kinds = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        signature = (structure, kinds, mapped_axes())
         if signature not in known:
             check_floats("w", w)
             check_floats("alphas", alphas)
@@ -70,8 +75,17 @@ def checked(
                 check_alike(one, val_batch)
             check_divides(one, microbatches, "train_batch")
             check_divides(val_batch, microbatches, "val_batch")
+            check_replicated(names, w=w, alphas=alphas, opt_state=opt_state)
+            if mapped_axes() and not names:
+                first = train_batch if steps is None else jax.tree.map(lambda leaf: leaf[0], train_batch)
+                for loss, batch in ((train_loss, first), (val_loss, val_batch)):
+                    if loss is not None:
+                        check_reduced(scalar_loss(loss), w, alphas, batch)
+        grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch)
+        if signature not in known:
+            check_whole((aux.val_loss, aux.train_loss), (w, alphas))
             known.add(signature)
-        return estimator(w, alphas, opt_state, train_batch, val_batch)
+        return grads, aux
 
     return checked_estimator
 

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import optax
 
 from jdarts.errors import UserError
+from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
 from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, inner, norm, scale
-from jdarts.hypergrad.types import Aux, Estimator, Loss
+from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
@@ -31,6 +32,7 @@ def neumann(
     damping: float = 0.0,
     point: Literal["w", "unrolled"] = "w",
     microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
     """Implicit differentiation with the first `terms` terms of the Neumann series `H⁻¹ = γ Σ_j (I − γH)^j`.
 
@@ -47,7 +49,7 @@ def neumann(
       damping: δ, added to the curvature.
       point: where the validation loss is taken: "w", or the "unrolled" weights w' after one optimiser step. One term
         there, with `step_size=None`, is exactly `unrolled`.
-      microbatches: as for `unrolled`.
+      microbatches, axis_name: as for `unrolled`.
 
     `aux.residual` is `‖v − (H + δI) x‖ / ‖v‖`, as the present optimiser sees it.
     """
@@ -61,6 +63,7 @@ def neumann(
     if preconditioner is None or (optimizer is None and point == "unrolled"):
         raise UserError('neumann needs an optimizer, or a step_size together with point="w"')
     optimizer = optimizer if step_size is None or point == "unrolled" else None
+    train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
@@ -104,6 +107,7 @@ def neumann(
         val_loss=val_loss,
         optimizer=optimizer,
         microbatches=microbatches,
+        axis_name=axis_name,
     )
 
 
@@ -116,6 +120,7 @@ def conjugate_gradient(
     damping: float = 0.0,
     tolerance: float = 0.0,
     microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
     """Implicit differentiation with `(H + δI) x = v` solved by conjugate gradients (Rajeswaran et al. 2019).
 
@@ -128,13 +133,14 @@ def conjugate_gradient(
       iterations: most iterations, each one Hessian-vector product; 0 is first order.
       damping: δ; include the coupled weight decay of the weights' optimiser, which the training loss does not contain.
       tolerance: stop at this relative residual.
-      microbatches: as for `unrolled`.
+      microbatches, axis_name: as for `unrolled`.
     """
     del optimizer
     check_count("iterations", iterations, 0)
     check_number("damping", damping)
     check_number("tolerance", tolerance)
     check_count("microbatches", microbatches, 1)
+    train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     val_gradients = gradients(val_loss, microbatches)
     curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
 
@@ -152,7 +158,7 @@ def conjugate_gradient(
         grads, residual = solve(w, alphas, train_batch, v, d)
         return grads, Aux(value, aux, residual=residual)
 
-    return checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches)
+    return checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches, axis_name=axis_name)
 
 
 def _solve_by_cg(multiply, v, iterations, tolerance):

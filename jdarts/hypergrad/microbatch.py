@@ -88,4 +88,4 @@ def _is_dict(batch):
 
 
 def _is_float(leaf):
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)

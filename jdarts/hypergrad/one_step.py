@@ -4,31 +4,41 @@ from typing import Literal
 
 import optax
 
+from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, checked
 from jdarts.hypergrad.k_step import k_step
 from jdarts.hypergrad.products import gradients, mixed_product
-from jdarts.hypergrad.types import Aux, Estimator, Loss
+from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
 
-def first_order(train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1) -> Estimator:
+def first_order(
+    train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1, axis_name: AxisName = None
+) -> Estimator:
     """The first-order approximation ξ = 0: `∂_α L_val(w, α)` at the present weights (Liu et al. 2019, §2.3).
 
     The validation loss is taken at `w`; the training batch is not looked at.
     """
     del train_loss, optimizer
     check_count("microbatches", microbatches, 1)
-    val_gradients = gradients(val_loss, microbatches)
+    val_gradients = gradients(val_loss, microbatches, axis_name)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         del opt_state, train_batch
         (value, aux), (_, grads) = val_gradients(w, alphas, val_batch)
         return grads, Aux(val_loss=value, val_aux=aux)
 
-    return checked(estimator, microbatches=microbatches)
+    return checked(estimator, val_loss=val_loss, microbatches=microbatches, axis_name=axis_name)
 
 
-def single_level(train_loss: Loss, val_loss: Loss | None = None, optimizer=None, *, microbatches: int = 1) -> Estimator:
+def single_level(
+    train_loss: Loss,
+    val_loss: Loss | None = None,
+    optimizer=None,
+    *,
+    microbatches: int = 1,
+    axis_name: AxisName = None,
+) -> Estimator:
     """One loss, one batch and one backward pass for weights and alphas alike: `∂_α L_train(w, α)`.
 
     The validation loss and batch are not looked at: the loss that the alphas descend is the training loss at `w`, and
@@ -37,14 +47,14 @@ def single_level(train_loss: Loss, val_loss: Loss | None = None, optimizer=None,
     """
     del val_loss, optimizer
     check_count("microbatches", microbatches, 1)
-    train_gradients = gradients(train_loss, microbatches)
+    train_gradients = gradients(train_loss, microbatches, axis_name)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         del opt_state, val_batch
         (value, aux), (weight_grads, grads) = train_gradients(w, alphas, train_batch)
         return grads, Aux(value, aux, value, aux, weight_grads=weight_grads)
 
-    return checked(estimator, microbatches=microbatches)
+    return checked(estimator, train_loss=train_loss, microbatches=microbatches, axis_name=axis_name)
 
 
 def unrolled(
@@ -58,6 +68,7 @@ def unrolled(
     checkpoint: Literal["every", "sqrt"] = "every",
     chunk: int = 16,
     microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
     """The exact hypergradient of `steps` real optimiser steps (derivation in the package docstring).
 
@@ -79,6 +90,7 @@ def unrolled(
         those at every √k-th step, redoing the steps between at one more gradient a step.
       chunk: how many alphas forward mode treats at once.
       microbatches: equal parts of every batch whose gradients and products are accumulated.
+      axis_name: the mapped axis (or a tuple of axes) over which each batch is split; see the package docstring.
     """
     check_count("steps", steps, 1)
     check_count("chunk", chunk, 1)
@@ -86,6 +98,7 @@ def unrolled(
     check_choice("mode", mode, ("reverse", "forward"))
     check_choice("checkpoint", checkpoint, ("every", "sqrt"))
     optimizer = virtual_optimizer or optimizer
+    train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     if steps > 1 or mode == "forward":
         estimator = k_step(
             train_loss,
@@ -107,6 +120,7 @@ def unrolled(
         optimizer=optimizer,
         steps=steps if steps > 1 else None,
         microbatches=microbatches,
+        axis_name=axis_name,
     )
 
 

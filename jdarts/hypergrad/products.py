@@ -1,7 +1,8 @@
 """The building blocks: gradients and products with second derivatives, all by forward over reverse or plain modes.
 
 The functions that end in `vp` take any function of any pytree. The others are built from a loss `loss(w, alphas,
-batch) -> (scalar, aux)` and return the same function object for the same loss, so that JAX traces each once.
+batch) -> (scalar, aux)` and return the same function object for the same loss, so that JAX traces each once. Their
+`axis_name` is the mapped axis (or a tuple of axes) that holds parts of the batch (`jdarts.hypergrad.axes`).
 """
 
 import functools
@@ -11,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jdarts import staging
+from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import scalar_loss
 from jdarts.hypergrad.microbatch import averaged
-from jdarts.hypergrad.types import Loss, PyTree
+from jdarts.hypergrad.types import AxisName, Loss, PyTree
 
 
 def hvp(function: Callable, x: PyTree, v: PyTree) -> PyTree:
@@ -38,29 +40,29 @@ def gauss_newton_vp(network: Callable, loss: Callable, w: PyTree, v: PyTree) -> 
     return jax.vjp(network, w)[1](hvp(loss, outputs, tangents))[0]
 
 
-def gradients(loss: Loss, microbatches: int = 1) -> Callable:
+def gradients(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
     """`(w, alphas, batch) -> ((value, aux), (∂/∂w, ∂/∂alphas))`, averaged over micro-batches."""
-    return _gradients(loss, microbatches)
+    return _gradients(over_axis(loss, axis_name), microbatches)
 
 
-def alpha_gradients(loss: Loss, microbatches: int = 1) -> Callable:
+def alpha_gradients(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
     """`(w, alphas, batch) -> ∂/∂alphas`, averaged over micro-batches."""
-    return _alpha_gradients(loss, microbatches)
+    return _alpha_gradients(over_axis(loss, axis_name), microbatches)
 
 
-def mixed_product(loss: Loss, microbatches: int = 1) -> Callable:
+def mixed_product(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
     """`(w, alphas, batch, u, d) -> d + ∇²_{αw} L · u`, shaped like alphas."""
-    return _mixed_product(loss, microbatches)
+    return _mixed_product(over_axis(loss, axis_name), microbatches)
 
 
-def hessian_product(loss: Loss, microbatches: int = 1) -> Callable:
+def hessian_product(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
     """`(w, alphas, batch, u) -> ∇²_{ww} L · u`, shaped like w."""
-    return _hessian_product(loss, microbatches)
+    return _hessian_product(over_axis(loss, axis_name), microbatches)
 
 
-def both_products(loss: Loss, microbatches: int = 1) -> Callable:
+def both_products(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
     """`(w, alphas, batch, u) -> (∇²_{ww} L · u, ∇²_{αw} L · u)` from one pass: both are tangents of one gradient."""
-    return _both_products(loss, microbatches)
+    return _both_products(over_axis(loss, axis_name), microbatches)
 
 
 def add(a: PyTree, b: PyTree) -> PyTree:

@@ -7,6 +7,7 @@ import jax
 
 PyTree = Any
 Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, Any]]
+AxisName = str | tuple[str, ...] | None  # of the mapped axes that hold parts of each batch
 Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Aux"]]
 
 

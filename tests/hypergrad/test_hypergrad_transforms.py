@@ -1,10 +1,5 @@
 """jit, vmap, pieces, micro-batches and devices: every estimator gives the same gradient under all of them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +7,7 @@ import pytest
 from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from on_devices import run_on_devices
 
 from jdarts import hypergrad, staging
 
@@ -108,40 +104,5 @@ def test_any_shape_chain_and_seed_is_exact(seed, sizes, n, chain):
         assert error(grads, expected) < 1e-11
 
 
-def sharded_equals_single():
-    """Two devices, half a batch on each, the loss a mean over both: the gradient of the whole batch on each device."""
-    from jax.sharding import PartitionSpec as P
-
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-
-    def loss(w, alphas, batch):
-        value, aux = mlp_loss(w, alphas, batch)
-        return jax.lax.pmean(value, "data"), jax.lax.pmean(aux["mean"], "data")
-
-    for name, build in BUILDERS.items():
-        inputs = arguments(name)
-        rows = P(None, "data") if name.startswith("two_steps") else P("data")
-        for microbatches in (1, 2):
-            sharded = jax.shard_map(
-                lambda *a, build=build, m=microbatches: build(loss, loss, OPTIMIZER, microbatches=m)(*a)[0],
-                mesh=mesh,
-                in_specs=(P(), P(), P(), rows, P("data")),
-                out_specs=P(),
-            )
-            expected = jax.jit(build(mlp_loss, mlp_loss, OPTIMIZER))(*inputs)[0]
-            wrong = error(jax.jit(sharded)(*inputs), expected)
-            assert wrong < 1e-11, (name, microbatches, wrong)
-            if not name.startswith("unrolled"):
-                break
-
-
-def test_shard_map_over_two_devices():
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
-        "JAX_ENABLE_X64": "1",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])]),
-    }
-    script = "import test_hypergrad_transforms as t; t.sharded_equals_single()"
-    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-3000:]
+def test_inside_mapped_axes():
+    run_on_devices("test_hypergrad_axes.py")

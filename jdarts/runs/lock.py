@@ -61,7 +61,9 @@ class RunLock:
     def check(self) -> None:
         """Raises `CannotWrite` if the folder has been deleted, or deleted and made anew, since the lock was taken."""
         if not _same_file(self._file, self.path):
-            raise CannotWrite(f"the run folder {self.path.parent} was deleted or replaced while the run was writing to it")
+            raise CannotWrite(
+                f"the run folder {self.path.parent} was deleted or replaced while the run was writing to it"
+            )
 
     def release(self) -> None:
         """Gives the lock back and removes its file."""
@@ -162,6 +164,4 @@ def _in_use(path: Path, owner: dict[str, Any]) -> UserError:
     who = "another process"
     if owner:
         who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
-    return UserError(
-        f"run folder {path.parent} is in use by {who}; wait for it or end it, or choose another --run-dir"
-    )
+    return UserError(f"run folder {path.parent} is in use by {who}; wait for it or end it, or choose another --run-dir")

@@ -64,7 +64,9 @@ def hold(
 def way_on(path: Path) -> str:
     """What is left of the run at `path` after its end, and what to do next: the end of a line for the user."""
     if not (path / CONFIG).is_file():
-        return "nothing is left to go on with: put the folder back and give the same command with --resume, or start again"
+        return (
+            "nothing is left to go on with: put the folder back and give the same command with --resume, or start again"
+        )
     try:
         checkpoints = [(p.stat().st_mtime, p) for p in path.rglob("checkpoints/*") if p.name.isdigit()]
     except OSError:
@@ -72,7 +74,9 @@ def way_on(path: Path) -> str:
     if not checkpoints:
         return "no checkpoint was saved yet: start the run again"
     newest = max(checkpoints)[1]
-    return f"the checkpoint of step {newest.name} in {newest.parent} is kept: give the same command with --resume to go on"
+    return (
+        f"the checkpoint of step {newest.name} in {newest.parent} is kept: give the same command with --resume to go on"
+    )
 
 
 def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> None:
@@ -83,9 +87,7 @@ def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> Non
         check_folder(path, config, resume=resume)
 
 
-def _take(
-    path: Path, config: Experiment, resume: bool, overwrite: bool, tell: Callable[[str], None]
-) -> RunLock:
+def _take(path: Path, config: Experiment, resume: bool, overwrite: bool, tell: Callable[[str], None]) -> RunLock:
     _check(path, config, resume, overwrite)
     try:
         if not resume and (path / CONFIG).is_file() and not _has_only_started(path):

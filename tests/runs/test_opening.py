@@ -28,7 +28,7 @@ def earlier(tmp_path) -> Path:
 
 def test_a_run_with_results_is_refused_without_resume_and_gone_on_with_under_it(earlier):
     for act in (opening.check, lambda *a, **k: opening.hold(*a, **k).__enter__()):
-        with pytest.raises(UserError, match="run exists; pass --resume .* --overwrite"):
+        with pytest.raises(UserError, match=r"run exists; pass --resume .* --overwrite"):
             act(earlier, CONFIG, resume=False)
         with pytest.raises(UserError, match=r"seed: 0 \(stored\) != 1 \(given\)"):
             act(earlier, OTHER, resume=True)
@@ -79,7 +79,9 @@ def test_a_failed_start_does_not_block_its_name(tmp_path):
     assert not path.with_name("run.old-1").exists()
 
 
-@pytest.mark.parametrize("progress", ["search/checkpoints/3/state/data", "search/metrics.jsonl", "genotype.txt", "notes"])
+@pytest.mark.parametrize(
+    "progress", ["search/checkpoints/3/state/data", "search/metrics.jsonl", "genotype.txt", "notes"]
+)
 def test_anything_else_in_the_folder_is_more_than_a_failed_start(tmp_path, progress):
     path = tmp_path / "run"
     with opening.hold(path, CONFIG, resume=False):

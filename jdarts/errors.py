@@ -13,6 +13,14 @@ class DoesNotFit(UserError):
     """What is asked for needs more memory than there is."""
 
 
+class DataWarning(UserWarning):
+    """Data that can be used, but probably not as the user expects."""
+
+
+class DataNote(DataWarning):
+    """A conversion or a choice that reading the data needed."""
+
+
 class Interrupted(Exception):
     """A run stopped by SIGINT or SIGTERM after saving its state.
 

@@ -222,7 +222,7 @@ def _load_other(text: str, overrides: Sequence[str]) -> Experiment:
 
 def _prepare(config: Experiment) -> tuple[Space, Dataset]:
     if config.data.source.startswith("stream:"):
-        side = config.data.image_size
+        side = config.data.streamed_side
         raise UserError(
             f"data.source is {config.data.source!r}; jdarts bench input CONFIG measures how streamed images are read, "
             f"and the steps are measured with --data.source synthetic:{side}x{side}x3:10:1000 --data.path ''"

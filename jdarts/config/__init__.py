@@ -52,8 +52,24 @@ class DataConfig:
     val_fraction: Fraction = 0.5
     """Share of the training images that trains the alphas; taken from the back. Single-level methods take weights and
     alphas from one batch: they may use 1.0 and 0.0, or hold a share out that is only reported."""
+    own_validation: bool = True
+    """Train the alphas on the validation split of the source, if it has one (npz: x_val, y_val; folder: val/ beside
+    test/; tfds: validation beside test). The images that val_fraction would hold out then stay in the training half.
+    false ignores that split. It is not used where val_fraction is 0, and not for streamed images."""
+    shuffle: Annotated[int, Range(0)] | None = None
+    """Seed of a permutation of the training images before `limit` and the splits apply (streamed: of the images drawn
+    from each class). None keeps the order of the source."""
+    stratify: bool = False
+    """Order the training images such that every part of them has the classes in the same proportions, before `limit`
+    and the splits apply. Streamed images are always split class by class."""
     limit: Annotated[int, Range(2)] | None = None
     """Use only the first so many training images before splitting; None uses all."""
+    remap_labels: bool = False
+    """Number the labels that occur in the training images 0 to K-1, in sorted order, and keep the old labels as names
+    of the classes. Without it, whole-number labels must be 0 to K-1 already."""
+    color: Literal["rgb", "gray"] | None = None
+    """Convert every image to RGB or to gray (ITU-R 601 luma). Transparent pixels are laid over white, 16-bit ones
+    rounded to 8 bits. None keeps 8-bit gray and RGB images and refuses others. Streamed images are always RGB."""
     shrink: Count = 1
     """Average squares of so many pixels a side into one: 2 makes 16x16 images of CIFAR's 32x32. 1 leaves them."""
     crop_padding: CountOrOff = 4
@@ -62,10 +78,12 @@ class DataConfig:
     """Random horizontal flip."""
     search_cutout: CountOrOff = 0
     """Cutout square side in pixels while searching; 0 is off."""
-    image_size: Annotated[int, Range(1, 65_536)] = 224
-    """Side in pixels that streamed images are cropped and resized to; other sources keep their size."""
+    image_size: Annotated[int | tuple[int, int], Range(1, 65_536)] | None = None
+    """Side of the images in pixels, or height,width. Each image is scaled (bilinear, with antialiasing) until it covers
+    that size, and its centre is cut out. None keeps the size of the source. Streamed images are cropped at random and
+    resized to squares of that side; None is 224 for them."""
     read_threads: Annotated[int, Range(0, 1_024)] = 16
-    """Threads of each process that read and decode streamed images."""
+    """Threads of each process that read and decode image files; 0 uses the main thread alone."""
 
     def __post_init__(self):
         check_fields(self, "data.")
@@ -79,6 +97,23 @@ class DataConfig:
             f"data.train_fraction + data.val_fraction is {total:g}; the two splits are disjoint, "
             "so the sum must be at most 1",
         )
+        if self.source.startswith("stream:"):
+            self._check_streamed()
+
+    def _check_streamed(self) -> None:
+        """Refuse options that streamed images cannot follow."""
+        _require(self.shrink == 1, f"data.shrink is {self.shrink}; set data.image_size instead for streamed images")
+        _require(self.color != "gray", "data.color is 'gray', but streamed images are always RGB; leave it out")
+        side = self.image_size
+        _require(
+            not isinstance(side, tuple) or side[0] == side[1],
+            f"data.image_size is {side}, but streamed images are square; give one side",
+        )
+
+    @property
+    def streamed_side(self) -> int:
+        """Side in pixels of streamed images."""
+        return self.image_size[0] if isinstance(self.image_size, tuple) else self.image_size or 224
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ data = dataset.for_training()             # train, optional val, test
 """
 
 from jdarts.config import DataConfig
+from jdarts.data.arrays import channel_statistics, from_arrays, made_alike, remapped
 from jdarts.data.augment import augment, cutout, normalize, random_crop, random_flip
 from jdarts.data.batching import batch_indices, epoch_permutation, random_batch, steps_per_epoch
 from jdarts.data.dataset import (
@@ -16,9 +17,8 @@ from jdarts.data.dataset import (
     TrainImages,
     TrainingData,
     ValImages,
-    channel_statistics,
-    from_arrays,
 )
+from jdarts.data.decoding import Alike
 from jdarts.errors import UserError, unknown
 
 __all__ = [
@@ -49,21 +49,21 @@ _WITH_DETAILS = {"tfds": "tfds:NAME", "synthetic": "synthetic:HxWxC:CLASSES:IMAG
 
 
 def load(config: DataConfig) -> Dataset:
-    """Load the images of `config.source` and `config.path`, with the first `config.limit` training images,
-    shrunk by `config.shrink`.
+    """Load the images of `config.source` and `config.path`, converted, in the order and number that `config` asks for.
 
     | source | path |
     |---|---|
     | `digits` | – (8x8 digits that come with scikit-learn) |
     | `cifar10`, `cifar100` | official folder, a folder around it, or .tar.gz; binary or python version |
     | `tfds:NAME[/CONFIG][:VERSION]` | TFDS data directory prepared as array_record |
-    | `folder` | folder with train/CLASS/*.png, test/CLASS/*.png and optionally val/ |
-    | `npz` | file with x_train, y_train, x_test, y_test and optionally x_val, y_val |
+    | `folder` | folder with train/CLASS/*.png and optionally test/ and val/ |
+    | `npz` | file with x_train, y_train and optionally x_test, y_test, x_val, y_val |
     | `synthetic:HxWxC:CLASSES:IMAGES` | – (patterns plus noise) |
 
     Mean and standard deviation are the published ones for CIFAR, else those of the training images.
 
-    Raises `UserError` for an unknown source and for anything missing, damaged or inconsistent.
+    Warns with `DataNote` about conversions and `DataWarning` about what may be wrong. Raises `UserError` for an unknown
+    source and for anything missing, damaged or inconsistent.
     """
     kind, colon, details = config.source.partition(":")
     if kind == "stream":
@@ -77,11 +77,15 @@ def load(config: DataConfig) -> Dataset:
         raise UserError(f"data.source is {config.source!r}; write {_WITH_DETAILS.get(kind, kind)}")
     if kind in ("digits", "synthetic") and config.path:
         raise UserError(f"data.path is {config.path!r}, but source {kind} reads no file; leave data.path empty")
-    return _read(kind, details, config.path).limited(config.limit).shrunk(config.shrink)
+    dataset = made_alike(_read(kind, details, config), Alike.of(config))
+    if config.remap_labels:
+        dataset = remapped(dataset)
+    return dataset.prepared(config).shrunk(config.shrink)
 
 
-def _read(kind: str, details: str, path: str) -> Dataset:
+def _read(kind: str, details: str, config: DataConfig) -> Dataset:
     """Dispatch; each source imports what it needs only when it is used."""
+    path = config.path
     if kind in ("cifar10", "cifar100"):
         from jdarts.data import cifar
 
@@ -89,13 +93,15 @@ def _read(kind: str, details: str, path: str) -> Dataset:
     if kind == "tfds":
         from jdarts.data.tfds_source import load_tfds
 
-        return load_tfds(details, path)
+        return load_tfds(details, path, Alike.of(config))
     if kind == "folder":
         from jdarts.data.folder import load_folder
 
-        return load_folder(path)
-    from jdarts.data import arrays
-
+        return load_folder(path, Alike.of(config), threads=config.read_threads)
     if kind == "npz":
-        return arrays.load_npz(path)
-    return arrays.load_digits() if kind == "digits" else arrays.load_synthetic(details)
+        from jdarts.data.npz import load_npz
+
+        return load_npz(path, remap_labels=config.remap_labels)
+    from jdarts.data import builtin
+
+    return builtin.load_digits() if kind == "digits" else builtin.load_synthetic(details)

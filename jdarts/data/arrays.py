@@ -1,122 +1,132 @@
-"""Sources that need no files or a single one: digits, synthetic, npz."""
+"""A data set from arrays: one door for every source, with one validation.
 
-import re
-import zipfile
-import zlib
-from pathlib import Path
+Letters: N images, H height, W width, C channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from jdarts.data.dataset import Dataset, Pair, from_arrays
+from jdarts.data.dataset import Dataset, Pair, TestImages, TrainImages, ValImages
+from jdarts.data.decoding import Alike
+from jdarts.data.labels import number_classes
+from jdarts.data.pixels import as_uint8
 from jdarts.errors import UserError
 
-DIGITS_TEST_PER_CLASS = 36
-SYNTHETIC_MAX_BYTES = 2**31
 
+def from_arrays(
+    name: str,
+    train: Pair,
+    test: Pair | None,
+    val: Pair | None = None,
+    *,
+    num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Dataset:
+    """A `Dataset` from arrays: a split is (images [N, H, W] or [N, H, W, C], labels [N]).
 
-def fixed_order(n: int, seed: int = 0) -> np.ndarray:
-    """A permutation of `range(n)` that is the same for ever (numpy froze the stream of `RandomState`)."""
-    return np.random.RandomState(seed).permutation(n)
+    Images are best uint8; `pixels.as_uint8` tells what else is read, `labels.number_classes` what labels are.
+    `num_classes` defaults to the number of training labels, which are then 0 to K-1; `mean` and `std` default to those
+    of the training images. `test` may be None for a search.
 
+    Warns with `DataNote` about conversions. Raises `UserError` for everything that cannot be read safely.
 
-def load_digits() -> Dataset:
-    """The 1,797 handwritten digits of scikit-learn, 8x8, one channel; pixels 0..16 become 0..255.
-
-    The file order follows the writers, so both splits are drawn from a fixed shuffle: the test split is the
-    first 36 images of every digit in it, 360 in all; the other 1,437 are the training images, shuffled again.
+        dataset = from_arrays("mine", (x_train, y_train), (x_test, y_test))
     """
-    from sklearn.datasets import load_digits as sklearn_digits
-
-    digits: Any = sklearn_digits()
-    order = fixed_order(len(digits.target), seed=0)
-    labels = digits.target[order]
-    is_test = np.zeros(len(labels), bool)
-    for digit in range(10):
-        is_test[np.flatnonzero(labels == digit)[:DIGITS_TEST_PER_CLASS]] = True
-    train, test = order[~is_test], order[is_test]
-    # without the second shuffle, digits whose 36 were found early would crowd the front
-    train = train[fixed_order(len(train), seed=1)]
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return from_arrays("digits", (images[train], digits.target[train]), (images[test], digits.target[test]))
+    given = {"train": train, "test": test, "val": val}
+    splits = {split: pair for split, pair in given.items() if pair is not None}
+    return assemble(name, splits, num_classes=num_classes, mean=mean, std=std)
 
 
-def load_synthetic(spec: str) -> Dataset:
-    """`HxWxC:CLASSES:IMAGES`: a smooth pattern for each class plus strong noise, the same on every call.
+def assemble(
+    name: str,
+    splits: Mapping[str, Pair],
+    *,
+    num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    class_names: Sequence[str] = (),
+    remap: bool = False,
+) -> Dataset:
+    """The `Dataset` of the splits `train`, and if there are any `test` and `val`.
 
-    IMAGES training images and a fifth as many test images, classes balanced and in random order.
+    `remap` numbers text and odd labels anew (`labels.number_classes`); the other arguments are those of `from_arrays`.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+):(\d+)", spec)
-    if match is None:
+    for split, (images, labels) in splits.items():
+        if len(images) == 0:
+            raise UserError(f"{name}: the {split} split has no images; every split needs at least one")
+        if labels.shape[:1] != images.shape[:1]:
+            raise UserError(
+                f"{name}: {split} labels have shape {list(labels.shape)} for {len(images)} images; give one each"
+            )
+    pixels = as_uint8(name, {split: images for split, (images, _) in splits.items()})
+    numbered = number_classes(
+        name, {split: labels for split, (_, labels) in splits.items()}, num_classes=num_classes, remap=remap
+    )
+    computed = channel_statistics(pixels["train"]) if mean is None or std is None else (mean, std)
+    parts = {split: (pixels[split], numbered.labels[split]) for split in splits}
+    return Dataset(
+        name=name,
+        num_classes=numbered.num_classes,
+        mean=tuple(computed[0] if mean is None else mean),
+        std=tuple(computed[1] if std is None else std),
+        class_names=numbered.names or tuple(class_names),
+        train=TrainImages(*parts["train"]),
+        test=TestImages(*parts["test"]) if "test" in parts else None,
+        val=ValImages(*parts["val"]) if "val" in parts else None,
+    )
+
+
+def remapped(dataset: Dataset) -> Dataset:
+    """The same data with the classes that occur in the training images numbered 0 to K-1, names kept."""
+    labels = {split: part.labels for split, part in dataset.splits().items()}
+    numbered = number_classes(dataset.name, labels, remap=True)
+    if numbered.num_classes == dataset.num_classes:
+        return dataset
+    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    parts: Any = {split: replace(part, labels=numbered.labels[split]) for split, part in dataset.splits().items()}
+    kept = tuple(names[label] for label in np.unique(dataset.train.labels))
+    return replace(dataset, num_classes=numbered.num_classes, class_names=kept, **parts)
+
+
+def made_alike(dataset: Dataset, alike: Alike) -> Dataset:
+    """The same data with every image converted to the colour and size of `alike`; mean and std are computed again.
+
+    Raises `UserError` for images with other than 1 or 3 channels.
+    """
+    height, width, channels = dataset.train.images.shape[1:]
+    wanted = {None: channels, "rgb": 3, "gray": 1}[alike.color]
+    if (alike.size or (height, width)) == (height, width) and wanted == channels:
+        return dataset
+    if channels not in (1, 3):
         raise UserError(
-            f"data.source is 'synthetic:{spec}'; write synthetic:HxWxC:CLASSES:IMAGES, "
-            "for example synthetic:16x16x3:10:2000"
+            f"{dataset.name} has {channels} channels; data.image_size and data.color convert gray and RGB images only"
         )
-    height, width, channels, classes, count = map(int, match.groups())
-    if min(height, width, channels) < 1 or classes < 2 or count < 5:
-        raise UserError(f"data.source is 'synthetic:{spec}'; it needs at least 1x1x1 pixels, 2 classes and 5 images")
-    if height * width * channels * count > SYNTHETIC_MAX_BYTES:
-        raise UserError(f"data.source is 'synthetic:{spec}', more than 2 GiB of pixels; ask for fewer or smaller")
-    patterns = _class_patterns(height, width, channels, classes)
-    train = _noisy(patterns, count, seed=1)
-    test = _noisy(patterns, count // 5, seed=2)
-    return from_arrays(f"synthetic:{spec}", train, test, num_classes=classes)
+    parts: Any = {
+        split: replace(part, images=np.stack([alike.array(image) for image in part.images]))
+        for split, part in dataset.splits().items()
+    }
+    mean, std = channel_statistics(parts["train"].images)
+    return replace(dataset, mean=mean, std=std, **parts)
 
 
-def _class_patterns(height: int, width: int, channels: int, classes: int) -> np.ndarray:
-    """Four slow random waves for each class and channel, added up, float32 [K, H, W, C] in [-1, 1]."""
-    random = np.random.RandomState(0)
-    y, x = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing="ij")
-    patterns = np.zeros((classes, height, width, channels), np.float32)
-    for k in range(classes):
-        for c in range(channels):
-            for _ in range(4):
-                fy, fx = random.uniform(-2, 2, 2)
-                phase = random.uniform(0, 2 * np.pi)
-                patterns[k, :, :, c] += np.cos(2 * np.pi * (fy * y + fx * x) + phase) / 4
-    return patterns
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 [N, H, W, C] images, for pixels in [0, 1].
 
-
-def _noisy(patterns: np.ndarray, count: int, *, seed: int) -> Pair:
-    random = np.random.RandomState(seed)
-    labels = random.permutation(np.arange(count) % len(patterns))
-    images = random.randint(-64, 65, (count, *patterns.shape[1:]), dtype=np.int16)
-    images += np.rint(96 * patterns[labels] + 128).astype(np.int16)
-    return np.clip(images, 0, 255).astype(np.uint8), labels
-
-
-def load_npz(path: str) -> Dataset:
-    """An .npz file with `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val`.
-
-    `x_*` are uint8 [N, H, W] or [N, H, W, C], `y_*` integer [N] or [N, 1]. The order of the file is kept.
-    Arrays of Python objects are refused.
+    Exact: pixel values are counted, not summed in floating point. A constant channel gets a standard
+    deviation of 1, so that normalising it gives zeros.
     """
-    if not path:
-        raise UserError("source npz needs data.path: the .npz file with x_train, y_train, x_test, y_test")
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"data.path is {path!r}, which is not a file; give the .npz file")
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            names = set(archive.files)
-            wanted = ["train", "test"] + (["val"] if names & {"x_val", "y_val"} else [])
-            missing = [f"{part}_{split}" for split in wanted for part in "xy" if f"{part}_{split}" not in names]
-            if missing:
-                raise UserError(f"{file} has no array {missing[0]!r} (it has {', '.join(sorted(names)) or 'none'})")
-            splits = {split: (archive[f"x_{split}"], archive[f"y_{split}"]) for split in wanted}
-    except UserError:
-        raise
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        AttributeError,
-        TypeError,
-    ) as error:
-        reason = " ".join(str(error).split())[:120] or "damaged"
-        raise UserError(
-            f"{file} cannot be read as plain arrays ({reason}); save it with numpy.savez and no object arrays"
-        ) from error
-    return from_arrays(file.stem, splits["train"], splits["test"], splits.get("val"))
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for start in range(0, len(images), 4096):
+        for channel in range(images.shape[-1]):
+            pixels = images[start : start + 4096, ..., channel].ravel()
+            counts[channel] += np.bincount(pixels, minlength=256)
+    values = np.arange(256) / 255
+    mean = counts @ values / counts.sum(1)
+    variance = (counts * (values[None, :] - mean[:, None]) ** 2).sum(1) / counts.sum(1)
+    constant = (counts > 0).sum(1) == 1
+    std = np.where(constant, 1.0, np.sqrt(variance))
+    return tuple(mean.tolist()), tuple(std.tolist())

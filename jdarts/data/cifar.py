@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from jdarts.data.arrays import assemble
 from jdarts.data.cifar_pickle import read_batch
-from jdarts.data.dataset import Dataset, Pair, from_arrays
+from jdarts.data.dataset import Dataset, Pair
 from jdarts.errors import UserError
 
 PIXELS = 3 * 32 * 32
@@ -107,7 +108,14 @@ def _load(
             )
         train = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         test = version.read(found[version.test], f"{path}: {version.test}")
-        return from_arrays(name, train, test, num_classes=num_classes, mean=mean, std=std)
+        return assemble(
+            name,
+            {"train": train, "test": test},
+            num_classes=num_classes,
+            mean=mean,
+            std=std,
+            class_names=CIFAR10_CLASSES if name == "cifar10" else (),
+        )
     raise UserError(f"{path} holds no {name} files; give {archives}, or the folder unpacked from it")
 
 
@@ -139,13 +147,23 @@ def _files_in_tar(path: Path, version: _Version) -> dict[str, bytes]:
                 found[file] = handle.read() if handle else b""
                 if len(found[file]) != member.size:
                     raise UserError(f"{path}: {file} is truncated; download the archive again")
-                if len(found) == len(version.files):
-                    break
+            _require_end(archive, path)
     except (tarfile.TarError, EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
             f"{path} is not a complete tar archive; download it again, or give the unpacked folder"
         ) from error
     return found
+
+
+def _require_end(archive: tarfile.TarFile, path: Path) -> None:
+    """Refuse an archive whose tail is missing; reading to the end also checks the sum of a compressed one."""
+    stream = archive.fileobj
+    if stream is None:
+        return
+    if stream.tell() < archive.offset + tarfile.BLOCKSIZE:  # the block of zeros after the last file was not there
+        raise UserError(f"{path} ends before its end mark; it is truncated, download it again")
+    while stream.read(2**20):
+        pass
 
 
 def _images(planes: np.ndarray) -> np.ndarray:

@@ -3,17 +3,19 @@
 Dimension letters: N images, H height, W width, C channels.
 """
 
-from collections.abc import Sequence
+import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jdarts.config import DataConfig
-from jdarts.errors import UserError
+from jdarts.data.class_balance import REORDER, Part, check_limit, compare_classes
+from jdarts.data.order import training_order
+from jdarts.errors import DataNote, DataWarning, UserError
 
 Pair = tuple[np.ndarray, np.ndarray]
-SORTED_CHECK_FROM = 20  # with so many labels, a shuffled file is never sorted by chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +60,16 @@ class TestImages(Images):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Described:
-    """What every view of a data set knows: name, classes, and mean and std ([C], for pixels in [0, 1])."""
+    """What every view of a data set knows: name, classes, and mean and std ([C], for pixels in [0, 1]).
+
+    `class_names` are as many names, or empty where the source has none.
+    """
 
     name: str
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,11 +106,16 @@ class TrainingData(_Described):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset(_Described):
-    """A whole data set. `val` is the source's own validation split, if any; a search does not use it."""
+    """A whole data set.
+
+    `val` is the source's own validation split, if any; `test` is None if there are no labelled test images. `order` is
+    what `reordered` did to the training images.
+    """
 
     train: TrainImages
-    test: TestImages
+    test: TestImages | None
     val: ValImages | None = None
+    order: tuple[int | None, bool] = (None, False)
 
     def __post_init__(self):
         shape = self.train.images.shape[1:]
@@ -113,10 +124,14 @@ class Dataset(_Described):
                 f"{self.name}: mean and std have {len(self.mean)} and {len(self.std)} values; "
                 f"the images have {shape[-1]} channels"
             )
-        for field in ("train", "test", "val"):
-            part = getattr(self, field)
-            if part is None:
-                continue
+        if not all(map(math.isfinite, self.mean)) or not all(0 < std < math.inf for std in self.std):
+            raise UserError(
+                f"{self.name}: mean is {self.mean} and std {self.std}; both must be finite and std positive "
+                "(1 for a channel that is constant)"
+            )
+        if self.class_names and len(self.class_names) != self.num_classes:
+            raise UserError(f"{self.name}: {len(self.class_names)} class names for {self.num_classes} classes")
+        for field, part in self.splits().items():
             where = f"{self.name}: the {field} split"
             if len(part) == 0:
                 raise UserError(f"{where} has no images; every split needs at least one")
@@ -131,6 +146,28 @@ class Dataset(_Described):
                     f"{where} has labels {low} to {high}; with {self.num_classes} classes "
                     f"they must lie in 0 to {self.num_classes - 1}"
                 )
+
+    def prepared(self, config: DataConfig) -> "Dataset":
+        """The same data with the training images in the order of `config`, and only the first `config.limit` of them.
+
+        Raises `UserError` if the limit leaves whole classes out (see `class_balance.check_limit`).
+        """
+        ordered = self.reordered(config)
+        limited = ordered.limited(config.limit)
+        if limited is not ordered:
+            check_limit(self.name, ordered.train.labels, limited.train.labels, self.class_names)
+        return limited
+
+    def reordered(self, config: DataConfig) -> "Dataset":
+        """The same data with the training images shuffled and stratified as `config` says, once."""
+        wanted = (config.shuffle, config.stratify)
+        if self.order == wanted:
+            return self
+        rows = training_order(self.train.labels, shuffle=config.shuffle, stratify=config.stratify)
+        if rows is None:
+            return self
+        train = TrainImages(self.train.images[rows], self.train.labels[rows])
+        return replace(self, train=train, order=wanted)
 
     def limited(self, limit: int | None) -> "Dataset":
         """The same data with only the first `limit` training images (None: all of them)."""
@@ -155,20 +192,22 @@ class Dataset(_Described):
             total = squares.sum((2, 4), dtype=np.uint32)
             return replace(images, images=((total + side * side // 2) // (side * side)).astype(np.uint8))
 
-        parts: Any = {name: part(images) for name in ("train", "test", "val") if (images := getattr(self, name))}
+        parts: Any = {name: part(images) for name, images in self.splits().items()}
         return replace(self, **parts)
 
     def for_search(self, config: DataConfig) -> SearchData:
-        """The two halves of a search, in file order, after `config.limit`.
+        """The two halves of a search, after `config.shuffle`, `config.stratify` and `config.limit`.
 
         The first `train_fraction` of the training images trains the weights, the last `val_fraction` the
         alphas. With fractions of one half, CIFAR-10 gives the halves of the DARTS code. With a `val_fraction` of 0
         there is one split only (`SearchData.single`), for methods that take both gradients from one batch.
+        A validation split of the source trains the alphas in place of the held-out images, which then stay with the
+        first half, unless `config.own_validation` is false.
 
-        Raises `UserError` if a half would be empty, or if the images are sorted by label, so that the two
-        halves would hold different classes.
+        Raises `UserError` if a half would be empty, or if the halves largely hold different classes
+        (`class_balance.compare_classes`).
         """
-        source = self.limited(config.limit).train
+        source = self.prepared(config).train
         n = len(source)
         n_train, n_val = _count(config.train_fraction, n), _count(config.val_fraction, n)
         for field, count in (("train_fraction", n_train), ("val_fraction", n_val)):
@@ -177,22 +216,27 @@ class Dataset(_Described):
                     f"data.{field} is {getattr(config, field)}, which leaves none of the {n} training images "
                     f"of {self.name}; raise it or data.limit"
                 )
-        steps = np.diff(source.labels)
-        if n >= SORTED_CHECK_FROM and np.any(steps) and (np.all(steps >= 0) or np.all(steps <= 0)):
-            raise UserError(
-                f"the training images of {self.name} are sorted by label, so the two halves of a search "
-                "would hold different classes; shuffle the images (with their labels) in the source"
+        own = self.val if config.own_validation and n_val else None
+        remedy = f"reorder them: {REORDER}"
+        if own is not None:
+            n_train = _count(min(config.train_fraction + config.val_fraction, 1.0), n)
+            remedy = "give both splits the same classes, or ignore the validation split: --data.own_validation false"
+            _tell(
+                f"{self.name}: the {len(own):,} images of its validation split train the alphas, {n_train:,} of the "
+                f"{n:,} training images the weights; --data.own_validation false splits the training images instead",
+                DataNote,
             )
         kept = slice(n - n_val, n) if n_val else slice(0, n_train)
-        return SearchData(
-            name=self.name,
-            num_classes=self.num_classes,
-            mean=self.mean,
-            std=self.std,
-            train=TrainImages(source.images[:n_train], source.labels[:n_train]),
-            val=ValImages(source.images[kept], source.labels[kept]),
-            single=n_val == 0,
+        train = TrainImages(source.images[:n_train], source.labels[:n_train])
+        val = ValImages(source.images[kept], source.labels[kept]) if own is None else own
+        compare_classes(
+            self.name,
+            Part("training images of the search", train.labels),
+            Part("validation images of the search", val.labels),
+            self.class_names,
+            remedy,
         )
+        return SearchData(**self._described(), train=train, val=val, single=n_val == 0)
 
     def for_training(self, val_fraction: float = 0.0) -> TrainingData:
         """Training, monitoring and test images for a derived network.
@@ -200,10 +244,16 @@ class Dataset(_Described):
         A positive `val_fraction` holds out that share of the training images, from the back, for monitoring;
         with 0 every training image is trained on, and `val` is the source's own validation split or None.
 
-        Raises `UserError` if a split would be empty.
+        Raises `UserError` if a split would be empty, if there are no test images, and if the validation or test images
+        are largely of classes that no training image has (`class_balance.compare_classes`).
         """
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction is {val_fraction}; it must lie in [0, 1)")
+        if self.test is None:
+            raise UserError(
+                f"{self.name} has no labelled test images, and training ends with the test accuracy; add them (folder: "
+                "test/CLASS/, npz: x_test and y_test), or only search (jdarts search)"
+            )
         n = len(self.train)
         n_val = _count(val_fraction, n)
         train, val = self.train, self.val
@@ -213,88 +263,38 @@ class Dataset(_Described):
                     f"val_fraction is {val_fraction}, which splits the {n} training images of {self.name} "
                     f"into {n - n_val} and {n_val}; both parts need at least one"
                 )
+            if val is not None:
+                _tell(
+                    f"{self.name}: its validation split is not used, since train.val_fraction is {val_fraction}; "
+                    "with 0 it monitors the training",
+                    DataWarning,
+                )
             train = TrainImages(train.images[: n - n_val], train.labels[: n - n_val])
             val = ValImages(self.train.images[n - n_val :], self.train.labels[n - n_val :])
-        return TrainingData(
-            name=self.name,
-            num_classes=self.num_classes,
-            mean=self.mean,
-            std=self.std,
-            train=train,
-            val=val,
-            test=self.test,
-        )
+        for title, part in (("validation images", val), ("test images", self.test)):
+            if part is not None:
+                own = part is self.val or part is self.test
+                remedy = "check the splits of the source, or data.limit" if own else f"reorder them: {REORDER}"
+                names = self.class_names
+                compare_classes(
+                    self.name, Part("training images", train.labels), Part(title, part.labels), names, remedy
+                )
+        return TrainingData(**self._described(), train=train, val=val, test=self.test)
+
+    def splits(self) -> dict[str, Images]:
+        """The splits that there are, by the names of their fields."""
+        parts = {"train": self.train, "test": self.test, "val": self.val}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _described(self) -> dict[str, Any]:
+        names = ("name", "num_classes", "mean", "std", "class_names")
+        return {name: getattr(self, name) for name in names}
+
+
+def _tell(text: str, category: type[DataWarning]) -> None:
+    warnings.warn(text, category, stacklevel=3)
 
 
 def _count(fraction: float, n: int) -> int:
     """`fraction * n` rounded down, forgiving float error: 0.29 of 100 is 29."""
     return int(np.floor(fraction * n + 1e-6))
-
-
-def from_arrays(
-    name: str,
-    train: Pair,
-    test: Pair,
-    val: Pair | None = None,
-    *,
-    num_classes: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> Dataset:
-    """A `Dataset` from arrays: a split is (images uint8 [N, H, W] or [N, H, W, C], integer labels [N]).
-
-    `num_classes` defaults to the largest training label plus one; `mean` and `std` to those of the training
-    images.
-
-        dataset = from_arrays("mine", (x_train, y_train), (x_test, y_test))
-    """
-    train_images = TrainImages(*_checked(f"{name}: train", *train))
-    if len(train_images) == 0:
-        raise UserError(f"{name}: the train split has no images; every split needs at least one")
-    computed_mean, computed_std = (None, None) if mean and std else channel_statistics(train_images.images)
-    return Dataset(
-        name=name,
-        num_classes=num_classes or int(train_images.labels.max()) + 1,
-        mean=tuple(mean or computed_mean or ()),
-        std=tuple(std or computed_std or ()),
-        train=train_images,
-        test=TestImages(*_checked(f"{name}: test", *test)),
-        val=None if val is None else ValImages(*_checked(f"{name}: val", *val)),
-    )
-
-
-def _checked(where: str, images: np.ndarray, labels: np.ndarray) -> Pair:
-    if images.dtype != np.uint8:
-        raise UserError(f"{where} images have dtype {images.dtype}; give uint8 pixels from 0 to 255")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4:
-        raise UserError(f"{where} images have shape {list(images.shape)}; give [N, H, W] or [N, H, W, C]")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{where} labels have dtype {labels.dtype}; give integer class numbers")
-    if labels.shape != images.shape[:1]:
-        raise UserError(f"{where} labels have shape {list(labels.shape)} for {len(images)} images; give one each")
-    if labels.size and (labels.min() < 0 or labels.max() >= 2**31 - 1):
-        raise UserError(f"{where} labels run from {labels.min()} to {labels.max()}; number the classes from 0")
-    return images, labels.astype(np.int32)
-
-
-def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 [N, H, W, C] images, for pixels in [0, 1].
-
-    Exact: pixel values are counted, not summed in floating point. A constant channel gets a standard
-    deviation of 1, so that normalising it gives zeros.
-    """
-    counts = np.zeros((images.shape[-1], 256), np.int64)
-    for start in range(0, len(images), 4096):
-        for channel in range(images.shape[-1]):
-            pixels = images[start : start + 4096, ..., channel].ravel()
-            counts[channel] += np.bincount(pixels, minlength=256)
-    values = np.arange(256) / 255
-    mean = counts @ values / counts.sum(1)
-    variance = (counts * (values[None, :] - mean[:, None]) ** 2).sum(1) / counts.sum(1)
-    constant = (counts > 0).sum(1) == 1
-    std = np.where(constant, 1.0, np.sqrt(variance))
-    return tuple(mean.tolist()), tuple(std.tolist())

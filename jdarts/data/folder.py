@@ -1,88 +1,93 @@
-"""Image folders (`train/CLASS/*.png`), and decoding of single image files."""
+"""Image folders: `train/CLASS/*.png` and the layouts that people have in place of it."""
 
-import io
+import os
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from jdarts.data.arrays import fixed_order
-from jdarts.data.dataset import Dataset, Pair, from_arrays
-from jdarts.errors import UserError
+from jdarts.data.arrays import assemble
+from jdarts.data.dataset import Dataset
+from jdarts.data.decoding import AS_STORED, SUFFIXES, Alike
+from jdarts.data.image_files import OddFiles, list_images, read_images, warn_unread
+from jdarts.data.order import fixed_order
+from jdarts.errors import DataNote, UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-def decode_image(encoded: bytes, where: str) -> np.ndarray:
-    """PNG or JPEG bytes as uint8 [H, W, 1] (grayscale) or [H, W, 3]; `where` names the image in errors."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
-            if image.mode == "1":
-                image = image.convert("L")
-            elif image.mode == "P" and "transparency" not in image.info:
-                image = image.convert("RGB")
-            if image.mode not in ("L", "RGB"):
-                raise UserError(f"{where} has pixel format {image.mode}; convert it to 8-bit grayscale or RGB")
-            pixels = np.asarray(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise UserError(f"{where} is not a readable PNG or JPEG image; replace or remove it") from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+VALIDATION_FOLDERS = ("val", "validation", "valid")
+_READ = ", ".join(SUFFIXES)
 
 
-def load_folder(path: str) -> Dataset:
-    """Images in `path/train/CLASS/`, `path/test/CLASS/` and optionally `path/val/CLASS/` (.png, .jpg, .jpeg).
+class Listing(NamedTuple):
+    """The images of one split: file names and class numbers."""
 
-    The classes are the sorted names of the folders in `train`. All images share one size and are all
-    grayscale or all RGB. Files sorted by name are grouped by class, so the training images are put into one
-    fixed shuffled order.
+    files: list[str]
+    labels: list[int]
+
+
+class Listed(NamedTuple):
+    """The images of a folder by split, the names of the classes, and the files that cannot be used."""
+
+    splits: dict[str, Listing]
+    classes: list[str]
+    odd: OddFiles
+
+
+def load_folder(path: str, alike: Alike = AS_STORED, *, threads: int = 1) -> Dataset:
+    """Images in `path/train/CLASS/`, and optionally `path/test/CLASS/` and `path/val/CLASS/`.
+
+    The classes are the sorted names of the folders in `train`; images may lie in folders inside them. Without `test`,
+    `val` holds the test images; a split without class folders is left out, since it has no labels. All images share
+    one shape after `alike` is applied. Files sorted by name are grouped by class, so the training images are put into
+    one fixed shuffled order.
+
+    Raises one `UserError` about all files that cannot be used.
     """
-    if not path:
-        raise UserError("source folder needs data.path: the folder that holds train/CLASS/*.png and test/CLASS/*.png")
-    root = Path(path)
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise UserError(
-                f"data.path is {path!r}, which has no folder {split!r}; it needs train/CLASS/ and test/CLASS/"
-            )
+    root = _root(path)
+    listed = list_folder(root)
+    rows, start = [], 0
+    for split, listing in listed.splits.items():
+        order = np.arange(len(listing.files))
+        rows.append(start + (np.argsort(fixed_order(len(order))) if split == "train" else order))
+        start += len(order)
+    files = [file for listing in listed.splits.values() for file in listing.files]
+    pixels = read_images(files, np.concatenate(rows), listed.odd, alike, threads=min(threads, os.cpu_count() or 1))
+    splits, start = {}, 0
+    for split, listing in listed.splits.items():
+        labels = np.array(listing.labels, np.int32)
+        images = pixels[start : start + len(labels)]
+        splits[split] = images, labels[fixed_order(len(labels))] if split == "train" else labels
+        start += len(labels)
+    return assemble(root.resolve().name, splits, num_classes=len(listed.classes), class_names=listed.classes)
+
+
+def list_folder(root: Path, *, train_only: bool = False) -> Listed:
+    """The images of the splits train, test and val, as far as the folder has them; nothing is decoded.
+
+    Raises `UserError` if there are no training images, if a class has none, or if a split has other classes.
+    """
     classes = class_folders(root / "train")
     if not classes:
         raise UserError(f"{root / 'train'} has no class folders; put the images into train/CLASS/")
-    shape: tuple[int, ...] | None = None
-    splits: dict[str, Pair] = {}
-    for split in ("train", "test", "val"):
-        if not (root / split).is_dir():
-            continue
-        stray = sorted(set(class_folders(root / split)) - set(classes))
-        if stray:
-            raise UserError(f"{root / split / stray[0]} is no class of {root / 'train'}; remove or rename it")
-        images, labels = [], []
+    odd, unread = OddFiles(root), []
+    splits: dict[str, Listing] = {}
+    folders = _split_folders(root, classes) if not train_only else {"train": root / "train"}
+    for split, folder in folders.items():
+        files, labels = [], []
         for label, name in enumerate(classes):
-            files = image_files(root / split / name)
-            if split == "train" and not files:
-                raise UserError(f"{root / split / name} has no .png, .jpg or .jpeg images; add some or remove it")
-            for file in files:
-                pixels = decode_image(file.read_bytes(), str(file))
-                shape = shape or pixels.shape
-                if pixels.shape != shape:
-                    raise UserError(
-                        f"{file} is {_describe(pixels.shape)}, the images before it {_describe(shape)}; "
-                        "resize or convert it, all images must be alike"
-                    )
-                images.append(pixels)
-                labels.append(label)
-        if not images:
-            raise UserError(f"{root / split} has no .png, .jpg or .jpeg images in its class folders; add some")
-        splits[split] = np.stack(images), np.array(labels, np.int32)
-    images, labels = splits["train"]
-    order = fixed_order(len(images))
-    return from_arrays(
-        root.resolve().name,
-        (images[order], labels[order]),
-        splits["test"],
-        splits.get("val"),
-        num_classes=len(classes),
-    )
+            place = folder / name
+            before = sum(map(len, odd.files.values()))
+            found = list_images(place, odd, unread) if place.is_dir() else []
+            if split == "train" and not found and before == sum(map(len, odd.files.values())):
+                raise UserError(f"{place} has no images ({_READ}); add some or remove the folder")
+            files += found
+            labels += [label] * len(found)
+        splits[split] = Listing(files, labels)
+    warn_unread(root, unread)
+    for split, listing in list(splits.items()):
+        if not listing.files and not odd.files:
+            raise UserError(f"the class folders of the {split} split of {root} have no images ({_READ}); add some")
+    return Listed(splits, classes, odd)
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -90,12 +95,55 @@ def class_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images in `folder`, sorted by name."""
+def _root(path: str) -> Path:
+    if not path:
+        raise UserError("source folder needs data.path: the folder that holds train/CLASS/*.png and test/CLASS/*.png")
+    root = Path(path)
+    if not root.is_dir():
+        raise UserError(f"data.path is {path!r}, which is no folder; give the one that holds train/CLASS/*.png")
+    require_train(root)
+    return root
+
+
+def require_train(root: Path) -> None:
+    """Raise `UserError` if there is no folder `train` in `root`."""
+    if (root / "train").is_dir():
+        return
+    there = class_folders(root)
+    found = f"it has {', '.join(there[:4])}{', …' if len(there) > 4 else ''}" if there else "it has no folders"
+    raise UserError(
+        f"data.path is '{root}', which has no folder 'train' ({found}); "
+        "put the classes into train/CLASS/, and those for the test into test/CLASS/"
+    )
+
+
+def _split_folders(root: Path, classes: list[str]) -> dict[str, Path]:
+    """Where the splits `train`, `test` and `val` lie, as far as they exist and have labels."""
+    folders = {"train": root / "train"}
+    test = _labelled(root, "test", classes)
+    val = next((folder for name in VALIDATION_FOLDERS if (folder := _labelled(root, name, classes))), None)
+    if test is None and val is not None:
+        test, val = val, None
+        _note(f"{root} has no labelled test/, so that the images of {test.name}/ are the test images")
+    elif test is None:
+        _note(f"{root} has no test/CLASS/ and no val/CLASS/: it can be searched on, but a retrained cell needs a test")
+    return folders | ({"test": test} if test else {}) | ({"val": val} if val else {})
+
+
+def _labelled(root: Path, name: str, classes: list[str]) -> Path | None:
+    """The folder `root/name` if its images lie in class folders."""
+    folder = root / name
     if not folder.is_dir():
-        return []
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+        return None
+    there = class_folders(folder)
+    stray = [entry for entry in there if entry not in classes]
+    if there and stray != ["images"]:
+        if stray:
+            raise UserError(f"{folder / stray[0]} is no class of {root / 'train'}; remove or rename it")
+        return folder
+    _note(f"{folder} has no class folders, so that its images have no labels; it is not used")
+    return None
 
 
-def _describe(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]}x{shape[1]} {'grayscale' if shape[2] == 1 else 'RGB'}"
+def _note(text: str) -> None:
+    warnings.warn(text, DataNote, stacklevel=4)

@@ -7,7 +7,7 @@ Letters: B rows of a global batch, P micro-batches, H processes.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,9 +17,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from jdarts.config import DataConfig
-from jdarts.data.folder import class_folders, decode_image, image_files
+from jdarts.data.class_balance import Part, check_limit, compare_classes
+from jdarts.data.decoding import Alike, decode_image
+from jdarts.data.folder import list_folder, require_train
+from jdarts.data.order import class_split, training_order
 from jdarts.errors import UserError, unknown
 
+_RGB = Alike(color="rgb")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 PC_DARTS_IMAGENET = DataConfig(
@@ -45,6 +49,7 @@ class Source(Protocol):
 
     name: str
     num_classes: int
+    class_names: tuple[str, ...]
 
     def __len__(self) -> int:
         """How many there are."""
@@ -52,6 +57,10 @@ class Source(Protocol):
 
     def __getitem__(self, row: int) -> Encoded:
         """Image number `row`."""
+        ...
+
+    def where(self, row: int) -> str:
+        """What messages call image number `row`."""
         ...
 
     def labels(self) -> np.ndarray:
@@ -60,23 +69,17 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """Images in `path/CLASS/*`, files in sorted order."""
+    """The training images of an image folder, `path/train/CLASS/*`, files in sorted order."""
 
     def __init__(self, path: str | Path):
         root = Path(path)
-        names = class_folders(root) if root.is_dir() else []
-        if not names:
-            raise UserError(f"data.path is {str(path)!r}, which has no class folders; give a folder with CLASS/*.jpg")
-        self.name, self.num_classes = root.name, len(names)
-        self._files: list[Path] = []
-        labels = []
-        for label, name in enumerate(names):
-            files = image_files(root / name)
-            self._files += files
-            labels += [label] * len(files)
-        if not self._files:
-            raise UserError(f"{root} has no .png, .jpg or .jpeg images in its class folders; add some")
-        self._labels = np.array(labels, np.int32)
+        require_train(root)
+        listed = list_folder(root, train_only=True)
+        listing = listed.splits["train"]
+        listed.odd.refuse(len(listing.files) + sum(map(len, listed.odd.files.values())))
+        self.name, self.num_classes = root.resolve().name, len(listed.classes)
+        self.class_names = tuple(listed.classes)
+        self._files, self._labels = listing.files, np.array(listing.labels, np.int32)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -84,7 +87,15 @@ class FolderSource:
 
     def __getitem__(self, row: int) -> Encoded:
         """Image number `row`."""
-        return Encoded(self._files[row].read_bytes(), int(self._labels[row]))
+        try:
+            with open(self._files[row], "rb") as file:
+                return Encoded(file.read(), int(self._labels[row]))
+        except OSError as error:
+            raise UserError(f"{self._files[row]} cannot be read: {error.strerror}; restore it") from error
+
+    def where(self, row: int) -> str:
+        """The file of image number `row`."""
+        return self._files[row]
 
     def labels(self) -> np.ndarray:
         """The classes of all images, int32 [N]."""
@@ -103,7 +114,10 @@ class TfdsSource:
         features: Any = builder.info.features
         if not isinstance(features[self._image], tfds.features.Image):
             raise UserError(f"tfds:{spec} stores arrays, not encoded images; load it with data.source tfds:{spec}")
+        if not hasattr(features[self._label], "num_classes"):
+            raise UserError(f"tfds:{spec} does not declare its classes; load it with data.source tfds:{spec}")
         self.name, self.num_classes = f"tfds:{spec}", features[self._label].num_classes
+        self.class_names = tuple(features[self._label].names or ())
         self._data: Any = builder.as_data_source("train", decoders={self._image: tfds.decode.SkipDecoding()})
 
     def __len__(self) -> int:
@@ -114,6 +128,10 @@ class TfdsSource:
         """Image number `row`."""
         example = self._data[row]
         return Encoded(example[self._image], int(example[self._label]))
+
+    def where(self, row: int) -> str:
+        """The number of the image."""
+        return f"{self.name}: image {row} of split train"
 
     @lru_cache(maxsize=1)  # noqa: B019 - one source lives as long as its process
     def labels(self) -> np.ndarray:
@@ -132,28 +150,10 @@ def open_source(config: DataConfig) -> Source:
     if kind == "folder":
         if not config.path:
             raise UserError("source stream:folder needs data.path: the folder that holds train/CLASS/*.jpg")
-        return FolderSource(Path(config.path) / "train")
+        return FolderSource(config.path)
     if kind == "tfds" and details:
         return TfdsSource(details, config.path)
     raise unknown("data.source", config.source, ("stream:folder", "stream:tfds:NAME"))
-
-
-def class_split(labels: np.ndarray, fractions: Sequence[float], *, seed: int = 0) -> list[np.ndarray]:
-    """Disjoint rows with a share of every class each, in a fixed random order of each class; sorted int64 arrays.
-
-    Shares are rounded down, but at least one image of each class is taken. Raises `UserError` if a class has too few.
-    """
-    random = np.random.RandomState(seed)  # numpy froze its stream
-    parts: list[list[np.ndarray]] = [[] for _ in fractions]
-    for label in np.unique(labels):
-        rows = random.permutation(np.flatnonzero(labels == label))
-        counts = [max(int(np.floor(fraction * len(rows) + 1e-6)), 1) for fraction in fractions]
-        if sum(counts) > len(rows):
-            raise UserError(f"class {label} has {len(rows)} images, too few for shares of {list(fractions)} of a class")
-        starts = np.cumsum([0, *counts])
-        for part, start, count in zip(parts, starts, counts, strict=False):
-            part.append(rows[start : start + count])
-    return [np.sort(np.concatenate(part)) for part in parts]
 
 
 def crop_resize(image: np.ndarray, size: int, random: np.random.Generator | None) -> np.ndarray:
@@ -207,16 +207,32 @@ class StreamedData:
 
 
 def open_streams(config: DataConfig) -> StreamedData:
-    """The splits of `config`: for every class its first share for the weights, its second for the alphas."""
+    """The splits of `config`: for every class its first share for the weights, its second for the alphas.
+
+    `config.limit` keeps the same share of every class. A validation split of the source is not used. The classes of
+    TFDS are read from all records once, those of folders from names.
+
+    Raises `UserError` if a class has too few images, and if there is only one class.
+    """
     source = open_source(config)
-    train, val = class_split(source.labels(), (config.train_fraction, config.val_fraction))
-    shape = (config.image_size, config.image_size, 3)
+    labels = source.labels()
+    rows = np.arange(len(labels))
+    if config.limit is not None and config.limit < len(rows):
+        kept = training_order(labels, shuffle=config.shuffle or 0, stratify=True)
+        assert kept is not None
+        rows = np.sort(kept[: config.limit])
+        check_limit(source.name, labels, labels[rows], source.class_names)
+    fractions = (config.train_fraction, config.val_fraction)
+    train, val = (rows[part] for part in class_split(labels[rows], fractions, seed=config.shuffle or 0))
+    parts = Part("training images", labels[train]), Part("validation images", labels[val])
+    compare_classes(source.name, *parts, source.class_names, "use a source with more classes")
+    side = config.streamed_side
     return StreamedData(
         name=source.name,
         num_classes=source.num_classes,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        image_shape=shape,
+        image_shape=(side, side, 3),
         train=StreamSplit(source, train),
         val=StreamSplit(source, val),
     )
@@ -294,7 +310,7 @@ class Stream:
         epoch, inside = divmod(step, self.steps_per_epoch)
         number = int(self._order(epoch)[inside * self._batch + row])
         encoded = self._split.source[number]
-        image = decode_image(encoded.content, f"{self._split.source.name}: image {number}")
+        image = decode_image(encoded.content, self._split.source.where(number), _RGB)
         random = np.random.Generator(np.random.Philox(key=[self._seed, step * self._batch + row], counter=[0, 0, 0, 1]))
         return {"images": crop_resize(image, self._size, random), "labels": np.int32(encoded.label)}
 

@@ -35,7 +35,9 @@ def write_tfds(name: str, dataset: Dataset, directory: str | Path, *, class_name
         raise UserError(f"{dataset.name} has {channels} channels; TFDS images are grayscale (1) or RGB (3)")
     if class_names is None and name == "cifar10":
         class_names = CIFAR10_CLASSES
-    names = [str(i) for i in range(dataset.num_classes)] if class_names is None else list(class_names)
+    if class_names is None:
+        class_names = dataset.class_names or [str(i) for i in range(dataset.num_classes)]
+    names = list(class_names)
     if len(names) != dataset.num_classes:
         raise UserError(
             f"{len(names)} class names for the {dataset.num_classes} classes of {dataset.name}; give one each"

@@ -3,14 +3,17 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jdarts.data import cifar
-from jdarts.data.dataset import Dataset, Pair, from_arrays
-from jdarts.data.folder import decode_image
+from jdarts.data.arrays import assemble
+from jdarts.data.dataset import Dataset, Pair
+from jdarts.data.decoding import AS_STORED, Alike, decode_image
+from jdarts.data.progress import counted
 from jdarts.errors import UserError, unknown
 
 OFFICIAL_STATISTICS = {
@@ -21,32 +24,32 @@ _SOURCE = re.compile(r"(?P<name>\w+)(/(?P<config>\w[\w.\-]*))?(:(?P<version>\d+\
 _CHUNK = 1024  # images decoded between two reads
 
 
-def load_tfds(spec: str, path: str) -> Dataset:
+def load_tfds(spec: str, path: str, alike: Alike = AS_STORED) -> Dataset:
     """`NAME[/CONFIG][:VERSION]` from the TFDS data directory `path` (default: $TFDS_DATA_DIR, or TFDS's own).
 
     The newest prepared version unless one is given. Split `train`; for the test, `test` or else `validation`;
-    with both, `validation` becomes the own validation split. Where the examples carry running numbers (`id`
+    with both, `validation` becomes the own validation split; with neither, the data can only be searched on. Encoded
+    images are made `alike` as they are decoded. Where the examples carry running numbers (`id`
     of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images are
     the same as with the original files; TFDS stores examples shuffled.
     """
     builder, image_key, label_key = open_builder(spec, path)
     splits = list(builder.info.splits)
-    test = next((split for split in ("test", "validation") if split in splits), None)
-    if "train" not in splits or test is None:
-        raise UserError(f"tfds:{spec} has the splits {', '.join(splits)}; train and test (or validation) are needed")
+    if "train" not in splits:
+        raise UserError(f"tfds:{spec} has the splits {', '.join(splits)}; train is needed, and test for retraining")
     name = spec.partition(":")[0].partition("/")[0]
-    wanted = {"train": "train", "test": test} | ({"val": "validation"} if {"test", "validation"} <= set(splits) else {})
-    pairs = {part: _read_split(builder, split, image_key, label_key) for part, split in wanted.items()}
-    features: Any = builder.info.features
-    mean, std = OFFICIAL_STATISTICS.get(name, (None, None))
-    return from_arrays(
+    held_out = [split for split in ("test", "validation") if split in splits]
+    wanted = {"train": "train", **dict(zip(("test", "val"), held_out, strict=False))}
+    pairs = {part: _read_split(builder, split, (image_key, label_key), alike) for part, split in wanted.items()}
+    label: Any = builder.info.features[label_key]
+    mean, std = OFFICIAL_STATISTICS.get(name, (None, None)) if alike == AS_STORED else (None, None)
+    return assemble(
         f"tfds:{spec}",
-        pairs["train"],
-        pairs["test"],
-        pairs.get("val"),
-        num_classes=getattr(features[label_key], "num_classes", None),
+        pairs,
+        num_classes=getattr(label, "num_classes", None),
         mean=mean,
         std=std,
+        class_names=getattr(label, "names", ()),
     )
 
 
@@ -146,34 +149,51 @@ def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
     return image, label
 
 
-def _read_split(builder: Any, split: str, image_key: str, label_key: str) -> Pair:
+def _read_split(builder: Any, split: str, keys: tuple[str, str], alike: Alike) -> Pair:
+    """The images and labels of a split, in file order where ids tell it; `keys` name the image and label features."""
     import tensorflow_datasets as tfds
 
+    image_key, label_key = keys
     encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
-    source = builder.as_data_source(split, decoders={image_key: tfds.decode.SkipDecoding()} if encoded else None)
+    name = f"{builder.name}: split {split}"
+    source = _damaged_as_error(
+        name,
+        lambda: builder.as_data_source(split, decoders={image_key: tfds.decode.SkipDecoding()} if encoded else None),
+    )
     n = len(source)
     images: np.ndarray | None = None
     labels = np.zeros(n, np.int64)
     ids: list[Any] = []
-    for start in range(0, n, _CHUNK):
-        examples = source.__getitems__(range(start, min(start + _CHUNK, n)))
-        for i, example in enumerate(examples, start):
-            where = f"{builder.name}: image {i} of split {split}"
-            pixels = decode_image(example[image_key], where) if encoded else np.asarray(example[image_key])
-            if images is None:
-                images = np.empty((n, *pixels.shape), pixels.dtype)
-            if pixels.shape != images.shape[1:]:
-                raise UserError(
-                    f"{where} has shape {list(pixels.shape)}, the images before it {list(images.shape[1:])}; "
-                    "only data sets of equally sized images are read"
-                )
-            images[i] = pixels
-            labels[i] = example[label_key]
-            ids.append(example.get("id"))
+    with counted(f"reading {name}", n) as advance:
+        for start in range(0, n, _CHUNK):
+            rows = range(start, min(start + _CHUNK, n))
+            for i, example in enumerate(_damaged_as_error(name, lambda rows=rows: source.__getitems__(rows)), start):
+                where = f"{builder.name}: image {i} of split {split}"
+                pixels = decode_image(example[image_key], where, alike) if encoded else np.asarray(example[image_key])
+                if images is None:
+                    images = np.empty((n, *pixels.shape), pixels.dtype)
+                if pixels.shape != images.shape[1:]:
+                    raise UserError(
+                        f"{where} has shape {list(pixels.shape)}, the images before it {list(images.shape[1:])}; "
+                        "--data.image_size resizes and --data.color converts them"
+                    )
+                images[i] = pixels
+                labels[i] = example[label_key]
+                ids.append(example.get("id"))
+            advance(len(rows))
     if images is None:
         raise UserError(f"{builder.name}: split {split} has no images; prepare the dataset again")
     order = _file_order(ids, split)
     return (images, labels) if order is None else (images[order], labels[order])
+
+
+def _damaged_as_error(name: str, read: Callable[[], Any]) -> Any:
+    """The value of `read`, or a `UserError` where the files of the split are missing or damaged."""
+    try:
+        return read()
+    except Exception as error:  # array_record raises what its C++ code maps to, down to plain RuntimeError
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{name} cannot be read ({reason}); prepare the dataset again") from error
 
 
 def _file_order(ids: list[Any], split: str) -> np.ndarray | None:

@@ -18,7 +18,7 @@ def open_splits(
     them.
     """
     options = {
-        "size": config.data.image_size,
+        "size": config.data.streamed_side,
         "batch_size": config.search.batch_size,
         "microbatches": config.search.microbatches,
         "process": process,

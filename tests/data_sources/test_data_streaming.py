@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from jdarts.config import DataConfig
+from jdarts.data.order import class_split
 from jdarts.data.streaming import (
     PC_DARTS_IMAGENET,
     FolderSource,
     Stream,
-    class_split,
     crop_resize,
     decode_rate,
     open_source,

@@ -13,6 +13,7 @@ from typing import Any
 from jdarts import __version__, distributed
 from jdarts.commands import bench, experiments, guard, process, reference, runs
 from jdarts.commands.arguments import Arguments, Parser
+from jdarts.commands.data_lines import data_lines
 from jdarts.commands.overrides import print_help, split_overrides
 from jdarts.errors import UserError, unknown
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [argument for argument in given if argument != "--debug"]
     try:
-        status = _main(arguments, own_process=argv is None)
+        with data_lines():
+            status = _main(arguments, own_process=argv is None)
     except SystemExit as leaving:  # argparse, after --help and --version
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left

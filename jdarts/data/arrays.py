@@ -55,14 +55,15 @@ def assemble(
 
     `remap` numbers text and odd labels anew (`labels.number_classes`); the other arguments are those of `from_arrays`.
     """
-    for split, (images, labels) in splits.items():
-        if len(images) == 0:
+    for split, (images, _) in splits.items():
+        if images.shape[:1] == (0,):
             raise UserError(f"{name}: the {split} split has no images; every split needs at least one")
+    pixels = as_uint8(name, {split: images for split, (images, _) in splits.items()})
+    for split, (images, labels) in splits.items():
         if labels.shape[:1] != images.shape[:1]:
             raise UserError(
                 f"{name}: {split} labels have shape {list(labels.shape)} for {len(images)} images; give one each"
             )
-    pixels = as_uint8(name, {split: images for split, (images, _) in splits.items()})
     numbered = number_classes(
         name, {split: labels for split, (_, labels) in splits.items()}, num_classes=num_classes, remap=remap
     )

@@ -32,8 +32,9 @@ def compare_classes(data: str, train: Part, other: Part, names: Sequence[str], r
 
     Raises `UserError`; warns with `DataWarning`.
     """
-    _require_two_classes(data, train, names, remedy)
     unseen, unseen_classes = _missing(other.labels, train.labels)
+    if not unseen:
+        _require_two_classes(data, train, names, remedy)
     absent, absent_classes = _missing(train.labels, other.labels)
     parts = []
     if unseen:

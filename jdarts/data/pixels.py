@@ -84,7 +84,7 @@ def _converted(where: str, images: np.ndarray, limits: tuple[float, float], *, u
         advice = "give raw pixels from 0 to 255; jdarts normalises them itself"
         if low >= 0 and 255 < high <= 65535:
             advice = "16-bit pixels must be reduced to 8 bits, for example with (x // 257).astype('uint8')"
-        elif largest == 1:
+        elif low >= 0 and largest == 1:
             advice = "the training images run from 0 to 1; give all splits one scale"
         raise UserError(f"{where} images are {images.dtype} from {low:g} to {high:g}; {advice}")
     scale = 255 if largest == 1 else 1

@@ -54,11 +54,11 @@ def test_fractions_and_limit(train, val, limit, n_train, n_val):
 
 
 def test_a_search_cannot_see_test_images():
-    dataset = numbered(n_val=5)
+    dataset = numbered()
     data = dataset.for_search(DataConfig())
     assert not hasattr(data, "test")
     seen = set(ids(data.train)) | set(ids(data.val))
-    assert not seen & set(ids(dataset.test)) and dataset.val and not seen & set(ids(dataset.val))
+    assert not seen & set(ids(dataset.test))
     fields = {"name": "x", "num_classes": 3, "mean": (0.0,), "std": (1.0,)}
     with pytest.raises(TypeError, match=r"SearchData.val is TestImages; it must be ValImages"):
         SearchData(**fields, train=data.train, val=dataset.test)  # pyright: ignore[reportArgumentType]
@@ -90,15 +90,6 @@ def test_empty_splits_are_refused():
         numbered(n_test=0)
 
 
-def test_a_search_refuses_images_sorted_by_label():
-    images = np.zeros((40, 2, 2, 1), np.uint8)
-    test = images[:2], np.array([0, 1])
-    for labels in (np.arange(40) // 20, 1 - np.arange(40) // 20):
-        with pytest.raises(UserError, match="sorted by label"):
-            from_arrays("sorted", (images, labels), test).for_search(DataConfig())
-        assert len(from_arrays("sorted", (images, labels), test).for_training().train) == 40
-
-
 def test_channel_statistics_equal_numpy():
     images = np.random.RandomState(0).randint(0, 256, (5000, 3, 4, 2)).astype(np.uint8)
     images[..., 1] //= 3
@@ -119,12 +110,10 @@ def test_statistics_come_from_the_training_images_only():
 def test_inconsistent_arrays_are_named():
     good = np.zeros((3, 2, 2, 1), np.uint8), np.arange(3)
     cases = {
-        "train images have dtype float32": ((good[0].astype(np.float32), good[1]), good),
-        "train labels have dtype float64": ((good[0], good[1] / 1), good),
         r"labels have shape \[2\] for 3 images": ((good[0], good[1][:2]), good),
         r"test split has images of shape \[5, 2, 1\]": (good, (np.zeros((3, 5, 2, 1), np.uint8), good[1])),
-        r"test split has labels 0 to 3; with 3 classes": (good, (good[0], np.array([0, 1, 3]))),
-        "labels run from -1": ((good[0], good[1] - 1), good),
+        r"1 of the 3 labels of the test split are 3": (good, (good[0], np.array([0, 1, 3]))),
+        "training labels are -1, 0, 1": ((good[0], good[1] - 1), good),
         "give .N, H, W. or .N, H, W, C.": ((good[0][0, 0], good[1]), good),
     }
     for message, (train, test) in cases.items():

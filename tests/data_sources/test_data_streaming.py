@@ -163,6 +163,9 @@ def test_array_records_give_the_images_of_the_folder(folder, tmp_path):
 
 
 def test_missing_folders_and_sources_are_one_line(tmp_path):
+    with pytest.raises(UserError, match="has no folder 'train'"):
+        FolderSource(tmp_path)
+    (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match="has no class folders"):
         FolderSource(tmp_path)
     with pytest.raises(UserError, match="stream:folder needs data"):

@@ -1,0 +1,36 @@
+"""What the data layer warns about, as lines on standard error."""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from jdarts import distributed
+from jdarts.errors import DataNote, DataWarning
+
+
+@contextlib.contextmanager
+def data_lines() -> Iterator[None]:
+    """Inside, each `DataWarning` is one line (`note:` for a `DataNote`), told once, by the first process.
+
+    Other warnings are shown as before.
+    """
+    told: set[str] = set()
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show_others(message, category, *place, **more)
+            return
+        text = " ".join(str(message).split())
+        if text in told or not distributed.is_first():
+            return
+        told.add(text)
+        kind = "note" if issubclass(category, DataNote) else "warning"
+        print(f"jdarts: {kind}: {text}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        show_others = warnings.showwarning
+        warnings.showwarning = show
+        yield

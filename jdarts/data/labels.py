@@ -31,7 +31,10 @@ def number_classes(data: str, labels: Labels, *, num_classes: int | None = None,
 
     Raises `UserError` for everything else, and for labels of other splits that the training split lacks.
     """
-    plain = {split: _flat(f"{data}: {split}", found) for split, found in labels.items()}
+    notes: dict[str, list[str]] = {}
+    plain = {split: _flat(f"{data}: {split}", found, notes.setdefault(split, [])) for split, found in labels.items()}
+    for text in dict.fromkeys(text for found in notes.values() for text in found):
+        _note(f"{data}: {' and '.join(split for split in notes if text in notes[split])} {text}")
     texts = {split for split, found in plain.items() if found.dtype.kind == "U"}
     if texts and len(texts) < len(plain):
         number = next(split for split in plain if split not in texts)
@@ -51,12 +54,12 @@ def number_classes(data: str, labels: Labels, *, num_classes: int | None = None,
     return Numbered({split: found.astype(np.int32) for split, found in plain.items()}, num_classes, ())
 
 
-def _flat(where: str, labels: np.ndarray) -> np.ndarray:
-    """Labels [N] as integers or text."""
+def _flat(where: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Labels [N] as integers or text; what is converted is added to `notes`."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.dtype.kind in "biuf":
-        return _from_one_hot(where, labels)
+        return _from_one_hot(where, labels, notes)
     if labels.ndim != 1:
         raise UserError(f"{where} labels have shape {list(labels.shape)}; give [N], [N, 1] or one-hot [N, K]")
     if labels.dtype.kind == "S":
@@ -64,7 +67,7 @@ def _flat(where: str, labels: np.ndarray) -> np.ndarray:
     if labels.dtype.kind in "iuU":
         return labels
     if labels.dtype.kind == "b":
-        _note(f"{where} labels are booleans; false is read as class 0 and true as class 1")
+        notes.append("labels are booleans; false is read as class 0 and true as class 1")
         return labels.astype(np.int64)
     if labels.dtype.kind != "f":
         raise UserError(f"{where} labels have dtype {labels.dtype}; give class numbers or names")
@@ -75,17 +78,17 @@ def _flat(where: str, labels: np.ndarray) -> np.ndarray:
             f"{where} labels are {labels.dtype}, and {int(odd.sum()):,} of {labels.size:,} are no whole numbers "
             f"(label {first} is {labels[first]:g}); give class numbers, as regression is not supported"
         )
-    _note(f"{where} labels are whole numbers stored as {labels.dtype}; they are read as integers")
+    notes.append(f"labels are whole numbers stored as {labels.dtype}; they are read as integers")
     return labels.astype(np.int64)
 
 
-def _from_one_hot(where: str, labels: np.ndarray) -> np.ndarray:
+def _from_one_hot(where: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:
     if not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
         raise UserError(
             f"{where} labels have shape {list(labels.shape)}, but rows are not one-hot (one 1, else 0); "
             "give one class number for each image"
         )
-    _note(f"{where} labels are one-hot with {labels.shape[1]} columns; the column of the 1 is read as class number")
+    notes.append(f"labels are one-hot with {labels.shape[1]} columns; the column of the 1 is the class number")
     return labels.argmax(1)
 
 

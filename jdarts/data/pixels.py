@@ -25,7 +25,9 @@ def as_uint8(data: str, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     placed = {split: _with_channels(f"{data}: {split}", images, first) for split, images in splits.items()}
     ranges = {split: _range(f"{data}: {split}", images) for split, images in placed.items()}
     unit = ranges["train"][1] <= 1
-    return {split: _converted(f"{data}: {split}", images, ranges[split], unit=unit) for split, images in placed.items()}
+    scales = {split: _scale(f"{data}: {split}", images, ranges[split], unit) for split, images in placed.items()}
+    _tell(data, placed, ranges, scales)
+    return {split: _converted(images, scales[split]) for split, images in placed.items()}
 
 
 def _channels_first(data: str, splits: Mapping[str, np.ndarray]) -> bool:
@@ -72,12 +74,9 @@ def _range(where: str, images: np.ndarray) -> tuple[float, float]:
     return low, high
 
 
-def _converted(where: str, images: np.ndarray, limits: tuple[float, float], *, unit: bool) -> np.ndarray:
+def _scale(where: str, images: np.ndarray, limits: tuple[float, float], unit: bool) -> int:
+    """What pixels are multiplied by; refuses those that are not 0 to 255 then. `unit` says that floats end at 1."""
     low, high = limits
-    if images.dtype == np.uint8:
-        if high == 1:
-            warnings.warn(f"{where} images have no pixel above 1 of 255; were they scaled?", DataWarning, stacklevel=4)
-        return np.ascontiguousarray(images)
     kind = images.dtype.kind
     largest = 1 if kind == "b" or (kind == "f" and unit) else 255
     if low < 0 or high > largest:
@@ -87,17 +86,43 @@ def _converted(where: str, images: np.ndarray, limits: tuple[float, float], *, u
         elif low >= 0 and largest == 1:
             advice = "the training images run from 0 to 1; give all splits one scale"
         raise UserError(f"{where} images are {images.dtype} from {low:g} to {high:g}; {advice}")
-    scale = 255 if largest == 1 else 1
-    times = ", multiplied by 255" if scale == 255 else ""
-    warnings.warn(
-        f"{where} images are {images.dtype} from {low:g} to {high:g}; they are read as 8-bit pixels"
-        f"{times}{' and rounded' if kind == 'f' else ''}",
-        DataNote,
-        stacklevel=4,
-    )
+    return 255 if largest == 1 else 1
+
+
+def _tell(
+    data: str,
+    splits: Mapping[str, np.ndarray],
+    ranges: Mapping[str, tuple[float, float]],
+    scales: Mapping[str, int],
+) -> None:
+    """One note for all splits that are converted alike."""
+    alike: dict[tuple[np.dtype, int], list[str]] = {}
+    for split, images in splits.items():
+        if images.dtype != np.uint8:
+            alike.setdefault((images.dtype, scales[split]), []).append(split)
+        elif ranges[split][1] == 1:
+            text = f"{data}: {split} images have no pixel above 1 of 255; were they scaled?"
+            warnings.warn(text, DataWarning, stacklevel=4)
+    for (dtype, scale), names in alike.items():
+        low, high = min(ranges[name][0] for name in names), max(ranges[name][1] for name in names)
+        times = ", multiplied by 255" if scale == 255 else ""
+        warnings.warn(
+            f"{data}: {' and '.join(names)} images are {dtype} from {low:g} to {high:g}; they are read as 8-bit pixels"
+            f"{times}{' and rounded' if dtype.kind == 'f' else ''}",
+            DataNote,
+            stacklevel=4,
+        )
+
+
+def _converted(images: np.ndarray, scale: int) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return np.ascontiguousarray(images)
     result = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK]
-        wide = part.astype(np.float64 if part.dtype == np.float64 else np.float32) if kind == "f" else part
-        result[start : start + _CHUNK] = np.rint(wide * np.float32(scale)) if kind == "f" else part * np.uint8(scale)
+        if part.dtype.kind == "f":
+            wide = part if part.dtype == np.float64 else part.astype(np.float32)
+            result[start : start + _CHUNK] = np.rint(wide * np.float32(scale))
+        else:
+            result[start : start + _CHUNK] = part * np.uint8(scale)
     return result

@@ -60,7 +60,7 @@ def test_labels_with_other_numbers_are_refused_or_renumbered(tmp_path, labels, f
 @pytest.mark.parametrize(
     "convert,note",
     [
-        (lambda y: y.astype(np.float32), "whole numbers stored as float32"),
+        (lambda y: y.astype(np.float32), "train and test labels are whole numbers stored as float32"),
         (lambda y: y[:, None].astype(np.uint8), None),
         (lambda y: y[:, None].astype(float), "whole numbers stored as float64"),
         (lambda y: np.eye(3)[y], "one-hot with 3 columns"),
@@ -153,7 +153,9 @@ def test_pixels_of_other_kinds_are_read_exactly(convert, note, channels):
 def test_the_training_images_decide_the_scale():
     images = GRAY.astype(np.float32)
     dark = np.full((3, 6, 5, 1), 0.9, np.float32)
-    with pytest.warns(DataNote, match="test images are float32 from 0.9 to 0.9; they are read as 8-bit pixels and"):
+    with pytest.warns(
+        DataNote, match="train and test images are float32 from 0 to 255; they are read as 8-bit pixels and"
+    ):
         data = from_arrays("mine", (images, LABELS), (dark, LABELS[:3]))
     assert data.test is not None and (data.test.images == 1).all()
     refused(

@@ -13,6 +13,7 @@ _SIGNS = {  # rules of `jdarts.analysis.monitor.findings` that concern collapse
     "skips": "too many skip connections",
     "parameter-free": "too few edges with weights",
     "eigenvalue": "growing curvature",
+    "dead": "a dead network",
 }
 
 

@@ -5,6 +5,7 @@ Shapes and types come from abstract traces, which find every clash of types; onl
 
 import dataclasses
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,8 @@ def test_supernets(name, images, precision):
     ("name", "stem"), [("DARTS_V2", "cifar"), ("DARTS_V2", "imagenet"), ("nasbench201_resnet", "")]
 )
 def test_derived_networks(name, stem, images, precision):
-    genotype, sizes = published.get(name), {"channels": 4, "cells": 1, "classes": 3}
+    genotype = published.get(name)
+    sizes: Any = {"channels": 4, "cells": 1, "classes": 3}
     network = (
         DerivedNetwork(genotype, **sizes, auxiliary=True, stem=stem) if stem else derived_network(genotype, **sizes)
     )
@@ -202,7 +204,8 @@ def test_estimators_on_a_problem_of_ones_own(name, precision):
 
 def test_analyses(precision):
     search = build_search(hypergradient="first_order")
-    live = analysis.LiveSearch(CONFIG, search.space, search.data, search, jax.jit(search.init)(KEY))
+    data: Any = search.data
+    live = analysis.LiveSearch(CONFIG, search.space, data, search, jax.jit(search.init)(KEY))
     (batch,) = live.batches(1)
     assert types((live.w, live.alphas, batch, live.op_weights)) == {precision}
     loss = live.loss(train=True)

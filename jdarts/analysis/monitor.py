@@ -79,16 +79,18 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
     """Counts skips, measures entropy and margin, and warns once a rule of `findings` applies.
 
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
-    `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning).
+    `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). Methods that
+    never move their alphas get no warnings, because the derived cell is noise of the initialisation.
     """
-    space = search.space
+    space, fixed = search.space, search.method.alphas_fixed
 
     def hook(moment: Moment) -> dict[str, Any]:
         weights = search.method.deterministic_weights(space, moment.alphas)
         own = collapse_indicators(weights, space, search.method.genotype(space, moment.alphas))
         history = [*run.records("metrics"), {"epoch": moment.epoch, **moment.record, **own}]
         warned = {warning["rule"] for past in history for warning in past.get("warnings") or ()}
-        fresh = [{"rule": rule, "text": text} for rule, text in findings(history, config) if rule not in warned]
+        found = [] if fixed else findings(history, config)
+        fresh = [{"rule": rule, "text": text} for rule, text in found if rule not in warned]
         for warning in fresh:
             warn(f"epoch {moment.epoch}: {warning['text']}")
         return {**own, "warnings": fresh} if fresh else own

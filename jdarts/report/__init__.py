@@ -1,1 +1,1 @@
-"""What a person looks at: drawings, plots and reports of searches and their results."""
+"""Output for people: the console, drawings of cells, and reports of searches and their results."""

@@ -1,4 +1,4 @@
-"""What `jdarts analyze` found, in a report."""
+"""The section of a report with the results of `jdarts analyze`."""
 
 from html import escape
 from typing import Any
@@ -9,7 +9,7 @@ from jdarts.report.words import percent, plain
 
 
 def analysis_section(run: RunRecord) -> str:
-    """Key numbers and the spectrum of `analysis.json`; nothing if the run was not analysed."""
+    """The numbers of `analysis.json` and the spectrum of the alpha-Hessian; empty if the run was not analysed."""
     found = run.analysis
     if not found:
         return ""
@@ -49,7 +49,7 @@ def analysis_section(run: RunRecord) -> str:
 
 
 def _inner(value: Any, *names: str) -> Any:
-    """A nested entry, None if there is none."""
+    """A nested entry, or None if it is missing."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -1,4 +1,4 @@
-"""Drawings of cells: SVG, PNG, and text for the terminal. `jdarts.report.cell_layout` says where things stand."""
+"""Drawings of cells as SVG, PNG and text. `jdarts.report.cell_layout` computes the positions."""
 
 import itertools
 from pathlib import Path
@@ -46,7 +46,7 @@ def draw_svg(genotype: Genotype, title: str = "") -> str:
 
 
 def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
-    """Writes the drawing of `draw_svg` to `path`, which ends in .svg or .png (else `UserError`)."""
+    """Write the drawing of `draw_svg` to `path`. Raises `UserError` if `path` ends in neither .svg nor .png."""
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in (".svg", ".png"):

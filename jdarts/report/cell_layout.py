@@ -1,8 +1,8 @@
-"""Where everything in the drawing of a cell stands: boxes, lines, headings.
+"""The layout of a drawing of cells: positions of boxes, lines and headings.
 
-The layout is layered, left to right (Sugiyama's method at the size of a cell): a node stands at its longest
-path from the inputs, each op in a box just before the node that it enters. An edge that passes a column gets
-a place of its own there and crosses it horizontally, so that lines never run through labels.
+The layout is layered from left to right (Sugiyama's method). A node's column is the length of its longest path from
+the inputs. Each op is a box in the column before the node that it enters. An edge that passes a column has its own
+position there and crosses the column horizontally, so that lines never run through labels.
 """
 
 import itertools
@@ -67,7 +67,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """Horizontal tangents everywhere: a line to the next point is straight if level, else an S curve."""
+    """A line through `points` with horizontal tangents: straight between points of equal height, else an S curve."""
 
     points: tuple[tuple[float, float], ...]
     colour: str
@@ -94,12 +94,12 @@ def named_cells(genotype: Genotype) -> list[tuple[str, Cell]]:
 
 
 def concatenates(cell: Cell) -> bool:
-    """Whether the output is a node of its own; NAS-Bench-201's is the last node."""
+    """Whether the output is a separate node that concatenates others. In NAS-Bench-201 it is the last node."""
     return not (cell.inputs == 1 and len(cell.concat) == 1)
 
 
 def labels(cell: Cell) -> Callable[[int], str]:
-    """`node -> label` as in the papers' figures, subscripts in TeX."""
+    """A function `node -> label`: the labels of the papers' figures, with subscripts in TeX."""
 
     def label(node: int) -> str:
         if cell.inputs == 1:
@@ -110,7 +110,7 @@ def labels(cell: Cell) -> Callable[[int], str]:
 
 
 def printable(text: str) -> str:
-    """`text` without what XML cannot hold."""
+    """`text` with a space for every character that XML does not allow."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
@@ -182,7 +182,7 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
 
 
 def _order(columns: list[list[_Vertex]]) -> None:
-    """Orders each column so that few edges cross: barycentres from many starts, the best order kept."""
+    """Order each column so that few edges cross: barycentre sweeps from many starts; the best order is kept."""
     generator = random.Random(0)
     best, fewest = [list(column) for column in columns], None
     for attempt in range(40):
@@ -218,7 +218,7 @@ def _crossings(columns: list[list[_Vertex]]) -> int:
 
 
 def _place(columns: list[list[_Vertex]], left: float, top: float) -> tuple[float, float]:
-    """Sets x and y of all vertices; returns the right and the bottom end."""
+    """Set x and y of all vertices; return the right and the bottom end of the cell."""
     for column in columns:
         _separate(column, [0.0] * len(column))
     for sweep in range(120):
@@ -243,7 +243,7 @@ def _place(columns: list[list[_Vertex]], left: float, top: float) -> tuple[float
 
 
 def _separate(column: list[_Vertex], wished: list[float]) -> None:
-    """The y nearest to `wished` in least squares that keep order and distances (pool adjacent violators)."""
+    """Set y as near to `wished` (least squares) as the order and the least distances allow: pool adjacent violators."""
     offsets = [0.0]
     for above, below in itertools.pairwise(column):
         gap = _PASS_GAP if "pass" in (above.kind, below.kind) else _GAP
@@ -261,7 +261,7 @@ def _separate(column: list[_Vertex], wished: list[float]) -> None:
 
 
 def _route(chains: list[_Chain]) -> list[Line]:
-    """Lines from port to port; ports of a vertex are spread over its side in the order of the other ends."""
+    """Lines from port to port. The ports of a vertex lie on its side in the order of the lines' other ends."""
     ports: dict[tuple[int, int], float] = {}
     for side in (0, -1):  # where edges start, where they end
         groups: dict[int, list[_Chain]] = {}

@@ -104,7 +104,7 @@ def line_chart(title: str, series: Sequence[Series], scales: Scales, *, marks: S
         svg = _svg(figure, _description(title, series, scales), hover)
     warned = [("warning", "warn", "2 2")] if marks else []
     entries = [(s.name, s.colour, DASHES[s.dash]) for s in series]
-    return _card(title, svg, [*entries, *warned] if len(series) > 1 or warned else [])
+    return _card(title, svg, [*entries, *warned])
 
 
 def heat_map(

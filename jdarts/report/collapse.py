@@ -97,6 +97,17 @@ def never_moves(run: RunRecord) -> bool:
         return False
 
 
+def warnings(run: RunRecord, search: SearchRecord) -> list[tuple[int, str]]:
+    """`(epoch, text)` of the warnings that a search recorded; for alphas that never move, without those of collapse."""
+    fixed = never_moves(run)
+    return [
+        (record["epoch"], str(warning.get("text")))
+        for record in search.metrics
+        for warning in record.get("warnings") or ()
+        if not (fixed and warning.get("rule") in _SIGNS)
+    ]
+
+
 def skips(genotype: Genotype) -> tuple[int, int]:
     """`(skip connections, edges)` of the normal cell."""
     counts = indicators.op_counts(genotype)["normal"]

@@ -1,4 +1,4 @@
-"""Several runs side by side: numbers, curves, and in what their configurations differ."""
+"""The section of a report that compares several runs: numbers, curves, and differences of their settings."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 
 
 def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """Results over the seeds of each run; what `jdarts report --text` prints."""
+    """Results over the seeds of each run: the table that `jdarts report --text` prints."""
 
     def unbroken(cell: str) -> str:
         return cell if ", from" in cell else cell.replace(" ", "\u00a0")  # the card scrolls sideways
@@ -89,7 +89,7 @@ def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 
 
 def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
-    """Every group of runs as a line: its mean over seeds, with a band of one standard deviation."""
+    """Charts with a line for each group of runs: its mean over seeds, with a band of one standard deviation."""
 
     def chart(
         title: str,
@@ -140,7 +140,7 @@ def _mean_line(name: str, searches: Sequence[Points], scales: Scales, index: int
             by_epoch.setdefault(epoch, []).append(value)
     epochs = sorted(by_epoch)
     mean = np.array([np.mean(by_epoch[e]) for e in epochs])
-    style = f"s{index % 8}", index % len(DASHES)
+    style = f"s{index % 8}", (index + index // 8) % len(DASHES)  # 32 runs differ in colour or dash
     if len(searches) == 1:
         return Series(name, epochs, mean.tolist(), *style)
     spread = np.array([np.std(by_epoch[e], ddof=1) if len(by_epoch[e]) > 1 else 0.0 for e in epochs])

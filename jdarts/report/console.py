@@ -1,4 +1,4 @@
-"""What a run shows while it works: a live display on a terminal, one plain line an epoch elsewhere."""
+"""The progress display of a run: live on a terminal, one plain line an epoch elsewhere."""
 
 import os
 import sys
@@ -14,11 +14,10 @@ from rich.text import Text
 
 
 class ConsoleReporter:
-    """Reports on `stream` (standard output).
+    """Reports progress on `stream` (standard output by default).
 
-    On a terminal a few lines are redrawn four times a second by a background thread; `step` only stores its
-    arguments, so the loop never waits for the display. Elsewhere each epoch prints one line without control
-    codes.
+    On a terminal, a background thread redraws a few lines four times a second. `step` only stores its arguments, so
+    the training loop never waits for the display. Elsewhere, each epoch prints one line without control codes.
     """
 
     def __init__(self, stream: TextIO | None = None):
@@ -29,7 +28,7 @@ class ConsoleReporter:
         self._begin("", 1, 1, 0)
 
     def phase(self, title: str, epochs: int, steps_per_epoch: int, start_step: int = 0) -> None:
-        """Opens a phase and ends the display of the one before."""
+        """Start a phase, and end the display of the phase before."""
         self._end()
         self._begin(title, epochs, steps_per_epoch, start_step)
         if self._console is not None:
@@ -41,18 +40,16 @@ class ConsoleReporter:
             self._print(f"{title}: {epochs} epochs of {steps_per_epoch} steps{resumed}")
 
     def step(self, step: int, metrics: Mapping[str, float] | None = None) -> None:
-        """Stores the numbers for the next redraw."""
+        """Store the numbers for the next redraw."""
         if self._first is None:
-            self._first = (
-                step,
-                time.monotonic(),
-            )  # the first step compiles: it does not count for the time left
+            # The first step compiles, so it is left out of the estimate of the time left.
+            self._first = (step, time.monotonic())
         self._step = step
         if metrics is not None:
             self._metrics = metrics
 
     def epoch(self, epoch: int, record: Mapping[str, float]) -> None:
-        """Stores the record for the next redraw, or prints it."""
+        """Store the record for the next redraw, or print it."""
         self._epoch, self._record = epoch, record
         self._step = max(self._step, epoch * self._steps_per_epoch)
         if self._console is None:
@@ -60,21 +57,21 @@ class ConsoleReporter:
             self._print("  ".join(words))
 
     def message(self, text: str) -> None:
-        """Prints the text, above the live display if there is one."""
+        """Print the text, above the live display if there is one."""
         if self._console is not None:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             self._print(text)
 
     def warning(self, text: str) -> None:
-        """Prints the text in yellow above the live display, or to standard error."""
+        """Print the text in yellow above the live display, or to standard error."""
         if self._console is not None:
             self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         else:
             print(f"warning: {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leaves the last state of the display standing."""
+        """End the display; its last state stays on the screen."""
         self._end()
 
     def __enter__(self) -> "ConsoleReporter":
@@ -126,7 +123,7 @@ class ConsoleReporter:
         return Group(*lines)
 
 
-_RECORDED_ONLY = {  # in metrics.jsonl and in reports; too many for a line
+_RECORDED_ONLY = {  # shown in reports only: a line has no room for them
     "epoch",
     "step",
     "alpha_gradient_norm",
@@ -140,7 +137,7 @@ _RECORDED_ONLY = {  # in metrics.jsonl and in reports; too many for a line
 
 
 def _words(numbers: Mapping[str, float]) -> list[str]:
-    """`name value` for each number, losses, accuracies and entropies first; counters and texts left out."""
+    """`name value` for each number: losses, accuracies and entropies first, without counters and texts."""
     shown = {
         name: value
         for name, value in numbers.items()

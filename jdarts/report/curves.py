@@ -5,54 +5,55 @@ from collections.abc import Mapping
 from jdarts.analysis import indicators
 from jdarts.genotype import parse
 from jdarts.report.charts import Scales, Series, line_chart
+from jdarts.report.collapse import never_moves, warnings
 from jdarts.report.records import RunRecord, SearchRecord
 
 _LOGARITHMIC = 20
-"""Times an epoch are on a logarithmic scale where the longest is so many times the shortest."""
+"""The axis of times is logarithmic if the longest is more than this many times the shortest."""
 
 
 def curves(run: RunRecord, search: SearchRecord) -> str:
     """Charts of one search of a run, and of the retraining; nothing if nothing was recorded."""
-    marks = [(record["epoch"], w["text"]) for record in search.metrics for w in record.get("warnings") or ()]
+    marks = warnings(run, search)
 
     def chart(title: str, names: Mapping[str, str], scales: Scales) -> str:
         lines = [Series(label, *search.series(name), f"s{i}", i) for i, (name, label) in enumerate(names.items())]
         return line_chart(title, lines, scales, marks=marks)
 
+    losses = {"train_loss": "training", "val_loss": "validation"}
+    accuracies = {"train_accuracy": "training", "val_accuracy": "validation"}
     charts = [
-        chart("Loss", {"train_loss": "training", "val_loss": "validation"}, Scales("cross-entropy in nats")),
-        chart(
-            "Accuracy of the supernet",
-            {"train_accuracy": "training", "val_accuracy": "validation"},
-            Scales("accuracy", percent=True),
-        ),
-        _skip_connections(search, marks),
-        chart(
-            "Decidedness of the alphas",
-            {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"},
-            Scales("mean over edges", from_zero=True),
-        ),
-        chart("Lead of skip connections", {"skip_dominance": "skip − best learnable op"}, Scales("mean op weight")),
-        chart(
-            "Largest eigenvalue of the alpha-Hessian",
-            {"dominant_eigenvalue": "λ max"},
-            Scales("λ max of ∂²L/∂α²", from_zero=True),
-        ),
+        chart("Loss", losses, Scales("cross-entropy in nats")),
+        chart("Accuracy of the supernet", accuracies, Scales("accuracy", percent=True)),
+    ]
+    if not never_moves(run):
+        decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
+        lead = {"skip_dominance": "skip − best learnable op"}
+        charts += [
+            _skip_connections(search, marks),
+            chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
+            chart("Lead of skip connections", lead, Scales("mean op weight")),
+        ]
+    largest = {"dominant_eigenvalue": "λ max"}
+    charts += [
+        chart("Largest eigenvalue of the alpha-Hessian", largest, Scales("λ max of ∂²L/∂α²", from_zero=True)),
         _spectrum(search, marks),
         _times(run, search),
+        *(_retraining(name, SearchRecord(0, records, [])) for name, records in run.trainings.items()),
     ]
-    for name, records in run.trainings.items():
-        training = SearchRecord(0, records, [])
-        lines = [
-            Series("training", *training.series("train_accuracy"), "s0"),
-            Series("validation", *training.series("val_accuracy"), "s1", 1),
-        ]
-        charts.append(line_chart(f"Retraining of the {name} cell", lines, Scales("accuracy", percent=True)))
     shown = "".join(charts)
     return f'<div class="charts">{shown}</div>' if shown else ""
 
 
-def _skip_connections(search: SearchRecord, marks: list[tuple[float, str]]) -> str:
+def _retraining(name: str, training: SearchRecord) -> str:
+    lines = [
+        Series("training", *training.series("train_accuracy"), "s0"),
+        Series("validation", *training.series("val_accuracy"), "s1", 1),
+    ]
+    return line_chart(f"Retraining of the {name} cell", lines, Scales("accuracy", percent=True))
+
+
+def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]]) -> str:
     lines = []
     for i, (cell, label) in enumerate((("normal", "normal cell"), ("reduce", "reduction cell"))):
         counts = {}
@@ -65,7 +66,7 @@ def _skip_connections(search: SearchRecord, marks: list[tuple[float, str]]) -> s
     return line_chart("Skip connections", lines, scales, marks=marks)
 
 
-def _spectrum(search: SearchRecord, marks: list[tuple[float, str]]) -> str:
+def _spectrum(search: SearchRecord, marks: list[tuple[int, str]]) -> str:
     """Some ranks of the spectrum of the alpha-Hessian over the epochs."""
     rows = [(r["epoch"], r["alpha_hessian_eigenvalues"]) for r in search.metrics if r.get("alpha_hessian_eigenvalues")]
     if not rows:

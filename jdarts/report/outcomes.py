@@ -1,6 +1,6 @@
-"""What the searches of runs ended with, a row a run: accuracy looked up or tested, skips, collapse, cost.
+"""The results of runs as a table with a row a run: test accuracy, skip connections, collapse, cost.
 
-`outcome` reads a run, `text` writes several as a table that is Markdown and reads well in a terminal, too.
+`outcome` reads one run. `text` writes several runs as Markdown that is aligned for the terminal.
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ LOOKED_UP = "benchmark_c10_accuracy"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a run's searches; lists have an entry for each search that has a result.
+    """The results of a run's searches; lists have an entry for each search that has a result.
 
     Attributes:
-      method, searches: the method, and how many searches there are.
-      accuracies: test accuracies of the results, shares: looked up in the benchmark's table, or of the retrained cell.
-      regrets: how far these are below the best of the table, in percentage points; empty without a table.
-      skips: skip connections of the results' normal cells, of `edges` edges.
-      skip_curve: mean number of skips over the searches after every epoch; empty for methods whose alphas never move.
-      verdicts: on the collapse of each search that has a genotype; empty for methods whose alphas never move.
+      method: its name and options. searches: the number of searches.
+      accuracies: test accuracies from 0 to 1, looked up in the benchmark's table or measured after retraining.
+      regrets: distances from the best accuracy in the table, in percentage points; empty without a table.
+      skips: skip connections among the `edges` edges of each result's normal cell.
+      skip_curve: after each epoch, the mean number of skip connections; empty for methods whose alphas never move.
+      verdicts: collapse of each search that has a genotype; empty for methods whose alphas never move.
       seconds, cpu_seconds: wall-clock and processor time of all epochs of all searches; None if not recorded.
     """
 
@@ -47,8 +47,8 @@ class Outcome:
 
 
 def outcome(run: RunRecord) -> Outcome:
-    """The outcome of a run as far as it has come."""
-    fixed = never_moves(run)  # then only what the search returned says anything
+    """The outcome of a run; of an unfinished run, its state so far."""
+    fixed = never_moves(run)  # then only the returned genotypes mean something
     judged = [search for search in run.searches if search.found or not fixed]
     results = [(search, found) for search in judged if (found := search.result) is not None]
     table = _table(run.config.search.benchmark_table)
@@ -105,20 +105,20 @@ def cells(name: str, found: Outcome) -> list[str]:
 
 
 def skip_series(search: SearchRecord) -> tuple[list[int], list[int]]:
-    """`(epochs, skip connections of the normal cell derived after each)`."""
+    """`(epochs, counts)` of the skip connections in the normal cell derived after each epoch."""
     found = {r["epoch"]: skips(parse(r["genotype"]))[0] for r in search.genotypes}
     return list(found), list(found.values())
 
 
 def method_name(run: RunRecord) -> str:
-    """The method with its options and with what the configuration decides in its place."""
+    """The method with its options, and with the hypergradient if the configuration sets it."""
     search = run.config.search
     options = [*search.method_options, *([search.hypergradient] if search.hypergradient else [])]
     return f"{search.method} ({', '.join(options)})" if options else search.method
 
 
 def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:
-    """The test accuracy of the retrained cell, else what was looked up while the search ran, if the alphas moved."""
+    """The test accuracy of the retrained cell, or else the last one looked up during the search if the alphas moved."""
     names = [f"seed-{search.label.replace(', ', ',')}", *(["found"] if len(run.searches) == 1 else [])]
     for name in names:
         if isinstance(retrained := run.summary.get(name), dict) and "test_accuracy" in retrained:
@@ -128,7 +128,7 @@ def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:
 
 @lru_cache(maxsize=4)
 def _table(path: str) -> Table | None:
-    """The table of a run, or None where it is not at hand any more."""
+    """The benchmark's table of a run, or None if its file cannot be read any more."""
     try:
         return load_table(path) if path else None
     except UserError:

@@ -1,4 +1,4 @@
-"""The HTML report of one or several runs: one static file, no script, nothing loaded from anywhere."""
+"""The HTML report of one or several runs: one static file without scripts and external resources."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from jdarts.report.style import CSS
 
 
 def render(runs: Sequence[RunRecord], *, refresh: int | None = None) -> str:
-    """The whole document. `refresh`: seconds after which a browser loads the file anew (for a running search)."""
+    """The whole document. `refresh`: seconds after which a browser reloads the file, for running searches."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
     meta = f'<meta http-equiv="refresh" content="{refresh}"/>' if refresh else ""
     names = unique_names(runs)
@@ -51,7 +51,7 @@ def render(runs: Sequence[RunRecord], *, refresh: int | None = None) -> str:
 
 
 def unique_names(runs: Sequence[RunRecord]) -> list[str]:
-    """The folders' names, with their parents where two are equal."""
+    """The names of the runs' folders; equal names include the parent folder."""
     names = [run.name for run in runs]
     return [
         name if names.count(name) == 1 else "/".join(run.path.parts[-2:]) for run, name in zip(runs, names, strict=True)

@@ -45,6 +45,9 @@ def _result(run: RunRecord, search: SearchRecord) -> tuple[Genotype, int, str]:
     assert result is not None  # the search has genotypes
     stretches = genotype_changes(search)
     first, last, _ = next((s for s in reversed(stretches) if s[2] == result), stretches[-1])
+    if search.genotypes[-1].get("compared"):
+        method = run.config.search.method
+        return result, last, f"The best of the architectures that {method} compared after epoch {last} of {total}."
     if search.found and stretches[-1][2] != result:
         return result, last, f"The genotype that the search returned, derived after epoch {last} of {total}."
     state = "final" if search.found or last >= total else "newest"

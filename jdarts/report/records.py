@@ -1,4 +1,4 @@
-"""What run folders hold, read for people: tolerant of runs that are still going on or were cut off."""
+"""The records in run folders. Reading tolerates runs that are unfinished, interrupted or damaged."""
 
 import json
 import math
@@ -21,9 +21,9 @@ class SearchRecord:
     """One search with one seed.
 
     Attributes:
-      seed: of the search. metrics, genotypes: the records of its finished epochs, in order.
-      values: the swept hyper-parameters of a search among several, e.g. `learning_rate-0.01`; else empty.
-      found: text of `genotype.txt`, which is written when the search is over; else empty.
+      seed: the seed. metrics, genotypes: the records of the finished epochs, in order.
+      values: the values of swept settings, e.g. `learning_rate-0.01`; empty without a sweep.
+      found: the text of `genotype.txt`, which a search writes at its end; empty before.
     """
 
     seed: int
@@ -34,18 +34,18 @@ class SearchRecord:
 
     @property
     def result(self) -> Genotype | None:
-        """The genotype that the search returned, or the newest one of a search that goes on."""
+        """The genotype that the search returned; before its end, the newest one."""
         text = self.found or (self.genotypes[-1]["genotype"] if self.genotypes else "")
         return parse(text) if text else None
 
     @property
     def label(self) -> str:
-        """The seed, with the swept values if there are any."""
+        """The seed, and the swept values if there are any."""
         return f"{self.seed}, {self.values}" if self.values else str(self.seed)
 
     @property
     def epochs(self) -> int:
-        """Finished epochs."""
+        """The number of finished epochs."""
         return len(self.metrics)
 
     @property
@@ -55,7 +55,7 @@ class SearchRecord:
         return loss is None or not math.isfinite(loss)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """`(epochs, values)` of a number that was recorded in at least some epochs."""
+        """`(epochs, values)` of the number `name` in the epochs that recorded it."""
         found = [(r["epoch"], r[name]) for r in self.metrics if isinstance(r.get(name), (int, float))]
         return [epoch for epoch, _ in found], [float(value) for _, value in found]
 
@@ -70,9 +70,9 @@ class RunRecord:
     """A run folder as read.
 
     Attributes:
-      searches: one an own seed; at least one, possibly without finished epochs.
-      together: the records that the searches of one program share, their computing times among them.
-      summary: `summary.json` of a whole experiment. trainings: name → records of a retraining.
+      searches: at least one; one for each seed and each combination of swept values.
+      together: records that the searches of one program share, such as computing times.
+      summary: `summary.json` of a whole experiment. trainings: records of each retraining by name.
       environment: `environment.json`. analysis: `analysis.json` of `jdarts analyze`.
       problems: one line for each file that could not be read.
     """
@@ -89,12 +89,12 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The folder's name, which tells runs of one configuration apart."""
+        """The folder's name, which distinguishes runs of one configuration."""
         return self.path.name
 
     @property
     def finished(self) -> bool:
-        """Whether the search, and the retraining if there is one, are over."""
+        """Whether the search is over, and the retraining if there is one."""
         done = all(search.found or search.epochs >= self.config.search.epochs for search in self.searches)
         return done and (bool(self.summary) or not self.trainings)
 
@@ -106,12 +106,12 @@ class RunRecord:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The configuration with dotted names."""
+        """The configuration as a flat dict with dotted names."""
         return flat(as_dict(self.config))
 
 
 def read_run(path: str | Path) -> RunRecord:
-    """The run folder at `path`; damaged records become `problems`, not errors.
+    """Read the run folder at `path`. Damaged records become `problems`, not errors.
 
     Raises `UserError` if the folder holds no run, or a configuration that this version cannot read.
     """
@@ -151,7 +151,7 @@ def read_run(path: str | Path) -> RunRecord:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted names."""
+    """Nested dicts as one flat dict with dotted names."""
     if not isinstance(value, dict):
         return {prefix: value}
     found: dict[str, Any] = {}
@@ -161,7 +161,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def genotype_changes(search: SearchRecord) -> list[tuple[int, int, Genotype]]:
-    """`(first epoch, last epoch, genotype)` of each stretch of epochs with one genotype, the order of edges aside."""
+    """`(first epoch, last epoch, genotype)` of each stretch of equal genotypes; the order of edges is ignored."""
     stretches: list[tuple[int, int, Genotype]] = []
     for record in search.genotypes:
         genotype = parse(record["genotype"])
@@ -177,7 +177,7 @@ def _edges(genotype: Genotype) -> list[list[tuple[str, int]]]:
 
 
 def same_but_seed(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Runs grouped by configuration, the seed and the name left out; in order of first appearance."""
+    """Runs grouped by their settings except seed and name, in order of first appearance."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         options = {k: v for k, v in run.options.items() if k not in ("seed", "name")}
@@ -190,13 +190,13 @@ def _base(folder: Path) -> Path:
 
 
 def _members(folder: Path) -> list[tuple[re.Match[str], Path]]:
-    """The folders of searches that share a program, with their names taken apart."""
+    """The folders of searches that share a program, each with the match of its name."""
     found = _base(folder).glob("seed-*")
     return [(match, f) for f in found if (match := re.fullmatch(r"seed-(\d+),?(.*)", f.name))]
 
 
 def _searches(folder: Path, config: Experiment, problems: list[str]) -> list[SearchRecord]:
-    """The searches of a run: one, or one a seed if its records carry seeds or lie in `seed-N` folders."""
+    """The searches of a run: one for each folder `seed-N`, or for each seed named in the records, or just one."""
     base, members = _base(folder), _members(folder)
     if members:
         found = [

@@ -7,7 +7,7 @@ from jdarts.config import Experiment, as_dict
 from jdarts.genotype import Genotype
 from jdarts.report.analysis_section import analysis_section
 from jdarts.report.cell_drawing import cell_texts, draw_svg
-from jdarts.report.collapse import skips
+from jdarts.report.collapse import never_moves, skips, warnings
 from jdarts.report.curves import curves
 from jdarts.report.op_weights import op_weights
 from jdarts.report.recommendation import recommend
@@ -25,7 +25,7 @@ def run_sections(run: RunRecord, prefix: str = "") -> str:
         _section(prefix, "cells", "Recommended cells", _cells(run)),
         _section(prefix, "curves", "Curves", curves(run, search)),
         _section(prefix, "alphas", "Op weights over the epochs", op_weights(run, search)),
-        _section(prefix, "history", "Genotype history", _history(search)),
+        _section(prefix, "history", "Genotype history", _history(run, search)),
         _section(prefix, "seeds", "Seeds", seeds_table([run])),
         analysis_section(run),
         _section(prefix, "configuration", "Configuration and environment", _configuration(run)),
@@ -95,9 +95,7 @@ def _warnings(run: RunRecord) -> str:
         seed = f", seed {search.label}" if len(run.searches) > 1 else ""
         if search.diverged:
             cards.append((f"Diverged{seed}.", "The training loss is not finite: lower the learning rate."))
-        for record in search.metrics:
-            for warning in record.get("warnings") or ():
-                cards.append((f"Warning of epoch {record['epoch']}{seed}.", str(warning.get("text"))))
+        cards += [(f"Warning of epoch {epoch}{seed}.", text) for epoch, text in warnings(run, search)]
     return "".join(f'<div class="card warning"><b>{escape(title)}</b> {escape(text)}</div>' for title, text in cards)
 
 
@@ -123,7 +121,9 @@ def drawing(genotype: Genotype) -> str:
     )
 
 
-def _history(search: SearchRecord) -> str:
+def _history(run: RunRecord, search: SearchRecord) -> str:
+    if never_moves(run):
+        return f'<p class="soft">There is none: {escape(run.config.search.method)} does not train the alphas.</p>'
     stretches = genotype_changes(search)
     if not stretches:
         return ""

@@ -56,7 +56,7 @@ a { color: var(--accent); } nav ul { list-style: none; display: flex; flex-wrap:
 .heats { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(225px, 100%), 1fr)); gap: 10px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 10px 12px; min-width: 0; }
 figcaption { font-weight: 600; font-size: .92rem; margin-bottom: 2px; } .small { padding: 8px 10px; } .small figcaption { font-size: .82rem; }
-svg.chart { width: 100%; height: auto; display: block; overflow: visible; } .chart text { font-family: inherit; }
+svg.chart { width: 100%; max-width: 540px; height: auto; display: block; margin: 0 auto; overflow: visible; } .chart text { font-family: inherit; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 12px; padding: 0; margin: 2px 0 4px; font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; }
 .swatch { width: 26px; height: 8px; margin-right: 5px; vertical-align: middle; }
 .heat { display: grid; grid-template-columns: minmax(0, max-content) minmax(45%, 1fr); gap: 1px 7px; align-items: center; }

@@ -1,4 +1,4 @@
-"""Numbers as people read them, and tables of them."""
+"""Numbers as text, and tables."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def percent(value: float | None) -> str:
 
 def plain(value: float | None) -> str:
     """A number with four digits, or a dash."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}".replace("-", "−")
 
 
 def mean_std(values: list[float], is_share: bool) -> str:

@@ -1,4 +1,4 @@
-"""Write reports to disk, once or again and again while a search runs."""
+"""Write reports to disk, once or repeatedly while a search runs."""
 
 import os
 import secrets
@@ -12,14 +12,14 @@ from jdarts.report.page import render, unique_names
 from jdarts.report.records import read_run
 
 REFRESH = 5
-"""Seconds between two versions of a watched report."""
+"""Seconds between two looks at a watched run."""
 
 
 def write_report(paths: Sequence[str | Path], output: str | Path | None = None, *, refresh: int | None = None) -> Path:
     """Write the report of the runs at `paths` and return its path.
 
-    Default place: `RUN/report.html`, for several runs `comparison.html` beside the first. Readers see the old file or
-    the new one, never half of it. Raises `UserError` for folders that hold no run and places that cannot be written.
+    The default path is `RUN/report.html`, or for several runs `comparison.html` beside the first run. The file is
+    replaced atomically. Raises `UserError` if a folder holds no run or the report cannot be written.
     """
     runs = [read_run(path) for path in paths]
     if output is None:
@@ -39,9 +39,9 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
 
 
 def table(paths: Sequence[str | Path]) -> str:
-    """What the runs at `paths` ended with, as Markdown that reads well in a terminal (`jdarts.report.outcomes`).
+    """The results of the runs at `paths` as a Markdown table (`jdarts.report.outcomes.text`).
 
-    Raises `UserError` for folders that hold no run.
+    Raises `UserError` if a folder holds no run.
     """
     runs = [read_run(path) for path in paths]
     return outcomes.text(runs, unique_names(runs))
@@ -50,13 +50,15 @@ def table(paths: Sequence[str | Path]) -> str:
 def watch(
     paths: Sequence[str | Path], output: str | Path | None = None, *, tell: Callable[[str], None] = print
 ) -> Path:
-    """Write the report every few seconds until all runs are finished or the user presses Ctrl-C."""
+    """Rewrite the report whenever the records change, until all runs are finished or the user presses Ctrl-C."""
+    shown = [read_run(path) for path in paths]
     target = write_report(paths, output, refresh=REFRESH)
     tell(f"{target} (renewed every {REFRESH} s while the search runs; Ctrl-C ends watching, not the search)")
     try:
-        while not all(read_run(path).finished for path in paths):
+        while not all(run.finished for run in shown):
             time.sleep(REFRESH)
-            target = write_report(paths, output, refresh=REFRESH)
+            if (runs := [read_run(path) for path in paths]) != shown:
+                target, shown = write_report(paths, output, refresh=REFRESH), runs
     except KeyboardInterrupt:
         tell("")
     return write_report(paths, output)

@@ -1,14 +1,20 @@
 """Indicators, the collapse rules on made-up histories, and RobustDARTS' rule on their published eigenvalues."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from jdarts import spaces
 from jdarts.analysis import indicators
-from jdarts.analysis.monitor import collapse_indicators, eigenvalue_growth, findings
+from jdarts.analysis.monitor import collapse_hook, collapse_indicators, eigenvalue_growth, findings
 from jdarts.config import Experiment, SearchConfig
 from jdarts.errors import UserError
 from jdarts.genotype import parse
+from jdarts.methods import build
+from jdarts.run_folder import RunFolder
+from jdarts.search.hooks import Moment
 
 CONFIG = Experiment(search=SearchConfig(epochs=50))
 HEALTHY = {
@@ -89,6 +95,19 @@ def test_collapse_indicators_of_a_space():
         and found["margin"] == 1
         and found["relative_entropy"] == pytest.approx(0, abs=1e-9)
     )
+
+
+@pytest.mark.parametrize(("method", "rules"), [("darts", ["skips"]), ("rsps", [])])
+def test_alphas_that_never_move_warn_of_nothing(tmp_path, method, rules):
+    space, told = spaces.get("robust_s2"), []
+    skips = {n: [[1.0 * (op == "skip_connect") for op in ops] for ops in t] for n, t in space.tables.items()}
+    alphas = {name: np.array(values, np.float32) for name, values in skips.items()}
+    config = Experiment(search=SearchConfig(epochs=1))
+    search: Any = SimpleNamespace(space=space, method=build(method))  # all that the hook looks at
+    hook = collapse_hook(config, search, RunFolder.create(tmp_path / "run", config), told.append)
+    record = hook(Moment(1, alphas, lambda: pytest.fail("the state is not needed"), {}))
+    assert [warning["rule"] for warning in record.get("warnings", [])] == rules and len(told) == len(rules)
+    assert record["normal_skips"] == 8
 
 
 def test_a_negative_interval_is_refused():

@@ -11,7 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from jdarts.checkpoint import Checkpoints
+from jdarts.config import Experiment
+from jdarts.errors import CannotWrite
+from jdarts.run_folder import RunFolder
+from jdarts.runs.opening import way_on
 
 CONFIG = """
 from jdarts.config import *
@@ -151,6 +158,23 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(place):
         assert f"resumed after step {step} of 600" in out
         records = (place / "disk" / "run" / "search" / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(record)["epoch"] for record in records] == list(range(1, 61))
+
+
+def test_a_disk_that_became_read_only_is_told_by_records_and_checkpoints(tmp_path):
+    with small_disk(tmp_path / "disk", "20m"):
+        run = RunFolder.create(tmp_path / "disk" / "run", Experiment(name="tiny"))
+        with (
+            pytest.raises(CannotWrite, match=r"cannot save .*: Read-only file system"),
+            Checkpoints(run.checkpoints_dir) as checkpoints,
+        ):
+            checkpoints.save(1, {"w": np.ones(3)})
+            checkpoints.wait()
+            subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+            with pytest.raises(CannotWrite, match=r"cannot write .*metrics.jsonl: Read-only file system"):
+                run.append("metrics", {"step": 1})
+            checkpoints.save(2, {"w": np.ones(3)})
+            checkpoints.wait()
+        assert "the checkpoint of step 1 in " in way_on(run.path)
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from jdarts.errors import UserError
 RECORD = "sources.json"
 PREFIX = "jdarts_user_"
 """Begins the module names of files that were executed by their path."""
-_FOLDER = "source"
+FOLDER = "source"
+"""Holds the copies, inside a run folder."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -96,7 +97,7 @@ def keep(folder: Path, entries: Mapping[str, str | Path]) -> dict[str, Any] | No
     base = Path(os.path.commonpath([path.parent for path in files]))
     records = []
     for path in files:
-        copy = Path(_FOLDER) / path.relative_to(base)
+        copy = Path(FOLDER) / path.relative_to(base)
         content = path.read_bytes()
         (folder / copy).parent.mkdir(parents=True, exist_ok=True)
         (folder / copy).write_bytes(content)

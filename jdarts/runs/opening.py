@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jdarts import distributed
-from jdarts.config import Experiment
+from jdarts.config import Experiment, user_files
 from jdarts.errors import CannotWrite, UserError
 from jdarts.run_folder import CONFIG, RunFolder, check_folder, write_config
 from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
-START = (CONFIG, "environment.json", "own_ops.json", "searches.json")
-"""The files that a run writes before its first step."""
+START = (CONFIG, "environment.json", "own_ops.json", "searches.json", user_files.RECORD)
+"""The files that a run writes before its first step, beside the copies of `user_files`."""
 
 
 def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False) -> None:
@@ -82,6 +82,8 @@ def way_on(path: Path) -> str:
 def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UserError("--resume goes on with a run and --overwrite starts it over; give one of them")
+    if overwrite and path.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"--overwrite cannot move {path}, the folder that you are in; choose another --run-dir")
     refuse_if_locked(path)
     if resume or not (path / CONFIG).is_file() or not (overwrite or _has_only_started(path)):
         check_folder(path, config, resume=resume)
@@ -97,9 +99,7 @@ def _take(path: Path, config: Experiment, resume: bool, overwrite: bool, tell: C
         lock = RunLock(path)
         try:
             if not resume:
-                if _has_only_started(path):
-                    for name in START:
-                        (path / name).unlink(missing_ok=True)
+                _remove_failed_start(path)
                 write_config(path, config)
         except BaseException:
             lock.release()
@@ -109,10 +109,21 @@ def _take(path: Path, config: Experiment, resume: bool, overwrite: bool, tell: C
     return lock
 
 
+def _remove_failed_start(path: Path) -> None:
+    if _has_only_started(path):
+        if (path / user_files.RECORD).exists():
+            shutil.rmtree(path / user_files.FOLDER, ignore_errors=True)
+        for name in START:
+            (path / name).unlink(missing_ok=True)
+
+
 def _has_only_started(path: Path) -> bool:
     """Whether a run died in this folder before it recorded or saved anything."""
+    copies = user_files.FOLDER if (path / user_files.RECORD).exists() else None
     for file in path.rglob("*"):
         parts = file.relative_to(path).parts
+        if parts[0] == copies:
+            continue
         unfinished = any(part.startswith(".") or part.endswith("checkpoint-tmp") for part in parts)
         if not unfinished and file.name not in START and not file.is_dir() and file.stat().st_size:
             return False

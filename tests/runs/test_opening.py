@@ -63,11 +63,20 @@ def test_overwrite_touches_nothing_but_run_folders(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "thesis.txt"]
 
 
+def test_overwrite_does_not_move_the_working_directory(earlier, monkeypatch):
+    monkeypatch.chdir(earlier / "search")
+    for path in (earlier, Path("..")):
+        with pytest.raises(UserError, match="the folder that you are in"):
+            opening.check(path, CONFIG, resume=False, overwrite=True)
+
+
 def test_a_failed_start_does_not_block_its_name(tmp_path):
     path = tmp_path / "run"
     with opening.hold(path, CONFIG, resume=False) as run:
         run.write_json("environment.json", {})
         run.write_json("own_ops.json", {})
+        run.write_json("sources.json", {})
+        run.subfolder("source").write_text("mine.py", "method = 1")
         search = run.subfolder("search")
         unfinished = search.checkpoints_dir / "3.orbax-checkpoint-tmp" / "state"
         unfinished.mkdir(parents=True)
@@ -75,12 +84,12 @@ def test_a_failed_start_does_not_block_its_name(tmp_path):
         (search.path / "metrics.jsonl").touch()
     opening.check(path, OTHER, resume=False)
     with opening.hold(path, OTHER, resume=False):
-        assert seed_of(path) == 1 and not (path / "own_ops.json").exists()
+        assert seed_of(path) == 1 and sorted(p.name for p in path.iterdir()) == [".lock", "config.json", "search"]
     assert not path.with_name("run.old-1").exists()
 
 
 @pytest.mark.parametrize(
-    "progress", ["search/checkpoints/3/state/data", "search/metrics.jsonl", "genotype.txt", "notes"]
+    "progress", ["search/checkpoints/3/state/data", "search/metrics.jsonl", "genotype.txt", "source/x.py"]
 )
 def test_anything_else_in_the_folder_is_more_than_a_failed_start(tmp_path, progress):
     path = tmp_path / "run"

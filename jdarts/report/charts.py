@@ -161,7 +161,7 @@ def _figure(scales: Scales) -> tuple[Figure, Axes]:
 
 
 def _limits(axes: Axes, series: Sequence[Series], scales: Scales) -> None:
-    """Room for a single epoch, for flat lines, and from zero on."""
+    """Set the limits of the axes: a single epoch and flat lines get room around them."""
     xs = [x for s in series for x, _ in s.finite]
     if len(set(xs)) == 1:
         axes.set_xlim(xs[0] - 0.5, xs[0] + 0.5)
@@ -180,7 +180,7 @@ def _limits(axes: Axes, series: Sequence[Series], scales: Scales) -> None:
 
 
 def _svg(figure: Figure, description: str, hover: dict[str, list[str]]) -> str:
-    """The figure as inline SVG: colours as CSS variables, no ids, and `hover[gid]` as titles of the marks."""
+    """The figure as inline SVG. Colours become CSS variables, and `hover[gid]` the titles of the marks of that gid."""
     text = io.StringIO()
     FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
     root = ElementTree.fromstring(text.getvalue())
@@ -213,7 +213,7 @@ def _svg(figure: Figure, description: str, hover: dict[str, list[str]]) -> str:
 
 
 def _simplify(element: ElementTree.Element) -> None:
-    """Without ids, clipping, font families and needless digits; colours become variables."""
+    """Remove ids, clipping, font families and needless digits from an element; write colours as CSS variables."""
     for name in ("id", "clip-path"):
         element.attrib.pop(name, None)
     for name in ("d", "x", "y", "cx", "cy", "transform"):

@@ -40,7 +40,7 @@ def recommend(run: RunRecord) -> Recommendation | None:
 
 
 def _result(run: RunRecord, search: SearchRecord) -> tuple[Genotype, int, str]:
-    """What the search returned, or the newest genotype of a search that goes on."""
+    """The genotype that the search returned, or the newest one of an unfinished search, with its epoch and reason."""
     result, total = search.result, run.config.search.epochs
     assert result is not None  # the search has genotypes
     stretches = genotype_changes(search)

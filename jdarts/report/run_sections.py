@@ -34,7 +34,7 @@ def run_sections(run: RunRecord, prefix: str = "") -> str:
 
 
 def verdicts(run: RunRecord) -> str:
-    """The numbers that count, the recommendation with its reasons, and the warnings: all that judges the run."""
+    """Key numbers, the recommendation with its reasons, and the warnings: all parts of the page that judge the run."""
     return _summary(run) + _warnings(run)
 
 
@@ -50,7 +50,7 @@ def _shown(run: RunRecord) -> SearchRecord:
 
 
 def _problems(run: RunRecord) -> str:
-    return "".join(f'<div class="card warning"><b>Not readable.</b> {escape(p)}</div>' for p in run.problems)
+    return "".join(f'<div class="card warning"><b>Not readable:</b> {escape(p)}</div>' for p in run.problems)
 
 
 def _summary(run: RunRecord) -> str:
@@ -69,7 +69,7 @@ def _summary(run: RunRecord) -> str:
     if (value := search.last("dominant_eigenvalue")) is not None:
         facts.append((f"{value:.3g}", "largest alpha-Hessian eigenvalue"))
     hessians = sum(sum(s.series("alpha_hessian_seconds")[1]) for s in run.searches)
-    included = f", of this {duration(hessians)} for alpha-Hessians" if hessians else ""
+    included = f", including {duration(hessians)} for alpha-Hessians" if hessians else ""
     facts.append((duration(cost(run)), f"computing time{included}"))
     shown = "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>" for value, what in facts)
     if chosen is None:
@@ -94,8 +94,8 @@ def _warnings(run: RunRecord) -> str:
     for search in run.searches:
         seed = f", seed {search.label}" if len(run.searches) > 1 else ""
         if search.diverged:
-            cards.append((f"Diverged{seed}.", "The training loss is not finite: lower the learning rate."))
-        cards += [(f"Warning of epoch {epoch}{seed}.", text) for epoch, text in warnings(run, search)]
+            cards.append((f"Diverged{seed}:", "the training loss is not finite; lower the learning rate."))
+        cards += [(f"Warning of epoch {epoch}{seed}:", text) for epoch, text in warnings(run, search)]
     return "".join(f'<div class="card warning"><b>{escape(title)}</b> {escape(text)}</div>' for title, text in cards)
 
 
@@ -143,9 +143,8 @@ def _history(run: RunRecord, search: SearchRecord) -> str:
     if hidden:
         more = f"<details><summary>{len(hidden)} earlier genotypes</summary>{table(hidden, head)}</details>"
     times = len(stretches) - 1
-    told = (
-        f"The genotype changed {times} time{'' if times == 1 else 's'}; the last one is from epoch {stretches[-1][0]}."
-    )
+    often = f"changed {times} time{'' if times == 1 else 's'}, last in epoch {stretches[-1][0]}"
+    told = f"The genotype {often}." if times else "The genotype never changed."
     return f"<p>{told}</p>{more}{table(shown, head)}"
 
 
@@ -170,7 +169,7 @@ def _configuration(run: RunRecord) -> str:
         told = f"<tr><td>{escape(name)}</td><td>{escape(json.dumps(value, ensure_ascii=False))}</td></tr>"
         (kept if defaults.get(name) == value else changed).append(told)
     options = (
-        f"<h3>What differs from the defaults</h3>{table(changed)}"
+        f"<h3>Settings that differ from the defaults</h3>{table(changed)}"
         f"<details><summary>{len(kept)} defaults</summary>{table(kept)}</details>"
     )
     facts = {**flat(run.environment), **{f"time, {k}": v for k, v in costs(run).items()}, "folder": str(run.path)}

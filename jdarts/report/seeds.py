@@ -17,7 +17,7 @@ _TEST = "test_accuracy"
 
 
 def seeds_table(runs: list[RunRecord]) -> str:
-    """Numbers of every seed after its last epoch; of several seeds with equal settings, mean ± standard deviation.
+    """Numbers of every seed after its last epoch, and mean ± standard deviation over seeds with equal settings.
 
     Searches that diverged do not count in the means.
     """
@@ -65,7 +65,7 @@ def _mean(values: list[float | None], is_share: bool) -> str:
 
 
 def costs(run: RunRecord) -> dict[str, str]:
-    """Computing times by part, as text."""
+    """Computing times of the parts of a run, as text."""
     found = {}
     if run.together:
         found["search, all seeds in one program"] = duration(
@@ -76,15 +76,15 @@ def costs(run: RunRecord) -> dict[str, str]:
         if not run.together:
             found[label] = duration(sum(search.series("seconds")[1]))
         if (spent := sum(search.series("alpha_hessian_seconds")[1])) > 0:
-            found[f"{label}, of this Hessians"] = duration(spent)
+            found[f"{label}, alpha-Hessians alone"] = duration(spent)
     if (cpu := run.spent("cpu_seconds")) is not None:
-        found["search, of all processors"] = duration(cpu)
+        found["search, CPU time"] = duration(cpu)
     for name, records in run.trainings.items():
         found[f"retraining, {name} cell"] = duration(sum(SearchRecord(0, records, []).series("seconds")[1]))
     return found
 
 
 def cost(run: RunRecord) -> float:
-    """Seconds of all recorded epochs."""
+    """Seconds of all recorded epochs, retraining included."""
     trainings = [SearchRecord(0, records, []) for records in run.trainings.values()]
     return (run.spent("seconds") or 0.0) + sum(sum(part.series("seconds")[1]) for part in trainings)

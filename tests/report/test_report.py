@@ -158,7 +158,7 @@ def test_members_of_a_sweep(tmp_path):
     assert [s.label for s in run.searches] == [f"{k}, learning_rate-{r}" for r in ("0.01", "0.1") for k in (1, 2)]
     assert [s.diverged for s in run.searches] == [False, False, False, True]
     text, tree = parsed(write_report([path]))
-    assert "Diverged, seed 2, learning_rate-0.1." in text
+    assert "Diverged, seed 2, learning_rate-0.1:" in text
     rows = [["".join(c.itertext()) for c in r] for r in tree.iter("tr")]
     means = {row[0]: row[1] for row in rows if row[0].startswith("mean")}
     first, second, alone = (100 * run.searches[k].last("val_accuracy") for k in (0, 1, 2))
@@ -189,7 +189,7 @@ def test_unfinished_torn_and_empty_runs(tmp_path):
     (damaged / "search/metrics.jsonl").write_text('{"epoch": 1}\nnot json\n')
     (damaged / "summary.json").write_text("{")
     text, _ = parsed(write_report([damaged]))
-    assert text.count("Not readable.") == 2 and "metrics.jsonl:2" in text
+    assert text.count("Not readable:") == 2 and "metrics.jsonl:2" in text
 
 
 def test_watching_renews_until_the_run_is_finished(tmp_path, monkeypatch):

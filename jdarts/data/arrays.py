@@ -3,6 +3,7 @@
 Letters: N images, H height, W width, C channels.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from jdarts.data.dataset import Dataset, Pair, TestImages, TrainImages, ValImage
 from jdarts.data.decoding import Alike
 from jdarts.data.labels import number_classes
 from jdarts.data.pixels import as_uint8
-from jdarts.errors import UserError
+from jdarts.errors import DataNote, UserError
 
 
 def from_arrays(
@@ -87,6 +88,12 @@ def remapped(dataset: Dataset) -> Dataset:
     numbered = number_classes(dataset.name, labels, remap=True)
     if numbered.num_classes == dataset.num_classes:
         return dataset
+    unused = dataset.num_classes - numbered.num_classes
+    warnings.warn(
+        f"{dataset.name}: {unused} of the {dataset.num_classes} classes have no training images and get no output",
+        DataNote,
+        stacklevel=3,
+    )
     names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
     parts: Any = {split: replace(part, labels=numbered.labels[split]) for split, part in dataset.splits().items()}
     kept = tuple(names[label] for label in np.unique(dataset.train.labels))

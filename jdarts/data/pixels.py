@@ -51,7 +51,7 @@ def _with_channels(where: str, images: np.ndarray, channels_first: bool) -> np.n
     if images.ndim == 3:
         images = images[..., None]
     elif channels_first:
-        images = images.transpose(0, 2, 3, 1)
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
     if 0 in images.shape[1:]:
         raise UserError(f"{where} images have shape {list(images.shape)}, which holds no pixels; give larger images")
     return images
@@ -116,7 +116,7 @@ def _tell(
 
 def _converted(images: np.ndarray, scale: int) -> np.ndarray:
     if images.dtype == np.uint8:
-        return np.ascontiguousarray(images)
+        return images
     result = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK]

@@ -27,7 +27,7 @@ def compare_classes(data: str, train: Part, other: Part, names: Sequence[str], r
 
     `train` is what the weights are trained on, `other` the images that a search or a test uses beside. Refused if more
     than a fifth of `other` is of classes that `train` lacks, or if more than a fifth of `train` is of classes that
-    `other` lacks although it is large enough (10 images for each class) to have them by chance.
+    `other` lacks although it is so large (10 images for each class) that chance would hardly leave a class out.
     `names` are those of the classes, or empty.
 
     Raises `UserError`; warns with `DataWarning`.
@@ -46,8 +46,8 @@ def compare_classes(data: str, train: Part, other: Part, names: Sequence[str], r
     if absent:
         share = absent / len(train.labels)
         parts.append(
-            f"the {other.title} lack {_listed(absent_classes, names)}, of which are "
-            f"{absent:,} of the {len(train.labels):,} {train.title} ({share:.0%})"
+            f"the {other.title} have none of {_listed(absent_classes, names)}, but "
+            f"{absent:,} of the {len(train.labels):,} {train.title} ({share:.0%}) are"
         )
     if not parts:
         return
@@ -68,8 +68,8 @@ def check_limit(data: str, every: np.ndarray, limited: np.ndarray, names: Sequen
     if not lost:
         return
     message = (
-        f"{data}: the first {len(limited):,} training images (data.limit) lack {_listed(classes, names)}, of which are "
-        f"{lost:,} of all {len(every):,} ({lost / len(every):.0%}); raise data.limit, or reorder: {REORDER}"
+        f"{data}: the first {len(limited):,} training images (data.limit) have none of {_listed(classes, names)}, but "
+        f"{lost:,} of all {len(every):,} ({lost / len(every):.0%}) are; raise data.limit, or reorder: {REORDER}"
     )
     if lost > LARGE_SHARE * len(every):
         raise UserError(message)

@@ -66,14 +66,14 @@ def test_a_few_unseen_images_are_a_warning():
     labels = [0, 1] * 20 + [0, 1] * 18 + [2] * 4
     with pytest.warns(DataWarning, match=r"4 of the 40 validation images of the search \(10%\) are of class 2"):
         labelled(labels).for_search(DataConfig())
-    with pytest.warns(DataWarning, match=r"lack class 2, of which are 4 of the 40 training images"):
+    with pytest.warns(DataWarning, match=r"have none of class 2, but 4 of the 40 training images"):
         labelled(labels[::-1]).for_search(DataConfig())
 
 
 def test_a_validation_half_without_most_classes_is_refused():
     refused(
         lambda: labelled(blocks(0, 1, 2, 3, 3, 3, 3, 3, size=10)).for_search(DataConfig()),
-        "validation images of the search lack 3 classes (0, 1, 2), of which are 30 of the 40 training images",
+        "validation images of the search have none of 3 classes (0, 1, 2), but 30 of the 40 training images",
     )
 
 
@@ -88,10 +88,10 @@ def test_the_limit_keeps_the_classes_or_is_refused():
     data = labelled(blocks(0, 1, 2, 3))
     refused(
         lambda: data.for_search(DataConfig(limit=40)),
-        "first 40 training images (data.limit) lack 2 classes (2, 3), of which are 40 of all 80 (50%)",
+        "first 40 training images (data.limit) have none of 2 classes (2, 3), but 40 of all 80 (50%) are",
     )
     few = labelled(blocks(0, 1, 0, 1, 0) + [2] * 4)
-    with pytest.warns(DataWarning, match="lack class 2, of which are 4 of all 104"):
+    with pytest.warns(DataWarning, match="have none of class 2, but 4 of all 104"):
         few.for_search(DataConfig(limit=90, shuffle=None, train_fraction=0.5))
     halves = data.for_search(DataConfig(limit=40, stratify=True))
     assert np.bincount(halves.train.labels).tolist() == np.bincount(halves.val.labels).tolist() == [5] * 4
@@ -118,7 +118,7 @@ def test_the_test_images_are_of_the_classes_trained_on():
     refused(lambda: data.for_training(), "5 of the 15 test images (33%) are of class 2, which the training images lack")
     with pytest.warns(DataWarning, match=r"1 of the 11 test images \(9%\) are of class 2"):
         labelled(blocks(0, 1), test=[*blocks(0, 1, size=5), 2], num_classes=3).for_training()
-    with pytest.warns(DataWarning, match="test images lack class 1"):
+    with pytest.warns(DataWarning, match="test images have none of class 1"):
         labelled(blocks(0, 1), test=[0] * 5).for_training()
     refused(lambda: labelled(blocks(0, 1)).for_training(0.5), "validation images (100%) are of class 1")
 

@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 in every official form, generated small; hostile and damaged files are refused."""
 
+import gzip
 import io
 import pickle
 import struct
@@ -261,6 +262,16 @@ def test_damaged_archives_are_named(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     fails("cifar10", path, "not a complete tar archive; download it again")
+    for cut in (1, 8, 30):  # all images are there, but not the check sum or the end mark behind them
+        path.write_bytes(content[:-cut])
+        fails("cifar10", path, "not a complete tar archive")
+    path.write_bytes(content[:-8] + b"\0" + content[-7:])
+    fails("cifar10", path, "not a complete tar archive")
+    plain = gzip.decompress(content)
+    path.write_bytes(plain)
+    assert len(load(DataConfig(source="cifar10", path=str(path))).train) == 5 * PER_BATCH
+    path.write_bytes(plain.rstrip(b"\0") + b"\0" * (-len(plain.rstrip(b"\0")) % 512))
+    fails("cifar10", path, "ends before its end mark; it is truncated")
     path.write_bytes(b"not an archive")
     fails("cifar10", path, "not a complete tar archive")
 

@@ -1,5 +1,6 @@
 """TFDS directories written and read without TensorFlow, and the real CIFAR-10 where it is at hand."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from jdarts.config import DataConfig
 from jdarts.data import Dataset, from_arrays, load
 from jdarts.data.tfds_export import write_tfds
-from jdarts.errors import UserError
+from jdarts.errors import DataNote, UserError
 
 UNPACK = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10_unpack.py"
 
@@ -100,6 +102,44 @@ def test_features_from_foreign_modules_are_not_imported(tmp_path, monkeypatch):
     (folder / "features.json").write_text(hostile)
     fails("tfds:small_set", tmp_path, "names the class 'hostile_module.Text'")
     assert not (tmp_path / "executed").exists()
+
+
+def test_damaged_records_are_one_line(tmp_path):
+    folder = write_tfds("small_set", small(), tmp_path)
+    (records,) = folder.glob("*train*array_record*")
+    content = records.read_bytes()
+    for bad in (content[: len(content) // 2], content[:-20], b"", b"no records at all"):
+        records.write_bytes(bad)
+        fails("tfds:small_set", tmp_path, "small_set: (split train cannot be read|image 0 of split train is empty)")
+    records.unlink()
+    fails("tfds:small_set", tmp_path, "small_set: split train cannot be read")
+
+
+def test_encoded_images_are_made_alike_and_class_names_kept(tmp_path):
+    dataset = small()
+    write_tfds("small_set", dataset, tmp_path, class_names=["ant", "bee", "cat", "dog"])
+    again = load(DataConfig(source="tfds:small_set", path=str(tmp_path), image_size=(3, 4), color="gray"))
+    assert again.train.images.shape == (30, 3, 4, 1) and again.class_names == ("ant", "bee", "cat", "dog")
+    picture = ImageOps.fit(Image.fromarray(dataset.train.images[7]).convert("L"), (4, 3), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(again.train.images[7, ..., 0], np.asarray(picture))
+    assert write_tfds("again", again, tmp_path).is_dir()
+    assert load(DataConfig(source="tfds:again", path=str(tmp_path))).class_names == again.class_names
+
+
+def test_declared_classes_without_images_are_legitimate(tmp_path):
+    dataset = small(classes=3)
+    unused = dataclasses.replace(dataset, num_classes=5)
+    write_tfds("small_set", unused, tmp_path)
+    config = DataConfig(source="tfds:small_set", path=str(tmp_path))
+    assert load(config).for_search(config).num_classes == 5
+    with pytest.warns(DataNote, match="2 of the 5 classes have no training images and get no output"):
+        assert load(dataclasses.replace(config, remap_labels=True)).num_classes == 3
+
+
+def test_a_set_without_a_test_can_be_searched_on(tmp_path):
+    write_tfds("small_set", dataclasses.replace(small(), test=None), tmp_path)
+    data = load(DataConfig(source="tfds:small_set", path=str(tmp_path)))
+    assert data.test is None and len(data.for_search(DataConfig()).train) == 15
 
 
 def test_export_refuses_what_tfds_cannot_hold(tmp_path):

@@ -17,12 +17,14 @@ from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
 from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.errors import UserError
 from jdarts.genotype import Genotype
+from jdarts.memory import available
 from jdarts.methods import build, registry
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.reporter import Reporter
 from jdarts.run_folder import RunFolder
 from jdarts.runs.opening import hold
 from jdarts.search import run_search
+from jdarts.search.estimate import check_weights
 from jdarts.search.found import summary
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
@@ -30,6 +32,7 @@ from jdarts.search.separate import run_separately
 from jdarts.search.sharding import Placement, place
 from jdarts.search.step import check_split
 from jdarts.spaces import Space
+from jdarts.spaces.cells import untrained_kind
 from jdarts.spaces.networks import check_network
 from jdarts.train import TrainResult, run_training
 
@@ -53,6 +56,9 @@ def run_experiment(
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
         _check_training(config, genotype, data)
+    untrained = untrained_kind(config.space.cells, space.tables)
+    if untrained and config.train.cells >= 3:
+        raise UserError(f"{untrained}, or train.cells of 1 or 2, which retrains reduction cells only")
     with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         if members:
             searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
@@ -77,7 +83,7 @@ def run_experiment(
         summary = {name: {"genotype": g.to_text(), **asdict(r)} for name, (g, r) in results.items()}
         run.write_json("summary.json", summary)
         for genotype in cells.values():
-            _show_genotype(genotype, reporter)
+            _show_genotype(genotype, reporter, untrained)
         trained = {name: result for name, (_, result) in results.items()}
         reporter.message(_table(trained, {"found": list(cells), "random": list(random_cells)}))
         reporter.message(f"run folder: {run.path}")
@@ -126,7 +132,8 @@ def run_search_only(
         if members:
             _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
         else:
-            _show_genotype(_search(config, space, data, run, placement, resume=resume, reporter=reporter), reporter)
+            genotype = _search(config, space, data, run, placement, resume=resume, reporter=reporter)
+            _show_genotype(genotype, reporter, untrained_kind(config.space.cells, space.tables))
         reporter.message(f"run folder: {run.path}")
 
 
@@ -182,6 +189,7 @@ def _check_search(config: Experiment, space: Space, split: SearchData | Streamed
             )
     if method.cutout_probability is not None and config.data.search_cutout == 0:
         raise UserError(f"{method.name} applies cutout while searching; set data.search_cutout, e.g. 16")
+    check_weights(config, space, split.image_shape[0], available())
     if config.search.benchmark_table:
         if "cell" not in space.tables:
             raise UserError(f"search.benchmark_table is for the space nasbench201; space.name is {space.name!r}")
@@ -298,6 +306,9 @@ def _search(config, space, data, run: RunFolder, placement, *, resume: bool, rep
     return genotype
 
 
-def _show_genotype(genotype: Genotype, reporter: Reporter) -> None:
+def _show_genotype(genotype: Genotype, reporter: Reporter, untrained: str = "") -> None:
+    """Show a genotype; `untrained` tells why its normal cell is not one that was searched, if so."""
     reporter.message(genotype.to_text())
-    reporter.message(draw_terminal(genotype))
+    if untrained:
+        reporter.warning(f"{untrained}. The normal cell of this genotype is noise from the initialisation")
+    reporter.message(draw_terminal(genotype, without="normal cell" if untrained else ""))

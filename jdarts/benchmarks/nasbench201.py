@@ -14,6 +14,7 @@ it holds when read; it is refused.
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jdarts.config.ranges import shown
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Genotype, parse
 
@@ -115,9 +117,13 @@ def load_table(path: str | Path) -> Table:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         return _read(csv.DictReader(io.StringIO(content.decode())), path)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        if isinstance(error, UserError):
+            raise
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read benchmark table {str(path)!r}: {reason}; give a .csv or .csv.gz file") from None
+        raise UserError(
+            f"cannot read benchmark table {shown(str(path))}: {reason}; give an undamaged .csv or .csv.gz file"
+        ) from None
 
 
 def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
@@ -128,7 +134,20 @@ def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
     columns: dict[str, np.ndarray] = {}
     for name in names:
         try:
-            columns[name] = np.array([float(row[name]) for row in rows])
+            values = np.array([float(row[name]) for row in rows])
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}: column {name} holds something that is no number ({error})") from None
+        columns[name] = _checked(values, name, path)
+    if any(row["arch"] is None for row in rows):
+        raise UserError(f"{path}: a line has no arch; every line needs all columns")
     return Table(columns, [row["arch"] for row in rows])
+
+
+def _checked(values: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """A column as it is; `UserError` unless accuracies are percentages and counts finite and not negative."""
+    most = np.inf if name in _NUMBERS else 100.0
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= most)))
+    if len(wrong):
+        what = "a finite number of at least 0" if name in _NUMBERS else "a percentage, 0 to 100"
+        raise UserError(f"{path}, line {wrong[0] + 2}: {name} is {values[wrong[0]]:g}; it must be {what}")
+    return values

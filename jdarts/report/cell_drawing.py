@@ -59,9 +59,9 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
         _write_png(scene_of(genotype, title), path)
 
 
-def draw_terminal(genotype: Genotype) -> str:
-    """The cells as text, side by side."""
-    blocks = cell_texts(genotype)
+def draw_terminal(genotype: Genotype, *, without: str = "") -> str:
+    """The cells as text, side by side; `without` is the name of a cell that is left out."""
+    blocks = [lines for lines in cell_texts(genotype) if lines[0] != without]
     width = max(len(line) for line in blocks[0]) + 4
     rows = itertools.zip_longest(*blocks, fillvalue="")
     return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)

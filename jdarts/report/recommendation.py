@@ -6,6 +6,7 @@ from jdarts.analysis import indicators
 from jdarts.genotype import Genotype
 from jdarts.report.collapse import never_moves, sentence, skip_share, verdict
 from jdarts.report.records import RunRecord, SearchRecord, genotype_changes
+from jdarts.spaces.cells import untrained_kind
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,13 @@ def recommend(run: RunRecord) -> Recommendation | None:
     reasons = []
     if len(started) > 1:
         reasons.append(f"Seed {search.label} has the highest validation accuracy of {len(started)} seeds.")
+    genotype, epoch, origin = _result(run, search)
+    untrained = untrained_kind(run.config.space.cells, genotype.cells if genotype.reduce is not None else ())
+    if untrained:
+        told = [origin, f"Do not use its normal cell, which is noise from the initialisation: {untrained}."]
+        return Recommendation(genotype, epoch, search, [*reasons, *told, *_accuracy(search, epoch)])
     before = None if fixed else _before_collapse(search)
-    genotype, epoch, origin = before or _result(run, search)
+    genotype, epoch, origin = before or (genotype, epoch, origin)
     told = [origin, sentence(run), *_accuracy(search, epoch)]
     if skip_share(genotype) > indicators.SKIP_SHARE:
         told.append("No epoch has a cell with fewer skip connections: do not use the cells of this run.")

@@ -10,7 +10,9 @@ import jax
 from jdarts.config import Experiment
 from jdarts.memory import Available, available, does_not_fit, format_bytes, tree_bytes
 from jdarts.methods import build
+from jdarts.methods.resources import op_costs
 from jdarts.reporter import Reporter
+from jdarts.spaces.space import Space
 
 _TIGHT = 0.8  # share of the available memory above which a warning is due
 _MARGIN = 0.9  # share of it that the advice plans with
@@ -33,6 +35,22 @@ def memory_need(program: Any, *arguments: Any) -> Need:
     """What running `program(*arguments)` will take. Arguments given as shapes are not held yet, arrays are."""
     missing = [leaf for leaf in jax.tree.leaves(arguments) if not isinstance(leaf, jax.Array)]
     return Need(int(program.peak_bytes), tree_bytes(missing))
+
+
+def check_weights(config: Experiment, space: Space, side: int, free: Available | None) -> None:
+    """Raise `UserError` if the weights of the candidates alone need more memory than there is, by arithmetic alone.
+
+    Three numbers a weight, itself, its gradient and its momentum, are a lower bound of what a step needs; `check_memory`
+    knows all of it, but only after compiling. `side` is that of the images in pixels.
+    """
+    method = build(config.search.method, config.search.method_options)
+    if method.driver is not None:  # its networks may be smaller, or none
+        return
+    width = config.space.channels // method.edge.partial_channels
+    costs = op_costs(space, "parameters", channels=width, cells=config.space.cells, size=side)
+    needed = int(12 * sum(cost.sum() for cost in costs.values()))
+    if free is not None and needed > free.bytes:
+        raise does_not_fit("the supernet", needed, free, advice(config, free.bytes / needed))
 
 
 def check_memory(need: Need, free: Available | None, config: Experiment) -> str:

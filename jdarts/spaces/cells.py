@@ -8,7 +8,7 @@ may have other nodes and edges; then a row belongs to the edge at its place in `
 The network never sees alphas: it takes op weights `{"normal": [14, ops], "reduce": [14, ops]}`, any real numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -71,6 +71,16 @@ def check_reductions(height: int, width: int, cells: int, what: str = "cells") -
     halvings = len(reduction_cells(cells))
     problem = f"cannot pass the {halvings} reduction cells of a network with {what} = {cells}"
     check_halvings(height, width, halvings, problem)
+
+
+def untrained_kind(cells: int, kinds: Iterable[str]) -> str:
+    """Why a network of so few cells searches no normal cell, in words; empty if it does, or has no such kind.
+
+    One or two cells are all reduction cells, so that the normal cell's alphas stay what they were drawn as.
+    """
+    if cells >= 3 or "normal" not in kinds:
+        return ""
+    return f"space.cells is {cells}, so all cells are reduction cells and no normal cell is searched; use at least 3"
 
 
 class SearchCell(nn.Module):

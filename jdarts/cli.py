@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments != given:
             traceback.print_exception(error)
         text, status = guard.explain(error)
-        print("jdarts: " + " ".join(text.split()), file=sys.stderr)
+        print(f"jdarts: {guard.one_line(text)}", file=sys.stderr)
     if status not in (0, 130, 143) and distributed.count() > 1:
         distributed.leave(status)
     return status

@@ -12,7 +12,7 @@ from jdarts import distributed
 from jdarts.errors import CannotWrite, Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError
 
 USER, INTERNAL = 2, 1
-_LONGEST = 300
+_LONGEST, _LONGEST_LINE = 300, 2_000
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 """Failures of the machine; every other `OSError` comes from a path that the user gave."""
 
@@ -41,12 +41,21 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"error: not enough memory ({text or 'no details'}); use a smaller network, batch or image", USER
     if isinstance(error, (zlib.error, zipfile.BadZipFile, EOFError, UnicodeDecodeError)):
         return f"error: an input file is damaged or of another kind ({text}); --debug shows where it is read", USER
+    if isinstance(error, UnicodeEncodeError) or (isinstance(error, ValueError) and "null byte" in text):
+        return f"error: a path or a text holds characters that no file name can hold ({text})", USER
     if isinstance(error, OverflowError):
         return f"error: a number is too large ({text}); --debug shows where it is used", USER
     if isinstance(error, RecursionError):
         return "error: the input is nested too deeply; --debug shows where it is read", USER
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"internal error: {what}{_where(error)}; --debug shows the traceback; please report it", INTERNAL
+
+
+def one_line(text: str) -> str:
+    """`text` in one line that a terminal shows as it is: escapes in place of control characters, cut if very long."""
+    words = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return shown if len(shown) <= _LONGEST_LINE else f"{shown[:_LONGEST_LINE]}…"
 
 
 def _where(error: BaseException) -> str:

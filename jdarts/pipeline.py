@@ -3,7 +3,7 @@
 import contextlib
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -246,8 +246,11 @@ def _warn_of_another_environment(run: RunFolder, reporter: Reporter) -> None:
         )
 
 
-def plan_search(config: Experiment, *, devices: int, kind: str) -> str:
-    """What the search would cost on `devices` devices of a kind; CIFAR needs no files for that."""
+def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[str], None] = print) -> str:
+    """What the search would cost on `devices` devices of a kind, as text; CIFAR needs no files for that.
+
+    `tell` receives lines of progress.
+    """
     from jdarts.search.plan import plan
 
     space = spaces.get(config.space.name)
@@ -260,7 +263,7 @@ def plan_search(config: Experiment, *, devices: int, kind: str) -> str:
         data = load(config.data)
     split = data.for_search(config.data)
     space.check_image(*split.train.images.shape[1:3], cells=config.space.cells)
-    return plan(config, space, split, devices=devices, kind=kind)
+    return plan(config, space, split, devices=devices, kind=kind, tell=tell)
 
 
 def place_search(config: Experiment, members: Sequence[Member]) -> Placement:

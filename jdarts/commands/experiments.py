@@ -114,6 +114,8 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
 
 
 def _plan(arguments: Arguments) -> None:
+    process.prefer_plain_loops()
+    process.leave_out_source_lines()
     from jdarts.config_files import load_config
 
     config = load_config(arguments.config, arguments.overrides)
@@ -124,7 +126,10 @@ def _plan(arguments: Arguments) -> None:
     process.enable_compilation_cache(lambda text: print(f"warning: {text}", file=sys.stderr))
     import jdarts.pipeline
 
-    print(jdarts.pipeline.plan_search(config, devices=arguments.devices, kind=arguments.kind))
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    print(jdarts.pipeline.plan_search(config, devices=arguments.devices, kind=arguments.kind, tell=tell))
 
 
 def _members(arguments: Arguments, config: Any) -> tuple:

@@ -40,8 +40,8 @@ def memory_need(program: Any, *arguments: Any) -> Need:
 def check_weights(config: Experiment, space: Space, side: int, free: Available | None) -> None:
     """Raise `UserError` if the weights of the candidates alone need more memory than there is, by arithmetic alone.
 
-    Three numbers a weight, itself, its gradient and its momentum, are a lower bound of what a step needs; `check_memory`
-    knows all of it, but only after compiling. `side` is that of the images in pixels.
+    Three numbers a weight (itself, gradient, momentum) are a lower bound of what a step needs; `check_memory` knows all
+    of it, but only after compiling. `side` is that of the images in pixels.
     """
     method = build(config.search.method, config.search.method_options)
     if method.driver is not None:  # its networks may be smaller, or none

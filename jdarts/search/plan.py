@@ -9,13 +9,15 @@ from a program compiled for the CPU, whose forms of the convolutions differ from
 
 import math
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from jdarts import staging
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.data import SearchData
 from jdarts.errors import UserError, unknown
@@ -55,8 +57,16 @@ KINDS = {
     "h100": Kind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
 }
 
+_CHEAP: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Options for a program that is read and never run: its operations are the same, its machine code is not optimised."""
+_COMPILING = 2  # seconds of compilation for each second of tracing, roughly
+
 _EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
+
+
+def _quiet(text: str) -> None:
+    del text
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,13 @@ def all_reduces(hlo: str) -> Collectives:
     return Collectives(count, total)
 
 
-def compiled_step(config: Experiment, space: Space, data: SearchData, placement: Placement) -> Any:
-    """The step, compiled for `placement` without any data on a device."""
+def compiled_step(
+    config: Experiment, space: Space, data: SearchData, placement: Placement, *, tell: Callable[[str], None] = _quiet
+) -> Any:
+    """The step, compiled for `placement` without any data on a device, and not to be run: see `_CHEAP`.
+
+    `tell` receives a line when each of the slow parts begins.
+    """
     search = make_search(config, space, data, axis_name=placement.axis_name)
     init = compile_init(lambda seed, values: search.init(jax.random.key(seed)), placement)
     step: Any = compile_step(lambda state, arrays, values: search.step(state, arrays), placement)
@@ -124,10 +139,21 @@ def compiled_step(config: Experiment, space: Space, data: SearchData, placement:
     for name, split in (("train", data.train), ("val", data.val)):
         arrays[f"{name}_images"] = jax.ShapeDtypeStruct(split.images.shape, np.uint8)
         arrays[f"{name}_labels"] = jax.ShapeDtypeStruct(split.labels.shape, np.int32)
-    return step.lower(state, arrays, {}).compile()
+    started = time.monotonic()
+    tell("tracing the search step …")
+    with staging.no_garbage():
+        lowered = step.lower(state, arrays, {})
+    traced = time.monotonic()
+    guess = _COMPILING * (traced - started)
+    tell(f"traced in {traced - started:.0f} s; compiling it to read its cost, about {guess:.0f} s …")
+    compiled = lowered.compile(compiler_options=_CHEAP)
+    tell(f"compiled in {time.monotonic() - traced:.0f} s")
+    return compiled
 
 
-def measure(config: Experiment, space: Space, data: SearchData, *, data_axis: int) -> Cost:
+def measure(
+    config: Experiment, space: Space, data: SearchData, *, data_axis: int, tell: Callable[[str], None] = _quiet
+) -> Cost:
     """Compile the step for two devices with the images of one of `data_axis` replicas, and read its cost.
 
     Raises `UserError` if the batch cannot be divided, or if there are not two devices here.
@@ -146,7 +172,7 @@ def measure(config: Experiment, space: Space, data: SearchData, *, data_axis: in
     images = batch // data_axis
     small = unchecked(config, search=unchecked(config.search, batch_size=2 * images))
     placement = place(DevicesConfig(backend="shard_map", data=2), batch_size=2 * images, microbatches=parts)
-    compiled = compiled_step(small, space, data, placement)
+    compiled = compiled_step(small, space, data, placement, tell=tell)
     analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
     analysis = analysis[0] if isinstance(analysis, Sequence) else analysis
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -188,14 +214,22 @@ def largest_useful(cost: Cost, kind: Kind, *, data: int, batch_size: int, bfloat
     return useful
 
 
-def plan(config: Experiment, space: Space, data: SearchData, *, devices: int, kind: str) -> str:
-    """The plan as text, for people."""
+def plan(
+    config: Experiment,
+    space: Space,
+    data: SearchData,
+    *,
+    devices: int,
+    kind: str,
+    tell: Callable[[str], None] = _quiet,
+) -> str:
+    """The plan as text, for people. `tell` receives lines of progress."""
     if kind not in KINDS:
         raise unknown("kind of device", kind, KINDS)
     if devices < 1 or devices % config.devices.seed:
         raise UserError(f"--devices is {devices}; use a multiple of devices.seed ({config.devices.seed})")
     figures, replicas = KINDS[kind], devices // config.devices.seed
-    cost = measure(config, space, data, data_axis=replicas)
+    cost = measure(config, space, data, data_axis=replicas, tell=tell)
     bfloat16 = config.search.activations == "bfloat16"
     guess = estimate(cost, figures, replicas, bfloat16=bfloat16)
     useful = largest_useful(cost, figures, data=replicas, batch_size=config.search.batch_size, bfloat16=bfloat16)

@@ -18,7 +18,18 @@ runs the convolutions of a loop's body many times slower than those outside (jax
 """
 
 from jdarts.staging.compiling import compiler_options
-from jdarts.staging.program import Program, Unit, compile, in_pieces, traced_once, undivided, unit
+from jdarts.staging.program import Program, Unit, compile, in_pieces, no_garbage, traced_once, undivided, unit
 from jdarts.staging.trace import piece
 
-__all__ = ["Program", "Unit", "compile", "compiler_options", "in_pieces", "piece", "traced_once", "undivided", "unit"]
+__all__ = [
+    "Program",
+    "Unit",
+    "compile",
+    "compiler_options",
+    "in_pieces",
+    "no_garbage",
+    "piece",
+    "traced_once",
+    "undivided",
+    "unit",
+]

@@ -173,11 +173,11 @@ def _find(path_or_name: str | Path) -> Path:
     else:
         present = sorted(str(file) for file in Path("configs").glob("*.py"))
         if not present:
-            raise UserError(f"no configuration file {shown(str(path))}, and ./configs holds none")
+            raise UserError(f"no configuration file {str(path)!r}, and ./configs holds none")
         stems = {Path(file).stem: file for file in present}
         near = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.5)
         hint = f"; did you mean {stems[near[0]]}?" if near else ""
-        raise UserError(f"no configuration file {shown(str(path))}{hint} ./configs has: {', '.join(present)}")
+        raise UserError(f"no configuration file {str(path)!r}{hint} ./configs has: {', '.join(present)}")
     if found.suffix not in (".py", ".json"):
         raise UserError(f"{found} is not a configuration; give a .py file that defines config = Experiment(...)")
     return found

@@ -195,3 +195,18 @@ def test_genotypes_of_the_other_family_are_refused():
         count_nasbench201(published.get("DARTS_V2"))
     with pytest.raises(UserError, match="image_size is 30; use a multiple of 4"):
         count_nasbench201(published.get("nasbench201_resnet"), image_size=30)
+
+
+@pytest.mark.parametrize("sizes", [(32, 64), (64, 32)])
+def test_images_that_are_not_square(sizes):
+    """Every convolution of a DARTS network works on each pixel alike: twice the pixels are twice the MACs."""
+    genotype, options = published.get("DARTS_V2"), {"channels": 8, "cells": 5, "classes": 10}
+    square, wide = (count_darts_cnn(genotype, **options, image_size=size) for size in (32, sizes))
+    classifier = square.modules[-1].macs
+    assert wide.parameters == square.parameters
+    assert wide.macs - classifier == 2 * (square.macs - classifier)
+    arch = published.get("nasbench201_resnet")
+    small, large = (count_nasbench201(arch, image_size=size) for size in (32, sizes))
+    assert large.macs - small.modules[-1].macs == 2 * (small.macs - small.modules[-1].macs)
+    with pytest.raises(UserError, match="image_size is 32x30"):
+        count_darts_cnn(genotype, **options, image_size=(32, 30))

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jdarts.config.ranges import shown
 from jdarts.errors import UserError, unknown
 from jdarts.genotype import Genotype, parse
 
@@ -122,7 +121,7 @@ def load_table(path: str | Path) -> Table:
             raise
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"cannot read benchmark table {shown(str(path))}: {reason}; give an undamaged .csv or .csv.gz file"
+            f"cannot read benchmark table {str(path)!r}: {reason}; give an undamaged .csv or .csv.gz file"
         ) from None
 
 

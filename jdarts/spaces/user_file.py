@@ -42,7 +42,6 @@ compiles, in one line.
 from pathlib import Path
 
 from jdarts.config import user_files
-from jdarts.config.ranges import shown
 from jdarts.errors import UserError
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.nasbench201 import NASBench201Space
@@ -53,7 +52,7 @@ def load_space(path: str | Path) -> Space:
     """The `space` that the file at `path` defines; raises `UserError`, one line, for anything wrong with it."""
     path = Path(path)
     if not user_files.is_file(path):
-        raise UserError(f"space.name is {shown(str(path))}, but there is no such file")
+        raise UserError(f"space.name is {str(path)!r}, but there is no such file")
     found = vars(user_files.run(path)).get("space")
     if not isinstance(found, (CellSpace, NASBench201Space)):
         raise UserError(

@@ -27,6 +27,8 @@ MISTAKES = {
     "odd channels": (["--space.channels", "5"], "even"),
     "odd channels in training": (["--train.channels", "5"], "even"),
     "image too small": (["--data.source", "synthetic:6x6x1:4:160"], "divisible by 4"),
+    "no normal cell": (["--space.cells", "2"], "space.cells is 2, so all cells are reduction cells"),
+    "weights beyond the memory": (["--space.channels", "60000"], "the supernet needs"),
     "fractions": (["--data.train_fraction", "0.8"], "1.3"),
     "batch": (["--search.batch_size", "100"], "100"),
     "batch in training": (["--train.batch_size", "1000"], "1000"),

@@ -1,8 +1,8 @@
 """Every input of every command ends with status 0 or 2, in seconds, and with at most a few lines of error.
 
-A fixed seed draws 1,000 command lines: wrong options, extreme numbers, malformed genotypes, broken configurations, damaged
-files, odd paths and texts. Nothing is trained: what would compile is replaced by the end of the command, after every check
-of the input.
+A fixed seed draws 1,000 command lines: wrong options, extreme numbers, malformed genotypes, broken configurations,
+damaged files, odd paths and texts. Nothing is trained: where a command would begin to compile it ends, after all checks
+of its input.
 """
 
 import gzip
@@ -20,12 +20,12 @@ import jax
 import numpy as np
 import pytest
 
-from jdarts import cli, distributed, methods, published, spaces
+from jdarts import cli, distributed, methods, published
 from jdarts.config_files import option_types
 from jdarts.methods.registry import option_defaults
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from report_runs import write_run  # noqa: E402
+from report_runs import write_run
 
 INPUTS, PARTS = 1_000, 4
 SLOWEST = 8.0

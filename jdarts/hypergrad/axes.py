@@ -18,7 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.microbatch import SHARED_ENTRIES
-from jdarts.hypergrad.types import AxisName, Loss, PyTree
+from jdarts.hypergrad.types import AxisName, Loss, PyTree, split_arrays
 from jdarts.jax_versions import mapped_axes, varying_axes
 from jdarts.replicas import averaging_gradients, is_typed, pmean
 
@@ -73,17 +73,12 @@ def check_reduced(loss: Loss, w: PyTree, alphas: PyTree, batch: PyTree) -> None:
     axes = frozenset(name for name in mapped_axes() if not is_typed(name))
     if not axes:
         return
-    with_paths, structure = jax.tree_util.tree_flatten_with_path(batch)
-    leaves = [leaf for _, leaf in with_paths]
-    is_array = [hasattr(leaf, "dtype") for leaf in leaves]
+    arrays, rebuild, _ = split_arrays(batch)
 
     def gradient(w, alphas, arrays):
-        remaining = iter(arrays)
-        filled = [next(remaining) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
-        full = jax.tree.unflatten(structure, filled)
+        full = rebuild(arrays)
         return jax.grad(lambda w_, alphas_: loss(w_, alphas_, full)[0], argnums=(0, 1))(w, alphas)
 
-    arrays = [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
     closed = jax.make_jaxpr(gradient)(w, alphas, arrays)
     communicated = frozenset(_communicated(closed.jaxpr)) & axes
     if not communicated:
@@ -91,8 +86,8 @@ def check_reduced(loss: Loss, w: PyTree, alphas: PyTree, batch: PyTree) -> None:
     same = [frozenset()] * len(jax.tree.leaves((w, alphas)))
     given = [
         frozenset() if _is_shared(path, leaf) else communicated
-        for (path, leaf), array in zip(with_paths, is_array, strict=True)
-        if array
+        for path, leaf in jax.tree_util.tree_flatten_with_path(batch)[0]
+        if hasattr(leaf, "dtype")
     ]
     differing = frozenset().union(*_varying(closed, [*same, *given], communicated)) & communicated
     if differing:

@@ -12,13 +12,16 @@ from jax.core import Tracer
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import axis_names, check_reduced, check_replicated, check_whole
 from jdarts.hypergrad.microbatch import check_divides
-from jdarts.hypergrad.types import AxisName, Estimator, Loss
+from jdarts.hypergrad.types import AxisName, Estimator, Loss, split_arrays
 from jdarts.jax_versions import mapped_axes
 
 
 @functools.lru_cache(maxsize=64)
 def scalar_loss(loss: Loss) -> Loss:
-    """`loss`, refusing anything but `(real scalar, aux)` while it is traced, and arguments that it cannot use."""
+    """`loss`, refusing anything but `(real scalar, aux)` while it is traced, and arguments that it cannot use.
+
+    An error of the loss is one of its arguments if the loss also fails when it is not differentiated.
+    """
 
     @functools.wraps(loss)
     def checked(w, alphas, batch):
@@ -27,17 +30,19 @@ def scalar_loss(loss: Loss) -> Loss:
         except UserError:
             raise
         except (KeyError, IndexError, TypeError, ValueError) as error:
+            if not isinstance(error, (KeyError, IndexError)) and _is_traceable(loss, w, alphas, batch):
+                raise
             raise UserError(
-                f"the loss {_name(loss)} cannot use its arguments: {type(error).__name__}: {error}; "
+                f"the loss {name_of(loss)} cannot use its arguments: {first_line(error)}; "
                 f"alphas are {describe(alphas)}, the batch is {describe(batch)}"
             ) from error
         if not (isinstance(result, tuple) and len(result) == 2):
             raise UserError(
-                f"the loss {_name(loss)} returned {describe(result)}; return (scalar, aux), aux may be None"
+                f"the loss {name_of(loss)} returned {describe(result)}; return (scalar, aux), aux may be None"
             )
         value = result[0]
         if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            raise UserError(f"the loss {_name(loss)} returned {describe(value)} as its value; return one real scalar")
+            raise UserError(f"the loss {name_of(loss)} returned {describe(value)} as its value; return one real scalar")
         return result
 
     return checked
@@ -173,8 +178,25 @@ class _Text(str):
     __repr__ = str.__str__
 
 
-def _name(loss):
+def first_line(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def name_of(loss: Loss) -> str:
+    """The name of a loss, for messages."""
     return repr(getattr(loss, "__name__", type(loss).__name__))
+
+
+def _is_traceable(loss, *arguments) -> bool:
+    """Whether `loss` can be traced by itself, for arrays like those of `arguments`."""
+    arrays, rebuild, _ = split_arrays(arguments)
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
+    try:
+        jax.eval_shape(lambda arrays: loss(*rebuild(arrays))[0], shapes)
+    except Exception:
+        return False
+    return True
 
 
 def _shapes(tree):

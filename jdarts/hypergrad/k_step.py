@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jdarts.errors import UserError
+from jdarts.hypergrad.differentiable import twice
 from jdarts.hypergrad.products import add, both_products, gradients, inner
 from jdarts.hypergrad.types import Aux, Estimator
 from jdarts.hypergrad.update import stateful_update
@@ -42,6 +43,7 @@ def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint,
     val_gradients = gradients(val_loss, microbatches)
     if mode == "forward":
         train, pull = _forward(train_loss, train_gradients, optimizer, chunk, microbatches)
+        pull = twice(train_loss, pull, instead='mode="reverse" may be able to')
     else:
         recursion = _Recursion(train_loss, train_gradients, optimizer, steps, microbatches)
         train, pull = recursion.every() if checkpoint == "every" else recursion.sqrt()

@@ -1,4 +1,4 @@
-"""The building blocks: gradients and products with second derivatives, all by forward over reverse or plain modes.
+"""The building blocks: gradients and products with second derivatives, by forward over reverse wherever JAX can.
 
 The functions that end in `vp` take any function of any pytree. The others are built from a loss `loss(w, alphas,
 batch) -> (scalar, aux)` and return the same function object for the same loss, so that JAX traces each once. Their
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jdarts import staging
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import scalar_loss
+from jdarts.hypergrad.differentiable import once, twice
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.hypergrad.types import AxisName, Loss, PyTree
 
@@ -88,21 +89,25 @@ def norm(a: PyTree) -> jax.Array:
 
 @functools.lru_cache(maxsize=64)
 def _gradients(loss, microbatches):
-    mean = averaged(jax.value_and_grad(scalar_loss(loss), argnums=(0, 1), has_aux=True), microbatches)
-    return staging.traced_once(mean)
+    one = once(loss, jax.value_and_grad(scalar_loss(loss), argnums=(0, 1), has_aux=True))
+    return staging.traced_once(averaged(one, microbatches))
 
 
 @functools.lru_cache(maxsize=64)
 def _alpha_gradients(loss, microbatches):
     of_alphas = jax.grad(scalar_loss(loss), argnums=1, has_aux=True)
-    return staging.traced_once(averaged(lambda w, alphas, batch: of_alphas(w, alphas, batch)[0], microbatches))
+    one = once(loss, lambda w, alphas, batch: of_alphas(w, alphas, batch)[0])
+    return staging.traced_once(averaged(one, microbatches))
 
 
 @functools.lru_cache(maxsize=64)
 def _mixed_product(loss, microbatches):
-    def one(w, alphas, batch, u):
-        return mixed_hvp(lambda w_, alphas_: scalar_loss(loss)(w_, alphas_, batch)[0], w, alphas, u)
+    value, both, reverse = _ways(loss)
 
+    def forward(w, alphas, batch, u):
+        return mixed_hvp(lambda w_, alphas_: value(w_, alphas_, batch), w, alphas, u)
+
+    one = twice(loss, forward, lambda *arguments: both(*arguments)[1], lambda *arguments: reverse(*arguments)[1])
     mean = averaged(one, microbatches)
 
     def product(w, alphas, batch, u, d):
@@ -113,16 +118,35 @@ def _mixed_product(loss, microbatches):
 
 @functools.lru_cache(maxsize=64)
 def _hessian_product(loss, microbatches):
-    def one(w, alphas, batch, u):
-        return hvp(lambda w_: scalar_loss(loss)(w_, alphas, batch)[0], w, u)
+    value, _, reverse = _ways(loss)
 
-    return averaged(one, microbatches)
+    def forward(w, alphas, batch, u):
+        return hvp(lambda w_: value(w_, alphas, batch), w, u)
+
+    return averaged(twice(loss, forward, lambda *arguments: reverse(*arguments)[0]), microbatches)
 
 
 @functools.lru_cache(maxsize=64)
 def _both_products(loss, microbatches):
-    def one(w, alphas, batch, u):
-        both = jax.grad(lambda w_, alphas_: scalar_loss(loss)(w_, alphas_, batch)[0], argnums=(0, 1))
-        return jax.jvp(lambda w_: both(w_, alphas), (w,), (u,))[1]
+    _, both, reverse = _ways(loss)
+    return averaged(twice(loss, both, reverse), microbatches)
 
-    return averaged(one, microbatches)
+
+def _ways(loss):
+    """The value of a loss, and both its products: forward over reverse, and reverse over reverse.
+
+    Forward over reverse costs less memory. It fails where a `custom_vjp` is pushed forward: outside of what the inner
+    gradient differentiates (which is w and alphas together in `both`), or nested in the rules of another one.
+    """
+
+    def value(w, alphas, batch):
+        return scalar_loss(loss)(w, alphas, batch)[0]
+
+    def both(w, alphas, batch, u):
+        gradient = jax.grad(value, argnums=(0, 1))
+        return jax.jvp(lambda w_: gradient(w_, alphas, batch), (w,), (u,))[1]
+
+    def reverse(w, alphas, batch, u):
+        return jax.vjp(lambda w_, alphas_: jax.grad(value)(w_, alphas_, batch), w, alphas)[1](u)
+
+    return value, both, reverse

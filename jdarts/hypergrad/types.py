@@ -1,6 +1,6 @@
 """What all estimators share: the shapes of losses and results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +9,24 @@ PyTree = Any
 Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, Any]]
 AxisName = str | tuple[str, ...] | None  # of the mapped axes that hold parts of each batch
 Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Aux"]]
+
+
+def split_arrays(tree: PyTree) -> tuple[list, Callable[[list], PyTree], Hashable]:
+    """`(arrays, rebuild, rest)`: the arrays of `tree`, their way back, and all else, such as flags and names.
+
+    `rebuild(arrays)` is the tree with other arrays in it.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    is_array = [hasattr(leaf, "dtype") for leaf in leaves]
+    rest = tuple(None if array else leaf for leaf, array in zip(leaves, is_array, strict=True))
+
+    def rebuild(arrays):
+        remaining = iter(arrays)
+        filled = [next(remaining) if array else leaf for leaf, array in zip(rest, is_array, strict=True)]
+        return jax.tree.unflatten(structure, filled)
+
+    arrays = [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
+    return arrays, rebuild, (structure, rest)
 
 
 class Aux(NamedTuple):

@@ -17,7 +17,7 @@ import optax
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
-from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, inner, norm, scale
+from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, inner, norm, power_of_two, scale
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
 from jdarts.hypergrad.update import one_update
 
@@ -148,7 +148,8 @@ def conjugate_gradient(
         def damped(p):
             return add(curvature(w, alphas, batch, p), scale(damping, p))
 
-        x = _solve_by_cg(damped, v, iterations, tolerance)
+        unit, back = power_of_two(v)  # squares of very large or very small gradients do not leave the range
+        x = scale(back, _solve_by_cg(damped, scale(unit, v), iterations, tolerance))
         by_w, by_alphas = products(w, alphas, batch, scale(-1, x))
         return add(d, by_alphas), _relative(add(v, add(by_w, scale(-damping, x))), v)
 
@@ -176,11 +177,12 @@ def _solve_by_cg(multiply, v, iterations, tolerance):
         i, _, x, r, p, rr = carry
         product = multiply(p)
         bend = inner(p, product)
-        go = bend > 0
-        length = jnp.where(go, rr / jnp.where(go, bend, 1), 0)
+        length = rr / jnp.where(bend > 0, bend, 1)
+        go = (bend > 0) & jnp.isfinite(length)  # curvature may be positive, but too small to divide by
+        length = jnp.where(go, length, 0)
         x, r = add(x, scale(length, p)), add(r, scale(-length, product))
         new = inner(r, r)
-        return i + 1, go, x, r, add(r, scale(new / rr, p)), new
+        return i + 1, go, x, r, add(r, scale(new / rr, p)), new  # rr > 0, else no iteration is made
 
     start = (0, True, jax.tree.map(jnp.zeros_like, v), v, v, inner(v, v))
     return jax.lax.while_loop(more, improve, start)[2]

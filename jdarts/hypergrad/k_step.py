@@ -42,14 +42,14 @@ def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint,
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     if mode == "forward":
-        train, pull = _forward(train_loss, train_gradients, optimizer, chunk, microbatches)
+        train, pull = _forward(train_loss, train_gradients, optimizer, steps, chunk, microbatches)
         pull = twice(train_loss, pull, instead='mode="reverse" may be able to')
     else:
         recursion = _Recursion(train_loss, train_gradients, optimizer, steps, microbatches)
         train, pull = recursion.every() if checkpoint == "every" else recursion.sqrt()
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
-        batches = train_batch if stacked else jax.tree.map(lambda leaf: leaf[None], train_batch)
+        batches = train_batch if stacked else jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], train_batch)
         w_k, kept, (train_value, train_aux) = train(w, alphas, opt_state, batches)
         (val_value, val_aux), (v, d) = val_gradients(w_k, alphas, val_batch)
         return pull(v, d, alphas, opt_state, kept), Aux(val_value, val_aux, train_value, train_aux)
@@ -74,7 +74,7 @@ class _Recursion:
         self.advance, self.pull_back, self.no_adjoint = stateful_update(optimizer)
         self.train_gradients, self.descend, self.steps = train_gradients, descend, steps
 
-    def run(self, alphas, start, sequence):
+    def run(self, alphas, start, sequence, length):
         """`(end, points, seen)`: every step's (w, optimiser state, g), and its value and aux."""
 
         def body(carry, batch):
@@ -82,7 +82,7 @@ class _Recursion:
             seen, (g, _) = self.train_gradients(w, alphas, batch)
             return self.advance(g, opt_state, w), ((w, opt_state, g), seen)
 
-        end, (points, seen) = jax.lax.scan(body, start, sequence)
+        end, (points, seen) = jax.lax.scan(body, start, sequence, length=length)
         return end, points, seen
 
     def back(self, alphas, carry, points, sequence):
@@ -100,7 +100,7 @@ class _Recursion:
         """Keep every step's point."""
 
         def train(w, alphas, opt_state, batches):
-            (w, _), points, seen = self.run(alphas, (w, opt_state), batches)
+            (w, _), points, seen = self.run(alphas, (w, opt_state), batches, self.steps)
             return w, (points, batches), _first(seen)
 
         def pull(v, d, alphas, opt_state, kept):
@@ -111,30 +111,31 @@ class _Recursion:
     def sqrt(self):
         """Keep the start of every segment of √k steps; take the steps of a segment again when its turn comes."""
         size = math.isqrt(self.steps - 1) + 1
+        segments, rest = divmod(self.steps, size)
 
         def train(w, alphas, opt_state, batches):
             head, tail = _segments(batches, self.steps, size)
 
-            def segment(start, part):
-                end, _, seen = self.run(alphas, start, part)
+            def segment(start, part, length=size):
+                end, _, seen = self.run(alphas, start, part, length)
                 return end, (start, _first(seen))
 
-            end, (starts, seen) = jax.lax.scan(segment, (w, opt_state), head)
+            end, (starts, seen) = jax.lax.scan(segment, (w, opt_state), head, length=segments)
             last = end
-            if tail is not None:
-                last, _ = segment(end, tail)
+            if rest:
+                last, _ = segment(end, tail, rest)
             return last[0], (starts, head, end, tail), _first(seen)
 
         def pull(v, d, alphas, opt_state, kept):
-            def segment(carry, start_and_part):
+            def segment(carry, start_and_part, length=size):
                 start, part = start_and_part
-                _, points, _ = self.run(alphas, start, part)
+                _, points, _ = self.run(alphas, start, part, length)
                 return self.back(alphas, carry, points, part), None
 
             starts, head, tail_start, tail = kept
             carry = (v, self.no_adjoint(opt_state), d)
-            if tail is not None:
-                carry, _ = segment(carry, (tail_start, tail))
+            if rest:
+                carry, _ = segment(carry, (tail_start, tail), rest)
             return jax.lax.scan(segment, carry, (starts, head), reverse=True)[0][2]
 
         return train, pull
@@ -145,13 +146,13 @@ def _first(sequence):
 
 
 def _segments(sequence, length, size):
-    """`(head, tail)`: a sequence of sequences of `size`, and the rest of the `length` elements (None if empty)."""
+    """`(head, tail)`: a sequence of sequences of `size`, and the rest of the `length` elements."""
     whole = length - length % size
     head = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), sequence)
-    return head, jax.tree.map(lambda leaf: leaf[whole:], sequence) if whole < length else None
+    return head, jax.tree.map(lambda leaf: leaf[whole:], sequence)
 
 
-def _forward(train_loss, train_gradients, optimizer, chunk, microbatches):
+def _forward(train_loss, train_gradients, optimizer, steps, chunk, microbatches):
     """The forward propagation, as the same pair of functions as `_Recursion`'s."""
     update = stateful_update(optimizer)[0]
     inside = gradients(train_loss, microbatches)
@@ -161,7 +162,7 @@ def _forward(train_loss, train_gradients, optimizer, chunk, microbatches):
             seen, (g, _) = train_gradients(carry[0], alphas, batch)
             return update(g, carry[1], carry[0]), seen
 
-        (w_k, _), seen = jax.lax.scan(body, (w, opt_state), batches)
+        (w_k, _), seen = jax.lax.scan(body, (w, opt_state), batches, length=steps)
         return w_k, (w, batches), _first(seen)
 
     def pull(v, d, alphas, opt_state, kept):
@@ -172,7 +173,7 @@ def _forward(train_loss, train_gradients, optimizer, chunk, microbatches):
                 _, (g, _) = inside(carry[0], alphas, batch)
                 return update(g, carry[1], carry[0]), None
 
-            return jax.lax.scan(body, (w, opt_state), batches)[0][0]
+            return jax.lax.scan(body, (w, opt_state), batches, length=steps)[0][0]
 
         vector, unravel = ravel_pytree(alphas)
 

@@ -83,8 +83,19 @@ def inner(a: PyTree, b: PyTree) -> jax.Array:
 
 
 def norm(a: PyTree) -> jax.Array:
-    """Euclidean norm over all leaves."""
-    return jnp.sqrt(inner(a, a))
+    """Euclidean norm over all leaves, for numbers whose squares overflow or underflow too."""
+    unit, back = power_of_two(a)
+    scaled = scale(unit, a)
+    return back * jnp.sqrt(inner(scaled, scaled))
+
+
+def power_of_two(a: PyTree) -> tuple[jax.Array, jax.Array]:
+    """`(s, 1/s)`, powers of two for which the largest magnitude of `s · a` is about 1: scaling by them is exact."""
+    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(a)])
+    most = jnp.finfo(largest.dtype).maxexp - 2
+    exponent = jnp.clip(jnp.frexp(largest)[1], -most, most)
+    one = jnp.ones_like(largest)
+    return jnp.ldexp(one, -exponent), jnp.ldexp(one, exponent)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,6 +1,7 @@
 """`unrolled` against autodiff through the whole step and against central differences, in float64."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -82,6 +83,30 @@ def test_k_steps_equal_autodiff_through_the_loop(chain, steps):
         assert error(grads, expected) < 1e-12, options
         np.testing.assert_allclose(aux.val_loss, value, rtol=1e-13)
         np.testing.assert_allclose(aux.train_loss, mlp_loss(w, alphas, make(0))[0], rtol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_steps_without_a_batch(steps):
+    """Losses that need no data: the number of steps is not that of batches."""
+
+    def loss(w, alphas, batch):
+        assert batch is None
+        return jnp.sum(jnp.sin(w * jnp.exp(alphas)) ** 2) + jnp.sum(w * alphas), None
+
+    w, alphas, optimizer = jnp.array([0.3, -0.8]), jnp.array([0.2, 0.7]), CHAINS["momentum"]()
+
+    def hyper(alphas):
+        end, state = w, optimizer.init(w)
+        for _ in range(steps):
+            updates, state = optimizer.update(jax.grad(lambda x: loss(x, alphas, None)[0])(end), state, end)
+            end = optax.apply_updates(end, updates)
+        return loss(end, alphas, None)[0]
+
+    expected = jax.jit(jax.grad(hyper))(alphas)
+    for options in ({}, {"checkpoint": "sqrt"}, {"mode": "forward"}):
+        estimator = hypergrad.unrolled(loss, loss, optimizer, steps=steps, **options)
+        grads, _ = jax.jit(estimator)(w, alphas, optimizer.init(w), None, None)
+        assert error(grads, expected) < 1e-12, options
 
 
 @pytest.mark.parametrize("checkpoint", ["every", "sqrt"])

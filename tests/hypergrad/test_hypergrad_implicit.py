@@ -69,6 +69,69 @@ def test_truncated_cg_reports_its_residual(iterations):
         np.testing.assert_allclose(aux.residual, np.linalg.norm(v - h @ x) / np.linalg.norm(v), rtol=1e-10)
 
 
+def logistic(dtype=np.float64, train_scale=1.0, val_scale=1.0):
+    """Logistic regression from a cold start, w = 0, with one input that is always 0; alphas scale the inputs.
+
+    Returns `(train_loss, val_loss, w, alphas, v, H, mixed)`: gradient, Hessian and mixed derivative [weights, alphas]
+    by the closed forms at w = 0, where every probability is 1/2 and alphas move no logit.
+    """
+    rng = np.random.default_rng(0)
+    x, xv = rng.normal(size=(2, 30, 5)) * np.array([1, 2, 0.3, 0, 1])
+    y, yv = (rng.random(size=(2, 30)) < 0.5).astype(float)
+    alpha = 0.3 * rng.normal(size=5)
+
+    def loss(scale, inputs, labels, moved):
+        def value(w, alphas, batch):
+            del batch
+            logits = jnp.asarray(inputs, dtype) @ (jnp.exp(alphas) * w if moved else w)
+            signs = jnp.asarray(1 - 2 * labels, dtype)
+            return jnp.asarray(scale, dtype) * jnp.mean(jax.nn.softplus(signs * logits)), None
+
+        return value
+
+    scaled = x * np.exp(alpha)
+    v = val_scale * xv.T @ (0.5 - yv) / 30
+    hessian = train_scale * scaled.T @ scaled / 30 / 4
+    mixed = train_scale * np.diag(scaled.T @ (0.5 - y) / 30)  # ∂/∂α_j of exp(α_j) x_j (1/2 − y)
+    losses = loss(train_scale, x, y, True), loss(val_scale, xv, yv, False)
+    return *losses, jnp.zeros(5, dtype), jnp.asarray(alpha, dtype), v, hessian, mixed
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3, 4, 5, 9])
+def test_every_iterate_of_cg_from_a_cold_start(iterations):
+    """Against conjugate gradients written out in NumPy, and a dense solve at the end; H is singular."""
+    train_loss, val_loss, w, alpha, v, h, mixed = logistic()
+    x, r, p = np.zeros(5), v, v
+    for _ in range(min(iterations, 4)):  # 4 inputs have curvature
+        length = r @ r / (p @ h @ p)
+        x, new = x + length * p, r - length * h @ p
+        r, p = new, new + (new @ new) / (r @ r) * p
+    estimator = hypergrad.conjugate_gradient(train_loss, val_loss, iterations=iterations)
+    grads, aux = jax.jit(estimator)(w, alpha, None, DUMMY, DUMMY)
+    np.testing.assert_allclose(grads, -mixed.T @ x, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(aux.residual, np.linalg.norm(v - h @ x) / np.linalg.norm(v), rtol=1e-8, atol=1e-12)
+    if iterations >= 4:
+        np.testing.assert_allclose(grads, -mixed.T @ np.linalg.lstsq(h, v, rcond=1e-12)[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("train_scale", "val_scale"), [(1.0, 1e25), (1.0, 1e-30), (1e25, 1e25), (1e-12, 1.0), (1e-12, 1e-30)]
+)
+def test_cg_in_float32_where_squares_leave_the_range(train_scale, val_scale):
+    train_loss, val_loss, w, alpha, v, h, mixed = logistic(np.float32, train_scale, val_scale)
+    estimator = hypergrad.conjugate_gradient(train_loss, val_loss, iterations=4)
+    grads, aux = jax.jit(estimator)(w, alpha, None, DUMMY, DUMMY)
+    expected = -mixed.T @ np.linalg.lstsq(h, v, rcond=1e-12)[0]
+    assert np.linalg.norm(grads - expected) < 1e-3 * np.linalg.norm(expected) and aux.residual < 1e-3
+
+
+@pytest.mark.parametrize(("train_scale", "val_scale"), [(1e-44, 1.0), (0.0, 1.0), (1.0, 0.0)])
+def test_cg_without_curvature_or_gradient_is_first_order(train_scale, val_scale):
+    train_loss, val_loss, w, alpha, *_ = logistic(np.float32, train_scale, val_scale)
+    grads, aux = jax.jit(hypergrad.conjugate_gradient(train_loss, val_loss))(w, alpha, None, DUMMY, DUMMY)
+    assert not np.any(grads) and aux.residual == (1 if val_scale else 0)
+
+
 def test_cg_stops_at_negative_curvature():
     def train_loss(w, alphas, batch):
         return 0.5 * (w[0] ** 2 - w[1] ** 2) + w @ alphas, None

@@ -155,7 +155,7 @@ def test_sign_optimizers_leave_the_direct_term_alone(optimizer, steps):
     w, alphas, state, train, val = inputs = arguments(name, optimizer)
     for i in range(steps):
         batch = train if steps == 1 else jax.tree.map(lambda a, i=i: a[i], train)
-        updates, state = optimizer.update(jax.grad(lambda w: loss(w, alphas, batch)[0])(w), state, w)
+        updates, state = optimizer.update(jax.grad(lambda w, batch=batch: loss(w, alphas, batch)[0])(w), state, w)
         w = optax.apply_updates(w, updates)
     direct = jax.grad(lambda a: loss(w, a, val)[0])(alphas)
     grads, _ = jax.jit(hypergrad.unrolled(loss, loss, optimizer, steps=steps))(*inputs)

@@ -10,7 +10,8 @@
     reading     how fast streamed images are read and decoded, beside the step that needs them
     waiting     the share of a real search loop in which no step is computed
     noise       dropout and drop-path around the modules of any supernet
-    accuracy    how far estimators are from a float64 reference on a supernet in training
+    accuracy    how far estimators are from a float64 reference on a supernet in training; the finite difference in
+                float64 too (`jdarts bench hypergrad CONFIG --noise`)
 
 All numbers are in seconds, bytes, floating-point operations; rates are per second.
 """

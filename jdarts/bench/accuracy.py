@@ -1,5 +1,6 @@
 """How exact are hypergradients on a real supernet? Train one for some steps, then study its gradients at that point."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from jdarts import hypergrad, staging
 from jdarts.bench.noise import noisy
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.hypergrad.study import Study, difference_study
+from jdarts.hypergrad.study import Study, difference_study, in_float64
 from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.search.state import SearchState
 from jdarts.search.step import make_search
@@ -25,6 +26,7 @@ NETWORKS: Mapping[str, dict[str, float]] = {
     "drop-path": {"drop_path": 0.2},
 }
 EPSILONS = tuple(10.0**k for k in range(-5, 2))  # six decades about DARTS' 0.01
+WIDE_EPSILONS = tuple(10.0**k for k in range(-8, 2))  # down to where float64 meets no kink of ReLU or pooling
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,49 @@ def study_networks(
         )
         for name, rates in networks.items()
     }
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """The study of one network in both precisions, each against the exact product in float64.
+
+    Attributes:
+      single: in float32, with the noise held and, where there is noise, redrawn.
+      double: in float64 with the noise held. Its errors are no rounding: they fall with the square of ε where the loss
+        is smooth between the two points, and not where kinks of ReLU or max pooling lie between them.
+    """
+
+    single: Study
+    double: Study
+
+    @property
+    def orders(self) -> list[float | None]:
+        """The power of ε with which the float64 error changes from the ε before to this one; None for the first."""
+        errors = [deviation.relative_error for deviation in self.double.differences["same"]]
+        steps = zip(self.double.epsilons, self.double.epsilons[1:], errors, errors[1:], strict=False)
+        return [None, *(math.log(f / e) / math.log(b / a) if e and f else None for a, b, e, f in steps)]
+
+
+def study_precisions(
+    trained: Trained, *, epsilons: Sequence[float] = WIDE_EPSILONS, networks: Mapping[str, dict[str, float]] = NETWORKS
+) -> dict[str, Precisions]:
+    """The finite difference in float32 and in float64 at the point reached, over so many ε in increasing order."""
+    single = study_networks(trained, epsilons=epsilons, networks=networks)
+    double = {}
+    for name, rates in networks.items():
+        arguments = trained.arguments(rates)
+        with jax.enable_x64(True):
+            double[name] = difference_study(
+                trained.loss,
+                trained.loss,
+                trained.optimizer,
+                in_float64(arguments),
+                epsilons=epsilons,
+                noise=("same",),
+                precise=False,
+                compile=trained.compile,
+            )
+    return {name: Precisions(single[name], double[name]) for name in networks}
 
 
 def compile_on_call() -> Callable[[Callable], Callable]:

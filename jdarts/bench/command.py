@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jdarts.bench.accuracy import NETWORKS, study_precisions, train_supernet
 from jdarts.bench.ceilings import measure_ceilings
 from jdarts.bench.gradients import REFERENCE, gradient_names, measure_gradients
 from jdarts.bench.machine import describe_machine, machine_line
@@ -14,12 +15,14 @@ from jdarts.bench.reading import measure_reading
 from jdarts.bench.seeds import measure_seeds, parse_counts
 from jdarts.bench.steps import CompiledStep, choose, compile_steps, configured_name, step_names
 from jdarts.bench.tables import (
+    NOISE_NOTES,
     STEP_NOTES,
     against_table,
     apart_lines,
     as_json,
     ceilings_line,
     gradients_table,
+    precisions_table,
     reading_lines,
     seeds_table,
     steps_table,
@@ -36,7 +39,7 @@ from jdarts.pipeline import open_stream_search, prepare_search
 from jdarts.search.population import check_method
 from jdarts.spaces.space import Space
 
-__all__ = ["bench_gradients", "bench_input", "bench_seeds", "bench_steps", "parse_counts", "say"]
+__all__ = ["bench_gradients", "bench_input", "bench_noise", "bench_seeds", "bench_steps", "parse_counts", "say"]
 
 
 def bench_steps(
@@ -122,6 +125,40 @@ def bench_gradients(
     ]
     result = {"benchmark": "hypergrad", "machine": machine, "config": as_dict(mine), "gradients": costs}
     return deliver(result, "\n".join(lines), json_file)
+
+
+def bench_noise(
+    config: str,
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] | None = None,
+    rounds: int = 15,
+    json_file: str | None = None,
+) -> dict[str, Any]:
+    """Measure the error of the finite difference against its ε after `rounds` search steps, in both precisions.
+
+    `only` chooses among `jdarts.bench.accuracy.NETWORKS`: without noise, with dropout, with drop-path.
+    """
+    check_target(json_file)
+    mine = load_config(config, overrides)
+    names = choose({name: name for name in NETWORKS}, only)
+    space, data = _prepare(mine)
+    machine = describe_machine()
+    say(machine_line(machine))
+    say(f"{rounds} search steps in first order …")
+    trained = train_supernet(mine, space, data.for_search(mine.data), steps=rounds)
+    say("the exact product and the finite differences, in float32 and in float64 …")
+    found = study_precisions(trained, networks={name: NETWORKS[name] for name in names})
+    lines = [machine_line(machine)]
+    for name, one in found.items():
+        lines += [
+            "",
+            f"{name}: the second-order term is {one.double.term:.1%} of the hypergradient; the exact product in "
+            f"float32 errs by {one.single.exact.relative_error:.1e}",
+            precisions_table(one),
+        ]
+    result = {"benchmark": "noise", "machine": machine, "config": as_dict(mine), "steps": rounds, "networks": found}
+    return deliver(result, "\n".join([*lines, "", *NOISE_NOTES]), json_file)
 
 
 def bench_seeds(

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jdarts.bench.accuracy import Precisions
 from jdarts.bench.ceilings import Ceilings
 from jdarts.bench.gradients import GradientCost
 from jdarts.bench.reading import ReadingCost
@@ -20,6 +21,13 @@ STEP_NOTES = (
     "arrays: state and data set. temporary: most that XLA allocates beyond them. process: growth of this process in "
     "the first step. device: peak of the accelerator.",
     "FLOP/s and bytes/s: XLA's count of the program over the median; in brackets the share of the ceiling.",
+)
+
+NOISE_NOTES = (
+    "float64, float32: ‖finite difference − exact‖ / ‖exact‖ of the hypergradient. of the term: the float64 error as a "
+    "multiple of the second-order term; at 1 that term is lost.",
+    "order: power of ε with which the float64 error grows from the row above. +2: the loss is smooth between the two "
+    "points; -1: rounding; otherwise kinks of ReLU or max pooling lie between them.",
 )
 
 
@@ -117,6 +125,26 @@ def gradients_table(costs: Mapping[str, GradientCost]) -> str:
                 format_bytes(cost.temporary_bytes),
                 "" if cost.memory_ratio is None else f"{cost.memory_ratio:.2f}",
                 "" if cost.resident_bytes is None else format_bytes(cost.resident_bytes),
+            ]
+        )
+    return align(rows)
+
+
+def precisions_table(found: Precisions) -> str:
+    """One row an ε: errors of the finite difference as parts of the hypergradient, in float64 and in float32."""
+    rows = [["ε", "float64", "order", "of the term", "float32", "noise redrawn"]]
+    double, single = found.double.differences["same"], found.single.differences["same"]
+    redrawn = found.single.differences.get("legacy", (None,) * len(single))
+    for row in zip(found.double.epsilons, double, found.orders, single, redrawn, strict=True):
+        epsilon, precise, order, rough, drowned = row
+        rows.append(
+            [
+                f"{epsilon:.0e}",
+                f"{precise.relative_error:.1e}",
+                "" if order is None else f"{order:+.1f}",
+                f"{precise.term_error:.1e}",
+                f"{rough.relative_error:.1e}",
+                "" if drowned is None else f"{drowned.relative_error:.1e}",
             ]
         )
     return align(rows)

@@ -9,7 +9,7 @@ from jdarts.commands.experiments import EPILOG
 from jdarts.errors import UserError
 
 _KINDS = ("hypergrad", "seeds", "input")
-_OPTIONS = {"against": ("",), "only": ("", "hypergrad", "input"), "seeds": ("seeds",)}
+_OPTIONS = {"against": ("",), "only": ("", "hypergrad", "input"), "seeds": ("seeds",), "noise": ("hypergrad",)}
 """Options that only some kinds of measurement have; the kind "" is the plain one."""
 
 
@@ -27,7 +27,19 @@ def add_commands(add: Callable[..., Parser]) -> None:
         "--against", metavar="CONFIG", help="run another configuration in turn; its own overrides in the same quotes"
     )
     bench.add_argument("--only", metavar="NAMES", help="what to measure, separated by commas (a wrong name lists all)")
-    bench.add_argument("--steps", type=positive, metavar="N", help="rounds of repetitions (default: 10; others: 5)")
+    bench.add_argument(
+        "--steps",
+        type=positive,
+        metavar="N",
+        help="rounds of repetitions (default: 10; others: 5); with --noise: search steps made before (default: 15)",
+    )
+    bench.add_argument(
+        "--noise",
+        action="store_true",
+        default=None,
+        help="bench hypergrad: in place of costs, the error of the finite difference against its epsilon, in both "
+        "precisions, without noise and with dropout and drop-path",
+    )
     bench.add_argument("--seeds", metavar="LIST", help="bench seeds: numbers of searches in one program (1,4,8)")
     bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it in place of the table")
     bench.add_argument(
@@ -58,7 +70,8 @@ def _bench(arguments: Arguments) -> None:
 
         jax.config.update("jax_enable_compilation_cache", False)
     if what:
-        measure = {"hypergrad": command.bench_gradients, "seeds": command.bench_seeds, "input": command.bench_input}
+        gradients = command.bench_noise if arguments.noise else command.bench_gradients
+        measure = {"hypergrad": gradients, "seeds": command.bench_seeds, "input": command.bench_input}
         measure[what](config, arguments.overrides, **options)
     else:
         command.bench_steps(config, arguments.overrides, against=arguments.against, **options)

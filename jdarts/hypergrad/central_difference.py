@@ -39,9 +39,14 @@ def finite_difference(
         ∇²_{αw} L_train u ≈ (∇_α L_train(w + ε u) − ∇_α L_train(w − ε u)) / 2ε,     ε = epsilon / ‖u‖
 
     with `u = (∂U/∂g)ᵀ v` through the same optimiser step as `unrolled`. For SGD `u = −ξ v`, and the two points are
-    those of the paper, `w ± (0.01 / ‖v‖) v`. The error has a part that grows like ε² and a part of rounding that
-    grows like 1/ε; in float32 the sum rarely falls below 1e-4. The validation loss is taken at the unrolled weights
-    w'.
+    those of the paper, `w ± (0.01 / ‖v‖) v`. The validation loss is taken at the unrolled weights w'.
+
+    Where the training loss is smooth between the two points, the error is a part that grows like ε² and a part of
+    rounding that grows like 1/ε. A network with ReLU or max pooling is not smooth: a kink between the points adds its
+    jump of the gradient divided by 2ε, so a smaller ε can be worse, until no kink lies between the points. On
+    a supernet of 4 channels and one cell with 8 × 8 digits, in float64, the error of the whole hypergradient was 12 %
+    at ε = 0.01 and 20 % at 1e-3 (4.0 and 6.6 times the second-order term), 8e-5 at 1e-4 and 4e-12 at 1e-5; in float32
+    rounding brings it back to 1e-3 at 1e-5. `jdarts bench hypergrad CONFIG --noise` measures this for a configuration.
 
     Args:
       epsilon: distance of the two points from w in Euclidean norm, over all weights.

@@ -5,6 +5,9 @@
 `unrolled` and `finite_difference` share d and u and differ in the last product alone. Here d and u are computed once,
 and the difference `(∇_α L_train(w + s u) − ∇_α L_train(w − s u)) / 2s`, `s = ε / ‖u‖`, for as many ε as asked for: one
 compiled gradient serves all of them, and later studies of the same losses.
+
+The error is not a sum of ε² and rounding for networks with ReLU or max pooling, whose kinks lie between the two points
+(see `finite_difference`). A study in float64 (`in_float64`, under `jax.enable_x64`) tells kinks from rounding.
 """
 
 import functools
@@ -143,9 +146,14 @@ def float64_reference(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`(d, dJ/dα)` at `arguments` by the exact product in float64, as vectors over all alphas."""
     with jax.enable_x64(True):
-        precise = jax.tree.map(_to_float64, arguments)
+        precise = in_float64(arguments)
         d, _, exact = _exact(train_loss, val_loss, optimizer, precise, compile)
         return flat(d), flat(exact)
+
+
+def in_float64(arguments: PyTree) -> PyTree:
+    """`arguments` with all floating arrays cast to float64; call it where x64 is enabled."""
+    return jax.tree.map(_to_float64, arguments)
 
 
 def compare(estimate: np.ndarray, reference: np.ndarray) -> tuple[float, float]:

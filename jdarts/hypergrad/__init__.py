@@ -60,6 +60,17 @@ add no term of their own; clipping does, by the Jacobian of `g ↦ g · min(1, c
 A loss with a `custom_vjp` can be used if its rules can be differentiated. One whose second derivative JAX cannot take
 is refused; `first_order`, `single_level` and `finite_difference` take one derivative only.
 
+**Zeros.** The derivative of an optimiser can be infinite where its step is not: Adam takes the square root of a second
+moment that is zero for a weight whose gradient was always zero. The chain rule is applied with 0 · ∞ = 0 (see
+`jdarts.hypergrad.singular`): weights without influence contribute exactly nothing, and a fresh Adam has its true
+derivative 1/ε at a zero gradient. A slope that is infinite in earnest, for weights that the alphas depend on, raises a
+`UserError` that names leaf and transformation; under `jax.jit`, where nothing can be raised for a value, the alphas
+concerned are NaN or infinite, and `explain_non_finite` says why.
+
+**What the optimiser may ask for.** It gets `value` and `grad` of the training loss by keyword (`polyak_sgd`,
+`reduce_on_plateau`); their dependence on α is differentiated. Line searches that want `value_fn`, and `lookahead`, are
+refused when the estimator is built.
+
 **k steps.** With the state of the optimiser as part of the state, `s_{i+1} = T(∇_w L_train(w_i, α; B_i), s_i)`, the
 same two products per step in reverse order give the gradient of `L_val(w_k, α)`: see `jdarts.hypergrad.k_step`.
 
@@ -82,6 +93,7 @@ optimiser's state, the lengths of batches) before a loss is traced; what a loss 
 
 from jdarts.hypergrad.amended_darts import amended
 from jdarts.hypergrad.central_difference import finite_difference, redraw_key
+from jdarts.hypergrad.diagnosis import explain_non_finite
 from jdarts.hypergrad.implicit import conjugate_gradient, neumann
 from jdarts.hypergrad.k_step import stack_batches
 from jdarts.hypergrad.menu import ESTIMATORS, by_name
@@ -108,6 +120,7 @@ __all__ = [
     "both_products",
     "by_name",
     "conjugate_gradient",
+    "explain_non_finite",
     "finite_difference",
     "first_order",
     "gauss_newton_vp",

@@ -9,9 +9,11 @@ import optax
 
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
+from jdarts.hypergrad.diagnosis import explained
+from jdarts.hypergrad.infinite import anywhere, generic
 from jdarts.hypergrad.products import add, alpha_gradients, gradients, norm, scale
-from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
-from jdarts.hypergrad.update import one_update
+from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss, PyTree
+from jdarts.hypergrad.update import Step
 
 
 def redraw_key(batch: Any, side: int) -> Any:
@@ -64,29 +66,39 @@ def finite_difference(
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     slope = _slope(train_loss, microbatches, points_aux)
-    move, pull_back = one_update(optimizer)
+    step = Step(optimizer)
 
-    def points(v, g, opt_state, w, batch):
-        u = pull_back(v, g, opt_state, w)
-        length = norm(u)
-        step = epsilon / jnp.where(length > 0, length, 1)
-        plus, minus = add(w, scale(step, u)), add(w, scale(-step, u))
-        batches = [batch if noise == "same" else redraw(batch, side) for side in (1, 2)]
-        return (plus, batches[0]), (minus, batches[1]), 0.5 / step
+    def central(u, w, alphas, batches):
+        """`(the difference along u, auxes of the lower and the upper point)`; `batches`: of the upper, the lower."""
+        s = distance(epsilon, u)
+        lower, lower_aux = slope(add(w, scale(-s, u)), alphas, batches[1])
+        upper, upper_aux = slope(add(w, scale(s, u)), alphas, batches[0])
+        change = jax.tree.map(lambda a, b: (0.5 / s).astype(a.dtype) * (a - b), upper, lower)
+        return change, (lower_aux, upper_aux)
 
-    def combine(d, upper, lower, factor):
-        return jax.tree.map(lambda x, a, b: x + factor.astype(x.dtype) * (a - b), d, upper, lower)
+    def product(u, g, w, alphas, batch, singular):
+        two = (batch, batch) if noise == "same" else (redraw(batch, 1), redraw(batch, 2))
+        if not singular:
+            return central(u, w, alphas, two)
+        rest, apart, lost = split(u, g)
+        change, auxes = central(rest, w, alphas, two)
+        more = jax.lax.cond(
+            anywhere(jax.tree.map(lambda leaf: leaf != 0, apart)),
+            lambda: central(apart, w, alphas, (batch, batch))[0],
+            lambda: jax.tree.map(jnp.zeros_like, alphas),
+        )
+        return jax.tree.map(lambda a, b: jnp.where(lost & (b != 0), jnp.nan, a + b), change, more), auxes
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
-        (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)
-        (val_value, val_aux), (v, d) = val_gradients(move(g, opt_state, w), alphas, val_batch)
-        (plus, upper_batch), (minus, lower_batch), factor = points(v, g, opt_state, w, train_batch)
-        lower, lower_aux = slope(minus, alphas, lower_batch)
-        upper, upper_aux = slope(plus, alphas, upper_batch)
-        both = (lower_aux, upper_aux) if points_aux else None
-        return combine(d, upper, lower, factor), Aux(val_value, val_aux, train_value, train_aux, points_aux=both)
+        (train_value, train_aux), (g, by_alphas) = train_gradients(w, alphas, train_batch)
+        at = step.point(g, opt_state, w, train_value, by_alphas)
+        (val_value, val_aux), (v, d) = val_gradients(step.from_point(at)[0], alphas, val_batch)
+        u, by_value, singular = step.pull_to_gradient(v, at)
+        change, both = product(u, g, w, alphas, train_batch, singular)
+        grads = add(at.through_value(by_value, d), change)
+        return grads, Aux(val_value, val_aux, train_value, train_aux, points_aux=both if points_aux else None)
 
-    return checked(
+    sound = checked(
         estimator,
         train_loss=train_loss,
         val_loss=val_loss,
@@ -94,6 +106,31 @@ def finite_difference(
         microbatches=microbatches,
         axis_name=axis_name,
     )
+    return explained(sound, train_loss, val_loss, optimizer, 1, microbatches)
+
+
+def distance(epsilon: float, u: PyTree) -> jax.Array:
+    """`epsilon / ‖u‖`, the multiple of u at which the points lie; `epsilon` if u is zero."""
+    length = norm(u)
+    return epsilon / jnp.where(length > 0, length, 1)
+
+
+def split(u: PyTree, g: PyTree) -> tuple[PyTree, PyTree, jax.Array]:
+    """`(rest, apart, lost)` for a step that divides coordinate by coordinate by something that can be zero.
+
+    Where the gradient is exactly zero, u is as large as 1/ε of Adam, even if the weight has no influence (its input is
+    always zero). Such coordinates would take up all of the distance between the two points, so they are differenced
+    `apart`, which gives exactly zero if they have no influence. `lost` tells whether u is infinite somewhere; `apart`
+    then has a finite direction there, whose difference tells whether that matters.
+    """
+    bad = jax.tree.map(lambda leaf: ~jnp.isfinite(leaf), u)
+    alone = jax.tree.map(lambda leaf, slope, wrong: (slope == 0) | wrong, u, g, bad)
+    rest = jax.tree.map(lambda leaf, mask: jnp.where(mask, 0, leaf), u, alone)
+    known = jax.tree.map(lambda leaf, mask, wrong: jnp.where(mask & ~wrong, leaf, 0), u, alone, bad)
+    largest = jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in jax.tree.leaves(known)]).max()
+    size = jnp.where(largest > 0, largest, 1)
+    apart = jax.tree.map(lambda leaf, wrong: leaf + size.astype(leaf.dtype) * generic(leaf, wrong), known, bad)
+    return rest, apart, anywhere(bad)
 
 
 def _slope(loss: Loss, microbatches: int, with_aux: bool) -> Callable:

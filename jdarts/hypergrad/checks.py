@@ -1,6 +1,7 @@
 """Refuse bad input with one clear `UserError`, before the network is traced wherever that is possible."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from jdarts.errors import UserError
 from jdarts.hypergrad.axes import axis_names, check_reduced, check_replicated, check_whole
 from jdarts.hypergrad.microbatch import check_divides
 from jdarts.hypergrad.types import AxisName, Estimator, Loss, split_arrays
+from jdarts.hypergrad.update import Step, dtype_of
 from jdarts.jax_versions import mapped_axes
 
 
@@ -132,14 +134,36 @@ def check_floats(name: str, tree: Any) -> None:
 
 
 def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: Any) -> None:
-    """Raise `UserError` unless `opt_state` has the structure and shapes of `optimizer.init(w)`."""
+    """Raise `UserError` unless `opt_state` has structure, shapes and dtypes of `optimizer.init(w)` or of a later state.
+
+    Also if the optimiser cannot make a state for `w` or take a step from it. Weak types make no difference.
+    """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), w)
-    expected, found = (_shapes(tree) for tree in (jax.eval_shape(optimizer.init, shapes), opt_state))
-    if jax.tree.structure(opt_state) != jax.tree.structure(jax.eval_shape(optimizer.init, shapes)) or expected != found:
+    fresh = _attempt("make a state for w", optimizer.init, shapes)
+    expected, found = _shapes(fresh), _shapes(opt_state)
+    if jax.tree.structure(opt_state) != jax.tree.structure(fresh) or expected != found:
         raise UserError(
             f"opt_state does not fit w: {_difference(expected, found)}; pass the state that this optimizer's init(w) "
             "makes (a virtual_optimizer takes the same state if optax.identity() stands for each part it leaves out)"
         )
+    value = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    _, later = _attempt("take a step", Step(optimizer).advance, shapes, fresh, shapes, value)
+    leaves = zip(jax.tree_util.tree_flatten_with_path(opt_state)[0], *map(jax.tree.leaves, (fresh, later)), strict=True)
+    for (path, leaf), *known in leaves:
+        # a number of Python's own takes the dtype that is needed
+        if hasattr(leaf, "dtype") and dtype_of(leaf) not in [like.dtype for like in known]:
+            raise UserError(
+                f"opt_state does not fit w: {jax.tree_util.keystr(path) or 'it'} is {leaf.dtype} where "
+                f"{known[0].dtype} is needed; pass the state that this optimizer's init(w) makes, or cast it like w"
+            )
+
+
+def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
+    """The shapes that an optimiser's `function` returns; what it raises, as a `UserError`."""
+    try:
+        return jax.eval_shape(function, *arguments)
+    except Exception as error:  # optax and its users raise whatever they like
+        raise UserError(f"the optimizer cannot {what}: {type(error).__name__}: {error}") from error
 
 
 def check_stacked(batches: Any, steps: int) -> Any:

@@ -17,9 +17,11 @@ import optax
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
+from jdarts.hypergrad.diagnosis import explained
+from jdarts.hypergrad.infinite import along
 from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, inner, norm, power_of_two, scale
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
-from jdarts.hypergrad.update import one_update
+from jdarts.hypergrad.update import Step, no_adjoint
 
 
 def neumann(
@@ -67,41 +69,46 @@ def neumann(
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     curvature, products = hessian_product(train_loss, microbatches), both_products(train_loss, microbatches)
-    move = one_update(optimizer)[0] if optimizer is not None else None
+    step = Step(preconditioner)
+    move = Step(optimizer).advance if optimizer is not None else None
 
-    def pull(adjoint, g, opt_state, w):
-        """`(u, λ + (∂U/∂w)ᵀ λ + δu)` for an adjoint λ of the weights."""
-        u, by_w = jax.vjp(lambda g_, w_: preconditioner.update(g_, opt_state, w_)[0], g, w)[1](adjoint)
-        return u, add(add(adjoint, by_w), scale(damping, u))
+    def pull(adjoint, at):
+        """`(u, λ + (∂U/∂w)ᵀ λ + δu, adjoint of the loss's value, whether u may be infinite)` for an adjoint λ of w."""
+        u, _, rest, by_value, singular = step.pull_back((adjoint, no_adjoint(at.opt_state)), at)
+        return u, at.through_value(by_value, add(rest, scale(damping, u)), at.g), by_value, singular
 
-    def solve(w, alphas, batch, g, opt_state, v, d):
+    def solve(at, alphas, batch, v, d):
         if terms == 0:
             return d, jnp.ones_like(norm(v))
 
         def term(carry, _):
             adjoint, total = carry
-            u, rest = pull(adjoint, g, opt_state, w)
-            adjoint = add(rest, curvature(w, alphas, batch, u))
+            u, rest, _, singular = pull(adjoint, at)
+            adjoint = add(rest, along(lambda u: curvature(at.w, alphas, batch, u), u, singular))
             return (adjoint, add(total, adjoint)), None
 
         (_, total), _ = jax.lax.scan(term, (v, v), length=terms - 1)
-        u, rest = pull(total, g, opt_state, w)  # linear: the sum of the terms, and the adjoint that would come next
-        by_w, by_alphas = products(w, alphas, batch, u)
-        return add(d, by_alphas), _relative(add(add(v, add(rest, scale(-1, total))), by_w), v)
+        # linear: the sum of the terms, and the adjoint that would come next
+        u, rest, by_value, singular = pull(total, at)
+        by_w, by_alphas = along(lambda u: products(at.w, alphas, batch, u), u, singular)
+        d = at.through_value(by_value, add(d, by_alphas))
+        return d, _relative(add(add(v, add(rest, scale(-1, total))), by_w), v)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         train_value = train_aux = None
-        at = g = w  # with a plain step size, the pull-back depends on neither gradient nor state
+        reached = g = w  # with a plain step size, the pull-back depends on neither gradient nor state
+        slope, value = None, jnp.zeros(())
         if move is not None:
-            (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)
-            at = move(g, opt_state, w) if point == "unrolled" else w
+            (train_value, train_aux), (g, slope) = train_gradients(w, alphas, train_batch)
+            value = train_value
+            reached = move(g, opt_state, w, value)[0] if point == "unrolled" else w
         if step_size is not None:
             opt_state = preconditioner.init(w)
-        (val_value, val_aux), (v, d) = val_gradients(at, alphas, val_batch)
-        grads, residual = solve(w, alphas, train_batch, g, opt_state, v, d)
+        (val_value, val_aux), (v, d) = val_gradients(reached, alphas, val_batch)
+        grads, residual = solve(step.point(g, opt_state, w, value, slope), alphas, train_batch, v, d)
         return grads, Aux(val_value, val_aux, train_value, train_aux, residual=residual)
 
-    return checked(
+    sound = checked(
         estimator,
         train_loss=train_loss,
         val_loss=val_loss,
@@ -109,6 +116,7 @@ def neumann(
         microbatches=microbatches,
         axis_name=axis_name,
     )
+    return explained(sound, train_loss, val_loss, optimizer, 1, microbatches) if step_size is None else sound
 
 
 def conjugate_gradient(

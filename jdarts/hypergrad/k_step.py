@@ -3,7 +3,7 @@
 With s = (w, optimiser state), one step is `g = ∇_w L_train(w, α; B)`, `s⁺ = T(g, s)`. The reverse recursion starts from
 `λ = (∇_w L_val(w_k, α), 0)` and `d = ∂_α L_val(w_k, α)`; then for the steps from last to first
 
-    (u, λ) ← (∂T/∂(g, s))ᵀ λ                        one vjp through the optimiser
+    (u, λ) ← (∂T/∂(g, s))ᵀ λ                        one vjp through the optimiser (`jdarts.hypergrad.singular`)
     λ_w    ← λ_w + ∇²_{ww} L_train(w, α; B) u       both products are tangents of one gradient:
     d      ← d   + ∇²_{αw} L_train(w, α; B) u       one jvp
 
@@ -22,9 +22,11 @@ from jax.flatten_util import ravel_pytree
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.differentiable import twice
-from jdarts.hypergrad.products import add, both_products, gradients, inner
+from jdarts.hypergrad.infinite import along
+from jdarts.hypergrad.products import add, both_products, gradients
+from jdarts.hypergrad.singular import weighted_sum
 from jdarts.hypergrad.types import Aux, Estimator
-from jdarts.hypergrad.update import stateful_update
+from jdarts.hypergrad.update import Step, no_adjoint
 
 
 def stack_batches(batches: list | tuple) -> Any:
@@ -41,11 +43,12 @@ def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint,
     """See `jdarts.hypergrad.unrolled`; `stacked` tells whether `train_batch` has the leading axis of steps."""
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
+    step = Step(optimizer)
     if mode == "forward":
-        train, pull = _forward(train_loss, train_gradients, optimizer, steps, chunk, microbatches)
+        train, pull = _forward(train_gradients, step, steps, chunk)
         pull = twice(train_loss, pull, instead='mode="reverse" may be able to')
     else:
-        recursion = _Recursion(train_loss, train_gradients, optimizer, steps, microbatches)
+        recursion = _Recursion(both_products(train_loss, microbatches), train_gradients, step, steps)
         train, pull = recursion.every() if checkpoint == "every" else recursion.sqrt()
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
@@ -64,23 +67,21 @@ class _Recursion:
     `pull(v, d, alphas, opt_state, kept) -> grads`.
     """
 
-    def __init__(self, train_loss, train_gradients, optimizer, steps, microbatches):
-        products = both_products(train_loss, microbatches)
+    def __init__(self, products, train_gradients, step, steps):
+        self.products, self.train_gradients, self.step, self.steps = products, train_gradients, step, steps
 
-        def descend(w, alphas, batch, u, adjoint, d):
-            by_w, by_alphas = products(w, alphas, batch, u)
-            return add(adjoint, by_w), add(d, by_alphas)
-
-        self.advance, self.pull_back, self.no_adjoint = stateful_update(optimizer)
-        self.train_gradients, self.descend, self.steps = train_gradients, descend, steps
+    def settled(self, w, alphas, opt_state, batches):
+        """`opt_state` in the dtypes that a loop can carry."""
+        (value, _), (g, _) = jax.eval_shape(self.train_gradients, w, alphas, _first(batches))
+        return self.step.settled(g, opt_state, w, value)
 
     def run(self, alphas, start, sequence, length):
-        """`(end, points, seen)`: every step's (w, optimiser state, g), and its value and aux."""
+        """`(end, points, seen)`: every step's point, and its value and aux."""
 
         def body(carry, batch):
             w, opt_state = carry
-            seen, (g, _) = self.train_gradients(w, alphas, batch)
-            return self.advance(g, opt_state, w), ((w, opt_state, g), seen)
+            seen, (g, slope) = self.train_gradients(w, alphas, batch)
+            return self.step.advance(g, opt_state, w, seen[0]), (self.step.point(g, opt_state, w, seen[0], slope), seen)
 
         end, (points, seen) = jax.lax.scan(body, start, sequence, length=length)
         return end, points, seen
@@ -89,10 +90,11 @@ class _Recursion:
         """The recursion over the steps at `points`; `carry` is (adjoint of w, of the state's reals, d)."""
 
         def body(carry, point_and_batch):
-            (adjoint, state_adjoint, d), ((w, opt_state, g), batch) = carry, point_and_batch
-            u, state_adjoint, adjoint = self.pull_back((adjoint, state_adjoint), g, opt_state, w)
-            adjoint, d = self.descend(w, alphas, batch, u, adjoint, d)
-            return (adjoint, state_adjoint, d), None
+            (adjoint, reals, d), (at, batch) = carry, point_and_batch
+            u, reals, adjoint, by_value, singular = self.step.pull_back((adjoint, reals), at)
+            by_w, by_alphas = along(lambda u: self.products(at.w, alphas, batch, u), u, singular)
+            adjoint = at.through_value(by_value, add(adjoint, by_w), at.g)
+            return (adjoint, reals, at.through_value(by_value, add(d, by_alphas))), None
 
         return jax.lax.scan(body, carry, (points, sequence), reverse=True)[0]
 
@@ -100,11 +102,13 @@ class _Recursion:
         """Keep every step's point."""
 
         def train(w, alphas, opt_state, batches):
-            (w, _), points, seen = self.run(alphas, (w, opt_state), batches, self.steps)
+            start = (w, self.settled(w, alphas, opt_state, batches))
+            (w, _), points, seen = self.run(alphas, start, batches, self.steps)
             return w, (points, batches), _first(seen)
 
         def pull(v, d, alphas, opt_state, kept):
-            return self.back(alphas, (v, self.no_adjoint(opt_state), d), *kept)[2]
+            points, batches = kept
+            return self.back(alphas, (v, no_adjoint(_first(points).opt_state), d), points, batches)[2]
 
         return train, pull
 
@@ -120,7 +124,8 @@ class _Recursion:
                 end, _, seen = self.run(alphas, start, part, length)
                 return end, (start, _first(seen))
 
-            end, (starts, seen) = jax.lax.scan(segment, (w, opt_state), head, length=segments)
+            start = (w, self.settled(w, alphas, opt_state, batches))
+            end, (starts, seen) = jax.lax.scan(segment, start, head, length=segments)
             last = end
             if rest:
                 last, _ = segment(end, tail, rest)
@@ -133,7 +138,7 @@ class _Recursion:
                 return self.back(alphas, carry, points, part), None
 
             starts, head, tail_start, tail = kept
-            carry = (v, self.no_adjoint(opt_state), d)
+            carry = (v, no_adjoint(tail_start[1]), d)
             if rest:
                 carry, _ = segment(carry, (tail_start, tail), rest)
             return jax.lax.scan(segment, carry, (starts, head), reverse=True)[0][2]
@@ -152,35 +157,42 @@ def _segments(sequence, length, size):
     return head, jax.tree.map(lambda leaf: leaf[whole:], sequence)
 
 
-def _forward(train_loss, train_gradients, optimizer, steps, chunk, microbatches):
+def _forward(train_gradients, step, steps, chunk):
     """The forward propagation, as the same pair of functions as `_Recursion`'s."""
-    update = stateful_update(optimizer)[0]
-    inside = gradients(train_loss, microbatches)
 
     def train(w, alphas, opt_state, batches):
+        (value, _), (g, _) = jax.eval_shape(train_gradients, w, alphas, _first(batches))
+        opt_state = step.settled(g, opt_state, w, value)
+
         def body(carry, batch):
-            seen, (g, _) = train_gradients(carry[0], alphas, batch)
-            return update(g, carry[1], carry[0]), seen
+            w, opt_state = carry
+            seen, (g, _) = train_gradients(w, alphas, batch)
+            return step.advance(g, opt_state, w, seen[0]), seen
 
         (w_k, _), seen = jax.lax.scan(body, (w, opt_state), batches, length=steps)
-        return w_k, (w, batches), _first(seen)
+        return w_k, (w, opt_state, batches), _first(seen)
 
     def pull(v, d, alphas, opt_state, kept):
-        w, batches = kept
-
-        def end(alphas):
-            def body(carry, batch):
-                _, (g, _) = inside(carry[0], alphas, batch)
-                return update(g, carry[1], carry[0]), None
-
-            return jax.lax.scan(body, (w, opt_state), batches, length=steps)[0][0]
-
+        w, opt_state, batches = kept
         vector, unravel = ravel_pytree(alphas)
 
-        def along(direction):
-            return inner(v, jax.jvp(end, (alphas,), (unravel(direction),))[1])
+        def slope(direction):
+            def body(carry, batch):
+                (w, opt_state), (w_dot, reals_dot) = carry
 
-        slopes = jax.lax.map(along, jnp.eye(vector.size, dtype=vector.dtype), batch_size=min(chunk, vector.size))
+                def seen(w, alphas):
+                    (value, _), (g, _) = train_gradients(w, alphas, batch)
+                    return g, value
+
+                (g, value), (g_dot, value_dot) = jax.jvp(seen, (w, alphas), (w_dot, unravel(direction)))
+                at = step.point(g, opt_state, w, value, None)
+                return step.push_forward(at, (g_dot, reals_dot, w_dot, value_dot)), None
+
+            still = (jax.tree.map(jnp.zeros_like, w), no_adjoint(opt_state))
+            (_, (w_dot, _)), _ = jax.lax.scan(body, ((w, opt_state), still), batches, length=steps)
+            return weighted_sum(v, w_dot)
+
+        slopes = jax.lax.map(slope, jnp.eye(vector.size, dtype=vector.dtype), batch_size=min(chunk, vector.size))
         return add(d, unravel(slopes.astype(vector.dtype)))
 
     return train, pull

@@ -6,10 +6,12 @@ import optax
 
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, checked
+from jdarts.hypergrad.diagnosis import explained
+from jdarts.hypergrad.infinite import along
 from jdarts.hypergrad.k_step import k_step
 from jdarts.hypergrad.products import gradients, mixed_product
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
-from jdarts.hypergrad.update import one_update
+from jdarts.hypergrad.update import Step
 
 
 def first_order(
@@ -113,7 +115,7 @@ def unrolled(
         )
     else:
         estimator = _one_step(train_loss, val_loss, optimizer, microbatches)
-    return checked(
+    sound = checked(
         estimator,
         train_loss=train_loss,
         val_loss=val_loss,
@@ -122,18 +124,21 @@ def unrolled(
         microbatches=microbatches,
         axis_name=axis_name,
     )
+    return explained(sound, train_loss, val_loss, optimizer, steps, microbatches)
 
 
 def _one_step(train_loss, val_loss, optimizer, microbatches) -> Estimator:
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     product = mixed_product(train_loss, microbatches)
-    move, pull_back = one_update(optimizer)
+    step = Step(optimizer)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
-        (train_value, train_aux), (g, _) = train_gradients(w, alphas, train_batch)
-        (val_value, val_aux), (v, d) = val_gradients(move(g, opt_state, w), alphas, val_batch)
-        grads = product(w, alphas, train_batch, pull_back(v, g, opt_state, w), d)
+        (train_value, train_aux), (g, slope) = train_gradients(w, alphas, train_batch)
+        at = step.point(g, opt_state, w, train_value, slope)
+        (val_value, val_aux), (v, d) = val_gradients(step.from_point(at)[0], alphas, val_batch)
+        u, by_value, singular = step.pull_to_gradient(v, at)
+        grads = along(lambda u, d: product(w, alphas, train_batch, u, d), u, singular, at.through_value(by_value, d))
         return grads, Aux(val_value, val_aux, train_value, train_aux)
 
     return estimator

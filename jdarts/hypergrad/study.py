@@ -21,11 +21,12 @@ import numpy as np
 import optax
 
 from jdarts.errors import UserError
-from jdarts.hypergrad.central_difference import redraw_key
+from jdarts.hypergrad.central_difference import distance, redraw_key, split
 from jdarts.hypergrad.checks import check_choice, check_number
-from jdarts.hypergrad.products import add, gradients, mixed_product, norm, scale
+from jdarts.hypergrad.infinite import along
+from jdarts.hypergrad.products import add, gradients, mixed_product, scale
 from jdarts.hypergrad.types import Loss, PyTree
-from jdarts.hypergrad.update import one_update
+from jdarts.hypergrad.update import Step
 
 Noise = Literal["same", "legacy"]
 
@@ -104,17 +105,21 @@ def difference_study(
     for kind in noise:
         check_choice("noise", kind, ("same", "legacy"))
     w, alphas, _, batch, _ = arguments
-    d, u, exact = _exact(train_loss, val_loss, optimizer, arguments, compile)
-    length, gradient = norm(u), compile(gradients(train_loss))
+    d, parts, exact = _exact(train_loss, val_loss, optimizer, arguments, compile)
+    gradient = compile(gradients(train_loss))
 
-    def slope(s, side_batch):
-        return gradient(add(w, scale(s, u)), alphas, side_batch)[1][1]
+    def central(u, epsilon: float, batches):
+        s = distance(epsilon, u)
+        upper, lower = (
+            gradient(add(w, scale(side, u)), alphas, side_batch)[1][1]
+            for side, side_batch in zip((s, -s), batches, strict=True)
+        )
+        return scale(0.5 / s, jax.tree.map(lambda a, b: a - b, upper, lower))
 
     def difference(epsilon: float, kind: Noise):
-        s = epsilon / jnp.where(length > 0, length, 1)
-        upper, lower = (batch if kind == "same" else redraw(batch, side) for side in (1, 2))
-        change = jax.tree.map(lambda a, b: a - b, slope(s, upper), slope(-s, lower))
-        return add(d, scale(0.5 / s, change))
+        two = (batch, batch) if kind == "same" else (redraw(batch, 1), redraw(batch, 2))
+        sides = [two, *[(batch, batch)] * (len(parts) - 1)]  # as `finite_difference`
+        return functools.reduce(add, [central(u, epsilon, side) for u, side in zip(parts, sides, strict=True)], d)
 
     found = {kind: [flat(difference(epsilon, kind)) for epsilon in epsilons] for kind in noise}
     if precise:
@@ -168,17 +173,35 @@ def flat(tree: PyTree) -> np.ndarray:
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
 
 
+@functools.lru_cache(maxsize=16)
+def _step(optimizer):
+    """One set of functions an optimiser, so that jit compiles each once."""
+    step = Step(optimizer)
+
+    def singular_at(v, at) -> bool:
+        found = []
+        jax.eval_shape(lambda v, at: found.append(step.pull_to_gradient(v, at)[2]), v, at)
+        return found[0]
+
+    return step, jax.jit(step.from_point), jax.jit(lambda v, at: step.pull_to_gradient(v, at)[:2]), singular_at
+
+
 def _exact(train_loss, val_loss, optimizer, arguments, compile):
-    """`(d, u, dJ/dα)`: what `unrolled` computes, by one compiled gradient and one compiled product."""
+    """`(d, [u, or what finite_difference splits it into], dJ/dα)`: what `unrolled` computes, by one compiled gradient
+    and one compiled product."""
     w, alphas, opt_state, train_batch, val_batch = arguments
-    move, pull_back = map(jax.jit, _update(optimizer))
-    _, (g, _) = compile(gradients(train_loss))(w, alphas, train_batch)
-    _, (v, d) = compile(gradients(val_loss))(move(g, opt_state, w), alphas, val_batch)
-    u = pull_back(v, g, opt_state, w)
-    return d, u, compile(mixed_product(train_loss))(w, alphas, train_batch, u, d)
-
-
-_update = functools.lru_cache(maxsize=16)(one_update)  # one function object an optimiser: jit compiles it once
+    step, advance, pull, singular_at = _step(optimizer)
+    (value, _), (g, slope) = compile(gradients(train_loss))(w, alphas, train_batch)
+    at = step.point(g, opt_state, w, value, slope)
+    _, (v, d) = compile(gradients(val_loss))(advance(at)[0], alphas, val_batch)
+    (u, by_value), singular = pull(v, at), singular_at(v, at)
+    d = at.through_value(by_value, d)
+    product = compile(mixed_product(train_loss))
+    exact = along(lambda u, d: product(w, alphas, train_batch, u, d), u, singular, d)
+    parts = [u]
+    if singular:
+        parts = [part for part in split(u, g)[:2] if any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(part))]
+    return d, parts or [u], exact
 
 
 def _to_float64(leaf):

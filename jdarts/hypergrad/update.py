@@ -1,63 +1,140 @@
-"""One update of any optax chain as a differentiable map, and its pull-back by vjp.
+"""One step of any optax optimiser as a differentiable map `(g, state, w, value) -> (w', state')`.
 
-States hold integer counters and the like beside arrays of reals; derivatives exist for the reals only, so the maps here
-carry adjoints for the list of a state's floating leaves.
+`g` and `value` are gradient and value of the training loss at w. Transformations such as `polyak_sgd` and
+`reduce_on_plateau` read the value, which depends on the alphas too. The map includes the cast of w' to w's dtype, so
+that its adjoints have the dtypes of what they belong to. States hold integer counters and the like beside arrays of
+reals; derivatives exist for the reals only, so tangents and adjoints of a state are lists, one for each floating leaf.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jdarts.hypergrad.extra_arguments import refuse_what_no_estimator_can_pass
+from jdarts.hypergrad.singular import pull_back, push_forward
+from jdarts.hypergrad.types import PyTree
 
-def one_update(optimizer: optax.GradientTransformation) -> tuple[Callable, Callable]:
-    """`(move, pull_back)` for one step from a constant state.
 
-    `move(g, opt_state, w) -> w'`; `pull_back(v, g, opt_state, w) -> (∂U/∂g)ᵀ v` for the update `U(g)`.
+class Point(NamedTuple):
+    """What a step starts from; also what is kept of it for the way back.
+
+    Attributes:
+      g, value: gradient and value of the training loss at `w`.
+      opt_state: the optimiser's state.
+      slope: `∂_α` of that value if the optimiser reads it, else None.
     """
 
-    def move(g, opt_state, w):
-        return optax.apply_updates(w, optimizer.update(g, opt_state, w)[0])
+    g: PyTree
+    opt_state: PyTree
+    w: PyTree
+    value: jax.Array
+    slope: PyTree = None
 
-    def pull_back(v, g, opt_state, w):
-        return jax.vjp(lambda g_: optimizer.update(g_, opt_state, w)[0], g)[1](v)[0]
+    def through_value(self, by_value: jax.Array | None, total: PyTree, by: PyTree = None) -> PyTree:
+        """`total + by_value · by`, what the adjoint of the value adds; `by` is `slope` unless given."""
+        if by_value is None:
+            return total
 
-    return move, pull_back
+        def add(t, b):
+            return t + jnp.where(b == 0, 0, by_value.astype(b.dtype) * b).astype(t.dtype)
+
+        return jax.tree.map(add, total, self.slope if by is None else by)
 
 
-def stateful_update(optimizer: optax.GradientTransformation) -> tuple[Callable, Callable, Callable]:
-    """`(advance, pull_back, no_adjoint)` for a chain of steps in which the state moves too.
+class Adjoints(NamedTuple):
+    """The pull-back of one step.
 
-    `advance(g, opt_state, w) -> (w', opt_state')`. `pull_back(adjoints, g, opt_state, w) -> (by g, by floating leaves
-    of opt_state, by w)` with `adjoints = (of w', of the floating leaves of opt_state')`. `no_adjoint(opt_state)`:
-    zeros.
+    Attributes:
+      g, w: like the weights.
+      reals: one for each floating leaf of the state.
+      value: a scalar; None if the optimiser does not read the value.
+      singular: whether an element of `g` alone may be infinite or NaN, by the operations that the step consists of.
     """
 
-    def advance(g, opt_state, w):
-        updates, opt_state = optimizer.update(g, opt_state, w)
+    g: PyTree
+    reals: list[jax.Array]
+    w: PyTree
+    value: jax.Array | None
+    singular: bool
+
+
+class Step:
+    """One step of `optimizer`; see the docstring of the module. Raises `UserError` if no estimator can take it."""
+
+    def __init__(self, optimizer: optax.GradientTransformation):
+        refuse_what_no_estimator_can_pass(optimizer)
+        self._update = optax.with_extra_args_support(optimizer).update
+
+    def advance(self, g: PyTree, opt_state: PyTree, w: PyTree, value: jax.Array) -> tuple[PyTree, PyTree]:
+        """`(w', state')`."""
+        updates, opt_state = self._update(g, opt_state, w, value=value, grad=g)
         return optax.apply_updates(w, updates), opt_state
 
-    def pull_back(adjoints, g, opt_state, w):
-        reals, rebuild = _floating(opt_state)
+    def from_point(self, at: Point) -> tuple[PyTree, PyTree]:
+        """`(w', state')` of the step from `at`."""
+        return self.advance(at.g, at.opt_state, at.w, at.value)
 
-        def step(g_, reals_, w_):
-            moved, new_state = advance(g_, rebuild(reals_), w_)
-            return moved, _floating(new_state)[0]
+    def point(self, g: PyTree, opt_state: PyTree, w: PyTree, value: jax.Array, slope: PyTree) -> Point:
+        """The point of a step; it keeps `slope` if the optimiser reads the value."""
+        return Point(g, opt_state, w, value, slope if self._reads_value(g, opt_state, w, value) else None)
 
-        return jax.vjp(step, g, reals, w)[1](adjoints)
+    def pull_to_gradient(self, v: PyTree, at: Point) -> tuple[PyTree, jax.Array | None, bool]:
+        """`((∂w'/∂g)ᵀ v, (∂w'/∂value)ᵀ v, singular)`, with None for the second if the value is not read."""
+        reads = at.slope is not None
 
-    def no_adjoint(opt_state):
-        return [jnp.zeros_like(leaf) for leaf in _floating(opt_state)[0]]
+        def move(g, *value):
+            return self.advance(g, at.opt_state, at.w, *(value or (at.value,)))[0]
 
-    return advance, pull_back, no_adjoint
+        (u, *by_value), singular = pull_back(move, (at.g, at.value) if reads else (at.g,), v)
+        return u, by_value[0] if reads else None, singular
+
+    def pull_back(self, adjoints: tuple[PyTree, list], at: Point, watch: Callable | None = None) -> Adjoints:
+        """Adjoints of all inputs for `(of w', of the reals of state')`."""
+        reals, rebuild = floating(at.opt_state)
+        reads = at.slope is not None
+
+        def move(g, reals, w, *value):
+            moved, state = self.advance(g, rebuild(reals), w, *(value or (at.value,)))
+            return moved, floating(state)[0]
+
+        inputs = (at.g, reals, at.w, *((at.value,) if reads else ()))
+        (u, by_reals, by_w, *by_value), singular = pull_back(move, inputs, adjoints, watch)
+        return Adjoints(u, by_reals, by_w, by_value[0] if reads else None, singular)
+
+    def push_forward(self, at: Point, tangents: tuple) -> tuple[tuple[PyTree, PyTree], tuple[PyTree, list]]:
+        """`((w', state'), tangents of w' and of the reals of state')` for tangents of (g, reals, w, value)."""
+        reals, rebuild = floating(at.opt_state)
+
+        def move(g, reals, w, value):
+            moved, state = self.advance(g, rebuild(reals), w, value)
+            return moved, floating(state)[0]
+
+        _, moving = push_forward(move, (at.g, reals, at.w, at.value), tangents)
+        return self.from_point(at), moving
+
+    def settled(self, g: PyTree, opt_state: PyTree, w: PyTree, value: jax.Array) -> PyTree:
+        """`opt_state` in the dtypes that it has after a step, so that a loop can carry it."""
+        after = jax.eval_shape(self.advance, g, opt_state, w, value)[1]
+        return jax.tree.map(
+            lambda leaf, like: leaf if dtype_of(leaf) == like.dtype else jnp.asarray(leaf, like.dtype),
+            opt_state,
+            after,
+        )
+
+    def _reads_value(self, g, opt_state, w, value) -> bool:
+        """Whether the step depends on the value, by its trace."""
+        jaxpr = jax.make_jaxpr(lambda value: self.advance(g, opt_state, w, value))(value).jaxpr
+        used = [atom for eqn in jaxpr.eqns for atom in eqn.invars] + list(jaxpr.outvars)
+        return any(atom is jaxpr.invars[0] for atom in used)
 
 
-def _floating(state: Any) -> tuple[list[jax.Array], Callable]:
+def floating(state: PyTree) -> tuple[list[jax.Array], Callable]:
     """The floating leaves of `state` and the function that puts others in their place."""
     leaves, structure = jax.tree.flatten(state)
-    is_real = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
+    is_real = [jnp.issubdtype(dtype_of(leaf), jnp.floating) for leaf in leaves]
 
     def rebuild(reals):
         remaining = iter(reals)
@@ -65,3 +142,14 @@ def _floating(state: Any) -> tuple[list[jax.Array], Callable]:
         return jax.tree.unflatten(structure, filled)
 
     return [jnp.asarray(leaf) for leaf, real in zip(leaves, is_real, strict=True) if real], rebuild
+
+
+def dtype_of(leaf: Any) -> Any:
+    """The dtype that JAX gives to an array, PRNG keys too, or to a number."""
+    dtype = getattr(leaf, "dtype", None)
+    return dtype if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended) else jnp.result_type(leaf)
+
+
+def no_adjoint(state: PyTree) -> list[jax.Array]:
+    """Zeros, one for each floating leaf of `state`."""
+    return [jnp.zeros_like(leaf) for leaf in floating(state)[0]]

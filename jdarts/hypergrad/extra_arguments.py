@@ -1,0 +1,88 @@
+"""Which arguments beyond gradient, state and weights an optimiser's `update` asks for.
+
+Optax passes them by keyword. An estimator has the value of the training loss and its gradient; it has no function of
+the weights to give to a line search, which would make the step depend on alphas in a way that no vjp of the step sees.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import optax
+
+from jdarts.errors import UserError
+
+PASSED = ("value", "grad")
+
+
+def refuse_what_no_estimator_can_pass(optimizer: Any) -> None:
+    """Raise `UserError` unless an estimator can call `optimizer.update`, as far as the functions in it tell."""
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise UserError(f"the optimizer is {optimizer!r}; use an optax.GradientTransformation")
+    for function in _functions(optimizer.update):
+        name = _transformation(function)
+        if name == "lookahead":
+            raise UserError(
+                "optax.lookahead keeps two sets of weights in LookaheadParams, and a loss takes one; use its "
+                "fast_optimizer for the estimator (lookahead's synchronisation is no part of one step's derivative)"
+            )
+        for argument in _required(function):
+            if argument not in PASSED:
+                raise UserError(
+                    f"the transformation {name} needs the argument {argument!r}, which an estimator cannot give it "
+                    f"(it passes {' and '.join(PASSED)} of the training loss); leave {name} out, for example by "
+                    "linesearch=None, or use another optimizer"
+                )
+
+
+def _required(function: Callable) -> list[str]:
+    """The keyword arguments that an `update(updates, state, ...)` cannot do without; none for other functions."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    if len(parameters) < 2 or "state" not in parameters[1].name:
+        return []
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+
+
+def _transformation(function: Callable) -> str:
+    """`scale_by_adam` for the function `update_fn` inside it."""
+    return getattr(function, "__qualname__", repr(function)).split(".<locals>")[0]
+
+
+def _functions(update: Callable) -> Iterator[Callable]:
+    """`update` and the functions of optimisers that it closes over, at any depth."""
+    seen: set[int] = set()
+    waiting: list[Any] = [update]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, optax.GradientTransformation):
+            waiting.append(item.update)
+        elif isinstance(item, (tuple, list)):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, partial):
+            waiting.append(item.func)
+        elif inspect.isfunction(item):
+            yield item
+            waiting.extend(_contents(item))
+        elif inspect.ismethod(item):
+            waiting.append(item.__func__)
+            waiting.extend(vars(item.__self__).values() if hasattr(item.__self__, "__dict__") else ())
+
+
+def _contents(function: Callable) -> list[Any]:
+    """What `function` closes over, and what it wraps."""
+    cells = []
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            cells.append(cell.cell_contents)
+        except ValueError:  # a name that is not bound yet
+            continue
+    return [*cells, getattr(function, "__wrapped__", None)]

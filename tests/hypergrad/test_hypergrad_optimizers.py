@@ -49,6 +49,20 @@ def settle(optimizer, w, alphas, batch, steps):
     return jax.jit(lambda carry: jax.lax.fori_loop(0, steps, body, carry))((w, jax.jit(optimizer.init)(w)))
 
 
+def by_differences(optimizer, w, alphas, state, batches, val_batch):
+    """The hypergradient of one step by central differences of its objective, of fourth order."""
+    first = jax.tree.map(lambda leaf: leaf[0], batches)
+    vector, unravel = jax.flatten_util.ravel_pytree(alphas)
+    value = jax.jit(lambda a: loss(real_step(optimizer, w, state, unravel(a), first)[0], unravel(a), val_batch)[0])
+    h = 1e-3
+    slopes = [
+        (8 * (value(vector + h * e) - value(vector - h * e)) - value(vector + 2 * h * e) + value(vector - 2 * h * e))
+        / (12 * h)
+        for e in np.eye(vector.size)
+    ]
+    return unravel(jnp.stack(slopes))
+
+
 def every_way(optimizer):
     """A compiled function of the arguments: `{(steps, way): hypergradient}`."""
 
@@ -76,13 +90,15 @@ def test_reverse_forward_and_autodiff_agree(name):
     optimizer = ALIASES[name]()
     compiled = every_way(optimizer)
     for dead, real_steps in ((False, 3), (True, 3), (True, 0)):
-        found = compiled(*arguments(optimizer, dead=dead, real_steps=real_steps))
+        given = arguments(optimizer, dead=dead, real_steps=real_steps)
+        found = compiled(*given)
         case = (name, dead, real_steps)
         assert error(found[2, "reverse"], found[2, "forward"]) < 1e-8, (case, found)
         if np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found[1, "autodiff"])])).all():
             assert error(found[1, "reverse"], found[1, "autodiff"]) < 1e-8, (case, found)
+        elif not dead:  # radam takes the root of a negative number on the branch that it does not choose
+            assert error(found[1, "reverse"], by_differences(optimizer, *given)) < 1e-7, (case, found)
         else:
-            assert dead, f"{case}: without zeros, autodiff through the step is an oracle"
             found.pop((1, "autodiff"))
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)), (case, found)
 

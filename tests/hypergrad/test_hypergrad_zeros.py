@@ -99,7 +99,7 @@ def test_an_infinite_slope_is_an_error_that_names_leaf_and_transformation(name):
     grads = jax.jit(estimator)(*arguments)[0]
     assert not np.isfinite(grads[0]), "under jit, NaN or infinity says it"
     np.testing.assert_allclose(grads[1], 1 - 0.1 * 2 * 0.5 / np.sqrt(2), err_msg="d√2a/da; this alpha is not concerned")
-    assert "root" in hypergrad.explain_non_finite(bent, straight, optimizer, arguments)
+    assert "root" in str(hypergrad.explain_non_finite(bent, straight, optimizer, arguments))
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -122,7 +122,7 @@ def test_nothing_is_to_explain_where_all_is_finite_and_losses_are_named():
     arguments = bent_arguments(optimizer, True)
     assert hypergrad.explain_non_finite(bent, straight, optimizer, arguments) is None
     broken = lambda w, alphas, batch: (straight(w, alphas, batch)[0] * jnp.nan, None)  # noqa: E731
-    assert "validation loss" in hypergrad.explain_non_finite(bent, broken, optimizer, arguments)
+    assert "validation loss" in str(hypergrad.explain_non_finite(bent, broken, optimizer, arguments))
     assert np.isnan(hypergrad.unrolled(bent, broken, optimizer)(*arguments)[0]).all(), "not the optimiser's fault"
 
 

@@ -1,6 +1,7 @@
 """A whole run on tiny data: what it writes, and that the test images are read once, at the end."""
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ def finished(tmp_path_factory):
         data=DataConfig(source="synthetic:8x8x1:4:320", crop_padding=1),
         space=SpaceConfig(name="robust_s2", channels=4, cells=1),
         search=SearchConfig(epochs=2, batch_size=16, hypergradient="first_order"),
-        train=TrainConfig(epochs=8, batch_size=16, channels=8, cells=1, auxiliary_weight=0, drop_path=0, cutout=0),
+        train=TrainConfig(
+            epochs=8, batch_size=16, channels=8, cells=1, auxiliary_weight=0, drop_path=0, cutout=0, random_cells=2
+        ),
     )
     folder = tmp_path_factory.mktemp("pipeline") / "run"
     reporter = SilentReporter()
@@ -37,10 +40,10 @@ def finished(tmp_path_factory):
     return folder, reporter, tests
 
 
-def test_the_summary_has_both_cells_and_learned_something(finished):
+def test_the_summary_has_all_cells_and_learned_something(finished):
     folder, reporter, _ = finished
     summary = json.loads((folder / "summary.json").read_text())
-    assert set(summary) == {"found", "random"}
+    assert set(summary) == {"found", "random", "random-2"}
     for result in summary.values():
         parse(result["genotype"])
         assert result["parameters"] > 0 and result["macs"] > 0
@@ -48,7 +51,10 @@ def test_the_summary_has_both_cells_and_learned_something(finished):
     text = "\n".join(reporter.messages)
     assert summary["found"]["genotype"] in text
     assert f"{summary['found']['test_accuracy']:.2%}" in text and f"{summary['random']['test_accuracy']:.2%}" in text
-    assert str(folder) in text and "normal cell" in text
+    accuracies = [summary[name]["test_accuracy"] for name in ("random", "random-2")]
+    assert f"{statistics.mean(accuracies):.2%} ± {100 * statistics.stdev(accuracies):.2f}" in text
+    assert str(folder) in text and "reduction cell" in text
+    assert not any(line.startswith("normal cell") for line in text.splitlines()), "one cell: it is a reduction cell"
     assert "memory: the search step needs" in text and "an epoch (10 steps)" in text
 
 
@@ -67,4 +73,4 @@ def test_the_run_folder_is_complete(finished):
 
 def test_test_images_are_evaluated_once_after_the_last_epoch(finished):
     tests = finished[2]
-    assert tests == [("TestImages", 8 * 20)] * 2
+    assert tests == [("TestImages", 8 * 20)] * 3

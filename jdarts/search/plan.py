@@ -59,7 +59,7 @@ KINDS = {
 
 _CHEAP: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Options for a program that is read and never run: its operations are the same, its machine code is not optimised."""
-_COMPILING = 2  # seconds of compilation for each second of tracing, roughly
+_COMPILING = 4  # seconds of compilation for each second of tracing, roughly
 
 _EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}

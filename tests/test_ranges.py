@@ -16,6 +16,8 @@ from jdarts.errors import UserError
 from jdarts.methods.registry import option_defaults, option_ranges
 from jdarts.methods.registry import option_types as types_of
 
+AtLeastTwo = Annotated[int, Range(2)]
+
 
 @pytest.mark.parametrize(
     ("limits", "inside", "outside", "words"),
@@ -46,13 +48,13 @@ def test_whole_numbers_have_32_bits_and_messages_stay_short():
 
 
 def test_what_is_checked_inside_of_other_types():
-    check("x", None, Annotated[int, Range(2)] | None)
-    check("x", (), tuple[Annotated[int, Range(2)], ...])
+    check("x", None, field_hints(DataConfig)["limit"])
+    check("x", (), tuple[AtLeastTwo, ...])
     check("x", "linear", Literal["linear"])
     jax.make_jaxpr(lambda value: [check("x", value, float), value][1])(1.0)  # the traced number of a sweep passes
     for value, hint in (
-        (1, Annotated[int, Range(2)] | None),
-        ((3, 1), tuple[Annotated[int, Range(2)], ...]),
+        (1, field_hints(DataConfig)["limit"]),
+        ((3, 1), tuple[AtLeastTwo, ...]),
         (np.float32(np.nan), float),
         ("3", int),
     ):
@@ -75,6 +77,7 @@ def test_every_number_of_a_method_refuses_what_cannot_be(name):
         if method != name:
             continue
         many, limits = typing.get_origin(hint) is tuple, range_of(hint)
+        assert limits is not None
         check(option, option_defaults(name)[option], hint)
         wrong = [LARGEST[int] + 1] if int in (hint, *typing.get_args(hint)) else [math.nan, math.inf]
         wrong += [bound - 1 for bound in (limits.least,) if bound is not None]

@@ -36,6 +36,8 @@ On an accelerator every kernel costs some microseconds, and a mixed edge has hun
 Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Literal
 
@@ -53,9 +55,22 @@ Impl = Literal["auto", "conv", "shift", "matrix", "dense"]
 _MATRIX_PIXELS = 64  # up to so many pixels the matrix form is as fast as the shifted one, and compiles faster
 
 
+_planned: ContextVar[bool] = ContextVar("planned", default=False)
+
+
 def on_accelerator() -> bool:
-    """Whether arrays are computed on something else than the CPU."""
-    return jax.default_backend() != "cpu"
+    """Whether arrays are computed on something else than the CPU, or a program for such a device is traced."""
+    return _planned.get() or jax.default_backend() != "cpu"
+
+
+@contextmanager
+def for_accelerators():
+    """Trace the forms that accelerators run, on whatever backend, to read what they would cost (`jdarts plan`)."""
+    token = _planned.set(True)
+    try:
+        yield
+    finally:
+        _planned.reset(token)
 
 
 def resolve(impl: Impl, height: int, width: int) -> str:

@@ -1,10 +1,10 @@
 """What a search would cost on many devices, from the step compiled here.
 
-The step is compiled for two emulated devices with the images that one device would get; XLA's analyses of that
-program give arithmetic, memory traffic and memory of one device, its text the all-reduces. Their bytes do not depend
-on the number of devices (weights, alphas, statistics), so two devices tell of any number. Times come from a roofline
-and the usual all-reduce model, with the peak figures of the vendors: an estimate to plan with, not a measurement, and
-from a program compiled for the CPU, whose forms of the convolutions differ from those on accelerators.
+The step is traced in the forms that accelerators run, and compiled for two emulated devices with the images that one
+device would get. XLA's analyses of that program give arithmetic, memory traffic and memory of one device, its text the
+all-reduces. Their bytes do not depend on the number of devices (weights, alphas, statistics), so two devices tell of
+any number. Times come from a roofline and the usual all-reduce model, with the peak figures of the vendors: an estimate
+to plan with, not a measurement, and from a program that XLA compiled for the CPU, which fuses in its own way.
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jdarts import staging
+from jdarts import kernels, staging
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.data import SearchData
 from jdarts.errors import UserError, unknown
@@ -57,8 +57,13 @@ KINDS = {
     "h100": Kind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
 }
 
-_CHEAP: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""Options for a program that is read and never run: its operations are the same, its machine code is not optimised."""
+_CHEAP: Any = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_disable_hlo_passes": "cpu-all-reduce-combiner",
+}
+"""Options for a program that is read and never run: its machine code is not optimised, and all-reduces are not joined,
+which takes minutes in large programs."""
 _COMPILING = 4  # seconds of compilation for each second of tracing, roughly
 
 _EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
@@ -71,10 +76,15 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True)
 class Collectives:
-    """The all-reduces of one step: how many, and the bytes that each device puts in, all together."""
+    """The all-reduces of one step.
+
+    Attributes: `count`, how many the program has; `bytes` that each device puts in, all together; `chain`, the most
+    that wait for one another. Compilers join those that do not wait, so that latency is paid `chain` times or more.
+    """
 
     count: int
     bytes: int
+    chain: int
 
 
 @dataclass(frozen=True)
@@ -114,14 +124,20 @@ class Estimate:
 def all_reduces(hlo: str) -> Collectives:
     """The all-reduces in the text of a compiled program; asynchronous ones are counted where they start."""
     count, total = 0, 0
+    chains: dict[str, int] = {}  # by value: the most all-reduces on a way to it
     for line in hlo.splitlines():
+        value = re.match(r"\s*(?:ROOT )?%?([\w.-]+) = ", line)
+        if value is None:
+            continue
         match = re.search(r"= (.*?) all-reduce(?:-start)?\(", line)
+        before = max((chains.get(name, 0) for name in re.findall(r"%([\w.-]+)", line[value.end() :])), default=0)
+        chains[value[1]] = before + (match is not None)
         if match is None:
             continue
         count += 1
         for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", match[1]):
             total += _BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
-    return Collectives(count, total)
+    return Collectives(count, total, max(chains.values(), default=0))
 
 
 def compiled_step(
@@ -141,7 +157,7 @@ def compiled_step(
         arrays[f"{name}_labels"] = jax.ShapeDtypeStruct(split.labels.shape, np.int32)
     started = time.monotonic()
     tell("tracing the search step …")
-    with staging.no_garbage():
+    with staging.no_garbage(), kernels.for_accelerators():
         lowered = step.lower(state, arrays, {})
     traced = time.monotonic()
     guess = _COMPILING * (traced - started)
@@ -190,7 +206,7 @@ def estimate(cost: Cost, kind: Kind, data: int, *, bfloat16: bool = False) -> Es
 
     Compute is the larger of arithmetic and memory traffic at a fixed share of the peaks, in proportion to the images
     of a device. An all-reduce of n bytes over R devices sends 2n(R − 1)/R bytes through a device's link, in
-    2·2(√R − 1) hops on a torus and 2·log₂R in a tree of groups.
+    2·2(√R − 1) hops on a torus and 2·log₂R in a tree of groups. Those that need not wait for one another share hops.
     """
     peak = kind.flops if bfloat16 else kind.flops32
     compute = max(cost.flops / peak, cost.traffic / kind.bandwidth) / _EFFICIENCY
@@ -199,7 +215,7 @@ def estimate(cost: Cost, kind: Kind, data: int, *, bfloat16: bool = False) -> Es
     link = kind.link if data <= kind.group else min(kind.link, kind.far)
     hops = 4 * (math.sqrt(data) - 1) if kind.far == math.inf else 2 * math.log2(data)
     sent = 2 * cost.collectives.bytes * (data - 1) / data
-    return Estimate(data, compute, sent / link + cost.collectives.count * max(hops, 2) * kind.hop)
+    return Estimate(data, compute, sent / link + cost.collectives.chain * max(hops, 2) * kind.hop)
 
 
 def largest_useful(cost: Cost, kind: Kind, *, data: int, batch_size: int, bfloat16: bool = False) -> int:
@@ -242,7 +258,8 @@ def plan(
             f"{cost.images} of {config.search.batch_size} images a device and batch",
             f"  compiled here, one device: {cost.flops / 1e9:.2f} GFLOP, {cost.traffic / 1e9:.2f} GB of memory "
             f"traffic a step, {cost.memory / 1e9:.2f} GB held ({fits} in {figures.memory / 1e9:.0f} GB)",
-            f"  all-reduces: {cost.collectives.count} a step, {cost.collectives.bytes / 1e6:.2f} MB a device",
+            f"  all-reduces: {cost.collectives.count} a step, of which {cost.collectives.chain} wait for one another; "
+            f"{cost.collectives.bytes / 1e6:.2f} MB a device",
             f"  estimated step: {1e3 * guess.step:.2f} ms ({guess.share:.0%} communication); "
             f"{config.search.epochs} epochs of {steps} steps: {whole / 3600:.2f} h",
             f"  largest useful data axis: {useful} (communication at most half of a step)",

@@ -53,10 +53,12 @@ add no term of their own; clipping does, by the Jacobian of `g ↦ g · min(1, c
 * mixed derivatives commute: `custom_jvp` or `custom_vjp` rules are the derivatives of their functions. Rules that are
   not, such as straight-through estimators, make the reverse products differ from the right ones (by 0.3 % for one step
   and 0.4 % for two, where every tanh of a small network had the slope 1). `unrolled(mode="forward")` exchanges no
-  derivatives and agrees with `jax.grad` through the step;
+  derivatives and agrees with `jax.grad` through the step where these rules act on the weights;
 * the loss is twice differentiable at the point; at a kink (ReLU, max pooling) JAX takes the derivatives of one side;
 * the optimiser's step has the derivative that matters. The update of sign optimisers (lion, sign_sgd) is piecewise
-  constant in the gradient: its derivative is 0, and only the direct term d is left.
+  constant in the gradient: its derivative is 0, and only the direct term d is left. JAX has the derivative 0 for
+  `sign` at 0, too, so an update like sign(g)·√|g| counts as constant at a zero gradient.
+
 A loss with a `custom_vjp` can be used if its rules can be differentiated. One whose second derivative JAX cannot take
 is refused; `first_order`, `single_level` and `finite_difference` take one derivative only.
 

@@ -1,7 +1,7 @@
 """The lock of a run folder: one process writes there at a time.
 
 The kernel holds the lock (`flock`), so it ends with its owner, however that ends. The file `.lock` also names host,
-process, command and start time. Where the file system does not support `flock`, or does not carry it between hosts, the
+process and start time. Where the file system does not support `flock`, or does not carry it between hosts, the
 record and a heartbeat (the file's time of change) decide. Readers of a run folder need no lock.
 """
 

@@ -34,7 +34,6 @@ def _randomised(variables, seed=5):
 
 
 def _variables(module, x):
-    x = x.astype(jnp.float32)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, False))
     return _randomised(shapes)
 
@@ -213,7 +212,7 @@ def test_noise_is_standard_normal_fresh_and_independent_of_its_input():
     ],
 )
 def test_initialisation_is_pytorchs_default(op, fan_in):
-    x = jnp.zeros((1, 4, 4, 16), jnp.float32)
+    x = jnp.zeros((1, 4, 4, 16))
     params = candidate(op, search=False, channels=16, edges=4).init(jax.random.key(3), x, False)["params"]
     assert {name for name in params if not name.startswith("norm")} == set(fan_in)
     for name, inputs in fan_in.items():

@@ -1,6 +1,7 @@
 """Argument parsing that all commands share."""
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
@@ -41,12 +42,14 @@ def number(hint: Any, kind: type = int) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         try:
             value = kind(text)
+            if kind is float and not math.isfinite(value):
+                raise ValueError
         except ValueError:
             what = "whole number" if kind is int else "finite number"
             raise argparse.ArgumentTypeError(
                 f"{shown(text)} is not a {what}{f', {limits}' if limits != ANY else ''}"
             ) from None
-        if value not in limits or not abs(value) <= LARGEST[kind]:
+        if value not in limits or abs(value) > LARGEST[kind]:
             raise argparse.ArgumentTypeError(f"{shown(text)} is out of range; it must be {limits}")
         return value
 

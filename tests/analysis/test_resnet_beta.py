@@ -88,8 +88,13 @@ def test_mistakes(capsys, tmp_path):
     assert cli.main(["resnet-beta", "--betas", "0,nan"]) == 2
     assert cli.main(["resnet-beta", "--learning-rate", "-1"]) == 2
     first, second = capsys.readouterr().err.splitlines()
-    assert "every initial value must be a finite number" in first and "learning_rate is -1.0" in second
+    assert "'nan' is not a finite number" in first
+    assert "'-1'" in second and "above 0" in second
+    with pytest.raises(UserError, match="every initial value must be a finite number"):
+        BetaConfig(betas=(0.0, float("nan")))
+    with pytest.raises(UserError, match="learning_rate is -1"):
+        BetaConfig(learning_rate=-1.0)
     assert cli.main(["resnet-beta", "--betas", "a,b"]) == 2
-    assert "not a list of numbers" in capsys.readouterr().err
+    assert "'a' is not a finite number" in capsys.readouterr().err
     assert cli.main(["resnet-beta", "--path", str(tmp_path / "none"), "-o", str(tmp_path / "b")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

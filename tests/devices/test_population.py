@@ -98,7 +98,7 @@ def test_a_member_that_diverges_stops_nobody():
             weight_optimizer=dataclasses.replace(FIRST_ORDER.search.weight_optimizer, gradient_clip=0.0),
         ),
     )
-    members = members_of(config, None, ["weight_optimizer.learning_rate=0.05,1e300"])
+    members = members_of(config, None, ["weight_optimizer.learning_rate=0.05,1e38"])
     data = load(config.data).for_search(config.data)
     many = build_program(config, TINY, data, place(DevicesConfig(backend="jit"), batch_size=16, members=2), members)
     state = many.init()

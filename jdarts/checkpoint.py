@@ -221,7 +221,7 @@ def _seal(header: dict) -> int:
 
 
 def _disk_error(error: OSError | ValueError) -> str | None:
-    """What the system says about a failed write, which TensorStore raises as `ValueError`; None for other errors."""
+    """The system's reason for a failed write, which TensorStore raises as `ValueError`; None for other errors."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     code = re.search(r"\[os_error_code='(\d+)'\]", str(error))

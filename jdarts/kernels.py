@@ -59,7 +59,7 @@ _planned: ContextVar[bool] = ContextVar("planned", default=False)
 
 
 def on_accelerator() -> bool:
-    """Whether arrays are computed on something else than the CPU, or a program for such a device is traced."""
+    """True if the backend is not the CPU, or a program for an accelerator is traced."""
     return _planned.get() or jax.default_backend() != "cpu"
 
 

@@ -247,7 +247,7 @@ def _warn_of_another_environment(run: RunFolder, reporter: Reporter) -> None:
 
 
 def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[str], None] = print) -> str:
-    """What the search would cost on `devices` devices of a kind, as text; CIFAR needs no files for that.
+    """The estimated cost of the search on `devices` devices of a kind, as text; CIFAR needs no files for that.
 
     `tell` receives lines of progress.
     """

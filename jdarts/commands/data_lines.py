@@ -1,4 +1,4 @@
-"""What the data layer warns about, as lines on standard error."""
+"""Notes and warnings of the data layer, as lines on standard error."""
 
 import contextlib
 import sys

@@ -66,7 +66,7 @@ Channels = Annotated[int, Range(2, 65_536, note="an even number")]
 Cells = Annotated[int, Range(1, 1_000)]
 Epochs = Annotated[int, Range(1, 1_000_000)]
 Candidates = Annotated[int, Range(1, 1_000_000)]
-"""How many architectures are compared."""
+"""Number of architectures to compare."""
 
 
 def range_of(hint: Any) -> Range | None:

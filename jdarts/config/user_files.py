@@ -63,7 +63,7 @@ def run(path: str | Path) -> types.ModuleType:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; False, too, where no file can have that name."""
+    """True if the file exists; False also if no file can have that name."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_own(path: str | Path) -> bool:
-    """Whether a source file is the user's, and not jdarts' or typed in by hand."""
+    """True if a source file belongs to the user: neither to jdarts nor to an interactive session."""
     path = Path(path)
     return is_file(path) and _PACKAGE not in path.resolve().parents
 
@@ -106,7 +106,7 @@ def keep(folder: Path, entries: Mapping[str, str | Path]) -> dict[str, Any] | No
 
 
 def has_record(folder: Path) -> bool:
-    """Whether the run in `folder` recorded files of the user's."""
+    """True if the run in `folder` recorded files of the user."""
     return (folder / RECORD).is_file()
 
 

@@ -86,7 +86,7 @@ def _require_two_classes(data: str, train: Part, names: Sequence[str], remedy: s
 
 
 def _missing(labels: np.ndarray, present: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many `labels` are of classes not `present`, and these classes."""
+    """The number of `labels` whose class is not `present`, and these classes."""
     classes, counts = np.unique(labels, return_counts=True)
     missing = ~np.isin(classes, present)
     return int(counts[missing].sum()), classes[missing]

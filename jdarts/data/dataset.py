@@ -60,7 +60,7 @@ class TestImages(Images):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Described:
-    """What every view of a data set knows: name, classes, and mean and std ([C], for pixels in [0, 1]).
+    """The facts shared by all views of a data set: name, classes, and mean and std ([C], for pixels in [0, 1]).
 
     `class_names` are as many names, or empty where the source has none.
     """

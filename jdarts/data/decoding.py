@@ -41,7 +41,7 @@ class OddImage(Exception):
 
 @dataclass(frozen=True)
 class Alike:
-    """What images are made into: `size` (H, W) and `color`; None leaves them.
+    """The form that images are converted to: `size` (H, W) and `color`; None leaves them.
 
     Colours are converted first. An image is then scaled, bilinear with antialiasing, until it covers `size`, and its
     centre is cut out.
@@ -52,7 +52,7 @@ class Alike:
 
     @classmethod
     def of(cls, config: DataConfig) -> "Alike":
-        """What `data.image_size` and `data.color` ask for."""
+        """The form that `data.image_size` and `data.color` ask for."""
         side = config.image_size
         return cls((side, side) if isinstance(side, int) else side, config.color)
 

@@ -118,7 +118,7 @@ def require_train(root: Path) -> None:
 
 
 def _split_folders(root: Path, classes: list[str]) -> dict[str, Path]:
-    """Where the splits `train`, `test` and `val` lie, as far as they exist and have labels."""
+    """The folders of the splits `train`, `test` and `val` that exist and have labels."""
     folders = {"train": root / "train"}
     test = _labelled(root, "test", classes)
     val = next((folder for name in VALIDATION_FOLDERS if (folder := _labelled(root, name, classes))), None)

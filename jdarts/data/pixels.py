@@ -75,7 +75,7 @@ def _range(where: str, images: np.ndarray) -> tuple[float, float]:
 
 
 def _scale(where: str, images: np.ndarray, limits: tuple[float, float], unit: bool) -> int:
-    """What pixels are multiplied by; refuses those that are not 0 to 255 then. `unit` says that floats end at 1."""
+    """The factor that brings pixels to 0 to 255; refuses pixels outside that range. `unit`: floats end at 1."""
     low, high = limits
     kind = images.dtype.kind
     largest = 1 if kind == "b" or (kind == "f" and unit) else 255

@@ -1,4 +1,4 @@
-"""How far the reading of many images is, shown on a terminal."""
+"""Progress of reading many images, shown on a terminal."""
 
 import contextlib
 import os

@@ -60,7 +60,7 @@ class Source(Protocol):
         ...
 
     def where(self, row: int) -> str:
-        """What messages call image number `row`."""
+        """The name of image number `row` in messages."""
         ...
 
     def labels(self) -> np.ndarray:

@@ -213,7 +213,7 @@ def name_of(loss: Loss) -> str:
 
 
 def _is_traceable(loss, *arguments) -> bool:
-    """Whether `loss` can be traced by itself, for arrays like those of `arguments`."""
+    """True if `loss` can be traced by itself, for arrays like those of `arguments`."""
     arrays, rebuild, _ = split_arrays(arguments)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
     try:

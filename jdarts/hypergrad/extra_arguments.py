@@ -1,4 +1,4 @@
-"""Which arguments beyond gradient, state and weights an optimiser's `update` asks for.
+"""Arguments beyond gradient, state and weights that an optimiser's `update` asks for.
 
 Optax passes them by keyword. An estimator has the value of the training loss and its gradient; it has no function of
 the weights to give to a line search, which would make the step depend on alphas in a way that no vjp of the step sees.
@@ -78,7 +78,7 @@ def _functions(update: Callable) -> Iterator[Callable]:
 
 
 def _contents(function: Callable) -> list[Any]:
-    """What `function` closes over, and what it wraps."""
+    """The objects that `function` closes over, and those it wraps."""
     cells = []
     for cell in getattr(function, "__closure__", None) or ():
         try:

@@ -34,7 +34,7 @@ def along(product: Callable, u: PyTree, singular: bool, *start: PyTree) -> PyTre
 
 
 def anywhere(masks: PyTree) -> jax.Array:
-    """Whether a mask holds anywhere."""
+    """True if a mask holds anywhere."""
     return jnp.stack([jnp.any(mask) for mask in jax.tree.leaves(masks)]).any()
 
 

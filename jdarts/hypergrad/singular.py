@@ -194,7 +194,7 @@ def _guard(product: jax.Array, eqn: JaxprEqn, inputs: list[_Value], rule: _Rule)
 
 
 def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any]:
-    """Where the direction arrives in the outputs: what the operation does to zeros and ones, coefficients being one."""
+    """Masks of the output elements that the direction reaches: what the operation does to zeros and ones, coefficients being one."""
     moving = [value for value in inputs if value.linear]
     name = eqn.primitive.name
     if name in ("mul", "div") and len(moving) == 1:
@@ -215,7 +215,7 @@ def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any
 
 
 def _own_wildness(eqn: JaxprEqn, inputs: list[_Value]) -> int:
-    """Whether the operation itself can make an infinity of finite inputs."""
+    """FINITE, ALIKE or EACH: the infinities that the operation itself can make of finite inputs."""
     name, params = eqn.primitive.name, eqn.params
     if name in ("scan", "while", "cond"):
         return EACH if any(map(_has_poles, _inner(eqn))) else FINITE

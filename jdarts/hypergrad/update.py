@@ -19,7 +19,7 @@ from jdarts.hypergrad.types import PyTree
 
 
 class Point(NamedTuple):
-    """What a step starts from; also what is kept of it for the way back.
+    """The start of a step; also all that is kept of it for the way back.
 
     Attributes:
       g, value: gradient and value of the training loss at `w`.
@@ -125,7 +125,7 @@ class Step:
         )
 
     def _reads_value(self, g, opt_state, w, value) -> bool:
-        """Whether the step depends on the value, by its trace."""
+        """True if the trace of the step depends on the value."""
         jaxpr = jax.make_jaxpr(lambda value: self.advance(g, opt_state, w, value))(value).jaxpr
         used = [atom for eqn in jaxpr.eqns for atom in eqn.invars] + list(jaxpr.outvars)
         return any(atom is jaxpr.invars[0] for atom in used)

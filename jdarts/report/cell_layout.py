@@ -94,7 +94,7 @@ def named_cells(genotype: Genotype) -> list[tuple[str, Cell]]:
 
 
 def concatenates(cell: Cell) -> bool:
-    """Whether the output is a separate node that concatenates others. In NAS-Bench-201 it is the last node."""
+    """True if the output is a separate node that concatenates others. In NAS-Bench-201 it is the last node."""
     return not (cell.inputs == 1 and len(cell.concat) == 1)
 
 

@@ -90,7 +90,7 @@ def summary(verdicts: Sequence[Verdict | None]) -> str:
 
 
 def never_moves(run: RunRecord) -> bool:
-    """Whether the method never changes its alphas, so that the genotypes derived from them mean nothing."""
+    """True if the method never changes its alphas, so that the genotypes derived from them mean nothing."""
     try:
         return bool(build(run.config.search.method, run.config.search.method_options).alphas_fixed)
     except UserError:  # a method of the user's own that this process does not know

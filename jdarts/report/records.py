@@ -50,7 +50,7 @@ class SearchRecord:
 
     @property
     def diverged(self) -> bool:
-        """Whether the training loss of the last epoch is not finite; records have null in its place."""
+        """True if the training loss of the last epoch is not finite; records have null in its place."""
         loss = self.metrics[-1].get("train_loss", 0.0) if self.metrics else 0.0
         return loss is None or not math.isfinite(loss)
 
@@ -94,7 +94,7 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether the search is over, and the retraining if there is one."""
+        """True if the search is over, and the retraining if there is one."""
         done = all(search.found or search.epochs >= self.config.search.epochs for search in self.searches)
         return done and (bool(self.summary) or not self.trainings)
 

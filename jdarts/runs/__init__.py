@@ -1,1 +1,1 @@
-"""What surrounds a run on disk."""
+"""The lock and the opening of run folders."""

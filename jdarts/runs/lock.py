@@ -113,7 +113,7 @@ def _open_locked(path: Path) -> tuple[int, bool]:
 
 
 def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
-    """Whether the process that left a record still runs, although the kernel, if it locks here, does not stop us."""
+    """True if the process that left a record still runs although the kernel's lock is free or not supported."""
     if owner.get("host") == socket.gethostname():
         return not by_kernel and owner.get("pid") != os.getpid() and _runs(owner.get("pid"))
     before, until = _beaten(path), time.monotonic() + SILENCE

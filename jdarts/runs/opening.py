@@ -1,4 +1,4 @@
-"""How a run comes to its folder: a new one, an earlier one to go on with, or one to start over.
+"""Opening of a run's folder: a new one, an earlier one to go on with, or one to start over.
 
 A folder in which a start failed before anything was recorded does not block its name: the next start uses it again.
 `--overwrite` moves the folder of an earlier run aside. What a run has computed is never deleted.
@@ -62,7 +62,7 @@ def hold(
 
 
 def way_on(path: Path) -> str:
-    """What is left of the run at `path` after its end, and what to do next: the end of a line for the user."""
+    """The end of a line for the user: the remains of the run at `path`, and the next thing to do."""
     if not (path / CONFIG).is_file():
         return (
             "nothing is left to go on with: put the folder back and give the same command with --resume, or start again"
@@ -118,7 +118,7 @@ def _remove_failed_start(path: Path) -> None:
 
 
 def _has_only_started(path: Path) -> bool:
-    """Whether a run died in this folder before it recorded or saved anything."""
+    """True if a run died in this folder before it recorded or saved anything."""
     copies = user_files.FOLDER if (path / user_files.RECORD).exists() else None
     for file in path.rglob("*"):
         parts = file.relative_to(path).parts

@@ -1,4 +1,4 @@
-"""What the command line says about data: one line each, before anything is compiled."""
+"""Messages of the command line about data: one line each, before anything is compiled."""
 
 import io
 import sys

@@ -102,7 +102,7 @@ def mapped(function, devices):
 
 
 def equal(got, expected, rtol=1e-12):
-    """Whether each replica's value in `got` is the expected one."""
+    """True if each replica's value in `got` is the expected one."""
     return np.allclose(got, np.broadcast_to(expected, np.shape(got)), rtol=rtol, atol=0)
 
 

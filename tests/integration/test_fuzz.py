@@ -44,7 +44,7 @@ STOPPED = (
     "jdarts.analysis.resnet_beta.train_beta",
     "jdarts.report.write_report.watch",
 )
-"""Where a valid input begins to compute."""
+"""The point at which a valid input begins to compute."""
 
 CONFIG = """
 from jdarts.config import *

@@ -54,7 +54,7 @@ def start(place: Path, *arguments: str, before: Sequence[str] = ()) -> subproces
 
 
 def lines_of(process: subprocess.Popen, timeout: float = 120) -> list[str]:
-    """What the process says on standard error until its end, but for warnings about the cell."""
+    """The standard error of the process until its end, without warnings about the cell."""
     _, err = process.communicate(timeout=timeout)
     return [line for line in err.splitlines() if not line.startswith("warning: epoch")]
 
@@ -73,7 +73,7 @@ def has_records(run: Path) -> bool:
 
 
 def catches_sigterm(process: subprocess.Popen) -> bool:
-    """Whether the process has installed its handlers: Python itself catches SIGINT only."""
+    """True once the process has installed its handlers: Python itself catches SIGINT only."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)

@@ -1,4 +1,4 @@
-"""How a run comes to its folder, and what happens to one that is there already."""
+"""Opening of run folders, new ones and those that exist already."""
 
 import json
 import threading

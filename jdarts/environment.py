@@ -33,7 +33,7 @@ def describe() -> dict[str, Any]:
 
 
 def differences(stored: Mapping[str, Any]) -> list[str]:
-    """The versions and devices that decide the bits of a result and differ from the environment `stored`: `jax 0.10.2 (was 0.10.1)`."""
+    """Facts that decide a result's bits and differ from the environment `stored`: `jax 0.10.2 (was 0.10.1)`."""
     now = describe()
     names = ("jdarts", *LIBRARIES, "python", "platform", "devices", "processor")
     return [f"{name} {now[name]} (was {stored[name]})" for name in names if stored.get(name, now[name]) != now[name]]

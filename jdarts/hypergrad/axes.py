@@ -21,10 +21,10 @@ from jdarts.hypergrad.microbatch import SHARED_ENTRIES
 from jdarts.hypergrad.types import AxisName, Loss, PyTree, split_arrays
 from jdarts.jax_versions import mapped_axes, varying_axes
 from jdarts.replicas import averaging_gradients, is_typed, pmean
+from jdarts.staging.trace import CALLS
 
 _REDUCING = {"psum", "pmax", "pmin", "all_gather"}  # their results are the same on all replicas
 _COMMUNICATING = {*_REDUCING, "ppermute", "all_to_all", "reduce_scatter"}
-_CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call"}
 
 
 def over_axis(loss: Loss, axis_name: AxisName) -> Loss:
@@ -176,7 +176,7 @@ def _varying(body: ClosedJaxpr | Jaxpr, inputs: Sequence[frozenset], axes: froze
 
 def _outputs(eqn: JaxprEqn, given: list[frozenset], axes: frozenset) -> list[frozenset]:
     name, count, bodies = eqn.primitive.name, len(eqn.outvars), list(_bodies(eqn))
-    if name in _CALLS and len(bodies) == 1 and len(_open(bodies[0]).invars) == len(given):
+    if name in CALLS and len(bodies) == 1 and len(_open(bodies[0]).invars) == len(given):
         return _varying(bodies[0], given, axes)
     if name in _REDUCING and eqn.params.get("axis_index_groups") is None:
         return [varies - frozenset(_names(eqn)) for varies in (given if len(given) == count else given * count)]

@@ -34,7 +34,7 @@ def explain_non_finite(
     steps: int = 1,
     microbatches: int = 1,
 ) -> str | None:
-    """The place where the hypergradient through `steps` steps of `optimizer` becomes infinite or NaN, in one sentence, or None.
+    """A sentence that names where the hypergradient through `steps` optimiser steps becomes infinite or NaN, or None.
 
     An estimator that is called with arrays raises this as a `UserError` if the optimiser is at fault. Under `jax.jit`
     nothing can be raised for a value: the hypergradient is then NaN. Call this outside with the same arguments.

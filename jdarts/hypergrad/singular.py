@@ -28,6 +28,7 @@ from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jdarts.hypergrad.types import PyTree
+from jdarts.staging.trace import CALLS
 
 FINITE, ALIKE, EACH = 0, 1, 2  # may a value be infinite: never for finite inputs, all elements alike, each by itself
 
@@ -93,17 +94,6 @@ class _Rule(NamedTuple):
     watch: Callable | None = None
 
 
-_CALLS = {  # primitives that only call a jaxpr, and the parameter that holds it
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "checkpoint": "jaxpr",
-    "remat": "jaxpr",
-    "remat2": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-}
 _PLAIN_CALLS = {"jit", "pjit", "closed_call", "core_call"}
 _ELEMENTWISE = {
     *("add", "sub", "mul", "div", "neg", "max", "min", "abs", "sign", "square", "sqrt", "rsqrt", "cbrt", "pow"),
@@ -139,8 +129,8 @@ def _evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[_Value], 
     for eqn in _alive(jaxpr):
         inputs = [read(atom) for atom in eqn.invars]
         name = eqn.primitive.name
-        if name in _CALLS:
-            inner = eqn.params[_CALLS[name]]
+        if name in CALLS:
+            inner = eqn.params[CALLS[name]]
             body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
             outputs = _evaluate(body, closed_over, inputs, rule)
         elif name == "cond" and any(value.linear for value in inputs):
@@ -194,7 +184,7 @@ def _guard(product: jax.Array, eqn: JaxprEqn, inputs: list[_Value], rule: _Rule)
 
 
 def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any]:
-    """Masks of the output elements that the direction reaches: what the operation does to zeros and ones, coefficients being one."""
+    """Masks of the output elements that the direction reaches: the operation on zeros and ones, coefficients one."""
     moving = [value for value in inputs if value.linear]
     name = eqn.primitive.name
     if name in ("mul", "div") and len(moving) == 1:
@@ -332,7 +322,7 @@ def _with_quotients(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any
     for eqn in jaxpr.eqns:
         inputs, name = [read(atom) for atom in eqn.invars], eqn.primitive.name
         if name in _PLAIN_CALLS:
-            inner = eqn.params[_CALLS[name]]
+            inner = eqn.params[CALLS[name]]
             outputs = _with_quotients(inner.jaxpr, inner.consts, inputs)
         elif name == "cond":
             index, *operands = inputs

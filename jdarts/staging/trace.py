@@ -13,7 +13,7 @@ from jdarts.staging.equality import Expressions, scalar
 PREFIX = "piece_"
 
 _AGAIN = {"checkpoint", "remat", "remat2"}  # these compute a second time on purpose
-_INLINED = {  # primitives that only call a jaxpr, and the parameter that holds it
+CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
@@ -24,6 +24,7 @@ _INLINED = {  # primitives that only call a jaxpr, and the parameter that holds 
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }
+"""Primitives that only call a jaxpr, and the parameter that holds it."""
 
 
 def piece(function: Callable) -> Callable:
@@ -203,8 +204,8 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
                 many = name == "split" and on_host and len(made) > _FEW
                 views = many and sum(eqn.params["sizes"]) == _size(inputs[0])
                 graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made) if views else node)
-        elif name in _INLINED:
-            inner = eqn.params[_INLINED[name]]
+        elif name in CALLS:
+            inner = eqn.params[CALLS[name]]
             body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
             outputs = _walk(body, closed_over, inputs, graph, known.again() if name in _AGAIN else known)
         elif name in ("scan", "while", "cond"):

@@ -2,7 +2,7 @@
 
 import sys
 
-from jdarts import interrupts
+from jdarts.runs import interrupts
 
 
 def main() -> int:

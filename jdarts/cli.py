@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jdarts import __version__, distributed
+from jdarts import __version__
 from jdarts.commands import bench, experiments, guard, process, reference, runs
 from jdarts.commands.arguments import Arguments, Parser
 from jdarts.commands.data_lines import data_lines
 from jdarts.commands.overrides import print_help, split_overrides
+from jdarts.devices import processes
 from jdarts.errors import UserError, unknown
 
 LONG_COMMANDS = (*experiments.RUN_COMMANDS, "bench", *runs.LONG_COMMANDS)
@@ -44,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         text, status = guard.explain(error)
         print(f"jdarts: {guard.one_line(text)}", file=sys.stderr)
-    if status not in (0, 130, 143) and distributed.count() > 1:
-        distributed.leave(status)
+    if status not in (0, 130, 143) and processes.count() > 1:
+        processes.leave(status)
     return status
 
 

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotype import Cell, Genotype
-from jdarts.spaces.cells import OpTable, OpWeights
+from jdarts.genotypes import Cell, Genotype
+from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights

@@ -18,8 +18,9 @@ import numpy as np
 from flax import traverse_util
 
 from jdarts.errors import UserError
+from jdarts.networks.reductions import reduction_cells
+from jdarts.networks.wiring import DARTS_EDGES, NODES, OpTable, row
 from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.cells import DARTS_EDGES, NODES, OpTable, reduction_cells, row
 
 _CELL = re.compile(r"cells\.(\d+)\.")
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it

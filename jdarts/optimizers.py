@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jdarts.config import AdamConfig, SGDConfig, is_off
+from jdarts.config import AdamConfig, SGDConfig
+from jdarts.config.swept import is_off
 
 
 def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.Schedule:

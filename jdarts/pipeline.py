@@ -9,31 +9,35 @@ from pathlib import Path
 
 import numpy as np
 
-from jdarts import distributed, environment, own_ops, spaces
+from jdarts import spaces
 from jdarts.analysis.monitor import watch
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment, user_files
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
 from jdarts.data.streaming import StreamedData, open_streams
+from jdarts.devices import processes
+from jdarts.devices.memory import available
+from jdarts.devices.placement import Placement, place
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype
-from jdarts.memory import available
+from jdarts.genotypes import Genotype
 from jdarts.methods import build, registry
+from jdarts.methods.registry import with_known_method
+from jdarts.networks.of_genotype import check_network
+from jdarts.networks.reductions import untrained_kind
+from jdarts.ops import user_ops
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs import environment
+from jdarts.runs.folder import RunFolder
 from jdarts.runs.opening import hold
+from jdarts.runs.reporter import Reporter
 from jdarts.search import run_search
 from jdarts.search.estimate import check_weights
 from jdarts.search.found import summary
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
-from jdarts.search.sharding import Placement, place
 from jdarts.search.step import check_split
 from jdarts.spaces import Space
-from jdarts.spaces.cells import untrained_kind
-from jdarts.spaces.networks import check_network
 from jdarts.train import TrainResult, run_training
 
 
@@ -160,6 +164,7 @@ def run_train_only(
 
 def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
     """The space and the data of a search, after every check that needs no compilation."""
+    with_known_method(config)
     space = spaces.get(config.space.name)
     data = load(config.data)
     _check_search(config, space, data.for_search(config.data))
@@ -168,6 +173,7 @@ def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
 
 def open_stream_search(config: Experiment) -> tuple[Space, StreamedData]:
     """The space and the streamed data of a search, after the same checks."""
+    with_known_method(config)
     space, data = spaces.get(config.space.name), open_streams(config.data)
     _check_search(config, space, data)
     return space, data
@@ -215,7 +221,7 @@ def _open(
     with hold(run_dir, config, resume=resume, overwrite=overwrite, tell=reporter.message) as run:
         if resume:
             _warn_of_another_environment(run, reporter)
-        elif distributed.is_first():
+        elif processes.is_first():
             run.write_json("environment.json", environment.describe())
             _keep_user_files(run, config)
         yield run
@@ -230,7 +236,7 @@ def _keep_user_files(run: RunFolder, config: Experiment) -> None:
     if sources is not None:
         run.write_json(user_files.RECORD, sources)
     if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file
-        run.write_json("own_ops.json", {"names": own_ops.names()})
+        run.write_json("own_ops.json", {"names": user_ops.names()})
 
 
 def _warn_of_another_environment(run: RunFolder, reporter: Reporter) -> None:
@@ -253,6 +259,7 @@ def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[
     """
     from jdarts.search.plan import plan
 
+    with_known_method(config)
     space = spaces.get(config.space.name)
     known = {"cifar10": 10, "cifar100": 100}
     if config.data.source in known and not config.data.path:

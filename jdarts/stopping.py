@@ -12,8 +12,8 @@ import numpy as np
 
 from jdarts.derivation import skips_in
 from jdarts.errors import UserError
-from jdarts.genotype import parse
-from jdarts.ops import has_weights
+from jdarts.genotypes import parse
+from jdarts.ops.candidates import has_weights
 from jdarts.spaces.space import Space
 
 Records = Sequence[Mapping[str, Any]]

@@ -1,15 +1,15 @@
-"""Run a file of tests/devices with eight emulated CPU devices and float64, in a process of its own."""
+"""Run a file of tests/emulated_devices with eight emulated CPU devices and float64, in a process of its own."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "devices"
+FOLDER = Path(__file__).parent / "emulated_devices"
 
 
 def run_on_devices(file: str, devices: int = 8, part: str = "0/1") -> None:
-    """Raise with the report of pytest unless every test of `tests/devices/{file}` passes; `part` i/n: every n-th."""
+    """Raise with the report of pytest unless every test of the file passes; `part` i/n: every n-th."""
     environment = {
         **os.environ,
         "JDARTS_TEST_DEVICES": str(devices),

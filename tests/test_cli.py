@@ -13,7 +13,7 @@ from jdarts import cli
 from jdarts.commands import process
 from jdarts.config import Experiment, SearchConfig
 from jdarts.errors import Diverged, Interrupted, UserError
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 
 CONFIG = Experiment(name="toy", search=SearchConfig(epochs=3))
 ROOT = str(Path(__file__).parents[1])
@@ -142,7 +142,7 @@ def test_run_and_search_hand_over_config_folder_and_overrides(pipeline):
 
 
 def test_train_hands_over_the_genotype(pipeline):
-    from jdarts.genotype import load
+    from jdarts.genotypes import load
 
     assert cli.main(["train", "toy", "--genotype", "DARTS_V2"]) == 0
     ((name, arguments, options),) = pipeline.calls

@@ -10,8 +10,8 @@ import pytest
 from jdarts import spaces
 from jdarts.errors import UserError
 from jdarts.interop import load_torch_supernet, save_torch_supernet
+from jdarts.networks.wiring import row
 from jdarts.spaces import robust_s1, robust_s3
-from jdarts.spaces.cells import row
 
 SIZES = {"channels": 4, "cells": 4, "classes": 5}
 

@@ -14,10 +14,11 @@ import pytest
 from jdarts import staging
 from jdarts.config import DataConfig
 from jdarts.data import augment, load, normalize
-from jdarts.genotype import Cell, Genotype
+from jdarts.genotypes import Cell, Genotype
 from jdarts.interop import load_torch_supernet, save_torch_supernet
+from jdarts.networks.reductions import reduction_cells
+from jdarts.networks.wiring import EDGES, row
 from jdarts.spaces import CellSpace, robust_s3
-from jdarts.spaces.cells import EDGES, reduction_cells, row
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS, LOG = (SHARED / "robustdarts_s3" / name for name in ("weights.npz", "log.txt"))

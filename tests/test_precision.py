@@ -14,14 +14,15 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jdarts import analysis, hypergrad, methods, published, spaces, staging
+from jdarts import analysis, hypergrad, methods, spaces, staging
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.data import load
+from jdarts.genotypes import published
 from jdarts.interop import load_torch_supernet, save_torch_supernet
 from jdarts.losses import cross_entropy
+from jdarts.networks.of_genotype import derived_network
 from jdarts.search import make_search
 from jdarts.spaces import DerivedNetwork, define_space
-from jdarts.spaces.networks import derived_network
 from jdarts.train.step import make_training
 
 KEY = jax.random.key(0)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jdarts import kernels
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.dense_hessian import hessian_of
 from jdarts.analysis.directions import flatten, project_off, shift_directions, unit_directions
@@ -80,7 +81,7 @@ def directions_at_once(batch: Any) -> int:
     images: 8.
     """
     pixels = max((np.prod(np.shape(x)[:3]) for x in jax.tree.leaves(batch) if np.ndim(x) == 4), default=0)
-    if not pixels or jax.default_backend() != "cpu":
+    if not pixels or not kernels.on_cpu():
         return 8
     return int(min(max(64 * 32 * 32 // pixels, 1), 56))
 

@@ -21,7 +21,7 @@ from jdarts.analysis.landscape import eigen_directions, gradient_directions, lan
 from jdarts.analysis.live import LiveSearch, find_run, open_run
 from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, weight_spectrum
 from jdarts.errors import UserError
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 
 PARTS = ("hessian", "landscape", "correlation", "gap", "weights")
 DEFAULT = ("hessian", "landscape", "correlation", "gap")

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import staging
-from jdarts.memory import available, does_not_fit
+from jdarts import kernels, staging
+from jdarts.devices.memory import available, does_not_fit
 
 # How far the heap of a process grows for a byte alive at once: the alpha-Hessian of S0 (8 cells, batch 64, direction by
 # direction) has 4.29 GB alive, and the process took 6.96 GB; arrays of many sizes leave holes between each other.
@@ -28,7 +28,7 @@ def compile_pieces(function: Callable) -> Callable:
         signature = structure, tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
         if signature not in programs:
             program = staging.compile(function, *args, shared=True)
-            _check_memory(int(program.peak_bytes * (HEAP if jax.default_backend() == "cpu" else 1)))
+            _check_memory(int(program.peak_bytes * (HEAP if kernels.on_cpu() else 1)))
             programs[signature] = program
         return programs[signature](*args)
 

@@ -21,7 +21,7 @@ from jdarts import staging
 from jdarts.analysis.directions import flatten, unit_directions
 from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
-from jdarts.spaces.cells import rows_of
+from jdarts.networks.wiring import rows_of
 
 
 @dataclass(frozen=True, eq=False)

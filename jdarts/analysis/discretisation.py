@@ -9,9 +9,9 @@ import numpy as np
 
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 from jdarts.hypergrad import Loss
-from jdarts.ops import BatchNorm
+from jdarts.ops.layers import BatchNorm
 
 
 def evaluate(loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> dict[str, float]:

@@ -8,12 +8,13 @@ import time
 
 import jax
 
-from jdarts import memory, spaces, staging
+from jdarts import spaces, staging
 from jdarts.analysis.alpha_hessian import directions_at_once
 from jdarts.analysis.dense_hessian import hessian_of
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
+from jdarts.devices import memory
 from jdarts.search.step import make_search
 
 

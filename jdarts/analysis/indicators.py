@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 
 PARAMETER_FREE = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "noise"})
 SKIP_SHARE = 0.5

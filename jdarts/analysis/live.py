@@ -16,20 +16,20 @@ import numpy as np
 
 from jdarts import spaces
 from jdarts.analysis.dense_hessian import RelaxedLoss
-from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment, user_files
-from jdarts.config_files import from_stored_json
+from jdarts.config.files import from_json
 from jdarts.data import SearchData, augment, load
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 from jdarts.hypergrad import Loss
 from jdarts.methods import Method, registry
-from jdarts.run_folder import CONFIG, RunFolder
+from jdarts.networks.edges import EDGES_SUFFIX
+from jdarts.runs.checkpoint import Checkpoints
+from jdarts.runs.folder import CONFIG, RunFolder
 from jdarts.schedules import clock_at
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search, make_search
 from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.edges import EDGES_SUFFIX
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 
@@ -258,7 +258,7 @@ def read_config(folder: Path) -> Experiment:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
     try:
-        return from_stored_json(text)
+        return from_json(text)
     except UserError as error:
         reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
         raise UserError(f"{folder / CONFIG} {reason}: {error}") from None

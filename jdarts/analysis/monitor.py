@@ -18,8 +18,8 @@ from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.genotype import Genotype
-from jdarts.run_folder import RunFolder
+from jdarts.genotypes import Genotype
+from jdarts.runs.folder import RunFolder
 from jdarts.search.hooks import Hook, Moment, Record, Warn
 from jdarts.search.step import Search
 from jdarts.search.streams import last_arrays

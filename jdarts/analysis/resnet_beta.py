@@ -44,8 +44,8 @@ from jdarts.data import (
 )
 from jdarts.errors import UserError
 from jdarts.losses import accuracy, cross_entropy
-from jdarts.ops import BatchNorm
-from jdarts.run_folder import RunFolder
+from jdarts.ops.layers import BatchNorm
+from jdarts.runs.folder import RunFolder
 from jdarts.staging import compiler_options
 
 

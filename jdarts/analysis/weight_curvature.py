@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from jdarts import kernels
 from jdarts.errors import UserError
 from jdarts.hypergrad import Loss, hvp
 from jdarts.hypergrad.checks import scalar_loss
@@ -72,7 +73,7 @@ def lanczos(
     if not float(jnp.linalg.norm(start)) > 0:
         raise UserError("the start vector of Lanczos has norm zero; give another")
     if loop == "auto":
-        loop = "python" if jax.default_backend() == "cpu" else "matfree"
+        loop = "python" if kernels.on_cpu() else "matfree"
     if loop == "matfree":
         decompose = _matfree().tridiag_sym(steps, reortho="full", materialize=True)
         tridiagonal = np.asarray(decompose(product, start).J_small, np.float64)

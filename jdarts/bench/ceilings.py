@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jdarts import kernels
 from jdarts.bench.timing import seconds_of
 
 _SIZE = {"cpu": 2048}  # rows of the square matrices; accelerators take 8192
@@ -44,7 +45,7 @@ def measure_ceilings(
       copy_bytes: size of the array that is copied; by default beyond all caches.
       dtypes: of the matrices; by default float32, and bfloat16 too except on the CPU.
     """
-    platform = jax.default_backend()
+    platform = kernels.backend()
     size = size or _SIZE.get(platform, 8192)
     dtypes = dtypes or (("float32",) if platform == "cpu" else ("float32", "bfloat16"))
     rates = {}

@@ -9,7 +9,8 @@ import jax
 from jdarts import hypergrad, staging
 from jdarts.bench.steps import Say, first_call
 from jdarts.bench.timing import Spread, interleave, ratio, spread
-from jdarts.config import Experiment, unchecked
+from jdarts.config import Experiment
+from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.optimizers import weight_sgd

@@ -3,11 +3,11 @@
 import os
 from typing import Any
 
-from jdarts import environment
+from jdarts.runs import environment
 
 
 def describe_machine() -> dict[str, Any]:
-    """`jdarts.environment.describe`, and whether the allocator uses huge pages; ready for JSON."""
+    """`jdarts.runs.environment.describe`, and whether the allocator uses huge pages; ready for JSON."""
     huge = os.environ.get("GLIBC_TUNABLES", "") == "glibc.malloc.hugetlb=1"
     return {**environment.describe(), "huge_pages": huge}
 

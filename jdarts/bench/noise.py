@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts.spaces.cells import Classifier, SearchCell
+from jdarts.networks.cells import SearchCell
+from jdarts.networks.stem import Classifier
 
 Rate = float | jax.Array
 

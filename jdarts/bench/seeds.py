@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jdarts import memory, staging
+from jdarts import kernels, staging
 from jdarts.bench.steps import Say
 from jdarts.bench.timing import Spread, Stepper, interleave, ratio, seconds_of, spread
 from jdarts.config import Experiment
 from jdarts.data import SearchData
+from jdarts.devices import memory
 from jdarts.errors import UserError
 from jdarts.search.estimate import check_memory, memory_need
 from jdarts.search.step import make_search
@@ -75,7 +76,7 @@ def measure_seeds(
         state = jax.jit(search.init)(keys[0]) if apart else jax.jit(jax.vmap(search.init))(keys)
         built = make_search(config, space, data)  # anew, so that no trace of one program serves another
         step = built.step if apart else jax.vmap(built.step, in_axes=(0, None))
-        unit = None if apart or jax.default_backend() != "cpu" else "whole"
+        unit = None if apart or not kernels.on_cpu() else "whole"
         programs[name] = program = staging.compile(step, state, search.arrays, donate_argnums=(0,), unit=unit)
         say(f"  traced in {program.trace_seconds:.1f} s, compiled in {program.compile_seconds:.1f} s")
         check_memory(memory_need(program, state, search.arrays), memory.available(), config)

@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jdarts import memory, staging
+from jdarts import kernels, staging
 from jdarts.bench.timing import Spread, Stepper, seconds_of, spread
-from jdarts.config import Experiment, unchecked
+from jdarts.config import Experiment
+from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
+from jdarts.devices import memory
 from jdarts.errors import unknown
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.optimizers import weight_sgd
@@ -169,7 +171,7 @@ def compile_steps(
 
 def first_call(run: Callable[[], Any]) -> tuple[float, int | None, int | None]:
     """Seconds of the first call of `run`, and by how much the host process and the accelerator grew at most."""
-    on_host = jax.default_backend() == "cpu" and memory.reset_peak()
+    on_host = kernels.on_cpu() and memory.reset_peak()
     before = memory.process_resident() or 0
     seconds = seconds_of(run)
     after = memory.process_peak() if on_host else None

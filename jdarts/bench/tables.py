@@ -12,7 +12,7 @@ from jdarts.bench.seeds import APART, SeedsCost
 from jdarts.bench.steps import StepReport
 from jdarts.bench.timing import Spread
 from jdarts.bench.waiting import Waiting
-from jdarts.memory import format_bytes
+from jdarts.devices.memory import format_bytes
 from jdarts.search.estimate import format_seconds
 
 STEP_NOTES = (

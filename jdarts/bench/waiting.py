@@ -19,10 +19,11 @@ import jax
 import numpy as np
 
 from jdarts.analysis.monitor import watch
-from jdarts.config import Experiment, unchecked
+from jdarts.config import Experiment
+from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
-from jdarts.reporter import SilentReporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import SilentReporter
 from jdarts.search.driver import run_plain
 from jdarts.search.step import Search
 from jdarts.spaces.space import Space

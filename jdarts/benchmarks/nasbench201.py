@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from jdarts.errors import UserError, unknown
-from jdarts.genotype import Genotype, parse
+from jdarts.genotypes import Genotype, parse
 
 ARCHITECTURES = 15_625
 METRIC = "c10_test_200"

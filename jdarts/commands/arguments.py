@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 from jdarts.config.ranges import (
@@ -86,10 +86,22 @@ def image_size(text: str) -> tuple[int, int]:
 
 def load_genotype(text: str, space: str | None) -> Any:
     """The genotype that `text` denotes, with the ops that the file `space` defines."""
-    import jdarts.genotype
+    import jdarts.genotypes
 
     if space is not None:
         from jdarts.spaces.user_file import load_space
 
         load_space(space)
-    return jdarts.genotype.load(text)
+    return jdarts.genotypes.load(text)
+
+
+def load_experiment(path_or_name: str, overrides: Sequence[str] = ()) -> Any:
+    """The `Experiment` of a configuration file with overrides applied (`load_config`), and its method checked."""
+    from jdarts.config.files import load_config
+
+    config = load_config(path_or_name, overrides)
+    if config.search.method == "darts" and not config.search.method_options:
+        return config
+    from jdarts.methods.registry import with_known_method  # imports JAX, which a plain configuration does without
+
+    return with_known_method(config)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from jdarts import distributed
+from jdarts.devices import processes
 from jdarts.errors import DataNote, DataWarning
 
 
@@ -23,7 +23,7 @@ def data_lines() -> Iterator[None]:
             show_others(message, category, *place, **more)
             return
         text = " ".join(str(message).split())
-        if text in told or not distributed.is_first():
+        if text in told or not processes.is_first():
             return
         told.add(text)
         kind = "note" if issubclass(category, DataNote) else "warning"

@@ -6,10 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jdarts import distributed, interrupts
 from jdarts.commands import process
-from jdarts.commands.arguments import CONFIG_HELP, GENOTYPE_HELP, Arguments, Parser, from_zero, load_genotype, positive
+from jdarts.commands.arguments import (
+    CONFIG_HELP,
+    GENOTYPE_HELP,
+    Arguments,
+    Parser,
+    from_zero,
+    load_experiment,
+    load_genotype,
+    positive,
+)
+from jdarts.devices import processes
 from jdarts.errors import CannotWrite
+from jdarts.runs import interrupts
 
 RUN_COMMANDS = ("run", "search", "train")
 EPILOG = (
@@ -73,22 +83,19 @@ def _search(arguments: Arguments) -> None:
 
 
 def _train(arguments: Arguments) -> None:
-    from jdarts.config_files import load_config
-
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_experiment(arguments.config, arguments.overrides)
     genotype = load_genotype(arguments.genotype, config.space.name if config.space.name.endswith(".py") else None)
     _execute(arguments, "run_train_only", genotype, suffix="-train")
 
 
 def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:
-    from jdarts.config_files import load_config
     from jdarts.runs import opening
 
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_experiment(arguments.config, arguments.overrides)
     if function != "run_train_only":
         inputs = (*inputs, _members(arguments, config))
-        distributed.start(
-            distributed.from_environment(
+        processes.start(
+            processes.from_environment(
                 coordinator=arguments.coordinator,
                 num_processes=arguments.num_processes,
                 process_id=arguments.process_id,
@@ -101,9 +108,9 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
     interrupts.explain_with(lambda: opening.way_on(run_dir))
 
     from jdarts.report.console import ConsoleReporter
-    from jdarts.reporter import SilentReporter
+    from jdarts.runs.reporter import SilentReporter
 
-    with ConsoleReporter() if distributed.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
+    with ConsoleReporter() if processes.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
         process.enable_compilation_cache(reporter.warning)
         import jdarts.pipeline
 
@@ -116,9 +123,7 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
 def _plan(arguments: Arguments) -> None:
     process.prefer_plain_loops()
     process.leave_out_source_lines()
-    from jdarts.config_files import load_config
-
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_experiment(arguments.config, arguments.overrides)
     import jax
 
     jax.config.update("jax_platforms", "cpu")

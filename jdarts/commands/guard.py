@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import jdarts
-from jdarts import distributed
+from jdarts.devices import processes
 from jdarts.errors import CannotWrite, Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError
 
 USER, INTERNAL = 2, 1
@@ -30,7 +30,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "interrupted", 128 + signal.SIGINT
     if isinstance(error, (CannotWrite, Diverged, ReplicasDiffer, PeerLost)):
         return f"error: {error}", INTERNAL
-    lost = distributed.explain(error)
+    lost = processes.explain(error)
     if lost is not None:
         return f"error: {lost}", INTERNAL
     text = _short(" ".join(str(error).split()))

@@ -1,23 +1,23 @@
 """Overrides of the configuration on the command line: `--search.epochs 3`."""
 
-from jdarts.commands.arguments import Parser
+from jdarts.commands.arguments import Parser, load_experiment
 
 
 def print_help(command: Parser, rest: list[str]) -> int:
     """Print the help of a command, with the values of the configuration if `rest` names one."""
-    from jdarts.config_files import describe_options, load_config
+    from jdarts.config.files import describe_options
 
     fixed, _ = split_overrides(command, [token for token in rest if token not in ("-h", "--help")])
     print(command.format_help())
     config = next((token for token in fixed if not token.startswith("-") and token != "hypergrad"), None)
     if config is not None:
-        print(f"overrides, with the values of {config}:\n\n{describe_options(load_config(config))}")
+        print(f"overrides, with the values of {config}:\n\n{describe_options(load_experiment(config))}")
     return 0
 
 
 def split_overrides(command: Parser, tokens: list[str]) -> tuple[list[str], list[str]]:
     """Separates the command's own arguments from overrides (`--a.b value` or `--a.b=value`)."""
-    from jdarts.config_files import option_types, unknown_option
+    from jdarts.config.files import option_types, unknown_option
 
     own = {option: action.nargs != 0 for action in command._actions for option in action.option_strings}
     known = option_types()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from jdarts import interrupts
+from jdarts.runs import interrupts
 
 _EXTRA_OPTIONS = "--xla_backend_extra_options="
 

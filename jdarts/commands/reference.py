@@ -58,7 +58,7 @@ def _count(arguments: Arguments) -> None:
     image = (224, 224) if arguments.imagenet else arguments.image
     classes = arguments.classes or (1000 if arguments.imagenet else 10)
 
-    from jdarts.counting import count_darts_cnn, count_nasbench201
+    from jdarts.networks.counting import count_darts_cnn, count_nasbench201
 
     if genotype.reduce is None:
         if arguments.imagenet or arguments.auxiliary:
@@ -97,11 +97,11 @@ def _draw(arguments: Arguments) -> None:
 
 
 def _query(arguments: Arguments) -> None:
-    import jdarts.genotype
+    import jdarts.genotypes
     from jdarts.benchmarks import load_table
 
     table = load_table(arguments.table)
-    entry = table.query(jdarts.genotype.load(arguments.genotype))
+    entry = table.query(jdarts.genotypes.load(arguments.genotype))
     print(entry.arch)
     for name, value in entry.values.items():
         if name in table.accuracies:
@@ -113,9 +113,9 @@ def _query(arguments: Arguments) -> None:
 
 def _genotypes(arguments: Arguments) -> None:
     del arguments
-    import jdarts.published
+    import jdarts.genotypes.published
 
-    for name in jdarts.published.names():
+    for name in jdarts.genotypes.published.names():
         print(name)
 
 

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from jdarts import interrupts
 from jdarts.commands import process
 from jdarts.commands.arguments import (
     Arguments,
@@ -19,6 +18,7 @@ from jdarts.commands.arguments import (
 )
 from jdarts.config.ranges import Cells
 from jdarts.errors import UserError
+from jdarts.runs import interrupts
 
 LONG_COMMANDS = ("analyze", "resnet-beta")
 """Those that compute for minutes and gain from huge pages."""

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from jdarts.devices.replicas import WHOLE, Share
 from jdarts.errors import UserError
-from jdarts.replicas import WHOLE, Share
 
 Statistics = Sequence[float] | ArrayLike
 

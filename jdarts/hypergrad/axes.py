@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from jdarts.devices.replicas import averaging_gradients, is_typed, pmean
 from jdarts.errors import UserError
 from jdarts.hypergrad.microbatch import SHARED_ENTRIES
 from jdarts.hypergrad.types import AxisName, Loss, PyTree, split_arrays
 from jdarts.jax_versions import mapped_axes, varying_axes
-from jdarts.replicas import averaging_gradients, is_typed, pmean
 from jdarts.staging.trace import CALLS
 
 _REDUCING = {"psum", "pmax", "pmin", "all_gather"}  # their results are the same on all replicas

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from jdarts.config.ranges import NonNegative, Range
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
+from jdarts.networks.edges import EdgeSettings
 from jdarts.schedules import decay as decay_schedule
-from jdarts.spaces.edges import EdgeSettings
 
 
 @register

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 
 from jdarts import relaxation
-from jdarts.config import is_off
 from jdarts.config.ranges import Count, CountOrOff, NonNegative, Range
+from jdarts.config.swept import is_off
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
-from jdarts.spaces.edges import EdgeSettings
+from jdarts.networks.edges import EdgeSettings
 
 
 @register

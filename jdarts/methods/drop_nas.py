@@ -15,7 +15,7 @@ from jdarts import relaxation
 from jdarts.config.ranges import Fraction
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
-from jdarts.ops import has_weights
+from jdarts.ops.candidates import has_weights
 
 
 @register

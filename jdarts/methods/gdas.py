@@ -15,8 +15,8 @@ from jdarts import relaxation
 from jdarts.config.ranges import Positive
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
+from jdarts.networks.edges import EdgeSettings
 from jdarts.schedules import ramp
-from jdarts.spaces.edges import EdgeSettings
 
 
 @register

@@ -1,7 +1,7 @@
 """What a search method is: choices at five seams, as one frozen value.
 
     relaxation      alphas → op weights; the weight step may have one of its own, and a perturbation on top
-    edge            what happens inside a mixed edge (`jdarts.spaces.edges`)
+    edge            what happens inside a mixed edge (`jdarts.networks.edges`)
     hypergradient   how the alphas' gradient is computed, on which data, in which order with the weight step
     regulariser     a term of the alphas' loss, and a hook behind their update
     stop, derive    when to end, which epoch's genotype to return, how alphas become a genotype
@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
+from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.relaxation import Alphas, OpWeights, node_softmax, softmax
 from jdarts.schedules import Clock, Schedule
-from jdarts.spaces.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.spaces.space import Space
 
 Relax = Callable[[Alphas, jax.Array, Clock, Space], OpWeights]

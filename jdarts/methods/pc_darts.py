@@ -8,7 +8,7 @@ frozen for the first 15 epochs; first order; 2.57 ± 0.07 %. ImageNet: K = 2, fr
 from jdarts.config.ranges import Count, CountOrOff
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
-from jdarts.spaces.edges import EdgeSettings
+from jdarts.networks.edges import EdgeSettings
 
 
 @register

@@ -17,7 +17,7 @@ from jdarts.config.ranges import Fraction, NonNegative, Positive
 from jdarts.derivation import best_pairs
 from jdarts.methods.method import Method
 from jdarts.methods.registry import register
-from jdarts.ops import has_weights
+from jdarts.ops.candidates import has_weights
 from jdarts.schedules import ramp
 
 LOW, HIGH = -0.1, 1.1

@@ -17,6 +17,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from jdarts.config import Experiment
 from jdarts.config.ranges import check, described, shown
 from jdarts.errors import UserError, unknown
 from jdarts.methods.method import Method, compose
@@ -133,6 +134,12 @@ def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
             value = _parse(value.strip(), known[part][option], f"{key.strip()} of method {name}")
         chosen[part][option] = value
     return compose(*(get(part)(**values) for part, values in chosen.items()))
+
+
+def with_known_method(config: Experiment) -> Experiment:
+    """`config` itself. Raises `UserError`, as `build` does, unless its method is known and takes its options."""
+    build(config.search.method, config.search.method_options)
+    return config
 
 
 def float_options(name: str) -> list[str]:

@@ -1,8 +1,9 @@
 """What a relaxed architecture costs: the expectation of a resource over the op weights, summed over all cells.
 
-Costs are those of the derived network's ops (`jdarts.counting`): parameters, multiply–accumulates (what the papers call
-FLOPs), and memory accesses, the numbers that an op reads and writes: its input, its output and its weights (SNAS, Xie
-et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and output, `none` nothing.
+Costs are those of the derived network's ops (`jdarts.networks.counting`): parameters, multiply–accumulates (what the
+papers call FLOPs), and memory accesses, the numbers that an op reads and writes: its input, its output and its weights
+(SNAS, Xie et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and output,
+`none` nothing.
 """
 
 from functools import lru_cache
@@ -10,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from jdarts.counting import count_op
-from jdarts.spaces.cells import OpTable, reduction_cells
+from jdarts.networks.counting import count_op
+from jdarts.networks.reductions import reduction_cells
+from jdarts.networks.wiring import OpTable
 from jdarts.spaces.space import Space
 
 Resource = Literal["none", "parameters", "flops", "memory"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 from jdarts.report.cell_layout import FONT, INK, Line, Scene, concatenates, labels, named_cells, printable, scene_of
 
 

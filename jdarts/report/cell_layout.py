@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from jdarts import own_ops
-from jdarts.genotype import Cell, Genotype
+from jdarts.genotypes import Cell, Genotype
+from jdarts.ops import user_ops
 
 # Line, fill and text colour of each family of ops
 _FAMILIES = {
@@ -285,7 +285,7 @@ def _route(chains: list[_Chain]) -> list[Line]:
 
 
 def _colours(op: str) -> tuple[str, str, str]:
-    return _OWN if own_ops.is_own(op) else _FAMILIES[op.split("_")[0]]
+    return _OWN if user_ops.is_own(op) else _FAMILIES[op.split("_")[0]]
 
 
 def _box(vertex: _Vertex) -> Box:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jdarts.analysis import indicators
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype, parse
+from jdarts.genotypes import Genotype, parse
 from jdarts.methods import build
 from jdarts.report.records import RunRecord, SearchRecord
 

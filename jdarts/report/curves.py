@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from jdarts.analysis import indicators
-from jdarts.genotype import parse
+from jdarts.genotypes import parse
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.collapse import never_moves, warnings
 from jdarts.report.records import RunRecord, SearchRecord

@@ -10,10 +10,10 @@ from jdarts.analysis import indicators
 from jdarts.analysis.live import known_method, known_space
 from jdarts.config import Experiment
 from jdarts.errors import UserError
+from jdarts.networks.edges import EDGES_SUFFIX
 from jdarts.report.charts import DASHES, Scales, Series, heat_map, line_chart, scale_bar, widened
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.style import OPS
-from jdarts.spaces.edges import EDGES_SUFFIX
 
 CELL_NAMES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 _LEAST_SPAN = 0.01

@@ -12,7 +12,7 @@ import numpy as np
 
 from jdarts.benchmarks import Table, load_table
 from jdarts.errors import UserError
-from jdarts.genotype import parse
+from jdarts.genotypes import parse
 from jdarts.report.collapse import Verdict, never_moves, skips, summary, verdict
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.words import duration, mean_std

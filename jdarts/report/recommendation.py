@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from jdarts.analysis import indicators
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
+from jdarts.networks.reductions import untrained_kind
 from jdarts.report.collapse import never_moves, sentence, skip_share, verdict
 from jdarts.report.records import RunRecord, SearchRecord, genotype_changes
-from jdarts.spaces.cells import untrained_kind
 
 
 @dataclass(frozen=True)

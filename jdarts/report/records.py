@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jdarts import own_ops
 from jdarts.config import Experiment, as_dict
-from jdarts.config_files import from_stored_json
+from jdarts.config.files import from_json
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype, parse
-from jdarts.run_folder import CONFIG, RunFolder
+from jdarts.genotypes import Genotype, parse
+from jdarts.ops import user_ops
+from jdarts.runs.folder import CONFIG, RunFolder
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,16 @@ def read_run(path: str | Path) -> RunRecord:
             raise UserError(f"{path} is no run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
         folder = folder.parent
     try:
-        config = from_stored_json((folder / CONFIG).read_text())
+        config = from_json((folder / CONFIG).read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
     except UserError as error:
         reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
         raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
     problems: list[str] = []
-    own_ops.declare(name for name in _json(folder / "own_ops.json", problems).get("names", []) if isinstance(name, str))
+    user_ops.declare(
+        name for name in _json(folder / "own_ops.json", problems).get("names", []) if isinstance(name, str)
+    )
     trainings = {
         child.name.removeprefix("train-"): _records(child, "metrics", problems)
         for child in sorted(folder.glob("train-*"))

@@ -4,7 +4,7 @@ import json
 from html import escape
 
 from jdarts.config import Experiment, as_dict
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 from jdarts.report.analysis_section import analysis_section
 from jdarts.report.cell_drawing import cell_texts, draw_svg
 from jdarts.report.collapse import never_moves, skips, warnings

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jdarts import distributed
 from jdarts.config import Experiment, user_files
+from jdarts.devices import processes
 from jdarts.errors import CannotWrite, UserError
-from jdarts.run_folder import CONFIG, RunFolder, check_folder, write_config
+from jdarts.runs.folder import CONFIG, RunFolder, check_folder, write_config
 from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
 START = (CONFIG, "environment.json", "own_ops.json", "searches.json", user_files.RECORD)
@@ -24,7 +24,7 @@ START = (CONFIG, "environment.json", "own_ops.json", "searches.json", user_files
 
 def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False) -> None:
     """Raises the `UserError` that `hold` would raise, unless another host holds the lock; changes nothing."""
-    distributed.first_does(lambda: _check(path, config, resume, overwrite))
+    processes.first_does(lambda: _check(path, config, resume, overwrite))
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def hold(
     Raises `UserError` if the folder is in use, or holds a run (without `resume`) or none (with it). In a run of several
     processes the first one holds the lock.
     """
-    lock = distributed.first_does(lambda: _take(path, config, resume, overwrite, tell))
+    lock = processes.first_does(lambda: _take(path, config, resume, overwrite, tell))
     try:
         yield RunFolder(path, lock)
     except CannotWrite as error:

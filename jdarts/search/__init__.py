@@ -14,7 +14,7 @@ import jax
 
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.search.driver import run_search
+from jdarts.search.run import run_search
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search, make_search
 from jdarts.spaces.space import Space

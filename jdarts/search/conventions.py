@@ -13,7 +13,7 @@ from jdarts.config import SearchConfig
 from jdarts.errors import UserError
 from jdarts.hypergrad import Aux
 from jdarts.methods import Method
-from jdarts.ops import RUNNING_MOMENTUM
+from jdarts.ops.layers import RUNNING_MOMENTUM
 from jdarts.optimizers import weight_sgd
 
 

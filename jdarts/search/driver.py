@@ -6,26 +6,26 @@ from typing import Any
 
 import jax
 
-from jdarts import distributed, staging
+from jdarts import staging
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
-from jdarts.data import Dataset, SearchData
+from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.derivation import skips_in
-from jdarts.errors import UserError
-from jdarts.genotype import Genotype, parse
-from jdarts.loop import Schedule, run_loop
-from jdarts.methods import Method, build
+from jdarts.devices import processes
+from jdarts.devices.placement import Placement
+from jdarts.genotypes import Genotype, parse
+from jdarts.methods import Method
 from jdarts.relaxation import entropy, softmax
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.loop import Schedule, run_loop
+from jdarts.runs.reporter import Reporter
 from jdarts.search.estimate import announce_pace, tell_memory
 from jdarts.search.found import append_result
 from jdarts.search.hooks import Moment, Watch, look, unwatched
 from jdarts.search.population import build_program
 from jdarts.search.probes import alpha_spectrum
 from jdarts.search.scoring import held_out, scorer
-from jdarts.search.sharding import Placement
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
 from jdarts.search.streams import last_arrays
@@ -47,48 +47,6 @@ class Outcome:
     search: Search
     state: SearchState
     stopped_at: int | None
-
-
-def run_search(
-    config: Experiment,
-    space: Space,
-    data: Dataset | StreamedData,
-    run: RunFolder,
-    *,
-    placement: Placement | None = None,
-    resume: bool = False,
-    reporter: Reporter,
-    watch: Watch = unwatched,
-) -> tuple[Genotype, SearchState | None]:
-    """Search as `config.search.method` says, and return the genotype with the final state.
-
-    `placement` says on which devices (`jdarts.search.sharding.place`); None is one device. `watch` gives the
-    hooks that look at the search after every epoch (`jdarts.search.hooks`).
-
-    Writes into `run`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included), checkpoints; the
-    drivers of methods that are more than one loop write the same into subfolders. Raises `UserError` for settings that
-    do not fit the data before anything compiles; see `run_loop` for the rest. Random search has no state.
-    """
-    method = build(config.search.method, config.search.method_options)
-    if method.driver is not None:
-        if placement is not None and placement.backend != "jit":
-            raise UserError(
-                f"method {method.name} runs several loops, on one device only, and {placement.data} were asked for; "
-                "pass --devices.backend jit --devices.data 1"
-            )
-        from jdarts.search.drivers import by_name
-
-        shared = {"method": method, "resume": resume, "reporter": reporter, "watch": watch}
-        return by_name(method.driver)(config, space, data, run, **shared)
-    search_data = data if isinstance(data, StreamedData) else data.for_search(config.data)
-    compiled = None
-    if placement is not None and (placement.backend != "jit" or isinstance(data, StreamedData)):
-        reporter.message(placement.describe())
-        compiled = compile_placed(config, space, search_data, method, placement)
-    outcome = run_plain(
-        config, space, search_data, run, method, resume=resume, reporter=reporter, watch=watch, compiled=compiled
-    )
-    return outcome.genotype, outcome.state
 
 
 def run_plain(
@@ -158,7 +116,7 @@ def run_plain(
         if method.stop is None or not finished:
             return False
         rule = method.stop
-        found = distributed.first_decides(lambda: rule(finished, space))
+        found = processes.first_decides(lambda: rule(finished, space))
         if found is not None:
             decided.append(found)
         return found is not None

@@ -14,18 +14,19 @@ import numpy as np
 
 from jdarts import train
 from jdarts.benchmarks import load_table
-from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.derivation import limit_skips
 from jdarts.errors import UserError, unknown
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 from jdarts.methods import Method
 from jdarts.methods.staged import fading
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.checkpoint import Checkpoints
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import Reporter
 from jdarts.search.driver import run_plain
 from jdarts.search.hooks import Watch
+from jdarts.search.narrowing import narrowed
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
 from jdarts.spaces.space import Space
@@ -122,15 +123,6 @@ def p_darts(
         return outcome.genotype, outcome.state
     weights = method.deterministic_weights(space, outcome.state.alphas)
     return limit_skips(space, weights, options["skip_limit"]), outcome.state
-
-
-def narrowed(space: Space, op_weights: Any, keep: int) -> Any:
-    """`space` with only the `keep` candidates of largest weight on every edge, in their old order."""
-    tables = {}
-    for cell_type, table in space.tables.items():
-        order = np.argsort(-np.asarray(op_weights[cell_type]), axis=-1, kind="stable")[:, :keep]
-        tables[cell_type] = tuple(tuple(ops[k] for k in sorted(best)) for ops, best in zip(table, order, strict=True))
-    return dataclasses.replace(cast(Any, space), **tables)
 
 
 def stac_nas(

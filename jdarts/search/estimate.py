@@ -8,10 +8,10 @@ from typing import Any
 import jax
 
 from jdarts.config import Experiment
-from jdarts.memory import Available, available, does_not_fit, format_bytes, tree_bytes
+from jdarts.devices.memory import Available, available, does_not_fit, format_bytes, tree_bytes
 from jdarts.methods import build
 from jdarts.methods.resources import op_costs
-from jdarts.reporter import Reporter
+from jdarts.runs.reporter import Reporter
 from jdarts.spaces.space import Space
 
 _TIGHT = 0.8  # share of the available memory above which a warning is due

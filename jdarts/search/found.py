@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.genotype import Genotype
-from jdarts.run_folder import RunFolder
+from jdarts.genotypes import Genotype
+from jdarts.runs.folder import RunFolder
 from jdarts.search.members import Member
 
 

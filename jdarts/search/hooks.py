@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jdarts.config import Experiment
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
 

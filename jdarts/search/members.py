@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.config import Experiment, unchecked
+from jdarts.config import Experiment
+from jdarts.config.files import option_types, override
 from jdarts.config.ranges import shown
-from jdarts.config_files import option_types, override
+from jdarts.config.swept import unchecked
 from jdarts.errors import UserError, unknown
-from jdarts.methods.registry import float_options
+from jdarts.methods.registry import float_options, with_known_method
 
 METHOD_OPTIONS = "search.method_options."
 MOST = 1_000
@@ -53,7 +54,7 @@ class Member:
         )
         search = replace(base.search, method_options=(*base.search.method_options, *options))
         tokens = [token for path, value in fields for token in (f"--{path}", repr(value))]
-        return override(replace(base, seed=self.seed, search=search), tokens)
+        return with_known_method(override(replace(base, seed=self.seed, search=search), tokens))
 
 
 def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> tuple[Member, ...]:

@@ -19,10 +19,10 @@ import numpy as np
 from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.errors import UserError
-from jdarts.genotype import Cell, Genotype
+from jdarts.genotypes import Cell, Genotype
 from jdarts.methods import Method
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import Reporter
 from jdarts.search.driver import Outcome, compile_search, run_plain
 from jdarts.search.hooks import Watch
 from jdarts.search.scoring import scorer

@@ -20,8 +20,8 @@ import numpy as np
 from jdarts import kernels, staging
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.data import SearchData
+from jdarts.devices.placement import Placement, compile_init, compile_step, place
 from jdarts.errors import UserError, unknown
-from jdarts.search.sharding import Placement, compile_init, compile_step, place
 from jdarts.search.step import make_search
 from jdarts.spaces.space import Space
 
@@ -183,7 +183,7 @@ def measure(
         )
     if len(jax.devices()) < 2:
         raise UserError("a plan needs two (emulated) devices: XLA_FLAGS=--xla_force_host_platform_device_count=2")
-    from jdarts.config import unchecked
+    from jdarts.config.swept import unchecked
 
     images = batch // data_axis
     small = unchecked(config, search=unchecked(config.search, batch_size=2 * images))

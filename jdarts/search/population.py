@@ -18,24 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jdarts import distributed
 from jdarts.benchmarks import Table, load_table
 from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.data.streaming import Stream, StreamedData
 from jdarts.derivation import skips_in
-from jdarts.errors import UserError
-from jdarts.genotype import Genotype
-from jdarts.loop import Schedule, run_loop
-from jdarts.methods import Method, build
-from jdarts.relaxation import entropy, softmax
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
-from jdarts.search.found import Found, append_result, describe, genotype_record, summary
-from jdarts.search.hooks import Hook, Moment, Watch, look, unwatched
-from jdarts.search.members import Member, stacked, with_values
-from jdarts.search.scoring import held_out, scorer
-from jdarts.search.sharding import (
+from jdarts.devices import processes
+from jdarts.devices.placement import (
     Placement,
     check_replicas,
     compile_init,
@@ -45,6 +34,17 @@ from jdarts.search.sharding import (
     replicate,
     split_members,
 )
+from jdarts.errors import UserError
+from jdarts.genotypes import Genotype
+from jdarts.methods import Method, build
+from jdarts.relaxation import entropy, softmax
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.loop import Schedule, run_loop
+from jdarts.runs.reporter import Reporter
+from jdarts.search.found import Found, append_result, describe, genotype_record, summary
+from jdarts.search.hooks import Hook, Moment, Watch, look, unwatched
+from jdarts.search.members import Member, stacked, with_values
+from jdarts.search.scoring import held_out, scorer
 from jdarts.search.state import SearchState
 from jdarts.search.step import METRICS, Search, make_search
 from jdarts.search.streams import open_splits
@@ -160,7 +160,7 @@ def build_program(
 
 def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[str, Stream]:
     """What this process reads: the rows of its share of the training batches, and of those of the alphas."""
-    return open_splits(config, data, method, process=jax.process_index(), processes=distributed.count())
+    return open_splits(config, data, method, process=jax.process_index(), processes=processes.count())
 
 
 def streamed_batches(
@@ -230,7 +230,7 @@ def run_population(
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     folders = [run.subfolder(member.name) for member in members]
     hooks_of = watch(config, program.search)
-    alone = distributed.count() == 1  # else no process holds a whole search to look at
+    alone = processes.count() == 1  # else no process holds a whole search to look at
     hooks = [
         (
             *(held_out(config, program.search, data, method) if alone else ()),
@@ -284,10 +284,10 @@ def run_population(
 
 def check_members(config: Experiment, members: Sequence[Member]) -> None:
     """Refuse what several searches cannot do; `UserError`, before anything compiles."""
-    if members and config.search.hessian_every and distributed.count() > 1:
+    if members and config.search.hessian_every and processes.count() > 1:
         raise UserError(
             f"search.hessian_every is {config.search.hessian_every}, but with --seeds or --sweep over "
-            f"{distributed.count()} processes no process holds a whole search to measure; use 0, or one process"
+            f"{processes.count()} processes no process holds a whole search to measure; use 0, or one process"
         )
 
 

@@ -11,16 +11,16 @@ from jdarts.benchmarks import load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.data.streaming import StreamedData
+from jdarts.devices.placement import Placement
 from jdarts.errors import Diverged
-from jdarts.genotype import Genotype, parse
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
-from jdarts.search.driver import run_search
+from jdarts.genotypes import Genotype, parse
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import Reporter
 from jdarts.search.found import Found, describe
 from jdarts.search.hooks import Watch, unwatched
 from jdarts.search.members import Member
 from jdarts.search.population import of_genotype, same_members
-from jdarts.search.sharding import Placement
+from jdarts.search.run import run_search
 from jdarts.search.step import METRICS
 from jdarts.spaces.space import Space
 

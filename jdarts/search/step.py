@@ -7,8 +7,8 @@ were (not from the unrolled ones) with the new alphas. Batch norm uses batch sta
 move in the weight step only, unless `search.alpha_step_moves_statistics` (`jdarts.search.conventions`).
 
 Everything that depends on the epoch is computed from `state.step`, so a search is traced once. The weights are one
-vector (`jdarts.spaces.packing`): a supernet has hundreds of weight arrays, and optimisers and their pull-backs over so
-many arrays take longer to compile than the cells themselves. `Search.variables` shows them as a tree.
+vector (`jdarts.networks.fast.packing`): a supernet has hundreds of weight arrays, and optimisers and their pull-backs
+over so many arrays take longer to compile than the cells themselves. `Search.variables` shows them as a tree.
 """
 
 from collections.abc import Callable
@@ -23,21 +23,22 @@ from flax import linen as nn
 from jax import lax
 
 from jdarts import hypergrad, staging
-from jdarts.config import Experiment, unchecked
+from jdarts.config import Experiment
+from jdarts.config.swept import unchecked
 from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch, steps_per_epoch
 from jdarts.data.augment import cutout, normalize
 from jdarts.data.streaming import StreamedData
+from jdarts.devices.replicas import Share, averaging_gradients, pmean
 from jdarts.errors import UserError
-from jdarts.initializers import abstract_network
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods import Method, build
-from jdarts.ops import RUNNING_MOMENTUM
+from jdarts.networks.fast.packing import Packing, init_vector, initial_statistics_vector
+from jdarts.ops.initializers import abstract_network
+from jdarts.ops.layers import RUNNING_MOMENTUM
 from jdarts.optimizers import alpha_adam, weight_sgd
-from jdarts.replicas import Share, averaging_gradients, pmean
 from jdarts.schedules import clock_at
 from jdarts.search.conventions import check_conventions, estimator_options, moved_statistics
 from jdarts.search.state import SearchState
-from jdarts.spaces.packing import Packing, init_vector, initial_statistics_vector
 from jdarts.spaces.space import Space
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -122,8 +123,8 @@ def make_search(
 
     Args:
       method: the search method; None builds the one that `config.search.method` names.
-      axis_name: mapped axis that each batch is split over (`jdarts.replicas`). The batch size is that of all devices
-        together; losses and gradients are means over the axis, batch norms see the whole batch, and images,
+      axis_name: mapped axis that each batch is split over (`jdarts.devices.replicas`). The batch size is that of all
+        devices together; losses and gradients are means over the axis, batch norms see the whole batch, and images,
         augmentation, noise and relaxation are those of one device.
     """
     method = method or build(config.search.method, config.search.method_options)

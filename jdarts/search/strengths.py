@@ -13,11 +13,11 @@ import numpy as np
 from jdarts import train
 from jdarts.config import Experiment
 from jdarts.data import Dataset
-from jdarts.genotype import Genotype, parse
+from jdarts.genotypes import Genotype, parse
 from jdarts.methods import Method
 from jdarts.methods.robust_darts import r_darts_dp
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import Reporter
 from jdarts.search.driver import run_plain
 from jdarts.search.hooks import Watch
 from jdarts.spaces.space import Space

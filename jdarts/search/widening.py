@@ -21,16 +21,16 @@ from flax import traverse_util
 from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.errors import UserError
-from jdarts.genotype import Genotype
+from jdarts.genotypes import Genotype
 from jdarts.methods import Method
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
+from jdarts.networks.reductions import reduction_cells
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import Reporter
 from jdarts.search.driver import run_plain
-from jdarts.search.drivers import narrowed
 from jdarts.search.hooks import Watch
+from jdarts.search.narrowing import narrowed
 from jdarts.search.state import SearchState
 from jdarts.search.step import Search
-from jdarts.spaces.cells import reduction_cells
 from jdarts.spaces.space import Space
 
 Path = tuple[str, ...]

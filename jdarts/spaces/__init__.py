@@ -4,10 +4,10 @@ import os
 import sys
 
 from jdarts.errors import UserError, unknown
+from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.darts_cnn import darts_cnn, darts_cnn_7
 from jdarts.spaces.define import define_space
-from jdarts.spaces.derived import DerivedNetwork, check_derived
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
 from jdarts.spaces.space import Space

@@ -6,13 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import kernels, own_ops
+from jdarts import kernels
 from jdarts.errors import UserError, unknown
-from jdarts.genotype import Cell, Genotype
-from jdarts.ops import CANDIDATES, Layout
-from jdarts.own_ops import OwnOp
-from jdarts.spaces.cells import DARTS_EDGES, Edges, OpTable, OpWeights, Supernet, check_reductions
-from jdarts.spaces.edges import PLAIN, EdgeSettings
+from jdarts.genotypes import Cell, Genotype
+from jdarts.networks.edges import PLAIN, EdgeSettings
+from jdarts.networks.reductions import check_reductions
+from jdarts.networks.supernet import Supernet
+from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable, OpWeights
+from jdarts.ops import user_ops
+from jdarts.ops.candidates import CANDIDATES
+from jdarts.ops.layers import Layout
+from jdarts.ops.user_ops import OwnOp
 from jdarts.spaces.weight_checks import checked_weights, finite_weights
 
 CELL_TYPES = ("normal", "reduce")
@@ -54,7 +58,7 @@ class CellSpace:
                     if op not in choices:
                         raise UserError(f"{edge}: {unknown('op', str(op), choices)}")
         for op in self.ops:
-            own_ops.enter(op)
+            user_ops.enter(op)
 
     @property
     def tables(self) -> dict[str, OpTable]:

@@ -4,9 +4,9 @@ Eight candidates on every edge, in the column order of the DARTS code. The super
 10 classes has 1,930,618 weights.
 """
 
-from jdarts.genotype import DARTS_OPS
+from jdarts.genotypes import DARTS_OPS
+from jdarts.networks.wiring import EDGES
 from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.cells import EDGES
 
 darts_cnn = CellSpace("darts_cnn", normal=(DARTS_OPS,) * EDGES, reduce=(DARTS_OPS,) * EDGES)
 

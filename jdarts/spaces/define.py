@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotype import OPS
-from jdarts.own_op_module import checked
+from jdarts.genotypes import OPS
+from jdarts.networks.wiring import Edges, OpTable
+from jdarts.ops.user_module import checked
 from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.cells import Edges, OpTable
 
 Candidates = Sequence[str] | Sequence[Sequence[str]] | Mapping[tuple[int, int], Sequence[str]]
 
@@ -29,7 +29,7 @@ def define_space(
       nodes: number of intermediate nodes, 4 by default, or as `edges` has them.
       edges: `(source, target)`; by default every node feeds all later ones. Nodes 0 and 1 are the outputs of the two
         cells before, 2, 3, … the intermediate nodes.
-      ops: candidates of your own by name: Flax modules or functions (`jdarts.own_op_module` says what is asked of
+      ops: candidates of your own by name: Flax modules or functions (`jdarts.ops.user_module` says what is asked of
         them), tried here on abstract images.
 
     Raises `UserError`, one line, for any mistake in them.

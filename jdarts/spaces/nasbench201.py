@@ -1,7 +1,7 @@
 """S6, the space of NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326).
 
 One cell of four nodes and six edges, each with one of five ops; the same cell everywhere. Its networks are in
-`jdarts.spaces.nasbench201_networks`.
+`jdarts.networks.nasbench201`.
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotype import NASBENCH201_OPS, Cell, Genotype
-from jdarts.spaces.cells import OpTable, OpWeights
-from jdarts.spaces.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
-from jdarts.spaces.nasbench201_networks import EDGES, NODES, Supernet201, check_stages
+from jdarts.genotypes import NASBENCH201_OPS, Cell, Genotype
+from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
+from jdarts.networks.nasbench201 import EDGES, NODES, Supernet201, check_stages
+from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.weight_checks import finite_weights
 
 

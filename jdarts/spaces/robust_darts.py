@@ -4,8 +4,8 @@ Same cells and networks as S0, fewer candidates. S1 has its own pair of ops on e
 follow the order written here.
 """
 
+from jdarts.networks.wiring import EDGES
 from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.cells import EDGES
 
 _SHORT = {
     "ID": "skip_connect",

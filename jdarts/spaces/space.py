@@ -4,9 +4,9 @@ from typing import Any, Protocol
 
 import jax
 
-from jdarts.genotype import Genotype
-from jdarts.spaces.cells import OpTable, OpWeights
-from jdarts.spaces.edges import EdgeSettings
+from jdarts.genotypes import Genotype
+from jdarts.networks.edges import EdgeSettings
+from jdarts.networks.wiring import OpTable, OpWeights
 
 
 class Space(Protocol):
@@ -48,8 +48,8 @@ class Space(Protocol):
     ) -> Any:
         """A Flax module, called as `(op_weights, images, train, edge_values)`.
 
-        With `axis_name`, batch norm and noise are those of the global batch (`jdarts.replicas`). With `remat`, cells
-        compute their activations again in the backward pass.
+        With `axis_name`, batch norm and noise are those of the global batch (`jdarts.devices.replicas`). With `remat`,
+        cells compute their activations again in the backward pass.
         """
         ...
 

@@ -1,7 +1,7 @@
 """A search space of your own, in a file of a few lines: `--space.name path/to/space.py`.
 
 The file defines `space`. `define_space` makes one of normal and reduction cells, DARTS' or with other nodes, edges and
-candidates, and with ops of your own (`jdarts.own_op_module` says what is asked of these):
+candidates, and with ops of your own (`jdarts.ops.user_module` says what is asked of these):
 
     from flax import linen as nn
 

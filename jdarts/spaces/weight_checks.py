@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotype import excerpt
+from jdarts.genotypes import excerpt
 from jdarts.spaces.space import Space
 
 

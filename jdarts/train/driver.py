@@ -6,11 +6,11 @@ import jax
 
 from jdarts.config import Experiment
 from jdarts.data import Dataset
-from jdarts.genotype import Genotype
-from jdarts.loop import Schedule, run_loop
-from jdarts.reporter import Reporter
-from jdarts.run_folder import RunFolder
-from jdarts.spaces.networks import count_network
+from jdarts.genotypes import Genotype
+from jdarts.networks.of_genotype import count_network
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.loop import Schedule, run_loop
+from jdarts.runs.reporter import Reporter
 from jdarts.train.step import METRICS, evaluate, make_training
 
 

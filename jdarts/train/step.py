@@ -19,11 +19,11 @@ from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.data import TrainingData, augment, batch_indices, epoch_permutation, normalize, steps_per_epoch
 from jdarts.data.dataset import Images
-from jdarts.genotype import Genotype
-from jdarts.initializers import init_network
+from jdarts.genotypes import Genotype
 from jdarts.losses import accuracy, cross_entropy
+from jdarts.networks.of_genotype import derived_network
+from jdarts.ops.initializers import init_network
 from jdarts.optimizers import weight_sgd
-from jdarts.spaces.networks import derived_network
 
 METRICS = ("train_loss", "train_accuracy")
 

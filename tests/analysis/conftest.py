@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jdarts import spaces
-from jdarts.initializers import init_network
 from jdarts.losses import accuracy, cross_entropy
+from jdarts.ops.initializers import init_network
 from jdarts.relaxation import softmax
 
 

@@ -19,8 +19,8 @@ from jdarts.analysis.alpha_hessian import directions_at_once
 from jdarts.analysis.dense_hessian import RelaxedLoss, hessian_of
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
+from jdarts.devices.memory import Available
 from jdarts.errors import UserError
-from jdarts.memory import Available
 from jdarts.relaxation import softmax
 from jdarts.search import make_search
 from jdarts.spaces import define_space

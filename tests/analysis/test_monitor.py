@@ -11,9 +11,9 @@ from jdarts.analysis import indicators
 from jdarts.analysis.monitor import collapse_hook, collapse_indicators, eigenvalue_growth, findings
 from jdarts.config import Experiment, SearchConfig
 from jdarts.errors import UserError
-from jdarts.genotype import parse
+from jdarts.genotypes import parse
 from jdarts.methods import build
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 from jdarts.search.hooks import Moment
 
 CONFIG = Experiment(search=SearchConfig(epochs=50))

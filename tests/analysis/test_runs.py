@@ -14,7 +14,7 @@ from jdarts.analysis.discretisation import recalibrated
 from jdarts.analysis.monitor import collapse_indicators
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.errors import UserError
-from jdarts.reporter import SilentReporter
+from jdarts.runs.reporter import SilentReporter
 
 pytestmark = pytest.mark.slow
 CONFIG = Experiment(

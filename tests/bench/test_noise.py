@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from jdarts.bench.noise import noisy
-from jdarts.spaces.cells import EDGES, NODES, Classifier, SearchCell
+from jdarts.networks.cells import SearchCell
+from jdarts.networks.stem import Classifier
+from jdarts.networks.wiring import EDGES, NODES
 
 KEY = jax.random.key(7)
 

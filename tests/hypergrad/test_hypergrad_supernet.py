@@ -7,9 +7,9 @@ import pytest
 from hypergrad_problems import CHAINS, error, objective
 
 from jdarts import hypergrad
-from jdarts.genotype import DARTS_OPS
-from jdarts.initializers import init_network
+from jdarts.genotypes import DARTS_OPS
 from jdarts.losses import cross_entropy
+from jdarts.ops.initializers import init_network
 from jdarts.relaxation import softmax
 from jdarts.spaces import define_space
 

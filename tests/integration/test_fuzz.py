@@ -20,8 +20,10 @@ import jax
 import numpy as np
 import pytest
 
-from jdarts import cli, distributed, methods, published
-from jdarts.config_files import option_types
+from jdarts import cli, methods
+from jdarts.config.files import option_types
+from jdarts.devices import processes
+from jdarts.genotypes import published
 from jdarts.methods.registry import option_defaults
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
@@ -369,7 +371,7 @@ def place(tmp_path, monkeypatch):
     for name in STOPPED:
         module, _, function = name.rpartition(".")
         monkeypatch.setattr(importlib.import_module(module), function, stop)
-    monkeypatch.setattr(distributed, "start", lambda processes: processes is None or stop())
+    monkeypatch.setattr(processes, "start", lambda addresses: addresses is None or stop())
     monkeypatch.setattr(jax.config, "update", lambda *args: None)
     return tmp_path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jdarts import analysis, cli
-from jdarts.config_files import load_config
+from jdarts.config.files import load_config
 from jdarts.errors import UserError
 from jdarts.methods.registry import _METHODS, source_file
 
@@ -106,7 +106,7 @@ def test_a_run_is_opened_again_while_its_files_are_unchanged(workplace, capsys):
 def test_a_run_without_a_record_names_what_it_lacks(workplace):
     load_config("mine/own.py")
     shutil.copytree("mine", "runs/own")
-    from jdarts.config_files import to_json
+    from jdarts.config.files import to_json
 
     Path("runs/own/config.json").write_text(to_json(load_config("mine/own.py")))
     (Path("runs/own") / "checkpoints" / "1").mkdir(parents=True)

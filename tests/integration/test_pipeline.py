@@ -8,8 +8,8 @@ import pytest
 
 from jdarts import pipeline
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
-from jdarts.genotype import parse
-from jdarts.reporter import SilentReporter
+from jdarts.genotypes import parse
+from jdarts.runs.reporter import SilentReporter
 
 
 @pytest.fixture(scope="module")

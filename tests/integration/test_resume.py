@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from jdarts import spaces
-from jdarts.checkpoint import Checkpoints
-from jdarts.config_files import load_config
+from jdarts.config.files import load_config
 from jdarts.data import load
+from jdarts.runs.checkpoint import Checkpoints
 from jdarts.search import make_search
 
 SPACE = """

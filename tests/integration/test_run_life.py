@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdarts.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.errors import CannotWrite
-from jdarts.run_folder import RunFolder
+from jdarts.runs.checkpoint import Checkpoints
+from jdarts.runs.folder import RunFolder
 from jdarts.runs.opening import way_on
 
 CONFIG = """

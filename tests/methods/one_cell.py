@@ -4,10 +4,11 @@ import dataclasses
 
 from flax import linen as nn
 
-from jdarts.spaces.cells import Classifier, OpTable, Stem
-from jdarts.spaces.edges import PLAIN, EdgeSettings
+from jdarts.networks.edges import PLAIN, EdgeSettings
+from jdarts.networks.nasbench201 import EDGES, SearchCell201
+from jdarts.networks.stem import Classifier, Stem
+from jdarts.networks.wiring import OpTable
 from jdarts.spaces.nasbench201 import NASBench201Space
-from jdarts.spaces.nasbench201_networks import EDGES, SearchCell201
 
 
 class OneCell(nn.Module):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jdarts import methods, spaces
-from jdarts.config import SearchConfig
+from jdarts.config import Experiment, SearchConfig
 from jdarts.errors import UserError
 from jdarts.methods import Method, compose, register
-from jdarts.methods.registry import _METHODS
+from jdarts.methods.registry import _METHODS, with_known_method
 from jdarts.schedules import Clock
 
 NOW = Clock(jnp.float32(3), 50)
@@ -89,11 +89,11 @@ def test_a_method_of_ones_own_is_registered_by_its_name():
     try:
         made = methods.build("halved", ("factor=0.25",))
         assert float(made.op_weights(spaces.nasbench201, {"cell": jnp.ones((6, 5))}, KEY, NOW)["cell"][0, 0]) == 0.25
-        assert SearchConfig(method="halved").method == "halved"
+        assert with_known_method(Experiment(search=SearchConfig(method="halved")))
     finally:
         del _METHODS["halved"]
     with pytest.raises(UserError, match="unknown method 'halved'"):
-        SearchConfig(method="halved")
+        with_known_method(Experiment(search=SearchConfig(method="halved")))
 
 
 def test_options_of_a_method_must_have_names_and_defaults():

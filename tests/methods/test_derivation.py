@@ -13,8 +13,8 @@ import pytest
 from jdarts.derivation import best_of, best_pairs, limit_skips, most_probable, random_genotypes, skips_in, threshold
 from jdarts.errors import UserError
 from jdarts.methods.setn import setn
+from jdarts.networks.wiring import row
 from jdarts.spaces import darts_cnn, darts_cnn_7, define_space, nasbench201
-from jdarts.spaces.cells import row
 
 KEY = jax.random.key(0)
 

@@ -12,13 +12,14 @@ from one_cell import NARROW, OneCellSpace
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.data import load
 from jdarts.errors import UserError
-from jdarts.genotype import DARTS_OPS, parse
+from jdarts.genotypes import DARTS_OPS, parse
 from jdarts.methods import build
-from jdarts.reporter import SilentReporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import SilentReporter
 from jdarts.schedules import Clock
 from jdarts.search import make_search, run_search
-from jdarts.search.drivers import STACNAS_GROUPS, narrowed
+from jdarts.search.drivers import STACNAS_GROUPS
+from jdarts.search.narrowing import narrowed
 from jdarts.search.strengths import regularised
 from jdarts.search.widening import sources, transplanted, widened
 from jdarts.spaces import define_space, nasbench201
@@ -204,7 +205,7 @@ def test_pruned_candidates_leave_the_network_of_the_others_as_it_was():
 
 
 def test_a_wider_op_on_repeated_channels_gives_its_output_repeated():
-    from jdarts.ops import candidate
+    from jdarts.ops.table import candidate
 
     old, new = (candidate("sep_conv_3x3", search=True, channels=c, edges=2, affine=False) for c in (6, 9))
     x = jax.random.normal(jax.random.key(0), (4, 5, 5, 6))

@@ -4,7 +4,7 @@ import pytest
 
 from jdarts import cli, methods, spaces
 from jdarts.config import Experiment
-from jdarts.config_files import load_config
+from jdarts.config.files import load_config
 from jdarts.errors import UserError
 from jdarts.spaces.user_file import load_space
 

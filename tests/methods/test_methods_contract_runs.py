@@ -1,4 +1,4 @@
-"""Every method keeps the contract of search methods (the tests themselves are in tests/devices)."""
+"""Every method keeps the contract of search methods (the tests themselves are in tests/emulated_devices)."""
 
 import sys
 from pathlib import Path

@@ -16,14 +16,14 @@ from one_cell import OneCellSpace
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.derivation import all_architectures
+from jdarts.devices.placement import place
 from jdarts.errors import UserError
-from jdarts.reporter import SilentReporter
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import SilentReporter
 from jdarts.search import run_search
 from jdarts.search.members import members_of
 from jdarts.search.population import own_loop, run_population
 from jdarts.search.separate import run_separately
-from jdarts.search.sharding import place
 from jdarts.spaces import nasbench201
 
 SPACE = OneCellSpace(cell=(("none", "skip_connect", "nor_conv_1x1"),) * 6)

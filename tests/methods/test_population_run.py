@@ -9,12 +9,12 @@ from one_cell import OneCellSpace
 from jdarts.analysis.monitor import watch
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
-from jdarts.reporter import SilentReporter
-from jdarts.run_folder import RunFolder
+from jdarts.devices.placement import place
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.reporter import SilentReporter
 from jdarts.search import run_search
 from jdarts.search.members import members_of
 from jdarts.search.population import run_population
-from jdarts.search.sharding import place
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1),

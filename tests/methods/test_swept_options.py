@@ -11,12 +11,12 @@ from one_cell import OneCellSpace
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
+from jdarts.devices.placement import place
 from jdarts.errors import UserError
 from jdarts.methods.registry import float_options
 from jdarts.search import make_search
 from jdarts.search.members import members_of, with_values
 from jdarts.search.population import build_program
-from jdarts.search.sharding import place
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),

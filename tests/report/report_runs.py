@@ -10,7 +10,7 @@ from jdarts import spaces
 from jdarts.analysis import indicators
 from jdarts.analysis.monitor import collapse_indicators, findings
 from jdarts.config import Experiment, SearchConfig, SpaceConfig
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 
 
 def write_run(

@@ -6,9 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jdarts import published
 from jdarts.errors import UserError
-from jdarts.genotype import OPS, Cell, Genotype, parse
+from jdarts.genotypes import OPS, Cell, Genotype, parse, published
 from jdarts.report.cell_drawing import draw, draw_svg, draw_terminal
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -126,7 +125,7 @@ def test_terminal_drawing_has_every_edge(name):
 
 def test_import_needs_neither_jax_nor_matplotlib():
     code = (
-        "import sys, jdarts.report.cell_drawing, jdarts.counting, jdarts.published; "
-        "jdarts.published.get('DARTS_V2'); print({'jax', 'matplotlib'} & set(sys.modules))"
+        "import sys, jdarts.report.cell_drawing, jdarts.networks.counting, jdarts.genotypes.published; "
+        "jdarts.genotypes.published.get('DARTS_V2'); print({'jax', 'matplotlib'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

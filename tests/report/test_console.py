@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jdarts.report.console import ConsoleReporter
-from jdarts.reporter import Reporter, SilentReporter
+from jdarts.runs.reporter import Reporter, SilentReporter
 
 GENOTYPE = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1)], normal_concat=range(2, 6))"
 

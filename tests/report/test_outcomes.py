@@ -11,7 +11,7 @@ from jdarts.report.collapse import summary
 from jdarts.report.outcomes import outcome
 from jdarts.report.records import read_run
 from jdarts.report.write_report import write_report
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 
 SKIP, CONV = "skip_connect", "nor_conv_3x3"
 SKIPS_AFTER = {0: [1, 4, 3, 4, 6], 1: [0, 0, 4, 4, 2], 2: [6, 6, 6, 6, 6]}  # per seed, after each epoch

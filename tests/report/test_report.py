@@ -29,7 +29,7 @@ from jdarts.report.seeds import cost, seeds_table
 from jdarts.report.style import COLOURS
 from jdarts.report.words import duration, mean_std
 from jdarts.report.write_report import watch, write_report
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 
 cividis = colormaps["cividis"]
 
@@ -247,7 +247,7 @@ def test_the_command_writes_where_it_says(runs, tmp_path, capsys):
 
 
 def test_changes_name_the_edges():
-    from jdarts.genotype import parse
+    from jdarts.genotypes import parse
 
     before = parse("DARTS_V2")
     after = parse(

@@ -20,12 +20,13 @@ from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDC
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.methods import build
-from jdarts.ops import BatchNorm
+from jdarts.networks.edges import PLAIN
+from jdarts.networks.nasbench201 import EDGES, SearchCell201
+from jdarts.networks.stem import Classifier, Stem
+from jdarts.networks.wiring import OpTable
+from jdarts.ops.layers import BatchNorm
 from jdarts.search import make_search
-from jdarts.spaces.cells import Classifier, OpTable, Stem
-from jdarts.spaces.edges import PLAIN
 from jdarts.spaces.nasbench201 import NASBench201Space
-from jdarts.spaces.nasbench201_networks import EDGES, SearchCell201
 
 SGD = SGDConfig(learning_rate=0.1, learning_rate_min=0.01, weight_decay=1e-2, gradient_clip=0.1)
 ADAM = AdamConfig(learning_rate=1e-2, weight_decay=1e-2)

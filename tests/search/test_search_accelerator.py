@@ -1,5 +1,6 @@
 """What accelerators run, as far as a CPU can: programs by cells, dense convolutions, moments in one pass, bfloat16."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -28,13 +29,10 @@ def build(space: str, method: str, cells: int = 3, options: tuple[str, ...] = ()
 
 
 @pytest.fixture
-def accelerator(monkeypatch):
+def accelerator():
     """Supernets in the forms that they take on an accelerator."""
-
-    def pretend():
-        monkeypatch.setattr(kernels, "on_accelerator", lambda: True)
-
-    return pretend
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(kernels.for_accelerators())
 
 
 def wide(state):

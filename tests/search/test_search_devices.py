@@ -1,4 +1,4 @@
-"""Searches on eight emulated devices equal those on one (the tests themselves are in tests/devices)."""
+"""Searches on eight emulated devices equal those on one (the tests themselves are in tests/emulated_devices)."""
 
 import sys
 from pathlib import Path

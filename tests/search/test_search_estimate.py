@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import pytest
 
 from jdarts.config import Experiment, SearchConfig, SpaceConfig
-from jdarts.config_files import override
+from jdarts.config.files import override
+from jdarts.devices.memory import Available
 from jdarts.errors import UserError
-from jdarts.memory import Available
 from jdarts.search.estimate import Need, advice, announce_pace, check_memory, format_seconds, memory_need
 
 CONFIG = Experiment(search=SearchConfig(batch_size=64), space=SpaceConfig(channels=16, cells=8))
@@ -110,7 +110,7 @@ def test_seconds_for_people(seconds, text):
 def test_a_search_that_cannot_fit_is_refused_before_its_first_step(tmp_path, monkeypatch):
     from jdarts.config import DataConfig
     from jdarts.pipeline import run_search_only
-    from jdarts.reporter import SilentReporter
+    from jdarts.runs.reporter import SilentReporter
     from jdarts.search import estimate
 
     config = Experiment(

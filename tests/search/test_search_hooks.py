@@ -13,7 +13,7 @@ from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.data.streaming import open_streams
 from jdarts.errors import UserError
-from jdarts.run_folder import RunFolder
+from jdarts.runs.folder import RunFolder
 from jdarts.search import make_search
 from jdarts.search import population as population_module
 from jdarts.search.hooks import Moment, look

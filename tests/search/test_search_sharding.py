@@ -1,4 +1,4 @@
-"""Replicas, seeds in one program, checkpoints on other devices: tests/devices, on eight emulated devices."""
+"""Replicas, seeds in one program, checkpoints on other devices: tests/emulated_devices, on eight emulated devices."""
 
 import sys
 from pathlib import Path

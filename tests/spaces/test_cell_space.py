@@ -7,9 +7,10 @@ import pytest
 
 from jdarts import spaces
 from jdarts.errors import UserError
-from jdarts.genotype import Cell, Genotype, parse
+from jdarts.genotypes import Cell, Genotype, parse
+from jdarts.networks.reductions import reduction_cells
+from jdarts.networks.wiring import EDGES, OFFSETS, row
 from jdarts.spaces import CellSpace, darts_cnn, robust_s1, robust_s2, robust_s3
-from jdarts.spaces.cells import EDGES, OFFSETS, reduction_cells, row
 
 SPACES = ["darts_cnn", "robust_s1", "robust_s2", "robust_s3", "robust_s4"]
 

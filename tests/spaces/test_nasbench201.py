@@ -10,16 +10,16 @@ import pytest
 
 from jdarts import staging
 from jdarts.benchmarks import load_table
-from jdarts.counting import count_nasbench201
 from jdarts.derivation import all_architectures
 from jdarts.errors import UserError
-from jdarts.genotype import NASBENCH201_OPS, parse
-from jdarts.initializers import init_network
+from jdarts.genotypes import NASBENCH201_OPS, parse
+from jdarts.networks.counting import count_nasbench201
+from jdarts.networks.edges import EdgeSettings, join_channels, split_channels
+from jdarts.networks.nasbench201 import EDGES, SearchCell201
+from jdarts.networks.of_genotype import derived_network
+from jdarts.ops.initializers import init_network
 from jdarts.relaxation import harden
 from jdarts.spaces import NASBench201Space, nasbench201
-from jdarts.spaces.edges import EdgeSettings, join_channels, split_channels
-from jdarts.spaces.nasbench201_networks import EDGES, SearchCell201
-from jdarts.spaces.networks import derived_network
 from jdarts.staging import compiling
 
 ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"

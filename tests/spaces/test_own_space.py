@@ -11,15 +11,16 @@ from flax import linen as nn
 from flax import traverse_util
 from jax import lax
 
-from jdarts import cli, own_ops, spaces
-from jdarts.counting import count_darts_cnn
+from jdarts import cli, spaces
 from jdarts.errors import UserError
-from jdarts.genotype import parse
-from jdarts.initializers import init_network
-from jdarts.ops import candidate
+from jdarts.genotypes import parse
+from jdarts.networks.cells import SearchCell
+from jdarts.networks.counting import count_darts_cnn
+from jdarts.networks.of_genotype import derived_network
+from jdarts.ops import user_ops
+from jdarts.ops.initializers import init_network
+from jdarts.ops.table import candidate
 from jdarts.spaces import define_space
-from jdarts.spaces.cells import SearchCell
-from jdarts.spaces.networks import derived_network
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "my_space.py"
 TINY = """
@@ -177,7 +178,7 @@ def test_own_ops_are_counted_as_built_and_by_the_formula():
     network = derived_network(genotype, channels=8, cells=3, classes=10)
     variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, True), jnp.zeros((2, 8, 8, 3)))
     assert count.parameters == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    from jdarts.own_op_module import count_own
+    from jdarts.ops.user_module import count_own
 
     c, s = 8, 4  # stride 2: the first convolution sees the whole image
     weights = [c * 2 * c, 9 * 2 * c, 2 * c * c]
@@ -189,7 +190,7 @@ def test_own_ops_are_counted_as_built_and_by_the_formula():
 
 
 def test_records_name_ops_that_this_process_does_not_know():
-    own_ops.declare(["foreign_op"])
+    user_ops.declare(["foreign_op"])
     genotype = parse(
         "Genotype(normal=[('foreign_op', 0), ('skip_connect', 1)], normal_concat=[2], "
         "reduce=[('foreign_op', 0), ('skip_connect', 1)], reduce_concat=[2])"

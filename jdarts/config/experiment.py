@@ -1,0 +1,308 @@
+"""Typed experiment configuration: frozen dataclasses, validated at construction.
+
+A file in `configs/` holds data only: one module-level `config = Experiment(...)`. Every value can be overridden on
+the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy
+before anything is compiled. The method and its options are checked where methods are known
+(`jdarts.methods.registry.with_known_method`). Epochs, batch sizes and image sizes are counts; learning rates and decays
+are per step.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from jdarts.config.ranges import (
+    Cells,
+    Channels,
+    Count,
+    CountOrOff,
+    Epochs,
+    Fraction,
+    NonNegative,
+    Positive,
+    Range,
+    check_fields,
+)
+from jdarts.errors import UserError
+
+BatchSize = Annotated[int, Range(2, 1_000_000, note="batch norm needs 2")]
+Checkpoints = Annotated[int, Range(2, note="an older one is needed if the newest is damaged")]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def _even(name: str, channels: int) -> None:
+    _require(channels % 2 == 0, f"{name} is {channels}; FactorizedReduce needs an even, positive number")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, how they are split, and how they are augmented."""
+
+    source: str = "digits"
+    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read a
+    batch at a time, stream:folder | stream:tfds:NAME."""
+    path: str = ""
+    """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz)."""
+    train_fraction: Annotated[float, Range(above=0, most=1)] = 0.5
+    """Share of the training images that trains the weights; taken from the front, in file order (streamed: of every
+    class)."""
+    val_fraction: Fraction = 0.5
+    """Share of the training images that trains the alphas; taken from the back. Single-level methods take weights and
+    alphas from one batch: they may use 1.0 and 0.0, or hold a share out that is only reported."""
+    own_validation: bool = True
+    """Train the alphas on the validation split of the source, if it has one (npz: x_val, y_val; folder: val/ beside
+    test/; tfds: validation beside test). The images that val_fraction would hold out then stay in the training half.
+    false ignores that split. It is not used where val_fraction is 0, and not for streamed images."""
+    shuffle: Annotated[int, Range(0)] | None = None
+    """Seed of a permutation of the training images before `limit` and the splits apply (streamed: of the images drawn
+    from each class). None keeps the order of the source."""
+    stratify: bool = False
+    """Order the training images such that every part of them has the classes in the same proportions, before `limit`
+    and the splits apply. Streamed images are always split class by class."""
+    limit: Annotated[int, Range(2)] | None = None
+    """Use only the first so many training images before splitting; None uses all."""
+    remap_labels: bool = False
+    """Number the labels that occur in the training images 0 to K-1, in sorted order, and keep the old labels as names
+    of the classes. Without it, whole-number labels must be 0 to K-1 already."""
+    color: Literal["rgb", "gray"] | None = None
+    """Convert every image to RGB or to gray (ITU-R 601 luma). Transparent pixels are laid over white, 16-bit ones
+    rounded to 8 bits. None keeps 8-bit gray and RGB images and refuses others. Streamed images are always RGB."""
+    shrink: Count = 1
+    """Average squares of so many pixels a side into one: 2 makes 16x16 images of CIFAR's 32x32. 1 leaves them."""
+    crop_padding: CountOrOff = 4
+    """Random crop: pixels of black padding on each side; 0 switches cropping off."""
+    flip: bool = True
+    """Random horizontal flip."""
+    search_cutout: CountOrOff = 0
+    """Cutout square side in pixels while searching; 0 is off."""
+    image_size: Annotated[int | tuple[int, int], Range(1, 65_536)] | None = None
+    """Side of the images in pixels, or height,width. Each image is scaled (bilinear, with antialiasing) until it covers
+    that size, and its centre is cut out. None keeps the size of the source. Streamed images are cropped at random and
+    resized to squares of that side; None is 224 for them."""
+    read_threads: Annotated[int, Range(0, 1_024)] = 16
+    """Threads of each process that read and decode image files; 0 uses the main thread alone."""
+
+    def __post_init__(self):
+        check_fields(self, "data.")
+        _require(
+            self.val_fraction > 0 or not self.source.startswith("stream:"),
+            "data.val_fraction is 0, but streamed searches need validation images; use e.g. 0.025",
+        )
+        total = self.train_fraction + self.val_fraction
+        _require(
+            total <= 1 + 1e-9,
+            f"data.train_fraction + data.val_fraction is {total:g}; the two splits are disjoint, "
+            "so the sum must be at most 1",
+        )
+        if self.source.startswith("stream:"):
+            self._check_streamed()
+
+    def _check_streamed(self) -> None:
+        """Refuse options that streamed images cannot follow."""
+        _require(self.shrink == 1, f"data.shrink is {self.shrink}; set data.image_size instead for streamed images")
+        _require(self.color != "gray", "data.color is 'gray', but streamed images are always RGB; leave it out")
+        side = self.image_size
+        _require(
+            not isinstance(side, tuple) or side[0] == side[1],
+            f"data.image_size is {side}, but streamed images are square; give one side",
+        )
+
+    @property
+    def streamed_side(self) -> int:
+        """Side in pixels of streamed images."""
+        return self.image_size[0] if isinstance(self.image_size, tuple) else self.image_size or 224
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """The search space and the size of its supernet."""
+
+    name: str = "darts_cnn"
+    """A registered search space (`jdarts spaces` lists them), or a file that defines one: path/to/space.py."""
+    channels: Channels = 16
+    """Channels of the first cell (even)."""
+    cells: Cells = 8
+    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two. nasbench201: cells a stage (5)."""
+
+    def __post_init__(self):
+        check_fields(self, "space.")
+        _even("space.channels", self.channels)
+
+
+@dataclass(frozen=True)
+class SGDConfig:
+    """PyTorch-order SGD: clip, coupled weight decay, momentum, learning rate (cosine, constant inside an epoch)."""
+
+    learning_rate: Positive = 0.025
+    learning_rate_min: NonNegative = 0.001
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegative = 3e-4
+    gradient_clip: NonNegative = 5.0
+    """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+
+    def __post_init__(self):
+        check_fields(self)
+        _require(
+            self.learning_rate_min <= self.learning_rate,
+            f"learning_rate_min is {self.learning_rate_min}; it must not exceed learning_rate ({self.learning_rate})",
+        )
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
+
+    learning_rate: Positive = 3e-4
+    b1: Fraction = 0.5
+    b2: Fraction = 0.999
+    weight_decay: NonNegative = 1e-3
+    gradient_clip: NonNegative = 0.0
+    """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How to search: the method, its optimisers and its length. The defaults are those of DARTS."""
+
+    method: str = "darts"
+    """A registered method (`jdarts methods` lists them), or several to compose: pc_darts+darts_minus."""
+    method_options: tuple[str, ...] = ()
+    """Options of the method, each as option=value."""
+    epochs: Epochs = 50
+    batch_size: BatchSize = 64
+    """Images a step, for the weight batch and for the alpha batch alike."""
+    hypergradient: (
+        Literal[
+            "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
+        ]
+        | None
+    ) = None
+    """How the alphas' gradient is computed (`jdarts.hypergrad`); None is what the method says, for DARTS unrolled.
+    first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order through the real
+    optimiser step."""
+    unroll_steps: Annotated[int, Range(1, 1_000)] = 1
+    """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take the first."""
+    hypergradient_terms: Annotated[int, Range(0, 10_000, note="0 is first order")] = 3
+    """Terms of Neumann's series, or iterations of the conjugate gradients."""
+    virtual_clip: bool = True
+    """Clip the gradient in the virtual step of unrolled and finite_difference, as the real step does. The DARTS
+    authors' code does not clip there: use false, finite_difference and alpha_step_moves_statistics to repeat it."""
+    alpha_step_moves_statistics: bool = False
+    """Let the forward passes of the alpha step, too, move the running averages of batch norm, as in the DARTS authors'
+    code; only for first_order and finite_difference."""
+    microbatches: Count = 1
+    """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network. bfloat16 is for accelerators; statistics of batch norm, losses, weights, alphas and
+    all that is done with gradients stay in float32."""
+    remat: bool = False
+    """Compute the activations of a cell again when its gradient is, instead of keeping them: less memory, more time."""
+    weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
+    alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
+    benchmark_table: str = ""
+    """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`): look up every epoch's genotype in it."""
+    alpha_init_scale: NonNegative = 1e-3
+    """Standard deviation of the initial alphas."""
+    checkpoint_every: Count = 1
+    """Save the whole state every so many epochs."""
+    checkpoint_every_steps: CountOrOff = 0
+    """Also save every so many steps inside an epoch; 0 is off."""
+    keep_checkpoints: Checkpoints = 3
+    hessian_every: CountOrOff = 0
+    """Measure the exact alpha-Hessian's eigenvalues every so many epochs and after the last; 0 is off."""
+
+    def __post_init__(self):
+        check_fields(self, "search.")
+        _require(
+            self.unroll_steps == 1 or self.hypergradient in ("unrolled", None),
+            f"search.unroll_steps is {self.unroll_steps} with hypergradient {self.hypergradient!r}; "
+            "only unrolled looks more than one step ahead",
+        )
+        _require(
+            self.batch_size % self.microbatches == 0 and self.batch_size // self.microbatches >= 2,
+            f"search.microbatches is {self.microbatches} with batch_size {self.batch_size}; "
+            "use a number that divides it into parts of at least 2",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
+
+    epochs: Epochs = 600
+    batch_size: BatchSize = 96
+    channels: Channels = 36
+    cells: Cells = 20
+    optimizer: SGDConfig = field(default_factory=lambda: SGDConfig(learning_rate_min=0.0))
+    auxiliary_weight: NonNegative = 0.4
+    """Weight of the auxiliary head's loss; 0 removes the head."""
+    drop_path: Fraction = 0.2
+    """Drop-path probability at the last epoch; grows linearly from 0."""
+    cutout: CountOrOff = 16
+    """Cutout square side in pixels; 0 is off."""
+    val_fraction: Fraction = 0.0
+    """Share of the training images (from the back) held out for monitoring; 0 trains on all of them."""
+    label_smoothing: Fraction = 0.0
+    random_cells: Annotated[int, Range(1, 1_000)] = 1
+    """Random cells that `jdarts run` trains beside the found one; several are reported as mean ± standard deviation."""
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
+    weights and their updates stay in float32, and so do all evaluations."""
+    checkpoint_every: Count = 1
+    keep_checkpoints: Checkpoints = 3
+
+    def __post_init__(self):
+        check_fields(self, "train.")
+        _even("train.channels", self.channels)
+
+
+@dataclass(frozen=True)
+class DevicesConfig:
+    """On which devices a search runs; results do not depend on it, beyond the order in which sums are made."""
+
+    backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
+    """auto: jit on one device, shard_map on more."""
+    data: Annotated[int, Range(0, note="0 is all devices")] = 0
+    """Replicas that share each batch; 0 takes all devices (divided by seed)."""
+    seed: Count = 1
+    """Groups of devices that share the searches of --seeds and --sweep."""
+    members: Literal["auto", "vmap", "in_turn"] = "auto"
+    """How several searches share one device. vmap: every operation serves all of them. in_turn: one compiled step,
+    called for each; a lone search and a member then compute the same bits. auto: in_turn on a CPU, vmap elsewhere."""
+    check_replicas_every: CountOrOff = 0
+    """Compare all copies of the state bit for bit every so many steps; 0 is off."""
+
+    def __post_init__(self):
+        check_fields(self, "devices.")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: data, space, search, retraining, devices."""
+
+    name: str = "experiment"
+    """Names the run folder: runs/NAME."""
+    seed: Annotated[int, Range(0)] = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
+
+    def __post_init__(self):
+        check_fields(self)
+        ok = self.name and all(c.isalnum() or c in "-_." for c in self.name) and self.name[0] != "."
+        _require(bool(ok), f"name is {self.name!r}; use letters, digits, '-', '_' and '.'")
+
+
+def as_dict(config: Experiment) -> dict:
+    """The configuration as nested plain dicts, ready for JSON."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,149 @@
+"""How much memory there is to have, on the host and on devices, and how much a computation took."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jdarts import kernels
+from jdarts.errors import DoesNotFit
+
+_UNLIMITED = 2**60  # cgroups of the first version write a number near 2^63 for "no limit"
+
+
+@dataclass(frozen=True)
+class Available:
+    """Bytes that can still be had, and of what."""
+
+    bytes: int
+    where: str
+
+
+def available() -> Available | None:
+    """What the default device can still allocate; None where nobody tells (some platforms keep no statistics).
+
+    Accelerators answer for themselves. On the CPU it is what the kernel can give without swapping, within the limit of
+    the control group (a container's memory limit).
+    """
+    device = jax.local_devices()[0]
+    if kernels.on_cpu(device):
+        free = host_available()
+        return None if free is None else Available(free, "of this machine's memory")
+    statistics = device.memory_stats() or {}
+    if "bytes_limit" not in statistics:
+        return None
+    free = statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    return Available(free, f"of the memory of {device.device_kind}")
+
+
+def does_not_fit(what: str, needed: int, free: Available, advice: str) -> DoesNotFit:
+    """The error that `what` needs more memory than there is."""
+    return DoesNotFit(
+        f"{what} needs {format_bytes(needed)} of memory, but {format_bytes(free.bytes)} {free.where} are available; "
+        f"{advice}"
+    )
+
+
+def host_available(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that this process can still get from the host; None where the system does not tell."""
+    bounds = [_meminfo(proc / "meminfo"), *_group_bounds(proc / "self" / "cgroup", cgroup)]
+    known = [bound for bound in bounds if bound is not None]
+    return max(0, min(known)) if known else None
+
+
+def _meminfo(path: Path) -> int | None:
+    for line in _lines(path):
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    if path == Path("/proc/meminfo") and "SC_PHYS_PAGES" in os.sysconf_names:  # not Linux: all there is
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _group_bounds(membership: Path, root: Path) -> Iterator[int | None]:
+    """What each control group above this process leaves of its limit."""
+    for line in _lines(membership):
+        _, controllers, inside = line.split(":", 2)
+        if controllers == "":
+            base, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = base / inside.lstrip("/")
+        while folder.is_relative_to(base):
+            yield _group_bound(folder, *names)
+            if folder == base:
+                break
+            folder = folder.parent
+
+
+def _group_bound(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
+    limit, usage = (next(iter(_lines(folder / name)), "") for name in (limit_file, usage_file))
+    if not (limit.isdigit() and usage.isdigit()) or int(limit) >= _UNLIMITED:
+        return None
+    cached = [line.split()[1] for line in _lines(folder / "memory.stat") if line.split()[:1] == [reclaimable]]
+    return int(limit) - int(usage) + sum(map(int, cached))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays in a pytree, of `jax.ShapeDtypeStruct`s too; PRNG keys count as the words that they are."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.eval_shape(jax.random.key_data, leaf)
+        total += int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+    return total
+
+
+def reset_peak() -> bool:
+    """Forget this process's peak of resident memory; False where the system cannot (only Linux can)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+        return True
+    return False
+
+
+def process_peak() -> int | None:
+    """The largest resident memory of this process since `reset_peak`, in bytes."""
+    return _status("VmHWM")
+
+
+def process_resident() -> int | None:
+    """The resident memory of this process now, in bytes."""
+    return _status("VmRSS")
+
+
+def _status(field: str) -> int | None:
+    for line in _lines(Path("/proc/self/status")):
+        name, _, rest = line.partition(":")
+        if name == field:
+            return int(rest.split()[0]) * 1024
+    return None
+
+
+def device_peak() -> int | None:
+    """The most bytes ever in use on the default device, by its own count; None where it keeps none (the CPU)."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def format_bytes(count: float) -> str:
+    """`count` bytes with three digits or so: 512 B, 3.2 MB, 14.1 GB (decimal)."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(count) >= size:
+            return f"{count / size:.3g} {unit}" if abs(count) < 1000 * size else f"{count / size:,.0f} {unit}"
+    return f"{count:.0f} B"

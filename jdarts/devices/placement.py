@@ -1,0 +1,344 @@
+"""One step, three backends: plain jit, `shard_map` over a mesh, `pmap`.
+
+A step is written for one replica: `step(state, arrays, values) -> (state, metrics)` with the axis name "data" for its
+collectives (`jdarts.devices.replicas`). `Placement` says on how many devices it runs:
+
+    jit         one device
+    shard_map   `jax.jit(jax.shard_map(step))` over a mesh with the axes ("seed", "data"); the default for many
+                devices and hosts. Types say what varies over the mesh, so a step whose replicas would drift apart (a
+                per-replica key in the sampling of alphas) does not trace.
+    pmap        `jax.pmap` with the same axis name; one process, one seed. Nothing checks that replicas agree, except
+                `devices.check_replicas_every`.
+
+State and metrics are replicated over "data". With several members (seeds, hyper-parameters) every leaf of state and
+metrics has them as its leading axis, split over "seed". On each device the members are vmapped, or, by default on a
+single CPU device, take their steps in turn by one compiled step: vmapped convolutions with kernels of their own are
+grouped convolutions, which XLA:CPU runs many times slower than one after the other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jdarts import kernels, staging
+from jdarts.config import DevicesConfig
+from jdarts.errors import ReplicasDiffer, UserError
+
+DATA, SEED = "data", "seed"
+
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a search runs; `place` makes one from a configuration.
+
+    Attributes:
+      backend: how the step is compiled.
+      data: replicas, among which each batch is divided.
+      seed: groups of devices, among which the members are divided.
+      members: searches in one program; 0 for a single search whose state has no leading axis of members.
+      in_turn: the members take their steps one after the other, not vmapped (one device only).
+      devices: the seed·data devices in use, of all processes.
+    """
+
+    backend: Literal["jit", "shard_map", "pmap"]
+    data: int
+    seed: int
+    members: int
+    devices: tuple[Any, ...]
+    in_turn: bool = False
+
+    @property
+    def axis_name(self) -> str | None:
+        """The axis of the collectives in the step: None where there is one replica."""
+        return DATA if self.backend != "jit" else None
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The mesh ("seed", "data"); Auto axes, since explicit ones refuse gathers by row numbers.
+
+        That of pmap has the axis "data" alone, as its results have: state on another mesh would compile the second step
+        anew.
+        """
+        if self.backend == "pmap":
+            return Mesh(np.array(self.devices), (DATA,), axis_types=(AxisType.Auto,))
+        grid = np.array(self.devices).reshape(self.seed, self.data)
+        return Mesh(grid, (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto))
+
+    @property
+    def state_spec(self) -> PartitionSpec:
+        """How the state lies on the mesh, spelled as the step's results are: an axis of one device is not named, or the
+        second step would be compiled anew."""
+        return PartitionSpec(SEED) if self.members and self.seed > 1 else PartitionSpec()
+
+    def describe(self) -> str:
+        """One line for people."""
+        kind = self.devices[0].device_kind
+        how = "in turn" if self.in_turn else "in one program"
+        members = f", {self.members} searches {how}" if self.members else ""
+        return f"{len(self.devices)} × {kind} ({self.backend}: seed {self.seed} × data {self.data}){members}"
+
+
+def place(
+    config: DevicesConfig,
+    *,
+    batch_size: int,
+    microbatches: int = 1,
+    members: int = 0,
+    devices: Sequence[Any] | None = None,
+) -> Placement:
+    """The placement that `config` asks for on `devices` (all devices of all processes).
+
+    Raises `UserError` for more replicas than devices, and for a batch or a number of members that cannot be divided.
+    """
+    devices = jax.devices() if devices is None else devices
+    processes = len({device.process_index for device in devices})
+    backend, seed = config.backend, config.seed
+    if backend == "pmap" and (seed > 1 or processes > 1):
+        what = f"devices.seed {seed}" if seed > 1 else f"{processes} processes"
+        raise UserError(f"devices.backend is 'pmap' with {what}; pmap is for one process and seed 1, use 'shard_map'")
+    data = config.data or (1 if backend == "jit" else max(len(devices) // seed, 1))
+    count = seed * data
+    if count > len(devices):
+        raise UserError(
+            f"devices.seed {seed} × devices.data {data} are {count} replicas, but there are {len(devices)} devices; "
+            "use fewer, or 0 for devices.data to use what is there"
+        )
+    if backend == "auto":
+        backend = "jit" if count == 1 else "shard_map"
+    if backend == "jit" and count > 1:
+        raise UserError(
+            f"devices.backend is 'jit', which runs on one device, with seed {seed} × data {data}; use 'shard_map'"
+        )
+    if processes > 1 and count != len(devices):
+        raise UserError(
+            f"devices.seed {seed} × devices.data {data} uses {count} of {len(devices)} devices; "
+            f"with {processes} processes every device must take part"
+        )
+    if batch_size % (data * microbatches):
+        parts = f" and {microbatches} microbatches" if microbatches > 1 else ""
+        raise UserError(
+            f"search.batch_size is {batch_size}, which {data} data replicas{parts} cannot share equally; "
+            f"use a multiple of {data * microbatches}, or another devices.data"
+        )
+    if max(members, 1) % seed:
+        raise UserError(
+            f"devices.seed is {seed}, which cannot share {max(members, 1)} search(es) equally; "
+            "use a number that divides the searches (--seeds × --sweep)"
+        )
+    if config.members == "in_turn" and backend != "jit":
+        raise UserError(
+            f"devices.members is 'in_turn' on {count} devices ({backend}); use 'vmap', or --devices.backend jit "
+            "--devices.data 1"
+        )
+    on_cpu = kernels.on_cpu(devices[0])
+    in_turn = backend == "jit" and (config.members == "in_turn" or (config.members == "auto" and on_cpu))
+    return Placement(backend, data, seed, members, tuple(devices[:count]), in_turn and members > 0)
+
+
+def introduce(placement: Placement) -> None:
+    """Let the devices of several processes connect for the collectives of the step; does nothing in one process.
+
+    The CPU backend waits one minute for this in the first collective. Compiling comes in between, and takes a process
+    that finds nothing in its compilation cache (only the first process writes one) minutes longer than another.
+    """
+    if len({device.process_index for device in placement.devices}) == 1:
+        return
+    one = PartitionSpec(DATA)
+    total = jax.shard_map(lambda x: jax.lax.psum(x, DATA), mesh=placement.mesh, in_specs=one, out_specs=PartitionSpec())
+    ones = _from_host(np.ones(placement.data, np.int32), NamedSharding(placement.mesh, one))
+    jax.block_until_ready(jax.jit(total)(ones))
+
+
+def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Callable[[Any, Any], Any]:
+    """`init(seed, values) -> state`, jitted, with its result laid out over the mesh.
+
+    With members both arguments have a leading axis. The state is born where it will live: a copy made later could
+    share memory with its source, which donating the one would take away from the other.
+    """
+    mapped = jax.vmap(init) if placement.members else init
+    if placement.backend == "jit":
+        return jax.jit(mapped)
+    return jax.jit(mapped, out_shardings=NamedSharding(placement.mesh, placement.state_spec))
+
+
+def compile_step(
+    step: Step, placement: Placement, *, streamed: int = 0, check_types: bool = True, calls: int = 1
+) -> Step:
+    """`step(state, arrays, values) -> (state, metrics)` of one replica, jitted for the whole placement.
+
+    Args:
+      step: for one replica and one member.
+      placement: with members, states, values and metrics have a leading axis.
+      streamed: 0: every replica sees all of `arrays` (the data set on the device). P: `arrays` is one global batch,
+        `[P, B/P, …]` in P micro-batches, of which each replica sees its rows as `[B/R, …]`.
+      check_types: `check_vma` of `shard_map`: refuse a step whose replicas could end with different states.
+      calls: how often the step will run (`staging.compile`).
+
+    The state is donated.
+    """
+    if placement.in_turn:
+        return _in_turn(_flatten_rows(step) if streamed else step, placement.members, calls)
+    mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
+    if streamed:
+        mapped = _flatten_rows(mapped)
+    options: Any = {"compiler_options": staging.compiler_options(large=True)}
+    if placement.backend == "jit":
+        if kernels.on_cpu(placement.devices[0]):  # vmapped kernels are grouped convolutions, which pieces do not help
+            return jax.jit(mapped, donate_argnums=0, **options)
+        return _at_first_call(mapped, calls)
+    if placement.backend == "pmap":
+        split = 1 if streamed else None
+        program = jax.pmap(
+            lambda state, arrays, values, _: mapped(state, arrays, values),
+            axis_name=DATA,
+            in_axes=(None, split, None, 0),
+            out_axes=None,
+            devices=placement.devices,
+            donate_argnums=0,
+        )
+        replicas = np.arange(placement.data)  # pmap wants one mapped argument
+
+        def run(state, arrays, values):
+            if streamed:
+                arrays = jax.tree.map(lambda x: x.reshape(x.shape[0], placement.data, -1, *x.shape[2:]), arrays)
+            return program(state, arrays, values, replicas)
+
+        return run
+    spec = placement.state_spec
+    sharded = jax.shard_map(
+        mapped,
+        mesh=placement.mesh,
+        in_specs=(spec, PartitionSpec(None, DATA) if streamed else PartitionSpec(), spec),
+        out_specs=(spec, spec),
+        check_vma=check_types,
+    )
+    return jax.jit(sharded, donate_argnums=0, **options)
+
+
+def _in_turn(step: Step, members: int, calls: int) -> Step:
+    """`step` of one member for all: compiled once, like that of a lone search, called for one after the other."""
+    program = _at_first_call(step, calls)
+    take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
+    stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+
+    def run(states, arrays, values):
+        results = []
+        for i in range(members):
+            state, value = take((states, values), i)
+            results.append(program(state, arrays, value))
+        return stack(results)
+
+    return run
+
+
+def _at_first_call(step: Step, calls: int) -> Step:
+    """`step` compiled by `jdarts.staging` when it is first called."""
+    program: list[staging.Program] = []
+
+    def run(*args):
+        if not program:
+            program.append(staging.compile(step, *jax.eval_shape(lambda: args), donate_argnums=(0,), calls=calls))
+        return program[0](*args)
+
+    return run
+
+
+def _flatten_rows(step: Step) -> Step:
+    def flat(state, arrays, values):
+        return step(state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays), values)
+
+    return flat
+
+
+def replicate(tree: Any, placement: Placement) -> Any:
+    """Arrays that every process holds alike, on every device of the placement."""
+    if placement.backend == "jit":
+        return jax.device_put(tree, placement.devices[0])
+    sharding = NamedSharding(placement.mesh, PartitionSpec())
+    return jax.tree.map(lambda x: _from_host(np.asarray(x), sharding), tree)
+
+
+def split_members(tree: Any, placement: Placement) -> Any:
+    """Host arrays with a leading axis of members (or none, without members), laid out like the state."""
+    if placement.backend == "jit":
+        return jax.device_put(tree, placement.devices[0])
+    sharding = NamedSharding(placement.mesh, placement.state_spec)
+    return jax.tree.map(lambda x: _from_host(np.asarray(x), sharding), tree)
+
+
+def _from_host(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def gather_rows(local: dict[str, np.ndarray], placement: Placement, *, batch_size: int, microbatches: int = 1) -> Any:
+    """One global batch `[P, B/P, …]` from the rows that each process has loaded, `[P, B/P/processes, …]`.
+
+    Raises `UserError` if the processes hold different numbers of rows.
+    """
+    processes = len({device.process_index for device in placement.devices})
+    for name, rows in local.items():
+        if rows.shape[:2] != (microbatches, batch_size // microbatches // processes):
+            raise UserError(
+                f"this process loaded {rows.shape[0]} × {rows.shape[1]} rows of {name}; a batch of {batch_size} in "
+                f"{microbatches} part(s) over {processes} processes needs equal shares of "
+                f"{microbatches} × {batch_size // microbatches // processes}"
+            )
+    if placement.backend in ("jit", "pmap"):
+        return jax.tree.map(jax.numpy.asarray, local)
+    sharding = NamedSharding(placement.mesh, PartitionSpec(None, DATA))
+    return {
+        name: jax.make_array_from_process_local_data(
+            sharding, rows, (microbatches, batch_size // microbatches, *rows.shape[2:])
+        )
+        for name, rows in local.items()
+    }
+
+
+def check_replicas(state: Any) -> None:
+    """Raise `ReplicasDiffer` unless all copies of every array, on all devices and processes, are equal bit for bit."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        copies: dict[str, tuple[Any, bytes]] = {}
+        for shard in leaf.addressable_shards:
+            content = np.asarray(shard.data).tobytes()
+            first = copies.setdefault(str(shard.index), (shard.device, content))
+            if first[1] != content:
+                raise _differ(path, f"devices {first[0].id} and {shard.device.id}")
+    if jax.process_count() > 1:
+        _check_across_processes(state)
+
+
+def _check_across_processes(state: Any) -> None:
+    """Compare checksums of what every process holds whole."""
+    import zlib
+
+    from jax.experimental import multihost_utils
+
+    named = jax.tree_util.tree_flatten_with_path(state)[0]
+    sums = np.zeros(len(named), np.uint32)
+    for i, (_, leaf) in enumerate(named):
+        if leaf.is_fully_replicated:
+            bits = jax.random.key_data(leaf) if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            sums[i] = zlib.crc32(np.asarray(bits.addressable_shards[0].data).tobytes())
+    everywhere = np.asarray(multihost_utils.process_allgather(sums))
+    different = np.flatnonzero((everywhere != everywhere[0]).any(0))
+    if different.size:
+        process = int(np.flatnonzero(everywhere[:, different[0]] != everywhere[0, different[0]])[0])
+        raise _differ(named[int(different[0])][0], f"processes 0 and {process}")
+
+
+def _differ(path, who: str) -> ReplicasDiffer:
+    name = jax.tree_util.keystr(path, simple=True, separator=".")
+    return ReplicasDiffer(
+        f"{name} differs between {who}, which should hold the same values: the step draws or computes something per "
+        "replica that enters the state (fold the replica's number into keys of augmentation and dropout only)"
+    )

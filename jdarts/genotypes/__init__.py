@@ -1,0 +1,22 @@
+"""Discrete architectures of cell spaces: `Genotype` and its text forms.
+
+jdarts reads four notations and writes the first three. Writing and reading again gives an equal genotype. The grammars
+are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
+
+* DARTS text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=…, …)`: two
+  `(op, source)` pairs a node. If a node of a cell does not have exactly two inputs (FairDARTS), the cell is written
+  as triples `(op, source, target)`, an extension by jdarts. The output of other programs is read too: positional
+  fields, a list for each node, `list(range(2, 6))`, `np.int64(0)`, arrays.
+* JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object.
+* NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
+* The name of a published genotype (`jdarts.genotypes.published`), in upper or lower case. It is read but not written.
+
+A genotype may be part of a log or a Python module, after a timestamp or `NAME =` and before other lines. If a text
+holds several genotypes, a name or a line number selects one.
+"""
+
+from jdarts.genotypes.genotype import DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Edge, Genotype, excerpt
+from jdarts.genotypes.notation.structured import read_json
+from jdarts.genotypes.reading import load, parse
+
+__all__ = ["DARTS_OPS", "NASBENCH201_OPS", "OPS", "Cell", "Edge", "Genotype", "excerpt", "load", "parse", "read_json"]

@@ -1,0 +1,8 @@
+"""Readers of the notations of genotypes, in papers, logs, modules and files. Text is parsed, never evaluated.
+
+Use `jdarts.genotypes.parse`, which calls `read`. Every mistake is a `UserError` of one line with its place.
+
+* `structured`: JSON.
+* `text`: DARTS text and NAS-Bench-201 arch strings, by recursive descent over the tokens of `tokens`.
+* `places`: finds the genotypes in a longer text (a log, a Python module) and selects one.
+"""

@@ -1,0 +1,96 @@
+"""Genotypes from texts and files, in any notation: `parse`, `load`."""
+
+import re
+from pathlib import Path
+
+from jdarts.errors import UserError
+from jdarts.genotypes import published
+from jdarts.genotypes.genotype import Genotype, excerpt
+from jdarts.genotypes.notation.places import ARCH_TEXT, DARTS_TEXT, choose
+from jdarts.genotypes.notation.structured import read_json
+from jdarts.genotypes.notation.text import read_darts, read_nasbench201
+from jdarts.genotypes.notation.tokens import cleaned
+
+_LARGEST = 1_000_000  # characters
+_JSON = re.compile(r'\{\s*"(?:normal|reduce)(?:_concat)?"\s*:')
+_NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
+_LARGEST_FILE = 1_000_000  # bytes
+_FILES = (".json", ".jsonl", ".txt", ".log", ".py")
+
+
+def is_text(text: str) -> bool:
+    """True if `text` is JSON, DARTS text or an arch string, and neither a name nor a path."""
+    start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
+    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON))
+
+
+def parse(text: str, name: str | None = None) -> Genotype:
+    """The genotype that `text` denotes, in any notation of this module.
+
+    Args:
+      text: a genotype, or a log or Python module that contains one.
+      name: selects one of several genotypes in `text`, by the name that it is assigned to or by its line number.
+
+    Raises `UserError`, one line with the place, what was found and what was expected.
+    """
+    if len(text) > _LARGEST:
+        raise UserError(f"the text has {len(text)} characters; a genotype's has some hundreds, at most {_LARGEST}")
+    text = cleaned(text)
+    stripped = text.strip()
+    if DARTS_TEXT.search(text):
+        return read_darts(text, choose(text, DARTS_TEXT, name))
+    if ARCH_TEXT.search(text):
+        return read_nasbench201(text, choose(text, ARCH_TEXT, name))
+    if name is not None:
+        raise UserError(f"{name!r} was asked for, but the text holds no genotypes with names; leave the name out")
+    if stripped.startswith("|"):
+        return read_nasbench201(text)
+    found = _JSON.search(text)
+    if found or stripped.startswith(("{", "[")):
+        return read_json(text, 0 if not found or stripped.startswith("{") else found.start())
+    if _NAME.fullmatch(stripped):
+        return published.get(stripped)
+    raise UserError(
+        f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), JSON, "
+        "an arch string |op~0|+…, or the name of a published genotype"
+    )
+
+
+def load(source: str | Path) -> Genotype:
+    """The genotype that `source` denotes: a text for `parse`, or the path of a file with such a text.
+
+    `FILE:NAME` and `FILE:LINE` select one of several genotypes in a file. A published name takes precedence over a file
+    of the same name. Raises `UserError`.
+    """
+    name = None
+    if isinstance(source, str):
+        stripped = source.strip()
+        if stripped in published.names() or is_text(source):
+            return parse(source)
+        head, _, tail = source.rpartition(":")
+        if _exists(head) and not _exists(source):
+            source, name = head, tail
+        elif not (_exists(source) or "/" in source or source.endswith(_FILES)):
+            return parse(source)
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read genotype file {excerpt(str(path), 200)}: {reason}") from None
+    if len(content) > _LARGEST_FILE:
+        raise UserError(f"genotype file {str(path)!r} is larger than {_LARGEST_FILE} bytes; is it the right file?")
+    try:
+        return parse(content.decode(), name)
+    except UnicodeDecodeError:
+        raise UserError(f"genotype file {str(path)!r} is not UTF-8 text; is it the right file?") from None
+    except UserError as error:
+        raise UserError(f"{str(path)!r}: {error}") from None
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except (OSError, ValueError):  # too long or with a NUL: not a path
+        return False

@@ -1,0 +1,96 @@
+"""Array-level operations of the candidate ops, and the execution form each platform likes best.
+
+Letters: N images, H × W pixels, C channels of one edge, T parallel edges that share a shape. Arrays are channels-last;
+T edges lie side by side on the channel axis, `[N, H, W, T·C]`, edge-major, so that one call serves all T.
+
+Every op has a plain reference form (`impl="conv"`: the XLA convolution or window reduction) and a shifted form
+(`impl="shift"`: sums of k² shifted slices). They compute the same numbers. A third form (`impl="matrix"`), for
+images of a few dozen pixels, is a product with the H'W' × HW matrix of the map: two operations to compile instead of
+hundreds. A fourth, `dense`, is for matrix units: nothing nonlinear stands between a depthwise and its pointwise
+convolution, so their kernels multiply out to one dense kernel, and all edges out of a node are one convolution; pools
+are shifted. `impl="auto"` takes `dense` on accelerators; on the CPU, where XLA's grouped convolution and
+`reduce_window` are 5 to 20 times slower, `shift`, or `matrix` for small images where the whole program is compiled at
+once. The shifted forms are linear primitives (`jdarts.kernels.linear_primitives`), so every order and direction of
+differentiation works in all forms but in `conv`'s maximum, which XLA can differentiate only once.
+
+What makes a search fast on a CPU, each part measured against the form before it:
+
+* Mixed edges are compiled one by one (`jdarts.staging`): XLA cannot fuse across them, which would repeat work and
+  defeat vectorisation, and each form is compiled once for all edges and cells of a resolution.
+* Depthwise convolutions and their input gradients are shifted sums. The gradient by the kernel, once half of an edge's
+  backward pass, adds up images before it reduces. A stride's holes are never summed (`_carry_back`).
+* Pooling runs once a node, not once an edge; the convolutions of an edge read one padded image (`margin`).
+* `cut` ends fusions where a person would, and has what is kept for later kept once.
+* The derivative of batch norm is written out (`norm_primitives`): two reductions; its output is all it keeps.
+  Those at the ends of an edge's ops are one weighted sum (`normed_sum`), whose derivatives share their sums.
+* ReLU keeps a byte a pixel (`jdarts.kernels.relu`), not an image of zeros to choose from.
+* Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
+
+On an accelerator every kernel costs some microseconds, and a mixed edge has hundreds of small ones:
+
+* All that is ready at the same time is normalised at the same time (`jdarts.kernels.joint_norm`).
+* Between two convolutions nothing is kept for the backward pass, which computes it again inside its kernels.
+* Dilated convolutions are plain ones on every other pixel; narrow groups are blocks of one dense kernel (`_dense`).
+* The step of a long search is one program, or a few, each of which starts as a CUDA graph (`jdarts.staging`).
+
+Semantics are PyTorch's: symmetric padding, stride counted from the first pixel, `count_include_pad=False`.
+"""
+
+from jdarts.kernels.forms import (
+    avg_pool,
+    convolution,
+    cut,
+    depthwise,
+    from_phases,
+    halve,
+    max_pool,
+    pointwise,
+    separable,
+    standardise,
+    takes_phases,
+    to_phases,
+)
+from jdarts.kernels.joint_norm import (
+    by_image,
+    dots,
+    keeping_little,
+    kept,
+    mix_standardised,
+    scaled,
+    standardise_each,
+)
+from jdarts.kernels.normed_sum import normed_sum
+from jdarts.kernels.platform import Impl, backend, for_accelerators, on_accelerator, on_cpu, resolve
+from jdarts.kernels.relu import relu
+from jdarts.kernels.weighted_sum import weighted_sum
+
+__all__ = [
+    "Impl",
+    "avg_pool",
+    "backend",
+    "by_image",
+    "convolution",
+    "cut",
+    "depthwise",
+    "dots",
+    "for_accelerators",
+    "from_phases",
+    "halve",
+    "keeping_little",
+    "kept",
+    "max_pool",
+    "mix_standardised",
+    "normed_sum",
+    "on_accelerator",
+    "on_cpu",
+    "pointwise",
+    "relu",
+    "resolve",
+    "scaled",
+    "separable",
+    "standardise",
+    "standardise_each",
+    "takes_phases",
+    "to_phases",
+    "weighted_sum",
+]

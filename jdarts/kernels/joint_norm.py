@@ -1,0 +1,246 @@
+"""Batch normalisation of many images at once, as accelerators want it: few kernels, and nothing kept that is cheap.
+
+A batch norm is a handful of kernels of a few microseconds, and a mixed edge has nine of them. Here the statistics of
+all images that are ready at the same time are one pair of reductions: each image is summed in blocks of pixels, and one
+more kernel adds up the blocks of all. `mix_standardised` also takes the weighted sum over the ops into the derivative:
+the sums that batch norm needs, and those that the gradient by the op weights needs, are the same numbers.
+
+The derivative is built of two maps, linear in each argument, that are each other's transposes:
+
+    scaled(v, images) → v · image, channel by channel        dots(images, others) → Σ over pixels of image · other
+
+so `grad`, `jvp` and both upon each other keep the joint form. Standardised images are computed again from the images
+where a derivative needs them (`jax.checkpoint`); a backward pass keeps the images alone.
+
+Letters: N images, H × W pixels, C channels; `Σ` over images means their channels side by side.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import gcd, isqrt, prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jax.interpreters import ad
+
+from jdarts.kernels.own_primitives import bind_alike, linear_in, make_primitive
+
+_KEPT = "jdarts_kept"
+
+
+def kept(x: jax.Array) -> jax.Array:
+    """Mark a value that the backward pass of `keeping_little` shall find, instead of computing it again."""
+    return checkpoint_name(x, _KEPT)
+
+
+def _is_kept(primitive, *_, **params) -> bool:
+    return primitive.name in ("conv_general_dilated", "dot_general") or params.get("name") == _KEPT
+
+
+def keeping_little(function: Callable) -> Callable:
+    """`function`, of which the backward pass keeps convolutions, products of matrices and what is `kept`, no more.
+
+    All else, what lies between two convolutions, an accelerator computes again in the kernels that need it, faster than
+    it would write and read it.
+    """
+    return jax.checkpoint(function, policy=_is_kept, prevent_cse=False)
+
+
+def by_image(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
+    """Cut a vector `[Σ C]` into one for each image."""
+    return list(lax.split(vector, [x.shape[-1] for x in images]))
+
+
+def block_sums(x: jax.Array) -> jax.Array:
+    """Sums of `x [N, H, W, C]` over blocks of pixels, `[blocks, C]`, about as many blocks as pixels in each."""
+    pixels = prod(x.shape[:-1])
+    blocks = gcd(pixels, 1 << (isqrt(pixels).bit_length() - 1))
+    return jnp.sum(x.reshape(blocks, pixels // blocks, x.shape[-1]), 1)
+
+
+def _sums(images: Sequence[jax.Array]) -> jax.Array:
+    """Sums over pixels, `[Σ C]`: a kernel an image (or less), and one for the blocks of all."""
+    blocks = lax.optimization_barrier([block_sums(x) for x in images])  # or XLA makes one slow reduction of two
+    return jnp.sum(jnp.concatenate(blocks, -1), 0)
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+# --- two maps and their derivatives -------------------------------------------------------------------------------
+
+
+def _scaled(vector, *images):
+    return [x * v for x, v in zip(images, by_image(vector, images), strict=True)]
+
+
+def _dots(*images):
+    half = len(images) // 2
+    return [_sums([a * b for a, b in zip(images[:half], images[half:], strict=True)])]
+
+
+_scaled_p = make_primitive("scaled", _scaled, lambda vector, *images: [x.shape for x in images])
+_dots_p = make_primitive("dots", _dots, lambda *images: [(sum(x.shape[-1] for x in images[: len(images) // 2]),)])
+
+
+def scaled(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
+    """Every image times its part of a vector: `[Σ C]`, images `[N, H, W, C]` → images of the same shapes."""
+    return bind_alike(_scaled_p, vector, *images)
+
+
+def dots(images: Sequence[jax.Array], others: Sequence[jax.Array]) -> jax.Array:
+    """Sums over pixels of the products of two lists of images `[N, H, W, C]` → `[Σ C]`."""
+    return bind_alike(_dots_p, *images, *others)[0]
+
+
+linear_in(_scaled_p, lambda n: (range(1), range(1, n)))
+linear_in(_dots_p, lambda n: (range(n // 2), range(n // 2, n)))
+
+
+def _transpose_scaled(cts, vector, *images):
+    cts = [ad.instantiate_zeros(ct) for ct in cts]
+    if ad.is_undefined_primal(vector):
+        return [dots(cts, images).astype(vector.aval.dtype), *(None for _ in images)]
+    grads = scaled(vector, cts)
+    return [None, *(g.astype(x.aval.dtype) for g, x in zip(grads, images, strict=True))]
+
+
+def _transpose_dots(cts, *images):
+    (ct,) = cts
+    half = len(images) // 2
+    unknown = slice(0, half) if ad.is_undefined_primal(images[0]) else slice(half, None)
+    known = images[half:] if unknown.start == 0 else images[:half]
+    result: list[Any] = [None] * len(images)
+    if type(ct) is not ad.Zero:
+        grads = scaled(ct, known)
+        result[unknown] = [g.astype(x.aval.dtype) for g, x in zip(grads, images[unknown], strict=True)]
+    return result
+
+
+ad.primitive_transposes[_scaled_p] = _transpose_scaled
+ad.primitive_transposes[_dots_p] = _transpose_dots
+
+
+# --- batch normalisation ------------------------------------------------------------------------------------------
+
+
+def moments(images: Sequence[jax.Array], axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of every channel of every image, `[Σ C]` each, reading each image once.
+
+    Squares are taken of the distance from the first pixel, so that a large mean does not cancel the digits. With
+    `axis_name` the moments are those over that mesh axis too.
+    """
+    wide = [_wide(x) for x in images]
+    origins = [x[:1, :1, :1] for x in wide]
+    distances = [x - origin for x, origin in zip(wide, origins, strict=True)]
+    sums = _sums([*distances, *(d * d for d in distances)]) / prod(images[0].shape[:-1])
+    first, second = jnp.split(sums, 2)
+    mean = jnp.concatenate([origin.reshape(-1) for origin in origins]) + first
+    var = second - first * first
+    if axis_name is not None:
+        common = lax.pmean(mean, axis_name)
+        mean, var = common, lax.pmean(var + (mean - common) ** 2, axis_name)
+    return mean, var
+
+
+def _standard(images, mean, factor):
+    return [
+        (_wide(x) - m) * f for x, m, f in zip(images, by_image(mean, images), by_image(factor, images), strict=True)
+    ]
+
+
+def _mean_dots(tangents, images, axis_name: str | None):
+    """Means over pixels of tangents, and of tangents times images, `[Σ C]` each."""
+    ones = [jnp.ones_like(x) for x in images]
+    sums = dots([*tangents, *tangents], [*ones, *images]) / prod(images[0].shape[:-1])
+    return jnp.split(sums if axis_name is None else lax.pmean(sums, axis_name), 2)
+
+
+_again = partial(jax.checkpoint, prevent_cse=False)  # what a derivative needs is computed anew, not kept
+
+
+def _kept_moments(results):
+    value, mean, var = results
+    return value, kept(mean), kept(var)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def standardise_each(images: list[jax.Array], rectified: tuple[bool, ...], eps: float, axis_name: str | None = None):
+    """`(x − mean) / √(var + eps)` per channel of several images `[N, H, W, C]` with as many pixels.
+
+    Returns `(list of results, mean [Σ C], biased variance [Σ C])`, in float32 also for 16-bit images; where `rectified`
+    the result is max(·, 0).
+    """
+    mean, var = moments(images, axis_name)
+    standard = _standard(images, mean, lax.rsqrt(var + eps))
+    return [jnp.maximum(y, 0) if r else y for y, r in zip(standard, rectified, strict=True)], mean, var
+
+
+@standardise_each.defjvp
+def _standardise_each_jvp(rectified, eps, axis_name, primals, tangents):
+    (images,) = primals
+    results, mean, var = _kept_moments(standardise_each(images, rectified, eps, axis_name))
+
+    @_again
+    def tangent(images, mean, factor, changes):
+        standard = _standard(images, mean, factor)
+        changes = [_wide(dx) for dx in changes]
+        dmean, along = _mean_dots(changes, standard, axis_name)
+        ones = [jnp.ones_like(y) for y in standard]
+        count = len(images)
+        terms = scaled(jnp.concatenate([-factor * dmean, -factor * along]), [*ones, *standard])
+        moved = [a + b + c for a, b, c in zip(scaled(factor, changes), terms[:count], terms[count:], strict=True)]
+        moved = [jnp.where(y > 0, d, 0) if r else d for d, y, r in zip(moved, standard, rectified, strict=True)]
+        return moved, dmean, 2 * along / factor
+
+    return (results, mean, var), tangent(images, mean, lax.rsqrt(var + eps), *tangents)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def mix_standardised(
+    images: list[jax.Array],
+    weights: list[jax.Array],
+    plain: list[jax.Array],
+    plain_weights: list[jax.Array],
+    eps: float,
+    axis_name: str | None = None,
+):
+    """Σ weight · (x − mean) / √(var + eps) over `images`, + Σ weight · x over `plain`, all `[N, H, W, C]` of one shape.
+
+    Weights are `[C]`. Returns `(sum [N, H, W, C], mean [Σ C], biased variance [Σ C])` of `images`, in float32 also for
+    16-bit ones.
+    """
+    mean, var = moments(images, axis_name)
+    standard = _standard(images, mean, lax.rsqrt(var + eps))
+    pairs = zip([*standard, *plain], [*weights, *plain_weights], strict=True)
+    return _total([_wide(y) * _wide(p) for y, p in pairs]), mean, var
+
+
+@mix_standardised.defjvp
+def _mix_standardised_jvp(eps, axis_name, primals, tangents):
+    total, mean, var = _kept_moments(mix_standardised(*primals, eps, axis_name))
+
+    @_again
+    def tangent(primals, mean, factor, tangents):
+        images, weights, plain, plain_weights = primals
+        changes, weight_changes, plain_changes, plain_weight_changes = ([_wide(d) for d in ds] for ds in tangents)
+        standard = _standard(images, mean, factor)
+        dmean, along = _mean_dots(changes, standard, axis_name)
+        slopes = jnp.concatenate([_wide(p) for p in weights]) * factor
+        constant = _total(by_image(-slopes * dmean, images))
+        linear = jnp.concatenate(weight_changes) - slopes * along
+        ones = jnp.ones_like(standard[0])
+        values = [ones, *standard, *(_wide(x) for x in plain)]
+        terms = scaled(jnp.concatenate([constant, linear, *plain_weight_changes]), values)
+        terms += scaled(jnp.concatenate([slopes, *(_wide(p) for p in plain_weights)]), [*changes, *plain_changes])
+        return _total(terms), dmean, 2 * along / factor
+
+    return (total, mean, var), tangent(primals, mean, lax.rsqrt(var + eps), tangents)
+
+
+def _total(terms):
+    return sum(terms[1:], terms[0])

@@ -1,0 +1,387 @@
+"""Shifted-slice convolution and pooling as JAX primitives that are linear in each argument.
+
+XLA:CPU is slow at grouped convolutions, and the transposes that JAX derives for sums of slices (pads and adds) are
+slower still. A primitive states its own transposes. The three maps of a depthwise convolution
+
+    forward(x, kernel) → y      input_grad(y, kernel) → x      kernel_grad(x, y) → kernel
+
+are bilinear and each is a transpose of the others; pooling is a linear map and its transpose. The set is closed, so
+`grad`, `jvp`, `jvp` of `grad` (the exact hypergradient), `vmap` and plain forward mode all work, and a trace holds one
+equation per convolution instead of three per kernel tap.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jdarts.kernels import platform
+from jdarts.kernels.own_primitives import bind_alike
+
+
+class Geometry(NamedTuple):
+    """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`.
+
+    Forward maps of one image pad it in memory by `margin` pixels, if that is more than they need: equal margins make
+    it one padded image for all of them.
+    """
+
+    kernel: int
+    stride: int
+    dilation: int
+    height: int
+    width: int
+    margin: int = 0
+
+    @property
+    def reach(self) -> int:
+        """Distance between the first and the last tap."""
+        return self.dilation * (self.kernel - 1)
+
+    @property
+    def padding(self) -> int:
+        """Pixels of padding on each side."""
+        return self.reach // 2
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        sizes = [(s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)]
+        return sizes[0], sizes[1]
+
+
+# --- the shifted sums ---------------------------------------------------------------------------------------------
+
+
+def _pad(x, padding: int, value=0.0):
+    return _pad_image(x, (padding, padding), (padding, padding), value)
+
+
+def _pad_image(x, rows: tuple[int, int], columns: tuple[int, int], value=0.0):
+    """Pad with columns and channels as one axis: XLA:CPU then copies whole rows, two to six times faster."""
+    n, h, w, c = x.shape
+    flat = lax.pad(
+        x.reshape(n, h, w * c),
+        jnp.asarray(value, x.dtype),
+        ((0, 0, 0), (*rows, 0), (columns[0] * c, columns[1] * c, 0)),
+    )
+    return flat.reshape(n, h + sum(rows), w + sum(columns), c)
+
+
+def _taps(x, g: Geometry):
+    """The k² strided views of the image `x`, padded here, in kernel order."""
+    padding = max(g.padding, g.margin)
+    padded = _pad(x, padding)
+    if g.margin:  # else XLA makes one for each shape of the fusions that read it
+        padded = lax.optimization_barrier(padded)
+    return _windows(padded, g.kernel, g.stride, g.dilation, g.out_size, padding - g.padding)
+
+
+def _windows(padded, k: int, stride: int, dilation: int, out_size, first: int = 0):
+    n, _, _, c = padded.shape
+    for i in range(k):
+        for j in range(k):
+            top, left = first + i * dilation, first + j * dilation
+            stop = (n, top + (out_size[0] - 1) * stride + 1, left + (out_size[1] - 1) * stride + 1, c)
+            yield i, j, lax.slice(padded, (0, top, left, 0), stop, (1, stride, stride, 1))
+
+
+def _carry_back(g: Geometry, term: Callable, *outputs):
+    """The transpose of a window's sum: of outputs `[N, H', W', C]` to the input's pixels, `[N, H, W, C]`.
+
+    `term(i, j, *views)` is what the outputs give to the pixels at place i, j of their windows. A stride divides the
+    input into stride² grids of every stride-th pixel. Each is an image of its own here, summed from those of the k²
+    places that reach it; of outputs spread over the input with holes, all but one in stride² summands would be zeros.
+    """
+    grids = [_grids(g, size) for size in (g.height, g.width)]
+    pads = []
+    for along, out in zip(grids, g.out_size, strict=True):
+        starts = [start for grid in along for _, start in grid.taps]
+        ends = [start + grid.pixels for grid in along for _, start in grid.taps]
+        pads.append((max(0, -min(starts)), max(0, max(ends) - out)))
+    padded = [_pad_image(y, *pads) for y in outputs]
+    (top, _), (left, _) = pads
+    images, channels = outputs[0].shape[0], outputs[0].shape[-1]
+    parts = []
+    for rows, columns in product(*grids):
+        terms = []
+        for (i, first), (j, second) in product(rows.taps, columns.taps):
+            start = (0, top + first, left + second, 0)
+            stop = (images, start[1] + rows.pixels, start[2] + columns.pixels, channels)
+            terms.append(term(i, j, *(lax.slice(y, start, stop) for y in padded)))
+        if terms:
+            parts.append(_spread(_sum(terms), g, rows.offset, columns.offset))
+    return _sum(parts)
+
+
+class _Grid(NamedTuple):
+    """Every stride-th pixel along one axis, `pixels` of them from `offset` on.
+
+    `taps`: each tap that reaches them, with the output that reaches the first of them (negative: of the padding).
+    """
+
+    offset: int
+    pixels: int
+    taps: list[tuple[int, int]]
+
+
+def _grids(g: Geometry, size: int) -> list[_Grid]:
+    grids = []
+    for offset in range(min(g.stride, size)):
+        ahead = ((i, offset + g.padding - i * g.dilation) for i in reversed(range(g.kernel)))
+        taps = [(i, distance // g.stride) for i, distance in ahead if distance % g.stride == 0]
+        grids.append(_Grid(offset, -(-(size - offset) // g.stride), taps))
+    return grids
+
+
+def _spread(x, g: Geometry, row: int, column: int):
+    """The image of the grid that begins at a row and a column, on the whole input with zeros between its pixels."""
+    if g.stride == 1:
+        return x
+    if platform.on_cpu():  # else computed anew for every pixel of the fusion that adds the grids up
+        x = lax.optimization_barrier(x)
+    pads = [(0, 0, 0)]
+    for first, size, count in ((row, g.height, x.shape[1]), (column, g.width, x.shape[2])):
+        pads.append((first, size - first - ((count - 1) * g.stride + 1), g.stride - 1))
+    return lax.pad(x, jnp.zeros((), x.dtype), (*pads, (0, 0, 0)))
+
+
+def _sum(terms):
+    total = None
+    for term in terms:
+        total = term if total is None else lax.add(total, term)
+    assert total is not None
+    return total
+
+
+def _weigh(kernel) -> Callable:
+    """`(i, j, view) -> view · kernel[i, j]`, in `lax`: a step has thousands of taps, and `jnp` is slow to trace."""
+    height, width, channels = kernel.shape
+    rows = lax.split(lax.reshape(kernel, (height * width, channels)), [1] * (height * width))
+    return lambda i, j, view: lax.mul(view, lax.broadcast_in_dim(rows[width * i + j], view.shape, (0, 3)))
+
+
+def _forward(x, kernel, *, geometry: Geometry):
+    x, kernel = _same_dtype(x, kernel)
+    weigh = _weigh(kernel)
+    return _sum(weigh(i, j, view) for i, j, view in _taps(x, geometry))
+
+
+def _input_grad(y, kernel, *, geometry: Geometry):
+    y, kernel = _same_dtype(y, kernel)
+    return _carry_back(geometry, _weigh(kernel), y)
+
+
+def _same_dtype(a, b):
+    dtype = jnp.result_type(a, b)
+    return lax.convert_element_type(a, dtype), lax.convert_element_type(b, dtype)
+
+
+def _kernel_grad(x, y, *, geometry: Geometry):
+    """For each tap the sum over images and pixels of `x · y`, in two steps that vectorise over pixels and channels.
+
+    First up to eight images (or groups of images) are added up, tap by tap: one loop without a reduction for each
+    kernel row. Then the rest is reduced. Where the images cannot be grouped so, a dense convolution serves.
+    """
+    x, y = _same_dtype(x, y)
+    g, images = geometry, x.shape[0]
+    terms = next(t for t in range(min(images, 8), 0, -1) if images % t == 0)
+    if terms < 4:
+        return _kernel_grad_dense(x, y, geometry)
+
+    def groups(array):
+        return lax.split(array, [images // terms] * terms)
+
+    outputs = groups(y)
+    sums = [lax.expand_dims(_sum(map(lax.mul, groups(view), outputs)), (0,)) for _, _, view in _taps(x, g)]
+    rows = []
+    for first in range(0, g.kernel**2, g.kernel):
+        row = lax.concatenate(sums[first : first + g.kernel], 0)
+        rows.append(jnp.sum(lax.optimization_barrier(row), (1, 2, 3)))
+    return jnp.stack(rows)
+
+
+def _kernel_grad_dense(x, y, g: Geometry):
+    channels = x.shape[-1]
+    parts = []
+    for first in range(0, channels, 16):
+        last = min(first + 16, channels)
+        dense = lax.conv_general_dilated(
+            x[..., first:last],
+            y[..., first:last],
+            window_strides=(g.dilation, g.dilation),
+            padding=[(g.padding, g.padding)] * 2,
+            rhs_dilation=(g.stride, g.stride),
+            dimension_numbers=lax.conv_dimension_numbers(x.shape, y.shape, ("CHWN", "IHWO", "NHWC")),
+        )
+        parts.append(jnp.einsum("chwc->hwc", dense[:, : g.kernel, : g.kernel, :]))
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+
+
+def _box(x, *, geometry: Geometry):
+    return _sum(view for _, _, view in _taps(x, geometry))
+
+
+def _unbox(y, *, geometry: Geometry):
+    return _carry_back(geometry, lambda i, j, view: view, y)
+
+
+def _take(x, tap, *, geometry: Geometry):
+    terms = (
+        jnp.where(tap == geometry.kernel * i + j, view, jnp.zeros((), x.dtype)) for i, j, view in _taps(x, geometry)
+    )
+    return _sum(terms)
+
+
+def _give(y, tap, *, geometry: Geometry):
+    nothing = jnp.zeros((), y.dtype)
+
+    def term(i, j, view, chosen):
+        return jnp.where(chosen == geometry.kernel * i + j + 1, view, nothing)
+
+    return _carry_back(geometry, term, y, tap + jnp.ones((), tap.dtype))  # 0 marks the padding
+
+
+# --- primitives ---------------------------------------------------------------------------------------------------
+
+
+def _primitive(name: str, body: Callable, result: Literal["output", "input", "kernel"]) -> Primitive:
+    """`result`: what the result is shaped like."""
+    primitive = Primitive(f"jdarts_{name}")
+    jitted = partial(jax.jit, static_argnames="geometry")(body)
+
+    def impl(*args, geometry):
+        return jitted(*args, geometry=geometry)
+
+    def abstract(*avals, geometry: Geometry):
+        images, channels = avals[0].shape[0], avals[0].shape[-1]
+        sizes = {
+            "output": (images, *geometry.out_size, channels),
+            "input": (images, geometry.height, geometry.width, channels),
+            "kernel": (geometry.kernel, geometry.kernel, channels),
+        }
+        dtype = jnp.result_type(*(a.dtype for a in avals if jnp.issubdtype(a.dtype, jnp.floating)))
+        return avals[0].update(shape=sizes[result], dtype=dtype, weak_type=False)
+
+    def batch(args, dims, *, geometry):
+        return _batch(primitive, args, dims, geometry)
+
+    primitive.def_impl(impl)
+    primitive.def_abstract_eval(abstract)
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(impl, multiple_results=False))
+    return primitive
+
+
+def _batch(primitive, args, dims, geometry: Geometry):
+    """Fold the mapped axis into the images if only images are mapped, else into the channels."""
+    size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    image = [i for i, a in enumerate(args) if a.ndim - (dims[i] is not None) == 4]
+    only_images = all((d is None) == (i not in image) for i, d in enumerate(dims))
+    fold = 0 if only_images and primitive is not kernel_grad_p else -1
+    folded = []
+    for i, (a, d) in enumerate(zip(args, dims, strict=True)):
+        if fold == 0 and i not in image:
+            folded.append(a)
+            continue
+        a = jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+        if fold == 0:
+            folded.append(a.reshape(size * a.shape[1], *a.shape[2:]))
+        else:
+            folded.append(jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * a.shape[-1]))
+    out = bind_alike(primitive, *folded, geometry=geometry)
+    if fold == 0:
+        return out.reshape(size, -1, *out.shape[1:]), 0
+    return jnp.moveaxis(out.reshape(*out.shape[:-1], size, -1), -2, 0), 0
+
+
+forward_p = _primitive("depthwise", _forward, "output")
+input_grad_p = _primitive("depthwise_input_grad", _input_grad, "input")
+kernel_grad_p = _primitive("depthwise_kernel_grad", _kernel_grad, "kernel")
+box_p = _primitive("box_sum", _box, "output")
+unbox_p = _primitive("box_sum_transpose", _unbox, "input")
+take_p = _primitive("take_tap", _take, "output")
+give_p = _primitive("take_tap_transpose", _give, "input")
+
+
+def _bilinear(primitive, transpose_first: Primitive, transpose_second: Primitive, swap=(False, False)):
+    """Declare `primitive(a, b)` bilinear: its transposes in a and in b are `first(ct, b)` and `second(a, ct)`."""
+
+    def first(ct, a, b, *, geometry):
+        del a
+        return bind_alike(transpose_first, *((b, ct) if swap[0] else (ct, b)), geometry=geometry)
+
+    def second(ct, a, b, *, geometry):
+        del b
+        return bind_alike(transpose_second, *((ct, a) if swap[1] else (a, ct)), geometry=geometry)
+
+    ad.defbilinear(primitive, first, second)
+
+
+_bilinear(forward_p, input_grad_p, kernel_grad_p)
+_bilinear(input_grad_p, forward_p, kernel_grad_p, swap=(False, True))
+_bilinear(kernel_grad_p, input_grad_p, forward_p, swap=(True, False))
+
+
+def _linear_pair(one: Primitive, other: Primitive):
+    """Declare two maps, linear in their first argument, as each other's transposes; a second one is an index."""
+    for primitive, transpose in ((one, other), (other, one)):
+
+        def jvp(primals, tangents, *, geometry, primitive=primitive):
+            out = bind_alike(primitive, *primals, geometry=geometry)
+            if type(tangents[0]) is ad.Zero:
+                return out, ad.Zero(jax.typeof(out))
+            return out, bind_alike(primitive, tangents[0], *primals[1:], geometry=geometry)
+
+        def transposed(ct, x, *rest, geometry, transpose=transpose):
+            del x
+            if type(ct) is ad.Zero:
+                return (None,) * (1 + len(rest))
+            return (bind_alike(transpose, ct, *rest, geometry=geometry), *(None for _ in rest))
+
+        ad.primitive_jvps[primitive] = jvp
+        ad.primitive_transposes[primitive] = transposed
+
+
+_linear_pair(box_p, unbox_p)
+_linear_pair(take_p, give_p)
+
+
+# --- public maps --------------------------------------------------------------------------------------------------
+
+
+def depthwise_shift(x, kernel, geometry: Geometry):
+    """Depthwise convolution: `x [N, H, W, C]`, `kernel [k, k, C]` → `[N, H', W', C]`."""
+    return bind_alike(forward_p, x, kernel, geometry=geometry)
+
+
+def box_sum(x, geometry: Geometry):
+    """Sum over each window, zeros outside the image: `[N, H, W, C]` → `[N, H', W', C]`."""
+    return bind_alike(box_p, x, geometry=geometry)
+
+
+def take_tap(x, tap, geometry: Geometry):
+    """The pixel at position `tap` (row-major, int) of each window.
+
+    `x [N, H, W, C]`, `tap [N, H', W', C]` → `[N, H', W', C]`.
+    """
+    return bind_alike(take_p, x, tap, geometry=geometry)
+
+
+def shifted_max_tap(x, geometry: Geometry):
+    """Position of the largest pixel of each window (the first among equals), −∞ outside the image; int8."""
+    padded = _pad(x, geometry.padding, -jnp.inf)
+    windows = _windows(padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size)
+    _, _, best = next(windows)
+    index = jnp.zeros_like(best, jnp.int8)
+    for i, j, view in windows:
+        larger = view > best
+        best = jnp.where(larger, view, best)
+        index = jnp.where(larger, jnp.int8(geometry.kernel * i + j), index)
+    return index

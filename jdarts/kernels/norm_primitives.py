@@ -1,0 +1,131 @@
+"""Batch normalisation of one image after the other, as CPUs want it, in primitives.
+
+A trace holds one equation for a batch norm, for its derivative, and for the derivative of that, where the formulas have
+a dozen, three dozen and a hundred; a third of what JAX traces of a supernet was batch norms. With the means taken
+over the pixels of a channel, f = 1/√(var + eps) and y = f·(x − mean):
+
+    standardise(x)      →  y, mean, var, f
+    project(f, y, dx)   →  f·(dx − mean(dx) − y·along), mean(dx), along = mean(y·dx), and the changes of var and f
+
+The second is linear in dx, and its first result is its own transpose, so it serves backward passes too. The third,
+`project_jvp`, is the change of the second with f, y and dx.
+"""
+
+from functools import partial
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.interpreters import ad
+
+from jdarts.kernels.own_primitives import bind_alike, make_primitive, transpose_linear
+
+# An image that is kept passes such a barrier, so that nobody copies it. What a sum reads is behind one of its own: if
+# it is the same for all that is mapped, XLA then repeats it inside the sum, not in memory for all who read it.
+once = lax.optimization_barrier
+
+
+def channel_mean(x, axis_name: str | None = None):
+    """The mean over the pixels of a channel: `[N, H, W, C]` → `[C]`."""
+    mean = jnp.sum(x, (0, 1, 2)) / prod(x.shape[:3])
+    return mean if axis_name is None else lax.pmean(mean, axis_name)
+
+
+def standardise_and_factor(x, *, eps: float, axis_name: str | None = None):
+    """`(y, mean, var, f)`, see above."""
+    mean = channel_mean(x, axis_name)
+    centred = x - mean
+    var = channel_mean(centred * centred, axis_name)
+    factor = lax.rsqrt(var + eps)
+    return once(centred * factor), mean, var, factor
+
+
+def project(factor, y, dx, *, axis_name: str | None = None):
+    """`(f·(dx − mean(dx) − y·along), mean(dx), along, change of var, change of f)`, see above."""
+    dmean = channel_mean(dx, axis_name)
+    along = channel_mean(once(y) * dx, axis_name)
+    return once(factor * (dx - dmean - y * along)), dmean, along, 2 * along / factor, -factor * factor * along
+
+
+def _project_jvp(factor, y, dx, dmean, along, dfactor, dy, ddx):
+    """The last three are the changes of the first three; `dmean` and `along` are what `project` found."""
+    ddmean = channel_mean(ddx)
+    dalong = channel_mean(dy * once(dx) + once(y) * ddx)
+    moved = dfactor * (dx - dmean - y * along) + factor * (ddx - ddmean - dy * along - y * dalong)
+    relative = dfactor / factor
+    dvar = 2 * (dalong - along * relative) / factor
+    return once(moved), ddmean, dalong, dvar, -factor * factor * (dalong + 2 * along * relative)
+
+
+# --- primitives and their derivatives -----------------------------------------------------------------------------
+
+
+def _shapes(image, vectors: int):
+    return [image.shape, *(image.shape[-1:] for _ in range(vectors))]
+
+
+standardise_p = make_primitive("standardise", standardise_and_factor, lambda x: _shapes(x, 3), ("eps",))
+project_p = make_primitive("standardise_project", project, lambda factor, y, dx: _shapes(y, 4))
+project_jvp_p = make_primitive("standardise_project_jvp", _project_jvp, lambda factor, y, *_: _shapes(y, 4))
+
+
+def _jvp_of_standardise(primals, tangents, *, eps: float):
+    results = standardise_p.bind(*primals, eps=eps)
+    y, _, _, factor = results
+    moved, dmean, _, dvar, dfactor = bind_alike(project_p, factor, y, ad.instantiate_zeros(tangents[0]))
+    return results, [moved, dmean, dvar, dfactor]
+
+
+def _jvp_of_project(primals, tangents):
+    results = bind_alike(project_p, *primals)
+    factor, y, _ = primals
+    if type(tangents[0]) is type(tangents[1]) is ad.Zero:
+        return results, bind_alike(project_p, factor, y, tangents[2])
+    _, dmean, along, _, _ = results
+    return results, bind_alike(project_jvp_p, *primals, dmean, along, *map(ad.instantiate_zeros, tangents))
+
+
+def _jvp_of_project_jvp(primals, tangents):
+    return jax.jvp(_project_jvp, primals, tuple(map(ad.instantiate_zeros, tangents)))
+
+
+def _transpose_of_project(cts, factor, y, dx):
+    if all(type(ct) is ad.Zero for ct in cts[1:]):
+        return [None, None, bind_alike(project_p, factor, y, cts[0])[0]]
+    return transpose_linear(project, cts, (factor, y, dx), 2)
+
+
+def _transpose_of_project_jvp(cts, *arguments):
+    return transpose_linear(_project_jvp, cts, arguments, 5)
+
+
+ad.primitive_jvps[standardise_p] = _jvp_of_standardise
+ad.primitive_jvps[project_p] = _jvp_of_project
+ad.primitive_jvps[project_jvp_p] = _jvp_of_project_jvp
+ad.primitive_transposes[project_p] = _transpose_of_project
+ad.primitive_transposes[project_jvp_p] = _transpose_of_project_jvp
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _over_axis(x, eps: float, axis_name: str):
+    return standardise_and_factor(x, eps=eps, axis_name=axis_name)
+
+
+@_over_axis.defjvp
+def _over_axis_jvp(eps, axis_name, primals, tangents):
+    results = _over_axis(*primals, eps, axis_name)
+    y, _, _, factor = results
+    moved, dmean, _, dvar, dfactor = project(factor, y, *tangents, axis_name=axis_name)
+    return results, (moved, dmean, dvar, dfactor)
+
+
+def standardise(x: jax.Array, eps: float, axis_name: str | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`(x − mean) / √(var + eps)` per channel with the batch statistics of `x [N, H, W, C]`.
+
+    Returns `(y, mean [C], biased variance [C])`, in float32 also for 16-bit `x`; with `axis_name` the statistics are
+    means over that mesh axis too.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    results = standardise_p.bind(wide, eps=eps) if axis_name is None else _over_axis(wide, eps, axis_name)
+    return results[0], results[1], results[2]

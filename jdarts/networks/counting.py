@@ -1,0 +1,263 @@
+"""Parameters and multiply–accumulates (MACs) of derived networks, by arithmetic alone.
+
+The rules are those of the papers, who print MACs under the name FLOPs: convolutions and linear layers count,
+batch norm, activations, pooling and additions do not. Parameters are all trainable scalars: convolution and
+linear weights, linear bias, scale and shift of batch norm. The auxiliary head is left out unless asked for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from jdarts.errors import UserError, unknown
+from jdarts.genotypes import Cell, Genotype
+from jdarts.ops import user_ops
+
+Pair = tuple[int, int]  # parameters, MACs
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class ModuleCount:
+    """Parameters and MACs (of one image) of one module of a network."""
+
+    name: str
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """The size of a network, module by module in the order of the forward pass."""
+
+    modules: tuple[ModuleCount, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable scalars."""
+        return sum(module.parameters for module in self.modules)
+
+    @property
+    def macs(self) -> int:
+        """Multiply–accumulates for one image."""
+        return sum(module.macs for module in self.modules)
+
+
+def count_darts_cnn(
+    genotype: Genotype,
+    *,
+    channels: int,
+    cells: int,
+    classes: int,
+    image_size: int | Size = 32,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    auxiliary: bool = False,
+    auxiliary_second_norm: bool = True,
+) -> Count:
+    """Size of the evaluation network of a DARTS genotype (Liu et al., 2019).
+
+    Args:
+      genotype: with a normal and a reduction cell.
+      channels: of the first cell; even.
+      cells: their number. Those at `cells // 3` and `2 * cells // 3` are reduction cells.
+      classes: outputs of the linear layer.
+      image_size: height and width of the input in pixels, or the side of a square one.
+      stem: "cifar", one convolution to 3 × channels; "imagenet", three of stride 2.
+      auxiliary: count the auxiliary head too.
+      auxiliary_second_norm: with its second batch norm, which the ImageNet head of the DARTS authors lacks.
+
+    Raises `UserError` for odd channels or an image too small or odd for the two reductions.
+
+    Example::
+
+        count = count_darts_cnn(parse("DARTS_V2"), channels=36, cells=20, classes=10)
+        count.parameters, count.macs    # (3349342, 528359040)
+    """
+    if genotype.reduce is None:
+        raise UserError("genotype has no reduction cell; count it with count_nasbench201")
+    image = _image(image_size)
+    _check_positive(channels=channels, cells=cells, classes=classes)
+    if channels % 2:
+        raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
+
+    modules: list[ModuleCount] = []
+    if stem == "cifar":
+        size, before_size = image, image
+        before_channels = out_channels = 3 * channels
+        modules.append(ModuleCount("stem", *_conv_bn(3, out_channels, 3, size)))
+    elif stem == "imagenet":
+        half, before_size, size = (_divided(image, 2**k) for k in (1, 2, 3))
+        first, second = _conv_bn(3, channels // 2, 3, half), _conv_bn(channels // 2, channels, 3, before_size)
+        modules.append(ModuleCount("stem0", *_add([first, second])))
+        modules.append(ModuleCount("stem1", *_conv_bn(channels, channels, 3, size)))
+        before_channels = out_channels = channels
+    else:
+        raise unknown("stem", stem, ("cifar", "imagenet"))
+
+    width, reduced_before = channels, stem == "imagenet"
+    head = None
+    counted: dict[tuple[bool, int], Pair] = {}
+    for index in range(cells):
+        reduction = index in (cells // 3, 2 * cells // 3)
+        if (reduction and _odd(size)) or (reduced_before and _odd(before_size)):
+            multiple = 32 if stem == "imagenet" else 4
+            raise UserError(
+                f"image_size is {_words(image)}, which cell {index} cannot halve any more; "
+                f"use a multiple of {multiple} with stem {stem!r}"
+            )
+        width *= 2 if reduction else 1
+        cell = genotype.reduce if reduction else genotype.normal
+        pre0 = (_factorized_reduce if reduced_before else _relu_conv_bn)(before_channels, width, size)
+        pre1 = _relu_conv_bn(out_channels, width, size)
+        if (reduction, width) not in counted:
+            counted[reduction, width] = _add(_darts_cell(cell, width, size, reduction))
+        name = f"cell{index} ({'reduce' if reduction else 'normal'})"
+        modules.append(ModuleCount(name, *_add([pre0, pre1, counted[reduction, width]])))
+        before_size, size = size, _divided(size, 2) if reduction else size
+        before_channels, out_channels = out_channels, len(cell.concat) * width
+        reduced_before = reduction
+        if auxiliary and index == 2 * cells // 3:
+            stride = 3 if stem == "cifar" else 2
+            head = ModuleCount(
+                "auxiliary", *_auxiliary(out_channels, classes, size, stride, second_norm=auxiliary_second_norm)
+            )
+    modules.append(ModuleCount("classifier", out_channels * classes + classes, out_channels * classes))
+    return Count((*modules, *([head] if head else [])))
+
+
+def count_nasbench201(
+    genotype: Genotype,
+    *,
+    channels: int = 16,
+    cells_per_stage: int = 5,
+    classes: int = 10,
+    image_size: int | Size = 32,
+) -> Count:
+    """Size of a NAS-Bench-201 network (Dong & Yang, 2020).
+
+    MACs equal the benchmark's FLOPs, which count the addition of the classifier's bias too.
+
+    Args:
+      genotype: with one cell.
+      channels: of the first stage; the second and third have two and four times as many.
+      cells_per_stage: cells in each of the three stages.
+      classes: outputs of the linear layer.
+      image_size: height and width of the input in pixels, or the side of a square one, multiples of 4.
+
+    Raises `UserError` for a genotype of another space or an image that cannot be halved twice.
+    """
+    if genotype.reduce is not None:
+        raise UserError("genotype has a reduction cell, so it is not of NAS-Bench-201; count it with count_darts_cnn")
+    size, width = _image(image_size), channels
+    _check_positive(channels=channels, cells_per_stage=cells_per_stage, classes=classes)
+    if size[0] % 4 or size[1] % 4:
+        raise UserError(f"image_size is {_words(size)}; use a multiple of 4: the network halves it twice")
+    modules = [ModuleCount("stem", *_conv_bn(3, channels, 3, size))]
+    for stage in range(3):
+        if stage:
+            size, width = _divided(size, 2), width * 2
+            main = [_conv_bn(width // 2, width, 3, size), _conv_bn(width, width, 3, size)]
+            shortcut = _conv(width // 2, width, 1, size)
+            modules.append(ModuleCount(f"reduction{stage}", *_add([*main, shortcut])))
+        cell = _add(count_op(op, width, size, 1) for edges in genotype.normal.nodes for op, _ in edges)
+        modules += [ModuleCount(f"stage{stage} cell{i}", *cell) for i in range(cells_per_stage)]
+    modules.append(ModuleCount("batch_norm", 2 * width, 0))
+    modules.append(ModuleCount("classifier", (width + 1) * classes, (width + 1) * classes))
+    return Count(tuple(modules))
+
+
+# Building blocks: parameters and MACs; `size` is that of the output
+
+
+def _image(image_size: int | Size) -> Size:
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    _check_positive(image_size=height)
+    _check_positive(image_size=width)
+    return height, width
+
+
+def _divided(size: Size, factor: int) -> Size:
+    """The size after a stride of `factor`, rounded up."""
+    return -(-size[0] // factor), -(-size[1] // factor)
+
+
+def _odd(size: Size) -> bool:
+    return bool(size[0] % 2 or size[1] % 2)
+
+
+def _words(size: Size) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+
+def _add(pairs: Iterable[Pair]) -> Pair:
+    pairs = list(pairs)
+    return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, size: Size, groups: int = 1) -> Pair:
+    weights = kernel * kernel * inputs // groups * outputs
+    return weights, weights * size[0] * size[1]
+
+
+def _batch_norm(channels: int) -> Pair:
+    return 2 * channels, 0
+
+
+def _conv_bn(inputs: int, outputs: int, kernel: int, size: Size) -> Pair:
+    return _add([_conv(inputs, outputs, kernel, size), _batch_norm(outputs)])
+
+
+def _relu_conv_bn(inputs: int, outputs: int, size: Size) -> Pair:
+    return _conv_bn(inputs, outputs, 1, size)
+
+
+def _factorized_reduce(inputs: int, outputs: int, size: Size) -> Pair:
+    half = _conv(inputs, outputs // 2, 1, size)
+    return _add([half, half, _batch_norm(outputs)])
+
+
+def _darts_cell(cell: Cell, width: int, size: Size, reduction: bool) -> Iterable[Pair]:
+    """The ops of a cell with inputs of `size`; in a reduction cell an input is read with stride 2."""
+    for edges in cell.live_nodes:
+        for op, source in edges:
+            stride = 2 if reduction and source < cell.inputs else 1
+            yield count_op(op, width, _divided(size, 2) if reduction else size, stride)
+
+
+def count_op(op: str, width: int, size: Size, stride: int) -> Pair:
+    """Parameters and MACs of a candidate op of a derived network; `size` is that of its output in pixels."""
+    if user_ops.is_own(op):
+        from jdarts.ops.user_module import count_own  # imports JAX
+
+        return count_own(op, width, stride, size)
+    match op.split("_"):
+        case ["none"] | ["noise"] | ["max" | "avg", "pool", _]:
+            return 0, 0
+        case ["skip", "connect"]:
+            return _factorized_reduce(width, width, size) if stride == 2 else (0, 0)
+        case ["sep" | "dil" as kind, "conv", kernel]:
+            depthwise = _conv(width, width, int(kernel[0]), size, groups=width)
+            stack = [depthwise, _conv(width, width, 1, size), _batch_norm(width)]
+            return _add(stack * (2 if kind == "sep" else 1))
+        case ["nor", "conv", kernel]:
+            return _conv_bn(width, width, int(kernel[0]), size)
+        case ["conv", "7x1", "1x7"]:
+            weights = 7 * width * width  # of each; the first strides over the width alone
+            return 2 * weights + 2 * width, weights * size[0] * size[1] * (stride + 1)
+    raise AssertionError(op)  # a Cell has known ops only
+
+
+def _auxiliary(inputs: int, classes: int, size: Size, stride: int, *, second_norm: bool) -> Pair:
+    if any((side - 5) // stride + 1 != 2 for side in size):
+        raise UserError(
+            f"the auxiliary head sees {size[0]}×{size[1]} pixels, not {'8 to 10' if stride == 3 else '7 or 8'}: "
+            f"use image_size {'32' if stride == 3 else '224'} or auxiliary=False"
+        )
+    features = [_conv_bn(inputs, 128, 1, (2, 2)), (_conv_bn if second_norm else _conv)(128, 768, 2, (1, 1))]
+    return _add([*features, (768 * classes + classes, 768 * classes)])

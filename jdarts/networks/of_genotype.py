@@ -1,0 +1,50 @@
+"""The network that trains a genotype, whichever space it is of: DARTS cells or the cell of NAS-Bench-201."""
+
+from typing import Any
+
+from jdarts.errors import UserError
+from jdarts.genotypes import Genotype
+from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
+from jdarts.networks.derived import DerivedNetwork, check_derived
+from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
+
+
+def derived_network(
+    genotype: Genotype,
+    *,
+    channels: int,
+    cells: int,
+    classes: int,
+    auxiliary: bool = False,
+    axis_name: str | None = None,
+) -> Any:
+    """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
+
+    `cells` counts all cells, for NAS-Bench-201 those of a stage.
+    """
+    if genotype.reduce is None:
+        return DerivedNetwork201(channels, cells, classes, genotype=genotype, axis_name=axis_name)
+    return DerivedNetwork(
+        genotype, channels=channels, cells=cells, classes=classes, auxiliary=auxiliary, axis_name=axis_name
+    )
+
+
+def check_network(
+    genotype: Genotype, *, channels: int, cells: int, image_size: int | tuple[int, int], auxiliary: bool = False
+) -> None:
+    """Raise `UserError` unless `derived_network` can be built and run on such images."""
+    if genotype.reduce is not None:
+        return check_derived(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if auxiliary:
+        raise UserError("NAS-Bench-201 networks have no auxiliary head; set train.auxiliary_weight to 0")
+    check_stages(height, width)
+
+
+def count_network(
+    genotype: Genotype, *, channels: int, cells: int, classes: int, image_size: int | tuple[int, int]
+) -> Count:
+    """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
+    if genotype.reduce is not None:
+        return count_darts_cnn(genotype, channels=channels, cells=cells, classes=classes, image_size=image_size)
+    return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image_size)

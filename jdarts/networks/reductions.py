@@ -1,0 +1,27 @@
+"""The cells of a network that halve the image."""
+
+from collections.abc import Iterable
+
+from jdarts.networks.image_sizes import check_halvings
+
+
+def reduction_cells(cells: int) -> tuple[int, ...]:
+    """Indices of the cells that halve the image: ⌊L/3⌋ and ⌊2L/3⌋ (one index for very short networks)."""
+    return tuple(sorted({cells // 3, 2 * cells // 3}))
+
+
+def check_reductions(height: int, width: int, cells: int, what: str = "cells") -> None:
+    """Raise `UserError` unless an image can be halved exactly at every reduction cell of `cells` cells."""
+    halvings = len(reduction_cells(cells))
+    problem = f"cannot pass the {halvings} reduction cells of a network with {what} = {cells}"
+    check_halvings(height, width, halvings, problem)
+
+
+def untrained_kind(cells: int, kinds: Iterable[str]) -> str:
+    """Why a network of so few cells searches no normal cell, in words; empty if it does, or has no such kind.
+
+    One or two cells are all reduction cells, so that the normal cell's alphas stay what they were drawn as.
+    """
+    if cells >= 3 or "normal" not in kinds:
+        return ""
+    return f"space.cells is {cells}, so all cells are reduction cells and no normal cell is searched; use at least 3"

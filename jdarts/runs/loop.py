@@ -1,0 +1,196 @@
+"""The outer loop of searches and trainings: epochs, records, checkpoints, interruption, divergence."""
+
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jdarts import kernels
+from jdarts.devices import processes
+from jdarts.errors import Diverged, Interrupted
+from jdarts.runs.checkpoint import Checkpoints
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.interrupts import StopSignal
+from jdarts.runs.reporter import Reporter
+
+_AGREE_EVERY = 4  # steps
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to run and how often to save; counts of epochs and steps."""
+
+    epochs: int
+    steps_per_epoch: int
+    checkpoint_every: int = 1
+    checkpoint_every_steps: int = 0
+    keep_checkpoints: int = 3
+
+    @property
+    def steps(self) -> int:
+        """All steps of the run."""
+        return self.epochs * self.steps_per_epoch
+
+
+def run_loop(
+    title: str,
+    state: Any,
+    step: Callable[[Any], tuple[Any, Mapping[str, jax.Array]]],
+    *,
+    schedule: Schedule,
+    run: RunFolder,
+    reporter: Reporter,
+    resume: bool,
+    on_epoch: Callable[[Any, int], dict[str, Any]],
+    suspects: str,
+    stop_after: Callable[[int], bool] | None = None,
+    also: Sequence[RunFolder] = (),
+) -> Any:
+    """Run `step` until `schedule` is fulfilled, and return the last state.
+
+    Args:
+      state: the initial state; a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
+      step: `state -> (state, metrics)`; metrics has the boolean `finite` beside the numbers to show.
+      on_epoch: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
+      suspects: settings to name when the loss diverges.
+      stop_after: `finished epochs -> bool`, asked when the record of an epoch is written: whether to end here.
+      also: further folders whose records `on_epoch` writes.
+
+    Raises:
+      Interrupted: after SIGINT or SIGTERM; the state is saved. Before the first step has finished there is nothing to
+        save, and a signal acts as outside the loop.
+      Diverged: at the first step whose loss or weights are not finite; the last good checkpoint is kept.
+      CannotWrite: the disk is full or read-only, or the run folder is gone.
+    """
+    stop: StopSignal | None = None
+    with (
+        contextlib.ExitStack() as signals,
+        Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints,
+    ):
+        state, done = _restored(title, state, checkpoints, schedule, reporter, resume=resume)
+        for folder in (run, *also):
+            for name in ("metrics", "genotypes"):
+                folder.truncate(name, after_step=done)
+        reporter.phase(title, schedule.epochs, schedule.steps_per_epoch, done)
+        watch = _Watch(title, checkpoints, suspects)
+        epoch, inside = divmod(done, schedule.steps_per_epoch)
+        if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
+            return state
+        clock = _Clock()
+        while done < schedule.steps:
+            state, metrics = step(state)
+            stop = stop or signals.enter_context(StopSignal())
+            done += 1
+            reporter.step(done, watch.push(done, metrics))
+            epoch, inside = divmod(done, schedule.steps_per_epoch)
+            if inside == 0:
+                watch.drain()
+                record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
+                run.append("metrics", {**record, **clock.lap()})
+                reporter.epoch(epoch, record)
+            ending = inside == 0 and stop_after is not None and stop_after(epoch)
+            stopping = not ending and _stop_now(stop, done) is not None
+            if ending or stopping or _due(schedule, done, epoch, inside):
+                watch.drain()
+                run.check_present()
+                checkpoints.save(done, state)
+            if ending or stopping:
+                break
+    received = processes.agree_to_stop(stop.received) if stop is not None else None
+    if received is not None:
+        raise Interrupted(
+            received,
+            f"saved after step {done} of {schedule.steps} in {run.path}; give the same command with --resume to go on",
+        )
+    return state
+
+
+def _restored(
+    title: str, state: Any, checkpoints: Checkpoints, schedule: Schedule, reporter: Reporter, *, resume: bool
+) -> tuple[Any, int]:
+    """The state to begin with, and its finished steps."""
+    restored = checkpoints.restore_latest(_layout(state)) if resume else None
+    if restored is None:
+        return state, _steps_done(state)
+    reporter.message(f"{title}: resumed after step {restored.step} of {schedule.steps}")
+    return restored.state, restored.step
+
+
+class _Clock:
+    """Wall and processor time of one epoch after the other."""
+
+    def __init__(self):
+        self._started = time.monotonic(), time.process_time()
+
+    def lap(self) -> dict[str, float]:
+        """Seconds since the last call."""
+        before, self._started = self._started, (time.monotonic(), time.process_time())
+        wall, processor = (now - then for now, then in zip(self._started, before, strict=True))
+        return {"seconds": round(wall, 3), "cpu_seconds": round(processor, 3)}
+
+
+def _layout(state: Any) -> Any:
+    """Shapes of a state, with its place on the devices if it lies on several."""
+    if all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(state)):
+        return jax.eval_shape(lambda: state)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
+
+
+def _steps_done(state: Any) -> int:
+    """The finished steps of a state, of all its members alike if it holds several."""
+    return int(np.max(np.asarray(state.step.addressable_shards[0].data)))
+
+
+def _stop_now(stop: StopSignal, done: int) -> int | None:
+    """The signal to stop at, if any: several processes agree on it every few steps, so that all save the same step."""
+    if processes.count() == 1:
+        return stop.received
+    return processes.agree_to_stop(stop.received) if done % _AGREE_EVERY == 0 else None
+
+
+def _due(schedule: Schedule, done: int, epoch: int, inside: int) -> bool:
+    if inside == 0 and (epoch % schedule.checkpoint_every == 0 or done == schedule.steps):
+        return True
+    return schedule.checkpoint_every_steps > 0 and inside % schedule.checkpoint_every_steps == 0
+
+
+class _Watch:
+    """Reads metrics a little late, so that the device never waits for the host, and stops a diverged run."""
+
+    def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):
+        self._title, self._checkpoints, self._suspects = title, checkpoints, suspects
+        self._pending: deque[tuple[int, Mapping[str, jax.Array]]] = deque()
+        self._lag = 1 if kernels.on_cpu() else 16
+
+    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float] | None:
+        """Remember the metrics of `step`; return the newest that are old enough to be read."""
+        self._pending.append((step, metrics))
+        known = None
+        while len(self._pending) > self._lag:
+            known = self._read()
+        return known
+
+    def drain(self) -> None:
+        """Read everything there is."""
+        while self._pending:
+            self._read()
+
+    def _read(self) -> dict[str, float]:
+        step, metrics = self._pending.popleft()
+        values = {name: float(value) for name, value in metrics.items()}
+        finite = values.pop("finite") > 0 and all(map(math.isfinite, values.values()))
+        if not finite:
+            self._checkpoints.wait()
+            kept = self._checkpoints.steps()
+            numbers = ", ".join(f"{name} {value:g}" for name, value in values.items())
+            good = f"the checkpoint of step {kept[-1]} is kept" if kept else "there is no checkpoint yet"
+            raise Diverged(
+                f"{self._title} diverged at step {step} ({numbers}); likely at fault: {self._suspects}; {good}"
+            )
+        return values

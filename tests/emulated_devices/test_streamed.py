@@ -1,0 +1,71 @@
+"""Streamed images on eight devices give the search of one device, and go on in the middle of an epoch."""
+
+import dataclasses
+
+import jax
+import pytest
+from device_problems import FIRST_ORDER, METHOD, TINY, doubled, largest_difference
+from PIL import Image
+
+from jdarts.config import DataConfig, DevicesConfig
+from jdarts.data.streaming import open_streams
+from jdarts.devices.placement import place
+from jdarts.errors import UserError
+from jdarts.search import make_search
+from jdarts.search import population as population_module
+from jdarts.search.population import build_program
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    for label in range(4):
+        folder = root / "train" / f"class_{label}"
+        folder.mkdir(parents=True)
+        for i in range(16):
+            pixels = bytes((37 * label + 11 * i * p) % 256 for p in range(12 * 12 * 3))
+            Image.frombytes("RGB", (12, 12), pixels).save(folder / f"{i:02}.png")
+    data = DataConfig(
+        source="stream:folder", path=str(root), image_size=8, crop_padding=0, read_threads=2, val_fraction=0.25
+    )
+    search = dataclasses.replace(FIRST_ORDER.search, microbatches=2)
+    return dataclasses.replace(FIRST_ORDER, data=data, search=search)
+
+
+@pytest.fixture(autouse=True)
+def in_float64(monkeypatch):
+    """Searches by `METHOD` whose state is float64."""
+
+    def double_search(config, space, data, **options):
+        search = make_search(config, space, data, method=METHOD, **options)
+        return dataclasses.replace(search, init=lambda key: doubled(search.init(key)))
+
+    monkeypatch.setattr(population_module, "make_search", double_search)
+
+
+def build(config, **devices):
+    placement = place(DevicesConfig(**devices), batch_size=16, microbatches=2)
+    return build_program(config, TINY, open_streams(config.data), placement)
+
+
+def test_eight_devices_equal_one_and_resume_inside_an_epoch(config):
+    one, many = build(config, backend="jit"), build(config, backend="shard_map")
+    assert one.steps_per_epoch == 2
+    state, other = one.init(), many.init()
+    for step in range(5):
+        if step == 3:
+            middle = jax.device_get(other)
+        state, _ = one.step(state)
+        other, _ = many.step(other)
+    assert largest_difference(state, other) < 1e-9
+    resumed = build(config, backend="jit")
+    going = jax.device_put(middle)
+    for _ in range(2):
+        going, _ = resumed.step(going)
+    assert largest_difference(state, going) < 1e-9
+
+
+def test_looking_ahead_is_refused(config):
+    search = dataclasses.replace(config.search, hypergradient="unrolled", unroll_steps=2)
+    with pytest.raises(UserError, match="unroll_steps is 2, but streamed images come one batch at a time"):
+        build(dataclasses.replace(config, search=search), backend="jit")

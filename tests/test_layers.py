@@ -1,51 +1,239 @@
-"""Imports point one way: what computes knows nothing of what looks at it."""
+"""The rules of the house: which module may import or ask what, and how large a file, a function, a signature may be.
+
+The tables hold what still breaks a rule, by name. An entry that is no longer needed fails, too; take it out.
+`python tests/house.py` prints the figures of a tree.
+"""
 
 import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
+from house import FILE_LINES, FUNCTION_LINES, PARAMETERS, ROOT_FILES, House, longest_chain, part, runtime_nodes
 
 import jdarts
+from jdarts import kernels
 
-ROOT = Path(jdarts.__file__).parent
-TOOLS = ("analysis", "report", "pipeline", "bench", "commands", "cli")
-"""Above the library, each only above those before it."""
-FILES = sorted(ROOT.rglob("*.py"))
+HOUSE = House(Path(jdarts.__file__).parent)
+
+LAYERS = (
+    "jdarts",
+    "errors",
+    "jax_versions",
+    "config",
+    "staging",
+    "kernels",
+    "devices",
+    "ops",
+    "genotypes",
+    "networks",
+    "spaces",
+    "interop",
+    "losses",
+    "optimizers",
+    "relaxation",
+    "schedules",
+    "hypergrad",
+    "derivation",
+    "stopping",
+    "methods",
+    "data",
+    "benchmarks",
+    "runs",
+    "train",
+    "search",
+    "analysis",
+    "report",
+    "pipeline",
+    "bench",
+    "commands",
+    "cli",
+    "__main__",
+)
+"""From the lowest: each imports only those before it. What computes knows nothing of what looks at it."""
+
+QUESTIONS = {"on_accelerator", "on_cpu", "backend", "unit", "in_pieces", "default_unit"}
+"""The functions of `jdarts.kernels` and `jdarts.staging` that tell the backend or the unit of compilation."""
+STILL_ASKING = {
+    "jdarts.analysis.alpha_hessian": {"on_cpu"},
+    "jdarts.analysis.compiling": {"on_cpu"},
+    "jdarts.analysis.dense_hessian": {"unit"},
+    "jdarts.analysis.weight_curvature": {"on_cpu"},
+    "jdarts.bench.ceilings": {"backend"},
+    "jdarts.bench.seeds": {"on_cpu"},
+    "jdarts.bench.steps": {"on_cpu"},
+    "jdarts.devices.memory": {"on_cpu"},
+    "jdarts.devices.placement": {"on_cpu"},
+    "jdarts.hypergrad.differentiable": {"unit"},
+    "jdarts.networks.cells": {"in_pieces", "on_accelerator", "unit"},
+    "jdarts.networks.nasbench201": {"in_pieces", "unit"},
+    "jdarts.networks.supernet": {"unit"},
+    "jdarts.ops.layers": {"on_accelerator"},
+    "jdarts.runs.environment": {"backend"},
+    "jdarts.runs.loop": {"on_cpu"},
+    "jdarts.search.step": {"unit"},
+}
+
+STILL_LONG = {
+    "jdarts.analysis.resnet_beta:train_beta",
+    "jdarts.commands.runs:add_commands",
+    "jdarts.data.cifar_pickle:_interpret",
+    "jdarts.hypergrad.central_difference:finite_difference",
+    "jdarts.hypergrad.implicit:neumann",
+    "jdarts.hypergrad.one_step:unrolled",
+    "jdarts.hypergrad.study:difference_study",
+    "jdarts.interop:load_torch_supernet",
+    "jdarts.networks.cells:SearchCell._edges_from",
+    "jdarts.networks.counting:count_darts_cnn",
+    "jdarts.runs.loop:run_loop",
+    "jdarts.search.driver:run_plain",
+    "jdarts.search.perturbation:run_perturbation",
+    "jdarts.search.population:build_program",
+    "jdarts.search.population:run_population",
+    "jdarts.search.step:make_search",
+    "jdarts.train.step:make_training",
+}
+STILL_WIDE = {
+    "jdarts.analysis.alpha_hessian:alpha_hessian",
+    "jdarts.analysis.alpha_hessian:total_hessian",
+    "jdarts.analysis.landscape:landscape",
+    "jdarts.data.augment:augment",
+    "jdarts.data.streaming:Stream.__init__",
+    "jdarts.hypergrad.central_difference:finite_difference",
+    "jdarts.hypergrad.implicit:conjugate_gradient",
+    "jdarts.hypergrad.implicit:neumann",
+    "jdarts.hypergrad.k_step:k_step",
+    "jdarts.hypergrad.one_step:unrolled",
+    "jdarts.hypergrad.study:difference_study",
+    "jdarts.kernels.norm_primitives:_project_jvp",
+    "jdarts.methods.snas:snas",
+    "jdarts.networks.cells:SearchCell._edges_by_piece",
+    "jdarts.networks.counting:count_darts_cnn",
+    "jdarts.networks.fast.pieces:_body.cell_body",
+    "jdarts.pipeline:_search_many",
+    "jdarts.runs.loop:run_loop",
+    "jdarts.search.driver:run_plain",
+    "jdarts.search.drivers:p_darts",
+    "jdarts.search.drivers:random_search",
+    "jdarts.search.drivers:rollback",
+    "jdarts.search.drivers:stac_nas",
+    "jdarts.search.perturbation:run_perturbation",
+    "jdarts.search.population:run_population",
+    "jdarts.search.run:run_search",
+    "jdarts.search.separate:run_separately",
+    "jdarts.search.strengths:run_strengths",
+    "jdarts.search.widening:run_widening",
+    "jdarts.spaces.cell_space:CellSpace.supernet",
+}
 
 
-def part(name: str) -> str:
-    """`search` for `jdarts.search.step`."""
-    return [*name.split("."), "jdarts"][1]
+def below(name: str, *packages: str) -> bool:
+    return any(name == f"jdarts.{package}" or name.startswith(f"jdarts.{package}.") for package in packages)
 
 
-@cache
-def imported(path: Path) -> set[str]:
-    """The parts of jdarts that a file imports anywhere, inside functions too."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            below = {f"jdarts.{alias.name}" for alias in node.names} if node.module == "jdarts" else set()
-            names |= below or {node.module}
-    return {part(name) for name in names if name.startswith("jdarts.")}
+def attributes(tree: ast.AST) -> set[tuple[str, str]]:
+    """Every `name.attribute` of a module, and `("", attribute)` for attributes of other expressions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found.add((node.value.id if isinstance(node.value, ast.Name) else "", node.attr))
+    return found
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_nothing_below_a_tool_imports_it(tool):
-    allowed = {tool, *TOOLS[TOOLS.index(tool) + 1 :], "__main__"}
-    users = {}
-    for path in FILES:
-        own = path.relative_to(ROOT).with_suffix("").parts[0]
-        if tool in imported(path):
-            users[path.relative_to(ROOT).as_posix()] = own
-    assert users, f"jdarts.{tool} is used by something, so the search for imports works"
-    assert {name: own for name, own in users.items() if own not in allowed} == {}
+def test_every_part_has_its_place():
+    assert {part(name) for name in HOUSE.trees} == set(LAYERS)
 
 
-def test_a_search_computes_on_no_layer_above_it():
-    above = {"train", "interop", "loop"}
-    for folder in ("hypergrad", "methods", "spaces", "data", "staging"):
-        for path in (ROOT / folder).rglob("*.py"):
-            assert imported(path).isdisjoint({"search", *above}), path
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_down(layer):
+    allowed = LAYERS[: LAYERS.index(layer) + 1]
+    wrong = {
+        (name, other)
+        for name, others in HOUSE.graph.items()
+        for other in others
+        if part(name) == layer and part(other) not in allowed
+    }
+    assert wrong == set()
+
+
+def test_the_search_for_imports_works():
+    assert "jdarts.search" in HOUSE.graph["jdarts.pipeline"]
+    assert "jdarts.search.plan" in HOUSE.graph["jdarts.pipeline"], "inside a function"
+    assert "jdarts.kernels" in HOUSE.graph["jdarts.ops.darts"], "through the door: relu is a function and a file"
+    assert len(longest_chain(HOUSE.graph)) > 10
+
+
+def test_no_circle_of_imports():
+    assert HOUSE.circles == []
+
+
+def test_only_one_file_asks_the_backend():
+    """Through JAX itself; `jdarts.kernels.platform` answers all others."""
+    asking = set()
+    for name, tree in HOUSE.trees.items():
+        raw = {(owner, attr) for owner, attr in attributes(tree) if attr in ("default_backend", "platform")}
+        if raw - {("sys", "platform")}:
+            asking.add(name)
+    assert "jdarts.kernels.platform" in asking
+    assert {name for name in asking if not below(name, "staging", "kernels.platform", "networks.fast")} == set()
+
+
+def test_fast_forms_alone_ask_for_the_platform():
+    asking = {}
+    for name, tree in HOUSE.trees.items():
+        asked = {attr for owner, attr in attributes(tree) if owner in ("kernels", "staging") and attr in QUESTIONS}
+        asked |= {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in ("jdarts.kernels", "jdarts.staging")
+            for alias in node.names
+            if alias.name in QUESTIONS
+        }
+        if asked and not below(name, "kernels", "staging", "networks.fast"):
+            asking[name] = asked
+    assert asking == STILL_ASKING
+
+
+def test_only_kernels_and_staging_define_primitives():
+    users = set()
+    for name, tree in HOUSE.trees.items():
+        used = {attr for owner, attr in attributes(tree) if owner == "jax"}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                used |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                used |= {alias.name for alias in node.names}
+        if any(each.removeprefix("jax.").startswith("interpreters") for each in used):
+            users.add(name)
+    assert users, "the search works"
+    assert {name for name in users if not below(name, "kernels", "staging")} == set()
+
+
+def test_kernels_have_one_door():
+    inner = {name for name in HOUSE.trees if below(name, "kernels")} - {"jdarts.kernels"}
+    names = {name.rpartition(".")[2] for name in inner} - set(kernels.__all__)
+    wrong = set()
+    for name, tree in HOUSE.trees.items():
+        if below(name, "kernels"):
+            continue
+        wrong |= {(name, other) for other in HOUSE.graph[name] & inner}
+        wrong |= {(name, attr) for owner, attr in attributes(tree) if owner == "kernels" and attr in names}
+        for node in runtime_nodes(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jdarts.kernels."):
+                wrong.add((name, node.module))
+    assert wrong == set()
+
+
+def test_the_root_is_small():
+    assert len(HOUSE.root_files) <= ROOT_FILES, HOUSE.root_files
+
+
+def test_files_are_short():
+    assert HOUSE.long_files == {}, f"at most {FILE_LINES} lines"
+
+
+def test_functions_are_short():
+    assert set(HOUSE.long_functions) == STILL_LONG, f"at most {FUNCTION_LINES} lines"
+
+
+def test_signatures_are_short():
+    assert set(HOUSE.wide_signatures) == STILL_WIDE, f"at most {PARAMETERS} parameters, keyword-only ones too"

@@ -52,11 +52,9 @@ from jdarts.kernels.forms import (
 )
 from jdarts.kernels.joint_norm import (
     by_image,
-    dots,
     keeping_little,
     kept,
     mix_standardised,
-    scaled,
     standardise_each,
 )
 from jdarts.kernels.normed_sum import normed_sum
@@ -72,7 +70,6 @@ __all__ = [
     "convolution",
     "cut",
     "depthwise",
-    "dots",
     "for_accelerators",
     "from_phases",
     "halve",
@@ -86,7 +83,6 @@ __all__ = [
     "pointwise",
     "relu",
     "resolve",
-    "scaled",
     "separable",
     "standardise",
     "standardise_each",

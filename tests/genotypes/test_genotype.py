@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jdarts.errors import UserError
-from jdarts.genotypes import DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Genotype, load, parse, published
+from jdarts.genotypes import DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Genotype, load, parse, published, read_json
 
 PAIRS = tuple((("sep_conv_3x3", 0), ("skip_connect", 1)) for _ in range(4))
 CELL = Cell(PAIRS, (2, 3, 4, 5))
@@ -29,7 +29,7 @@ def cells(draw):
 def test_published_genotypes_round_trip(name):
     genotype = published.get(name)
     assert parse(genotype.to_text()) == genotype
-    assert Genotype.from_json(genotype.to_json()) == genotype
+    assert read_json(genotype.to_json()) == genotype
     assert parse(genotype.to_json()) == genotype
     assert load(name) == genotype
 
@@ -73,7 +73,7 @@ FRAGMENTS = st.sampled_from(
 @settings(max_examples=300)
 @given(st.one_of(st.text(), st.lists(FRAGMENTS, max_size=40).map("".join)))
 def test_garbage_is_a_user_error_of_one_line_or_a_genotype(text):
-    for read in (parse, load, Genotype.from_json):
+    for read in (parse, load, read_json):
         try:
             assert isinstance(read(text), Genotype)
         except UserError as error:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from derivatives import derivatives, draw, same
 
-from jdarts.kernels import dots, keeping_little, mix_standardised, scaled, standardise_each
+from jdarts.kernels import keeping_little, mix_standardised, standardise_each
+from jdarts.kernels.joint_norm import dots, scaled
 
 EPS = 1e-5
 

@@ -70,7 +70,7 @@ def test_outside_the_main_thread_nothing_is_installed():
 
 START = """
 import os, signal, sys, time
-from jdarts import interrupts
+from jdarts.runs import interrupts
 interrupts.end_on_signals()
 interrupts.explain_with(lambda: "go on so")
 """

@@ -74,7 +74,7 @@ def test_curvature_of_members_needs_one_process(monkeypatch):
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hessian_every=2))
     members = members_of(config, "2", [])
     check_members(config, members)
-    monkeypatch.setattr(population_module.distributed, "count", lambda: 2)
+    monkeypatch.setattr(population_module.processes, "count", lambda: 2)
     check_members(CONFIG, members)
     with pytest.raises(UserError, match=r"search\.hessian_every is 2, but with --seeds .* 2 processes"):
         check_members(config, members)

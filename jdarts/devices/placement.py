@@ -170,7 +170,7 @@ def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Calla
 
 
 def compile_step(
-    step: Step, placement: Placement, *, streamed: int = 0, check_types: bool = True, calls: int = 1
+    step: Step, placement: Placement, *, streamed: int = 0, check_types: bool = True, calls: int | None = None
 ) -> Step:
     """`step(state, arrays, values) -> (state, metrics)` of one replica, jitted for the whole placement.
 
@@ -189,7 +189,7 @@ def compile_step(
     mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
     if streamed:
         mapped = _flatten_rows(mapped)
-    options: Any = {"compiler_options": staging.compiler_options(large=True)}
+    options: Any = {"compiler_options": staging.compiler_options(large=True, calls=calls)}
     if placement.backend == "jit":
         if kernels.on_cpu(placement.devices[0]):  # vmapped kernels are grouped convolutions, which pieces do not help
             return jax.jit(mapped, donate_argnums=0, **options)
@@ -212,18 +212,22 @@ def compile_step(
             return program(state, arrays, values, replicas)
 
         return run
+    return jax.jit(over_mesh(mapped, placement, streamed, check_types), donate_argnums=0, **options)
+
+
+def over_mesh(step: Step, placement: Placement, streamed: int = 0, check_types: bool = True) -> Step:
+    """`step` of one replica under `shard_map` over the mesh of the placement, not jitted; see `compile_step`."""
     spec = placement.state_spec
-    sharded = jax.shard_map(
-        mapped,
+    return jax.shard_map(
+        step,
         mesh=placement.mesh,
         in_specs=(spec, PartitionSpec(None, DATA) if streamed else PartitionSpec(), spec),
         out_specs=(spec, spec),
         check_vma=check_types,
     )
-    return jax.jit(sharded, donate_argnums=0, **options)
 
 
-def _in_turn(step: Step, members: int, calls: int) -> Step:
+def _in_turn(step: Step, members: int, calls: int | None) -> Step:
     """`step` of one member for all: compiled once, like that of a lone search, called for one after the other."""
     program = _at_first_call(step, calls)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
@@ -239,7 +243,7 @@ def _in_turn(step: Step, members: int, calls: int) -> Step:
     return run
 
 
-def _at_first_call(step: Step, calls: int) -> Step:
+def _at_first_call(step: Step, calls: int | None) -> Step:
     """`step` compiled by `jdarts.staging` when it is first called."""
     program: list[staging.Program] = []
 

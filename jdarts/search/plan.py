@@ -1,18 +1,15 @@
-"""What a search would cost on many devices, from the step compiled here.
+"""The estimated cost of a search on many devices, before anybody pays for them.
 
-The step is traced in the forms that accelerators run, and compiled for two emulated devices with the images that one
-device would get. XLA's analyses of that program give arithmetic, memory traffic and memory of one device, its text the
-all-reduces. Their bytes do not depend on the number of devices (weights, alphas, statistics), so two devices tell of
-any number. Times come from a roofline and the usual all-reduce model, with the peak figures of the vendors: an estimate
-to plan with, not a measurement, and from a program that XLA compiled for the CPU, which fuses in its own way.
+The step is traced twice in the forms that accelerators run, with the images that one device would get. The trace over
+the data axis gives the all-reduces (`jdarts.search.collectives`); their bytes do not depend on the number of devices.
+The trace for one device is compiled here, mixed edge by mixed edge: XLA's analyses of these programs give arithmetic,
+memory traffic and memory. Times come from a roofline and the usual all-reduce model, with the peak figures of the
+vendors: an estimate to plan with, not a measurement. Compilers for accelerators fuse more than single edges.
 """
 
 import math
-import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -20,8 +17,10 @@ import numpy as np
 from jdarts import kernels, staging
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.data import SearchData
-from jdarts.devices.placement import Placement, compile_init, compile_step, place
+from jdarts.devices.memory import tree_bytes
+from jdarts.devices.placement import Placement, over_mesh, place
 from jdarts.errors import UserError, unknown
+from jdarts.search.collectives import Collectives, all_reduces
 from jdarts.search.step import make_search
 from jdarts.spaces.space import Space
 
@@ -57,34 +56,11 @@ KINDS = {
     "h100": Kind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
 }
 
-_CHEAP: Any = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_disable_hlo_passes": "cpu-all-reduce-combiner",
-}
-"""Options for a program that is read and never run: its machine code is not optimised, and all-reduces are not joined,
-which takes minutes in large programs."""
-_COMPILING = 4  # seconds of compilation for each second of tracing, roughly
-
 _EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
-_BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
 
 
 def _quiet(text: str) -> None:
     del text
-
-
-@dataclass(frozen=True)
-class Collectives:
-    """The all-reduces of one step.
-
-    Attributes: `count`, how many the program has; `bytes` that each device puts in, all together; `chain`, the most
-    that wait for one another. Compilers join those that do not wait, so that latency is paid `chain` times or more.
-    """
-
-    count: int
-    bytes: int
-    chain: int
 
 
 @dataclass(frozen=True)
@@ -121,58 +97,31 @@ class Estimate:
         return self.communication / self.step
 
 
-def all_reduces(hlo: str) -> Collectives:
-    """The all-reduces in the text of a compiled program; asynchronous ones are counted where they start."""
-    count, total = 0, 0
-    chains: dict[str, int] = {}  # by value: the most all-reduces on a way to it
-    for line in hlo.splitlines():
-        value = re.match(r"\s*(?:ROOT )?%?([\w.-]+) = ", line)
-        if value is None:
-            continue
-        match = re.search(r"= (.*?) all-reduce(?:-start)?\(", line)
-        before = max((chains.get(name, 0) for name in re.findall(r"%([\w.-]+)", line[value.end() :])), default=0)
-        chains[value[1]] = before + (match is not None)
-        if match is None:
-            continue
-        count += 1
-        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", match[1]):
-            total += _BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
-    return Collectives(count, total, max(chains.values(), default=0))
-
-
-def compiled_step(
-    config: Experiment, space: Space, data: SearchData, placement: Placement, *, tell: Callable[[str], None] = _quiet
-) -> Any:
-    """The step, compiled for `placement` without any data on a device, and not to be run: see `_CHEAP`.
-
-    `tell` receives a line when each of the slow parts begins.
-    """
+def step_collectives(config: Experiment, space: Space, data: SearchData, placement: Placement) -> Collectives:
+    """The all-reduces of a step on the data axis of `placement`, whose batch is `config.search.batch_size`."""
     search = make_search(config, space, data, axis_name=placement.axis_name)
-    init = compile_init(lambda seed, values: search.init(jax.random.key(seed)), placement)
-    step: Any = compile_step(lambda state, arrays, values: search.step(state, arrays), placement)
-    state = jax.eval_shape(init, jax.ShapeDtypeStruct((), np.int32), {})
+    step = over_mesh(lambda state, arrays, values: search.step(state, arrays), placement)
+    state = jax.eval_shape(search.init, jax.random.key(0))
+    with kernels.for_accelerators(), staging.no_garbage():
+        return all_reduces(jax.make_jaxpr(step)(state, _shapes(data), {}))
+
+
+def _shapes(data: SearchData) -> dict[str, jax.ShapeDtypeStruct]:
+    """The data of a search as shapes: nothing is put on a device."""
     arrays = {}
     for name, split in (("train", data.train), ("val", data.val)):
         arrays[f"{name}_images"] = jax.ShapeDtypeStruct(split.images.shape, np.uint8)
         arrays[f"{name}_labels"] = jax.ShapeDtypeStruct(split.labels.shape, np.int32)
-    started = time.monotonic()
-    tell("tracing the search step …")
-    with staging.no_garbage(), kernels.for_accelerators():
-        lowered = step.lower(state, arrays, {})
-    traced = time.monotonic()
-    guess = _COMPILING * (traced - started)
-    tell(f"traced in {traced - started:.0f} s; compiling it to read its cost, about {guess:.0f} s …")
-    compiled = lowered.compile(compiler_options=_CHEAP)
-    tell(f"compiled in {time.monotonic() - traced:.0f} s")
-    return compiled
+    return arrays
 
 
 def measure(
     config: Experiment, space: Space, data: SearchData, *, data_axis: int, tell: Callable[[str], None] = _quiet
 ) -> Cost:
-    """Compile the step for two devices with the images of one of `data_axis` replicas, and read its cost.
+    """Trace and compile the step with the images of one of `data_axis` replicas, and read its cost.
 
-    Raises `UserError` if the batch cannot be divided, or if there are not two devices here.
+    `tell` receives a line when each of the slow parts begins. Raises `UserError` if the batch cannot be divided, or if
+    there are not two devices here.
     """
     batch, parts = config.search.batch_size, config.search.microbatches
     if batch % (data_axis * parts):
@@ -186,19 +135,18 @@ def measure(
     from jdarts.config.swept import unchecked
 
     images = batch // data_axis
-    small = unchecked(config, search=unchecked(config.search, batch_size=2 * images))
+    tell("tracing the step over the data axis, for its all-reduces …")
+    pair = unchecked(config, search=unchecked(config.search, batch_size=2 * images))
     placement = place(DevicesConfig(backend="shard_map", data=2), batch_size=2 * images, microbatches=parts)
-    compiled = compiled_step(small, space, data, placement, tell=tell)
-    analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    analysis = analysis[0] if isinstance(analysis, Sequence) else analysis
-    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return Cost(
-        images,
-        float(analysis["flops"]),
-        float(analysis["bytes accessed"]),
-        float(held + memory.temp_size_in_bytes),
-        all_reduces(compiled.as_text()),
-    )
+    collectives = step_collectives(pair, space, data, placement)
+    tell("tracing and compiling the step of one device, for arithmetic and memory …")
+    search = make_search(unchecked(config, search=unchecked(config.search, batch_size=images)), space, data)
+    inputs = jax.eval_shape(search.init, jax.random.key(0)), _shapes(data)
+    with kernels.for_accelerators():
+        program = staging.compile(search.step, *inputs, only_read=True)
+    tell(f"traced in {program.trace_seconds:.0f} s, compiled in {program.compile_seconds:.0f} s")
+    held = tree_bytes(inputs) + program.peak_bytes
+    return Cost(images, program.flops, program.bytes_accessed, float(held), collectives)
 
 
 def estimate(cost: Cost, kind: Kind, data: int, *, bfloat16: bool = False) -> Estimate:

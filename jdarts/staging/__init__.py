@@ -18,7 +18,16 @@ runs the convolutions of a loop's body many times slower than those outside (jax
 """
 
 from jdarts.staging.compiling import compiler_options
-from jdarts.staging.program import Program, Unit, compile, in_pieces, no_garbage, traced_once, undivided, unit
+from jdarts.staging.program import (
+    Program,
+    Unit,
+    compile,
+    in_pieces,
+    no_garbage,
+    traced_once,
+    undivided,
+    unit,
+)
 from jdarts.staging.trace import piece
 
 __all__ = [

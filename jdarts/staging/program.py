@@ -124,8 +124,9 @@ def compile(
     *args: Any,
     donate_argnums: tuple[int, ...] = (),
     unit: Unit | None = None,
-    calls: int = 1,
+    calls: int | None = None,
     shared: bool = False,
+    only_read: bool = False,
 ) -> Program:
     """Trace `function` for arguments like `args` (arrays or `jax.ShapeDtypeStruct`s) and compile it. Runs nothing.
 
@@ -134,16 +135,19 @@ def compile(
       donate_argnums: arguments whose memory the results may take over; used where the program is compiled whole.
       unit: what is compiled by itself: mixed edges, cells, or nothing, so that there is one program. None: edges on the
         CPU, cells elsewhere. A function in which no piece is marked is always compiled whole.
-      calls: how often the program will run. If often, cells become one program of all, each still traced once, or a
-        few where one would be too large for XLA: they take a few times longer to compile, but then start at once
-        instead of kernel by kernel.
+      calls: how often the program will run, if known. On a CPU, programs that run less often than `compiling.SHORT`
+        are optimised less. On accelerators, cells of programs that run often become one program, each still traced
+        once, or a few programs where one would be too large for XLA: they take a few times longer to compile, but then
+        start at once instead of kernel by kernel.
       shared: what pieces or operations between them compute twice from the same values is computed once and kept, which
-        takes memory. What `jax.checkpoint` computes again is no matter of this.
+        takes memory. What `jax.checkpoint` computes again is still computed again.
+      only_read: the program is never run; its costs are read.
     """
     started = time.perf_counter()
     unit = unit or default_unit()
+    options = compiler_options(large=True, calls=calls, only_read=only_read)
     if unit == "whole":
-        return _compile_whole(function, args, donate_argnums, started)
+        return _compile_whole(function, args, donate_argnums, started, options)
 
     token = _unit.set(unit)
     try:
@@ -151,15 +155,15 @@ def compile(
     finally:
         _unit.reset(token)
     if not has_pieces(closed.jaxpr):
-        return _compile_whole(function, args, donate_argnums, started)
-    often = unit == "cells" and calls >= _MANY_CALLS
+        return _compile_whole(function, args, donate_argnums, started, options)
+    often = unit == "cells" and (calls or 0) >= _MANY_CALLS
     if often and count_equations(closed.jaxpr.eqns) <= _MOST_EQUATIONS:
 
         def all_pieces(*arrays):
             return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(closed)(*jax.tree.leaves(arrays)))
 
-        return _compile_whole(all_pieces, args, donate_argnums, started)
-    compiler = Compiler()
+        return _compile_whole(all_pieces, args, donate_argnums, started, options)
+    compiler = Compiler(calls=calls, only_read=only_read)
     runner = Runner(trace(closed, shared=shared), compiler, _JOINED_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
@@ -177,8 +181,7 @@ def compile(
     return Program(run, traced - started, time.perf_counter() - traced, programs, analysis)
 
 
-def _compile_whole(function, args, donate_argnums, started: float) -> Program:
-    options = compiler_options(large=True)
+def _compile_whole(function, args, donate_argnums, started: float, options: dict[str, Any] | None) -> Program:
     jitted = jax.jit(function, donate_argnums=donate_argnums, compiler_options=options)
     lowered = jitted.trace(*args).lower()
     traced = time.perf_counter()

@@ -12,7 +12,7 @@ from jdarts.staging.equality import Expressions, scalar
 
 PREFIX = "piece_"
 
-_AGAIN = {"checkpoint", "remat", "remat2"}  # these compute a second time on purpose
+AGAIN = {"checkpoint", "remat", "remat2"}  # these compute a second time on purpose
 CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -207,7 +207,7 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
         elif name in CALLS:
             inner = eqn.params[CALLS[name]]
             body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
-            outputs = _walk(body, closed_over, inputs, graph, known.again() if name in _AGAIN else known)
+            outputs = _walk(body, closed_over, inputs, graph, known.again() if name in AGAIN else known)
         elif name in ("scan", "while", "cond"):
             keys = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": []}[name]
             functions = [eqn.params[key] for key in keys] or list(eqn.params["branches"])

@@ -147,7 +147,7 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
         return network.apply(variables, inputs, False, rngs=rngs)[0]
 
-    options = staging.compiler_options(large=True, steps=settings.epochs * per_epoch)
+    options = staging.compiler_options(large=True, calls=settings.epochs * per_epoch)
     arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
     return Training(
         init,

@@ -295,7 +295,7 @@ def test_equations_count_as_often_as_they_occur():
 def test_a_program_that_runs_a_few_times_is_optimised_less_unless_the_user_says_how_much(monkeypatch):
     level = "xla_backend_optimization_level"
     monkeypatch.setenv("XLA_FLAGS", "")
-    short, long = (staging.compiler_options(steps=steps) or {} for steps in (10, 10_000))
+    short, long = (staging.compiler_options(calls=calls) or {} for calls in (10, 10_000))
     assert short[level] == 1 and level not in long
     monkeypatch.setenv("XLA_FLAGS", f"--{level}=0")
-    assert level not in (staging.compiler_options(steps=10) or {})
+    assert level not in (staging.compiler_options(calls=10) or {})

@@ -41,6 +41,10 @@ class CannotWrite(Exception):
     """A run folder or its disk no longer takes what a run writes; the message tells what, why and how to go on."""
 
 
+class FolderDeleted(CannotWrite):
+    """The run folder, or a part of it, was deleted while the run was writing to it."""
+
+
 class ReplicasDiffer(Exception):
     """Copies of the state on several devices are not equal; the message names the first array and the devices."""
 

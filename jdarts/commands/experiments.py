@@ -117,7 +117,7 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
         try:
             getattr(jdarts.pipeline, function)(config, *inputs, run_dir, **start, reporter=reporter)
         except CannotWrite as error:
-            raise CannotWrite(f"{error}; {opening.way_on(run_dir)}") from error
+            raise opening.with_way_on(error, run_dir) from error
 
 
 def _plan(arguments: Arguments) -> None:

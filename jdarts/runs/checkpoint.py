@@ -8,6 +8,7 @@ dtypes are compared before anything is loaded, because orbax casts silently.
 """
 
 import contextlib
+import errno
 import gc
 import io
 import json
@@ -28,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jdarts.errors import CannotWrite, UserError
+from jdarts.errors import CannotWrite, FolderDeleted, UserError
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Checkpoints:
         another directory.
         """
         if not self.directory.is_dir():  # orbax would make it anew, without the rest of the run
-            raise CannotWrite(f"the folder {self.directory} was deleted")
+            raise FolderDeleted(f"the folder {self.directory} was deleted")
         with self._writing():
             self._save(step, state, meta)
 
@@ -188,10 +189,13 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError) as error:
-            reason = _disk_error(error)
-            if reason is None:
+            number = _errno(error)
+            if number is None and isinstance(error, ValueError):
                 raise
-            raise CannotWrite(f"cannot save a checkpoint in {self.directory}: {reason}") from error
+            kind, reason = (FolderDeleted if number == errno.ENOENT else CannotWrite), str(error)
+            if number is not None:
+                reason = os.strerror(number)
+            raise kind(f"cannot save a checkpoint in {self.directory}: {reason}") from error
 
     def _header(self, step: int) -> dict:
         header = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
@@ -220,12 +224,18 @@ def _seal(header: dict) -> int:
     return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
 
 
-def _disk_error(error: OSError | ValueError) -> str | None:
-    """The system's reason for a failed write, which TensorStore raises as `ValueError`; None for other errors."""
+def _errno(error: OSError | ValueError) -> int | None:
+    """The system's number of a failed write; None if there is none.
+
+    TensorStore raises `ValueError` with the number in the text. It leaves the number out where a folder has gone, and
+    so does orbax.
+    """
     if isinstance(error, OSError):
-        return error.strerror or str(error)
-    code = re.search(r"\[os_error_code='(\d+)'\]", str(error))
-    return os.strerror(int(code[1])) if code else None
+        return error.errno
+    if code := re.search(r"\[os_error_code='(\d+)'\]", str(error)):
+        return int(code[1])
+    gone = re.search(r"^NOT_FOUND\b|\bdoes not exist\b", str(error))
+    return errno.ENOENT if gone else None
 
 
 def _assemble(read: dict, sharded: list[int], like: Any) -> Any:

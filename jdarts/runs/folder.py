@@ -7,6 +7,7 @@ written with enough digits to read back the same bits.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from typing import Any
 from jdarts.config import Experiment
 from jdarts.config.files import to_json
 from jdarts.devices import processes
-from jdarts.errors import CannotWrite, UserError
+from jdarts.errors import CannotWrite, FolderDeleted, UserError
 from jdarts.runs.lock import RunLock
 
 CONFIG = "config.json"
@@ -27,11 +28,13 @@ CONFIG = "config.json"
 class RunFolder:
     """A folder on disk; get one from `jdarts.runs.opening.hold`, or without a lock from `create` or `open`.
 
-    What cannot be written raises `CannotWrite`. With a `lock`, so does a folder that was deleted or replaced meanwhile.
+    What cannot be written raises `CannotWrite`. With a `lock`, so does a folder that was deleted or replaced meanwhile,
+    as `FolderDeleted`. `written` are the files that this object and those of its subfolders have written.
     """
 
     def __init__(self, path: str | Path, lock: RunLock | None = None):
         self.path = Path(path)
+        self.written: set[Path] = set()
         self._lock = lock
 
     @classmethod
@@ -65,10 +68,12 @@ class RunFolder:
         if processes.is_first():
             with self._writing(self.path / name):
                 (self.path / name).mkdir(exist_ok=True)
-        return RunFolder(self.path / name, self._lock)
+        inner = RunFolder(self.path / name, self._lock)
+        inner.written = self.written
+        return inner
 
     def check_present(self) -> None:
-        """Raises `CannotWrite` if the folder, which this process has locked, was deleted or replaced."""
+        """Raises `FolderDeleted` if the folder, which this process has locked, was deleted or replaced."""
         if self._lock is not None:
             self._lock.check()
 
@@ -120,10 +125,12 @@ class RunFolder:
     @contextlib.contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
         self.check_present()
+        self.written.add(path)
         try:
             yield
         except OSError as error:
-            raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
+            kind = FolderDeleted if error.errno == errno.ENOENT else CannotWrite
+            raise kind(f"cannot write {path}: {error.strerror or error}") from error
 
     def _lines(self, name: str) -> list[tuple[bytes, dict[str, Any]]]:
         path = self.path / f"{name}.jsonl"

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jdarts.errors import CannotWrite, UserError
+from jdarts.errors import FolderDeleted, UserError
 
 try:
     import fcntl
@@ -59,9 +59,9 @@ class RunLock:
         self.release()
 
     def check(self) -> None:
-        """Raises `CannotWrite` if the folder has been deleted, or deleted and made anew, since the lock was taken."""
+        """Raises `FolderDeleted` if the folder has been deleted, or deleted and made anew, since the lock was taken."""
         if not _same_file(self._file, self.path):
-            raise CannotWrite(
+            raise FolderDeleted(
                 f"the run folder {self.path.parent} was deleted or replaced while the run was writing to it"
             )
 

@@ -5,16 +5,15 @@ A folder in which a start failed before anything was recorded does not block its
 """
 
 import contextlib
-import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from jdarts.config import Experiment, user_files
 from jdarts.devices import processes
-from jdarts.errors import CannotWrite, UserError
+from jdarts.errors import CannotWrite, FolderDeleted, UserError
 from jdarts.runs.folder import CONFIG, RunFolder, check_folder, write_config
 from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
@@ -47,18 +46,24 @@ def hold(
     processes the first one holds the lock.
     """
     lock = processes.first_does(lambda: _take(path, config, resume, overwrite, tell))
+    run = RunFolder(path, lock)
     try:
-        yield RunFolder(path, lock)
-    except CannotWrite as error:
-        if os.strerror(errno.ENOENT) in str(error) or (lock is not None and not lock.path.exists()):
-            time.sleep(1)  # somebody deletes the folder: what is left can be judged when that is done
+        yield run
+    except FolderDeleted:
+        _wait_until_quiet(path)  # a deletion that goes on: what is left can be judged when it is done
         raise
     finally:
         if lock is not None:
             deleted = not lock.path.exists()
             lock.release()
-            if deleted and not (path / CONFIG).exists():
-                _clear(path)
+            if deleted:
+                _remove_remains(path, run.written)
+
+
+def with_way_on(error: CannotWrite, path: Path) -> CannotWrite | UserError:
+    """`error` with the next thing to do; a `UserError` if the run folder at `path` was deleted."""
+    kind = CannotWrite if (path / CONFIG).is_file() else UserError
+    return kind(f"{error}; {way_on(path)}")
 
 
 def way_on(path: Path) -> str:
@@ -132,8 +137,31 @@ def _has_only_started(path: Path) -> bool:
     return True
 
 
-def _clear(path: Path) -> None:
-    """Remove what a save in the background wrote again after somebody deleted the run folder."""
+def _wait_until_quiet(path: Path) -> None:
+    """Returns when no file of the folder has come or gone for half a second, after ten seconds at the latest."""
+    before, unchanged, until = None, 0, time.monotonic() + 10
+    while unchanged < 5 and time.monotonic() < until:
+        time.sleep(0.1)
+        found = {str(Path(folder) / file) for folder, _, files in os.walk(path) for file in ("", *files)}
+        before, unchanged = found, unchanged + 1 if found == before else 0
+
+
+def _remove_remains(path: Path, written: Iterable[Path]) -> None:
+    """Removes what this process wrote to the run folder while or after somebody deleted it.
+
+    Saves in the background may go on after they have failed, so this ends when nothing appears any more.
+    """
+    for _ in range(5):
+        _wait_until_quiet(path)
+        if not path.exists() or (path / CONFIG).exists():
+            return
+        _clear(path, written)
+
+
+def _clear(path: Path, written: Iterable[Path]) -> None:
+    for file in written:
+        with contextlib.suppress(OSError):
+            file.unlink()
     for checkpoints in list(path.rglob("checkpoints")):
         shutil.rmtree(checkpoints, ignore_errors=True)
     for folder in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):

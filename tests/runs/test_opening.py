@@ -1,13 +1,19 @@
 """Opening of run folders, new ones and those that exist already."""
 
+import contextlib
 import json
+import shutil
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from jdarts.runs.checkpoint import Checkpoints
 from jdarts.config import Experiment
-from jdarts.errors import CannotWrite, UserError
+from jdarts.errors import CannotWrite, FolderDeleted, UserError
 from jdarts.runs import opening
 from jdarts.runs.lock import RunLock
 
@@ -148,3 +154,81 @@ def test_a_deleted_folder_is_not_left_half_rebuilt(tmp_path):
         (path / "search" / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)  # a save in the background
         run.append("metrics", {"step": 1})
     assert not path.exists() and seed_of(tmp_path / "elsewhere") == 0
+
+
+def delete(path: Path, between: Callable[[], None] = lambda: None) -> None:
+    """What `rm -r` does, files first; `between` runs when the records are gone and the lock is not."""
+    for file in sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.name != "metrics.jsonl"):
+        if file.name != "metrics.jsonl":
+            between()
+        file.unlink(missing_ok=True)
+    for folder in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def test_a_record_written_during_the_deletion_goes_with_the_folder(tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(FolderDeleted), opening.hold(path, CONFIG, resume=False) as run:
+        search = run.subfolder("search")
+        search.append("metrics", {"step": 1})
+        delete(path, between=lambda: (path / ".lock").exists() and search.append("metrics", {"step": 2}))
+        assert (path / "search" / "metrics.jsonl").exists()
+        search.append("metrics", {"step": 3})
+    assert not path.exists()
+
+
+def test_files_that_somebody_else_put_there_survive(tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(FolderDeleted), opening.hold(path, CONFIG, resume=False) as run:
+        delete(path)
+        (path / "notes.txt").write_text("mine")
+        run.append("metrics", {"step": 1})
+    assert [file.name for file in path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+def test_a_folder_deleted_between_a_saves_begin_and_its_commit_stays_deleted(tmp_path, late):
+    """A real save in the background, and one that goes on after its failure has been told."""
+    path, state = tmp_path / "run", {"w": np.ones((512, 1024))}
+
+    def go_on() -> None:
+        time.sleep(0.3)
+        (path / "checkpoints" / "2.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+
+    writer = threading.Thread(target=go_on)
+    with (
+        pytest.raises(CannotWrite) as caught,
+        opening.hold(path, CONFIG, resume=False) as run,
+        Checkpoints(run.checkpoints_dir) as checkpoints,
+    ):
+        checkpoints.save(1, state)
+        shutil.rmtree(path, ignore_errors=True)
+        if late:
+            writer.start()
+        checkpoints.save(2, state)
+        run.check_present()
+    if late:
+        writer.join()
+    assert not path.exists()
+    told = opening.with_way_on(caught.value, path)
+    assert isinstance(told, UserError) and "nothing is left to go on with" in str(told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'NOT_FOUND: Error writing "whole/0" in OCDBT database at local file "…"',
+        "Checkpoint directory does not exist: /…/45.orbax-checkpoint-tmp/state.orbax-checkpoint-tmp.",
+        "UNKNOWN: Error opening file [os_error_code='2']",
+    ],
+)
+def test_what_tensorstore_and_orbax_raise_about_a_deleted_folder(tmp_path, monkeypatch, text):
+    def fail(*args, **kwargs):
+        raise ValueError(text)
+
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints._manager, "wait_until_finished", fail)
+            with pytest.raises(FolderDeleted, match=r"cannot save a checkpoint in .*: No such file or directory"):
+                checkpoints.wait()

@@ -23,7 +23,6 @@ from jdarts.genotypes import Genotype
 from jdarts.methods import build, registry
 from jdarts.methods.registry import with_known_method
 from jdarts.networks.of_genotype import check_network
-from jdarts.networks.reductions import untrained_kind
 from jdarts.ops import user_ops
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.runs import environment
@@ -32,7 +31,7 @@ from jdarts.runs.opening import hold
 from jdarts.runs.reporter import Reporter
 from jdarts.search import run_search
 from jdarts.search.estimate import check_weights
-from jdarts.search.found import summary
+from jdarts.search.found import genotype_file, summary, untrained
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
@@ -60,9 +59,9 @@ def run_experiment(
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
         _check_training(config, genotype, data)
-    untrained = untrained_kind(config.space.cells, space.tables)
-    if untrained and config.train.cells >= 3:
-        raise UserError(f"{untrained}, or train.cells of 1 or 2, which retrains reduction cells only")
+    noise = untrained(config, space.tables)
+    if noise and config.train.cells >= 3:
+        raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
     with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         if members:
             searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
@@ -85,9 +84,11 @@ def run_experiment(
             )
             results[name] = (genotype, result)
         summary = {name: {"genotype": g.to_text(), **asdict(r)} for name, (g, r) in results.items()}
+        for name in cells if noise else ():
+            summary[name]["untrained"] = noise
         run.write_json("summary.json", summary)
         for genotype in cells.values():
-            _show_genotype(genotype, reporter, untrained)
+            _show_genotype(genotype, reporter, noise)
         trained = {name: result for name, (_, result) in results.items()}
         reporter.message(_table(trained, {"found": list(cells), "random": list(random_cells)}))
         reporter.message(f"run folder: {run.path}")
@@ -137,7 +138,7 @@ def run_search_only(
             _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
         else:
             genotype = _search(config, space, data, run, placement, resume=resume, reporter=reporter)
-            _show_genotype(genotype, reporter, untrained_kind(config.space.cells, space.tables))
+            _show_genotype(genotype, reporter, untrained(config, space.tables))
         reporter.message(f"run folder: {run.path}")
 
 
@@ -290,8 +291,12 @@ def _search_many(config, space, data, run: RunFolder, members, placement, *, res
     else:
         split = data if isinstance(data, StreamedData) else data.for_search(config.data)
         searched = run_population(config, space, split, folder, members, placement, **shared)
+    noise = untrained(config, space.tables)
     for found in searched:
-        reporter.message(f"{found.member.name}: {found.genotype.to_text() if found.genotype else 'diverged'}")
+        text = found.genotype.to_text(without="normal" if noise else "") if found.genotype else "diverged"
+        reporter.message(f"{found.member.name}: {text}")
+    if noise:
+        reporter.warning(noise)
     mean = summary(searched)
     for name in mean:
         if name.endswith("_accuracy"):
@@ -311,14 +316,16 @@ def _search(config, space, data, run: RunFolder, placement, *, resume: bool, rep
         reporter=reporter,
         watch=watch,
     )
-    run.write_text("genotype.txt", genotype.to_text() + "\n")
-    run.write_text("cells.svg", draw_svg(genotype, config.name))
+    run.write_text("genotype.txt", genotype_file(config, genotype))
+    without = "normal" if untrained(config, space.tables) else ""
+    run.write_text("cells.svg", draw_svg(genotype, config.name, without=without))
     return genotype
 
 
-def _show_genotype(genotype: Genotype, reporter: Reporter, untrained: str = "") -> None:
-    """Show a genotype; `untrained` tells why its normal cell is not one that was searched, if so."""
-    reporter.message(genotype.to_text())
-    if untrained:
-        reporter.warning(f"{untrained}. The normal cell of this genotype is noise from the initialisation")
-    reporter.message(draw_terminal(genotype, without="normal cell" if untrained else ""))
+def _show_genotype(genotype: Genotype, reporter: Reporter, noise: str = "") -> None:
+    """Show a genotype; `noise` tells why its normal cell, which is left out, was not searched, if so."""
+    without = "normal" if noise else ""
+    reporter.message(genotype.to_text(without=without))
+    if noise:
+        reporter.warning(f"{noise}. The normal cell is left out, since it is noise from the initialisation")
+    reporter.message(draw_terminal(genotype, without=without))

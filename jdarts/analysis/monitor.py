@@ -20,6 +20,7 @@ from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.genotypes import Genotype
 from jdarts.runs.folder import RunFolder
+from jdarts.search.found import untrained
 from jdarts.search.hooks import Hook, Moment, Record, Warn
 from jdarts.search.step import Search
 from jdarts.search.streams import last_arrays
@@ -30,6 +31,7 @@ PARAMETER_FREE_SHARE = 0.8
 """Warn when more than this share of them learn nothing (skips, pooling)."""
 EARLY_ENTROPY = 0.5
 """Warn when the mean relative entropy of the edges is below this before half of the epochs are over."""
+OF_THE_NORMAL_CELL = ("normal_skips", "normal_parameter_free", "normal_edges", "skip_dominance")
 EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
 """RobustDARTS' rule (its code): local mean of 5 measurements over that 4 measurements earlier."""
 
@@ -80,13 +82,16 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
 
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
     `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). Methods that
-    never move their alphas get no warnings, because the derived cell is noise of the initialisation.
+    never move their alphas get no warnings, because the derived cell is noise of the initialisation. Networks without a
+    normal cell get none of the entries about it.
     """
     space, fixed = search.space, search.method.alphas_fixed
+    left_out = OF_THE_NORMAL_CELL if untrained(config, space.tables) else ()
 
     def hook(moment: Moment) -> dict[str, Any]:
         weights = search.method.deterministic_weights(space, moment.alphas)
         own = collapse_indicators(weights, space, search.method.genotype(space, moment.alphas))
+        own = {name: value for name, value in own.items() if name not in left_out}
         history = [*run.records("metrics"), {"epoch": moment.epoch, **moment.record, **own}]
         warned = {warning["rule"] for past in history for warning in past.get("warnings") or ()}
         found = [] if fixed else findings(history, config)

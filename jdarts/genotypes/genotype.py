@@ -118,12 +118,17 @@ class Genotype:
         """The cells by name: `normal` and, unless it is None, `reduce`."""
         return {"normal": self.normal} | ({} if self.reduce is None else {"reduce": self.reduce})
 
-    def to_text(self) -> str:
-        """DARTS text on one line, or the arch string of NAS-Bench-201; `parse` returns an equal genotype from it."""
+    def to_text(self, *, without: str = "") -> str:
+        """DARTS text on one line, or the arch string of NAS-Bench-201; `parse` returns an equal genotype from it.
+
+        `without` is the name of a cell to leave out, for people; `parse` does not read such a text.
+        """
         if self.reduce is None:
             return self.to_nasbench201()
         fields = []
         for name, cell in self.cells.items():
+            if name == without:
+                continue
             pairs = all(len(edges) == 2 for edges in cell.nodes)
             edges = [
                 (op, source) if pairs else (op, source, target)

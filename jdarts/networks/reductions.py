@@ -17,11 +17,12 @@ def check_reductions(height: int, width: int, cells: int, what: str = "cells") -
     check_halvings(height, width, halvings, problem)
 
 
-def untrained_kind(cells: int, kinds: Iterable[str]) -> str:
+def untrained_kind(cells: int, kinds: Iterable[str], name: str = "space.cells") -> str:
     """Why a network of so few cells searches no normal cell, in words; empty if it does, or has no such kind.
 
-    One or two cells are all reduction cells, so that the normal cell's alphas stay what they were drawn as.
+    One or two cells are all reduction cells, so that the normal cell's alphas stay what they were drawn as. `name` is
+    the setting that says how many cells there are.
     """
     if cells >= 3 or "normal" not in kinds:
         return ""
-    return f"space.cells is {cells}, so all cells are reduction cells and no normal cell is searched; use at least 3"
+    return f"{name} is {cells}, so all cells are reduction cells and no normal cell is searched; use at least 3"

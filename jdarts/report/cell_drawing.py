@@ -9,9 +9,12 @@ from jdarts.genotypes import Genotype
 from jdarts.report.cell_layout import FONT, INK, Line, Scene, concatenates, labels, named_cells, printable, scene_of
 
 
-def draw_svg(genotype: Genotype, title: str = "") -> str:
-    """An SVG document with the cells of `genotype` one below the other, under `title` if it is given."""
-    scene = scene_of(genotype, title)
+def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
+    """An SVG document with the cells of `genotype` one below the other, under `title` if it is given.
+
+    `without` is the name of a cell that is left out, `normal` or `reduce`.
+    """
+    scene = scene_of(genotype, title, without)
     size = f"{scene.width:.0f} {scene.height:.0f}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{scene.width:.0f}" '
@@ -60,17 +63,17 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
 
 
 def draw_terminal(genotype: Genotype, *, without: str = "") -> str:
-    """The cells as text, side by side; `without` is the name of a cell that is left out."""
-    blocks = [lines for lines in cell_texts(genotype) if lines[0] != without]
+    """The cells as text, side by side; `without` is the name of a cell that is left out, `normal` or `reduce`."""
+    blocks = cell_texts(genotype, without)
     width = max(len(line) for line in blocks[0]) + 4
     rows = itertools.zip_longest(*blocks, fillvalue="")
     return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)
 
 
-def cell_texts(genotype: Genotype) -> list[list[str]]:
+def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
     """The lines of each cell as text: its name, then one line an edge, with the op, grouped by the edge's target."""
     blocks = []
-    for name, cell in named_cells(genotype):
+    for name, cell in named_cells(genotype, without):
         label = labels(cell)
         lines = [name]
         edges = [edge for entering in cell.live_nodes for edge in entering]

@@ -86,11 +86,12 @@ class Scene:
     headings: list[tuple[float, float, str]]
 
 
-def named_cells(genotype: Genotype) -> list[tuple[str, Cell]]:
-    """The cells of a genotype with the names they are drawn under."""
+def named_cells(genotype: Genotype, without: str = "") -> list[tuple[str, Cell]]:
+    """The cells of a genotype with the names they are drawn under, but for that called `without` in the genotype."""
     if genotype.reduce is None:
         return [("cell", genotype.normal)]
-    return [("normal cell", genotype.normal), ("reduction cell", genotype.reduce)]
+    names = {"normal": "normal cell", "reduce": "reduction cell"}
+    return [(names[kind], cell) for kind, cell in genotype.cells.items() if kind != without]
 
 
 def concatenates(cell: Cell) -> bool:
@@ -114,15 +115,15 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
-def scene_of(genotype: Genotype, title: str) -> Scene:
-    """The cells of `genotype` one below the other, under `title` if it is not empty."""
+def scene_of(genotype: Genotype, title: str, without: str = "") -> Scene:
+    """The cells of `genotype`, but for the cell `without`, one below the other, under `title` if it is not empty."""
     boxes, lines, headings = [], [], []
     top, width = float(_MARGIN), 0.0
     if title := printable(title):
         headings.append((_MARGIN, top + 12, title))
         top += _HEADING
         width = len(title) * _CHARACTER
-    for name, cell in named_cells(genotype):
+    for name, cell in named_cells(genotype, without):
         headings.append((_MARGIN, top + 12, name))
         columns, chains = _graph(cell)
         _order(columns)

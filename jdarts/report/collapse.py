@@ -8,6 +8,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype, parse
 from jdarts.methods import build
 from jdarts.report.records import RunRecord, SearchRecord
+from jdarts.search.found import untrained
 
 _SIGNS = {  # rules of `jdarts.analysis.monitor.findings` that concern collapse
     "skips": "too many skip connections",
@@ -57,6 +58,8 @@ def sentence(run: RunRecord) -> str:
     """The verdict on a run as one sentence; empty before the first genotype."""
     if never_moves(run):
         return f"Collapse is not judged: {run.config.search.method} does not train the alphas."
+    if unsearched(run):
+        return "Collapse is not judged: no normal cell is searched."
     judged = [(search, found) for search in run.searches if (found := verdict(search)) is not None]
     if not judged:
         return ""
@@ -97,14 +100,31 @@ def never_moves(run: RunRecord) -> bool:
         return False
 
 
+def unsearched(run: RunRecord) -> str:
+    """`normal` if the networks of the search have no cell of that name, which is then noise; otherwise empty."""
+    found = (genotype for search in run.searches if (genotype := search.result) is not None)
+    genotype = next(found, None)
+    if genotype is None or genotype.reduce is None or not untrained(run.config, genotype.cells):
+        return ""
+    return "normal"
+
+
+def judges_cells(run: RunRecord) -> bool:
+    """True if the derived normal cells of all epochs mean something."""
+    return not never_moves(run) and not unsearched(run)
+
+
 def warnings(run: RunRecord, search: SearchRecord) -> list[tuple[int, str]]:
-    """`(epoch, text)` of the warnings that a search recorded; for alphas that never move, without those of collapse."""
-    fixed = never_moves(run)
+    """`(epoch, text)` of the warnings that a search recorded.
+
+    Without those of collapse for alphas that never move, and without those of the normal cell if it is not searched.
+    """
+    left_out = tuple(_SIGNS) if never_moves(run) else ("skips", "parameter-free") if unsearched(run) else ()
     return [
         (record["epoch"], str(warning.get("text")))
         for record in search.metrics
         for warning in record.get("warnings") or ()
-        if not (fixed and warning.get("rule") in _SIGNS)
+        if warning.get("rule") not in left_out
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jdarts.analysis import indicators
 from jdarts.report.charts import DASHES, Scales, Series, line_chart
-from jdarts.report.collapse import never_moves, skips
+from jdarts.report.collapse import judges_cells, skips
 from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, same_but_seed
@@ -54,7 +54,7 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
             str(run.config.seed) if len(run.searches) == 1 else f"{len(run.searches)}\u00a0seeds",
             f"{max(s.epochs for s in run.searches)} / {run.config.search.epochs}",
             percent(float(np.mean(accuracies)) if accuracies else None),
-            "{} / {}".format(*skips(chosen.genotype)) if chosen else "–",
+            "{} / {}".format(*skips(chosen.genotype)) if chosen and not chosen.without else "–",
             plain(float(np.mean(eigenvalues)) if eigenvalues else None),
             percent(found.get("test_accuracy")),
             percent(random.get("test_accuracy")),
@@ -101,7 +101,7 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     ) -> str:
         lines = []
         for i, group in enumerate(groups):
-            told = [run for run in group if not (derived and never_moves(run))]
+            told = [run for run in group if not derived or judges_cells(run)]
             points = [series(s) if series else s.series(name) for run in told for s in run.searches]
             if points := [p for p in points if p[0]]:
                 lines.append(_mean_line(names[id(group[0])], points, scales, i))

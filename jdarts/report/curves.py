@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from jdarts.analysis import indicators
 from jdarts.genotypes import parse
 from jdarts.report.charts import Scales, Series, line_chart
-from jdarts.report.collapse import never_moves, warnings
+from jdarts.report.collapse import never_moves, unsearched, warnings
 from jdarts.report.records import RunRecord, SearchRecord
 
 _LOGARITHMIC = 20
@@ -30,7 +30,7 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
         decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
         lead = {"skip_dominance": "skip − best learnable op"}
         charts += [
-            _skip_connections(search, marks),
+            _skip_connections(search, marks, unsearched(run)),
             chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
             chart("Lead of skip connections", lead, Scales("mean op weight")),
         ]
@@ -53,13 +53,13 @@ def _retraining(name: str, training: SearchRecord) -> str:
     return line_chart(f"Retraining of the {name} cell", lines, Scales("accuracy", percent=True))
 
 
-def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]]) -> str:
+def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]], without: str) -> str:
     lines = []
     for i, (cell, label) in enumerate((("normal", "normal cell"), ("reduce", "reduction cell"))):
         counts = {}
         for record in search.genotypes:
             counted = indicators.op_counts(parse(record["genotype"]))
-            if cell in counted:
+            if cell in counted and cell != without:
                 counts[record["epoch"]] = counted[cell].get("skip_connect", 0)
         lines.append(Series(label, list(counts), list(counts.values()), f"s{i}", i))
     scales = Scales("edges of the derived cell", from_zero=True, whole=True)

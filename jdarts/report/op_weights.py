@@ -12,6 +12,7 @@ from jdarts.config import Experiment
 from jdarts.errors import UserError
 from jdarts.networks.edges import EDGES_SUFFIX
 from jdarts.report.charts import DASHES, Scales, Series, heat_map, line_chart, scale_bar, widened
+from jdarts.report.collapse import unsearched
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.style import OPS
 
@@ -29,7 +30,8 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
     epochs = [r["epoch"] for r in records]
     weights = [relax(r["alphas"]) for r in records]
     parts, charts = [], []
-    for cell in (name for name in records[0]["alphas"] if not name.endswith(EDGES_SUFFIX)):
+    without = unsearched(run)
+    for cell in (name for name in records[0]["alphas"] if not name.endswith(EDGES_SUFFIX) and name != without):
         named = CELL_NAMES.get(cell) or cell.capitalize()
         values = np.array([np.asarray(p[cell], np.float64) for p in weights])  # [epochs, edges, ops]
         table = tables.get(cell) or [[f"op {k}" for k in range(values.shape[2])]] * values.shape[1]

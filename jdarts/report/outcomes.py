@@ -13,7 +13,7 @@ import numpy as np
 from jdarts.benchmarks import Table, load_table
 from jdarts.errors import UserError
 from jdarts.genotypes import parse
-from jdarts.report.collapse import Verdict, never_moves, skips, summary, verdict
+from jdarts.report.collapse import Verdict, judges_cells, never_moves, skips, summary, verdict
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.words import duration, mean_std
 
@@ -28,9 +28,9 @@ class Outcome:
       method: its name and options. searches: the number of searches.
       accuracies: test accuracies from 0 to 1, looked up in the benchmark's table or measured after retraining.
       regrets: distances from the best accuracy in the table, in percentage points; empty without a table.
-      skips: skip connections among the `edges` edges of each result's normal cell.
-      skip_curve: after each epoch, the mean number of skip connections; empty for methods whose alphas never move.
-      verdicts: collapse of each search that has a genotype; empty for methods whose alphas never move.
+      skips: skip connections among the `edges` edges of each result's normal cell; empty if none was searched.
+      skip_curve: after each epoch, the mean number of skip connections; empty if the normal cell is not searched.
+      verdicts: collapse of each search that has a genotype; empty if the normal cell is not searched.
       seconds, cpu_seconds: wall-clock and processor time of all epochs of all searches; None if not recorded.
     """
 
@@ -56,8 +56,9 @@ def outcome(run: RunRecord) -> Outcome:
         accuracies = [value for search, _ in results if (value := _tested(run, search, fixed)) is not None]
     else:
         accuracies = [table.query(genotype)["c10_test_200"] / 100 for _, genotype in results]
-    counts = [skips(genotype) for _, genotype in results]
-    curves = [] if fixed else [skip_series(search)[1] for search in run.searches]
+    judged_cells = judges_cells(run)
+    counts = [skips(genotype) for _, genotype in results] if judged_cells or fixed else []
+    curves = [skip_series(search)[1] for search in run.searches] if judged_cells else []
     shared = min(map(len, curves), default=0)
     return Outcome(
         method=method_name(run),
@@ -67,7 +68,7 @@ def outcome(run: RunRecord) -> Outcome:
         skips=[count for count, _ in counts],
         edges=counts[0][1] if counts else 0,
         skip_curve=np.mean([curve[:shared] for curve in curves], axis=0).tolist() if shared else [],
-        verdicts=[] if fixed else [found for search in run.searches if (found := verdict(search)) is not None],
+        verdicts=[found for search in run.searches if (found := verdict(search)) is not None] if judged_cells else [],
         seconds=run.spent("seconds"),
         cpu_seconds=run.spent("cpu_seconds"),
     )

@@ -4,19 +4,23 @@ from dataclasses import dataclass
 
 from jdarts.analysis import indicators
 from jdarts.genotypes import Genotype
-from jdarts.networks.reductions import untrained_kind
-from jdarts.report.collapse import never_moves, sentence, skip_share, verdict
+from jdarts.report.collapse import never_moves, sentence, skip_share, unsearched, verdict
 from jdarts.report.records import RunRecord, SearchRecord, genotype_changes
+from jdarts.search.found import untrained
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A genotype, the epoch and the search that it comes from, and the reasons as sentences."""
+    """A genotype, the epoch and the search that it comes from, and the reasons as sentences.
+
+    `without` is `normal` if that cell is noise and must not be shown, otherwise empty.
+    """
 
     genotype: Genotype
     epoch: int
     search: SearchRecord
     reasons: list[str]
+    without: str = ""
 
 
 def recommend(run: RunRecord) -> Recommendation | None:
@@ -33,10 +37,10 @@ def recommend(run: RunRecord) -> Recommendation | None:
     if len(started) > 1:
         reasons.append(f"Seed {search.label} has the highest validation accuracy of {len(started)} seeds.")
     genotype, epoch, origin = _result(run, search)
-    untrained = untrained_kind(run.config.space.cells, genotype.cells if genotype.reduce is not None else ())
-    if untrained:
-        told = [origin, f"Do not use its normal cell, which is noise from the initialisation: {untrained}."]
-        return Recommendation(genotype, epoch, search, [*reasons, *told, *_accuracy(search, epoch)])
+    if without := unsearched(run):
+        reason = untrained(run.config, genotype.cells)
+        told = [origin, f"Its normal cell is left out, since it is noise from the initialisation: {reason}."]
+        return Recommendation(genotype, epoch, search, [*reasons, *told, *_accuracy(search, epoch)], without)
     before = None if fixed else _before_collapse(search)
     genotype, epoch, origin = before or (genotype, epoch, origin)
     told = [origin, sentence(run), *_accuracy(search, epoch)]

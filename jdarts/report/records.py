@@ -162,20 +162,23 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def genotype_changes(search: SearchRecord) -> list[tuple[int, int, Genotype]]:
-    """`(first epoch, last epoch, genotype)` of each stretch of equal genotypes; the order of edges is ignored."""
+def genotype_changes(search: SearchRecord, without: str = "") -> list[tuple[int, int, Genotype]]:
+    """`(first epoch, last epoch, genotype)` of each stretch of equal genotypes.
+
+    The order of edges is ignored, and so is the cell `without`.
+    """
     stretches: list[tuple[int, int, Genotype]] = []
     for record in search.genotypes:
         genotype = parse(record["genotype"])
-        if stretches and _edges(stretches[-1][2]) == _edges(genotype):
+        if stretches and _edges(stretches[-1][2], without) == _edges(genotype, without):
             stretches[-1] = (stretches[-1][0], record["epoch"], genotype)
         else:
             stretches.append((record["epoch"], record["epoch"], genotype))
     return stretches
 
 
-def _edges(genotype: Genotype) -> list[list[tuple[str, int]]]:
-    return [sorted(edges) for cell in genotype.cells.values() for edges in cell.nodes]
+def _edges(genotype: Genotype, without: str) -> list[list[tuple[str, int]]]:
+    return [sorted(edges) for kind, cell in genotype.cells.items() if kind != without for edges in cell.nodes]
 
 
 def same_but_seed(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:

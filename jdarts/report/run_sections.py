@@ -7,7 +7,7 @@ from jdarts.config import Experiment, as_dict
 from jdarts.genotypes import Genotype
 from jdarts.report.analysis_section import analysis_section
 from jdarts.report.cell_drawing import cell_texts, draw_svg
-from jdarts.report.collapse import never_moves, skips, warnings
+from jdarts.report.collapse import never_moves, skips, unsearched, warnings
 from jdarts.report.curves import curves
 from jdarts.report.op_weights import op_weights
 from jdarts.report.recommendation import recommend
@@ -64,7 +64,7 @@ def _summary(run: RunRecord) -> str:
             facts.append((percent(run.summary[name].get("test_accuracy")), f"test accuracy, {name} cell"))
     if isinstance(run.summary.get("found"), dict):
         facts.append((f"{run.summary['found'].get('parameters', 0):,}", "parameters, found cell"))
-    if chosen:
+    if chosen and not chosen.without:
         facts.append(("{} of {}".format(*skips(chosen.genotype)), "skip connections, recommended normal cell"))
     if (value := search.last("dominant_eigenvalue")) is not None:
         facts.append((f"{value:.3g}", "largest alpha-Hessian eigenvalue"))
@@ -75,7 +75,7 @@ def _summary(run: RunRecord) -> str:
     if chosen is None:
         return f'<div class="facts">{shown}</div><p class="soft">{_waiting(run)}</p>'
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in chosen.reasons)
-    text = escape(chosen.genotype.to_text())
+    text = escape(chosen.genotype.to_text(without=chosen.without))
     return (
         f'<div class="facts">{shown}</div><div class="card"><h3>Recommended: the genotype of epoch {chosen.epoch}, '
         f"seed {escape(chosen.search.label)}</h3><ul>{reasons}</ul><p><code>{text}</code></p></div>"
@@ -101,16 +101,17 @@ def _warnings(run: RunRecord) -> str:
 
 def _cells(run: RunRecord) -> str:
     chosen = recommend(run)
-    return "" if chosen is None else drawing(chosen.genotype)
+    return "" if chosen is None else drawing(chosen.genotype, chosen.without)
 
 
-def drawing(genotype: Genotype) -> str:
+def drawing(genotype: Genotype, without: str = "") -> str:
     """The cells as inline SVG on the page's own background, and for narrow screens as text, too.
 
-    The drawing shrinks as far as its text stays readable; below that its card scrolls.
+    `without` is the name of a cell that is left out. The drawing shrinks as far as its text stays readable; below that
+    its card scrolls.
     """
-    svg = draw_svg(genotype).replace('<rect width="100%" height="100%" fill="#ffffff"/>', "")
-    text = "\n\n".join("\n".join(lines) for lines in cell_texts(genotype))
+    svg = draw_svg(genotype, without=without).replace('<rect width="100%" height="100%" fill="#ffffff"/>', "")
+    text = "\n\n".join("\n".join(lines) for lines in cell_texts(genotype, without))
     width = svg.partition(' width="')[2].partition('"')[0]
     described = escape(" ".join(text.split()), quote=True)
     style = f'aria-label="{described}" style="--width: {width}px"'
@@ -124,17 +125,18 @@ def drawing(genotype: Genotype) -> str:
 def _history(run: RunRecord, search: SearchRecord) -> str:
     if never_moves(run):
         return f'<p class="soft">There is none: {escape(run.config.search.method)} does not train the alphas.</p>'
-    stretches = genotype_changes(search)
+    without = unsearched(run)
+    stretches = genotype_changes(search, without)
     if not stretches:
         return ""
     rows, before = [], None
     for first, last, genotype in stretches:
         span = f"{first}" if first == last else f"{first}–{last}"
-        count, edges = skips(genotype)
-        changed = "first genotype" if before is None else changes(before, genotype)
+        counted = "–" if without else "{} / {}".format(*skips(genotype))
+        changed = "first genotype" if before is None else changes(before, genotype, without)
         rows.append(
-            f'<tr><td class="n">{span}</td><td class="n">{count} / {edges}</td><td>{escape(changed)}</td>'
-            f"<td><details><summary>text</summary><code>{escape(genotype.to_text())}</code></details></td></tr>"
+            f'<tr><td class="n">{span}</td><td class="n">{counted}</td><td>{escape(changed)}</td>'
+            f"<td><details><summary>text</summary><code>{escape(genotype.to_text(without=without))}</code></details></td></tr>"
         )
         before = genotype
     shown, hidden = rows[-12:], rows[:-12]
@@ -148,10 +150,12 @@ def _history(run: RunRecord, search: SearchRecord) -> str:
     return f"<p>{told}</p>{more}{table(shown, head)}"
 
 
-def changes(before: Genotype, after: Genotype) -> str:
+def changes(before: Genotype, after: Genotype, without: str = "") -> str:
     """The edges that differ, as `normal 2: − skip_connect(0) + sep_conv_3x3(1)`."""
     found = []
     for name, cell in after.cells.items():
+        if name == without:
+            continue
         old = before.cells[name].nodes if name in before.cells else ()
         for i, edges in enumerate(cell.nodes):
             gone = [e for e in (old[i] if i < len(old) else ()) if e not in edges]

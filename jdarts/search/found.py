@@ -1,13 +1,17 @@
 """What the searches of one program found, each, and in mean and standard deviation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from jdarts.config import Experiment
+from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
+from jdarts.methods import build
+from jdarts.networks.reductions import untrained_kind
 from jdarts.runs.folder import RunFolder
 from jdarts.search.members import Member
 
@@ -59,6 +63,28 @@ def describe(results: Sequence[Found]) -> dict[str, Any]:
         "summary": summary(results),
         "by_values": [{**dict(values), **summary(group)} for values, group in by_values.items()],
     }
+
+
+def untrained(config: Experiment, kinds: Iterable[str]) -> str:
+    """Why the search of `config` trains no normal cell, in words; empty if it does, or if there is no such kind.
+
+    `kinds` are the kinds of cells of the space. Methods that search in stages have their own numbers of cells; one
+    stage of fewer than three cells chooses candidates of the normal cell by noise.
+    """
+    try:
+        method = build(config.search.method, config.search.method_options)
+    except UserError:  # a report of a run whose own method is gone
+        return untrained_kind(config.space.cells, kinds)
+    if stages := method.options.get("cells"):
+        return untrained_kind(min(stages), kinds, f"the smallest number in the option cells of {method.name}")
+    return untrained_kind(config.space.cells, kinds)
+
+
+def genotype_file(config: Experiment, genotype: Genotype) -> str:
+    """The content of `genotype.txt`: the genotype, after a comment if its normal cell was not searched."""
+    reason = untrained(config, genotype.cells) if genotype.reduce is not None else ""
+    comment = f"# The normal cell is noise from the initialisation: {reason}.\n" if reason else ""
+    return f"{comment}{genotype.to_text()}\n"
 
 
 def genotype_record(step: int, epoch: int, genotype: Genotype, alphas: dict[str, Any]) -> dict[str, Any]:

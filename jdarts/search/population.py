@@ -41,7 +41,7 @@ from jdarts.relaxation import entropy, softmax
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Schedule, run_loop
 from jdarts.runs.reporter import Reporter
-from jdarts.search.found import Found, append_result, describe, genotype_record, summary
+from jdarts.search.found import Found, append_result, describe, genotype_file, genotype_record, summary
 from jdarts.search.hooks import Hook, Moment, Watch, look, unwatched
 from jdarts.search.members import Member, stacked, with_values
 from jdarts.search.scoring import held_out, scorer
@@ -277,7 +277,7 @@ def run_population(
         if found.genotype is not None:
             if program.method.compares:
                 append_result(folder, found.genotype)
-            folder.write_text("genotype.txt", found.genotype.to_text() + "\n")
+            folder.write_text("genotype.txt", genotype_file(config, found.genotype))
     run.write_json("members.json", describe(results))
     return results
 

@@ -16,7 +16,7 @@ from jdarts.errors import Diverged
 from jdarts.genotypes import Genotype, parse
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import Reporter
-from jdarts.search.found import Found, describe
+from jdarts.search.found import Found, describe, genotype_file
 from jdarts.search.hooks import Watch, unwatched
 from jdarts.search.members import Member
 from jdarts.search.population import of_genotype, same_members
@@ -60,7 +60,7 @@ def run_separately(
             except Diverged as error:
                 reporter.warning(f"{member.name}: {error}")
             else:
-                folder.write_text(RESULT, genotype.to_text() + "\n")
+                folder.write_text(RESULT, genotype_file(own, genotype))
         results.append(Found(member, genotype, {**_last(folder), **of_genotype(genotype, table)}, {}))
     run.write_json("members.json", describe(results))
     return results

@@ -19,6 +19,7 @@ from jdarts.methods.robust_darts import r_darts_dp
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import Reporter
 from jdarts.search.driver import run_plain
+from jdarts.search.found import genotype_file
 from jdarts.search.hooks import Watch
 from jdarts.spaces.space import Space
 
@@ -56,7 +57,7 @@ def run_strengths(
                 watch=watch,
             )
             genotype = outcome.genotype
-            folder.write_text("genotype.txt", genotype.to_text() + "\n")
+            folder.write_text("genotype.txt", genotype_file(config, genotype))
         short = folder.subfolder("train")
         if not (short.path / "result.json").is_file():
             short_config = dataclasses.replace(config, train=training)

@@ -49,12 +49,14 @@ def test_the_summary_has_all_cells_and_learned_something(finished):
         assert result["parameters"] > 0 and result["macs"] > 0
         assert result["test_accuracy"] > 0.5, "four balanced classes: chance is 0.25"
     text = "\n".join(reporter.messages)
-    assert summary["found"]["genotype"] in text
+    assert parse(summary["found"]["genotype"]).to_text(without="normal") in text
+    assert summary["found"]["untrained"].startswith("space.cells is 1") and "untrained" not in summary["random"]
     assert f"{summary['found']['test_accuracy']:.2%}" in text and f"{summary['random']['test_accuracy']:.2%}" in text
     accuracies = [summary[name]["test_accuracy"] for name in ("random", "random-2")]
     assert f"{statistics.mean(accuracies):.2%} ± {100 * statistics.stdev(accuracies):.2f}" in text
     assert str(folder) in text and "reduction cell" in text
     assert not any(line.startswith("normal cell") for line in text.splitlines()), "one cell: it is a reduction cell"
+    assert "normal=" not in text
     assert "memory: the search step needs" in text and "an epoch (10 steps)" in text
 
 
@@ -62,12 +64,15 @@ def test_the_run_folder_is_complete(finished):
     folder: Path = finished[0]
     genotypes = [json.loads(line) for line in (folder / "search/genotypes.jsonl").read_text().splitlines()]
     assert [g["epoch"] for g in genotypes] == [1, 2]
-    assert genotypes[-1]["genotype"] == (folder / "genotype.txt").read_text().strip()
+    comment, genotype = (folder / "genotype.txt").read_text().splitlines()
+    assert genotype == genotypes[-1]["genotype"] and "normal cell is noise" in comment
+    assert parse(f"{comment}\n{genotype}\n") == parse(genotype)
     metrics = [json.loads(line) for line in (folder / "search/metrics.jsonl").read_text().splitlines()]
     assert [m["step"] for m in metrics] == [10, 20]
     for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "alpha_entropy", "seconds"):
         assert all(name in m for m in metrics)
-    assert (folder / "cells.svg").read_text().startswith("<svg") or "<svg" in (folder / "cells.svg").read_text()
+    drawing = (folder / "cells.svg").read_text()
+    assert drawing.startswith("<svg") and "reduction cell" in drawing and "normal cell" not in drawing
     assert (folder / "config.json").exists()
 
 

@@ -28,7 +28,7 @@ from jdarts.report.run_sections import changes
 from jdarts.report.seeds import cost, seeds_table
 from jdarts.report.style import COLOURS
 from jdarts.report.words import duration, mean_std
-from jdarts.report.write_report import watch, write_report
+from jdarts.report.write_report import table, watch, write_report
 from jdarts.runs.folder import RunFolder
 
 cividis = colormaps["cividis"]
@@ -107,6 +107,21 @@ def test_the_recommendation_avoids_a_collapsed_end(runs):
     assert "Warning of epoch" in text and "the search is collapsing" in text
     last = genotype_changes(run.searches[0])[-1][2]
     assert last.to_text() != chosen.genotype.to_text()
+
+
+def test_a_normal_cell_that_was_not_searched_appears_nowhere(tmp_path):
+    """Two cells are reduction cells; the collapse of the normal cell is that of the noise of its alphas."""
+    run = write_run(tmp_path / "short", cells=2, epochs=30, drift=0.06)
+    other = write_run(tmp_path / "other", cells=2, seed=1)
+    for paths in ([run], [run, other]):
+        text, tree = parsed(write_report(paths, tmp_path / "page.html"))
+        assert "Normal cell" not in " ".join(headings(tree))
+        legend = "more than 50% of the normal cell's edges"  # of the column `collapsed`, in comparisons
+        told = "normal cell is left out", "no normal cell is searched"
+        assert text.replace("&#x27;", "'").replace(legend, "").count("normal cell") == len(told) * len(paths)
+        assert "Its normal cell is left out" in text and "space.cells is 2" in text
+        assert "normal=" not in text and "normal 0:" not in text and "reduce=" in text and "reduction cell" in text
+    assert " of 8 " not in table([run])
 
 
 def test_several_runs_are_compared_and_seeds_averaged(runs):

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jdarts.runs.checkpoint import Checkpoints
 from jdarts.config import Experiment
 from jdarts.errors import CannotWrite, FolderDeleted, UserError
 from jdarts.runs import opening
+from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.lock import RunLock
 
 CONFIG, OTHER = Experiment(name="toy"), Experiment(name="toy", seed=1)
@@ -227,8 +227,7 @@ def test_what_tensorstore_and_orbax_raise_about_a_deleted_folder(tmp_path, monke
     def fail(*args, **kwargs):
         raise ValueError(text)
 
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        with monkeypatch.context() as patch:
-            patch.setattr(checkpoints._manager, "wait_until_finished", fail)
-            with pytest.raises(FolderDeleted, match=r"cannot save a checkpoint in .*: No such file or directory"):
-                checkpoints.wait()
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints, monkeypatch.context() as patch:
+        patch.setattr(checkpoints._manager, "wait_until_finished", fail)
+        with pytest.raises(FolderDeleted, match=r"cannot save a checkpoint in .*: No such file or directory"):
+            checkpoints.wait()

@@ -134,8 +134,10 @@ def conjugate_gradient(
 
     The validation loss is taken at `w`. Exact at w* after as many iterations as H has distinct eigenvalues, if `H + δI`
     is positive definite. The Hessian of a network in training is not; `damping` above minus its lowest eigenvalue makes
-    it so. A direction of no positive curvature ends the iteration, before it is used; watch `aux.residual` =
-    `‖v − (H + δI) x‖ / ‖v‖`.
+    it so. A direction without positive curvature beyond rounding ends the iteration, before it is used; watch
+    `aux.residual` = `‖v − (H + δI) x‖ / ‖v‖`. If H + δI is singular and v has a part in its null space (weights that
+    move the validation loss alone, such as those of a pixel that is black in the training batch), there is no solution,
+    and x is the last iterate, not that of least norm: use `damping`.
 
     Args:
       iterations: most iterations, each one Hessian-vector product; 0 is first order.
@@ -171,29 +173,35 @@ def conjugate_gradient(
 
 
 def _solve_by_cg(multiply, v, iterations, tolerance):
-    """`multiply(x) ≈ v` from x = 0 (Hestenes and Stiefel 1952), truncated at non-positive curvature.
+    """`multiply(x) ≈ v` from x = 0 (Hestenes and Stiefel 1952), truncated where no curvature is left.
 
+    A direction in the null space has a curvature of rounding errors, of either sign: less than the precision times the
+    largest curvature met counts as none. The step that is not taken is not formed either, since it may be infinite.
     Written here since `jax.scipy`'s solver takes its result to differ between the devices of a `shard_map`.
     """
-    enough = tolerance**2 * inner(v, v)
+    enough, precision = tolerance**2 * inner(v, v), max(float(jnp.finfo(a.dtype).eps) for a in jax.tree.leaves(v))
 
     def more(carry):
-        i, go, _, _, _, rr = carry
+        i, go, *_, rr = carry
         return (i < iterations) & go & (rr > enough)
 
     def improve(carry):
-        i, _, x, r, p, rr = carry
+        i, _, most, x, r, p, rr = carry
         product = multiply(p)
-        bend = inner(p, product)
-        length = rr / jnp.where(bend > 0, bend, 1)
-        go = (bend > 0) & jnp.isfinite(length)  # curvature may be positive, but too small to divide by
+        bend, square = inner(p, product), inner(p, p)
+        most = jnp.maximum(most, bend / square)
+        go = bend > precision * most * square
+        length = rr / jnp.where(go, bend, 1)
+        go &= jnp.isfinite(length)  # curvature may be positive, but too small to divide by
         length = jnp.where(go, length, 0)
-        x, r = add(x, scale(length, p)), add(r, scale(-length, product))
+        x = jax.tree.map(lambda old, new: jnp.where(go, new, old), x, add(x, scale(length, p)))
+        r = add(r, scale(-length, product))
         new = inner(r, r)
-        return i + 1, go, x, r, add(r, scale(new / rr, p)), new  # rr > 0, else no iteration is made
+        return i + 1, go, most, x, r, add(r, scale(new / rr, p)), new  # rr > 0, else no iteration is made
 
-    start = (0, True, jax.tree.map(jnp.zeros_like, v), v, v, inner(v, v))
-    return jax.lax.while_loop(more, improve, start)[2]
+    square = inner(v, v)
+    start = (0, True, jnp.zeros_like(square), jax.tree.map(jnp.zeros_like, v), v, v, square)
+    return jax.lax.while_loop(more, improve, start)[3]
 
 
 def _relative(r, v):

@@ -132,6 +132,47 @@ def test_cg_without_curvature_or_gradient_is_first_order(train_scale, val_scale)
     assert not np.any(grads) and aux.residual == (1 if val_scale else 0)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("iterations", [1, 2, 50])
+def test_cg_ends_where_curvature_is_rounding(dtype, iterations):
+    """H = Q diag(1, 0) Qᵀ for many rotations Q; by hand, in the coordinates of Q.
+
+    v = (1, 1): one step of length vᵀv / vᵀHv = 2, and the next direction, (0, 2), has no curvature but rounding errors
+    of either sign. v = (1, 0), in the range of H: x is H⁺v = v, and further directions are rounding errors.
+    """
+    angles = np.linspace(0, 3, 40)
+    q = np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]]).transpose(2, 0, 1)
+    estimator = hypergrad.conjugate_gradient(
+        lambda w, alphas, batch: (0.5 * (w @ batch["q"][:, 0]) ** 2 + w @ alphas, None),
+        lambda w, alphas, batch: (w @ batch["q"] @ batch["v"], None),
+        iterations=iterations,
+    )
+    for v, x in (((1, 1), (2, 2)), ((1, 0), (1, 0))):
+        batch = {"q": jnp.asarray(q, dtype), "v": jnp.broadcast_to(jnp.asarray(v, dtype), (40, 2))}
+        w = jnp.zeros(2, dtype)
+        grads, aux = jax.jit(jax.vmap(estimator, in_axes=(None, None, None, 0, 0)))(w, w, None, batch, batch)
+        np.testing.assert_allclose(grads, -q @ np.array(x), rtol=0, atol=20 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(aux.residual, np.linalg.norm(np.array(v) - [x[0], 0]) / np.linalg.norm(v), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cg_of_pixels_that_are_black_in_training_only_is_finite(dtype):
+    """Weights that move the validation loss alone, without damping: many iterations gave NaN."""
+    rng = np.random.default_rng(0)
+    x, xv, y = rng.normal(size=(16, 5)), rng.normal(size=(16, 5)), rng.integers(0, 2, 16)
+    x[:, 1:] = 0
+    train, val = ({"x": jnp.asarray(images, dtype), "y": jnp.asarray(y, dtype)} for images in (x, xv))
+
+    def loss(w, alphas, batch):
+        z = batch["x"] @ (w["k"] * jnp.exp(alphas)) + w["b"]
+        return jnp.mean(jax.nn.softplus(z) - batch["y"] * z), None
+
+    w = {"k": jnp.asarray(rng.normal(size=5), dtype), "b": jnp.asarray(0.1, dtype)}
+    estimator = hypergrad.conjugate_gradient(loss, loss, iterations=50)
+    grads, aux = jax.jit(estimator)(w, jnp.zeros(5, dtype), None, train, val)
+    assert np.isfinite(grads).all() and np.isfinite(aux.residual)
+
+
 def test_cg_stops_at_negative_curvature():
     def train_loss(w, alphas, batch):
         return 0.5 * (w[0] ** 2 - w[1] ** 2) + w @ alphas, None

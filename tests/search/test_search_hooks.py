@@ -47,13 +47,14 @@ def test_every_hook_sees_what_those_before_it_added():
 
 
 def test_each_member_is_warned_of_by_itself(tmp_path):
-    space, data = spaces.get("robust_s2"), load(CONFIG.data).for_search(CONFIG.data)
-    search = make_search(CONFIG, space, data)
-    members = members_of(CONFIG, "3,5", ["alpha_optimizer.learning_rate=0.25"])
+    config = dataclasses.replace(CONFIG, space=dataclasses.replace(CONFIG.space, cells=3))
+    space, data = spaces.get("robust_s2"), load(config.data).for_search(config.data)
+    search = make_search(config, space, data)
+    members = members_of(config, "3,5", ["alpha_optimizer.learning_rate=0.25"])
     warnings = {member.name: [] for member in members}
-    hooks_of = watch(CONFIG, search)
+    hooks_of = watch(config, search)
     hooks = [
-        hooks_of(m.config(CONFIG), RunFolder(tmp_path), lambda text, name=m.name: warnings[name].append(text))
+        hooks_of(m.config(config), RunFolder(tmp_path), lambda text, name=m.name: warnings[name].append(text))
         for m in members
     ]
 

@@ -27,7 +27,7 @@ from jdarts.ops import user_ops
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.opening import hold
+from jdarts.runs.opening import CLASSES, hold
 from jdarts.runs.reporter import Reporter
 from jdarts.search import run_search
 from jdarts.search.estimate import check_weights
@@ -62,7 +62,7 @@ def run_experiment(
     noise = untrained(config, space.tables)
     if noise and config.train.cells >= 3:
         raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
-    with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         if members:
             searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
             cells = {found.member.name: found.genotype for found in searched if found.genotype is not None}
@@ -133,7 +133,7 @@ def run_search_only(
     space, data = open_stream_search(config) if streamed else prepare_search(config)
     check_members(config, members)
     placement = place_search(config, members)
-    with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         if members:
             _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
         else:
@@ -154,7 +154,7 @@ def run_train_only(
     """Train one genotype from scratch and test it once."""
     data = load(config.data)
     _check_training(config, genotype, data)
-    with _open(run_dir, config, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         result = run_training(config, genotype, data, run, resume=resume, reporter=reporter)
         _show_genotype(genotype, reporter)
         reporter.message(
@@ -216,7 +216,13 @@ def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> No
 
 @contextlib.contextmanager
 def _open(
-    run_dir: Path, config: Experiment, *, resume: bool, overwrite: bool, reporter: Reporter
+    run_dir: Path,
+    config: Experiment,
+    data: Dataset | StreamedData,
+    *,
+    resume: bool,
+    overwrite: bool,
+    reporter: Reporter,
 ) -> Iterator[RunFolder]:
     """The run folder, locked until the end of the `with` block."""
     with hold(run_dir, config, resume=resume, overwrite=overwrite, tell=reporter.message) as run:
@@ -224,6 +230,8 @@ def _open(
             _warn_of_another_environment(run, reporter)
         elif processes.is_first():
             run.write_json("environment.json", environment.describe())
+            if data.class_names:
+                run.write_json(CLASSES, data.class_names)
             _keep_user_files(run, config)
         yield run
 

@@ -54,9 +54,9 @@ class DataConfig:
     """Share of the training images that trains the alphas; taken from the back. Single-level methods take weights and
     alphas from one batch: they may use 1.0 and 0.0, or hold a share out that is only reported."""
     own_validation: bool = True
-    """Train the alphas on the validation split of the source, if it has one (npz: x_val, y_val; folder: val/ beside
-    test/; tfds: validation beside test). The images that val_fraction would hold out then stay in the training half.
-    false ignores that split. It is not used where val_fraction is 0, and not for streamed images."""
+    """Train the alphas on the validation split of the source, if it has one (npz: x_val, y_val; folder, streamed or
+    not: val/ beside test/; tfds: validation beside test). The images that val_fraction would hold out then stay in the
+    training half. false ignores that split. It is not used where val_fraction is 0, and not for streamed TFDS."""
     shuffle: Annotated[int, Range(0)] | None = None
     """Seed of a permutation of the training images before `limit` and the splits apply (streamed: of the images drawn
     from each class). None keeps the order of the source."""

@@ -18,6 +18,9 @@ from jdarts.errors import DataNote, DataWarning, UserError
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+OWN_VALIDATION_REMEDY = "give both splits the same classes, or ignore the validation split: --data.own_validation false"
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """Labelled images: `images` uint8 [N, H, W, C], `labels` int32 [N]. Use one of the three subclasses."""
@@ -220,12 +223,8 @@ class Dataset(_Described):
         remedy = f"reorder them: {REORDER}"
         if own is not None:
             n_train = _count(min(config.train_fraction + config.val_fraction, 1.0), n)
-            remedy = "give both splits the same classes, or ignore the validation split: --data.own_validation false"
-            _tell(
-                f"{self.name}: the {len(own):,} images of its validation split train the alphas, {n_train:,} of the "
-                f"{n:,} training images the weights; --data.own_validation false splits the training images instead",
-                DataNote,
-            )
+            remedy = OWN_VALIDATION_REMEDY
+            tell_own_validation(self.name, validation=len(own), used=n_train, training=n)
         kept = slice(n - n_val, n) if n_val else slice(0, n_train)
         train = TrainImages(source.images[:n_train], source.labels[:n_train])
         val = ValImages(source.images[kept], source.labels[kept]) if own is None else own
@@ -289,6 +288,15 @@ class Dataset(_Described):
     def _described(self) -> dict[str, Any]:
         names = ("name", "num_classes", "mean", "std", "class_names")
         return {name: getattr(self, name) for name in names}
+
+
+def tell_own_validation(name: str, *, validation: int, used: int, training: int) -> None:
+    """Tell that the validation split of a source trains the alphas, and `used` of its training images the weights."""
+    _tell(
+        f"{name}: the {validation:,} images of its validation split train the alphas, {used:,} of the {training:,} "
+        "training images the weights; --data.own_validation false splits the training images instead",
+        DataNote,
+    )
 
 
 def _tell(text: str, category: type[DataWarning]) -> None:

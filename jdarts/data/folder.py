@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,8 +62,8 @@ def load_folder(path: str, alike: Alike = AS_STORED, *, threads: int = 1) -> Dat
     return assemble(root.resolve().name, splits, num_classes=len(listed.classes), class_names=listed.classes)
 
 
-def list_folder(root: Path, *, train_only: bool = False) -> Listed:
-    """The images of the splits train, test and val, as far as the folder has them; nothing is decoded.
+def list_folder(root: Path, *, splits: Sequence[str] = ("train", "test", "val")) -> Listed:
+    """The images of `splits`, as far as the folder has them; nothing is decoded.
 
     Raises `UserError` if there are no training images, if a class has none, or if a split has other classes.
     """
@@ -70,9 +71,10 @@ def list_folder(root: Path, *, train_only: bool = False) -> Listed:
     if not classes:
         raise UserError(f"{root / 'train'} has no class folders; put the images into train/CLASS/")
     odd, unread = OddFiles(root), []
-    splits: dict[str, Listing] = {}
-    folders = _split_folders(root, classes) if not train_only else {"train": root / "train"}
-    for split, folder in folders.items():
+    listed: dict[str, Listing] = {}
+    for split, folder in _split_folders(root, classes, needs_test="test" in splits).items():
+        if split not in splits:
+            continue
         files, labels = [], []
         for label, name in enumerate(classes):
             place = folder / name
@@ -82,12 +84,12 @@ def list_folder(root: Path, *, train_only: bool = False) -> Listed:
                 raise UserError(f"{place} has no images ({_READ}); add some or remove the folder")
             files += found
             labels += [label] * len(found)
-        splits[split] = Listing(files, labels)
+        listed[split] = Listing(files, labels)
     warn_unread(root, unread)
-    for split, listing in list(splits.items()):
+    for split, listing in listed.items():
         if not listing.files and not odd.files:
             raise UserError(f"the class folders of the {split} split of {root} have no images ({_READ}); add some")
-    return Listed(splits, classes, odd)
+    return Listed(listed, classes, odd)
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -117,7 +119,7 @@ def require_train(root: Path) -> None:
     )
 
 
-def _split_folders(root: Path, classes: list[str]) -> dict[str, Path]:
+def _split_folders(root: Path, classes: list[str], *, needs_test: bool) -> dict[str, Path]:
     """The folders of the splits `train`, `test` and `val` that exist and have labels."""
     folders = {"train": root / "train"}
     test = _labelled(root, "test", classes)
@@ -125,7 +127,7 @@ def _split_folders(root: Path, classes: list[str]) -> dict[str, Path]:
     if test is None and val is not None:
         test, val = val, None
         _note(f"{root} has no labelled test/, so that the images of {test.name}/ are the test images")
-    elif test is None:
+    elif test is None and needs_test:
         _note(f"{root} has no test/CLASS/ and no val/CLASS/: it can be searched on, but a retrained cell needs a test")
     return folders | ({"test": test} if test else {}) | ({"val": val} if val else {})
 

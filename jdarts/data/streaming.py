@@ -7,7 +7,7 @@ Letters: B rows of a global batch, P micro-batches, H processes.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +18,9 @@ import numpy as np
 
 from jdarts.config import DataConfig
 from jdarts.data.class_balance import Part, check_limit, compare_classes
+from jdarts.data.dataset import OWN_VALIDATION_REMEDY, tell_own_validation
 from jdarts.data.decoding import Alike, decode_image
-from jdarts.data.folder import list_folder, require_train
+from jdarts.data.folder import Listing, list_folder, require_train
 from jdarts.data.order import class_split, training_order
 from jdarts.errors import UserError, unknown
 
@@ -69,16 +70,10 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """The training images of an image folder, `path/train/CLASS/*`, files in sorted order."""
+    """One split of an image folder, `path/SPLIT/CLASS/*`, files in sorted order. `folder_sources` opens them."""
 
-    def __init__(self, path: str | Path):
-        root = Path(path)
-        require_train(root)
-        listed = list_folder(root, train_only=True)
-        listing = listed.splits["train"]
-        listed.odd.refuse(len(listing.files) + sum(map(len, listed.odd.files.values())))
-        self.name, self.num_classes = root.resolve().name, len(listed.classes)
-        self.class_names = tuple(listed.classes)
+    def __init__(self, name: str, classes: Sequence[str], listing: Listing):
+        self.name, self.num_classes, self.class_names = name, len(classes), tuple(classes)
         self._files, self._labels = listing.files, np.array(listing.labels, np.int32)
 
     def __len__(self) -> int:
@@ -100,6 +95,20 @@ class FolderSource:
     def labels(self) -> np.ndarray:
         """The classes of all images, int32 [N]."""
         return self._labels
+
+
+def folder_sources(path: str | Path) -> dict[str, FolderSource]:
+    """The training images of an image folder, and the validation images that the source `folder` would find there.
+
+    Raises one `UserError` about all files that cannot be used.
+    """
+    root = Path(path)
+    require_train(root)
+    listed = list_folder(root, splits=("train", "val"))
+    usable = sum(len(listing.files) for listing in listed.splits.values())
+    listed.odd.refuse(usable + sum(map(len, listed.odd.files.values())))
+    name = root.resolve().name
+    return {split: FolderSource(name, listed.classes, listing) for split, listing in listed.splits.items()}
 
 
 class TfdsSource:
@@ -144,15 +153,20 @@ class TfdsSource:
 
 
 def open_source(config: DataConfig) -> Source:
-    """The images of `stream:folder` (data.path/train/CLASS/*) or `stream:tfds:NAME`."""
+    """The training images of `stream:folder` (data.path/train/CLASS/*) or `stream:tfds:NAME`."""
+    return open_sources(config)["train"]
+
+
+def open_sources(config: DataConfig) -> Mapping[str, Source]:
+    """The sources `train` and, if a folder has one, `val` of `stream:folder` or `stream:tfds:NAME`."""
     _, _, rest = config.source.partition(":")
     kind, _, details = rest.partition(":")
     if kind == "folder":
         if not config.path:
             raise UserError("source stream:folder needs data.path: the folder that holds train/CLASS/*.jpg")
-        return FolderSource(config.path)
+        return folder_sources(config.path)
     if kind == "tfds" and details:
-        return TfdsSource(details, config.path)
+        return {"train": TfdsSource(details, config.path)}
     raise unknown("data.source", config.source, ("stream:folder", "stream:tfds:NAME"))
 
 
@@ -204,17 +218,21 @@ class StreamedData:
     image_shape: tuple[int, int, int]
     train: StreamSplit
     val: StreamSplit
+    class_names: tuple[str, ...] = ()
 
 
 def open_streams(config: DataConfig) -> StreamedData:
     """The splits of `config`: for every class its first share for the weights, its second for the alphas.
 
-    `config.limit` keeps the same share of every class. A validation split of the source is not used. The classes of
-    TFDS are read from all records once, those of folders from names.
+    `config.limit` keeps the same share of every class. The validation split of a folder trains the alphas in place of
+    the second share, which then stays with the first, unless `config.own_validation` is false; that of TFDS is not
+    used. The classes of TFDS are read from all records once, those of folders from names.
 
-    Raises `UserError` if a class has too few images, and if there is only one class.
+    Raises `UserError` if a class has too few images, if there is only one class, and if the splits largely hold
+    different classes.
     """
-    source = open_source(config)
+    sources = open_sources(config)
+    source = sources["train"]
     labels = source.labels()
     rows = np.arange(len(labels))
     if config.limit is not None and config.limit < len(rows):
@@ -222,10 +240,18 @@ def open_streams(config: DataConfig) -> StreamedData:
         assert kept is not None
         rows = np.sort(kept[: config.limit])
         check_limit(source.name, labels, labels[rows], source.class_names)
-    fractions = (config.train_fraction, config.val_fraction)
-    train, val = (rows[part] for part in class_split(labels[rows], fractions, seed=config.shuffle or 0))
-    parts = Part("training images", labels[train]), Part("validation images", labels[val])
-    compare_classes(source.name, *parts, source.class_names, "use a source with more classes")
+    fractions, remedy = (config.train_fraction, config.val_fraction), "use a source with more classes"
+    own = sources.get("val") if config.own_validation and config.val_fraction else None
+    if own is not None:
+        fractions, remedy = (min(sum(fractions), 1.0),), OWN_VALIDATION_REMEDY
+    train, *held_out = (rows[part] for part in class_split(labels[rows], fractions, seed=config.shuffle or 0))
+    if own is None:
+        val = StreamSplit(source, held_out[0])
+    else:
+        val = StreamSplit(own, np.arange(len(own)))
+        tell_own_validation(source.name, validation=len(own), used=len(train), training=len(labels))
+    parts = Part("training images", labels[train]), Part("validation images", val.source.labels()[val.rows])
+    compare_classes(source.name, *parts, source.class_names, remedy)
     side = config.streamed_side
     return StreamedData(
         name=source.name,
@@ -234,7 +260,8 @@ def open_streams(config: DataConfig) -> StreamedData:
         std=IMAGENET_STD,
         image_shape=(side, side, 3),
         train=StreamSplit(source, train),
-        val=StreamSplit(source, val),
+        val=val,
+        class_names=source.class_names,
     )
 
 

@@ -17,7 +17,9 @@ from jdarts.errors import CannotWrite, FolderDeleted, UserError
 from jdarts.runs.folder import CONFIG, RunFolder, check_folder, write_config
 from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
-START = (CONFIG, "environment.json", "own_ops.json", "searches.json", user_files.RECORD)
+CLASSES = "classes.json"
+"""The names of the classes in the order of a network's outputs, where the source has names."""
+START = (CONFIG, CLASSES, "environment.json", "own_ops.json", "searches.json", user_files.RECORD)
 """The files that a run writes before its first step, beside the copies of `user_files`."""
 
 

@@ -1,6 +1,7 @@
 """Streaming: the order of images, its independence of processes and interruptions, class shares, decoding."""
 
 import dataclasses
+import shutil
 import time
 
 import numpy as np
@@ -8,17 +9,18 @@ import pytest
 from PIL import Image
 
 from jdarts.config import DataConfig
+from jdarts.data import load
 from jdarts.data.order import class_split
 from jdarts.data.streaming import (
     PC_DARTS_IMAGENET,
-    FolderSource,
     Stream,
     crop_resize,
     decode_rate,
+    folder_sources,
     open_source,
     open_streams,
 )
-from jdarts.errors import UserError
+from jdarts.errors import DataNote, UserError
 
 CONFIG = DataConfig(source="stream:folder", train_fraction=0.5, val_fraction=0.25, image_size=8, read_threads=2)
 
@@ -52,6 +54,42 @@ def first(batches, count):
 def numbers(batch):
     """The images' numbers, [P, rows]."""
     return batch["images"][..., 0, 0, 0]
+
+
+def test_the_validation_split_of_a_folder_trains_the_alphas(folder, tmp_path):
+    """The splits of `stream:folder` are those of `folder`, image for image."""
+    for split, count in (("train", 16), ("val", 4), ("test", 1)):
+        for label in range(3):
+            place = tmp_path / split / f"class_{label}"
+            place.mkdir(parents=True)
+            for i in range(count):
+                grey = {"train": 0, "val": 100, "test": 200}[split] + 16 * label + i
+                Image.new("RGB", (8, 8), (grey, grey, grey)).save(place / f"{i:02}.png")
+    config = dataclasses.replace(CONFIG, path=str(tmp_path))
+    plain = dataclasses.replace(config, source="folder", stratify=True)
+    with pytest.warns(DataNote, match="the 12 images of its validation split train the alphas, 36 of the 48 training"):
+        streamed = open_streams(config)
+    with pytest.warns(DataNote, match="the 12 images of its validation split train the alphas, 36 of the 48 training"):
+        held = load(plain).for_search(plain)
+    for one, other in ((streamed.train, held.train), (streamed.val, held.val)):
+        labels = one.source.labels()[one.rows]
+        assert len(one) == len(other) and np.bincount(labels).tolist() == np.bincount(other.labels).tolist()
+    validation = Stream(streamed.val, seed=0, size=8, batch_size=12, threads=0).batch(0)
+    assert sorted(validation["images"][:, 0, 0, 0].tolist()) == sorted(held.val.images[:, 0, 0, 0].tolist())
+    assert streamed.class_names == held.class_names == ("class_0", "class_1", "class_2")
+    for options in ({"own_validation": False}, {"path": str(folder)}):
+        split = open_streams(dataclasses.replace(config, **options))
+        assert split.val.source is split.train.source and (len(split.train), len(split.val)) == (24, 12)
+    (tmp_path / "test").rename(tmp_path / "elsewhere")
+    with pytest.warns(DataNote, match="the images of val/ are the test images"):
+        assert len(open_streams(config).val) == 12, "of the training images"
+    (tmp_path / "elsewhere").rename(tmp_path / "test")
+    for name in ("class_1", "class_2"):
+        shutil.rmtree(tmp_path / "val" / name)
+    for i in range(40):
+        Image.new("RGB", (8, 8)).save(tmp_path / "val" / "class_0" / f"more_{i}.png")
+    with pytest.raises(UserError, match=r"none of 2 classes .* --data.own_validation false"):
+        open_streams(config)
 
 
 def test_an_epoch_holds_every_image_once_in_an_order_of_its_own(data):
@@ -164,10 +202,10 @@ def test_array_records_give_the_images_of_the_folder(folder, tmp_path):
 
 def test_missing_folders_and_sources_are_one_line(tmp_path):
     with pytest.raises(UserError, match="has no folder 'train'"):
-        FolderSource(tmp_path)
+        folder_sources(tmp_path)
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match="has no class folders"):
-        FolderSource(tmp_path)
+        folder_sources(tmp_path)
     with pytest.raises(UserError, match="stream:folder needs data"):
         open_source(DataConfig(source="stream:folder"))
     with pytest.raises(UserError, match=r"stream:tfds:NAME"):

@@ -4,10 +4,12 @@ import json
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jdarts import pipeline
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
+from jdarts.data import load
 from jdarts.genotypes import parse
 from jdarts.runs.reporter import SilentReporter
 
@@ -74,8 +76,19 @@ def test_the_run_folder_is_complete(finished):
     drawing = (folder / "cells.svg").read_text()
     assert drawing.startswith("<svg") and "reduction cell" in drawing and "normal cell" not in drawing
     assert (folder / "config.json").exists()
+    assert not (folder / "classes.json").exists(), "the classes of synthetic data have no names"
 
 
 def test_test_images_are_evaluated_once_after_the_last_epoch(finished):
     tests = finished[2]
     assert tests == [("TestImages", 8 * 20)] * 3
+
+
+def test_the_run_folder_names_the_classes(tmp_path):
+    """With the labels that `data.remap_labels` replaced, so that outputs of a retrained network can be told."""
+    images, labels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8), np.tile([3, 30, 300, 3000], 10)
+    np.savez(tmp_path / "gaps.npz", x_train=images, y_train=labels)
+    config = Experiment(data=DataConfig(source="npz", path=str(tmp_path / "gaps.npz"), remap_labels=True))
+    options = {"resume": False, "overwrite": False, "reporter": SilentReporter()}
+    with pipeline._open(tmp_path / "run", config, load(config.data), **options):
+        assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["3", "30", "300", "3000"]

@@ -1,8 +1,9 @@
 """The section of a report that compares several runs: numbers, curves, and differences of their settings."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from jdarts.report.charts import DASHES, Scales, Series, line_chart
 from jdarts.report.collapse import judges_cells, skips
 from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
 from jdarts.report.recommendation import recommend
-from jdarts.report.records import RunRecord, SearchRecord, same_but_seed
+from jdarts.report.records import RunRecord, SearchRecord, by_values, same_but_seed
 from jdarts.report.seeds import cost, seeds_table
 from jdarts.report.words import duration, percent, plain, table
 
@@ -20,23 +21,26 @@ Points = tuple[Sequence[int], Sequence[float]]
 
 
 def comparison(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """The section that opens a report of several runs."""
+    """The section that opens a report of several runs; one with swept values has a row for each combination."""
+    sections = {run.path: f"run-{i}" for i, run in enumerate(runs)}
+    whole, whole_names = runs, names
+    runs, names = by_values(runs, names)
     groups = same_but_seed(runs)
     repeated = [group for group in groups if len(group) > 1]
     parts = [
-        f'<section><h2 id="comparison">Comparison</h2>{_table(runs, names)}',
+        f'<section><h2 id="comparison">Comparison</h2>{_table(runs, names, sections)}',
         _outcomes(runs, names),
         _curves(groups, dict(zip(map(id, runs), names, strict=True))),
     ]
-    if len(groups) > 1:
-        parts.append(f"<h3>Different settings</h3>{_differences(runs, names)}")
+    if differences := _differences(whole, whole_names):
+        parts.append(f"<h3>Different settings</h3>{differences}")
     for group in repeated:
         label = ", ".join(names[list(runs).index(run)] for run in group)
         parts.append(f"<h3>Same settings, several seeds</h3><p>{escape(label)}</p>{seeds_table(list(group))}")
     return "".join([*parts, "</section>"])
 
 
-def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+def _table(runs: Sequence[RunRecord], names: Sequence[str], sections: Mapping[Path, str]) -> str:
     head = (
         "<tr><th>run</th><th>space</th><th>method</th><th class='n'>seed</th><th class='n'>epochs</th>"
         "<th class='n'>validation accuracy</th><th class='n'>skips, recommended</th><th class='n'>λ max</th>"
@@ -44,7 +48,7 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
         "<th class='n'>time in all</th></tr>"
     )
     rows = []
-    for i, (run, name) in enumerate(zip(runs, names, strict=True)):
+    for run, name in zip(runs, names, strict=True):
         chosen = recommend(run)
         accuracies = [a for a in (s.last("val_accuracy") for s in run.searches) if a is not None]
         eigenvalues = [s.last("dominant_eigenvalue") for s in run.searches]
@@ -59,11 +63,11 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
             percent(found.get("test_accuracy")),
             percent(random.get("test_accuracy")),
             f"{found['parameters']:,}" if "parameters" in found else "–",
-            duration(cost(run)),
+            duration(spent) if (spent := cost(run)) else "–",
         ]
         cells = "".join(f"<td class='n'>{escape(value)}</td>" for value in numbers)
         rows.append(
-            f'<tr><td><a href="#run-{i}">{escape(name)}</a></td><td>{escape(run.config.space.name)}</td>'
+            f'<tr><td><a href="#{sections[run.path]}">{escape(name)}</a></td><td>{escape(run.config.space.name)}</td>'
             f"<td>{escape(method_name(run))}</td>{cells}</tr>"
         )
     return table(rows, head)
@@ -156,8 +160,8 @@ def _differences(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     rows = []
     for key in keys:
         values = [o.get(key) for o in options]
-        if key != "name" and any(value != values[0] for value in values):
+        if key not in ("name", "seed") and any(value != values[0] for value in values):
             cells = "".join(f"<td>{escape(json.dumps(value, ensure_ascii=False))}</td>" for value in values)
             rows.append(f"<tr><td>{escape(key)}</td>{cells}</tr>")
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    return table(rows, f"<tr><th>setting</th>{head}</tr>")
+    return table(rows, f"<tr><th>setting</th>{head}</tr>") if rows else ""

@@ -14,7 +14,7 @@ from jdarts.benchmarks import Table, load_table
 from jdarts.errors import UserError
 from jdarts.genotypes import parse
 from jdarts.report.collapse import Verdict, judges_cells, never_moves, skips, summary, verdict
-from jdarts.report.records import RunRecord, SearchRecord
+from jdarts.report.records import RunRecord, SearchRecord, by_values
 from jdarts.report.words import duration, mean_std
 
 LOOKED_UP = "benchmark_c10_accuracy"
@@ -75,7 +75,11 @@ def outcome(run: RunRecord) -> Outcome:
 
 
 def text(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """Markdown: a table of outcomes, and below it the mean number of skips after each epoch."""
+    """Markdown: a table of outcomes, and below it the mean number of skips after each epoch.
+
+    A run has a row for each combination of swept values.
+    """
+    runs, names = by_values(runs, names)
     outcomes = [outcome(run) for run in runs]
     parts = [_aligned([HEAD, *(cells(name, found) for name, found in zip(names, outcomes, strict=True))])]
     curves = [(name, found) for name, found in zip(names, outcomes, strict=True) if found.skip_curve]

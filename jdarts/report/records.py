@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +181,33 @@ def _edges(genotype: Genotype, without: str) -> list[list[tuple[str, int]]]:
     return [sorted(edges) for kind, cell in genotype.cells.items() if kind != without for edges in cell.nodes]
 
 
+def by_values(runs: Sequence[RunRecord], names: Sequence[str]) -> tuple[list[RunRecord], list[str]]:
+    """Each run, or a part of it for each combination of swept values, so that means are over seeds alone; and names.
+
+    A part has the searches with these values and their retrainings. The time that all searches took together is not
+    that of a part.
+    """
+    parts, named = [], []
+    for run, name in zip(runs, names, strict=True):
+        for values in (several := list(dict.fromkeys(search.values for search in run.searches))):
+            if len(several) == 1:
+                part = run
+            else:
+                searches = [search for search in run.searches if search.values == values]
+                kept = {f"seed-{search.label.replace(', ', ',')}" for search in searches}
+                trainings = {member: records for member, records in run.trainings.items() if member in kept}
+                part = replace(run, searches=searches, trainings=trainings, together=[])
+            parts.append(part)
+            named.append(f"{name}, {values}" if values else name)
+    return parts, named
+
+
 def same_but_seed(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Runs grouped by their settings except seed and name, in order of first appearance."""
+    """Runs grouped by their settings and swept values, except seed and name, in order of first appearance."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         options = {k: v for k, v in run.options.items() if k not in ("seed", "name")}
+        options["swept values"] = sorted({search.values for search in run.searches})
         groups.setdefault(json.dumps(options, sort_keys=True, default=str), []).append(run)
     return list(groups.values())
 

@@ -8,6 +8,7 @@ import pytest
 from jdarts import cli
 from jdarts.config import Experiment, SearchConfig, SpaceConfig
 from jdarts.report.collapse import summary
+from jdarts.report.comparison import comparison
 from jdarts.report.outcomes import outcome
 from jdarts.report.records import read_run
 from jdarts.report.write_report import write_report
@@ -70,6 +71,27 @@ def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, tab
     for seed in (0, 1, 2):
         (run / "search" / f"seed-{seed}" / "genotype.txt").unlink()
     assert outcome(read_run(run)).accuracies == [], "it goes on: what its alphas derive to is no result"
+
+
+def test_swept_values_are_not_averaged(tmp_path, table, capsys):
+    """One row and one line of the charts for each value; the mean is over the seeds that have it."""
+    run = population(tmp_path / "swept", table)
+    names = {0: "seed-0,alpha-1.0", 1: "seed-0,alpha-2.0", 2: "seed-1,alpha-2.0"}
+    for seed, name in names.items():
+        (run / "search" / f"seed-{seed}").rename(run / "search" / name)
+    assert cli.main(["report", "--text", str(run)]) == 0
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+    spread = statistics.stdev([90, 58])
+    assert [(row[0], row[2], row[3]) for row in rows[2:4]] == [
+        ("swept, alpha-1.0", "1", "58.00 %"),
+        ("swept, alpha-2.0", "2", f"74.00 ± {spread:.2f} %"),
+    ]
+    other = population(tmp_path / "other", table)
+    page = comparison([read_run(run), read_run(other)], ["swept", "other"])
+    links = '<a href="#run-0">swept, alpha-2.0</a>', '<a href="#run-1">other</a>'
+    for cell in (*links, "swept, alpha-2.0 (mean ± std of 2)"):
+        assert cell in page
+    assert "Different settings" not in page and "of 6)" not in page
 
 
 def test_without_the_table_the_records_speak(tmp_path, table):

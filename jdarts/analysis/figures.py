@@ -4,7 +4,7 @@ Each function returns a `Figure`; `save` writes it as SVG and PNG. Figures belon
 scripts, notebooks (where they show by themselves) and threads alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +65,6 @@ def spectrum_figure(hessian: AlphaHessian, title: str = "") -> Figure:
     image = right.imshow(hessian.matrix, cmap="RdBu_r", vmin=-scale, vmax=scale, interpolation="nearest")
     right.set(xlabel="alpha", ylabel="alpha", title="Hessian: normal, then reduce")
     fig.colorbar(image, ax=right, shrink=0.85)
-    return fig
-
-
-def eigenvalue_figure(
-    trajectories: Mapping[str, tuple[Sequence[int], Sequence[float]]], label: str = "λ max"
-) -> Figure:
-    """A line for each name: epochs and values."""
-    fig, (axis,) = figure()
-    for i, (name, (epochs, values)) in enumerate(trajectories.items()):
-        axis.plot(epochs, values, "os^Dv"[i % 5] + "-", color=COLOURS[i % 8], label=name, ms=4)
-    axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))
-    axis.legend(frameon=False, fontsize=11)
     return fig
 
 

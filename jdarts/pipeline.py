@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jdarts import spaces
-from jdarts.analysis.monitor import watch
+from jdarts.analysis.monitor import monitor_hooks
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment, user_files
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
@@ -20,7 +20,7 @@ from jdarts.devices.memory import available
 from jdarts.devices.placement import Placement, place
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
-from jdarts.methods import build, registry
+from jdarts.methods import configured, registry
 from jdarts.methods.registry import with_known_method
 from jdarts.networks.of_genotype import check_network
 from jdarts.ops import user_ops
@@ -29,13 +29,13 @@ from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.opening import CLASSES, hold
 from jdarts.runs.reporter import Reporter
-from jdarts.search import run_search
+from jdarts.search import SearchRun, run_search
+from jdarts.search.checks import check_split
 from jdarts.search.estimate import check_weights
-from jdarts.search.found import genotype_file, summary, untrained
+from jdarts.search.found import Found, genotype_file, summary, untrained
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
-from jdarts.search.step import check_split
 from jdarts.spaces import Space
 from jdarts.train import TrainResult, run_training
 
@@ -54,7 +54,7 @@ def run_experiment(
     With `members`, all searches run as one program and every found cell is retrained.
     """
     space, data = prepare_search(config)
-    check_members(config, members)
+    check_members(config.search, members)
     placement = place_search(config, members)
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
@@ -63,12 +63,14 @@ def run_experiment(
     if noise and config.train.cells >= 3:
         raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
     with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+        method, folder = configured(config.search), run.subfolder("search")
+        asked = SearchRun(config, space, data, folder, method, resume, reporter, monitor_hooks)
         if members:
-            searched = _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
+            searched = _search_many(asked, members, placement)
             cells = {found.member.name: found.genotype for found in searched if found.genotype is not None}
             seeds = {found.member.name: found.member.seed for found in searched}
         else:
-            cells = {"found": _search(config, space, data, run, placement, resume=resume, reporter=reporter)}
+            cells = {"found": _search(asked, placement, run)}
             seeds = {}
         results: dict[str, tuple[Genotype, TrainResult]] = {}
         for name, genotype in {**cells, **random_cells}.items():
@@ -131,13 +133,15 @@ def run_search_only(
     """Search and show the genotype, or those of all `members`."""
     streamed = config.data.source.startswith("stream:")
     space, data = open_stream_search(config) if streamed else prepare_search(config)
-    check_members(config, members)
+    check_members(config.search, members)
     placement = place_search(config, members)
     with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+        method, folder = configured(config.search), run.subfolder("search")
+        asked = SearchRun(config, space, data, folder, method, resume, reporter, monitor_hooks)
         if members:
-            _search_many(config, space, data, run, members, placement, resume=resume, reporter=reporter)
+            _search_many(asked, members, placement)
         else:
-            genotype = _search(config, space, data, run, placement, resume=resume, reporter=reporter)
+            genotype = _search(asked, placement, run)
             _show_genotype(genotype, reporter, untrained(config, space.tables))
         reporter.message(f"run folder: {run.path}")
 
@@ -184,8 +188,8 @@ def _check_search(config: Experiment, space: Space, split: SearchData | Streamed
     for images in (split.train, split.val):
         steps_per_epoch(len(images), config.search.batch_size)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
-    method = build(config.search.method, config.search.method_options)
-    check_split(config, method, split)
+    method = configured(config.search)
+    check_split(config.search, method, split)
     method.edge.check(config.space.channels)
     actual = {"channels": config.space.channels, "cells": config.space.cells, "size": split.image_shape[0]}
     for name, value in method.options.get("sizes", {}).items():
@@ -292,14 +296,10 @@ def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
     )
 
 
-def _search_many(config, space, data, run: RunFolder, members, placement, *, resume: bool, reporter: Reporter):
-    folder, shared = run.subfolder("search"), {"resume": resume, "reporter": reporter, "watch": watch}
-    if own_loop(build(config.search.method, config.search.method_options)):
-        searched = run_separately(config, space, data, folder, members, placement, **shared)
-    else:
-        split = data if isinstance(data, StreamedData) else data.for_search(config.data)
-        searched = run_population(config, space, split, folder, members, placement, **shared)
-    noise = untrained(config, space.tables)
+def _search_many(run: SearchRun, members: Sequence[Member], placement: Placement) -> list[Found]:
+    reporter = run.reporter
+    searched = (run_separately if own_loop(run.method) else run_population)(run, members, placement)
+    noise = untrained(run.config, run.space.tables)
     for found in searched:
         text = found.genotype.to_text(without="normal" if noise else "") if found.genotype else "diverged"
         reporter.message(f"{found.member.name}: {text}")
@@ -313,20 +313,11 @@ def _search_many(config, space, data, run: RunFolder, members, placement, *, res
     return searched
 
 
-def _search(config, space, data, run: RunFolder, placement, *, resume: bool, reporter: Reporter) -> Genotype:
-    genotype, _ = run_search(
-        config,
-        space,
-        data,
-        run.subfolder("search"),
-        placement=placement,
-        resume=resume,
-        reporter=reporter,
-        watch=watch,
-    )
-    run.write_text("genotype.txt", genotype_file(config, genotype))
-    without = "normal" if untrained(config, space.tables) else ""
-    run.write_text("cells.svg", draw_svg(genotype, config.name, without=without))
+def _search(run: SearchRun, placement: Placement, results: RunFolder) -> Genotype:
+    genotype, _ = run_search(run, placement)
+    results.write_text("genotype.txt", genotype_file(run.config, genotype))
+    without = "normal" if untrained(run.config, run.space.tables) else ""
+    results.write_text("cells.svg", draw_svg(genotype, run.config.name, without=without))
     return genotype
 
 

@@ -70,7 +70,7 @@ STILL_ASKING = {
     "jdarts.ops.layers": {"on_accelerator"},
     "jdarts.runs.environment": {"backend"},
     "jdarts.runs.loop": {"on_cpu"},
-    "jdarts.search.step": {"unit"},
+    "jdarts.search.vectors": {"unit"},
 }
 
 STILL_LONG = {
@@ -85,11 +85,6 @@ STILL_LONG = {
     "jdarts.networks.cells:SearchCell._edges_from",
     "jdarts.networks.counting:count_darts_cnn",
     "jdarts.runs.loop:run_loop",
-    "jdarts.search.driver:run_plain",
-    "jdarts.search.perturbation:run_perturbation",
-    "jdarts.search.population:build_program",
-    "jdarts.search.population:run_population",
-    "jdarts.search.step:make_search",
     "jdarts.train.step:make_training",
 }
 STILL_WIDE = {
@@ -109,19 +104,7 @@ STILL_WIDE = {
     "jdarts.networks.cells:SearchCell._edges_by_piece",
     "jdarts.networks.counting:count_darts_cnn",
     "jdarts.networks.fast.pieces:_body.cell_body",
-    "jdarts.pipeline:_search_many",
     "jdarts.runs.loop:run_loop",
-    "jdarts.search.driver:run_plain",
-    "jdarts.search.drivers:p_darts",
-    "jdarts.search.drivers:random_search",
-    "jdarts.search.drivers:rollback",
-    "jdarts.search.drivers:stac_nas",
-    "jdarts.search.perturbation:run_perturbation",
-    "jdarts.search.population:run_population",
-    "jdarts.search.run:run_search",
-    "jdarts.search.separate:run_separately",
-    "jdarts.search.strengths:run_strengths",
-    "jdarts.search.widening:run_widening",
     "jdarts.spaces.cell_space:CellSpace.supernet",
 }
 

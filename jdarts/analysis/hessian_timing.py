@@ -15,7 +15,7 @@ from jdarts.analysis.live import LiveSearch
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.devices import memory
-from jdarts.search.step import make_search
+from jdarts.search.search import make_search
 
 
 def main() -> None:

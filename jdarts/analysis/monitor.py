@@ -1,13 +1,13 @@
 """Watching a search from inside: eigenvalue trajectories, and a collapse monitor that warns with its evidence.
 
-`watch` gives a search the hooks that it calls after every epoch (`jdarts.search.hooks`); what they return joins the
-epoch's record in `metrics.jsonl`. They keep no state of their own: the history is the file, so a resumed search warns
-as an uninterrupted one does.
+`monitor_hooks` gives a search the hooks that it calls after every epoch (`jdarts.search.hooks`); what they return joins
+the epoch's record in `metrics.jsonl`. They keep no state of their own: the history is the file, so a resumed search
+warns as an uninterrupted one does.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,13 +16,13 @@ from jdarts.analysis import indicators
 from jdarts.analysis.alpha_hessian import alpha_hessian
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
-from jdarts.config import Experiment
+from jdarts.config import Experiment, SearchConfig
 from jdarts.data import SearchData
 from jdarts.genotypes import Genotype
 from jdarts.runs.folder import RunFolder
 from jdarts.search.found import untrained
-from jdarts.search.hooks import Hook, Moment, Record, Warn
-from jdarts.search.step import Search
+from jdarts.search.hooks import EpochEnd, Hook, HooksOf, Record, Warn
+from jdarts.search.search import Search
 from jdarts.search.streams import last_arrays
 from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
@@ -36,8 +36,8 @@ EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
 """RobustDARTS' rule (its code): local mean of 5 measurements over that 4 measurements earlier."""
 
 
-def watch(config: Experiment, search: Search) -> Callable[[Experiment, RunFolder, Warn], list[Hook]]:
-    """The `Watch` of the `jdarts` command: the collapse monitor, after eigenvalues every `search.hessian_every` epochs.
+def monitor_hooks(config: Experiment, search: Search) -> HooksOf:
+    """The hooks of the `jdarts` command: the collapse monitor, after eigenvalues every `search.hessian_every` epochs.
 
     All searches of a program share the compiled Hessian.
     """
@@ -56,17 +56,17 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
     watched: list[LiveSearch] = []
     every, arrays_of = config.search.hessian_every, last_arrays(config, search)
 
-    def hook(moment: Moment) -> dict[str, Any]:
-        if moment.epoch % every and moment.epoch != config.search.epochs:
+    def hook(end: EpochEnd) -> dict[str, Any]:
+        if end.epoch % every and end.epoch != config.search.epochs:
             return {}
         started = time.monotonic()
-        state, data = moment.state(), cast(SearchData, search.data)
+        state, data = end.state(), cast(SearchData, search.data)
         live = watched[0].at(state) if watched else LiveSearch(config, search.space, data, search, state)
         watched[:] = [live]
         batch = live.last_alpha_batch(arrays_of(state))
         hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, [batch], compile=compile_pieces)
         return {
-            "dominant_eigenvalue": moment.record.get("dominant_eigenvalue", hessian.max_eigenvalue),
+            "dominant_eigenvalue": end.record.get("dominant_eigenvalue", hessian.max_eigenvalue),
             "alive": search.method.alphas_fixed
             or not curvature_is_gone(hessian.eigenvalues, weight_decay=hessian.weight_decay),
             "alpha_hessian_eigenvalues": [float(f"{value:.6g}") for value in hessian.eigenvalues],
@@ -88,16 +88,16 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
     space, fixed = search.space, search.method.alphas_fixed
     left_out = OF_THE_NORMAL_CELL if untrained(config, space.tables) else ()
 
-    def hook(moment: Moment) -> dict[str, Any]:
-        weights = search.method.deterministic_weights(space, moment.alphas)
-        own = collapse_indicators(weights, space, search.method.genotype(space, moment.alphas))
+    def hook(end: EpochEnd) -> dict[str, Any]:
+        weights = search.method.deterministic_weights(space, end.alphas)
+        own = collapse_indicators(weights, space, search.method.genotype(space, end.alphas))
         own = {name: value for name, value in own.items() if name not in left_out}
-        history = [*run.records("metrics"), {"epoch": moment.epoch, **moment.record, **own}]
+        history = [*run.records("metrics"), {"epoch": end.epoch, **end.record, **own}]
         warned = {warning["rule"] for past in history for warning in past.get("warnings") or ()}
-        found = [] if fixed else findings(history, config)
+        found = [] if fixed else findings(history, config.search)
         fresh = [{"rule": rule, "text": text} for rule, text in found if rule not in warned]
         for warning in fresh:
-            warn(f"epoch {moment.epoch}: {warning['text']}")
+            warn(f"epoch {end.epoch}: {warning['text']}")
         return {**own, "warnings": fresh} if fresh else own
 
     return hook
@@ -121,7 +121,7 @@ def collapse_indicators(
     }
 
 
-def findings(history: Sequence[Record], config: Experiment) -> list[tuple[str, str]]:
+def findings(history: Sequence[Record], settings: SearchConfig) -> list[tuple[str, str]]:
     """Every rule that applies after the last epoch of `history`, with the numbers that say so."""
     if not history:
         return []
@@ -145,13 +145,13 @@ def findings(history: Sequence[Record], config: Experiment) -> list[tuple[str, s
             )
         )
     entropy = last.get("relative_entropy")
-    if entropy is not None and entropy < EARLY_ENTROPY and 2 * last["epoch"] < config.search.epochs:
+    if entropy is not None and entropy < EARLY_ENTROPY and 2 * last["epoch"] < settings.epochs:
         found.append(
             (
                 "entropy",
-                f"the alphas are nearly decided after {last['epoch']} of {config.search.epochs} epochs (entropy "
+                f"the alphas are nearly decided after {last['epoch']} of {settings.epochs} epochs (entropy "
                 f"{entropy:.2f} of its maximum, margin {last['margin']:.2f}): lower "
-                f"search.alpha_optimizer.learning_rate ({config.search.alpha_optimizer.learning_rate:g}) or train the "
+                f"search.alpha_optimizer.learning_rate ({settings.alpha_optimizer.learning_rate:g}) or train the "
                 "weights longer first",
             )
         )
@@ -162,8 +162,8 @@ def findings(history: Sequence[Record], config: Experiment) -> list[tuple[str, s
                 f"the loss does not depend on the alphas any more (all curvature is gone; validation accuracy "
                 f"{_percent(last.get('val_accuracy'))}): the network is dead, and its small eigenvalues are no sign of "
                 f"health; lower search.weight_optimizer.weight_decay "
-                f"({config.search.weight_optimizer.weight_decay:g}) or learning_rate "
-                f"({config.search.weight_optimizer.learning_rate:g}), or take an earlier genotype",
+                f"({settings.weight_optimizer.weight_decay:g}) or learning_rate "
+                f"({settings.weight_optimizer.learning_rate:g}), or take an earlier genotype",
             )
         )
     growth = eigenvalue_growth([r["dominant_eigenvalue"] for r in history if _measured(r)])

@@ -16,8 +16,8 @@ from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.hypergrad.study import Study, difference_study, in_float64
 from jdarts.optimizers import alpha_adam, weight_sgd
+from jdarts.search.search import make_search
 from jdarts.search.state import SearchState
-from jdarts.search.step import make_search
 from jdarts.spaces.space import Space
 
 NETWORKS: Mapping[str, dict[str, float]] = {

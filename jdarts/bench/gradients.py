@@ -14,7 +14,7 @@ from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.optimizers import weight_sgd
-from jdarts.search.step import Search, make_search
+from jdarts.search.search import Search, make_search
 from jdarts.spaces.space import Space
 
 REFERENCE = "weight_step"

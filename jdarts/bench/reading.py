@@ -9,8 +9,8 @@ from jdarts.bench.timing import Spread, seconds_of, spread
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.data.streaming import StreamedData, decode_rate
 from jdarts.devices.placement import compile_step, place
-from jdarts.search.population import streamed_batches, streams_of
-from jdarts.search.step import make_search
+from jdarts.search.search import make_search
+from jdarts.search.streams import streamed_batches, streams_of
 from jdarts.spaces.space import Space
 
 _READ_AHEAD = 3  # batches that may have been read while compiling

@@ -14,7 +14,7 @@ from jdarts.data import SearchData
 from jdarts.devices import memory
 from jdarts.errors import UserError
 from jdarts.search.estimate import check_memory, memory_need
-from jdarts.search.step import make_search
+from jdarts.search.search import make_search
 from jdarts.spaces.space import Space
 
 APART = "apart"

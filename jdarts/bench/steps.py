@@ -16,9 +16,11 @@ from jdarts.data import SearchData
 from jdarts.devices import memory
 from jdarts.errors import unknown
 from jdarts.hypergrad.microbatch import averaged
+from jdarts.methods import configured
 from jdarts.optimizers import weight_sgd
-from jdarts.search.estimate import check_memory, hypergradient_of, memory_need
-from jdarts.search.step import Search, make_search
+from jdarts.search.conventions import hypergradient_of
+from jdarts.search.estimate import check_memory, memory_need
+from jdarts.search.search import Search, make_search
 from jdarts.spaces.space import Space
 
 STEPS = ("weight", "first_order", "second_order")
@@ -110,7 +112,7 @@ def step_names(config: Experiment) -> dict[str, str]:
         "first_order": "first-order search step",
         "second_order": "second-order search step",
     }
-    settings, what = config.search, hypergradient_of(config)
+    settings, what = config.search, hypergradient_of(config.search, configured(config.search))
     if what not in ("first_order", "unrolled") or settings.unroll_steps > 1:
         if settings.unroll_steps > 1:
             what = f"{what}, {settings.unroll_steps} steps"
@@ -124,7 +126,9 @@ def configured_name(config: Experiment) -> str:
     """Which of `step_names` is the step that a search with this configuration makes."""
     if "configured" in step_names(config):
         return "configured"
-    return "first_order" if hypergradient_of(config) == "first_order" else "second_order"
+    return (
+        "first_order" if hypergradient_of(config.search, configured(config.search)) == "first_order" else "second_order"
+    )
 
 
 def choose(names: dict[str, str], only: Iterable[str] | None) -> dict[str, str]:

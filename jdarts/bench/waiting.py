@@ -1,7 +1,7 @@
 """The share of a real search loop in which no step is being computed: the device waits for the host.
 
 A loop calls the compiled step, reads metrics, writes records, saves checkpoints. Whatever of that does not happen while
-a step is computed is lost time. Here the real loop runs (`jdarts.search.driver.run_plain`) in a temporary run
+a step is computed is lost time. Here the real loop runs (`jdarts.search.single_loop`) in a temporary run
 folder, with a step that notes when it was called, and a thread that notes when its results were there.
 """
 
@@ -18,14 +18,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jdarts.analysis.monitor import watch
+from jdarts.analysis.monitor import monitor_hooks
 from jdarts.config import Experiment
 from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.reporter import SilentReporter
-from jdarts.search.driver import run_plain
-from jdarts.search.step import Search
+from jdarts.search.search import Search
+from jdarts.search.search_run import SearchRun
+from jdarts.search.single_loop import Compiled, run_single_loop
 from jdarts.spaces.space import Space
 
 _SWITCH = 1e-4  # seconds: Python's default of 5 ms would let the noting thread come late
@@ -132,16 +132,8 @@ def measure_waiting(
     """
     short = dataclasses.replace(search, steps_per_epoch=loop_epoch)
     config = dataclasses.replace(config, search=unchecked(config.search, epochs=epochs))
-    with tempfile.TemporaryDirectory(prefix="jdarts-bench-") as folder, WatchedStep(step) as watched:
-        run_plain(
-            config,
-            space,
-            data,
-            RunFolder.create(f"{folder}/run", config),
-            search.method,
-            resume=False,
-            reporter=SilentReporter(),
-            watch=watch,
-            compiled=(short, jax.jit(search.init), watched),
-        )
+    with tempfile.TemporaryDirectory(prefix="jdarts-bench-") as temporary, WatchedStep(step) as watched:
+        folder = RunFolder.create(f"{temporary}/run", config)
+        run = SearchRun(config, space, data, folder, search.method, hooks=monitor_hooks)
+        run_single_loop(run, compiled=Compiled(short, jax.jit(search.init), watched))
     return waiting(watched.called, watched.finished, loop_epoch=loop_epoch, steps_per_epoch=search.steps_per_epoch)

@@ -20,7 +20,7 @@ from jdarts.methods.method import Method, compose
 from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
 from jdarts.methods.random_baselines import random_search, rsps
-from jdarts.methods.registry import build, get, names, register
+from jdarts.methods.registry import build, configured, get, names, register
 from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts, r_darts_dp
 from jdarts.methods.setn import setn
 from jdarts.methods.single_darts import single_darts
@@ -34,6 +34,7 @@ __all__ = [
     "beta_darts",
     "build",
     "compose",
+    "configured",
     "darts",
     "darts_ada",
     "darts_es",

@@ -5,7 +5,7 @@ accuracy (its weight set to 0, the others as they are, batch statistics), and th
 Then, in DARTS cells, nodes in random order keep the two edges whose removal costs the most. Tuning has a tenth of the
 search's learning rate, and goes on moving the alphas. Compose with the search method: `compose(sdarts_rs(),
 darts_pt())`; alone it follows first-order DARTS. `fixed_alphas` is the blank variant: op weights uniform throughout.
-CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89 (blank 6.20) %. `jdarts.search.perturbation` is the driver.
+CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89 (blank 6.20) %. `jdarts.search.drivers.darts_pt` is the driver.
 """
 
 import jax.numpy as jnp
@@ -28,6 +28,6 @@ def darts_pt(*, tune_epochs: CountOrOff = 5, fixed_alphas: bool = False) -> Meth
         hypergradient="first_order",
         init_alphas=blank,
         alphas_fixed=fixed_alphas or None,
-        driver="perturbation",
+        driver="darts_pt",
         options={"tune_epochs": tune_epochs},
     )

@@ -6,7 +6,7 @@ epochs, 94.36 ± 0.
 
 `drnas_progressive` is the form for S0 (7 ops, 20 cells, 36 channels, CIFAR-10 2.46 ± 0.03 %): two stages of 25 epochs,
 in each of which the alphas are frozen for 10. First 1/6 of the channels pass through the ops; then every edge keeps the
-4 ops of largest softmax, the supernet keeps its weights and is widened to 1/4 (`jdarts.search.widening`). SGD 0.1 → 0,
+4 ops of largest softmax, the supernet keeps its weights and is widened to 1/4 (`search.drivers.drnas`). SGD 0.1 → 0,
 batch 64, Adam 6e-4. For NAS-Bench-201: parts=1,1, keep=3, 50 + 50 epochs.
 """
 

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from jdarts.config import Experiment
+from jdarts.config import Experiment, SearchConfig
 from jdarts.config.ranges import check, described, shown
 from jdarts.errors import UserError, unknown
 from jdarts.methods.method import Method, compose
@@ -138,8 +138,13 @@ def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
 
 def with_known_method(config: Experiment) -> Experiment:
     """`config` itself. Raises `UserError`, as `build` does, unless its method is known and takes its options."""
-    build(config.search.method, config.search.method_options)
+    configured(config.search)
     return config
+
+
+def configured(settings: SearchConfig) -> Method:
+    """The method that the settings of a search name, with their options; raises what `build` raises."""
+    return build(settings.method, settings.method_options)
 
 
 def float_options(name: str) -> list[str]:

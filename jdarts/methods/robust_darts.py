@@ -66,7 +66,7 @@ def darts_ada(
         hypergradient="unrolled",
         probes=("dominant_eigenvalue",),
         stop=eigenvalue_growth(factor=factor, window=window, delta=delta, every=every, start=start),
-        driver="rollback",
+        driver="darts_ada",
         options={"every": every, "multiply": multiply, "limit": limit},
     )
 
@@ -111,6 +111,6 @@ def r_darts(
         hypergradient="unrolled",
         edge_values=base.edge_values if base else {},
         cutout_probability=base.cutout_probability if base else None,
-        driver="strengths",
+        driver="r_darts",
         options={"by": by, "strengths": strengths, "train_epochs": train_epochs, "val_fraction": val_fraction},
     )

@@ -1,4 +1,4 @@
-"""Methods that search in stages, each a fresh supernet on fewer candidates (`jdarts.search.stages` runs them).
+"""Methods that search in stages, each a fresh supernet on fewer candidates (`jdarts.search.drivers` runs them).
 
 P-DARTS (Chen et al., ICCV 2019, arXiv:1904.12760): three stages of 25 epochs with 5, 11, 17 cells; 5, then 3 of 8 ops
 survive on every edge. Alphas frozen for 10 epochs of a stage; dropout on identity skips (0.1, 0.4, 0.7 for CIFAR-10);

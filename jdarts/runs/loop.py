@@ -23,7 +23,7 @@ _AGREE_EVERY = 4  # steps
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LoopSettings:
     """How long to run and how often to save; counts of epochs and steps."""
 
     epochs: int
@@ -43,24 +43,24 @@ def run_loop(
     state: Any,
     step: Callable[[Any], tuple[Any, Mapping[str, jax.Array]]],
     *,
-    schedule: Schedule,
+    settings: LoopSettings,
     run: RunFolder,
     reporter: Reporter,
     resume: bool,
-    on_epoch: Callable[[Any, int], dict[str, Any]],
+    on_epoch_end: Callable[[Any, int], dict[str, Any]],
     suspects: str,
     stop_after: Callable[[int], bool] | None = None,
     also: Sequence[RunFolder] = (),
 ) -> Any:
-    """Run `step` until `schedule` is fulfilled, and return the last state.
+    """Run `step` to the end of the epochs of `settings`, and return the last state.
 
     Args:
       state: the initial state; a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
       step: `state -> (state, metrics)`; metrics has the boolean `finite` beside the numbers to show.
-      on_epoch: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
+      on_epoch_end: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
       suspects: settings to name when the loss diverges.
       stop_after: `finished epochs -> bool`, asked when the record of an epoch is written: whether to end here.
-      also: further folders whose records `on_epoch` writes.
+      also: further folders whose records `on_epoch_end` writes.
 
     Raises:
       Interrupted: after SIGINT or SIGTERM; the state is saved. Before the first step has finished there is nothing to
@@ -71,33 +71,33 @@ def run_loop(
     stop: StopSignal | None = None
     with (
         contextlib.ExitStack() as signals,
-        Checkpoints(run.checkpoints_dir, schedule.keep_checkpoints, warn=reporter.warning) as checkpoints,
+        Checkpoints(run.checkpoints_dir, settings.keep_checkpoints, warn=reporter.warning) as checkpoints,
     ):
-        state, done = _restored(title, state, checkpoints, schedule, reporter, resume=resume)
+        state, done = _restored(title, state, checkpoints, settings, reporter, resume=resume)
         for folder in (run, *also):
             for name in ("metrics", "genotypes"):
                 folder.truncate(name, after_step=done)
-        reporter.phase(title, schedule.epochs, schedule.steps_per_epoch, done)
-        watch = _Watch(title, checkpoints, suspects)
-        epoch, inside = divmod(done, schedule.steps_per_epoch)
+        reporter.phase(title, settings.epochs, settings.steps_per_epoch, done)
+        late = _LateMetrics(title, checkpoints, suspects)
+        epoch, inside = divmod(done, settings.steps_per_epoch)
         if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
             return state
         clock = _Clock()
-        while done < schedule.steps:
+        while done < settings.steps:
             state, metrics = step(state)
             stop = stop or signals.enter_context(StopSignal())
             done += 1
-            reporter.step(done, watch.push(done, metrics))
-            epoch, inside = divmod(done, schedule.steps_per_epoch)
+            reporter.step(done, late.push(done, metrics))
+            epoch, inside = divmod(done, settings.steps_per_epoch)
             if inside == 0:
-                watch.drain()
-                record = {"step": done, "epoch": epoch, **on_epoch(state, epoch)}
+                late.drain()
+                record = {"step": done, "epoch": epoch, **on_epoch_end(state, epoch)}
                 run.append("metrics", {**record, **clock.lap()})
                 reporter.epoch(epoch, record)
             ending = inside == 0 and stop_after is not None and stop_after(epoch)
             stopping = not ending and _stop_now(stop, done) is not None
-            if ending or stopping or _due(schedule, done, epoch, inside):
-                watch.drain()
+            if ending or stopping or _due(settings, done, epoch, inside):
+                late.drain()
                 run.check_present()
                 checkpoints.save(done, state)
             if ending or stopping:
@@ -106,19 +106,19 @@ def run_loop(
     if received is not None:
         raise Interrupted(
             received,
-            f"saved after step {done} of {schedule.steps} in {run.path}; give the same command with --resume to go on",
+            f"saved after step {done} of {settings.steps} in {run.path}; give the same command with --resume to go on",
         )
     return state
 
 
 def _restored(
-    title: str, state: Any, checkpoints: Checkpoints, schedule: Schedule, reporter: Reporter, *, resume: bool
+    title: str, state: Any, checkpoints: Checkpoints, settings: LoopSettings, reporter: Reporter, *, resume: bool
 ) -> tuple[Any, int]:
     """The state to begin with, and its finished steps."""
     restored = checkpoints.restore_latest(_layout(state)) if resume else None
     if restored is None:
         return state, _steps_done(state)
-    reporter.message(f"{title}: resumed after step {restored.step} of {schedule.steps}")
+    reporter.message(f"{title}: resumed after step {restored.step} of {settings.steps}")
     return restored.state, restored.step
 
 
@@ -154,13 +154,13 @@ def _stop_now(stop: StopSignal, done: int) -> int | None:
     return processes.agree_to_stop(stop.received) if done % _AGREE_EVERY == 0 else None
 
 
-def _due(schedule: Schedule, done: int, epoch: int, inside: int) -> bool:
-    if inside == 0 and (epoch % schedule.checkpoint_every == 0 or done == schedule.steps):
+def _due(settings: LoopSettings, done: int, epoch: int, inside: int) -> bool:
+    if inside == 0 and (epoch % settings.checkpoint_every == 0 or done == settings.steps):
         return True
-    return schedule.checkpoint_every_steps > 0 and inside % schedule.checkpoint_every_steps == 0
+    return settings.checkpoint_every_steps > 0 and inside % settings.checkpoint_every_steps == 0
 
 
-class _Watch:
+class _LateMetrics:
     """Reads metrics a little late, so that the device never waits for the host, and stops a diverged run."""
 
     def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):

@@ -1,35 +1,18 @@
-"""Searching: `SearchState`, the pure step, and the driver that runs it.
+"""Searching: `SearchState`, the pure step, and what runs it.
 
     data = jdarts.data.load(config.data).for_search(config.data)
     search = make_search(config, space, data)
     state = search.init(jax.random.key(0))
     state, metrics = jax.jit(search.step)(state, search.arrays)
 
-`init` and `make_step` give the two functions one at a time.
+The step is in `step.py` (Algorithm 1), its losses in `objective.py`, its draws in `batches.py`. `run_search` runs a
+whole search: one loop (`single_loop.py`), or the driver that a method names (`drivers/`). Several searches in one
+program are in `population.py`.
 """
 
-from collections.abc import Callable
-
-import jax
-
-from jdarts.config import Experiment
-from jdarts.data import SearchData
 from jdarts.search.run import run_search
+from jdarts.search.search import Search, make_search
+from jdarts.search.search_run import SearchRun
 from jdarts.search.state import SearchState
-from jdarts.search.step import Search, make_search
-from jdarts.spaces.space import Space
 
-__all__ = ["Search", "SearchState", "init", "make_search", "make_step", "run_search"]
-
-
-def init(key: jax.Array, config: Experiment, space: Space, data: SearchData) -> SearchState:
-    """The initial state of a search: weights, alphas, optimiser states and the key of every later draw."""
-    return make_search(config, space, data).init(key)
-
-
-def make_step(
-    config: Experiment, space: Space, data: SearchData
-) -> Callable[[SearchState], tuple[SearchState, dict[str, jax.Array]]]:
-    """The pure step `state -> (state, metrics)`, with the data on the device bound to it."""
-    search = make_search(config, space, data)
-    return lambda state: search.step(state, search.arrays)
+__all__ = ["Search", "SearchRun", "SearchState", "make_search", "run_search"]

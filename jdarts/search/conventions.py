@@ -1,4 +1,4 @@
-"""Two conventions in which the DARTS authors' code differs from this library's defaults.
+"""The hypergradient in use, and two conventions in which the DARTS authors' code differs from this library's defaults.
 
 Their virtual step does not clip the gradient, though the real step does (`search.virtual_clip`). And every forward pass
 of their network in training mode moves the running averages of its batch norms, those of the alpha step included
@@ -10,41 +10,25 @@ from typing import Any
 import jax
 
 from jdarts.config import SearchConfig
-from jdarts.errors import UserError
 from jdarts.hypergrad import Aux
 from jdarts.methods import Method
 from jdarts.ops.layers import RUNNING_MOMENTUM
 from jdarts.optimizers import weight_sgd
 
 
-def check_conventions(settings: SearchConfig, hypergradient: str, method: Method) -> None:
-    """Raise `UserError` where a setting has nothing to act on; `hypergradient` is the one in use, never None."""
-    if not settings.virtual_clip and hypergradient not in ("unrolled", "finite_difference"):
-        raise UserError(
-            f"search.virtual_clip is false, but hypergradient {hypergradient} takes no virtual step; "
-            "use search.hypergradient unrolled or finite_difference, or leave search.virtual_clip true"
-        )
-    if not settings.alpha_step_moves_statistics:
-        return
-    if method.alphas_fixed:
-        raise UserError(
-            f"search.alpha_step_moves_statistics is true, but {method.name} has no alpha step; leave it false"
-        )
-    if hypergradient not in ("first_order", "finite_difference"):
-        raise UserError(
-            f"search.alpha_step_moves_statistics is true, but hypergradient {hypergradient} makes other forward passes "
-            "than the DARTS code; use search.hypergradient first_order or finite_difference, or leave it false"
-        )
+def hypergradient_of(settings: SearchConfig, method: Method) -> str:
+    """The name of the estimator in use: that of the settings, else that of the method, else DARTS' unrolled step."""
+    return settings.hypergradient or method.hypergradient or "unrolled"
 
 
-def estimator_options(settings: SearchConfig, hypergradient: str, steps_per_epoch: int) -> dict[str, Any]:
+def estimator_options(settings: SearchConfig, steps_per_epoch: int) -> dict[str, Any]:
     """The options of the hypergradient estimator that the two settings ask for."""
     options: dict[str, Any] = {}
     if not settings.virtual_clip:
         options["virtual_optimizer"] = weight_sgd(
             settings.weight_optimizer, settings.epochs, steps_per_epoch, clip=False
         )
-    if settings.alpha_step_moves_statistics and hypergradient == "finite_difference":
+    if settings.alpha_step_moves_statistics and settings.hypergradient == "finite_difference":
         options["points_aux"] = True
     return options
 

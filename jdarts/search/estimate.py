@@ -1,4 +1,4 @@
-"""What a search says before it starts: does it fit the memory, and how long is an epoch?"""
+"""The memory that a search needs and the time of an epoch, told before it starts."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,10 @@ import jax
 
 from jdarts.config import Experiment
 from jdarts.devices.memory import Available, available, does_not_fit, format_bytes, tree_bytes
-from jdarts.methods import build
+from jdarts.methods import configured
 from jdarts.methods.resources import op_costs
 from jdarts.runs.reporter import Reporter
+from jdarts.search.conventions import hypergradient_of
 from jdarts.spaces.space import Space
 
 _TIGHT = 0.8  # share of the available memory above which a warning is due
@@ -43,7 +44,7 @@ def check_weights(config: Experiment, space: Space, side: int, free: Available |
     Three numbers a weight (itself, gradient, momentum) are a lower bound of what a step needs; `check_memory` knows all
     of it, but only after compiling. `side` is that of the images in pixels.
     """
-    method = build(config.search.method, config.search.method_options)
+    method = configured(config.search)
     if method.driver is not None:  # its networks may be smaller, or none
         return
     width = config.space.channels // method.edge.partial_channels
@@ -88,15 +89,9 @@ def advice(config: Experiment, factor: float) -> str:
         ways.append("search.remat true")
     if settings.method == "darts":
         ways.append("search.method pc_darts (partial channels)")
-    if hypergradient_of(config) not in ("first_order", "single_level"):
+    if hypergradient_of(settings, configured(settings)) not in ("first_order", "single_level"):
         ways.append("search.hypergradient first_order")
     return "try " + ", or ".join(ways) if ways else "use a machine with more memory"
-
-
-def hypergradient_of(config: Experiment) -> str:
-    """The hypergradient of a configuration: its own, or that of its search method."""
-    method = build(config.search.method, config.search.method_options)
-    return config.search.hypergradient or method.hypergradient or "unrolled"
 
 
 def announce_pace(

@@ -1,29 +1,29 @@
-"""What looks at a search between its epochs, handed in by whoever starts the search.
+"""Hooks: functions that a search calls at the end of every epoch, handed in by whoever starts it.
 
-The search knows nothing of the analyses above it: it calls hooks, and what they return joins the record of the epoch.
-`jdarts.analysis.monitor.watch` is the `Watch` of the `jdarts` command.
+A search knows nothing of the analyses above it. What its hooks return joins the record of the epoch.
+`jdarts.analysis.monitor.monitor_hooks` makes those of the `jdarts` command.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jdarts.config import Experiment
 from jdarts.runs.folder import RunFolder
+from jdarts.search.search import Search
 from jdarts.search.state import SearchState
-from jdarts.search.step import Search
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """The end of an epoch of one search.
+class EpochEnd:
+    """The end of an epoch of one search, as a hook sees it.
 
     Attributes:
-      epoch: how many are finished.
+      epoch: finished epochs.
       alphas: as the epoch left them.
-      state: gives the whole state, on one device of this process; costly to fetch where it lies on several.
+      state: returns the whole state, on one device of this process; costly to fetch where it lies on several.
       record: what the search itself has noted of the epoch.
     """
 
@@ -33,22 +33,24 @@ class Moment:
     record: Record
 
 
-Hook = Callable[[Moment], dict[str, Any]]
+Hook = Callable[[EpochEnd], dict[str, Any]]
 Warn = Callable[[str], None]
-Watch = Callable[[Experiment, Search], Callable[[Experiment, RunFolder, Warn], Sequence[Hook]]]
-"""`watch(config, search)` is called once a program; what it returns, once for each search that the program holds, with
-the search's own configuration, the folder of its records, and where its warnings go."""
+HooksOf = Callable[[Experiment, RunFolder, Warn], Sequence[Hook]]
+"""`(config, folder, warn) -> hooks` of one search of a program: its own configuration, the folder of its records, and
+where its warnings go."""
+MakeHooks = Callable[[Experiment, Search], HooksOf]
+"""`(config, search) -> hooks_of`, called once a program, so that all its searches share what the hooks compile."""
 
 
-def unwatched(config: Experiment, search: Search) -> Callable[[Experiment, RunFolder, Warn], Sequence[Hook]]:
-    """The `Watch` that looks at nothing."""
+def no_hooks(config: Experiment, search: Search) -> HooksOf:
+    """The `MakeHooks` of a search without hooks."""
     del config, search
-    return lambda own, run, warn: ()
+    return lambda own, folder, warn: ()
 
 
-def look(hooks: Sequence[Hook], moment: Moment) -> dict[str, Any]:
-    """What all hooks add to the record of an epoch; each sees what those before it added."""
+def call_hooks(hooks: Sequence[Hook], end: EpochEnd) -> dict[str, Any]:
+    """The entries that all hooks add to the record of an epoch; each sees those of the hooks before it."""
     added: dict[str, Any] = {}
     for hook in hooks:
-        added |= hook(Moment(moment.epoch, moment.alphas, moment.state, {**moment.record, **added}))
+        added |= hook(replace(end, record={**end.record, **added}))
     return added

@@ -21,7 +21,7 @@ from jdarts.devices.memory import tree_bytes
 from jdarts.devices.placement import Placement, over_mesh, place
 from jdarts.errors import UserError, unknown
 from jdarts.search.collectives import Collectives, all_reduces
-from jdarts.search.step import make_search
+from jdarts.search.search import make_search
 from jdarts.spaces.space import Space
 
 

@@ -5,31 +5,29 @@ from typing import Any
 
 import jax
 
-from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.data.streaming import StreamedData
 from jdarts.methods import Method
-from jdarts.search.hooks import Hook, Moment
+from jdarts.search.hooks import EpochEnd, Hook
+from jdarts.search.search import Search
 from jdarts.search.state import SearchState
-from jdarts.search.step import Search
 
 SCORED_IMAGES = 512  # of the validation split, as in the benchmark's code
 
 
-def held_out(config: Experiment, search: Search, data: SearchData | StreamedData, method: Method) -> tuple[Hook, ...]:
+def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
     """The hook that records `held_out_accuracy`, for single-level searches: nothing learns from their validation split.
 
     It is the accuracy of the relaxed network (weights as they are derived from) on all images of that split, with
     running averages in the batch norms. No hook for a bilevel search, whose `val_accuracy` is kept, for streamed
     images, and for a split that single-level training has taken.
     """
-    single = (config.search.hypergradient or method.hypergradient) == "single_level" and method.alpha_data is None
-    if not single or not isinstance(data, SearchData) or data.single:
+    single = search.hypergradient == "single_level" and method.alpha_data is None
+    if not single or not isinstance(search.data, SearchData) or search.data.single:
         return ()
     images, labels = search.arrays["val_images"], search.arrays["val_labels"]
 
-    def measure(moment: Moment) -> dict[str, float]:
-        state, p = moment.state(), method.deterministic_weights(search.space, moment.alphas)
+    def measure(end: EpochEnd) -> dict[str, float]:
+        state, p = end.state(), method.deterministic_weights(search.space, end.alphas)
         size, right = min(SCORED_IMAGES, len(labels)), 0.0
         for first in range(0, len(labels) - size + 1, size):
             rows = slice(first, first + size)

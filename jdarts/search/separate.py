@@ -8,61 +8,45 @@ from collections.abc import Sequence
 from typing import Any
 
 from jdarts.benchmarks import load_table
-from jdarts.config import Experiment
-from jdarts.data import Dataset
-from jdarts.data.streaming import StreamedData
 from jdarts.devices.placement import Placement
 from jdarts.errors import Diverged
 from jdarts.genotypes import Genotype, parse
+from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.reporter import Reporter
 from jdarts.search.found import Found, describe, genotype_file
-from jdarts.search.hooks import Watch, unwatched
 from jdarts.search.members import Member
 from jdarts.search.population import of_genotype, same_members
 from jdarts.search.run import run_search
-from jdarts.search.step import METRICS
-from jdarts.spaces.space import Space
+from jdarts.search.search_run import SearchRun
+from jdarts.search.state import METRICS
 
 RESULT = "genotype.txt"
 
 
-def run_separately(
-    config: Experiment,
-    space: Space,
-    data: Dataset | StreamedData,
-    run: RunFolder,
-    members: Sequence[Member],
-    placement: Placement,
-    *,
-    resume: bool,
-    reporter: Reporter,
-    watch: Watch = unwatched,
-) -> list[Found]:
+def run_separately(run: SearchRun, members: Sequence[Member], placement: Placement) -> list[Found]:
     """Run all members, each to its end as a search by itself; a member that diverges stops nobody.
 
-    With `resume`, members that have a result are not run again. Raises what `run_search` raises.
+    With `run.resume`, members that have a result are not run again. Raises what `run_search` raises.
     """
-    same_members(run, members, resume=resume)
+    config, reporter = run.config, run.reporter
+    same_members(run.folder, members, resume=run.resume)
     table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
     alone = Placement(placement.backend, placement.data, 1, 0, placement.devices[: placement.data])
     results = []
     for i, member in enumerate(members):
-        folder = run.subfolder(member.name)
-        genotype = _finished(folder) if resume else None
+        own = member.config(config)
+        stage = run.stage(member.name, config=own, method=configured(own.search))
+        genotype = _finished(stage.folder) if run.resume else None
         if genotype is None:
             reporter.message(f"{member.name}: search {i + 1} of {len(members)}")
             try:
-                own = member.config(config)
-                genotype, _ = run_search(
-                    own, space, data, folder, placement=alone, resume=resume, reporter=reporter, watch=watch
-                )
+                genotype, _ = run_search(stage, alone)
             except Diverged as error:
                 reporter.warning(f"{member.name}: {error}")
             else:
-                folder.write_text(RESULT, genotype_file(own, genotype))
-        results.append(Found(member, genotype, {**_last(folder), **of_genotype(genotype, table)}, {}))
-    run.write_json("members.json", describe(results))
+                stage.folder.write_text(RESULT, genotype_file(own, genotype))
+        results.append(Found(member, genotype, {**_last(stage.folder), **of_genotype(genotype, table)}, {}))
+    run.folder.write_json("members.json", describe(results))
     return results
 
 

@@ -1,11 +1,15 @@
-"""Everything a search is, as one pytree: what is in here resumes bit for bit, and nothing else matters."""
+"""The state of a search as one pytree: a checkpoint of it resumes the search bit for bit."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 PyTree = Any
+
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+"""The metrics of a step, and of an epoch in mean over its steps."""
 
 
 @struct.dataclass
@@ -15,12 +19,11 @@ class SearchState:
     Attributes:
       step: finished steps, int32 scalar.
       weights: the supernet's weights as one vector (`Search.variables` gives the Flax variables).
-      batch_stats: running averages of batch norm as one vector; only the weight step moves them.
+      batch_stats: running averages of batch norm as one vector (policy: `jdarts.search.objective`).
       alphas: `{"normal": [14, ops], "reduce": [14, ops]}`.
       weight_opt_state, alpha_opt_state: states of the two optax optimisers.
       key: PRNG key of the run; every draw is a function of it and of `step`.
       sums: sums of this epoch's metrics over its finished steps, for the epoch's record.
-      method_state: whatever a search method carries between steps (empty for DARTS).
     """
 
     step: jax.Array
@@ -31,4 +34,14 @@ class SearchState:
     alpha_opt_state: PyTree
     key: jax.Array
     sums: dict[str, jax.Array]
-    method_state: PyTree
+
+
+def finished(
+    before: SearchState, moved: SearchState, metrics: dict[str, jax.Array], steps_per_epoch: int
+) -> tuple[SearchState, dict[str, jax.Array]]:
+    """`moved` with the step counted and its metrics in the sums of the epoch; the metrics and whether all is finite."""
+    fresh = before.step % steps_per_epoch == 0
+    sums = {name: jnp.where(fresh, 0, before.sums[name]) + metrics[name] for name in METRICS}
+    finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((moved.weights, moved.alphas))])
+    state: Any = moved
+    return state.replace(step=before.step + 1, sums=sums), {**metrics, "finite": jnp.all(finite)}

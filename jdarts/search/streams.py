@@ -1,14 +1,19 @@
-"""Streamed images in a search: which of them a step sees, and those of a finished step once more."""
+"""Streamed images in a search: the batches that a step sees, and those of a finished step read again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jdarts.config import Experiment
 from jdarts.data.streaming import Stream, StreamedData
+from jdarts.devices import processes
+from jdarts.devices.placement import Placement, gather_rows
 from jdarts.methods import Method
+from jdarts.search.batches import Arrays
+from jdarts.search.search import Search
 from jdarts.search.state import SearchState
-from jdarts.search.step import Arrays, Search
 
 
 def open_splits(
@@ -51,3 +56,25 @@ def last_arrays(config: Experiment, search: Search) -> Callable[[SearchState], A
         }
 
     return read
+
+
+def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[str, Stream]:
+    """What this process reads: the rows of its share of the training batches, and of those of the alphas."""
+    return open_splits(config, data, method, process=jax.process_index(), processes=processes.count())
+
+
+def streamed_batches(
+    config: Experiment, data: StreamedData, method: Method, placement: Placement
+) -> Callable[[int], Iterator[Any]]:
+    """`step -> iterator of global batches` from there on, each process reading its rows."""
+    settings, streams = config.search, streams_of(config, data, method)
+
+    def batches(step: int) -> Iterator[Any]:
+        opened = {split: stream.batches(step) for split, stream in streams.items()}
+        while True:
+            rows = {
+                f"{split}_{name}": array for split, stream in opened.items() for name, array in next(stream).items()
+            }
+            yield gather_rows(rows, placement, batch_size=settings.batch_size, microbatches=settings.microbatches)
+
+    return batches

@@ -9,7 +9,7 @@ from jdarts.data import Dataset
 from jdarts.genotypes import Genotype
 from jdarts.networks.of_genotype import count_network
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.loop import Schedule, run_loop
+from jdarts.runs.loop import LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.step import METRICS, evaluate, make_training
 
@@ -44,7 +44,7 @@ def run_training(
     training = make_training(config, genotype, split)
     state = jax.jit(training.init)(jax.random.key(config.seed))
 
-    def on_epoch(state, epoch: int) -> dict[str, float]:
+    def on_epoch_end(state, epoch: int) -> dict[str, float]:
         del epoch
         record = {name: float(state.sums[name]) / training.steps_per_epoch for name in METRICS}
         if split.val is not None:
@@ -57,7 +57,7 @@ def run_training(
         title,
         state,
         lambda s: training.step(s, training.arrays),
-        schedule=Schedule(
+        settings=LoopSettings(
             epochs=settings.epochs,
             steps_per_epoch=training.steps_per_epoch,
             checkpoint_every=settings.checkpoint_every,
@@ -66,7 +66,7 @@ def run_training(
         run=run,
         reporter=reporter,
         resume=resume,
-        on_epoch=on_epoch,
+        on_epoch_end=on_epoch_end,
         suspects=(f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}"),
     )
     figures = evaluate(training, state, split.test, settings.batch_size)

@@ -14,7 +14,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import parse
 from jdarts.methods import build
 from jdarts.runs.folder import RunFolder
-from jdarts.search.hooks import Moment
+from jdarts.search.hooks import EpochEnd
 
 CONFIG = Experiment(search=SearchConfig(epochs=50))
 HEALTHY = {
@@ -32,12 +32,12 @@ S1_SEED_1 = (  # RobustDARTS' log of S1, CIFAR-10, weight decay 3e-4, epochs 0, 
 
 
 def rules(**changes):
-    return [rule for rule, _ in findings([{**HEALTHY, **changes}], CONFIG)]
+    return [rule for rule, _ in findings([{**HEALTHY, **changes}], CONFIG.search)]
 
 
 def test_a_healthy_search_is_left_alone():
     assert rules() == []
-    assert findings([], CONFIG) == []
+    assert findings([], CONFIG.search) == []
 
 
 def test_each_symptom_is_named_with_its_numbers():
@@ -46,10 +46,10 @@ def test_each_symptom_is_named_with_its_numbers():
     assert rules(normal_skips=3, normal_parameter_free=7) == ["parameter-free"]
     assert rules(relative_entropy=0.3, epoch=10) == ["entropy"]
     assert rules(relative_entropy=0.3, epoch=30) == []
-    ((_, text),) = findings([{**HEALTHY, "normal_skips": 7, "skip_dominance": 0.25}], CONFIG)
+    ((_, text),) = findings([{**HEALTHY, "normal_skips": 7, "skip_dominance": 0.25}], CONFIG.search)
     assert "7 of 8" in text and "+0.250" in text
     assert rules(alive=True, val_accuracy=0.12) == [], "a poor accuracy is not death"
-    ((rule, text),) = findings([{**HEALTHY, "alive": False, "val_accuracy": 0.190013}], CONFIG)
+    ((rule, text),) = findings([{**HEALTHY, "alive": False, "val_accuracy": 0.190013}], CONFIG.search)
     assert rule == "dead" and "validation accuracy 19.0%" in text
 
 
@@ -64,8 +64,10 @@ def test_the_eigenvalue_rule_is_robust_darts():
     ]  # fmt: skip
     assert 12 in fired, "their code stops at epoch 22, the twelfth measurement"
     history = [{**HEALTHY, "epoch": 2 * i, "dominant_eigenvalue": v} for i, v in enumerate(S1_SEED_1[:12])]
-    assert [rule for rule, _ in findings(history, CONFIG)] == ["eigenvalue"]
-    assert findings([*history, {**HEALTHY, "epoch": 23}], CONFIG) == [], "an epoch without a measurement adds nothing"
+    assert [rule for rule, _ in findings(history, CONFIG.search)] == ["eigenvalue"]
+    assert findings([*history, {**HEALTHY, "epoch": 23}], CONFIG.search) == [], (
+        "an epoch without a measurement adds nothing"
+    )
 
 
 def test_indicators_by_hand():
@@ -105,7 +107,7 @@ def test_alphas_that_never_move_warn_of_nothing(tmp_path, method, rules):
     config = Experiment(search=SearchConfig(epochs=1))
     search: Any = SimpleNamespace(space=space, method=build(method))  # all that the hook looks at
     hook = collapse_hook(config, search, RunFolder.create(tmp_path / "run", config), told.append)
-    record = hook(Moment(1, alphas, lambda: pytest.fail("the state is not needed"), {}))
+    record = hook(EpochEnd(1, alphas, lambda: pytest.fail("the state is not needed"), {}))
     assert [warning["rule"] for warning in record.get("warnings", [])] == rules and len(told) == len(rules)
     assert record["normal_skips"] == 8
 

@@ -13,10 +13,10 @@ from jdarts.data import load
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
 from jdarts.search import make_search
-from jdarts.search import population as population_module
+from jdarts.search import program as program_module
 from jdarts.search.found import Found, describe, summary
 from jdarts.search.members import Member, members_of
-from jdarts.search.population import build_program
+from jdarts.search.program import build_program
 
 SWEPT = {  # every real number of the section, and 0 where it switches something off
     "search.weight_optimizer.learning_rate": (0.05, 0.1),
@@ -42,7 +42,7 @@ def in_float64(monkeypatch):
         search = make_search(config, space, data, method=METHOD, **options)
         return dataclasses.replace(search, init=lambda key: doubled(search.init(key)))
 
-    monkeypatch.setattr(population_module, "make_search", double_search)
+    monkeypatch.setattr(program_module, "make_search", double_search)
 
 
 def program(searches, **devices):
@@ -53,7 +53,7 @@ def program(searches, **devices):
 
 def alone(one: Member, steps: int):
     config = one.config(FIRST_ORDER)
-    search = population_module.make_search(config, TINY, load(config.data).for_search(config.data))
+    search = program_module.make_search(config, TINY, load(config.data).for_search(config.data))
     state, step = jax.jit(search.init)(jax.random.key(one.seed)), jax.jit(search.step)
     for _ in range(steps):
         state, _ = step(state, search.arrays)
@@ -114,7 +114,7 @@ def test_a_value_that_decides_how_the_step_is_built_is_refused(monkeypatch):
             raise AssertionError("the array of a sweep has no truth value")
         return make_search(config, *arguments, **options)
 
-    monkeypatch.setattr(population_module, "make_search", deciding)
+    monkeypatch.setattr(program_module, "make_search", deciding)
     members = members_of(FIRST_ORDER, None, ["alpha_optimizer.b1=0.5,0.9"])
     with pytest.raises(UserError, match=r"--sweep search.alpha_optimizer.b1: its value decides .* run the 2 values"):
         program(members, backend="jit")

@@ -12,8 +12,8 @@ from jdarts.data.streaming import open_streams
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
 from jdarts.search import make_search
-from jdarts.search import population as population_module
-from jdarts.search.population import build_program
+from jdarts.search import program as program_module
+from jdarts.search.program import build_program
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def in_float64(monkeypatch):
         search = make_search(config, space, data, method=METHOD, **options)
         return dataclasses.replace(search, init=lambda key: doubled(search.init(key)))
 
-    monkeypatch.setattr(population_module, "make_search", double_search)
+    monkeypatch.setattr(program_module, "make_search", double_search)
 
 
 def build(config, **devices):

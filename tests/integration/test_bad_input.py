@@ -45,7 +45,7 @@ def place(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a mistake must be found before anything is initialised or compiled")
 
-    monkeypatch.setattr("jdarts.search.driver.make_search", refuse)
+    monkeypatch.setattr("jdarts.search.single_loop.make_search", refuse)
     monkeypatch.setattr("jdarts.train.driver.make_training", refuse)
     return tmp_path
 

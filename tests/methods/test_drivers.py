@@ -13,15 +13,15 @@ from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, Spac
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.genotypes import DARTS_OPS, parse
-from jdarts.methods import build
+from jdarts.methods import build, configured
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
 from jdarts.schedules import Clock
-from jdarts.search import make_search, run_search
-from jdarts.search.drivers import STACNAS_GROUPS
-from jdarts.search.narrowing import narrowed
-from jdarts.search.strengths import regularised
-from jdarts.search.widening import sources, transplanted, widened
+from jdarts.search import SearchRun, make_search, run_search
+from jdarts.search.drivers.drnas import sources, transplanted, widened
+from jdarts.search.drivers.r_darts import regularised
+from jdarts.search.drivers.stac_nas import STACNAS_GROUPS
+from jdarts.search.drivers.stages import narrowed
 from jdarts.spaces import define_space, nasbench201
 
 CONFIG = Experiment(
@@ -37,7 +37,8 @@ def run(tmp_path, method, *options, resume=False, reporter=None, space=None, tra
     folder = RunFolder.open(tmp_path / "run", config) if resume else RunFolder.create(tmp_path / "run", config)
     reporter = reporter or SilentReporter()
     space = space or OneCellSpace()
-    return run_search(config, space, load(config.data), folder, resume=resume, reporter=reporter), folder
+    asked = SearchRun(config, space, load(config.data), folder, configured(config.search), resume, reporter)
+    return run_search(asked), folder
 
 
 @pytest.mark.slow
@@ -154,14 +155,14 @@ def test_r_darts_tells_all_strengths_and_takes_the_best_by_validation(tmp_path):
 
 def test_the_strengths_of_r_darts_are_weight_decays_or_drop_path_with_cutout():
     method = build("r_darts")
-    decays = [regularised(CONFIG, method, s)[0].search.weight_optimizer.weight_decay for s in (3e-4, 81e-4)]
+    decays = [regularised(CONFIG.search, method, s)[0].weight_optimizer.weight_decay for s in (3e-4, 81e-4)]
     assert method.options["strengths"] == (3e-4, 9e-4, 27e-4, 81e-4) and decays == [3e-4, 81e-4]
     dropping = build("r_darts", ("by=dp",))
     assert dropping.options["strengths"] == (0.0, 0.2, 0.4, 0.6)
     for strength, cutout in ((0.0, 0.0), (0.6, 1.0)):
-        config, one = regularised(CONFIG, dropping, strength)
+        settings, one = regularised(CONFIG.search, dropping, strength)
         last = Clock(jnp.float32(49), 50)
-        assert config == CONFIG and one.driver is None
+        assert settings == CONFIG.search and one.driver is None
         assert float(one.edge_values["drop_path"](last)) == pytest.approx(strength)
         assert float(one.cutout_probability(last)) == pytest.approx(cutout)
 

@@ -15,7 +15,7 @@ from jdarts.methods.smooth_darts import attack, uniform
 from jdarts.relaxation import softmax
 from jdarts.schedules import clock_at
 from jdarts.search import make_search
-from jdarts.search.hooks import Moment
+from jdarts.search.hooks import EpochEnd
 from jdarts.search.scoring import held_out
 
 CONFIG = Experiment(
@@ -178,9 +178,8 @@ def test_what_a_single_level_search_holds_out_is_scored_and_learns_nothing():
     expected = np.mean(
         [float(search.score(state, p, images[i : i + 1], labels[i : i + 1])) for i in range(len(labels))]
     )
-    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, method="single_darts"))
-    (hook,) = held_out(config, search, load(CONFIG.data).for_search(CONFIG.data), search.method)
-    assert hook(Moment(1, state.alphas, lambda: state, {})) == {"held_out_accuracy": pytest.approx(expected)}
+    (hook,) = held_out(search, search.method)
+    assert hook(EpochEnd(1, state.alphas, lambda: state, {})) == {"held_out_accuracy": pytest.approx(expected)}
 
 
 def test_the_adversary_sees_the_training_batch_of_its_step():

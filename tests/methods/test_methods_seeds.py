@@ -6,7 +6,6 @@ One cell with few candidates, so that a method compiles in seconds; the second c
 import csv
 import dataclasses
 import json
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,9 +17,9 @@ from jdarts.data import load
 from jdarts.derivation import all_architectures
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
+from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.reporter import SilentReporter
-from jdarts.search import run_search
+from jdarts.search import SearchRun, run_search
 from jdarts.search.members import members_of
 from jdarts.search.population import own_loop, run_population
 from jdarts.search.separate import run_separately
@@ -59,18 +58,11 @@ def test_every_seed_ends_as_by_itself(name, tmp_path):
     config = experiment(*METHODS[name])
     members, data = members_of(config, "0,5", []), load(config.data)
     placement = place(DevicesConfig(), batch_size=8, members=2, devices=jax.devices()[:1])
-    shared: Any = {"resume": False, "reporter": SilentReporter()}
-    found = run_population(
-        config,
-        SPACE,
-        data.for_search(config.data),
-        RunFolder.create(tmp_path / "both", config),
-        members,
-        placement,
-        **shared,
-    )
+    method = configured(config.search)
+    both = SearchRun(config, SPACE, data, RunFolder.create(tmp_path / "both", config), method)
+    found = run_population(both, members, placement)
     lone = RunFolder.create(tmp_path / "lone", config)
-    genotype, state = run_search(dataclasses.replace(config, seed=5), SPACE, data, lone, **shared)
+    genotype, state = run_search(dataclasses.replace(both, config=dataclasses.replace(config, seed=5), folder=lone))
     assert state is not None
 
     assert found[1].genotype == genotype
@@ -101,12 +93,12 @@ def test_random_search_of_several_seeds(tmp_path):
     data, members = load(config.data), members_of(config, "2", [])
     placement = place(DevicesConfig(), batch_size=8, members=2, devices=jax.devices()[:1])
     run = RunFolder.create(tmp_path / "run", config)
-    shared: Any = {"reporter": SilentReporter()}
-    found = run_separately(config, nasbench201, data, run, members, placement, resume=False, **shared)
+    asked = SearchRun(config, nasbench201, data, run, configured(config.search))
+    found = run_separately(asked, members, placement)
     for i, one in enumerate(found):
         own = dataclasses.replace(config, seed=i)
         lone = RunFolder.create(tmp_path / f"lone-{i}", own)
-        expected, _ = run_search(own, nasbench201, data, lone, resume=False, **shared)
+        expected, _ = run_search(dataclasses.replace(asked, config=own, folder=lone))
         assert one.genotype == expected
         samples = json.loads((run.path / f"seed-{i}" / "samples.json").read_text())
         best = max(samples, key=lambda sample: sample["c10_valid_12"])
@@ -120,7 +112,7 @@ def test_random_search_of_several_seeds(tmp_path):
     other = nasbench201.random_genotype(9)
     (run.path / "seed-1" / "genotype.txt").write_text(other.to_text() + "\n")
     (run.path / "seed-0" / "genotype.txt").unlink()
-    again = run_separately(config, nasbench201, data, run, members, placement, resume=True, **shared)
+    again = run_separately(dataclasses.replace(asked, resume=True), members, placement)
     assert [one.genotype for one in again] == [found[0].genotype, other]
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from one_cell import OneCellSpace
 
-from jdarts.analysis.monitor import watch
+from jdarts.analysis.monitor import monitor_hooks
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.devices.placement import place
+from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
-from jdarts.search import run_search
+from jdarts.search import SearchRun, run_search
 from jdarts.search.members import members_of
 from jdarts.search.population import run_population
 
@@ -36,11 +37,11 @@ def test_a_seed_among_several_is_watched_as_one_by_itself(tmp_path):
     members = members_of(CONFIG, "0,4", [])
     placement = place(DevicesConfig(backend="jit"), batch_size=4, members=2)
     folder = RunFolder.create(tmp_path / "many", CONFIG)
-    split = data.for_search(CONFIG.data)
-    found = run_population(CONFIG, space, split, folder, members, placement, resume=False, reporter=many, watch=watch)
+    asked = SearchRun(CONFIG, space, data, folder, configured(CONFIG.search), reporter=many, hooks=monitor_hooks)
+    found = run_population(asked, members, placement)
     config = dataclasses.replace(CONFIG, seed=4)
     single = RunFolder.create(tmp_path / "single", config)
-    run_search(config, space, data, single, resume=False, reporter=alone, watch=watch)
+    run_search(dataclasses.replace(asked, config=config, folder=single, reporter=alone))
 
     for own, other in zip(folder.subfolder("seed-4").records("metrics"), single.records("metrics"), strict=True):
         assert own.keys() | {"seconds", "cpu_seconds"} == other.keys()

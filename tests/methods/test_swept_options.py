@@ -16,7 +16,7 @@ from jdarts.errors import UserError
 from jdarts.methods.registry import float_options
 from jdarts.search import make_search
 from jdarts.search.members import members_of, with_values
-from jdarts.search.population import build_program
+from jdarts.search.program import build_program
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),

@@ -84,7 +84,7 @@ def write_search(folder: RunFolder, config: Experiment, *, seed: int, epochs: in
             record["dominant_eigenvalue"] = float(values[0])
             record["alpha_hessian_seconds"] = 4.0
         warned = {w["rule"] for past in history for w in past.get("warnings", ())}
-        fresh = [{"rule": r, "text": t} for r, t in findings([*history, record], config) if r not in warned]
+        fresh = [{"rule": r, "text": t} for r, t in findings([*history, record], config.search) if r not in warned]
         history.append({**record, "warnings": fresh} if fresh else record)
         folder.append("metrics", history[-1])
 

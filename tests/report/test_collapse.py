@@ -40,7 +40,7 @@ def search(counts, *, seed=0, found="", eigenvalues=(), planned=None) -> SearchR
         if eigenvalues:
             record["dominant_eigenvalue"] = eigenvalues[epoch - 1]
         warned = {w["rule"] for past in metrics for w in past.get("warnings", ())}
-        told = [{"rule": r, "text": t} for r, t in findings([*metrics, record], config(planned or len(counts)))]
+        told = [{"rule": r, "text": t} for r, t in findings([*metrics, record], config(planned or len(counts)).search)]
         fresh = [warning for warning in told if warning["rule"] not in warned]
         metrics.append({**record, "warnings": fresh} if fresh else record)
         genotypes.append({"epoch": epoch, "genotype": arch(skips, pools), "alphas": {"cell": [[0.0] * 5] * 6}})

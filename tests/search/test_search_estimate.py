@@ -120,6 +120,6 @@ def test_a_search_that_cannot_fit_is_refused_before_its_first_step(tmp_path, mon
         search=SearchConfig(epochs=1, batch_size=8, hypergradient="first_order"),
     )
     monkeypatch.setattr(estimate, "available", lambda: Available(100_000, "of this machine's memory"))
-    monkeypatch.setattr("jdarts.search.driver.run_loop", None)
+    monkeypatch.setattr("jdarts.search.single_loop.run_loop", None)
     with pytest.raises(UserError, match=r"needs .* of memory, but 100 kB of this machine's memory are available; try"):
         run_search_only(config, (), tmp_path / "run", resume=False, reporter=SilentReporter())

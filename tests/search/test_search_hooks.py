@@ -1,4 +1,4 @@
-"""Hooks of searches that are many, or whose images are streamed: each member is watched, the last batch read again."""
+"""Hooks of several searches in one program, and of a search whose images are streamed."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jdarts import spaces
-from jdarts.analysis.monitor import watch
+from jdarts.analysis.monitor import monitor_hooks
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.data.streaming import open_streams
@@ -16,7 +16,7 @@ from jdarts.errors import UserError
 from jdarts.runs.folder import RunFolder
 from jdarts.search import make_search
 from jdarts.search import population as population_module
-from jdarts.search.hooks import Moment, look
+from jdarts.search.hooks import EpochEnd, call_hooks
 from jdarts.search.members import members_of
 from jdarts.search.population import check_members
 from jdarts.search.streams import last_arrays, open_splits
@@ -39,11 +39,12 @@ def test_every_hook_sees_what_those_before_it_added():
         seen.append(moment.record)
         return {"b": moment.record["a"] * 2}
 
-    def never():
-        raise AssertionError("no hook asked for the state")
-
-    assert look([first, second], Moment(3, {}, never, {"loss": 0.5})) == {"a": 3.5, "b": 7.0}
+    assert call_hooks([first, second], EpochEnd(3, {}, unused_state, {"loss": 0.5})) == {"a": 3.5, "b": 7.0}
     assert seen == [{"loss": 0.5, "a": 3.5}]
+
+
+def unused_state():
+    raise AssertionError("no hook asked for the state")
 
 
 def test_each_member_is_warned_of_by_itself(tmp_path):
@@ -52,7 +53,7 @@ def test_each_member_is_warned_of_by_itself(tmp_path):
     search = make_search(config, space, data)
     members = members_of(config, "3,5", ["alpha_optimizer.learning_rate=0.25"])
     warnings = {member.name: [] for member in members}
-    hooks_of = watch(config, search)
+    hooks_of = monitor_hooks(config, search)
     hooks = [
         hooks_of(m.config(config), RunFolder(tmp_path), lambda text, name=m.name: warnings[name].append(text))
         for m in members
@@ -63,7 +64,7 @@ def test_each_member_is_warned_of_by_itself(tmp_path):
         return {cell: np.array([[alpha * (op == name) for op in ops] for ops in edges]) for cell, edges in table}
 
     each = favouring("skip_connect", 9.0), favouring("sep_conv_3x3", 0.1)
-    records = [look(own, Moment(2, alphas, lambda: None, {})) for own, alphas in zip(hooks, each, strict=True)]
+    records = [call_hooks(own, EpochEnd(2, alphas, unused_state, {})) for own, alphas in zip(hooks, each, strict=True)]
     collapsed, healthy = warnings.values()
     assert healthy == [] and "warnings" not in records[1]
     assert [w["rule"] for w in records[0]["warnings"]] == ["skips", "entropy"]
@@ -74,11 +75,11 @@ def test_each_member_is_warned_of_by_itself(tmp_path):
 def test_curvature_of_members_needs_one_process(monkeypatch):
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hessian_every=2))
     members = members_of(config, "2", [])
-    check_members(config, members)
+    check_members(config.search, members)
     monkeypatch.setattr(population_module.processes, "count", lambda: 2)
-    check_members(CONFIG, members)
+    check_members(CONFIG.search, members)
     with pytest.raises(UserError, match=r"search\.hessian_every is 2, but with --seeds .* 2 processes"):
-        check_members(config, members)
+        check_members(config.search, members)
 
 
 def test_the_last_streamed_batch_is_drawn_again(tmp_path):

@@ -87,6 +87,7 @@ def by_hand(search, states, hypergradient: str):
     return carry[0], carry[1]
 
 
+@pytest.mark.parametrize("searched", ["unrolled"], indirect=True)  # first order: test_authors_step.py, test_step.py
 def test_steps_equal_the_algorithm_written_out(searched):
     hypergradient, search, states = searched
     w, alphas = by_hand(search, states, hypergradient)

@@ -8,26 +8,23 @@ tuned supernet one after the other. An interrupted derivation goes on inside the
 were made are read back, tunings that were finished are their last checkpoints.
 """
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.config import Experiment
-from jdarts.data import Dataset
+from jdarts.config import SearchConfig
 from jdarts.errors import UserError
 from jdarts.genotypes import Cell, Genotype
 from jdarts.methods import Method
-from jdarts.runs.folder import RunFolder
-from jdarts.runs.reporter import Reporter
-from jdarts.search.driver import Outcome, compile_search, run_plain
-from jdarts.search.hooks import Watch
 from jdarts.search.scoring import scorer
+from jdarts.search.search import Search
+from jdarts.search.search_run import SearchRun
+from jdarts.search.single_loop import Outcome, compile_search, run_single_loop
 from jdarts.search.state import SearchState
-from jdarts.search.step import Search
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights
@@ -37,68 +34,55 @@ FAR = 40.0  # e^-40 is nothing beside 1 in float32
 Evaluate = Callable[[Any], float]
 
 
-def run_perturbation(
-    config: Experiment,
-    space: Space,
-    data: Dataset,
-    run: RunFolder,
-    *,
-    method: Method,
-    resume: bool,
-    reporter: Reporter,
-    watch: Watch,
-) -> tuple[Genotype, SearchState]:
-    """Search with `method`, then derive by perturbation; `decisions.jsonl` holds what was measured."""
+def search(run: SearchRun) -> tuple[Genotype, SearchState]:
+    """Search with `run.method`, then derive by perturbation; `decisions.jsonl` holds what was measured."""
+    method = run.method
     if method.relax is not None or method.edge_normalisation:
         raise UserError(f"darts_pt fixes edges of a softmax relaxation; {method.name} has another one")
-    split = data.for_search(config.data)
-    plain = dataclasses.replace(method, driver=None)
-    folder = run.subfolder("search")
-    outcome = run_plain(config, space, split, folder, plain, resume=resume, reporter=reporter, watch=watch)
+    run = replace(run.split(), method=replace(method, driver=None))
+    outcome = run_single_loop(run.stage("search"))
     epochs = method.options["tune_epochs"]
-    undecided = [(c, row) for c, table in space.tables.items() for row in range(len(table))]
-    tuning = _tuning(config, epochs * (len(undecided) - 1))
+    undecided = [(c, row) for c, table in run.space.tables.items() for row in range(len(table))]
+    settings = _tuning_settings(run.config.search, epochs * (len(undecided) - 1))
+    tuning = replace(run, config=replace(run.config, search=settings))
     compiled = None
-    rng = np.random.default_rng(config.seed)
-    if not resume:
-        run.truncate("decisions", after_step=-1)
-    made = {record["step"]: record for record in run.records("decisions")}
+    rng = np.random.default_rng(run.config.seed)
+    if not run.resume:
+        run.folder.truncate("decisions", after_step=-1)
+    made = {record["step"]: record for record in run.folder.records("decisions")}
     for number, place in enumerate(rng.permutation(len(undecided))):
         cell_type, row = undecided[int(place)]
-        ops = space.tables[cell_type][row]
-        if number in made:
-            column = ops.index(made[number]["op"])
-        else:
-            accuracies, column = weakest_without(space, plain, outcome, cell_type, row, jax.random.key(number))
-            run.append(
-                "decisions",
-                {
-                    "step": number,
-                    "cell": cell_type,
-                    "edge": list(space.edges[row]),
-                    "op": ops[column],
-                    "accuracy_without": accuracies,
-                },
-            )
+        ops = run.space.tables[cell_type][row]
+        known = made.get(number)
+        column = ops.index(known["op"]) if known else _decide(run, outcome, number, cell_type, row)
         alphas = fixed(outcome.state.alphas, cell_type, row, column)
         if epochs and number + 1 < len(undecided):
-            compiled = compiled or compile_search(tuning, space, split, plain)
-            outcome = run_plain(
-                tuning,
-                space,
-                split,
-                run.subfolder(f"tuning_{number}"),
-                dataclasses.replace(plain, stop=_until(epochs * (number + 1))),
-                resume=resume,
-                reporter=reporter,
-                watch=watch,
+            compiled = compiled or compile_search(tuning)
+            outcome = run_single_loop(
+                tuning.stage(f"tuning_{number}", method=replace(run.method, stop=_until(epochs * (number + 1)))),
                 title=f"tuning {number + 1} of {len(undecided) - 1}",
                 compiled=compiled,
                 start=_continue(outcome, alphas, fresh=number == 0),
             )
         else:
-            outcome = dataclasses.replace(outcome, state=_with(outcome.state, alphas=alphas))
-    return _topology(space, plain, outcome), outcome.state
+            outcome = replace(outcome, state=_with(outcome.state, alphas=alphas))
+    return _topology(run.space, run.method, outcome), outcome.state
+
+
+def _decide(run: SearchRun, outcome: Outcome, number: int, cell_type: str, row: int) -> int:
+    """The column of the op that an edge is fixed to; the decision is recorded."""
+    accuracies, column = weakest_without(run.space, run.method, outcome, cell_type, row, jax.random.key(number))
+    run.folder.append(
+        "decisions",
+        {
+            "step": number,
+            "cell": cell_type,
+            "edge": list(run.space.edges[row]),
+            "op": run.space.tables[cell_type][row][column],
+            "accuracy_without": accuracies,
+        },
+    )
+    return column
 
 
 def weakest_without(
@@ -118,13 +102,12 @@ def fixed(alphas: Any, cell_type: str, row: int, column: int) -> Any:
     return {**alphas, cell_type: alphas[cell_type].at[row].set(line)}
 
 
-def _tuning(config: Experiment, epochs: int) -> Experiment:
-    """The search's configuration with a tenth of its learning rate, over all epochs of tuning."""
-    sgd = config.search.weight_optimizer
+def _tuning_settings(settings: SearchConfig, epochs: int) -> SearchConfig:
+    """The settings of the search with a tenth of its learning rate, over all epochs of tuning."""
+    sgd = settings.weight_optimizer
     rate = sgd.learning_rate / 10
-    slow = dataclasses.replace(sgd, learning_rate=rate, learning_rate_min=min(sgd.learning_rate_min, rate))
-    search = dataclasses.replace(config.search, weight_optimizer=slow, epochs=max(epochs, 1))
-    return dataclasses.replace(config, search=search)
+    slow = replace(sgd, learning_rate=rate, learning_rate_min=min(sgd.learning_rate_min, rate))
+    return replace(settings, weight_optimizer=slow, epochs=max(epochs, 1))
 
 
 def _until(epoch: int) -> Stop:

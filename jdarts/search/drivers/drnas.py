@@ -9,8 +9,8 @@ by how often their input channel occurs, so that an op on repeated channels give
 Chen et al. 2016). DIFF: the paper names neither the choice nor the division; the published code was not compared.
 """
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,64 +18,49 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from jdarts.config import Experiment
-from jdarts.data import Dataset
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
-from jdarts.methods import Method
 from jdarts.networks.reductions import reduction_cells
-from jdarts.runs.folder import RunFolder
-from jdarts.runs.reporter import Reporter
-from jdarts.search.driver import run_plain
-from jdarts.search.hooks import Watch
-from jdarts.search.narrowing import narrowed
+from jdarts.search.drivers.stages import narrowed
+from jdarts.search.search import Search
+from jdarts.search.search_run import SearchRun
+from jdarts.search.single_loop import run_single_loop
 from jdarts.search.state import SearchState
-from jdarts.search.step import Search
 from jdarts.spaces.space import Space
 
 Path = tuple[str, ...]
 
 
-def run_widening(
-    config: Experiment,
-    space: Space,
-    data: Dataset,
-    run: RunFolder,
-    *,
-    method: Method,
-    resume: bool,
-    reporter: Reporter,
-    watch: Watch,
-) -> tuple[Genotype, SearchState]:
+def search(run: SearchRun) -> tuple[Genotype, SearchState]:
     """Two stages, each half of `search.epochs`."""
-    options, half = method.options, config.search.epochs // 2
+    run, space, method, options = run.split(), run.space, run.method, run.method.options
+    epochs, parts = run.config.search.epochs, options["parts"]
+    half = epochs // 2
     if half < 1:
-        raise UserError(f"search.epochs is {config.search.epochs}; drnas_progressive has two stages, use at least 2")
-    parts, split = options["parts"], data.for_search(config.data)
+        raise UserError(f"search.epochs is {epochs}; drnas_progressive has two stages, use at least 2")
     for k in parts:
-        dataclasses.replace(method.edge, partial_channels=k).check(config.space.channels)
-    shared = {"resume": resume, "reporter": reporter, "watch": watch}
+        replace(method.edge, partial_channels=k).check(run.config.space.channels)
 
     def ends(records, space):
         return half if records[-1]["epoch"] >= half else None
 
-    first = dataclasses.replace(method, driver=None, stop=ends)
-    folder = run.subfolder("stage_0")
-    outcome = run_plain(config, space, split, folder, first, title="stage 1 of 2", **shared)
-    alphas = outcome.state.alphas
-    fewer = narrowed(space, method.deterministic_weights(space, alphas), options["keep"])
-    second = dataclasses.replace(
-        method,
-        driver=None,
-        edge=dataclasses.replace(method.edge, partial_channels=parts[1]),
-        alpha_start=half + options["frozen"],
+    first = run.stage("stage_0", method=replace(method, driver=None, stop=ends))
+    outcome = run_single_loop(first, title="stage 1 of 2")
+    second = run.stage(
+        "stage_1",
+        space=narrowed(space, method.deterministic_weights(space, outcome.state.alphas), options["keep"]),
+        method=replace(
+            method,
+            driver=None,
+            edge=replace(method.edge, partial_channels=parts[1]),
+            alpha_start=half + options["frozen"],
+        ),
     )
 
     def start(search: Search, state: SearchState) -> SearchState:
         return transplanted(outcome.search, outcome.state, search, state)
 
-    folder = run.subfolder("stage_1")
-    last = run_plain(config, fewer, split, folder, second, title="stage 2 of 2", start=start, **shared)
+    last = run_single_loop(second, title="stage 2 of 2", start=start)
     return last.genotype, last.state
 
 

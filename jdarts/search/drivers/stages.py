@@ -1,11 +1,17 @@
-"""Spaces with fewer candidates, for the stages of a progressive search."""
+"""What drivers of several stages share: other depths, and spaces with fewer candidates."""
 
-import dataclasses
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
+from jdarts.search.search_run import SearchRun
 from jdarts.spaces.space import Space
+
+
+def with_cells(run: SearchRun, cells: int) -> SearchRun:
+    """The run with a supernet of so many cells."""
+    return replace(run, config=replace(run.config, space=replace(run.config.space, cells=cells)))
 
 
 def narrowed(space: Space, op_weights: Any, keep: int) -> Any:
@@ -14,4 +20,4 @@ def narrowed(space: Space, op_weights: Any, keep: int) -> Any:
     for cell_type, table in space.tables.items():
         order = np.argsort(-np.asarray(op_weights[cell_type]), axis=-1, kind="stable")[:, :keep]
         tables[cell_type] = tuple(tuple(ops[k] for k in sorted(best)) for ops, best in zip(table, order, strict=True))
-    return dataclasses.replace(cast(Any, space), **tables)
+    return replace(cast(Any, space), **tables)

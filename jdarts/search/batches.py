@@ -1,0 +1,143 @@
+"""The two batches of a search step: which images, how they are augmented, and with which keys.
+
+Every draw is a function of the run's key and of the number of the step, so a resumed search draws what an uninterrupted
+one would have drawn, and the batches of later steps can be drawn ahead.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jdarts.config import DataConfig
+from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch
+from jdarts.data.augment import cutout
+from jdarts.data.streaming import StreamedData
+from jdarts.devices.replicas import Share
+from jdarts.methods import Method
+from jdarts.schedules import Clock, Schedule
+from jdarts.search.objective import Batch
+from jdarts.search.state import SearchState
+
+Arrays = dict[str, jax.Array]
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """How a search draws its batches; `batches_for` builds it.
+
+    Attributes:
+      size: images in the global batch.
+      steps_per_epoch: whole training batches in an epoch.
+      alpha_split: the split of the alphas' batch.
+      streamed: the host has chosen the images; `arrays` holds one batch of each split, and nothing else.
+      share: this replica's part of the global batch.
+      prepare: `(key, uint8 images) -> images`: crop, flip, normalise, and cutout where it is certain.
+      cutout_side: side of the square that random cutout masks, in pixels.
+      cutout_probability: schedule of the share of images that random cutout masks; None without it.
+      clock: `step -> Clock`.
+    """
+
+    size: int
+    steps_per_epoch: int
+    alpha_split: Split
+    streamed: bool
+    share: Share
+    prepare: Callable[[jax.Array, jax.Array], jax.Array]
+    cutout_side: int
+    cutout_probability: Schedule | None
+    clock: Callable[[jax.Array], Clock]
+
+    def draw(self, state: SearchState, arrays: Arrays) -> tuple[Batch, Batch]:
+        """`(train_batch, alpha_batch)` of the step that `state` is about to take.
+
+        Args:
+          arrays: `train_images` `[N, H, W, C]` uint8, `train_labels` `[N]`, and the same of the alphas' split.
+
+        The training batches of an epoch are a partition of the split (the incomplete last one dropped). The alphas'
+        batch is drawn afresh from the whole split at every step, as in the DARTS code.
+        """
+        order_key, step_key = jax.random.split(state.key)
+        keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
+        train_rows, alpha_rows = self._rows(order_key, keys, state.step, arrays)
+        train_batch = self._batch("train", train_rows, (keys[1], keys[2]), state, arrays)
+        return train_batch, self._batch(self.alpha_split, alpha_rows, (keys[3], keys[4]), state, arrays)
+
+    def look_ahead(self, state: Any, arrays: Arrays, steps: int) -> Batch:
+        """The training batches of this step and of the next `steps` − 1, as those steps will draw them, stacked."""
+        ahead = jnp.arange(steps, dtype=state.step.dtype)
+        return jax.lax.map(lambda i: self.draw(state.replace(step=state.step + i), arrays)[0], ahead)
+
+    def _rows(self, order_key: jax.Array, step_keys: jax.Array, step: jax.Array, arrays: Arrays) -> tuple[Any, Any]:
+        """This replica's rows of the training split and of the alphas' split."""
+        if self.streamed:
+            return slice(None), slice(None)
+        epoch_key = jax.random.fold_in(order_key, step // self.steps_per_epoch)
+        order = epoch_permutation(epoch_key, len(arrays["train_labels"]))
+        train_rows = self.share.of(batch_indices(order, step, self.size))
+        images = len(arrays[f"{self.alpha_split}_labels"])
+        return train_rows, self.share.of(random_batch(step_keys[0], images, self.size))
+
+    def _batch(
+        self, split: Split, rows: Any, keys: tuple[jax.Array, jax.Array], state: SearchState, arrays: Arrays
+    ) -> Batch:
+        """These rows of a split, augmented with the first of the keys; the second is the network's."""
+        augment_key, network_key = keys
+        images = self.prepare(augment_key, arrays[f"{split}_images"][rows])
+        if self.cutout_probability is not None:
+            images = self._random_cutout(augment_key, images, self.cutout_probability, state.step)
+        return {
+            "images": images,
+            "labels": arrays[f"{split}_labels"][rows],
+            "key": network_key,
+            "relax_key": jax.random.fold_in(network_key, 0),
+            "batch_stats": state.batch_stats,
+            "step": state.step,
+        }
+
+    def _random_cutout(
+        self, augment_key: jax.Array, images: jax.Array, probability: Schedule, step: jax.Array
+    ) -> jax.Array:
+        """`images`, each masked by cutout with the probability of this step."""
+        which_key, where_key = jax.random.split(jax.random.fold_in(augment_key, 1))
+        drawn = jax.random.bernoulli(which_key, probability(self.clock(step)), (self.size, 1, 1, 1))
+        cut = cutout(where_key, images, self.cutout_side, self.share)
+        return jnp.where(self.share.of(drawn), cut, images)
+
+
+def batches_for(
+    settings: DataConfig,
+    data: SearchData | StreamedData,
+    method: Method,
+    share: Share,
+    *,
+    size: int,
+    steps_per_epoch: int,
+    clock: Callable[[jax.Array], Clock],
+) -> Batches:
+    """The batches of `size` images that a search with `method` draws from `data`."""
+    prepare = partial(
+        augment,
+        mean=data.mean,
+        std=data.std,
+        crop_padding=settings.crop_padding,
+        flip=settings.flip,
+        cutout=0 if method.cutout_probability else settings.search_cutout,
+        share=share,
+    )
+    streamed = isinstance(data, StreamedData)
+    return Batches(
+        size=size,
+        steps_per_epoch=steps_per_epoch,
+        alpha_split="val" if streamed else method.alpha_data or "val",
+        streamed=streamed,
+        share=share,
+        prepare=prepare,
+        cutout_side=settings.search_cutout,
+        cutout_probability=method.cutout_probability,
+        clock=clock,
+    )

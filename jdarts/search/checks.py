@@ -1,0 +1,49 @@
+"""What a search refuses before anything compiles: settings that do not fit the data, the method or each other."""
+
+from jdarts.config import SearchConfig
+from jdarts.data import SearchData
+from jdarts.data.streaming import StreamedData
+from jdarts.errors import UserError
+from jdarts.methods import Method
+from jdarts.search.conventions import hypergradient_of
+
+
+def check_split(settings: SearchConfig, method: Method, data: SearchData | StreamedData) -> None:
+    """Raise `UserError` if there is no validation split, but the method needs one."""
+    if isinstance(data, StreamedData) or not data.single:
+        return
+    hypergradient = hypergradient_of(settings, method)
+    if (hypergradient != "single_level" and method.alpha_data != "train") or method.compares:
+        raise UserError(
+            f"data.val_fraction is 0, but {method.name} with hypergradient {hypergradient} needs validation images; "
+            "use 0.5, or a single-level method"
+        )
+
+
+def check_streamed(settings: SearchConfig, data: SearchData | StreamedData) -> None:
+    """Raise `UserError` if several virtual steps are to see streamed images."""
+    if isinstance(data, StreamedData) and settings.unroll_steps > 1:
+        raise UserError(
+            f"search.unroll_steps is {settings.unroll_steps}, but streamed images come one batch at a time; use 1"
+        )
+
+
+def check_conventions(settings: SearchConfig, method: Method) -> None:
+    """Raise `UserError` where a setting of `jdarts.search.conventions` has nothing to act on."""
+    hypergradient = hypergradient_of(settings, method)
+    if not settings.virtual_clip and hypergradient not in ("unrolled", "finite_difference"):
+        raise UserError(
+            f"search.virtual_clip is false, but hypergradient {hypergradient} takes no virtual step; "
+            "use search.hypergradient unrolled or finite_difference, or leave search.virtual_clip true"
+        )
+    if not settings.alpha_step_moves_statistics:
+        return
+    if method.alphas_fixed:
+        raise UserError(
+            f"search.alpha_step_moves_statistics is true, but {method.name} has no alpha step; leave it false"
+        )
+    if hypergradient not in ("first_order", "finite_difference"):
+        raise UserError(
+            f"search.alpha_step_moves_statistics is true, but hypergradient {hypergradient} makes other forward passes "
+            "than the DARTS code; use search.hypergradient first_order or finite_difference, or leave it false"
+        )

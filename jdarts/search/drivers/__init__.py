@@ -1,0 +1,24 @@
+"""Drivers: methods that one loop cannot hold, one file each. Each reuses `run_single_loop`.
+
+A driver is the function `search` of its file, `run -> (genotype, last state or None)`; a method names it
+(`Method.driver`).
+"""
+
+from collections.abc import Callable, Mapping
+
+from jdarts.genotypes import Genotype
+from jdarts.search.drivers import darts_ada, darts_pt, drnas, p_darts, r_darts, random_search, stac_nas
+from jdarts.search.search_run import SearchRun
+from jdarts.search.state import SearchState
+
+Driver = Callable[[SearchRun], tuple[Genotype, SearchState | None]]
+
+DRIVERS: Mapping[str, Driver] = {
+    "darts_ada": darts_ada.search,
+    "darts_pt": darts_pt.search,
+    "drnas": drnas.search,
+    "p_darts": p_darts.search,
+    "r_darts": r_darts.search,
+    "random_search": random_search.search,
+    "stac_nas": stac_nas.search,
+}

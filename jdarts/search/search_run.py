@@ -1,0 +1,74 @@
+"""A search that is asked for: everything `run_search` and the drivers need, as one value."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jdarts.config import Experiment
+from jdarts.data import Dataset, SearchData
+from jdarts.data.streaming import StreamedData
+from jdarts.errors import UserError
+from jdarts.methods import Method
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.loop import LoopSettings
+from jdarts.runs.reporter import Reporter, SilentReporter
+from jdarts.search.hooks import MakeHooks, no_hooks
+from jdarts.spaces.space import Space
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A search that is asked for.
+
+        run = SearchRun(config, space, data, folder, configured(config.search))
+        genotype, state = run_search(run)
+
+    Attributes:
+      config: all settings.
+      space: what is searched.
+      data: images; a driver that also trains cells needs the whole `Dataset`.
+      folder: where records, checkpoints and results go.
+      method: how it is searched; `jdarts.methods.configured(config.search)` builds the one of the settings.
+      resume: go on from the newest checkpoint in `folder`.
+      reporter: what a person sees of the run.
+      hooks: makes the functions that are called after every epoch (`jdarts.search.hooks`).
+    """
+
+    config: Experiment
+    space: Space
+    data: Dataset | SearchData | StreamedData
+    folder: RunFolder
+    method: Method
+    resume: bool = False
+    reporter: Reporter = field(default_factory=SilentReporter)
+    hooks: MakeHooks = no_hooks
+
+    @property
+    def dataset(self) -> Dataset:
+        """All images, for drivers that train cells, too. Raises `UserError` where there are those of a search only."""
+        if not isinstance(self.data, Dataset):
+            raise UserError(f"method {self.method.name} trains cells, too, and needs a whole data set to do so")
+        return self.data
+
+    @property
+    def search_data(self) -> SearchData | StreamedData:
+        """The training and validation images of the search; those of the test are out of reach."""
+        return self.data.for_search(self.config.data) if isinstance(self.data, Dataset) else self.data
+
+    def split(self) -> "SearchRun":
+        """The same run on `search_data`, for drivers that search several times on one split."""
+        return replace(self, data=self.search_data)
+
+    def stage(self, name: str, **changes: Any) -> "SearchRun":
+        """The part of this run that keeps its records in the subfolder `name`, with these fields changed."""
+        return replace(self, folder=self.folder.subfolder(name), **changes)
+
+    def loop_settings(self, steps_per_epoch: int) -> LoopSettings:
+        """The length of the search and how often it saves, as the settings say."""
+        settings = self.config.search
+        return LoopSettings(
+            epochs=settings.epochs,
+            steps_per_epoch=steps_per_epoch,
+            checkpoint_every=settings.checkpoint_every,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+            keep_checkpoints=settings.keep_checkpoints,
+        )

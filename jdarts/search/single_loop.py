@@ -1,0 +1,243 @@
+"""One loop of search steps: from a `SearchRun` to a genotype, with records, checkpoints and resume."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from jdarts import staging
+from jdarts.benchmarks import Table, load_table
+from jdarts.data import SearchData
+from jdarts.data.streaming import StreamedData
+from jdarts.derivation import skips_in
+from jdarts.devices import processes
+from jdarts.devices.placement import Placement
+from jdarts.genotypes import Genotype, parse
+from jdarts.relaxation import entropy, softmax
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.loop import run_loop
+from jdarts.search.estimate import announce_pace, tell_memory
+from jdarts.search.found import append_result, genotype_record
+from jdarts.search.hooks import EpochEnd, Hook, call_hooks
+from jdarts.search.probes import alpha_spectrum
+from jdarts.search.program import build_program
+from jdarts.search.scoring import held_out, scorer
+from jdarts.search.search import Search, make_search
+from jdarts.search.search_run import SearchRun
+from jdarts.search.state import METRICS, SearchState
+from jdarts.search.streams import last_arrays
+from jdarts.stopping import curvature_is_gone
+
+Measure = Callable[[SearchState], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one loop.
+
+    Attributes:
+      genotype: the result; with a stop rule perhaps that of an earlier epoch.
+      search, state: the functions and the last state.
+      stopped_at: finished epochs whose genotype a stop rule returned; None if the search ran to its end.
+    """
+
+    genotype: Genotype
+    search: Search
+    state: SearchState
+    stopped_at: int | None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A search with its compiled functions.
+
+    Attributes:
+      search: the pure functions, on one device.
+      init: `(key) -> state`.
+      step: `(state, arrays) -> (state, metrics)`; streamed images come from `step` itself.
+    """
+
+    search: Search
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+
+
+def run_single_loop(
+    run: SearchRun,
+    *,
+    title: str = "search",
+    compiled: Compiled | None = None,
+    start: Callable[[Search, SearchState], SearchState] | None = None,
+) -> Outcome:
+    """Search in one loop, without regard to `run.method.driver`.
+
+    For drivers that go on from somewhere: `compiled` is what `compile_search` made of the same run, `start` may replace
+    the initial state.
+    """
+    run = run.split()
+    settings, method = run.config.search, run.method
+    compiled = compiled or _compiled_here(run)
+    search = compiled.search
+    state = compiled.init(jax.random.key(run.config.seed))
+    if start is not None:
+        state = start(search, state)
+    stop = StopRule(run)
+    resident = {} if isinstance(run.data, StreamedData) else search.arrays
+    optimizer = settings.weight_optimizer
+    state = run_loop(
+        title,
+        state,
+        announce_pace(
+            lambda s: compiled.step(s, resident),
+            run.reporter.message,
+            steps_per_epoch=search.steps_per_epoch,
+            epochs=settings.epochs,
+        ),
+        settings=run.loop_settings(search.steps_per_epoch),
+        run=run.folder,
+        reporter=run.reporter,
+        resume=run.resume,
+        on_epoch_end=EpochRecords.of(run, search),
+        suspects=(
+            f"search.weight_optimizer.learning_rate {optimizer.learning_rate}, "
+            f"gradient_clip {optimizer.gradient_clip}, "
+            f"search.alpha_optimizer.learning_rate {settings.alpha_optimizer.learning_rate}"
+        ),
+        stop_after=stop,
+    )
+    if stop.found:
+        return _stopped(run, title, search, state, stop.found[-1])
+    key = jax.random.fold_in(jax.random.key(run.config.seed), settings.epochs)
+    evaluate = None if isinstance(run.data, StreamedData) else scorer(search, on_one_device(state), key)
+    genotype = method.genotype(run.space, state.alphas, evaluate, key)
+    if method.compares and evaluate is not None:
+        append_result(run.folder, genotype)
+    return Outcome(genotype, search, state, None)
+
+
+def _stopped(run: SearchRun, title: str, search: Search, state: SearchState, epoch: int) -> Outcome:
+    """The outcome of a search that a stop rule has ended with the genotype of `epoch`."""
+    last = int(state.step) // search.steps_per_epoch
+    run.reporter.message(f"{title}: stopped after epoch {last}; the result is the genotype of epoch {epoch}")
+    text = next(record["genotype"] for record in records(run.folder) if record["epoch"] == epoch)
+    return Outcome(parse(text), search, state, epoch)
+
+
+class StopRule:
+    """The stop rule of a run's method, asked after every epoch; `found` has the epoch whose genotype it returns."""
+
+    def __init__(self, run: SearchRun):
+        self._run = run
+        self.found: list[int] = []
+
+    def __call__(self, epoch: int) -> bool:
+        """Whether the search ends after this epoch."""
+        del epoch
+        finished, rule = records(self._run.folder), self._run.method.stop
+        if rule is None or not finished:
+            return False
+        found = processes.first_decides(lambda: rule(finished, self._run.space))
+        if found is not None:
+            self.found.append(found)
+        return found is not None
+
+
+@dataclass(frozen=True)
+class EpochRecords:
+    """What a search notes at the end of an epoch; called with the state and the number of finished epochs.
+
+    Attributes:
+      hooks: called last, see `jdarts.search.hooks`.
+      eigenvalues: measures the curvature that some stop rules ask for, every `measured_every` epochs.
+      table: a benchmark's table, where the genotype is looked up.
+    """
+
+    run: SearchRun
+    search: Search
+    hooks: Sequence[Hook]
+    eigenvalues: Measure | None
+    measured_every: int
+    table: Table | None
+
+    @classmethod
+    def of(cls, run: SearchRun, search: Search) -> "EpochRecords":
+        """The records that the settings and the method of `run` ask for."""
+        settings = run.config.search
+        hooks_of = run.hooks(run.config, search)
+        return cls(
+            run,
+            search,
+            (*held_out(search, run.method), *hooks_of(run.config, run.folder, run.reporter.warning)),
+            _eigenvalues(run, search) if "dominant_eigenvalue" in run.method.probes else None,
+            run.method.options.get("every", 1),
+            load_table(settings.benchmark_table) if settings.benchmark_table else None,
+        )
+
+    def __call__(self, state: SearchState, epoch: int) -> dict[str, Any]:
+        """Append the genotype of the epoch to `genotypes.jsonl`; return the record for `metrics.jsonl`."""
+        space = self.run.space
+        genotype = self.run.method.genotype(space, state.alphas)
+        alphas = {name: jax.device_get(a).tolist() for name, a in state.alphas.items()}
+        self.run.folder.append("genotypes", genotype_record(int(state.step), epoch, genotype, alphas))
+        record: dict[str, Any] = {name: float(state.sums[name]) / self.search.steps_per_epoch for name in METRICS}
+        record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
+        record["skip_connections"] = skips_in(genotype)
+        if self.eigenvalues is not None and (epoch - 1) % self.measured_every == 0:
+            record |= self.eigenvalues(on_one_device(state))
+        record |= call_hooks(self.hooks, EpochEnd(epoch, state.alphas, lambda: on_one_device(state), record))
+        return record | (self.table.test_accuracies(genotype) if self.table else {})
+
+
+def _eigenvalues(run: SearchRun, search: Search) -> Measure:
+    decay = run.config.search.alpha_optimizer.weight_decay
+    spectrum, arrays_of = alpha_spectrum(search, shift=decay), last_arrays(run.config, search)
+
+    def measure(state: SearchState) -> dict[str, Any]:
+        eigenvalues = spectrum(state, arrays_of(state))
+        return {
+            "dominant_eigenvalue": float(eigenvalues[-1]),
+            "alive": not curvature_is_gone(eigenvalues, weight_decay=decay),
+        }
+
+    return measure
+
+
+def records(run: RunFolder) -> list[dict[str, Any]]:
+    """The records of a search's finished epochs, metrics and genotypes together, oldest first."""
+    genotypes = {record["epoch"]: record for record in run.records("genotypes")}
+    return [{**genotypes.get(record["epoch"], {}), **record} for record in run.records("metrics")]
+
+
+def on_one_device(state: SearchState) -> SearchState:
+    """`state` on one device of this process, for measurements that are not part of the step."""
+    if len(state.step.sharding.device_set) == 1:
+        return state
+    return jax.device_put(jax.device_get(state))
+
+
+def compile_placed(run: SearchRun, placement: Placement) -> Compiled:
+    """Like `compile_search`, as one program for the devices of `placement`; `search` is that of one device."""
+    data = run.search_data
+    program = build_program(run.config, run.space, data, placement)
+    search = make_search(run.config, run.space, data, method=run.method)
+    return Compiled(search, lambda key: program.init(), lambda state, arrays: program.step(state))
+
+
+def compile_search(run: SearchRun) -> Compiled:
+    """The search with its `init` and `step`, compiled in pieces (`jdarts.staging`)."""
+    search = make_search(run.config, run.space, run.search_data, method=run.method)
+    shapes = jax.eval_shape(search.init, jax.random.key(run.config.seed))
+    steps = run.config.search.epochs * search.steps_per_epoch
+    step = staging.compile(search.step, shapes, search.arrays, donate_argnums=(0,), calls=steps)
+    return Compiled(search, jax.jit(search.init), step)
+
+
+def _compiled_here(run: SearchRun) -> Compiled:
+    """`compile_search`, with messages about time and memory."""
+    assert isinstance(run.data, SearchData), "streamed images need a placement"
+    run.reporter.message("compiling the search step …")
+    compiled = compile_search(run)
+    state = jax.eval_shape(compiled.init, jax.random.key(run.config.seed))
+    tell_memory(run.reporter, compiled.step, (state, compiled.search.arrays), run.config)
+    return compiled

@@ -13,8 +13,9 @@ from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.data.streaming import open_streams
 from jdarts.errors import UserError
+from jdarts.methods import build
 from jdarts.runs.folder import RunFolder
-from jdarts.search import make_search
+from jdarts.search import SearchRun, make_search, run_search
 from jdarts.search import population as population_module
 from jdarts.search.hooks import EpochEnd, call_hooks
 from jdarts.search.members import members_of
@@ -82,7 +83,9 @@ def test_curvature_of_members_needs_one_process(monkeypatch):
         check_members(config.search, members)
 
 
-def test_the_last_streamed_batch_is_drawn_again(tmp_path):
+@pytest.fixture
+def streamed(tmp_path):
+    """A configuration whose images are streamed from a folder."""
     for label in range(2):
         folder = tmp_path / "train" / f"class_{label}"
         folder.mkdir(parents=True)
@@ -90,10 +93,20 @@ def test_the_last_streamed_batch_is_drawn_again(tmp_path):
             pixels = np.random.default_rng([label, i]).integers(0, 256, (9, 9, 3), np.uint8)
             Image.fromarray(pixels).save(folder / f"{i:02}.png")
     settings = DataConfig(source="stream:folder", path=str(tmp_path), image_size=8, crop_padding=0, read_threads=2)
-    config = dataclasses.replace(
+    return dataclasses.replace(
         CONFIG, data=settings, search=dataclasses.replace(CONFIG.search, batch_size=4, microbatches=2)
     )
-    data = open_streams(settings)
+
+
+def test_drivers_refuse_streamed_images(tmp_path, streamed):
+    space, data = spaces.get("robust_s2"), open_streams(streamed.data)
+    run = SearchRun(streamed, space, data, RunFolder.create(tmp_path / "run", streamed), build("p_darts"))
+    with pytest.raises(UserError, match="method p_darts runs several loops, which streamed images do not support"):
+        run_search(run)
+
+
+def test_the_last_streamed_batch_is_drawn_again(streamed):
+    config, data = streamed, open_streams(streamed.data)
     search = make_search(config, spaces.get("robust_s2"), data)
     state = jax.eval_shape(search.init, jax.random.key(0))
     steps = {

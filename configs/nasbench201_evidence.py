@@ -3,14 +3,15 @@
 Reduced against the benchmark's own searches (arXiv:2001.00326: 16 channels, 5 cells a stage, 25,000 + 25,000 images of
 32×32, batch 64, 50 epochs, alphas by Adam 3e-4): 8 channels, 1 cell a stage, 2,000 + 2,000 images averaged to 16×16,
 batch 32, 25 epochs of 62 steps. A twelfth of the steps would leave the alphas where they started, so their learning
-rate is 0.01, for all methods alike. The weights' settings are the published ones. One method a run, by `--method`:
+rate is 0.01, for all methods alike. The weights' settings are the published ones. One method a run, by
+`--search.method`, which leaves all of these settings as they are:
 
     jdarts search configs/nasbench201_evidence.py --data.path DIR --search.benchmark_table FILE --seeds 3 \\
-      --devices.members vmap --method darts_minus --run-dir runs/evidence/darts_minus
+      --devices.members vmap --search.method darts_minus --run-dir runs/evidence/darts_minus
     jdarts report --text runs/evidence/*
 
-First-order DARTS: --method darts --search.hypergradient first_order. PC-DARTS warms its weights up for 15 of 50 epochs:
---method pc_darts --search.method_options alpha_start=8.
+First-order DARTS: --search.hypergradient first_order. PC-DARTS warms its weights up for 15 of 50 epochs:
+--search.method pc_darts --search.method_options alpha_start=8.
 """
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig

@@ -5,7 +5,8 @@ table.
 learning rate than the published 3e-4 to travel as far. The weights' settings are the benchmark's (arXiv:2001.00326);
 for Single-DARTS add --search.weight_optimizer.learning_rate 0.005.
 
-    jdarts search configs/nasbench201_small.py --data.path DIR --search.benchmark_table FILE --method darts_minus
+    jdarts search configs/nasbench201_small.py --data.path DIR --search.benchmark_table FILE \\
+      --search.method darts_minus
 """
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig

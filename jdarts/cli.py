@@ -81,8 +81,8 @@ def _dispatch(arguments: list[str]) -> int:
             return print_help(command, rest)
         rest, overrides = split_overrides(command, rest)
     parsed = command.parse_args(rest)
-    shorthands = {"search.method": getattr(parsed, "method", None), "space.name": getattr(parsed, "space", None)}
-    parsed.overrides = [*overrides, *(f"--{name}={value}" for name, value in shorthands.items() if value is not None)]
+    space = getattr(parsed, "space", None)
+    parsed.overrides = overrides if space is None else [*overrides, f"--space.name={space}"]
     parsed.execute(parsed)
     return 0
 

@@ -31,11 +31,10 @@ from jdarts.bench.tables import (
 from jdarts.bench.timing import interleave, ratio
 from jdarts.bench.waiting import Waiting, measure_waiting
 from jdarts.config import Experiment, as_dict
-from jdarts.config.files import load_config
 from jdarts.data import Dataset
 from jdarts.errors import Interrupted, UserError
 from jdarts.methods import build
-from jdarts.methods.registry import with_known_method
+from jdarts.methods.loading import load_known
 from jdarts.pipeline import open_stream_search, prepare_search
 from jdarts.search.population import check_method
 from jdarts.spaces.space import Space
@@ -62,7 +61,7 @@ def bench_steps(
       json_file: where to write the result; "-" is standard output, and the table is not printed.
     """
     check_target(json_file)
-    mine = with_known_method(load_config(config, overrides))
+    mine = load_known(config, overrides)
     other = _load_other(against, overrides) if against is not None else None
     names = choose(step_names(mine), only)
     shared = [name for name in names if other is not None and name in step_names(other)]
@@ -109,7 +108,7 @@ def bench_gradients(
 ) -> dict[str, Any]:
     """Measure the alpha gradient of every estimator, print a table and return everything as JSON has it."""
     check_target(json_file)
-    mine = with_known_method(load_config(config, overrides))
+    mine = load_known(config, overrides)
     names = choose(gradient_names(), only)
     space, data = _prepare(mine)
     machine = describe_machine()
@@ -141,7 +140,7 @@ def bench_noise(
     `only` chooses among `jdarts.bench.accuracy.NETWORKS`: without noise, with dropout, with drop-path.
     """
     check_target(json_file)
-    mine = with_known_method(load_config(config, overrides))
+    mine = load_known(config, overrides)
     names = choose({name: name for name in NETWORKS}, only)
     space, data = _prepare(mine)
     machine = describe_machine()
@@ -172,7 +171,7 @@ def bench_seeds(
 ) -> dict[str, Any]:
     """Measure numbers of searches in one program against searches by themselves, on one device; print and return."""
     check_target(json_file)
-    mine = with_known_method(load_config(config, overrides))
+    mine = load_known(config, overrides)
     check_method(build(mine.search.method, mine.search.method_options))
     space, data = _prepare(mine)
     machine = describe_machine()
@@ -203,7 +202,7 @@ def bench_input(
 ) -> dict[str, Any]:
     """Measure how fast this process reads streamed images, and whether the search step waits for them."""
     check_target(json_file)
-    mine = with_known_method(load_config(config, overrides))
+    mine = load_known(config, overrides)
     wanted = choose({"rate": "", "step": ""}, only)
     if not mine.data.source.startswith("stream:"):
         raise UserError(
@@ -255,7 +254,7 @@ def _load_other(text: str, overrides: Sequence[str]) -> Experiment:
         raise UserError(f"--against is {text!r}, which cannot be split into words: {error}") from None
     if not words:
         raise UserError("--against is empty; give a configuration, with overrides of its own in the same quotes")
-    return with_known_method(load_config(words[0], [*overrides, *words[1:]]))
+    return load_known(words[0], [*overrides, *words[1:]])
 
 
 def _prepare(config: Experiment) -> tuple[Space, Dataset]:

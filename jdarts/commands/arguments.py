@@ -95,13 +95,19 @@ def load_genotype(text: str, space: str | None) -> Any:
     return jdarts.genotypes.load(text)
 
 
-def load_experiment(path_or_name: str, overrides: Sequence[str] = ()) -> Any:
-    """The `Experiment` of a configuration file with overrides applied (`load_config`), and its method checked."""
+def load_experiment(path_or_name: str, overrides: Sequence[str] = (), *, method: str | None = None) -> tuple[Any, str]:
+    """The `Experiment` of a configuration file, and one line on the published settings of `method`, if it is given.
+
+    Overrides apply (`load_config`); names of method and space are checked.
+    """
     from jdarts.config.files import load_config
 
-    config = load_config(path_or_name, overrides)
-    if config.search.method == "darts" and not config.search.method_options:
-        return config
-    from jdarts.methods.registry import with_known_method  # imports JAX, which a plain configuration does without
+    config = load_config(path_or_name, overrides if method is None else ())
+    plain = (config.search.method, config.search.method_options, config.space.name) == ("darts", (), "darts_cnn")
+    if method is None and plain:
+        return config, ""
+    from jdarts.methods.loading import known, with_method  # imports JAX, which a plain configuration does without
 
-    return with_known_method(config)
+    if method is None:
+        return known(config, path_or_name, overrides), ""
+    return with_method(config, method, path_or_name, overrides)

@@ -22,6 +22,11 @@ from jdarts.errors import CannotWrite
 from jdarts.runs import interrupts
 
 RUN_COMMANDS = ("run", "search", "train")
+METHOD_HELP = (
+    "search with this method and its published settings (jdarts methods NAME shows them), where neither CONFIG nor an "
+    "option sets a value; --search.method NAME sets the method alone"
+)
+SPACE_NAME_HELP = "short for --space.name (see jdarts spaces)"
 EPILOG = (
     "Every value of the configuration can be overridden: --search.epochs 3. "
     "`jdarts COMMAND CONFIG --help` lists all of them. "
@@ -46,13 +51,15 @@ def add_commands(add: Callable[..., Parser]) -> None:
         command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
         if name != "train":
             _add_many(command)
-            command.add_argument("--method", metavar="M", help="short for --search.method (see jdarts methods)")
-        command.add_argument("--space", metavar="S", help="short for --space.name (see jdarts spaces)")
+            command.add_argument("--method", metavar="NAME", help=METHOD_HELP)
+        command.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
         if name == "train":
             command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
 
     plan = add("plan", _plan, "estimate time and memory of a search on many devices", epilog=EPILOG)
     plan.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
+    plan.add_argument("--method", metavar="NAME", help=METHOD_HELP)
+    plan.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
     plan.add_argument("--devices", metavar="N", type=positive, required=True, help="how many devices")
     plan.add_argument("--kind", metavar="KIND", required=True, help="tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100 or h100")
 
@@ -83,7 +90,7 @@ def _search(arguments: Arguments) -> None:
 
 
 def _train(arguments: Arguments) -> None:
-    config = load_experiment(arguments.config, arguments.overrides)
+    config, _ = load_experiment(arguments.config, arguments.overrides)
     genotype = load_genotype(arguments.genotype, config.space.name if config.space.name.endswith(".py") else None)
     _execute(arguments, "run_train_only", genotype, suffix="-train")
 
@@ -91,7 +98,7 @@ def _train(arguments: Arguments) -> None:
 def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:
     from jdarts.runs import opening
 
-    config = load_experiment(arguments.config, arguments.overrides)
+    config, note = load_experiment(arguments.config, arguments.overrides, method=getattr(arguments, "method", None))
     if function != "run_train_only":
         inputs = (*inputs, _members(arguments, config))
         processes.start(
@@ -112,6 +119,8 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
 
     with ConsoleReporter() if processes.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
         process.enable_compilation_cache(reporter.warning)
+        if note:
+            reporter.message(note)
         import jdarts.pipeline
 
         try:
@@ -123,7 +132,9 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
 def _plan(arguments: Arguments) -> None:
     process.prefer_plain_loops()
     process.leave_out_source_lines()
-    config = load_experiment(arguments.config, arguments.overrides)
+    config, note = load_experiment(arguments.config, arguments.overrides, method=arguments.method)
+    if note:
+        print(note, file=sys.stderr)
     import jax
 
     jax.config.update("jax_platforms", "cpu")

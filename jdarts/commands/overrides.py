@@ -11,7 +11,7 @@ def print_help(command: Parser, rest: list[str]) -> int:
     print(command.format_help())
     config = next((token for token in fixed if not token.startswith("-") and token != "hypergrad"), None)
     if config is not None:
-        print(f"overrides, with the values of {config}:\n\n{describe_options(load_experiment(config))}")
+        print(f"overrides, with the values of {config}:\n\n{describe_options(load_experiment(config)[0])}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """The configuration of an experiment, its files, and the ranges of its values.
 
 * `experiment`: the dataclasses. * `files`: reading files and overrides. * `ranges`: the values that a field takes.
-* `swept`: values that are arrays. * `user_files`: files of a user's own.
+* `section`: which fields were written down. * `swept`: values that are arrays.
+* `user_files`: files of a user's own.
 """
 
 from jdarts.config.experiment import (

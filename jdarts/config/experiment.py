@@ -2,8 +2,8 @@
 
 A file in `configs/` holds data only: one module-level `config = Experiment(...)`. Every value can be overridden on
 the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy
-before anything is compiled. The method and its options are checked where methods are known
-(`jdarts.methods.registry.with_known_method`). Epochs, batch sizes and image sizes are counts; learning rates and decays
+before anything is compiled. The names of method and space, and the options of the method, are checked where these are
+known (`jdarts.methods.loading`). Epochs, batch sizes and image sizes are counts; learning rates and decays
 are per step.
 """
 
@@ -23,6 +23,7 @@ from jdarts.config.ranges import (
     Range,
     check_fields,
 )
+from jdarts.config.section import Section
 from jdarts.errors import UserError
 
 BatchSize = Annotated[int, Range(2, 1_000_000, note="batch norm needs 2")]
@@ -39,7 +40,7 @@ def _even(name: str, channels: int) -> None:
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Section):
     """Which images, how they are split, and how they are augmented."""
 
     source: str = "digits"
@@ -118,7 +119,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class SpaceConfig:
+class SpaceConfig(Section):
     """The search space and the size of its supernet."""
 
     name: str = "darts_cnn"
@@ -134,7 +135,7 @@ class SpaceConfig:
 
 
 @dataclass(frozen=True)
-class SGDConfig:
+class SGDConfig(Section):
     """PyTorch-order SGD: clip, coupled weight decay, momentum, learning rate (cosine, constant inside an epoch)."""
 
     learning_rate: Positive = 0.025
@@ -154,7 +155,7 @@ class SGDConfig:
 
 
 @dataclass(frozen=True)
-class AdamConfig:
+class AdamConfig(Section):
     """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
 
     learning_rate: Positive = 3e-4
@@ -169,7 +170,7 @@ class AdamConfig:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Section):
     """How to search: the method, its optimisers and its length. The defaults are those of DARTS."""
 
     method: str = "darts"
@@ -234,7 +235,7 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Section):
     """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
 
     epochs: Epochs = 600
@@ -265,7 +266,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class DevicesConfig:
+class DevicesConfig(Section):
     """On which devices a search runs; results do not depend on it, beyond the order in which sums are made."""
 
     backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
@@ -285,7 +286,7 @@ class DevicesConfig:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Section):
     """One experiment: data, space, search, retraining, devices."""
 
     name: str = "experiment"

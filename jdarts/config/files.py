@@ -12,12 +12,13 @@ import re
 import traceback
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union
 
 from jdarts.config import Experiment, as_dict, user_files
 from jdarts.config.ranges import described, field_hints, shown
+from jdarts.config.section import given_as
 from jdarts.errors import UserError, unknown
 
 
@@ -29,15 +30,20 @@ def load_config(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Expe
     "3", "--data.flip=false"]`; each takes one value, and `-` may stand for `_`. Raises `UserError`, one line,
     for anything wrong in either.
     """
-    path = _find(path_or_name)
-    config = from_json(_read_json(path)) if path.suffix == ".json" else _execute(path)
+    path = find(path_or_name)
+    config = _read_json(path) if path.suffix == ".json" else _execute(path)
     return override(config, overrides) if overrides else config
 
 
 def override(config: Experiment, overrides: Sequence[str]) -> Experiment:
     """`config` with command-line options applied; all rules are checked once, after the last one."""
+    return with_values(config, parse_overrides(overrides))
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of command-line options by dotted name; of several for one field the last counts."""
     known = option_types()
-    values = as_dict(config)
+    values = {}
     tokens = iter(overrides)
     for token in tokens:
         if not token.startswith("--"):
@@ -50,12 +56,20 @@ def override(config: Experiment, overrides: Sequence[str]) -> Experiment:
             text = next(tokens, None)
             if text is None or text.startswith("--"):
                 raise UserError(f"{option} needs a value: {_describe(known[name])}")
+        values[name] = _parse(text, known[name], f"--{name}")
+    return values
+
+
+def with_values(config: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """`config` with other values in the fields that `values` names, e.g. `{"search.epochs": 3}`; all rules checked."""
+    nested = as_dict(config)
+    for name, value in values.items():
         *sections, field = name.split(".")
-        inner = values
+        inner = nested
         for section in sections:
             inner = inner[section]
-        inner[field] = _parse(text, known[name], f"--{name}")
-    return from_dict(values)
+        inner[field] = value
+    return from_dict(nested)
 
 
 def option_types() -> dict[str, Any]:
@@ -143,7 +157,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number that JSON knows")
 
 
-def _find(path_or_name: str | Path) -> Path:
+def find(path_or_name: str | Path) -> Path:
+    """The configuration file of that path, or of that name in ./configs; raises `UserError` if there is none."""
     path = Path(path_or_name)
     named = Path("configs") / f"{path_or_name}.py"
     if user_files.is_file(path):
@@ -167,11 +182,15 @@ def _find(path_or_name: str | Path) -> Path:
     return found
 
 
-def _read_json(path: Path) -> str:
+def _read_json(path: Path) -> Experiment:
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    try:
+        return from_json(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _execute(path: Path) -> Experiment:
@@ -253,7 +272,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         origin, arguments = typing.get_origin(alternative), typing.get_args(alternative)
         if dataclasses.is_dataclass(alternative) and isinstance(alternative, type):
             if isinstance(value, alternative):
-                value = {name: getattr(value, name) for name in _hints(alternative)}
+                values = {name: getattr(value, name) for name in _hints(alternative)}
+                return given_as(_section(values, alternative, where), value)
             if isinstance(value, dict):
                 return _section(value, alternative, where)
         elif alternative in (None, type(None)):

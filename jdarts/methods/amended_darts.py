@@ -6,6 +6,7 @@ The products are exact; the published form differences twice (`jdarts.hypergrad.
 
 from jdarts.config.ranges import NonNegative
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells
 from jdarts.methods.registry import register
 
 
@@ -18,4 +19,5 @@ def amended_darts(*, coefficient: NonNegative = 0.1) -> Method:
         summary="second-order correction with a sign guarantee, no unrolling",
         hypergradient="amended",
         hypergradient_options={"coefficient": coefficient},
+        published=(on_cells("CIFAR-10 test error about 2.6 to 2.7 % (recalled)"),),
     )

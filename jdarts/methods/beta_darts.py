@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jdarts.config.ranges import NonNegative
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.schedules import ramp
 
@@ -24,6 +25,10 @@ def beta_darts(*, weight: NonNegative = 50.0) -> Method:
         summary="regularises the softmax-activated alphas by their logsumexp, ever more strongly",
         hypergradient="first_order",
         regularizer=lambda alphas, key, clock, space: strength(clock) * mean_logsumexp(alphas),
+        published=(
+            on_cells("CIFAR-10 test error 2.53 ± 0.08 % (recalled, and so is weight=25)", options=("weight=25",)),
+            on_nasbench201("CIFAR-10 test accuracy 94.36 ± 0 %", {"search.epochs": 100}),
+        ),
     )
 
 

@@ -10,6 +10,7 @@ betas (0.5, 0.999), coupled decay 1e-3; the alphas move first. CIFAR-10 test err
 from typing import Literal
 
 from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_cells, on_nasbench201
 from jdarts.methods.registry import register
 
 
@@ -21,4 +22,8 @@ def darts(*, order: Literal["first", "second"] = "second") -> Method:
         paper="Liu, Simonyan, Yang, ICLR 2019, arXiv:1806.09055",
         summary="softmax relaxation, alphas on validation data through one training step",
         hypergradient="unrolled" if order == "second" else "first_order",
+        published=(
+            on_cells("CIFAR-10 test error 2.76 ± 0.09 %, first order 3.00 ± 0.14 %, the best of four searches"),
+            on_nasbench201("CIFAR-10 test accuracy 54.30 ± 0 %, first and second order (arXiv:2001.00326)", NESTEROV),
+        ),
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from jdarts.config.ranges import NonNegative, Range
 from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_cells, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
 from jdarts.schedules import decay as decay_schedule
@@ -32,4 +33,8 @@ def darts_minus(
         hypergradient="first_order",
         edge=EdgeSettings(auxiliary_skip=auxiliary),
         edge_values={"auxiliary_skip": decay_schedule(beta, decay, last_epochs=last_epochs)},
+        published=(
+            on_cells("CIFAR-10 test error 2.59 ± 0.08 %"),
+            on_nasbench201("CIFAR-10 test accuracy 93.80 ± 0.40 %", NESTEROV),
+        ),
     )

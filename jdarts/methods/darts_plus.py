@@ -10,6 +10,7 @@ from typing import Literal
 
 from jdarts.config.ranges import Count
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells
 from jdarts.methods.registry import register
 from jdarts.stopping import stable_ranking, too_many_skips
 
@@ -23,4 +24,5 @@ def darts_plus(*, criterion: Literal["skips", "ranking"] = "skips", skips: Count
         summary="first-order DARTS, stopped at the second skip connection or at a stable ranking",
         hypergradient="first_order",
         stop=too_many_skips(skips) if criterion == "skips" else stable_ranking(patience),
+        published=(on_cells("CIFAR-10 test error 2.37 ± 0.13 %, after retraining for 2,000 epochs"),),
     )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jdarts.config.ranges import CountOrOff
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells, on_nasbench201
 from jdarts.methods.registry import register
 
 
@@ -30,4 +31,8 @@ def darts_pt(*, tune_epochs: CountOrOff = 5, fixed_alphas: bool = False) -> Meth
         alphas_fixed=fixed_alphas or None,
         driver="darts_pt",
         options={"tune_epochs": tune_epochs},
+        published=(
+            on_cells("CIFAR-10 test error 2.61 ± 0.08 %"),
+            on_nasbench201("CIFAR-10 test error 11.89 %", {"search.epochs": 100}),
+        ),
     )

@@ -22,8 +22,18 @@ from jdarts.config.ranges import Count, CountOrOff, NonNegative, Range
 from jdarts.config.swept import is_off
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
+
+PROGRESSIVE = {
+    "space.name": "darts_cnn_7",
+    "space.channels": 36,
+    "space.cells": 20,
+    "search.weight_optimizer.learning_rate": 0.1,
+    "search.weight_optimizer.learning_rate_min": 0.0,
+    "search.alpha_optimizer.learning_rate": 6e-4,
+}
 
 
 @register
@@ -37,6 +47,7 @@ def drnas(*, kl: NonNegative = 0.0) -> Method:
         derive_weights=relaxation.softmax,
         hypergradient="first_order",
         regularizer=(lambda alphas, key, clock, space: kl * divergence(alphas)) if not is_off(kl) else None,
+        published=(on_nasbench201("CIFAR-10 test accuracy 94.36 ± 0 % (README of its code)", {"search.epochs": 100}),),
     )
 
 
@@ -59,6 +70,7 @@ def drnas_progressive(
         alpha_start=frozen or None,
         driver="drnas",
         options={"parts": parts, "keep": keep, "frozen": frozen},
+        published=(on_cells("CIFAR-10 test error 2.46 ± 0.03 % (README of its code)", PROGRESSIVE),),
     )
 
 

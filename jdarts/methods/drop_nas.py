@@ -14,8 +14,19 @@ import jax.numpy as jnp
 from jdarts import relaxation
 from jdarts.config.ranges import Fraction
 from jdarts.methods.method import Method
+from jdarts.methods.published import ALL_IMAGES, on_cells
 from jdarts.methods.registry import register
 from jdarts.ops.candidates import has_weights
+
+SETTINGS = {
+    **ALL_IMAGES,
+    "space.cells": 14,
+    "search.epochs": 76,
+    "search.batch_size": 96,
+    "search.weight_optimizer.learning_rate": 0.0375,
+    "search.weight_optimizer.learning_rate_min": 0.0015,
+    "search.weight_optimizer.gradient_clip": 3.0,
+}
 
 
 @register
@@ -29,6 +40,7 @@ def drop_nas(*, rate: Fraction = 3e-5) -> Method:
         derive_weights=lambda alphas: dict(alphas),
         hypergradient="single_level",
         post_update=lambda old, new, key, clock, space: adjust(old, new, kept(old, key, space, rate)),
+        published=(on_cells("CIFAR-10 test error 2.58 ± 0.14 %", SETTINGS),),
     )
 
 

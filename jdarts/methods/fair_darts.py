@@ -15,7 +15,16 @@ from jdarts import relaxation
 from jdarts.config.ranges import Fraction, NonNegative
 from jdarts.derivation import threshold as derive_threshold
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells
 from jdarts.methods.registry import register
+
+SETTINGS = {
+    "space.name": "darts_cnn_7",
+    "search.batch_size": 128,
+    "search.weight_optimizer.learning_rate": 0.005,
+    "search.alpha_optimizer.learning_rate": 3e-3,
+    "search.alpha_optimizer.b1": 0.9,
+}
 
 
 @register
@@ -34,6 +43,7 @@ def fair_darts(
         hypergradient="first_order",
         regularizer=lambda alphas, key, clock, space: weight * zero_one(alphas, form),
         derive=lambda space, p, evaluate, key: derive_threshold(space, p, threshold),
+        published=(on_cells("CIFAR-10 test error 2.54 ± 0.05 %, seven runs (README of its code)", SETTINGS),),
     )
 
 

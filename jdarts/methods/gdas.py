@@ -14,6 +14,7 @@ the results stay, the saving goes. On a CPU seeds take turns and only sampled op
 from jdarts import relaxation
 from jdarts.config.ranges import Positive
 from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_cells, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
 from jdarts.schedules import ramp
@@ -34,4 +35,14 @@ def gdas(*, temperature_start: Positive = 10.0, temperature_end: Positive = 0.1,
         edge=EdgeSettings(sampled=sampled),
         hypergradient="first_order",
         order="weights_first",
+        published=(
+            on_cells(
+                "CIFAR-10 test error 2.93 %",
+                {**NESTEROV, "space.cells": 6, "search.epochs": 250, "search.batch_size": 256},
+            ),
+            on_nasbench201(
+                "CIFAR-10 test accuracy 93.51 ± 0.13 % (arXiv:2001.00326, later release)",
+                {**NESTEROV, "search.epochs": 250},
+            ),
+        ),
     )

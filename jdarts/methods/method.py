@@ -19,6 +19,7 @@ import numpy as np
 
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
+from jdarts.methods.published import Published
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.relaxation import Alphas, OpWeights, node_softmax, softmax
 from jdarts.schedules import Clock, Schedule
@@ -77,6 +78,7 @@ class Method:
         not underflow where a softmax does.
       driver: name of the driver above the step, where one step is not enough; None is the plain loop.
       options: the options the method was built with, for drivers.
+      published: settings of published searches, which `--method NAME` applies.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Method:
     log_scores: bool | None = None
     driver: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self):
         if self.order not in (None, "alphas_first", "weights_first"):
@@ -252,6 +255,7 @@ def _join(a: Method, b: Method) -> Method:
         "paper": "; ".join(dict.fromkeys((a.paper, b.paper))),
         "summary": f"{a.summary} With: {b.summary}",
         "probes": tuple(dict.fromkeys((*a.probes, *b.probes))),
+        "published": (),
     }
     for seam, words in SEAMS.items():
         changes[seam] = _one(getattr(a, seam), getattr(b, seam), None, words, a, b)

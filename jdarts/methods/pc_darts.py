@@ -7,8 +7,16 @@ frozen for the first 15 epochs; first order; 2.57 ± 0.07 %. ImageNet: K = 2, fr
 
 from jdarts.config.ranges import Count, CountOrOff
 from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_cells, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
+
+SETTINGS = {
+    "search.batch_size": 256,
+    "search.weight_optimizer.learning_rate": 0.1,
+    "search.weight_optimizer.learning_rate_min": 0.0,
+    "search.alpha_optimizer.learning_rate": 6e-4,
+}
 
 
 @register
@@ -22,4 +30,8 @@ def pc_darts(*, parts: Count = 4, alpha_start: CountOrOff = 15) -> Method:
         edge=EdgeSettings(partial_channels=parts),
         edge_normalisation=True,
         alpha_start=alpha_start or None,
+        published=(
+            on_cells("CIFAR-10 test error 2.57 ± 0.07 %", SETTINGS),
+            on_nasbench201("CIFAR-10 test accuracy 93.41 ± 0.30 % (β-DARTS, arXiv:2203.01665)", NESTEROV),
+        ),
     )

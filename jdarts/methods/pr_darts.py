@@ -16,6 +16,7 @@ from jdarts import relaxation
 from jdarts.config.ranges import Fraction, NonNegative, Positive
 from jdarts.derivation import best_pairs
 from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_cells
 from jdarts.methods.registry import register
 from jdarts.ops.candidates import has_weights
 from jdarts.schedules import ramp
@@ -63,6 +64,12 @@ def pr_darts(
         hypergradient="first_order",
         order="weights_first",
         derive=lambda space, p, evaluate, key: best_pairs(space, p),
+        published=(
+            on_cells(
+                "CIFAR-10 test error 2.32 % (recalled)",
+                {**NESTEROV, "space.cells": 6, "search.epochs": 200, "search.batch_size": 250},
+            ),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from jdarts.config import Experiment, SearchConfig
 from jdarts.config.ranges import check, described, shown
 from jdarts.errors import UserError, unknown
 from jdarts.methods.method import Method, compose
+from jdarts.methods.published import as_text
 
 Factory = Callable[..., Method]
 _METHODS: dict[str, Factory] = {}
@@ -92,12 +93,19 @@ def option_defaults(name: str) -> dict[str, Any]:
 
 
 def describe(name: str) -> str:
-    """A method's summary, paper and options with type, default and range, for people."""
+    """A method's summary, paper, options with type, default and range, and published settings, for people."""
     method, ranges, defaults = get(name)(), option_ranges(name), option_defaults(name)
     lines = [f"{name}: {method.summary}", method.paper, *(["options:"] if defaults else ["no options"])]
     for option, hint in option_types(name).items():
         limits = f"; {ranges[option]}" if ranges[option] else ""
         lines.append(f"  {option}={_text(defaults[option])}   {_type_words(hint)}{limits}")
+    for entry in method.published:
+        place = "DARTS cells" if entry.kind == "darts_cnn" else "NAS-Bench-201"
+        options = {"search.method_options": entry.options} if entry.options else {}
+        lines += [
+            f"published settings for {place}, applied by --method {name}: {entry.result}",
+            f"  {as_text({**entry.settings, **options})}",
+        ]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from jdarts import relaxation
 from jdarts.config.ranges import Candidates
 from jdarts.derivation import best_of, most_probable
 from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_nasbench201
 from jdarts.methods.registry import register
 
 
@@ -31,4 +32,10 @@ def setn(*, candidates: Candidates = 100) -> Method:
         derive=derive,
         compares=True,
         log_scores=True,
+        published=(
+            on_nasbench201(
+                "CIFAR-10 test accuracy 86.19 ± 4.63 % (arXiv:2001.00326, later release)",
+                {**NESTEROV, "search.epochs": 250, "search.weight_optimizer.gradient_clip": 0.0},
+            ),
+        ),
     )

@@ -14,6 +14,7 @@ from typing import Literal
 
 from jdarts import relaxation
 from jdarts.methods.method import Method
+from jdarts.methods.published import ALL_IMAGES, HALVES, on_cells, on_nasbench201
 from jdarts.methods.registry import register
 
 
@@ -25,6 +26,11 @@ def single_darts(
 ) -> Method:
     """Single-DARTS; `weights` is the relaxation."""
     sigmoid = weights != "softmax"
+    settings = {
+        **(HALVES if batches == "two_splits" else ALL_IMAGES),
+        "search.weight_optimizer.learning_rate": 0.005,
+        "search.weight_optimizer.learning_rate_min": 0.0,
+    }
     return Method(
         name="single_darts",
         paper="Hou, Jin, Chen, 2021, arXiv:2108.08128",
@@ -34,6 +40,10 @@ def single_darts(
         init_alphas=_at_softmax_mean if weights == "sigmoid_star" else None,
         hypergradient="single_level" if batches == "same" else "first_order",
         alpha_data="train" if batches == "same_split" else None,
+        published=(
+            on_cells("CIFAR-10 test error 2.46 %, of a cell searched on ImageNet; settings of NAS-Bench-201", settings),
+            on_nasbench201("CIFAR-10 test accuracy 94.36 ± 0 %, five runs", settings),
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from jax import lax
 
 from jdarts.config.ranges import NonNegative, Range
 from jdarts.methods.method import Method
+from jdarts.methods.published import on_cells
 from jdarts.methods.registry import register
 from jdarts.schedules import ramp
 
@@ -36,6 +37,7 @@ def sdarts_rs(*, epsilon_start: NonNegative = 0.03, epsilon_end: NonNegative = 0
         summary="uniform noise on the op weights of the weight step",
         hypergradient="first_order",
         perturb=perturb,
+        published=(on_cells("CIFAR-10 test error 2.67 ± 0.03 %"),),
     )
 
 
@@ -51,6 +53,7 @@ def sdarts_adv(
         summary="worst-case op weights in the weight step",
         hypergradient="first_order",
         perturb=lambda p, key, clock, loss: attack(p, key, epsilon(clock), loss, steps),
+        published=(on_cells("CIFAR-10 test error 2.61 ± 0.02 %"),),
     )
 
 

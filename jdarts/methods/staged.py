@@ -17,7 +17,23 @@ import jax.numpy as jnp
 from jdarts.config.ranges import Cells, CountOrOff, Fraction, Range
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
+from jdarts.methods.published import ALL_IMAGES, on_cells
 from jdarts.methods.registry import register
+
+P_DARTS = {
+    "search.epochs": 25,
+    "search.batch_size": 96,
+    "search.weight_optimizer.learning_rate_min": 0.0,
+    "search.alpha_optimizer.learning_rate": 6e-4,
+    "search.alpha_optimizer.gradient_clip": 5.0,
+}
+"""The epochs are those of one stage, as in `STAC_NAS`."""
+STAC_NAS = {
+    **ALL_IMAGES,
+    "space.cells": 14,
+    "search.epochs": 80,
+    "search.weight_optimizer.gradient_clip": 3.0,
+}
 
 
 @register
@@ -40,6 +56,7 @@ def p_darts(
         alpha_start=frozen,
         driver="p_darts",
         options={"cells": cells, "skip_dropout": skip_dropout, "frozen": frozen, "skip_limit": skip_limit},
+        published=(on_cells("CIFAR-10 test error 2.50 %", P_DARTS),),
     )
 
 
@@ -56,6 +73,7 @@ def stac_nas(*, cells: tuple[Cells, ...] = (14, 20)) -> Method:
         hypergradient="single_level",
         driver="stac_nas",
         options={"cells": cells},
+        published=(on_cells("CIFAR-10 test error 2.33 to 2.48 % (recalled)", STAC_NAS),),
     )
 
 

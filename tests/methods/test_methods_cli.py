@@ -1,13 +1,18 @@
 """The commands and options that name methods, spaces and tables."""
 
+import ast
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
 from jdarts import cli, methods, spaces
 from jdarts.config import Experiment
-from jdarts.config.files import load_config
 from jdarts.errors import UserError
 from jdarts.spaces.user_file import load_space
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 ALL_SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
 MINE = """
 from jdarts.spaces import CellSpace
@@ -87,9 +92,19 @@ def test_a_space_in_a_file_of_ones_own(tmp_path):
         load_space(path)
 
 
-def test_all_published_configurations_are_valid_and_name_a_method():
-    from pathlib import Path
-
-    folder = Path(__file__).parents[2] / "configs"
-    used = {load_config(path).search.method for path in folder.glob("*.py")}
-    assert used >= set(methods.names())
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_the_commands_in_a_configuration_are_right(path, tmp_path, monkeypatch):
+    """Every command that its docstring shows is accepted; what it would compute is left out."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    for function in ("run_experiment", "run_search_only", "plan_search"):
+        monkeypatch.setattr(f"jdarts.pipeline.{function}", lambda config, *_, **__: config.name)
+    monkeypatch.setattr("jdarts.devices.processes.start", lambda setup: None)
+    doc = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
+    commands = re.findall(r"\bjdarts +((?:run|search|plan) .*)", doc)
+    assert commands
+    for number, command in enumerate(commands):
+        words = shlex.split(command.rstrip('"'))
+        assert f"configs/{path.name}" in words or "configs/my_space.py" in words
+        folder = [] if words[0] == "plan" else ["--run-dir", str(number)]
+        assert cli.main([*words, *folder]) == 0

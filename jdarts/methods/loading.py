@@ -1,0 +1,87 @@
+"""Configurations whose names of method and space are checked, with the published settings of a method if asked for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jdarts import spaces
+from jdarts.config import Experiment, as_dict
+from jdarts.config.files import find, load_config, parse_overrides, with_values
+from jdarts.config.section import given
+from jdarts.errors import UserError
+from jdarts.methods.published import Published, as_text, fitting
+from jdarts.methods.registry import build, with_known_method
+
+METHOD, OPTIONS, SPACE = "search.method", "search.method_options", "space.name"
+FRACTIONS = {"data.train_fraction", "data.val_fraction"}
+"""Whoever sets one of them decides both: their sum is bounded."""
+
+
+def load_known(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """`load_config`, with the names of method and space and the method's options checked."""
+    return known(load_config(path_or_name, overrides), path_or_name, overrides)
+
+
+def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]) -> Experiment:
+    """`config` itself, which was loaded from that file with these overrides.
+
+    Raises `UserError` for an unknown method, option or space. It begins with the file if the name was written there.
+    """
+    chosen = parse_overrides(overrides)
+    _check(lambda: with_known_method(config), path_or_name, from_file={METHOD, OPTIONS}.isdisjoint(chosen))
+    if not config.space.name.endswith(".py"):  # the file of a space is executed when the search begins
+        _check(lambda: spaces.get(config.space.name), path_or_name, from_file=SPACE not in chosen)
+    return config
+
+
+def _check(look_up: Any, path_or_name: str | Path, *, from_file: bool) -> None:
+    try:
+        look_up()
+    except UserError as error:
+        raise (UserError(f"{find(path_or_name)}: {error}") if from_file else error) from None
+
+
+def with_method(
+    config: Experiment, method: str, path_or_name: str | Path, overrides: Sequence[str] = ()
+) -> tuple[Experiment, str]:
+    """`config`, as it was loaded from the file, with a method and its published settings; and one line that says so.
+
+    A setting applies to a field that neither the file nor `overrides` give. Raises `UserError` as `known` does.
+    """
+    chosen = parse_overrides(overrides)
+    if chosen.get(METHOD, method) != method:
+        raise UserError(f"--method is {method!r} and --search.method is {chosen[METHOD]!r}; give one of them")
+    chosen[METHOD] = method
+    asked = known(with_values(config, chosen), path_or_name, [*overrides, f"--{METHOD}={method}"])
+    published = fitting(build(method, asked.search.method_options).published, asked.space.name)
+    if published is None:
+        return asked, f"method {method} has no published settings for space {asked.space.name}; none were applied"
+    fixed = given(config) | set(chosen)
+    if FRACTIONS & fixed:
+        fixed |= FRACTIONS
+    values = dict(published.settings)
+    if published.options:
+        values[OPTIONS] = (*published.options, *asked.search.method_options)
+        fixed -= {OPTIONS}
+    applied = {name: value for name, value in values.items() if name not in fixed}
+    result = with_values(asked, applied)
+    return result, _note(method, published, asked, result, fixed)
+
+
+def _note(method: str, published: Published, asked: Experiment, result: Experiment, fixed: set[str]) -> str:
+    before, after = _flat(as_dict(asked)), _flat(as_dict(result))
+    changed = {name: value for name, value in after.items() if before[name] != value}
+    kept = {
+        name: f"{after[name]} (published: {value})"
+        for name, value in published.settings.items()
+        if name in fixed and after[name] != value
+    }
+    line = f"method {method}, published settings: {as_text(changed) or 'nothing to change'}"
+    return f"{line}; kept as given: {as_text(kept)}" if kept else line
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

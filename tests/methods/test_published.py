@@ -1,0 +1,227 @@
+"""The published settings of methods, and the option `--method` that applies them.
+
+The expected values are those of the papers and their code, written down from the specification.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jdarts import cli, methods
+from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
+from jdarts.config.files import load_config, option_types, to_json
+from jdarts.config.section import given
+from jdarts.errors import UserError
+from jdarts.methods.loading import load_known, with_method
+from jdarts.methods.published import fitting
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CIFAR, S3, NB201 = (CONFIGS / f"{name}.py" for name in ("darts_cifar10", "robust_s3_cifar10", "nasbench201"))
+ALL = {"data": DataConfig(source="cifar10", train_fraction=1.0, val_fraction=0.0)}
+DP = {"data": DataConfig(source="cifar10", search_cutout=16)}
+NESTEROV = SGDConfig(nesterov=True, weight_decay=5e-4)
+
+
+def cells(cells: int = 8, channels: int = 16, name: str = "darts_cnn") -> SpaceConfig:
+    return SpaceConfig(name=name, channels=channels, cells=cells)
+
+
+def searching(epochs: int = 50, batch_size: int = 64, sgd: Any = None, adam: Any = None, **more: Any) -> SearchConfig:
+    """The rest is DARTS': SGD 0.025 → 0.001, momentum 0.9, decay 3e-4, clip 5; Adam 3e-4, 0.5, 0.999, decay 1e-3."""
+    optimizers = {"weight_optimizer": sgd or SGDConfig(), "alpha_optimizer": adam or AdamConfig()}
+    return SearchConfig(epochs=epochs, batch_size=batch_size, **optimizers, **more)
+
+
+ON_CIFAR10 = {
+    "amended_darts": {},
+    "beta_darts": {"search": searching(method_options=("weight=25",))},
+    "darts": {},
+    "darts_minus": {},
+    "darts_plus": {},
+    "darts_pt": {},
+    "drnas_progressive": {
+        "space": cells(20, 36, "darts_cnn_7"),
+        "search": searching(sgd=SGDConfig(0.1, 0.0), adam=AdamConfig(6e-4)),
+    },
+    "drop_nas": {
+        **ALL,
+        "space": cells(14),
+        "search": searching(76, 96, SGDConfig(0.0375, 0.0015, gradient_clip=3.0)),
+    },
+    "fair_darts": {
+        "space": cells(8, 16, "darts_cnn_7"),
+        "search": searching(50, 128, SGDConfig(0.005, 0.001), AdamConfig(3e-3, b1=0.9)),
+    },
+    "gdas": {"space": cells(6), "search": searching(250, 256, NESTEROV)},
+    "p_darts": {"search": searching(25, 96, SGDConfig(0.025, 0.0), AdamConfig(6e-4, gradient_clip=5.0))},
+    "pc_darts": {"search": searching(50, 256, SGDConfig(0.1, 0.0), AdamConfig(6e-4))},
+    "pr_darts": {"space": cells(6), "search": searching(200, 250, NESTEROV)},
+    "sdarts_adv": {},
+    "sdarts_rs": {},
+    "single_darts": {**ALL, "search": searching(sgd=SGDConfig(0.005, 0.0))},
+    "snas": {**ALL, "search": searching(150, adam=AdamConfig(gradient_clip=10.0))},
+    "stac_nas": {**ALL, "space": cells(14), "search": searching(80, sgd=SGDConfig(gradient_clip=3.0))},
+}
+ON_S3 = {"darts_ada": {}, "darts_es": {}, "r_darts": {}, "r_darts_dp": DP}
+ON_NASBENCH201 = {
+    "beta_darts": {"search": searching(100)},
+    "darts": {"search": searching(sgd=NESTEROV)},
+    "darts_minus": {"search": searching(sgd=NESTEROV)},
+    "darts_pt": {"search": searching(100)},
+    "drnas": {"search": searching(100)},
+    "gdas": {"search": searching(250, sgd=NESTEROV)},
+    "pc_darts": {"search": searching(sgd=NESTEROV)},
+    "random_search": {
+        "search": searching(method_options=("samples=100",)),
+        "train": TrainConfig(12, 256, 16, 5, auxiliary_weight=0.0, drop_path=0.0, val_fraction=0.5),
+    },
+    "rsps": {"search": searching(250, sgd=NESTEROV)},
+    "setn": {"search": searching(250, sgd=SGDConfig(nesterov=True, weight_decay=5e-4, gradient_clip=0.0))},
+    "single_darts": {**ALL, "search": searching(sgd=SGDConfig(0.005, 0.0))},
+    "snas": {**ALL, "search": searching(150)},
+}
+PUBLISHED = [
+    *((CIFAR, name, cells(), parts) for name, parts in ON_CIFAR10.items()),
+    *((S3, name, cells(name="robust_s3"), parts) for name, parts in ON_S3.items()),
+    *((NB201, name, cells(5, name="nasbench201"), parts) for name, parts in ON_NASBENCH201.items()),
+]
+
+
+def apply(path, method, *overrides):
+    return with_method(load_config(path), method, path, overrides)
+
+
+@pytest.mark.parametrize(("path", "name", "space", "parts"), PUBLISHED, ids=lambda p: p if isinstance(p, str) else "")
+def test_each_method_brings_its_published_settings(path, name, space, parts):
+    found, note = apply(path, name)
+    expected = {"data": DataConfig(source="cifar10"), "space": space, "search": searching(), **parts}
+    search = expected.pop("search")
+    text = to_json(Experiment(name=path.stem, search=search, **expected)).replace(
+        f'"method": "{search.method}"', f'"method": "{name}"'
+    )
+    assert to_json(found) == text
+    assert note.startswith(f"method {name}, published settings") and "\n" not in note
+
+
+def test_every_method_states_a_published_search_with_its_result():
+    listed = {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)} | {
+        (name, "nasbench201") for name in ON_NASBENCH201
+    }
+    stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
+    assert stated == listed and {name for name, _ in stated} == set(methods.names())
+    for name in methods.names():
+        for entry in methods.build(name).published:
+            assert "%" in entry.result and set(entry.settings) <= set(option_types())
+
+
+def test_settings_depend_on_the_options_of_the_method():
+    assert apply(S3, "r_darts", "--search.method_options", "by=dp")[0].data.search_cutout == 16
+    assert apply(CIFAR, "single_darts", "--search.method_options", "batches=two_splits")[0].data.val_fraction == 0.5
+
+
+def test_the_file_and_the_command_line_win(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from jdarts.config import *\n"
+        "config = Experiment(search=SearchConfig(batch_size=64, weight_optimizer=SGDConfig(momentum=0.8)))\n"
+    )
+    config, note = apply(file, "pc_darts", "--search.weight_optimizer.learning_rate", "0.05")
+    assert (config.search.batch_size, config.search.weight_optimizer.momentum) == (64, 0.8)
+    assert config.search.weight_optimizer.learning_rate == 0.05
+    assert config.search.weight_optimizer.learning_rate_min == 0 and config.search.alpha_optimizer.learning_rate == 6e-4
+    changed, _, kept = note.partition("; kept as given: ")
+    assert "learning_rate_min=0.0" in changed and "batch_size" not in changed
+    assert "search.batch_size=64 (published: 256)" in kept and "learning_rate=0.05 (published: 0.1)" in kept
+
+
+def test_of_the_two_fractions_none_or_both_are_set():
+    config, _ = apply(CIFAR, "drop_nas", "--data.val_fraction", "0.2")
+    assert (config.data.train_fraction, config.data.val_fraction) == (0.5, 0.2) and config.search.epochs == 76
+
+
+def test_options_that_are_given_win(tmp_path):
+    config, _ = apply(CIFAR, "beta_darts", "--search.method_options", "weight=3")
+    assert config.search.method_options == ("weight=25", "weight=3")  # of two for one option the last counts
+    built = methods.build("beta_darts", config.search.method_options)
+    assert built.published == methods.beta_darts().published
+
+
+def test_the_space_on_the_command_line_chooses_the_settings():
+    config, _ = apply(CIFAR, "gdas", "--space.name", "nasbench201")
+    assert (config.space.cells, config.search.epochs, config.search.batch_size) == (5, 250, 64)
+    assert fitting(methods.gdas().published, "mine.py") == fitting(methods.gdas().published, "robust_s2")
+
+
+def test_a_method_without_settings_for_the_space_says_so():
+    for method, path in (("drnas", CIFAR), ("p_darts", NB201), ("pc_darts+darts_minus", CIFAR)):
+        config, note = apply(path, method)
+        assert config.search.method == method and config.search.epochs == 50
+        assert note == f"method {method} has no published settings for space {config.space.name}; none were applied"
+
+
+def test_what_a_file_writes_down_is_known(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom jdarts.config import *\n"
+        "base = Experiment('a', search=SearchConfig(epochs=50, weight_optimizer=SGDConfig(0.025)))\n"
+        "config = replace(base, name='mine')\n"
+    )
+    written = {"name", "seed", "search.epochs", "search.weight_optimizer.learning_rate"}
+    assert given(load_config(file)) == written
+    (tmp_path / "mine.json").write_text('{"search": {"epochs": 50}}')
+    assert given(load_config(tmp_path / "mine.json")) == {"search.epochs"}
+    assert given(Experiment()) == set() and Experiment(seed=0) == Experiment()
+
+
+def test_the_command_says_what_it_applies(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("jdarts.pipeline.run_search_only", lambda config, *_, **__: seen.append(config))
+    monkeypatch.setattr("jdarts.pipeline.plan_search", lambda config, **_: seen.append(config) or "planned")
+    options = ["--method", "pc_darts", "--search.epochs", "3"]
+    assert cli.main(["search", str(CIFAR), *options]) == 0
+    assert "search.batch_size=256" in capsys.readouterr().out.replace("\n", "")
+    assert cli.main(["plan", str(CIFAR), *options, "--devices", "2", "--kind", "h100"]) == 0
+    assert "search.batch_size=256" in capsys.readouterr().err
+    assert cli.main(["search", str(CIFAR), "--search.method", "pc_darts", "--run-dir", "other"]) == 0
+    assert [config.search.batch_size for config in seen] == [256, 256, 64]
+    assert [config.search.epochs for config in seen] == [3, 3, 50]
+    assert cli.main(["search", str(CIFAR), "--method", "gdas", "--search.method", "snas"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_the_settings_are_shown(capsys):
+    assert cli.main(["methods", "pc_darts"]) == 0
+    out = capsys.readouterr().out
+    assert "published settings for DARTS cells, applied by --method pc_darts: CIFAR-10 test error 2.57 ± 0.07 %" in out
+    assert "search.batch_size=256" in out and "published settings for NAS-Bench-201" in out
+
+
+@pytest.mark.parametrize(
+    ("search", "space", "expected"),
+    [
+        ("method='dartz'", "", "mine.py: unknown method 'dartz'; did you mean 'darts'?"),
+        ("method='pc_darts', method_options=('part=3',)", "", "mine.py: unknown option of method pc_darts 'part'"),
+        ("method='gdas+snas'", "", "mine.py: gdas and snas both decide the relaxation"),
+        ("", "name='robust_s5'", "mine.py: unknown space 'robust_s5'; did you mean 'robust_s"),
+    ],
+)
+def test_a_wrong_name_in_a_file_is_told_with_the_file(tmp_path, monkeypatch, search, space, expected):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        f"from jdarts.config import *\nconfig = Experiment(search=SearchConfig({search}), space=SpaceConfig({space}))\n"
+    )
+    with pytest.raises(UserError) as caught:
+        load_known("mine.py")
+    assert str(caught.value).startswith(expected)
+    with pytest.raises(UserError) as caught:
+        load_known(CIFAR, ["--search.method", "dartz"])
+    assert str(caught.value).startswith("unknown method 'dartz'")
+
+
+def test_a_mistake_in_a_json_file_is_told_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.json").write_text('{"search": {"epoch": 3}}')
+    with pytest.raises(UserError, match=r"^mine\.json: unknown field of search 'epoch'"):
+        load_config("mine.json")

@@ -8,7 +8,7 @@ from jdarts.commands.arguments import Arguments, Parser, positive
 from jdarts.commands.experiments import EPILOG
 from jdarts.errors import UserError
 
-_KINDS = ("hypergrad", "seeds", "input")
+KINDS = ("hypergrad", "seeds", "input")
 _OPTIONS = {"against": ("",), "only": ("", "hypergrad", "input"), "seeds": ("seeds",), "noise": ("hypergrad",)}
 """Options that only some kinds of measurement have; the kind "" is the plain one."""
 
@@ -78,12 +78,12 @@ def _bench(arguments: Arguments) -> None:
 
 
 def _check(arguments: Arguments, kind: list[str], config: str) -> None:
-    if len(kind) > 1 or (kind and kind[0] not in _KINDS):
+    if len(kind) > 1 or (kind and kind[0] not in KINDS):
         raise UserError(
             f"cannot measure {' '.join(kind)!r}; write jdarts bench CONFIG, or jdarts bench KIND CONFIG with KIND one "
-            f"of {', '.join(_KINDS)}"
+            f"of {', '.join(KINDS)}"
         )
-    if not kind and config in _KINDS:
+    if not kind and config in KINDS:
         raise UserError(f"jdarts bench {config} needs a CONFIG")
     what = kind[0] if kind else ""
     for option, kinds in _OPTIONS.items():

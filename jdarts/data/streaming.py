@@ -27,16 +27,6 @@ from jdarts.errors import UserError, unknown
 _RGB = Alike(color="rgb")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-PC_DARTS_IMAGENET = DataConfig(
-    source="stream:tfds:imagenet2012",
-    train_fraction=0.1,
-    val_fraction=0.025,
-    image_size=224,
-    crop_padding=0,
-)
-"""The search data of PC-DARTS on ImageNet (Xu et al. 2020 and code): of each class 10 % of the training images for the
-weights, another 2.5 % for the alphas."""
-
 
 class Encoded(NamedTuple):
     """One image as it is stored, and its class."""

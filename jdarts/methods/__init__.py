@@ -3,6 +3,9 @@
     from jdarts import methods
     method = methods.compose(methods.pc_darts(), methods.darts_minus(), methods.sdarts_rs())
 
+`jdarts methods NAME` shows the settings of a method's published search, and `--method NAME` applies them
+(`Method.published`).
+
 Write one like these: a function that returns a `Method`, decorated with `register`, and import its file.
 """
 

@@ -76,7 +76,7 @@ def _note(method: str, published: Published, asked: Experiment, result: Experime
         for name, value in published.settings.items()
         if name in fixed and after[name] != value
     }
-    line = f"method {method}, published settings: {as_text(changed) or 'nothing to change'}"
+    line = f"method {method}, published settings: {as_text(changed) or 'the configuration has them already'}"
     return f"{line}; kept as given: {as_text(kept)}" if kept else line
 
 

@@ -12,7 +12,6 @@ from jdarts.config import DataConfig
 from jdarts.data import load
 from jdarts.data.order import class_split
 from jdarts.data.streaming import (
-    PC_DARTS_IMAGENET,
     Stream,
     crop_resize,
     decode_rate,
@@ -139,7 +138,7 @@ def test_unequal_shares_are_refused(data):
 
 def test_shares_of_every_class_are_disjoint_and_of_the_right_size():
     labels = np.repeat(np.arange(5), [1300, 732, 1000, 40, 999])
-    train, val = class_split(labels, (PC_DARTS_IMAGENET.train_fraction, PC_DARTS_IMAGENET.val_fraction))
+    train, val = class_split(labels, (0.1, 0.025))
     assert not set(train) & set(val)
     assert list(np.bincount(labels[train])) == [130, 73, 100, 4, 99]
     assert list(np.bincount(labels[val])) == [32, 18, 25, 1, 24]

@@ -100,6 +100,7 @@ def test_the_commands_in_a_configuration_are_right(path, tmp_path, monkeypatch):
     for function in ("run_experiment", "run_search_only", "plan_search"):
         monkeypatch.setattr(f"jdarts.pipeline.{function}", lambda config, *_, **__: config.name)
     monkeypatch.setattr("jdarts.devices.processes.start", lambda setup: None)
+    monkeypatch.setattr("jax.config.update", lambda name, value: None)  # for `plan`; other tests have started JAX
     doc = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
     commands = re.findall(r"\bjdarts +((?:run|search|plan) .*)", doc)
     assert commands

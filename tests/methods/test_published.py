@@ -179,6 +179,7 @@ def test_the_command_says_what_it_applies(tmp_path, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr("jdarts.pipeline.run_search_only", lambda config, *_, **__: seen.append(config))
     monkeypatch.setattr("jdarts.pipeline.plan_search", lambda config, **_: seen.append(config) or "planned")
+    monkeypatch.setattr("jax.config.update", lambda name, value: None)  # for `plan`; other tests have started JAX
     options = ["--method", "pc_darts", "--search.epochs", "3"]
     assert cli.main(["search", str(CIFAR), *options]) == 0
     assert "search.batch_size=256" in capsys.readouterr().out.replace("\n", "")
@@ -189,6 +190,15 @@ def test_the_command_says_what_it_applies(tmp_path, monkeypatch, capsys):
     assert [config.search.epochs for config in seen] == [3, 3, 50]
     assert cli.main(["search", str(CIFAR), "--method", "gdas", "--search.method", "snas"]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_help_has_the_values_of_the_method(before, capsys):
+    named = ["--method", "pc_darts", "--space=robust_s2"]
+    words = [*named, str(CIFAR)] if before else [str(CIFAR), *named]
+    assert cli.main(["search", *words, "--search.epochs", "7", "--help"]) == 0
+    _, _, page = capsys.readouterr().out.partition("overrides, with")
+    assert "(default: 7)" in page and "(default: 256)" in page and "(default: robust_s2)" in page
 
 
 def test_the_settings_are_shown(capsys):

@@ -14,7 +14,9 @@ Configure an experiment
 
 Search and retrain
     make_search     the pure functions of one search: init, draw, step, loss
-    run_search      a whole search in a run folder: epochs, checkpoints, stop rule, genotype
+    run_search      carry a SearchRun out: epochs, checkpoints, stop rule, genotype
+    SearchRun       a whole search that is asked for: settings, space, data, run folder, method
+    RunFolder       the folder of a run: records, checkpoints, results
     run_experiment  search, retrain the found cell and random cells, test each once
     run_training    train the network of one genotype from scratch and test it once
 
@@ -92,6 +94,8 @@ if TYPE_CHECKING:
     from jdarts.genotypes import Genotype as Genotype
     from jdarts.genotypes import parse as parse
     from jdarts.pipeline import run_experiment as run_experiment
+    from jdarts.runs.folder import RunFolder as RunFolder
+    from jdarts.search import SearchRun as SearchRun
     from jdarts.search import make_search as make_search
     from jdarts.search import run_search as run_search
     from jdarts.train import run_training as run_training
@@ -105,7 +109,9 @@ _MEMBERS = {
     "DataConfig": "config",
     "Experiment": "config",
     "Genotype": "genotypes",
+    "RunFolder": "runs.folder",
     "SearchConfig": "config",
+    "SearchRun": "search",
     "SpaceConfig": "config",
     "TrainConfig": "config",
     "load_config": "config.files",
@@ -120,6 +126,7 @@ _MEMBERS = {
 
 
 def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used."""
     if name in _MODULES:
         return importlib.import_module(f"jdarts.{name}")
     if name not in _MEMBERS:
@@ -131,4 +138,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """The public names."""
     return sorted({*(name for name in globals() if name.startswith("__")), *_MODULES, *_MEMBERS})

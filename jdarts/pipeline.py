@@ -200,6 +200,11 @@ def _check_search(config: Experiment, space: Space, split: SearchData | Streamed
             )
     if method.cutout_probability is not None and config.data.search_cutout == 0:
         raise UserError(f"{method.name} applies cutout while searching; set data.search_cutout, e.g. 16")
+    if (method.alpha_start or 0) >= config.search.epochs:
+        raise UserError(
+            f"search.epochs is {config.search.epochs}, but {method.name} begins to move the alphas after "
+            f"{method.alpha_start} epochs; search longer, or shorten that time (jdarts methods NAME lists the options)"
+        )
     check_weights(config, space, split.image_shape[0], available())
     if config.search.benchmark_table:
         if "cell" not in space.tables:

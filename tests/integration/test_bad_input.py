@@ -29,6 +29,7 @@ MISTAKES = {
     "image too small": (["--data.source", "synthetic:6x6x1:4:160"], "divisible by 4"),
     "no normal cell": (["--space.cells", "2"], "space.cells is 2, so all cells are reduction cells"),
     "weights beyond the memory": (["--space.channels", "60000"], "the supernet needs"),
+    "no epoch for the alphas": (["--method", "pc_darts"], "search.epochs is 1, but pc_darts begins to move the alphas"),
     "fractions": (["--data.train_fraction", "0.8"], "1.3"),
     "batch": (["--search.batch_size", "100"], "100"),
     "batch in training": (["--train.batch_size", "1000"], "1000"),

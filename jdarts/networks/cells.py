@@ -16,6 +16,7 @@ from jax import lax
 from jdarts import kernels, staging
 from jdarts.devices.replicas import Share
 from jdarts.kernels import kept
+from jdarts.networks import plain
 from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, drop_path, dropout, join_channels, split_channels
 from jdarts.networks.fast import pieces
 from jdarts.networks.fast.joint_ops import JointOps
@@ -60,7 +61,7 @@ class SearchCell(nn.Module):
 
     @property
     def _by_edge(self) -> bool:
-        return staging.unit() == "edges" and not self.is_initializing()
+        return staging.unit() == "edges"
 
     def _row(self, source: int, target: int) -> int:
         return self.edges.index((source, target))
@@ -71,6 +72,18 @@ class SearchCell(nn.Module):
 
         `edge_weights [edges]` multiply the edges' outputs; `edge_values`: see `jdarts.networks.edges`.
         """
+        if self.is_initializing():
+            form = plain.Cell(
+                self.table,
+                self.channels,
+                self.reduction,
+                self.reduction_before,
+                self.edge,
+                self.edges,
+                self.preprocessed,
+            )
+            nn.share_scope(self, form)
+            return form(s0, s1, weights, train, edge_weights, edge_values)
         if not self.preprocessed:
             convolve = partial(ReLUConvBN, self.channels, False, self.axis_name)
             if self.reduction_before:
@@ -78,7 +91,7 @@ class SearchCell(nn.Module):
             else:
                 s0 = self._child(convolve, "preprocess_0", s0, train)
             s1 = self._child(convolve, "preprocess_1", s1, train)
-            if staging.unit() == "cells" and not self.is_initializing():
+            if staging.unit() == "cells":
                 return self._body_by_piece(s0, s1, weights, train, edge_weights, edge_values)
         if not self._by_edge:  # entry by entry; a gather's gradient is a slow scatter
             entries = iter(lax.split(jnp.reshape(weights, -1), [1] * jnp.size(weights)))
@@ -106,7 +119,7 @@ class SearchCell(nn.Module):
         parts, width = self.edge.partial_channels, self.channels // self.edge.partial_channels
         inner, bypass = split_channels(x, parts) if parts > 1 else (x, x)
         by_edge = self._by_edge
-        together = train and kernels.on_accelerator() and self.layout != "per_edge" and not self.is_initializing()
+        together = train and kernels.on_accelerator() and self.layout != "per_edge"
         mixed, joint = _Mixture(targets, width), JointOps(targets, width)
         shared: dict[str, list[jax.Array]] = {}
         for op in dict.fromkeys(op for t in targets for op in self.table[self._row(source, t)]):
@@ -127,17 +140,11 @@ class SearchCell(nn.Module):
                 impl=self.impl,
                 name=f"from_{source}_{op}",
             )
-            norms = module.norms() if together or self.is_initializing() else []
-            if norms and self.is_initializing():  # only the parameters are wanted
-                for norm in norms:
-                    norm([], train)
-                continue
+            norms = module.norms() if together else []
             if norms:
                 joint.add(module, norms, mine, self._weights_of(op, source, mine, weights))
                 continue
             chunks = module(inner, train)
-            if self.is_initializing():
-                continue
             if not by_edge:
                 chunks = [kernels.cut(chunk) for chunk in chunks]
             if op == "skip_connect" and stride == 1 and "skip_dropout" in edge_values:
@@ -226,7 +233,7 @@ class SearchCell(nn.Module):
 
     def _child(self, make: Callable[..., nn.Module], name: str, x, train: bool):
         """The submodule `name` applied to `x`, as a piece where the program is compiled in pieces."""
-        if not staging.in_pieces() or self.is_initializing():
+        if not staging.in_pieces():
             return make(name=name)(x, train)
         params, running = pieces.variables(self, train)
         run = pieces.module(make(parent=None), train, self._updating(train))
@@ -244,7 +251,7 @@ class SearchCell(nn.Module):
 
     @property
     def _share(self) -> Share:
-        return Share(None if self.is_initializing() else self.axis_name)
+        return Share(self.axis_name)
 
     def _auxiliary(self, source: int, x, stride: int, edges: int, train: bool) -> list[jax.Array]:
         """The auxiliary skip of every edge out of `source`, as chunks."""

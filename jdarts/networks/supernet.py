@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels, staging
+from jdarts.networks import plain
 from jdarts.networks.cells import BODY, SearchCell, stacked_edges
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
 from jdarts.networks.image_sizes import image_sides
@@ -64,10 +65,15 @@ class Supernet(nn.Module):
         Raises `UserError` for images that the reduction cells cannot halve.
         """
         check_reductions(*image_sides(images), self.cells)
+        if self.is_initializing():
+            form = plain.Supernet(
+                self.normal, self.reduce, self.channels, self.cells, self.classes, self.edge, self.edges
+            )
+            nn.share_scope(self, form)
+            return form(op_weights, images, train, edge_values)
         s1 = s0 = Stem(STEM_MULTIPLIER * self.channels, self.axis_name, name="stem")(images, train)
-        remat = self.remat and not self.is_initializing()
-        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if remat else SearchCell  # argument 4 is `train`
-        by_edge = staging.unit() == "edges" and not self.is_initializing()  # one array an edge, shared by all cells
+        cell_class = nn.remat(SearchCell, static_argnums=(4,)) if self.remat else SearchCell  # argument 4 is `train`
+        by_edge = staging.unit() == "edges"  # one array an edge, shared by all cells
         op_weights = jax.tree.map(lambda p: jnp.asarray(p, s1.dtype), op_weights)
         op_weights = {name: rows_of(p) if by_edge else jnp.asarray(p) for name, p in op_weights.items()}
         channels, reduction_before = self.channels, False

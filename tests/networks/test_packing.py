@@ -11,10 +11,11 @@ from flax import traverse_util
 from jdarts import spaces, staging
 from jdarts.networks.fast.packing import Packing, init_vector
 from jdarts.ops.initializers import abstract_network
+from jdarts.spaces import define_space
 
 
 def shapes_of(name, channels=4, cells=3):
-    space = spaces.get(name)
+    space = spaces.get(name) if isinstance(name, str) else name
     network = space.supernet(channels=channels, cells=cells, classes=3)
     op_weights = {cell: jnp.zeros(shape) for cell, shape in space.alpha_shapes.items()}
     return network, *abstract_network(network, op_weights, jnp.zeros((2, 16, 16, 3)), True)
@@ -30,7 +31,14 @@ def numbered(shapes):
     return jax.tree.unflatten(structure, filled), start
 
 
-@pytest.mark.parametrize("name", ["darts_cnn", "robust_s1", "robust_s4", "nasbench201"])
+OTHER_ORDER = define_space(  # the first edge out of node 0 that has weights in order of the names is the second one
+    "other_order",
+    nodes=2,
+    normal=(("none", "skip_connect"), *[("skip_connect", "dil_conv_3x3")] * 4),
+)
+
+
+@pytest.mark.parametrize("name", ["darts_cnn", "robust_s1", "robust_s4", "nasbench201", OTHER_ORDER])
 @pytest.mark.parametrize("collection", ["params", "batch_stats"])
 def test_vectors_and_trees_are_two_forms_of_the_same(name, collection):
     network, shapes, _ = shapes_of(name, cells=2)

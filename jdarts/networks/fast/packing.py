@@ -69,10 +69,13 @@ class Packing:
         if not self.size:
             return {}
         pieces = lax.split(vector, [self._size(*part) for part in self._parts()])
-        rows: dict[Path, list[jax.Array]] = {}
-        for (path, _), piece in zip(self._parts(), pieces, strict=True):
-            rows.setdefault(path, []).append(piece)
-        leaves = {path: lax.reshape(lax.concatenate(rows[path], 0), shape) for path, shape in self.shapes.items()}
+        rows: dict[Path, dict[int, jax.Array]] = {}
+        for (path, row), piece in zip(self._parts(), pieces, strict=True):
+            rows.setdefault(path, {})[row or 0] = piece
+        leaves = {}
+        for path, shape in self.shapes.items():  # the blocks of edges need not come in the order of their rows
+            in_order = [rows[path][row] for row in sorted(rows[path])]
+            leaves[path] = lax.reshape(lax.concatenate(in_order, 0), shape)
         return traverse_util.unflatten_dict(leaves)
 
     def pack(self, vector: jax.Array, unit: Unit) -> PyTree:

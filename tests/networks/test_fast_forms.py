@@ -1,0 +1,173 @@
+"""The contract of fast forms: each equals the plain network in value, statistics, gradient and its derivative.
+
+A new form joins by a line in FORMS, a new kind of network by a line in NETWORKS. All in float64.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jdarts import kernels, spaces, staging
+from jdarts.networks import plain
+from jdarts.networks.edges import EdgeSettings
+from jdarts.networks.fast.packing import Packing
+from jdarts.ops.initializers import abstract_network
+from jdarts.spaces import define_space
+
+FORMS: dict[str, tuple[staging.Unit, bool]] = {
+    "whole": ("whole", False),
+    "by_edge": ("edges", False),
+    "accelerator_whole": ("whole", True),
+    "accelerator_by_cell": ("cells", True),
+}
+"""By name: the unit of compilation, and whether accelerators' kernels are used."""
+
+
+class Scaled(nn.Module):
+    channels: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (1, 1, self.channels, self.channels), x.dtype)
+        return jnp.tanh(kernels.convolution(x, kernel, stride=self.stride))
+
+
+def first_pixels(x, stride):
+    return x[:, ::stride, ::stride]
+
+
+SMALL = define_space(
+    "contract",
+    nodes=2,
+    normal=(
+        ("none", "skip_connect", "max_pool_3x3"),
+        ("sep_conv_3x3", "skip_connect", "avg_pool_3x3"),
+        ("skip_connect", "dil_conv_3x3", "sep_conv_3x3"),
+        ("skip_connect", "dil_conv_3x3", "none"),
+        ("skip_connect", "sep_conv_3x3", "dil_conv_3x3"),
+    ),
+)
+OWN = define_space(
+    "contract_own",
+    nodes=1,
+    normal=("scaled", "first_pixels", "skip_connect"),
+    ops={"scaled": Scaled, "first_pixels": first_pixels},
+)
+
+
+class Network(NamedTuple):
+    space: Any
+    cells: int = 1
+    edge: EdgeSettings = EdgeSettings()
+    values: Mapping[str, float] = MappingProxyType({})
+    edge_weights: bool = False
+    remat: bool = False
+    train: bool = True
+    channels: int = 2
+
+
+NETWORKS = {
+    "S0": Network("darts_cnn"),
+    "S0_evaluated": Network("darts_cnn", train=False),
+    "S1": Network("robust_s1"),
+    "S2": Network("robust_s2"),
+    "S3": Network("robust_s3"),
+    "S4_noise": Network("robust_s4"),
+    "three_cells": Network(SMALL, cells=3),
+    "three_cells_evaluated": Network(SMALL, cells=3, train=False),
+    "partial_channels": Network(SMALL, 3, EdgeSettings(partial_channels=2), edge_weights=True, channels=4),
+    "auxiliary_identity": Network(SMALL, 3, EdgeSettings("identity"), {"auxiliary_skip": 0.7}),
+    "auxiliary_conv1": Network(SMALL, 3, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, channels=4),
+    "dropout": Network(SMALL, 3, values={"skip_dropout": 0.4, "drop_path": 0.3}),
+    "remat": Network(SMALL, 3, remat=True),
+    "own_ops": Network(OWN, 3),
+}
+
+
+class Case(NamedTuple):
+    kind: Network
+    plain: nn.Module
+    params: Packing
+    stats: Packing
+    arguments: tuple[Any, ...]
+
+    def fast(self) -> nn.Module:
+        k = self.kind
+        return space_of(k).supernet(channels=k.channels, cells=k.cells, classes=3, edge=k.edge, remat=k.remat)
+
+
+def space_of(kind: Network) -> Any:
+    return spaces.get(kind.space) if isinstance(kind.space, str) else kind.space
+
+
+def build(name: str) -> Case:
+    kind = NETWORKS[name]
+    space, rng = space_of(kind), np.random.default_rng(0)
+    network = plain.Supernet(space.normal, space.reduce, kind.channels, kind.cells, 3, kind.edge, space.edges)
+    p = {
+        cell: jnp.asarray(rng.dirichlet(np.ones(len(table[0])), len(table)))
+        for cell, table in (("normal", space.normal), ("reduce", space.reduce))
+    }
+    if kind.edge_weights:
+        p |= {f"{cell}_edges": jnp.asarray(rng.uniform(0.5, 1.5, len(space.edges))) for cell in ("normal", "reduce")}
+    values = {name: jnp.asarray(value) for name, value in kind.values.items()}
+    images = jnp.asarray(rng.normal(size=(2, 8, 8, 3)))
+    shapes, _ = abstract_network(network, p, images, kind.train, values)
+    like = space.supernet(channels=kind.channels, cells=kind.cells, classes=3, edge=kind.edge)
+    params, stats = (Packing(shapes[name], like.edges_of, like.body_of) for name in ("params", "batch_stats"))
+    vector, direction = (jnp.asarray(rng.normal(scale=0.5, size=params.size)) for _ in range(2))
+    running = jnp.asarray(rng.uniform(0.5, 1.5, stats.size))
+    along_p = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), p)
+    cotangent = jnp.asarray(rng.normal(size=(2, 3)))
+    arguments = (vector, p, running, images, values, cotangent, direction, along_p)
+    return Case(kind, network, params, stats, arguments)
+
+
+def everything(case: Case, network: nn.Module):
+    """Logits, new statistics, gradient by weights and op weights, and its derivative along a direction."""
+
+    def compute(vector, p, running, images, values, cotangent, direction, along_p):
+        def loss(vector, p):
+            unit = staging.unit()
+            start = jnp.zeros_like(running) if case.kind.train else running
+            variables = {"params": case.params.pack(vector, unit), "batch_stats": case.stats.pack(start, unit)}
+            rngs = {"noise": jax.random.key(1), "drop_path": jax.random.key(2)}
+            logits, new = network.apply(
+                variables, p, images, case.kind.train, values, mutable=["batch_stats"], rngs=rngs
+            )
+            moved = case.stats.unpack(new["batch_stats"], unit) if case.kind.train else running
+            return jnp.sum(jnp.sin(logits) * cotangent), (logits, moved)
+
+        gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
+        (grads, aux), (derivative, _) = jax.jvp(gradient, (vector, p), (direction, along_p))
+        return {"logits": aux[0], "statistics": aux[1], "gradient": grads, "derivative": derivative}
+
+    return compute
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case_and_truth(request):
+    with jax.enable_x64(True):
+        case = build(request.param)
+        # one operation after the other: XLA would take minutes over the plain form of so many
+        return case, jax.tree.map(np.asarray, everything(case, case.plain)(*case.arguments))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fast_form_equals_the_plain_network(case_and_truth, form):
+    case, truth = case_and_truth
+    unit, accelerator = FORMS[form]
+    with jax.enable_x64(True), kernels.for_accelerators() if accelerator else contextlib.nullcontext():
+        result = staging.compile(everything(case, case.fast()), *case.arguments, unit=unit, calls=1)(*case.arguments)
+    assert np.abs(truth["gradient"][0]).max() > 1e-3 and np.abs(truth["derivative"][0]).max() > 1e-3
+    for name, expected in truth.items():
+        for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(result[name]), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-9 * np.max(np.abs(a), initial=0.0), err_msg=name)

@@ -1,1 +1,1 @@
-"""Where a search runs: processes, replicas of a batch, placement on devices, memory."""
+"""Placement of a search: processes, replicas of a batch, devices, memory."""

@@ -1,4 +1,4 @@
-"""How much memory there is to have, on the host and on devices, and how much a computation took."""
+"""Memory: available on the host and on devices, and used by a computation."""
 
 import contextlib
 import os
@@ -19,17 +19,17 @@ _UNLIMITED = 2**60  # cgroups of the first version write a number near 2^63 for 
 
 @dataclass(frozen=True)
 class Available:
-    """Bytes that can still be had, and of what."""
+    """Bytes that are still available, and the memory they belong to."""
 
     bytes: int
     where: str
 
 
 def available() -> Available | None:
-    """What the default device can still allocate; None where nobody tells (some platforms keep no statistics).
+    """Bytes that the default device can still allocate; None where the platform keeps no statistics.
 
-    Accelerators answer for themselves. On the CPU it is what the kernel can give without swapping, within the limit of
-    the control group (a container's memory limit).
+    Accelerators report their own memory. On the CPU it is the memory that the kernel can give without swapping, within
+    the limit of the control group (a container's memory limit).
     """
     device = jax.local_devices()[0]
     if kernels.on_cpu(device):
@@ -43,7 +43,7 @@ def available() -> Available | None:
 
 
 def does_not_fit(what: str, needed: int, free: Available, advice: str) -> DoesNotFit:
-    """The error that `what` needs more memory than there is."""
+    """The error for `what`, which needs more memory than is available."""
     return DoesNotFit(
         f"{what} needs {format_bytes(needed)} of memory, but {format_bytes(free.bytes)} {free.where} are available; "
         f"{advice}"
@@ -51,7 +51,7 @@ def does_not_fit(what: str, needed: int, free: Available, advice: str) -> DoesNo
 
 
 def host_available(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that this process can still get from the host; None where the system does not tell."""
+    """Bytes that this process can still get from the host; None where the system does not say."""
     bounds = [_meminfo(proc / "meminfo"), *_group_bounds(proc / "self" / "cgroup", cgroup)]
     known = [bound for bound in bounds if bound is not None]
     return max(0, min(known)) if known else None
@@ -62,13 +62,13 @@ def _meminfo(path: Path) -> int | None:
         name, _, rest = line.partition(":")
         if name == "MemAvailable":
             return int(rest.split()[0]) * 1024
-    if path == Path("/proc/meminfo") and "SC_PHYS_PAGES" in os.sysconf_names:  # not Linux: all there is
+    if path == Path("/proc/meminfo") and "SC_PHYS_PAGES" in os.sysconf_names:  # not Linux: all memory
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
 def _group_bounds(membership: Path, root: Path) -> Iterator[int | None]:
-    """What each control group above this process leaves of its limit."""
+    """Bytes left of the limit of each control group above this process."""
     for line in _lines(membership):
         _, controllers, inside = line.split(":", 2)
         if controllers == "":
@@ -101,7 +101,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def tree_bytes(tree: Any) -> int:
-    """Bytes of all arrays in a pytree, of `jax.ShapeDtypeStruct`s too; PRNG keys count as the words that they are."""
+    """Bytes of all arrays in a pytree, `jax.ShapeDtypeStruct`s included; PRNG keys count as their words."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -111,7 +111,7 @@ def tree_bytes(tree: Any) -> int:
 
 
 def reset_peak() -> bool:
-    """Forget this process's peak of resident memory; False where the system cannot (only Linux can)."""
+    """Reset the peak of this process's resident memory; False where the system cannot (only Linux can)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
         return True
@@ -137,12 +137,12 @@ def _status(field: str) -> int | None:
 
 
 def device_peak() -> int | None:
-    """The most bytes ever in use on the default device, by its own count; None where it keeps none (the CPU)."""
+    """Most bytes ever in use on the default device, by its own count; None where it keeps none (the CPU)."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def format_bytes(count: float) -> str:
-    """`count` bytes with three digits or so: 512 B, 3.2 MB, 14.1 GB (decimal)."""
+    """`count` bytes with about three digits: 512 B, 3.2 MB, 14.1 GB (decimal)."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(count) >= size:
             return f"{count / size:.3g} {unit}" if abs(count) < 1000 * size else f"{count / size:,.0f} {unit}"

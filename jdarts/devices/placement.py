@@ -4,16 +4,16 @@ A step is written for one replica: `step(state, arrays, values) -> (state, metri
 collectives (`jdarts.devices.replicas`). `Placement` says on how many devices it runs:
 
     jit         one device
-    shard_map   `jax.jit(jax.shard_map(step))` over a mesh with the axes ("seed", "data"); the default for many
+    shard_map   `jax.jit(jax.shard_map(step))` over a mesh with the axes ("seed", "data"); the default for several
                 devices and hosts. Types say what varies over the mesh, so a step whose replicas would drift apart (a
                 per-replica key in the sampling of alphas) does not trace.
     pmap        `jax.pmap` with the same axis name; one process, one seed. Nothing checks that replicas agree, except
                 `devices.check_replicas_every`.
 
 State and metrics are replicated over "data". With several members (seeds, hyper-parameters) every leaf of state and
-metrics has them as its leading axis, split over "seed". On each device the members are vmapped, or, by default on a
-single CPU device, take their steps in turn by one compiled step: vmapped convolutions with kernels of their own are
-grouped convolutions, which XLA:CPU runs many times slower than one after the other.
+metrics has a leading axis of members, split over "seed". On each device the members are vmapped. On a single CPU device
+they by default run in turn through one compiled step: vmapped convolutions with a kernel per member are grouped
+convolutions, which XLA:CPU runs many times slower than separate ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,15 +37,15 @@ Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a search runs; `place` makes one from a configuration.
+    """The devices of a search and how its step runs on them; `place` makes one from a configuration.
 
     Attributes:
       backend: how the step is compiled.
-      data: replicas, among which each batch is divided.
-      seed: groups of devices, among which the members are divided.
-      members: searches in one program; 0 for a single search whose state has no leading axis of members.
+      data: replicas that share each batch.
+      seed: groups of devices that share the members.
+      members: searches in one program; 0 for a single search, whose state has no leading axis of members.
       in_turn: the members take their steps one after the other, not vmapped (one device only).
-      devices: the seed·data devices in use, of all processes.
+      devices: the seed·data devices in use, over all processes.
     """
 
     backend: Literal["jit", "shard_map", "pmap"]
@@ -57,15 +57,15 @@ class Placement:
 
     @property
     def axis_name(self) -> str | None:
-        """The axis of the collectives in the step: None where there is one replica."""
+        """The axis of the collectives in the step; None for one replica."""
         return DATA if self.backend != "jit" else None
 
     @cached_property
     def mesh(self) -> Mesh:
         """The mesh ("seed", "data"); Auto axes, since explicit ones refuse gathers by row numbers.
 
-        That of pmap has the axis "data" alone, as its results have: state on another mesh would compile the second step
-        anew.
+        The mesh of pmap has only the axis "data", like pmap's results: state on another mesh would make the second step
+        compile again.
         """
         if self.backend == "pmap":
             return Mesh(np.array(self.devices), (DATA,), axis_types=(AxisType.Auto,))
@@ -74,8 +74,8 @@ class Placement:
 
     @property
     def state_spec(self) -> PartitionSpec:
-        """How the state lies on the mesh, spelled as the step's results are: an axis of one device is not named, or the
-        second step would be compiled anew."""
+        """Layout of the state on the mesh, spelled like that of the step's results: an axis of one device is not named,
+        because the second step would otherwise compile again."""
         return PartitionSpec(SEED) if self.members and self.seed > 1 else PartitionSpec()
 
     def describe(self) -> str:
@@ -109,7 +109,7 @@ def place(
     if count > len(devices):
         raise UserError(
             f"devices.seed {seed} × devices.data {data} are {count} replicas, but there are {len(devices)} devices; "
-            "use fewer, or 0 for devices.data to use what is there"
+            "use fewer, or set devices.data to 0 to use all that remain"
         )
     if backend == "auto":
         backend = "jit" if count == 1 else "shard_map"
@@ -143,11 +143,11 @@ def place(
     return Placement(backend, data, seed, members, tuple(devices[:count]), in_turn and members > 0)
 
 
-def introduce(placement: Placement) -> None:
-    """Let the devices of several processes connect for the collectives of the step; does nothing in one process.
+def connect_processes(placement: Placement) -> None:
+    """Connect the devices of several processes for the collectives of the step; does nothing in one process.
 
-    The CPU backend waits one minute for this in the first collective. Compiling comes in between, and takes a process
-    that finds nothing in its compilation cache (only the first process writes one) minutes longer than another.
+    The CPU backend waits one minute for this in the first collective. Compilation comes before that, and a process that
+    finds nothing in its compilation cache (only the first process writes one) can take minutes longer than another.
     """
     if len({device.process_index for device in placement.devices}) == 1:
         return
@@ -160,8 +160,8 @@ def introduce(placement: Placement) -> None:
 def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Callable[[Any, Any], Any]:
     """`init(seed, values) -> state`, jitted, with its result laid out over the mesh.
 
-    With members both arguments have a leading axis. The state is born where it will live: a copy made later could
-    share memory with its source, which donating the one would take away from the other.
+    With members both arguments have a leading axis. The state is created in its final layout: a copy made later could
+    share memory with its source, and donating one would then invalidate the other.
     """
     mapped = jax.vmap(init) if placement.members else init
     if placement.backend == "jit":
@@ -178,7 +178,7 @@ def compile_step(
       step: for one replica and one member.
       placement: with members, states, values and metrics have a leading axis.
       streamed: 0: every replica sees all of `arrays` (the data set on the device). P: `arrays` is one global batch,
-        `[P, B/P, …]` in P micro-batches, of which each replica sees its rows as `[B/R, …]`.
+        `[P, B/P, …]` in P micro-batches; each replica sees its rows as `[B/R, …]`.
       check_types: `check_vma` of `shard_map`: refuse a step whose replicas could end with different states.
       calls: how often the step will run (`staging.compile`).
 
@@ -191,7 +191,7 @@ def compile_step(
         mapped = _flatten_rows(mapped)
     options: Any = {"compiler_options": staging.compiler_options(large=True, calls=calls)}
     if placement.backend == "jit":
-        if kernels.on_cpu(placement.devices[0]):  # vmapped kernels are grouped convolutions, which pieces do not help
+        if kernels.on_cpu(placement.devices[0]):  # vmapped kernels are grouped convolutions: pieces do not help
             return jax.jit(mapped, donate_argnums=0, **options)
         return _at_first_call(mapped, calls)
     if placement.backend == "pmap":
@@ -204,7 +204,7 @@ def compile_step(
             devices=placement.devices,
             donate_argnums=0,
         )
-        replicas = np.arange(placement.data)  # pmap wants one mapped argument
+        replicas = np.arange(placement.data)  # pmap needs one mapped argument
 
         def run(state, arrays, values):
             if streamed:
@@ -228,7 +228,7 @@ def over_mesh(step: Step, placement: Placement, streamed: int = 0, check_types: 
 
 
 def _in_turn(step: Step, members: int, calls: int | None) -> Step:
-    """`step` of one member for all: compiled once, like that of a lone search, called for one after the other."""
+    """`step` of one member applied to all in turn: compiled once, like that of a single search."""
     program = _at_first_call(step, calls)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
     stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
@@ -263,7 +263,7 @@ def _flatten_rows(step: Step) -> Step:
 
 
 def replicate(tree: Any, placement: Placement) -> Any:
-    """Arrays that every process holds alike, on every device of the placement."""
+    """Arrays that are equal in every process, on every device of the placement."""
     if placement.backend == "jit":
         return jax.device_put(tree, placement.devices[0])
     sharding = NamedSharding(placement.mesh, PartitionSpec())
@@ -322,7 +322,7 @@ def check_replicas(state: Any) -> None:
 
 
 def _check_across_processes(state: Any) -> None:
-    """Compare checksums of what every process holds whole."""
+    """Compare checksums of the arrays that every process holds whole."""
     import zlib
 
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""Several processes as one run: who takes part, who writes, and stopping together.
+"""Several processes as one run: joining, writing by the first process, and stopping together.
 
 Every process runs the same command. `start` joins them before anything touches a device; the first process writes
 text files and talks to the terminal, all of them save checkpoints. Nothing here does anything in a run of one process.
@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from jdarts.devices.relay import Relay, answers, door, end_process, free_port, way_out
+from jdarts.devices.relay import Relay, answers, end_process, free_port, relay_from_others, relay_to_first
 from jdarts.errors import Interrupted, PeerLost, UserError
 
 T = TypeVar("T")
 
-HEARTBEAT_SECONDS = 50  # a process that has been silent for so long is gone; $JDARTS_HEARTBEAT_SECONDS says otherwise
+HEARTBEAT_SECONDS = 50  # silence after which a process counts as lost; $JDARTS_HEARTBEAT_SECONDS overrides it
 JOIN_SECONDS = 300
 _MESSAGE_BYTES = 2048
 
 
 @dataclass(frozen=True)
 class Processes:
-    """How to find the other processes; a field that is None is found by JAX (TPU pods, Slurm, …)."""
+    """Addresses of the other processes; JAX finds the fields that are None (TPU pods, Slurm, …)."""
 
     coordinator: str | None = None
     num_processes: int | None = None
@@ -39,10 +39,10 @@ def from_environment(
     process_id: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Processes | None:
-    """What options and environment say about the processes of this run; None for a run of one process.
+    """The processes of this run, from options and environment; None for a run of one process.
 
     Options come first: `--coordinator HOST:PORT --num-processes N --process-id I`, or `--coordinator auto` where JAX
-    can ask the machine (Cloud TPU VMs, which nothing in the environment tells from single ones). Then
+    can ask the machine (Cloud TPU VMs: nothing in their environment tells a pod from a single one). Then
     JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and JAX_PROCESS_ID, as Kubernetes jobs set them
     (JOB_COMPLETION_INDEX serves as the id). Then Slurm with more than one task, Open MPI with more than one rank, and
     TPU pods under Kubernetes, whose layout JAX itself reads.
@@ -90,11 +90,11 @@ def _checked(processes: Processes) -> Processes:
 def start(processes: Processes | None) -> None:
     """Join the other processes; must come before anything uses a device.
 
-    From then on a process that is gone ends this one within a minute, with one line and status 1: through `explain`
-    where the runtime raises an error, else by the watch of `jdarts.devices.relay`. Where JAX finds the coordinator
-    itself (Slurm, TPU pods, …) there is no such watch, and JAX aborts with its own message.
+    From then on the loss of another process ends this one within a minute, with one line and status 1: through
+    `explain` where the runtime raises an error, otherwise through the watch of `jdarts.devices.relay`. Where JAX finds
+    the coordinator itself (Slurm, TPU pods, …) there is no such watch, and JAX aborts with its own message.
 
-    Raises `UserError` if the coordinator's port is taken, or if the others do not come.
+    Raises `UserError` if the coordinator's port is taken, or if the others do not join.
     """
     if processes is None or processes.num_processes == 1:
         return
@@ -114,28 +114,28 @@ def start(processes: Processes | None) -> None:
     except (RuntimeError, ValueError) as error:  # XLA's errors are RuntimeErrors
         raise _cannot_join(where, _first_line(error)) from None
     if watch is not None:
-        atexit.register(watch.farewell)  # runs before JAX's farewell, which was registered when it was imported
-        # JAX sends two heartbeats in its timeout, and aborts at its end
+        atexit.register(watch.expect_end)  # before JAX's shutdown, registered when it was imported
+        # JAX sends two heartbeats within its timeout, and aborts when it is over
         watch.watch(0.7 * heartbeat, lambda what: end_process(f"jdarts: error: {_gone(what)}", 1))
 
 
 def _relay(processes: Processes) -> tuple[Relay, dict[str, Any]]:
-    """The relay of this process, and the addresses that JAX is given in place of the coordinator's."""
+    """The relay of this process, and the addresses given to JAX instead of the coordinator's."""
     assert processes.coordinator is not None and processes.num_processes is not None
     host, _, port = processes.coordinator.rpartition(":")
     if any("_proxy" in name.lower() for name in os.environ):
-        # JAX's connections end at the relay, which asks no proxy; gRPC knows the small letters only
+        # JAX connects to the relay on this host, without a proxy; gRPC reads only the lower-case names
         os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112
     if processes.process_id == 0:
         _check_port_is_free(processes.coordinator)
         service = ("127.0.0.1", free_port())
         address = f"{service[0]}:{service[1]}"
         addresses = {"coordinator_address": address, "coordinator_bind_address": address}
-        return door(int(port), service, processes.num_processes), addresses
+        return relay_from_others(int(port), service, processes.num_processes), addresses
     error = answers((host, int(port)), JOIN_SECONDS)
     if error is not None:
         raise _cannot_join(f" at {processes.coordinator}", f"nobody answers there for {JOIN_SECONDS} s ({error})")
-    relay = way_out((host, int(port)))
+    relay = relay_to_first((host, int(port)))
     return relay, {"coordinator_address": relay.address}
 
 
@@ -167,20 +167,20 @@ def _check_port_is_free(address: str) -> None:
 
 
 def count() -> int:
-    """The processes of this run; 1 unless `start` has joined others."""
+    """Number of processes of this run; 1 unless `start` has joined others."""
     jax = sys.modules.get("jax")
     return jax.process_count() if jax is not None and jax.distributed.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this process writes files and talks to the terminal."""
+    """True in the process that writes files and talks to the terminal."""
     return count() == 1 or sys.modules["jax"].process_index() == 0
 
 
 def first_does(action: Callable[[], T]) -> T | None:
-    """Run `action` in the first process, while the others wait; there it returns None.
+    """Run `action` in the first process while the others wait; there it returns None.
 
-    A `UserError` of the action is raised in every process, so that none waits for the others in vain.
+    A `UserError` of the action is raised in every process, so that none waits forever.
     """
     if count() == 1:
         return action()
@@ -201,7 +201,7 @@ def first_does(action: Callable[[], T]) -> T | None:
 
 
 def first_decides(number: Callable[[], int | None]) -> int | None:
-    """The number (0 or more) or None that the first process finds, in every process."""
+    """In every process, the number (0 or more) or None that the first process finds."""
     if count() == 1:
         return number()
     import numpy as np
@@ -213,7 +213,7 @@ def first_decides(number: Callable[[], int | None]) -> int | None:
 
 
 def agree_to_stop(received: int | None) -> int | None:
-    """The signal that any of the processes has received, the same answer in all of them; they wait for each other."""
+    """The signal that any of the processes has received: the same answer in all, which wait for each other."""
     if count() == 1:
         return received
     import numpy as np
@@ -224,7 +224,7 @@ def agree_to_stop(received: int | None) -> int | None:
 
 
 def explain(error: BaseException) -> PeerLost | None:
-    """What an error of the runtime means if a process of a run of several has gone; None for anything else."""
+    """The `PeerLost` behind an error of the runtime if another process of this run has gone; None for other errors."""
     if count() == 1 or isinstance(error, (UserError, Interrupted, KeyboardInterrupt, SystemExit)):
         return None
     text = " ".join(str(error).split())
@@ -244,7 +244,7 @@ def explain(error: BaseException) -> PeerLost | None:
 
 
 def leave(status: int) -> Any:
-    """End this process at once, without the farewell at which JAX would wait for a process that is gone."""
+    """End this process at once, without JAX's shutdown barrier, which would wait for a process that is gone."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

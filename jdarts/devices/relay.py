@@ -1,9 +1,10 @@
-"""Noticing that another process of a run is gone before JAX's own client does.
+"""Detects the loss of another process of a run before JAX's own client does.
 
 That client ends its process by `abort()`, with a stack trace, as soon as its connection to the first process breaks or
-heartbeats stay away, and the Python callback which it offers cannot be called (jaxlib 0.10.2 to 0.11.2: std::bad_cast).
-So its connection leads through a relay in the same process, which passes bytes on and is the first to see a link end:
-every process but the first has one on its way out, and the first has one at its door.
+heartbeats stop, and the Python callback that it offers cannot be called (jaxlib 0.10.2 to 0.11.2: std::bad_cast). Its
+connection therefore runs through a relay in the same process, which forwards bytes and is the first to see a connection
+end. In the first process the relay accepts the connections of the others; in every other process it connects to the
+first.
 
     client of process 1 ─ relay │ network │ relay ─ service in process 0
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from typing import Literal
 
 TICK_SECONDS = 0.5
-GRACE_SECONDS = 5.0  # for the main thread to tell more, and for a link that is opened anew
+GRACE_SECONDS = 5.0  # time for the main thread to report more, and for a link to be opened again
 
 
 class _Link:
@@ -26,7 +27,7 @@ class _Link:
 
     def __init__(self, remote: socket.socket, own: socket.socket):
         self.remote, self.own = remote, own
-        self.silent = 0.0  # seconds since the other was heard; a time in which this process was stopped counts little
+        self.silent = 0.0  # seconds since the other process was heard; time while this one was stopped hardly counts
         self.ended = False
         for end in (remote, own):
             end.settimeout(None)
@@ -35,18 +36,18 @@ class _Link:
     def close(self) -> None:
         self.ended = True
         for end in (self.remote, self.own):
-            with contextlib.suppress(OSError):  # closed already
+            with contextlib.suppress(OSError):  # already closed
                 end.shutdown(socket.SHUT_RDWR)
 
 
 class Relay:
-    """Passes connections on, in threads that end with the process.
+    """Forwards connections, in threads that end with the process.
 
     Args:
       listener: a listening socket.
-      target: where its connections lead.
-      remote: whether the other processes are behind the target, or are those who connect.
-      links: how many connections there are while nobody is missing.
+      target: address to which its connections are forwarded.
+      remote: the side of the other processes: "target", or "connecting" if they connect to the listener.
+      links: number of connections while no process is missing.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Relay:
     def watch(self, silence: float, lost: Callable[[str], None]) -> None:
         """Call `lost(what)` in a thread when a connection is missing for some seconds, or was silent for `silence`.
 
-        To be called when all processes have joined: before, links may be silent for long.
+        Call it when all processes have joined: before that, links may be silent for long.
         """
         _thread(self._watch, silence, lost)
 
-    def farewell(self) -> None:
-        """From now on links may end: the run does."""
+    def expect_end(self) -> None:
+        """Expect links to end from now on, because the run ends."""
         self._over = True
 
     def _accept(self) -> None:
@@ -103,11 +104,11 @@ class Relay:
             while data := source.recv(1 << 16):
                 if source is link.remote:
                     link.silent = 0.0
-                with contextlib.suppress(OSError):  # the end of the sink is seen where it is read
+                with contextlib.suppress(OSError):  # the thread that reads the sink sees its end
                     sink.sendall(data)
         if source is link.own or self._over:
             link.close()
-        link.ended = True  # and JAX's client here, if it still reads, is left waiting instead of being told
+        link.ended = True  # JAX's client here, if it still reads, is not told and keeps waiting
 
     def _watch(self, silence: float, lost: Callable[[str], None]) -> None:
         missing, before = 0.0, time.monotonic()
@@ -135,12 +136,12 @@ def _thread(target: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
-def way_out(address: tuple[str, int]) -> Relay:
+def relay_to_first(address: tuple[str, int]) -> Relay:
     """The relay of a process that is not the first, to the first one's `address`."""
     return Relay(socket.create_server(("127.0.0.1", 0)), address, remote="target", links=1)
 
 
-def door(port: int, service: tuple[str, int], processes: int) -> Relay:
+def relay_from_others(port: int, service: tuple[str, int], processes: int) -> Relay:
     """The relay of the first of several processes, from its public `port` to its service.
 
     Raises `OSError` if the port cannot be used.
@@ -153,14 +154,14 @@ def door(port: int, service: tuple[str, int], processes: int) -> Relay:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody uses at the moment."""
+    """A port of this machine that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def answers(address: tuple[str, int], seconds: float) -> OSError | None:
-    """Wait until somebody listens at `address`; the last error if nobody does for so long."""
+    """Wait until `address` accepts connections; the last error if it does not within `seconds`."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -173,7 +174,7 @@ def answers(address: tuple[str, int], seconds: float) -> OSError | None:
 
 
 def end_process(line: str, status: int) -> None:
-    """Write one line and end the process from any thread, whatever its main thread waits for."""
+    """Write one line and end the process, from any thread and whatever its main thread waits for."""
     shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
     os.write(2, f"{shown}{line}\n".encode())
     os._exit(status)

@@ -1,8 +1,8 @@
-"""Which part of a global batch a replica holds, seen from inside a data-parallel step.
+"""The part of a global batch that a replica holds, as seen inside a data-parallel step.
 
 A step runs once for each replica of a mesh axis and always means the *global* batch: losses, gradients and statistics
 are means over the axis, and every random draw about an image is a function of the key and of the image's row in the
-global batch. So the number of replicas changes nothing but the speed. `axis_name=None` is the step of one device.
+global batch. The number of replicas therefore changes only the speed. `axis_name=None` is the step of one device.
 
 Letters: B rows of the global batch, R replicas, P micro-batches.
 """
@@ -21,8 +21,8 @@ from jdarts.jax_versions import varying_axes
 def pmean(tree: Any, axis_name: str | None) -> Any:
     """The mean of every array over the replicas; `tree` itself without an axis.
 
-    Where the type of an array says that all replicas hold the same (`shard_map` with `check_vma`), it stays as it is
-    and nothing is sent.
+    An array whose type says that all replicas hold the same value (`shard_map` with `check_vma`) is returned unchanged,
+    without communication.
     """
     if axis_name is None:
         return tree
@@ -33,12 +33,12 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
 def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True) -> Any:
     """`tree`, the same on all replicas, whose gradient becomes the mean over the replicas: that of the global batch.
 
-    For a loss that itself ends in `pmean`; both together are right under `pmap` and `shard_map`, with `check_vma` and
-    without, and for every gradient that an estimator takes on its way, products with second derivatives included.
-    With `whole` every array is reduced once, such as a vector of all weights, and then counts as different on every
-    replica. Without, types keep telling that it is the same, and each of its uses is reduced.
+    For a loss that itself ends in `pmean`. The two together are right under `pmap` and `shard_map`, with and without
+    `check_vma`, and for every gradient that an estimator takes on its way, products with second derivatives included.
+    With `whole`, every array (such as a vector of all weights) is reduced once, and its type then varies over the
+    replicas. Without, its type stays the same on all replicas, and each of its uses is reduced.
 
-    Raises `UserError` if types tell that `tree` differs between replicas.
+    Raises `UserError` if the types say that `tree` differs between replicas.
     """
     if axis_name is None:
         return tree
@@ -51,13 +51,13 @@ def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True)
             )
         # the transpose of the cast sums over the replicas
         return jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), tree) if whole else tree
-    # Of equal values the mean is the value (to the last bit for 2, 4, 8 … replicas), and the mean is its own transpose.
+    # The mean of equal values is the value (to the last bit for 2, 4, 8 … replicas), and the mean is its own transpose.
     # A custom derivative would save the collective forward, but allow only one direction of differentiation.
     return lax.pmean(tree, axis_name)
 
 
 def is_typed(axis_name: str) -> bool:
-    """Whether types tell what varies over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
+    """True if types say what varies over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
     return axis_name in varying_axes(lax.axis_index(axis_name))
 
 
@@ -76,7 +76,7 @@ class Share:
 
     @property
     def replicas(self) -> int:
-        """Their number, R; known while tracing inside the axis."""
+        """Number of replicas, R; known while tracing inside the axis."""
         return 1 if self.axis_name is None else lax.axis_size(self.axis_name)
 
     def of(self, rows: jax.Array) -> jax.Array:
@@ -92,7 +92,7 @@ class Share:
         return rows * self.replicas
 
     def keys(self, key: jax.Array, rows: int) -> jax.Array:
-        """A key of its own for each of this replica's `rows` rows, `[rows]`, by folding in the global row number."""
+        """One key for each of this replica's `rows` rows, `[rows]`, folded with the global row number."""
         first = 0 if self.axis_name is None else lax.axis_index(self.axis_name) * rows
         return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(rows, dtype=jnp.int32))
 

@@ -1,1 +1,1 @@
-"""The lock and the opening of run folders."""
+"""Runs: folders, locks, checkpoints, interruption, and the loop over steps."""

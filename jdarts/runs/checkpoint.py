@@ -1,10 +1,10 @@
-"""Checkpoints of a whole pytree that come back bit for bit, or not at all.
+"""Checkpoints of a whole pytree that are restored bit for bit, or not at all.
 
-Orbax supplies what is hard about files: atomic step folders, saving in the background, retention, several
-hosts. Three things are added here. All leaves that one host holds completely travel as *one* byte array,
-because thousands of small arrays take orbax seconds; leaves sharded over devices are left to orbax. A
-checksum of those bytes is stored, because orbax returns a flipped bit without complaint. And shapes and
-dtypes are compared before anything is loaded, because orbax casts silently.
+Orbax supplies what is hard about files: atomic step folders, saving in the background, retention, several hosts. This
+module adds three things. All leaves that one host holds completely are stored as *one* byte array, because orbax takes
+seconds for thousands of small arrays; leaves sharded over devices are left to orbax. A checksum of those bytes is
+stored, because orbax returns a flipped bit without complaint. Shapes and dtypes are compared before anything is loaded,
+because orbax casts silently.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from jdarts.errors import CannotWrite, FolderDeleted, UserError
 
 @dataclass(frozen=True)
 class Restored:
-    """What `Checkpoints.restore_latest` found: the step, the state and the JSON data saved with it."""
+    """The newest readable checkpoint: its step, its state and the JSON data saved with it."""
 
     step: int
     state: Any
@@ -42,12 +42,12 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one run, newest `keep` of them, in one directory; use it in a `with` statement.
+    """The newest `keep` checkpoints of one run, in one directory; use it in a `with` statement.
 
-    Saving goes on in the background; leaving the `with` (or `wait`) makes it complete. A process killed in
-    the middle of a save leaves the earlier checkpoints intact. `warn` receives one line for each unreadable
-    checkpoint that `restore_latest` skips; by default it becomes a Python warning. `read_only` touches nothing: safe
-    beside the process that writes them.
+    Saving goes on in the background; leaving the `with` (or `wait`) completes it. A process killed during a save leaves
+    the earlier checkpoints intact. `warn` receives one line for each unreadable checkpoint that `restore_latest` skips;
+    by default it becomes a Python warning. With `read_only` nothing is changed, so another process may write at the
+    same time.
 
     Example::
 
@@ -77,7 +77,7 @@ class Checkpoints:
                 options = ocp.CheckpointManagerOptions(
                     max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
                 )
-            with _silence():  # of damaged metadata; what cannot be read is told when it is asked for
+            with _silence():  # about damaged metadata: an unreadable checkpoint is reported when it is asked for
                 self._manager: Any = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot keep checkpoints in {self.directory}: {error}") from None
@@ -89,7 +89,7 @@ class Checkpoints:
         try:
             self.close()
         except CannotWrite:
-            if not isinstance(error, CannotWrite):  # else the same failure, told a second time
+            if not isinstance(error, CannotWrite):  # else the same failure would be reported twice
                 raise
 
     def steps(self) -> list[int]:
@@ -97,7 +97,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Returns once every save is complete on disk; raises what went wrong in the background.
+        """Returns once every save is complete on disk; raises any error of the saves in the background.
 
         `CannotWrite` if the disk is full or read-only, or if the folder is gone.
         """
@@ -115,12 +115,11 @@ class Checkpoints:
     def save(self, step: int, state: Any, meta: dict | None = None) -> None:
         """Saves `state` (a pytree of arrays and PRNG keys) and `meta` (JSON data) as checkpoint `step`.
 
-        The values are copied before this returns, so the caller may donate `state` to the next step. Saving
-        the same state again under the step saved last does nothing. Raises `CannotWrite` if this save or the one
-        before failed on disk, and `ValueError` if the directory holds newer readable checkpoints: restore them, or use
-        another directory.
+        The values are copied before this returns, so the caller may donate `state` to the next step. Saving the step
+        that was saved last again does nothing. Raises `CannotWrite` if this save or the one before failed on disk, and
+        `ValueError` if the directory holds newer readable checkpoints: restore them, or use another directory.
         """
-        if not self.directory.is_dir():  # orbax would make it anew, without the rest of the run
+        if not self.directory.is_dir():  # orbax would create it again, without the rest of the run
             raise FolderDeleted(f"the folder {self.directory} was deleted")
         with self._writing():
             self._save(step, state, meta)
@@ -156,11 +155,10 @@ class Checkpoints:
     def restore_latest(self, like: Any, *, up_to: int | None = None) -> Restored | None:
         """The newest checkpoint that can be read, laid out like `like`; None if nothing was saved.
 
-        With `up_to`, the newest of those up to that step.
+        With `up_to`, only steps up to that one count.
 
-        `like` holds arrays or `jax.ShapeDtypeStruct`s. A truncated or corrupt checkpoint is skipped with a
-        warning. Raises `UserError` if there are checkpoints but none can be read, or if leaves differ from
-        those of `like`.
+        `like` holds arrays or `jax.ShapeDtypeStruct`s. A truncated or corrupt checkpoint is skipped with a warning.
+        Raises `UserError` if there are checkpoints but none can be read, or if leaves differ from those of `like`.
         """
         unreadable = 0
         for step in reversed(self.steps()):
@@ -171,7 +169,7 @@ class Checkpoints:
                 stored = [(str(name), tuple(shape), str(dtype)) for name, shape, dtype in header["leaves"]]
                 _compare(stored, like, where=str(self.directory / str(step)))
                 read, reason = _attempt(lambda step=step, header=header: self._read(step, header, like))
-                if read is not None:  # from here on nothing is the fault of the file
+                if read is not None:  # errors from here on are not due to the file
                     self._last_saved = (step, header["crc32"])
                     return Restored(step, _assemble(read, header["sharded"], like), header["meta"])
             unreadable += 1
@@ -180,7 +178,7 @@ class Checkpoints:
         if unreadable:
             raise UserError(
                 f"none of the checkpoints in {self.directory} ({unreadable}) can be read; put back a copy of the "
-                "folder, or start the run over (--overwrite keeps what lies there)"
+                "folder, or start the run over (--overwrite keeps the old folder)"
             )
         return None
 
@@ -204,7 +202,7 @@ class Checkpoints:
         return header
 
     def _read(self, step: int, header: dict, like: Any) -> dict:
-        """What `save` stored, checked."""
+        """The values that `save` stored, checked."""
         wanted, sharded = jax.tree.leaves(like), set(header["sharded"])
         size = sum(_bytes(leaf) for index, leaf in enumerate(wanted) if index not in sharded)
         target = {
@@ -219,16 +217,15 @@ class Checkpoints:
 
 
 def _seal(header: dict) -> int:
-    """A checksum of the description, the same before it is written as JSON and after."""
+    """A checksum of the description, the same before and after it is written as JSON."""
     plain = json.loads(json.dumps(header))
     return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
 
 
 def _errno(error: OSError | ValueError) -> int | None:
-    """The system's number of a failed write; None if there is none.
+    """The system's error number of a failed write; None if there is none.
 
-    TensorStore raises `ValueError` with the number in the text. It leaves the number out where a folder has gone, and
-    so does orbax.
+    TensorStore raises `ValueError` with the number in the text. TensorStore and orbax leave it out if a folder is gone.
     """
     if isinstance(error, OSError):
         return error.errno
@@ -253,13 +250,13 @@ def _assemble(read: dict, sharded: list[int], like: Any) -> Any:
 
 
 def _attempt(read: Callable[[], dict]) -> tuple[dict | None, str]:
-    """What `read` returns, or None and the reason in one short line; silent either way."""
+    """The result of `read`, or None and the reason in one short line; silent either way."""
     with _silence():
         try:
             return read(), ""
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-        gc.collect()  # abandoned coroutines complain when they are collected: let them do it here
+        gc.collect()  # abandoned coroutines warn when they are collected: collect them here
     return None, f"{reason[:160]}…" if len(reason) > 160 else reason
 
 
@@ -291,7 +288,7 @@ def _unpack(data: np.ndarray, like: Any) -> Any:
         return array.copy() if isinstance(like, np.ndarray) else array[()]
     sharding = _sharding(like)
     if isinstance(like, jax.Array) and not like.committed:
-        sharding = None  # stays free to follow other arrays, as it was
+        sharding = None  # stays uncommitted, as it was
     if _is_key(like) and sharding is not None and not sharding.is_fully_addressable:
         bits = jax.make_array_from_callback(shape, sharding, lambda index: array[index])
         return jax.random.wrap_key_data(bits, impl=_key_impl(like))
@@ -349,19 +346,19 @@ def _key_data(like: Any) -> jax.ShapeDtypeStruct:
 
 
 def _key_impl(like: Any) -> Any:
-    found = []  # key_impl wants a key; inside a trace even a shape is one
+    found = []  # key_impl needs a key; inside a trace even a shape is one
     jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct(like.shape, like.dtype))
     return found[0]
 
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding | None:
-    """Where the leaf lies, if it says so in terms of real devices."""
+    """The sharding of the leaf, if it names real devices."""
     sharding = getattr(leaf, "sharding", None)
     return None if isinstance(getattr(sharding, "mesh", None), jax.sharding.AbstractMesh) else sharding
 
 
 def _is_sharded(leaf: Any) -> bool:
-    """Whether no single device holds the whole leaf."""
+    """True if no single device holds the whole leaf."""
     sharding = _sharding(leaf)
     return sharding is not None and not sharding.is_fully_replicated
 
@@ -380,7 +377,7 @@ def _bytes(leaf: Any) -> int:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Drops what orbax and asyncio print about a damaged file; the caller reports it in one line."""
+    """Drops the output of orbax and asyncio about a damaged file; the caller reports it in one line."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda unraisable: None
     try:
@@ -394,4 +391,4 @@ def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-logging.getLogger("absl").addFilter(_not_orbax)  # its errors are raised, too
+logging.getLogger("absl").addFilter(_not_orbax)  # its errors are also raised

@@ -1,4 +1,4 @@
-"""What a run was computed with, for its record."""
+"""The environment of a run, for its record: versions, devices, time."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def describe() -> dict[str, Any]:
-    """Versions, devices and time of day, ready for JSON; starts the accelerator if nothing has yet."""
+    """Versions, devices and time of day, ready for JSON; starts the accelerator if it is not started yet."""
     import jax
 
     from jdarts import kernels
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
 
 
 def differences(stored: Mapping[str, Any]) -> list[str]:
-    """Facts that decide a result's bits and differ from the environment `stored`: `jax 0.10.2 (was 0.10.1)`."""
+    """Facts that affect the bits of a result and differ from the environment `stored`: `jax 0.10.2 (was 0.10.1)`."""
     now = describe()
     names = ("jdarts", *LIBRARIES, "python", "platform", "devices", "processor")
     return [f"{name} {now[name]} (was {stored[name]})" for name in names if stored.get(name, now[name]) != now[name]]

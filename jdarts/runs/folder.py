@@ -1,9 +1,9 @@
-"""The folder of one run: configuration, records and results, written so that a crash tears nothing.
+"""The folder of one run: configuration, records and results, written so that a crash leaves no half-written file.
 
 In a run of several processes, all of which see the folder, only the first one writes.
 
-JSON is strict: NaN and infinities, for which JSON has no word, are written as null. Every other float is
-written with enough digits to read back the same bits.
+JSON is strict: NaN and infinities, which JSON cannot express, are written as null. Every other float is written with
+enough digits to read back the same bits.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ CONFIG = "config.json"
 class RunFolder:
     """A folder on disk; get one from `jdarts.runs.opening.hold`, or without a lock from `create` or `open`.
 
-    What cannot be written raises `CannotWrite`. With a `lock`, so does a folder that was deleted or replaced meanwhile,
-    as `FolderDeleted`. `written` are the files that this object and those of its subfolders have written.
+    A failed write raises `CannotWrite`. With a `lock`, a folder that was deleted or replaced meanwhile raises
+    `FolderDeleted`. `written` lists the files that this object and those of its subfolders have written.
     """
 
     def __init__(self, path: str | Path, lock: RunLock | None = None):
@@ -54,17 +54,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, config: Experiment) -> "RunFolder":
-        """The folder of an earlier run, to go on with; `UserError` unless it has the same `config`."""
+        """The folder of an earlier run, to continue it; `UserError` unless it has the same `config`."""
         processes.first_does(lambda: check_folder(Path(path), config, resume=True))
         return cls(path)
 
     @property
     def checkpoints_dir(self) -> Path:
-        """Where the checkpoints lie."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def subfolder(self, name: str) -> "RunFolder":
-        """A folder inside this one with records, results and checkpoints of its own, made if need be."""
+        """A folder inside this one with records, results and checkpoints of its own, made if needed."""
         if processes.is_first():
             with self._writing(self.path / name):
                 (self.path / name).mkdir(exist_ok=True)
@@ -175,8 +175,8 @@ def check_folder(path: Path, config: Experiment, *, resume: bool) -> None:
 
 def _exists(path: Path) -> UserError:
     return UserError(
-        f"run folder {path} exists; pass --resume to go on with it, --overwrite to start over (the old one is kept "
-        "beside it), or another name with --run-dir"
+        f"run folder {path} exists; pass --resume to continue it, --overwrite to start over (the old one is kept "
+        "next to it), or another name with --run-dir"
     )
 
 
@@ -190,7 +190,7 @@ def _compare(stored: Path, config: Experiment) -> None:
     differences = [
         f"{name}: {before.get(name, 'absent')!r} (stored) != {now.get(name, 'absent')!r} (given)"
         for name in names
-        if not name.startswith("devices.")  # a run may go on with other devices
+        if not name.startswith("devices.")  # a run may continue on other devices
         and (name not in before or name not in now or before[name] != now[name])
     ]
     if differences:
@@ -270,7 +270,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system can
+    with contextlib.suppress(OSError):  # not every file system supports it
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

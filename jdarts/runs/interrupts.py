@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM: they end a process at once, or ask a loop to stop at its next safe point.
 
-The command line calls `end_on_signals` before it imports anything slow. From then on a signal ends the process with
-one line, also inside a long call of C++ such as a compilation. No exception is raised, so no `except` can swallow the
-signal and no half-imported module can misreport it. Inside a `StopSignal` block the first signal is only noted.
+The command line calls `end_on_signals` before it imports anything slow. From then on a signal ends the process with one
+line, even inside a long call of C++ such as a compilation. No exception is raised, so no `except` can swallow the
+signal, and no half-imported module can report it wrongly. Inside a `StopSignal` block the first signal is only noted.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _watching = False
-_delivered: list[int] = []  # as seen by Python's handler, in the main thread
+_delivered: list[int] = []  # signals that Python's handler has seen, in the main thread
 _first: int | None = None  # the first signal that a StopSignal block has noted
 _block: "StopSignal | None" = None
 _hint: Callable[[], str] = str
@@ -26,8 +26,8 @@ class StopSignal:
     """Notes SIGINT and SIGTERM while its `with` block runs, so that a loop can finish its step and save.
 
     `received` is the number of the first signal, or None. A SIGINT after any other signal ends the process at once
-    under `end_on_signals`; otherwise it raises `KeyboardInterrupt`. The earlier handlers come back at the end. Python
-    delivers signals to the main thread only; in another thread nothing is installed and `received` stays None.
+    under `end_on_signals`; otherwise it raises `KeyboardInterrupt`. The earlier handlers are restored at the end.
+    Python delivers signals to the main thread only; in another thread nothing is installed and `received` stays None.
 
     Example::
 
@@ -90,7 +90,7 @@ def end_on_signals() -> None:
 
 
 def renew() -> None:
-    """Install the handlers of `end_on_signals` once more, after a library may have replaced them."""
+    """Install the handlers of `end_on_signals` again, after a library may have replaced them."""
     if _watching:
         for number in SIGNALS:
             signal.signal(number, _note_delivery)
@@ -107,7 +107,7 @@ def raise_on_signals() -> None:
 
 
 def before_exec() -> bool:
-    """Hold signals back until the program that replaces this one calls `end_on_signals`; whether to replace it now.
+    """Hold signals back until the program that replaces this one calls `end_on_signals`; True if it may start now.
 
     False after a signal: the process is about to end.
     """
@@ -117,7 +117,7 @@ def before_exec() -> bool:
 
 
 def explain_with(hint: Callable[[], str]) -> None:
-    """Let `hint` supply the end of the line with which a signal ends the process; "" adds nothing."""
+    """Set `hint`, which returns the end of the line with which a signal ends the process; "" adds nothing."""
     global _hint
     _hint = hint
 
@@ -131,13 +131,13 @@ def _unblock_signals() -> None:
 
 
 def _leave_to_parent() -> None:
-    """In a forked child, which shares the pipe with its parent: forget the pipe before a signal can arrive."""
+    """In a forked child, which shares the pipe with its parent: close the pipe before a signal can arrive."""
     raise_on_signals()
     _unblock_signals()
 
 
 def _note_delivery(number: int, frame: FrameType | None) -> None:
-    """The handler: the thread that reads the pipe acts on the signal."""
+    """The handler; the thread that reads the pipe acts on the signal."""
     del frame
     _delivered.append(number)
 
@@ -166,7 +166,7 @@ def _receive(number: signal.Signals) -> None:
 def _end(number: signal.Signals) -> None:
     try:
         hint = _hint()
-    except Exception:  # whatever it looks at may be gone
+    except Exception:  # whatever it reads may be gone
         hint = ""
     with contextlib.suppress(OSError):
         if os.isatty(1):

@@ -1,8 +1,8 @@
 """The lock of a run folder: one process writes there at a time.
 
-The kernel holds the lock (`flock`), so it ends with its owner, however that ends. The file `.lock` also names host,
-process and start time. Where the file system does not support `flock`, or does not carry it between hosts, the
-record and a heartbeat (the file's time of change) decide. Readers of a run folder need no lock.
+The kernel holds the lock (`flock`), so it ends with its owner, however the owner ends. The file `.lock` also names
+host, process and start time. Where the file system does not support `flock`, or does not share it between hosts, the
+record and a heartbeat (the file's modification time) decide. Readers of a run folder need no lock.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from jdarts.errors import FolderDeleted, UserError
 
 try:
     import fcntl
-except ImportError:  # no POSIX system: the record decides
+except ImportError:  # not a POSIX system: the record decides
     fcntl = None
 
 NAME = ".lock"
@@ -59,7 +59,7 @@ class RunLock:
         self.release()
 
     def check(self) -> None:
-        """Raises `FolderDeleted` if the folder has been deleted, or deleted and made anew, since the lock was taken."""
+        """Raises `FolderDeleted` if the folder has been deleted or replaced since the lock was taken."""
         if not _same_file(self._file, self.path):
             raise FolderDeleted(
                 f"the run folder {self.path.parent} was deleted or replaced while the run was writing to it"
@@ -93,7 +93,7 @@ def refuse_if_locked(path: Path) -> None:
 
 
 def _open_locked(path: Path) -> tuple[int, bool]:
-    """A descriptor of the lock file, and whether the kernel's lock is on it (not every file system has one)."""
+    """A descriptor of the lock file, and True if the kernel's lock is on it (not every file system has one)."""
     owner: dict[str, Any] = {}
     for _ in range(_TRIES):
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -125,7 +125,7 @@ def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
 
 
 def _beaten(path: Path) -> int:
-    with open(path, "rb") as file:  # opening asks a network file system for the newest time
+    with open(path, "rb") as file:  # opening makes a network file system report the newest time
         return os.fstat(file.fileno()).st_mtime_ns
 
 

@@ -24,7 +24,7 @@ _AGREE_EVERY = 4  # steps
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long to run and how often to save; counts of epochs and steps."""
+    """Length of a run and interval of its checkpoints, in epochs and steps."""
 
     epochs: int
     steps_per_epoch: int
@@ -34,7 +34,7 @@ class LoopSettings:
 
     @property
     def steps(self) -> int:
-        """All steps of the run."""
+        """Number of steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -52,19 +52,19 @@ def run_loop(
     stop_after: Callable[[int], bool] | None = None,
     also: Sequence[RunFolder] = (),
 ) -> Any:
-    """Run `step` to the end of the epochs of `settings`, and return the last state.
+    """Run `step` for all epochs of `settings`, and return the last state.
 
     Args:
       state: the initial state; a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
-      step: `state -> (state, metrics)`; metrics has the boolean `finite` beside the numbers to show.
+      step: `state -> (state, metrics)`; metrics has the boolean `finite` besides the numbers to show.
       on_epoch_end: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
       suspects: settings to name when the loss diverges.
-      stop_after: `finished epochs -> bool`, asked when the record of an epoch is written: whether to end here.
-      also: further folders whose records `on_epoch_end` writes.
+      stop_after: `finished epochs -> bool`, called when the record of an epoch is written; True ends the run.
+      also: further folders to which `on_epoch_end` writes records.
 
     Raises:
       Interrupted: after SIGINT or SIGTERM; the state is saved. Before the first step has finished there is nothing to
-        save, and a signal acts as outside the loop.
+        save, and a signal acts as it does outside the loop.
       Diverged: at the first step whose loss or weights are not finite; the last good checkpoint is kept.
       CannotWrite: the disk is full or read-only, or the run folder is gone.
     """
@@ -114,7 +114,7 @@ def run_loop(
 def _restored(
     title: str, state: Any, checkpoints: Checkpoints, settings: LoopSettings, reporter: Reporter, *, resume: bool
 ) -> tuple[Any, int]:
-    """The state to begin with, and its finished steps."""
+    """The initial state, and its number of finished steps."""
     restored = checkpoints.restore_latest(_layout(state)) if resume else None
     if restored is None:
         return state, _steps_done(state)
@@ -123,7 +123,7 @@ def _restored(
 
 
 class _Clock:
-    """Wall and processor time of one epoch after the other."""
+    """Wall and processor time of each epoch."""
 
     def __init__(self):
         self._started = time.monotonic(), time.process_time()
@@ -136,19 +136,19 @@ class _Clock:
 
 
 def _layout(state: Any) -> Any:
-    """Shapes of a state, with its place on the devices if it lies on several."""
+    """Shapes of a state, with shardings if it is on several devices."""
     if all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(state)):
         return jax.eval_shape(lambda: state)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
 
 
 def _steps_done(state: Any) -> int:
-    """The finished steps of a state, of all its members alike if it holds several."""
+    """The finished steps of a state; all its members have the same number if it holds several."""
     return int(np.max(np.asarray(state.step.addressable_shards[0].data)))
 
 
 def _stop_now(stop: StopSignal, done: int) -> int | None:
-    """The signal to stop at, if any: several processes agree on it every few steps, so that all save the same step."""
+    """The signal to stop at, or None: several processes agree on it every few steps, so that all save the same step."""
     if processes.count() == 1:
         return stop.received
     return processes.agree_to_stop(stop.received) if done % _AGREE_EVERY == 0 else None
@@ -161,7 +161,7 @@ def _due(settings: LoopSettings, done: int, epoch: int, inside: int) -> bool:
 
 
 class _LateMetrics:
-    """Reads metrics a little late, so that the device never waits for the host, and stops a diverged run."""
+    """Reads metrics a few steps late, so that the device never waits for the host, and stops a diverged run."""
 
     def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):
         self._title, self._checkpoints, self._suspects = title, checkpoints, suspects
@@ -177,7 +177,7 @@ class _LateMetrics:
         return known
 
     def drain(self) -> None:
-        """Read everything there is."""
+        """Read all remaining metrics."""
         while self._pending:
             self._read()
 

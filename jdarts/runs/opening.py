@@ -1,4 +1,4 @@
-"""Opening of a run's folder: a new one, an earlier one to go on with, or one to start over.
+"""Opening a run's folder: a new one, an earlier one to continue, or one to start over.
 
 A folder in which a start failed before anything was recorded does not block its name: the next start uses it again.
 `--overwrite` moves the folder of an earlier run aside. What a run has computed is never deleted.
@@ -20,7 +20,7 @@ from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 CLASSES = "classes.json"
 """The names of the classes in the order of a network's outputs, where the source has names."""
 START = (CONFIG, CLASSES, "environment.json", "own_ops.json", "searches.json", user_files.RECORD)
-"""The files that a run writes before its first step, beside the copies of `user_files`."""
+"""The files that a run writes before its first step, besides the copies of `user_files`."""
 
 
 def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False) -> None:
@@ -40,7 +40,7 @@ def hold(
     """The run folder at `path`, locked against other processes until the `with` block ends.
 
     Args:
-      resume: go on with the run that lies there; it must have the same `config`.
+      resume: continue the run in that folder; it must have the same `config`.
       overwrite: move the folder of an earlier run aside first, to a name that ends in `.old-1`, `.old-2`, ….
       tell: receives one line if a folder was moved.
 
@@ -52,7 +52,7 @@ def hold(
     try:
         yield run
     except FolderDeleted:
-        _wait_until_quiet(path)  # a deletion that goes on: what is left can be judged when it is done
+        _wait_until_quiet(path)  # while a deletion goes on, the remains cannot be judged
         raise
     finally:
         if lock is not None:
@@ -63,16 +63,16 @@ def hold(
 
 
 def with_way_on(error: CannotWrite, path: Path) -> CannotWrite | UserError:
-    """`error` with the next thing to do; a `UserError` if the run folder at `path` was deleted."""
+    """`error` with advice on what to do next; a `UserError` if the run folder at `path` was deleted."""
     kind = CannotWrite if (path / CONFIG).is_file() else UserError
     return kind(f"{error}; {way_on(path)}")
 
 
 def way_on(path: Path) -> str:
-    """The end of a line for the user: the remains of the run at `path`, and the next thing to do."""
+    """The end of a line for the user: the state of the run at `path`, and what to do next."""
     if not (path / CONFIG).is_file():
         return (
-            "nothing is left to go on with: put the folder back and give the same command with --resume, or start again"
+            "nothing is left to continue: put the folder back and give the same command with --resume, or start again"
         )
     try:
         checkpoints = [(p.stat().st_mtime, p) for p in path.rglob("checkpoints/*") if p.name.isdigit()]
@@ -88,7 +88,7 @@ def way_on(path: Path) -> str:
 
 def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
-        raise UserError("--resume goes on with a run and --overwrite starts it over; give one of them")
+        raise UserError("--resume continues a run and --overwrite starts it over; give one of them")
     if overwrite and path.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise UserError(f"--overwrite cannot move {path}, the folder that you are in; choose another --run-dir")
     refuse_if_locked(path)
@@ -140,7 +140,7 @@ def _has_only_started(path: Path) -> bool:
 
 
 def _wait_until_quiet(path: Path) -> None:
-    """Returns when no file of the folder has come or gone for half a second, after ten seconds at the latest."""
+    """Returns when no file of the folder has appeared or vanished for half a second, or after ten seconds."""
     before, unchanged, until = None, 0, time.monotonic() + 10
     while unchanged < 5 and time.monotonic() < until:
         time.sleep(0.1)
@@ -149,9 +149,9 @@ def _wait_until_quiet(path: Path) -> None:
 
 
 def _remove_remains(path: Path, written: Iterable[Path]) -> None:
-    """Removes what this process wrote to the run folder while or after somebody deleted it.
+    """Removes the files that this process wrote to the run folder while or after somebody deleted it.
 
-    Saves in the background may go on after they have failed, so this ends when nothing appears any more.
+    Failed saves may go on in the background, so this ends only when no new file appears.
     """
     for _ in range(5):
         _wait_until_quiet(path)

@@ -1,4 +1,4 @@
-"""What a run tells while it works. `jdarts.report.console` shows it to a person."""
+"""The interface through which a run reports its progress. `jdarts.report.console` shows it to a person."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ from typing import Protocol
 class Reporter(Protocol):
     """Receives the progress of a run.
 
-    Steps and epochs count what is finished in the present phase: the first report of a fresh phase is 1.
+    Steps and epochs count what is finished in the current phase: the first report of a fresh phase is 1.
 
     Metrics are plain numbers; those with "accuracy" in their name are fractions in [0, 1] and shown as
     percentages.
@@ -17,16 +17,16 @@ class Reporter(Protocol):
         """Opens a phase, such as the search; `start_step` steps were already done by an earlier run."""
 
     def step(self, step: int, metrics: Mapping[str, float] | None = None) -> None:
-        """`step` steps are finished; `metrics` are the newest known, if any."""
+        """Report that `step` steps are finished; `metrics` are the newest known, if any."""
 
     def epoch(self, epoch: int, record: Mapping[str, float]) -> None:
-        """`epoch` epochs are finished; `record` sums up the last."""
+        """Report that `epoch` epochs are finished; `record` summarises the last."""
 
     def message(self, text: str) -> None:
-        """Something worth reading."""
+        """A message worth reading."""
 
     def warning(self, text: str) -> None:
-        """Something that may need action."""
+        """A warning that may need action."""
 
     def close(self) -> None:
         """Ends the display; nothing is reported afterwards."""

@@ -21,7 +21,7 @@ from jdarts.devices.placement import (
     check_replicas,
     compile_init,
     compile_step,
-    introduce,
+    connect_processes,
     replicate,
     split_members,
 )
@@ -66,7 +66,7 @@ def build_program(
 
     Raises `UserError` if a swept hyper-parameter decides how the step is built.
     """
-    introduce(placement)
+    connect_processes(placement)
     search = make_search(config, space, data, axis_name=placement.axis_name)
 
     def member_search(values) -> Search:

@@ -1,4 +1,4 @@
-"""Compiling each distinct program once, several at a time."""
+"""Compilation of distinct programs, each once, several at a time."""
 
 import os
 from collections.abc import Callable, Hashable, Sequence
@@ -12,12 +12,12 @@ from jdarts.staging.trace import Fixed
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"},  # keep `jdarts.kernels.cut`
-    # XLA's own products of matrices (Triton) are tuned one by one for as long as all the rest takes, and in jaxlib
-    # 0.11.2 their fusion ends the process over a supernet in bfloat16; cuBLAS has them ready.
+    # XLA tunes its own matrix products (Triton) one by one, which takes as long as everything else together, and in
+    # jaxlib 0.11.2 their fusion crashes the process for a supernet in bfloat16; cuBLAS needs no tuning.
     "gpu": {"xla_gpu_enable_triton_gemm": False, "xla_gpu_deterministic_ops": True},
 }
-# All that a step launches, convolutions too, as one CUDA graph: else a GPU waits for the host at every kernel. A
-# program that is called with other buffers every time gains nothing.
+# Everything that a step launches, convolutions included, as one CUDA graph: otherwise a GPU waits for the host at every
+# kernel. A program that is called with other buffers every time gains nothing.
 _AS_GRAPH = {
     "gpu": {
         "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION",
@@ -41,10 +41,10 @@ def compiler_options(
     """Options for `jax.jit(..., compiler_options=...)` on the default backend.
 
     Args:
-      large: for a step, or much of one.
+      large: the program is a step, or much of one.
       calls: how often the program will run, if known. A CPU program that runs fewer than `SHORT` times is optimised
         less, unless `XLA_FLAGS` sets the level.
-      only_read: the program is never run, its costs are read: on a CPU its machine code is not optimised.
+      only_read: the program is never run, only its costs are read: on a CPU its machine code is not optimised.
     """
     backend = jax.default_backend()
     options = {**_OPTIONS.get(backend, {}), **(_AS_GRAPH.get(backend, {}) if large else {})}
@@ -63,27 +63,27 @@ class Executable:
         self._compiled: Any = None
 
     def lower(self):
-        """Trace and lower; the slow part in Python."""
+        """Trace and lower; this is the slow part in Python."""
         jitted = jax.jit(self._function, donate_argnums=self._donated, compiler_options=self._options)
         return jitted.lower(*self._shapes)
 
     def compile(self, lowered) -> None:
-        """Compile; XLA, without Python's lock."""
+        """Compile in XLA, which releases Python's lock."""
         self._compiled = lowered.compile()
 
     def __call__(self, *arrays):
-        """Run it; results as a list."""
+        """Run it; returns the results as a list."""
         return self._compiled(*arrays)
 
     def temporary_bytes(self) -> int:
-        """Memory that one call needs beside its arguments and results."""
+        """Memory that one call needs besides its arguments and results."""
         return self._temporary_bytes
 
     def cost(self, what: str) -> float:
         """An entry of XLA's cost analysis, 0 if there is none."""
         return float(self._costs.get(what, 0.0))
 
-    @cached_property  # XLA takes milliseconds, and a program is called in hundreds of places
+    @cached_property  # XLA takes milliseconds to answer, and a program is called in hundreds of places
     def _temporary_bytes(self) -> int:
         analysis = self._compiled.memory_analysis()
         return int(analysis.temp_size_in_bytes) if analysis is not None else 0
@@ -94,7 +94,7 @@ class Executable:
 
 
 class Compiler:
-    """Collects programs, equal ones once, and compiles them together; `options` are those of `compiler_options`."""
+    """Collects distinct programs and compiles them together; `options` are those of `compiler_options`."""
 
     def __init__(self, **options: Any):
         self._options = options
@@ -110,9 +110,9 @@ class Compiler:
         *,
         large: bool = False,
     ) -> Executable:
-        """The program of `function` for inputs like these; with an equal `key` and equal inputs, the same program.
+        """The program of `function` for inputs like these; calls with equal `key` and equal inputs share one program.
 
-        Results take over the memory of the inputs `donated`. `large`: see `compiler_options`.
+        Results reuse the memory of the inputs `donated`. `large`: see `compiler_options`.
         """
         shapes = [_shape(atom) for atom in inputs]
         if key is not None:
@@ -126,7 +126,7 @@ class Compiler:
         return executable
 
     def finish(self) -> int:
-        """Compile all that was added; returns how many programs that was."""
+        """Compile all programs that were added; returns their number."""
         count = len(self._waiting)
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = [pool.submit(executable.compile, executable.lower()) for executable in self._waiting]

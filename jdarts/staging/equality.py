@@ -1,7 +1,7 @@
-"""Which results are the same: equal for what is computed alike from the same values.
+"""Equality of results: two results are equal if the same expression computes them from the same values.
 
-Derivatives along several groups of variables, each traced by itself, repeat what they have in common in functions that
-differ in what else they return. Results are therefore told apart by their expressions, inside functions too.
+Derivatives along several groups of variables, each traced separately, repeat common subexpressions in functions that
+differ in their other results. Results are therefore identified by their expressions, inside functions too.
 """
 
 from collections.abc import Hashable
@@ -11,23 +11,22 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
 
 class Expressions:
-    """Expressions of inputs, numbered: equal ones have the same number."""
+    """Numbers for expressions of inputs; equal expressions have equal numbers."""
 
     def __init__(self):
         self._numbers: dict[Hashable, int] = {}
         self._functions: dict[_Same, tuple[int, ...]] = {}
 
     def form(self, eqn: JaxprEqn) -> Hashable:
-        """Equal for equations that do the same to their inputs. Parameters that cannot be compared are equal to
-        themselves alone.
+        """A key of the equation's operation and parameters, without its inputs: equal for equations that do the same.
+
+        Parameters that cannot be compared by value are compared by identity.
         """
         params = tuple((name, self._hashable(value)) for name, value in sorted(eqn.params.items()))
         return eqn.primitive, params
 
     def results(self, eqn: JaxprEqn, form: Hashable) -> list[Hashable]:
-        """For each output of an equation of this form what it is of the inputs: equal ones of equal inputs have equal
-        values.
-        """
+        """One key for each output of an equation of this form: equal keys and equal inputs mean equal values."""
         if eqn.primitive.name == "jit" and isinstance(eqn.params["jaxpr"], ClosedJaxpr):
             return list(self._outputs(eqn.params["jaxpr"]))
         return [(form, k) for k in range(len(eqn.outvars))]
@@ -66,12 +65,12 @@ class Expressions:
 
 
 def scalar(literal: Any) -> Hashable:
-    """Equal for equal scalars of the same type that are written into a program (with `aval` and `val`)."""
+    """A key that is equal for equal scalar literals of the same type (with `aval` and `val`)."""
     return str(literal.aval), getattr(literal.val, "dtype", type(literal.val)), repr(literal.val)
 
 
 class _Same:
-    """Equal only to itself, and keeps what it stands for alive so that its address stays its own."""
+    """A value compared by identity; it keeps the value alive, so that its address is not reused."""
 
     def __init__(self, value: Any):
         self.value = value

@@ -1,4 +1,4 @@
-"""Carrying out a schedule: compiled calls on registers, loops and branches in Python, arrays dropped after last use."""
+"""Execution of a schedule: compiled calls on registers, loops and branches in Python, arrays dropped after last use."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, schedule
 from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, Split
 
-_IN_FLIGHT = 4  # calls that may be under way at once on a CPU; each holds the memory of its results
+_IN_FLIGHT = 4  # calls in flight at once on a CPU; each holds the memory of its results
 
 
 class Runner:
     """A graph ready to run: `runner(arrays) -> arrays`. Its programs are compiled by `compiler.finish()`.
 
-    With `most_equations` neighbouring pieces become programs of about so many equations.
+    With `most_equations`, neighbouring pieces are joined into programs of about that many equations.
     """
 
     def __init__(self, graph: Graph, compiler: Compiler, most_equations: int | None = None):
@@ -94,7 +94,7 @@ class Runner:
 
 
 def _last_uses(calls: list[Call], kept: set[Ref]) -> list[list[Ref]]:
-    """For each call the values that nobody needs after it."""
+    """For each call, the values that are not needed after it."""
     seen = set(kept)
     dead = []
     for call in reversed(calls):
@@ -132,7 +132,7 @@ class _Views:
 
 
 class _Control:
-    """What loops and branches share: the runners of their bodies, and what to tell of memory and cost."""
+    """The common part of loops and branches: runners of their bodies, memory and cost."""
 
     repeats = 1
 
@@ -187,7 +187,7 @@ class _Scan(_Control):
             index = jax.numpy.int32(i)
             out = self.bodies[0]([*fixed, *carry, *(self.take(index, *stacked) if self.take else [])])
             carry, results = out[: self.carried], out[self.carried :]
-            if self.spread:  # in place, so that never all of them are there twice
+            if self.spread:  # in place, so that memory never holds all of them twice
                 wholes = self.put(index, *wholes, *results) if wholes else self.spread(*results)
         return [*carry, *wholes]
 

@@ -1,4 +1,4 @@
-"""`compile`: a function of arrays as a compiled program, by the platform's way."""
+"""`compile`: a function of arrays as a compiled program, in the way that suits the platform."""
 
 import gc
 import time
@@ -17,9 +17,9 @@ from jdarts.staging.trace import count_equations, has_pieces, trace
 Unit = Literal["edges", "cells", "whole"]
 
 # On an H100 the first-order step of S0 (97,000 equations) took 85 s longer to compile as one program than in pieces,
-# and then 38 instead of 126 ms. XLA takes more than in proportion for larger ones: the second-order step (222,000) was
-# not done after 20 minutes on two CPU cores. Larger ones become several, which the cores of the host compile side by
-# side: second order with 3 cells in three parts of 28,000 took 220 CPU seconds a part.
+# and then ran in 38 instead of 126 ms. XLA's time grows faster than linearly: the second-order step (222,000) was not
+# done after 20 minutes on two CPU cores. Larger programs are therefore split into several, which the cores of the host
+# compile in parallel: second order with 3 cells in three parts of 28,000 took 220 CPU seconds a part.
 _MANY_CALLS = 1500
 _MOST_EQUATIONS = 150_000
 _JOINED_EQUATIONS = 60_000
@@ -28,23 +28,23 @@ _unit: ContextVar[Unit] = ContextVar("unit", default="whole")
 
 
 def unit() -> Unit:
-    """What supernets shall mark as pieces while they are traced: mixed edges, cells, or nothing ("whole")."""
+    """The functions that supernets mark as pieces while they are traced: mixed edges, cells, or none ("whole")."""
     return _unit.get()
 
 
 def in_pieces() -> bool:
-    """Whether the function being traced will be compiled in pieces."""
+    """True if the function being traced will be compiled in pieces."""
     return _unit.get() != "whole"
 
 
 def default_unit() -> Unit:
-    """The unit in which the default backend compiles best."""
+    """The unit of compilation that is best on the default backend."""
     return "edges" if jax.default_backend() == "cpu" else "cells"
 
 
 @contextmanager
 def undivided():
-    """For the inside of a piece, while it is traced: nothing in it is marked again."""
+    """Context for tracing the inside of a piece, in which nothing is marked again."""
     token = _unit.set("whole")
     try:
         yield
@@ -53,14 +53,14 @@ def undivided():
 
 
 def _anew(function: Callable) -> Callable:
-    """`function` as one that JAX has no trace of: it remembers them by function, not by the unit they were made in."""
+    """A copy of `function` without traces in JAX's cache, which ignores the unit that they were made in."""
     return lambda *arrays: function(*arrays)
 
 
 def traced_once(function: Callable) -> Callable:
-    """`function`, of arrays, for programs that call it in several places: in pieces it is traced for the first alone.
+    """`function`, of arrays, for programs that call it in several places: compiled in pieces, it is traced only once.
 
-    A program that is not compiled in pieces sees `function` itself.
+    A program that is not compiled in pieces calls `function` itself.
     """
     traced: dict[Unit, Callable] = {}
 
@@ -78,7 +78,7 @@ class Program:
     """A compiled function, called with arrays like those that it was compiled for.
 
     Attributes:
-      trace_seconds, compile_seconds: what it took to trace, and to lower and compile.
+      trace_seconds, compile_seconds: time taken to trace, and to lower and compile.
       programs: number of distinct XLA programs.
     """
 
@@ -92,23 +92,23 @@ class Program:
 
     @property
     def peak_bytes(self) -> int:
-        """Most memory beyond the arguments: results, what waits between pieces, and temporaries inside one."""
+        """Most memory beyond the arguments: results, arrays between pieces, and temporaries inside one."""
         return int(self._analysis("peak"))
 
     @property
     def flops(self) -> float:
-        """Floating-point operations a call, by XLA's cost analysis."""
+        """Floating-point operations per call, by XLA's cost analysis."""
         return self._analysis("flops")
 
     @property
     def bytes_accessed(self) -> float:
-        """Bytes read and written a call, by XLA's cost analysis."""
+        """Bytes read and written per call, by XLA's cost analysis."""
         return self._analysis("bytes accessed")
 
 
 @contextmanager
 def no_garbage():
-    """Python's collector pauses: tracing makes millions of objects that stay, and it would walk them time and again."""
+    """Pause Python's garbage collector: tracing makes millions of lasting objects, which it would scan repeatedly."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -132,16 +132,16 @@ def compile(
 
     Args:
       function: pure, from pytrees of arrays to a pytree of arrays.
-      donate_argnums: arguments whose memory the results may take over; used where the program is compiled whole.
-      unit: what is compiled by itself: mixed edges, cells, or nothing, so that there is one program. None: edges on the
-        CPU, cells elsewhere. A function in which no piece is marked is always compiled whole.
+      donate_argnums: arguments whose memory the results may reuse; only if the program is compiled whole.
+      unit: the unit of compilation: mixed edges, cells, or the whole program. None: edges on the CPU, cells elsewhere.
+        A function in which no piece is marked is always compiled whole.
       calls: how often the program will run, if known. On a CPU, programs that run less often than `compiling.SHORT`
-        are optimised less. On accelerators, cells of programs that run often become one program, each still traced
-        once, or a few programs where one would be too large for XLA: they take a few times longer to compile, but then
-        start at once instead of kernel by kernel.
-      shared: what pieces or operations between them compute twice from the same values is computed once and kept, which
-        takes memory. What `jax.checkpoint` computes again is still computed again.
-      only_read: the program is never run; its costs are read.
+        are optimised less. On accelerators, cells of programs that run often are joined into one program, or into a few
+        where one would be too large for XLA; each cell is still traced once. They take a few times longer to compile,
+        but then start at once instead of kernel by kernel.
+      shared: compute values that occur twice, in pieces or between them, once and keep them, which takes memory.
+        `jax.checkpoint` still recomputes its values.
+      only_read: the program is never run; only its costs are read.
     """
     started = time.perf_counter()
     unit = unit or default_unit()

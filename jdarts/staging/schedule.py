@@ -1,10 +1,10 @@
-"""From nodes to calls: what lies between two pieces is grouped, so that equal groups share one compiled program.
+"""From nodes to calls: operations between two pieces are grouped so that equal groups share one compiled program.
 
-A group is made when a piece (or loop) needs it: the operations that lead to the piece's inputs, and whatever can be
-computed from their results at once. Operations before any piece form one group, those after the last another. What no
-piece needs yet waits, so that groups do not depend on where in the network they are, and deep networks have no more
-distinct programs than shallow ones. Of a group, what shares no values becomes programs of their own: there are fewer
-distinct ones, and a program costs ten milliseconds at every start, however small it is.
+A group is made when a piece (or loop) needs it: the operations that lead to the piece's inputs, and everything that can
+be computed from their results at once. Operations before any piece form one group, those after the last another.
+Operations that no piece needs yet wait, so that groups do not depend on their position in the network, and deep
+networks have no more distinct programs than shallow ones. Parts of a group that share no values become separate
+programs: this leaves fewer distinct ones, and each program costs ten milliseconds at every start, however small it is.
 """
 
 import math
@@ -29,7 +29,7 @@ from jdarts.staging.trace import (
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Operations, or a piece, or many of both that follow each other: what becomes one program."""
+    """Operations, or a piece, or a sequence of both: the content of one program."""
 
     ops: list[Op | Piece]
     inputs: list[Ref]
@@ -44,7 +44,7 @@ class Group:
         return [known[ref] for ref in self.outputs]
 
     def signature(self) -> Hashable:
-        """Equal for groups that compute the same."""
+        """A key that is equal for groups that compute the same."""
         numbers = {ref: i for i, ref in enumerate(self.inputs)}
         rows = []
         for op in self.ops:
@@ -59,7 +59,7 @@ Call = Group | Control | Split
 
 
 def schedule(graph: Graph, most_equations: int | None = None) -> list[Call]:
-    """The calls that carry out `graph`, in order; groups joined up to about `most_equations`, if given."""
+    """The calls that execute `graph`, in order; groups are joined up to about `most_equations`, if given."""
     calls = _calls(graph, _Scheduler(graph).batches())
     return calls if most_equations is None else _joined(calls, graph.outputs, most_equations)
 
@@ -74,7 +74,7 @@ class _Scheduler:
             for node in graph.nodes
         }
         self.consumers: dict[Node, list[Op]] = defaultdict(list)
-        self.constants: set[Node] = set()  # repeated in every group that needs them, so that nobody keeps them
+        self.constants: set[Node] = set()  # repeated in each group that needs them, not kept between calls
         fixed = {ref for ref in graph.inputs} | set(graph.constants)
         for node in graph.nodes:
             if isinstance(node, Op):
@@ -98,7 +98,7 @@ class _Scheduler:
         return [batch for batch in batches if batch]
 
     def before_all_pieces(self) -> set[Node]:
-        """Operations that depend on the program's inputs alone."""
+        """Operations that depend only on the program's inputs."""
         found: set[Node] = set()
         for node in self.nodes:
             known = all(source in found or source in self.constants for source in self.sources[node])
@@ -118,7 +118,7 @@ class _Scheduler:
         return found
 
     def with_consequences(self, chosen: set[Node]) -> set[Node]:
-        """`chosen` and what follows from its results without anything else that is still to be done."""
+        """`chosen` and all operations that follow from its results and from finished ones."""
         frontier = sorted(chosen - self.constants, key=self.order.__getitem__)
         while frontier:
             for op in self.consumers[frontier.pop()]:
@@ -129,7 +129,7 @@ class _Scheduler:
         return chosen
 
     def take(self, chosen: set[Node]) -> list[Node]:
-        """`chosen` with the constants that it uses, in order; done from now on."""
+        """`chosen` with the constants that it uses, in order; marks them as done."""
         self.done |= chosen - self.constants
         waiting = list(chosen)
         whole = set(chosen)
@@ -142,8 +142,8 @@ class _Scheduler:
 
 
 def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
-    """Groups with their inputs and outputs: an output is what a later call or the caller needs; all those of a piece,
-    so that equal pieces are one program.
+    """Groups with their inputs and outputs. A group outputs what a later call or the caller needs; a piece outputs
+    everything, so that equal pieces are one program.
     """
     needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
     calls: list[Call] = []
@@ -162,7 +162,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
 
 
 def _apart(batch: list[Node]) -> list[list[Node]]:
-    """The parts of a batch that share no values of its own: many batches differ, but consist of the same few parts."""
+    """The parts of a batch that share no values of the batch: batches differ, but consist of the same few parts."""
     part_of: dict[Node, list[Node]] = {}
     made: dict[Atom, Node] = {}
     for node in batch:
@@ -179,7 +179,7 @@ def _apart(batch: list[Node]) -> list[list[Node]]:
 
 
 def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> list[Call]:
-    """Neighbours as groups of about equal size; loops and branches stay between them."""
+    """Neighbours joined into groups of about equal size; loops and branches stay between them."""
     sizes = [count_equations([op.eqn for op in call.ops]) if isinstance(call, Group) else 0 for call in calls]
     share = sum(sizes) / max(1, math.ceil(sum(sizes) / most_equations))
     parts: list[Call | list[Op | Piece]] = []
@@ -204,7 +204,7 @@ def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> 
 
 
 def _boundary(members: Sequence[Node | Group], needed: set[Ref]) -> tuple[list[Ref], list[Ref]]:
-    """What `members` together read from outside, and what of theirs is `needed` there."""
+    """The values that `members` together read from outside, and those of their results that are `needed` there."""
     made = [ref for member in members for ref in member.outputs]
     inside = set(made)
     read = dict.fromkeys(a for m in members for a in m.inputs if isinstance(a, Ref) and a not in inside)

@@ -12,7 +12,7 @@ from jdarts.staging.equality import Expressions, scalar
 
 PREFIX = "piece_"
 
-AGAIN = {"checkpoint", "remat", "remat2"}  # these compute a second time on purpose
+AGAIN = {"checkpoint", "remat", "remat2"}  # these recompute on purpose
 CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -30,8 +30,8 @@ CALLS = {
 def piece(function: Callable) -> Callable:
     """Mark `function`, pure and of arrays only, as a unit of compilation. Elsewhere it acts like `jax.jit`.
 
-    Pieces are told apart by what they trace to: mark a function once (not anew in every call) so that equal calls
-    share one trace.
+    Pieces are compared by their traces: mark a function once (not again in every call) so that equal calls share one
+    trace.
     """
 
     def marked(*args):
@@ -43,7 +43,7 @@ def piece(function: Callable) -> Callable:
 
 @dataclass(frozen=True, eq=False)
 class Ref:
-    """A value of the program: what it looks like; who it is tells its identity."""
+    """A value of the program, described by its type and compared by identity."""
 
     aval: Any
 
@@ -64,10 +64,10 @@ class _Equation:
     eqn: JaxprEqn
     inputs: list[Atom]
     outputs: list[Ref]
-    form: Hashable  # equal for those that do the same to their inputs
+    form: Hashable  # see `Expressions.form`
 
     def run(self, *values) -> list[Any]:
-        """The outputs for `values` of the inputs; traceable. Of a function that is called nothing is traced again."""
+        """The outputs for `values` of the inputs; traceable. Called functions are not traced again."""
         primitive = self.eqn.primitive
         results = primitive.bind(*values, **primitive.get_bind_params(self.eqn.params))
         return results if primitive.multiple_results else [results]
@@ -93,7 +93,7 @@ class Control:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A vector cut into many, as views (on the CPU): a program with hundreds of results would compile for seconds."""
+    """A vector cut into parts, as views (on the CPU): a program with hundreds of results would compile for seconds."""
 
     sizes: tuple[int, ...]
     inputs: list[Atom]
@@ -107,7 +107,7 @@ _FEW = 16  # a split into fewer parts is an operation like any other
 
 @dataclass(eq=False)
 class Graph:
-    """A program: values in, values out, nodes in an order in which they can run, and the arrays it closes over."""
+    """A program: inputs, outputs, nodes in an order in which they can run, and the arrays it closes over."""
 
     inputs: list[Ref]
     outputs: list[Atom]
@@ -116,9 +116,9 @@ class Graph:
 
 
 def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions | None = None) -> Graph:
-    """The flat form of a traced program, without what its outputs do not need.
+    """The flat form of a traced program, without nodes that its outputs do not need.
 
-    With `shared` what is computed twice from the same values is there once.
+    With `shared`, values that are computed twice appear once.
     """
     graph = Graph([Ref(v.aval) for v in closed.jaxpr.invars], [], [])
     known = _Known(expressions or Expressions(), {} if shared else None)
@@ -128,13 +128,13 @@ def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions
 
 
 def has_pieces(jaxpr: Jaxpr) -> bool:
-    """Whether a piece occurs anywhere inside."""
+    """True if a piece occurs anywhere inside."""
     return any(_is_piece(eqn) or any(map(has_pieces, _inner(eqn))) for eqn in jaxpr.eqns)
 
 
 def count_equations(eqns: Sequence[JaxprEqn]) -> int:
-    """The equations with those inside, each as often as it occurs: what XLA gets to see."""
-    counts: dict[int, int] = {}  # `eqns` keep all that are in them alive
+    """Number of equations, including those of inner functions, each as often as it occurs: the size XLA sees."""
+    counts: dict[int, int] = {}  # `eqns` keeps the inner functions alive, so their ids stay unique
 
     def inside(jaxpr: Jaxpr) -> int:
         if id(jaxpr) not in counts:
@@ -161,13 +161,13 @@ def _inner(eqn: JaxprEqn) -> Iterator[Jaxpr]:
 
 
 class _Known(NamedTuple):
-    """What is known of the values of a program: how they are told apart, and which of them can be `shared`."""
+    """The values of a program known so far: their expressions, and those that can be `shared`."""
 
     expressions: Expressions
     shared: dict[Hashable, Ref] | None
 
     def add(self, node: Op | Piece) -> tuple[bool, Sequence[Ref]]:
-        """`(whether it has to be computed, its outputs)`."""
+        """`(True if it has to be computed, its outputs)`."""
         if self.shared is None or node.eqn.effects:
             return True, node.outputs
         values = tuple(scalar(a) if isinstance(a, Fixed) else a for a in node.inputs)
@@ -176,7 +176,7 @@ class _Known(NamedTuple):
         return new, [self.shared.setdefault(key, ref) for key, ref in zip(keys, node.outputs, strict=True)]
 
     def again(self) -> "_Known":
-        """For what is computed a second time on purpose."""
+        """A copy for values that are recomputed on purpose."""
         return self._replace(shared=None if self.shared is None else {})
 
 

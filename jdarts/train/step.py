@@ -32,7 +32,7 @@ PyTree = Any
 
 @struct.dataclass
 class TrainState:
-    """The state of a training after `step` steps; all that matters for resuming bit for bit."""
+    """The state of a training after `step` steps; everything needed to resume bit for bit."""
 
     step: jax.Array
     weights: PyTree

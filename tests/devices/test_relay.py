@@ -41,13 +41,13 @@ class Echo:
 
 @pytest.fixture
 def linked():
-    """A server, a relay on the way to it, a connection through it, and what the watch tells."""
+    """A server, a relay to it, a connection through it, and what the watch tells."""
     server = Echo()
-    way = relay.way_out(server.listener.getsockname())
-    host, port = way.address.split(":")
+    outgoing = relay.relay_to_first(server.listener.getsockname())
+    host, port = outgoing.address.split(":")
     client = socket.create_connection((host, int(port)), timeout=5)
     assert ask(client, b"hello") == b"HELLO"
-    return server, way, client, queue.Queue()
+    return server, outgoing, client, queue.Queue()
 
 
 def ask(client, text):
@@ -56,8 +56,8 @@ def ask(client, text):
 
 
 def test_an_ended_link_is_told_after_a_while_and_the_client_keeps_waiting(linked):
-    server, way, client, told = linked
-    way.watch(60, told.put)
+    server, outgoing, client, told = linked
+    outgoing.watch(60, told.put)
     assert ask(client, b"x" * 3000) == b"X" * 3000
     server.end()
     assert told.get(timeout=5) == "closed its connection"
@@ -70,14 +70,14 @@ def test_a_client_that_goes_on_sending_to_a_lost_process_keeps_waiting_too():
     """Its bytes no longer arrive: sending raises an error in the relay, which must not end the client's side."""
     told = queue.Queue()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        way = relay.way_out(listener.getsockname())
-        host, port = way.address.split(":")
+        outgoing = relay.relay_to_first(listener.getsockname())
+        host, port = outgoing.address.split(":")
         client = socket.create_connection((host, int(port)), timeout=5)
         server, _ = listener.accept()
     client.sendall(b"!")
     assert server.recv(1) == b"!"  # else the relay may not have noticed yet that it is connected
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # killed: a reset, no farewell
-    way.watch(60, told.put)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # killed: a reset
+    outgoing.watch(60, told.put)
     server.close()
     client.settimeout(0.05)
     for _ in range(20):
@@ -88,8 +88,8 @@ def test_a_client_that_goes_on_sending_to_a_lost_process_keeps_waiting_too():
 
 
 def test_a_silent_link_is_told_and_one_that_speaks_is_not(linked):
-    _, way, client, told = linked
-    way.watch(0.5, told.put)
+    _, outgoing, client, told = linked
+    outgoing.watch(0.5, told.put)
     for _ in range(10):
         assert ask(client, b"beat") == b"BEAT"
         with pytest.raises(queue.Empty):
@@ -97,10 +97,10 @@ def test_a_silent_link_is_told_and_one_that_speaks_is_not(linked):
     assert told.get(timeout=5).startswith("has been silent for")
 
 
-def test_after_the_farewell_links_end_as_they_do(linked):
-    server, way, client, told = linked
-    way.watch(60, told.put)
-    way.farewell()
+def test_links_may_end_once_the_end_is_expected(linked):
+    server, outgoing, client, told = linked
+    outgoing.watch(60, told.put)
+    outgoing.expect_end()
     server.end()
     client.settimeout(5)
     assert client.recv(1) == b""
@@ -108,13 +108,13 @@ def test_after_the_farewell_links_end_as_they_do(linked):
         told.get(timeout=0.5)
 
 
-def test_a_stranger_at_the_door_does_no_harm_and_a_lost_process_is_missed():
+def test_a_stranger_who_connects_does_no_harm_and_a_lost_process_is_missed():
     service, told = Echo(), queue.Queue()
-    door = relay.door(0, service.listener.getsockname(), 3)
-    port = int(door.address.rpartition(":")[2])
+    incoming = relay.relay_from_others(0, service.listener.getsockname(), 3)
+    port = int(incoming.address.rpartition(":")[2])
     first, second = (socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(2))
     assert ask(first, b"a") == b"A" and ask(second, b"b") == b"B"
-    door.watch(60, told.put)
+    incoming.watch(60, told.put)
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     with pytest.raises(queue.Empty):
         told.get(timeout=0.5)

@@ -111,7 +111,7 @@ def test_two_processes_then_a_deleted_folder(place):
     assert first.poll() is None
     run.rename(place / "moved")
     (line,) = lines_of(first)
-    assert first.returncode == 2 and "nothing is left to go on with" in line  # a record or a checkpoint notices it
+    assert first.returncode == 2 and "nothing is left to continue" in line  # a record or a checkpoint notices it
     assert not run.exists()
     stored = json.loads((place / "moved" / "environment.json").read_text())
     (place / "moved" / "environment.json").write_text(json.dumps({**stored, "optax": "0.0.1", "jdarts": "0.0.2"}))

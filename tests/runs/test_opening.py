@@ -212,7 +212,7 @@ def test_a_folder_deleted_between_a_saves_begin_and_its_commit_stays_deleted(tmp
         writer.join()
     assert not path.exists()
     told = opening.with_way_on(caught.value, path)
-    assert isinstance(told, UserError) and "nothing is left to go on with" in str(told)
+    assert isinstance(told, UserError) and "nothing is left to continue" in str(told)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ def amended(
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Estimator:
-    """The amended gradient (Bi et al. 2019): `∂_α L_val − η ∇²_{αw} L_train H v`, all at the present `w`.
+    """The amended gradient (Bi et al. 2019): `∂_α L_val − η ∇²_{αw} L_train H v`, all at the current `w`.
 
-    The implicit gradient has `H⁻¹` where this has `ηH`: any positive multiple of H keeps the sign of the correction
+    It replaces `H⁻¹` of the implicit gradient by `ηH`: any positive multiple of H keeps the sign of the correction
     along every eigenvector of a positive definite H, and needs no solve. The validation loss is taken at `w`; `v` is
-    its weight gradient, H the Hessian of the training loss. Both products are exact (the published form differences
-    twice).
+    its weight gradient, H the Hessian of the training loss. Both products are exact (the published form takes two
+    finite differences).
 
     Args:
       coefficient: η, the amending coefficient; 0 is first order.

@@ -1,10 +1,11 @@
-"""Losses over a mapped axis, each replica of which holds a part of the batch.
+"""Losses over a mapped axis whose replicas each hold a part of the batch.
 
 Inside `jax.pmap`, `jax.vmap(axis_name=…)` and `jax.shard_map` a replica sees its part of the batch. The objective is
-the mean of the replicas' losses, and its derivatives must be the means of theirs. Whether JAX takes the second mean by
-itself depends on types: `shard_map(check_vma=True)` sums the gradient of a replicated array over the axis; `pmap`,
-`vmap` and `shard_map(check_vma=False)` leave the replica's share of it. `over_axis` makes a loss whose value and
-derivatives of any order are right in both cases; `check_reduced` finds losses whose gradient would be a share.
+the mean of the replicas' losses, and its derivatives must be the means of theirs. Whether JAX takes the second mean
+automatically depends on types: `shard_map(check_vma=True)` sums the gradient of a replicated array over the axis;
+`pmap`, `vmap` and `shard_map(check_vma=False)` leave only the replica's share of it. `over_axis` makes a loss whose
+value and derivatives of any order are right in both cases; `check_reduced` finds losses whose gradient would be a
+share.
 """
 
 import functools
@@ -31,8 +32,8 @@ def over_axis(loss: Loss, axis_name: AxisName) -> Loss:
     """The mean of `loss` over the replicas of the axis (or of several axes); `loss` itself without one.
 
     `w` and `alphas` are the same on all replicas. So are the value, floating aux (the means over the replicas) and
-    derivatives of any order and mode; other aux are the replica's own. A loss that ends in `jax.lax.pmean` itself is
-    changed by nothing but rounding. The same function object for the same loss and axis.
+    derivatives of any order and mode; other aux belong to the replica. A loss that itself ends in `jax.lax.pmean`
+    changes only by rounding. Calls with the same loss and axis return the same function object.
     """
     names = axis_names(axis_name)
     return _over_axes(loss, names) if names else loss
@@ -67,8 +68,8 @@ def check_replicated(names: Sequence, **trees: PyTree) -> None:
 def check_reduced(loss: Loss, w: PyTree, alphas: PyTree, batch: PyTree) -> None:
     """Raise `UserError` if `loss` communicates over an axis without types and its gradient differs between replicas.
 
-    `w` and `alphas` are taken for the same on all replicas, and so are keys, integer scalars and the entries of a batch
-    that micro-batches share. Nothing is traced outside of mapped axes.
+    `w` and `alphas` are assumed to be the same on all replicas, and so are keys, integer scalars and the entries of a
+    batch that micro-batches share. Nothing is traced outside mapped axes.
     """
     axes = frozenset(name for name in mapped_axes() if not is_typed(name))
     if not axes:
@@ -100,9 +101,9 @@ def check_reduced(loss: Loss, w: PyTree, alphas: PyTree, batch: PyTree) -> None:
 
 
 def check_whole(values: PyTree, point: PyTree) -> None:
-    """Raise `UserError` if types say that losses differ between replicas whose `point` (w and alphas) is the same.
+    """Raise `UserError` if types say that losses differ between replicas with the same `point` (w and alphas).
 
-    JAX takes the gradient of such a loss for that of the sum over the replicas, not of the mean.
+    JAX would return the gradient of the sum over the replicas, not of the mean.
     """
     own = frozenset().union(*map(varying_axes, jax.tree.leaves(values)))
     for name in sorted(own.difference(*map(varying_axes, jax.tree.leaves(point))), key=str):
@@ -161,7 +162,7 @@ def _communicated(jaxpr: Jaxpr) -> Iterator:
 
 
 def _varying(body: ClosedJaxpr | Jaxpr, inputs: Sequence[frozenset], axes: frozenset) -> list[frozenset]:
-    """The axes over which each output may vary, given those of the inputs. What a closure holds varies if traced."""
+    """The axes over which each output may vary, given those of the inputs. Traced values of a closure vary."""
     jaxpr = _open(body)
     known: dict[Any, frozenset] = dict(zip(jaxpr.invars, inputs, strict=True))
     known |= dict.fromkeys(jaxpr.constvars, axes)
@@ -182,7 +183,7 @@ def _outputs(eqn: JaxprEqn, given: list[frozenset], axes: frozenset) -> list[fro
         return [varies - frozenset(_names(eqn)) for varies in (given if len(given) == count else given * count)]
     if name == "axis_index":
         return [frozenset(_names(eqn)) & axes]
-    # of loops and branches: whatever varies, inside or outside, may reach every output
+    # loops and branches: anything that varies, inside or outside, may reach every output
     inside = [axes for body in bodies if _asks_for_index(_open(body))]
     return [frozenset().union(*given, *inside)] * count
 

@@ -17,7 +17,7 @@ from jdarts.hypergrad.update import Step
 
 
 def redraw_key(batch: Any, side: int) -> Any:
-    """`batch` with `side` folded into its entry `key`; a batch without one stays as it is."""
+    """`batch` with `side` folded into its entry `key`; a batch without a key is returned unchanged."""
     if isinstance(batch, Mapping) and "key" in batch:
         return {**batch, "key": jax.random.fold_in(batch["key"], side)}
     return batch
@@ -43,19 +43,20 @@ def finite_difference(
     with `u = (∂U/∂g)ᵀ v` through the same optimiser step as `unrolled`. For SGD `u = −ξ v`, and the two points are
     those of the paper, `w ± (0.01 / ‖v‖) v`. The validation loss is taken at the unrolled weights w'.
 
-    Where the training loss is smooth between the two points, the error is a part that grows like ε² and a part of
-    rounding that grows like 1/ε. A network with ReLU or max pooling is not smooth: a kink between the points adds its
-    jump of the gradient divided by 2ε, so a smaller ε can be worse, until no kink lies between the points. On
-    a supernet of 4 channels and one cell with 8 × 8 digits, in float64, the error of the whole hypergradient was 12 %
-    at ε = 0.01 and 20 % at 1e-3 (4.0 and 6.6 times the second-order term), 8e-5 at 1e-4 and 4e-12 at 1e-5; in float32
+    Where the training loss is smooth between the two points, the error is the sum of a part that grows like ε² and a
+    rounding part that grows like 1/ε. A network with ReLU or max pooling is not smooth: a kink between the points adds
+    its jump of the gradient divided by 2ε, so a smaller ε can be worse, until no kink lies between the points. On a
+    supernet of 4 channels and one cell with 8 × 8 digits, in float64, the error of the whole hypergradient was 12 % at
+    ε = 0.01 and 20 % at 1e-3 (4.0 and 6.6 times the second-order term), 8e-5 at 1e-4 and 4e-12 at 1e-5; in float32
     rounding brings it back to 1e-3 at 1e-5. `jdarts bench hypergrad CONFIG --noise` measures this for a configuration.
 
     Args:
       epsilon: distance of the two points from w in Euclidean norm, over all weights.
-      noise: "same" uses one noise (dropout, drop-path) at both points. "legacy" draws afresh for each, as the published
-        implementations do: the difference of two noises is then divided by 2ε, which can drown the product.
-      redraw: `(batch, side) -> batch` with noise of its own for side 1 and side 2; for "legacy".
-      points_aux: return the training loss's aux at the two points as well, as `aux.points_aux`.
+      noise: "same" uses the same noise (dropout, drop-path) at both points. "legacy" draws it separately for each, as
+        the published implementations do: the difference of two noises is then divided by 2ε, which can drown the
+        product.
+      redraw: `(batch, side) -> batch` with separate noise for side 1 and side 2; for "legacy".
+      points_aux: also return the training loss's aux at the two points, as `aux.points_aux`.
       virtual_optimizer, microbatches, axis_name: as for `unrolled`.
     """
     check_number("epsilon", epsilon, positive=True)
@@ -69,7 +70,7 @@ def finite_difference(
     step = Step(optimizer)
 
     def central(u, w, alphas, batches):
-        """`(the difference along u, auxes of the lower and the upper point)`; `batches`: of the upper, the lower."""
+        """`(the difference along u, auxes of the lower and upper points)`; `batches`: of the upper and lower points."""
         s = distance(epsilon, u)
         lower, lower_aux = slope(add(w, scale(-s, u)), alphas, batches[1])
         upper, upper_aux = slope(add(w, scale(s, u)), alphas, batches[0])
@@ -118,10 +119,10 @@ def distance(epsilon: float, u: PyTree) -> jax.Array:
 def split(u: PyTree, g: PyTree) -> tuple[PyTree, PyTree, jax.Array]:
     """`(rest, apart, lost)` for a step that divides coordinate by coordinate by something that can be zero.
 
-    Where the gradient is exactly zero, u is as large as 1/ε of Adam, even if the weight has no influence (its input is
+    Where the gradient is exactly zero, u is as large as Adam's 1/ε, even if the weight has no influence (its input is
     always zero). Such coordinates would take up all of the distance between the two points, so they are differenced
-    `apart`, which gives exactly zero if they have no influence. `lost` tells whether u is infinite somewhere; `apart`
-    then has a finite direction there, whose difference tells whether that matters.
+    separately (`apart`), which gives exactly zero if they have no influence. `lost` is true if u is infinite somewhere;
+    `apart` then has a finite direction there, whose difference shows if that matters.
     """
     bad = jax.tree.map(lambda leaf: ~jnp.isfinite(leaf), u)
     alone = jax.tree.map(lambda leaf, slope, wrong: (slope == 0) | wrong, u, g, bad)

@@ -1,4 +1,4 @@
-"""Refuse bad input with one clear `UserError`, before the network is traced wherever that is possible."""
+"""Checks that refuse bad input with one clear `UserError`, before the network is traced wherever possible."""
 
 import functools
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from jdarts.jax_versions import mapped_axes
 
 @functools.lru_cache(maxsize=64)
 def scalar_loss(loss: Loss) -> Loss:
-    """`loss`, refusing anything but `(real scalar, aux)` while it is traced, and arguments that it cannot use.
+    """`loss` with checks while it is traced: its result must be `(real scalar, aux)`, its arguments usable.
 
-    An error of the loss is one of its arguments if the loss also fails when it is not differentiated.
+    The arguments are blamed for an error if the loss also fails when it is not differentiated.
     """
 
     @functools.wraps(loss)
@@ -62,9 +62,9 @@ def checked(
 ) -> Estimator:
     """`estimator` with its arguments checked once for each set of shapes.
 
-    Both losses being one function, both batches must look alike. `steps` batches are expected stacked in `train_batch`
-    unless it is None. `optimizer` is the one whose state is passed. No loss is traced, except inside a mapped axis
-    without `axis_name`: there the gradient of each loss is looked at (`jdarts.hypergrad.axes.check_reduced`).
+    If both losses are one function, both batches must have the same structure. `steps` batches are expected stacked in
+    `train_batch` unless it is None. `optimizer` is the one whose state is passed. No loss is traced, except inside a
+    mapped axis without `axis_name`: there the gradient of each loss is checked (`jdarts.hypergrad.axes.check_reduced`).
     """
     known, names = set(), axis_names(axis_name)
 
@@ -79,7 +79,7 @@ def checked(
                 check_opt_state(optimizer, w, opt_state)
             one = train_batch if steps is None else check_stacked(train_batch, steps)
             if train_loss is not None and train_loss is val_loss:
-                check_alike(one, val_batch)
+                check_same_structure(one, val_batch)
             check_divides(one, microbatches, "train_batch")
             check_divides(val_batch, microbatches, "val_batch")
             check_replicated(names, w=w, alphas=alphas, opt_state=opt_state)
@@ -104,9 +104,9 @@ def check_count(name: str, value: Any, least: int) -> None:
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> None:
-    """Raise `UserError` unless `value` is a finite number that is not negative, or positive if so asked.
+    """Raise `UserError` unless `value` is a finite number that is not negative (positive, if `positive`).
 
-    A traced number, as in a sweep, is not looked at.
+    A traced number, as in a sweep, is not checked.
     """
     if isinstance(value, Tracer):
         return
@@ -122,7 +122,7 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def check_floats(name: str, tree: Any) -> None:
-    """Raise `UserError` unless `tree` holds arrays of real numbers and at least one."""
+    """Raise `UserError` unless `tree` holds arrays of real numbers, at least one."""
     found = jax.tree_util.tree_flatten_with_path(tree)[0]
     if not found:
         raise UserError(f"{name} is {tree!r}; it holds no arrays, so there is nothing to differentiate by")
@@ -136,7 +136,7 @@ def check_floats(name: str, tree: Any) -> None:
 def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: Any) -> None:
     """Raise `UserError` unless `opt_state` has structure, shapes and dtypes of `optimizer.init(w)` or of a later state.
 
-    Also if the optimiser cannot make a state for `w` or take a step from it. Weak types make no difference.
+    Also raises if the optimiser cannot make a state for `w` or take a step from it. Weak types are ignored.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), w)
     fresh = _attempt("make a state for w", optimizer.init, shapes)
@@ -150,7 +150,7 @@ def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: 
     _, later = _attempt("take a step", Step(optimizer).advance, shapes, fresh, shapes, value)
     leaves = zip(jax.tree_util.tree_flatten_with_path(opt_state)[0], *map(jax.tree.leaves, (fresh, later)), strict=True)
     for (path, leaf), *known in leaves:
-        # a number of Python's own takes the dtype that is needed
+        # a Python number takes the dtype that is needed
         if hasattr(leaf, "dtype") and dtype_of(leaf) not in [like.dtype for like in known]:
             raise UserError(
                 f"opt_state does not fit w: {jax.tree_util.keystr(path) or 'it'} is {leaf.dtype} where "
@@ -159,15 +159,15 @@ def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: 
 
 
 def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
-    """The shapes that an optimiser's `function` returns; what it raises, as a `UserError`."""
+    """The shapes that an optimiser's `function` returns; its error becomes a `UserError`."""
     try:
         return jax.eval_shape(function, *arguments)
-    except Exception as error:  # optax and its users raise whatever they like
+    except Exception as error:  # optax and its users may raise any error
         raise UserError(f"the optimizer cannot {what}: {type(error).__name__}: {error}") from error
 
 
 def check_stacked(batches: Any, steps: int) -> Any:
-    """The shapes of one batch of `batches` stacked along a leading axis of `steps`; `UserError` if they are not."""
+    """The shapes of one batch of `batches`, stacked along a leading axis of `steps`; `UserError` if they are not."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(batches)[0]:
         shape = np.shape(leaf)
         if not shape or shape[0] != steps:
@@ -178,11 +178,11 @@ def check_stacked(batches: Any, steps: int) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batches)
 
 
-def check_alike(train_batch: Any, val_batch: Any) -> None:
+def check_same_structure(train_batch: Any, val_batch: Any) -> None:
     """Raise `UserError` unless two batches for one loss have the same structure (their lengths may differ)."""
     if jax.tree.structure(train_batch) != jax.tree.structure(val_batch):
         names = _difference(_shapes(train_batch), _shapes(val_batch))
-        raise UserError(f"one loss takes both batches, so they must be built alike; train to validation: {names}")
+        raise UserError(f"one loss takes both batches, so they need the same structure; train to validation: {names}")
 
 
 def describe(tree: Any) -> str:
@@ -203,7 +203,7 @@ class _Text(str):
 
 
 def first_line(error: Exception) -> str:
-    """The kind of an error and the first line of what it says."""
+    """The type of an error and the first line of its message."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
@@ -213,7 +213,7 @@ def name_of(loss: Loss) -> str:
 
 
 def _is_traceable(loss, *arguments) -> bool:
-    """True if `loss` can be traced by itself, for arrays like those of `arguments`."""
+    """True if `loss` can be traced on its own, for arrays like those of `arguments`."""
     arrays, rebuild, _ = split_arrays(arguments)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
     try:

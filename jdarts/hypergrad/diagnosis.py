@@ -1,4 +1,4 @@
-"""Why a hypergradient through an optimiser's step is not finite: which weights, and which transformation."""
+"""Diagnosis of a hypergradient that is not finite: the weights and the transformation of the optimiser at fault."""
 
 import inspect
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _REMEDIES = ("eps_root", "eps", "initial_accumulator_value")
 
 
 class _OptimizerAtFault(UserError):
-    """The optimiser, and not a loss, made the infinity."""
+    """An infinity made by the optimiser, not by a loss."""
 
 
 def explain_non_finite(
@@ -36,8 +36,8 @@ def explain_non_finite(
 ) -> str | None:
     """A sentence that names where the hypergradient through `steps` optimiser steps becomes infinite or NaN, or None.
 
-    An estimator that is called with arrays raises this as a `UserError` if the optimiser is at fault. Under `jax.jit`
-    nothing can be raised for a value: the hypergradient is then NaN. Call this outside with the same arguments.
+    An estimator that is called with arrays raises this as a `UserError` if the optimiser is at fault. `jax.jit` cannot
+    raise an error for a value: there the hypergradient is NaN. Call this outside with the same arguments.
 
     Args:
       train_loss, val_loss, optimizer, steps, microbatches: as for `unrolled` (its `virtual_optimizer`, if it has one).
@@ -53,7 +53,7 @@ def explain_non_finite(
 def explained(
     estimator: Estimator, train_loss: Loss, val_loss: Loss, optimizer: Any, steps: int, microbatches: int
 ) -> Estimator:
-    """`estimator`, raising `UserError` if it is called with arrays and its optimiser makes an infinity or NaN."""
+    """`estimator` that raises `UserError` if it is called with arrays and its optimiser makes an infinity or NaN."""
 
     def explained_estimator(*arguments):
         grads, aux = estimator(*arguments)
@@ -71,7 +71,7 @@ def explained(
 
 
 def _replay(train_loss, val_loss, step: Step, arguments, steps: int, microbatches: int) -> None:
-    """The reverse recursion of `k_step` one operation at a time; raises `UserError` at the first infinity or NaN."""
+    """Run the reverse recursion of `k_step` operation by operation; raises `UserError` at the first infinity or NaN."""
     w, alphas, opt_state, train_batch, val_batch = arguments
     gradient = jax.jit(gradients(train_loss, microbatches))
     products = jax.jit(both_products(train_loss, microbatches))
@@ -144,7 +144,7 @@ def _remedy(name: str) -> str:
     for option in _REMEDIES:
         if option in options:
             return f"give {name} a larger {option}" + (", such as 1e-8" if option == "eps_root" else "")
-    return "add a small number under the root, or to what is divided by, in that transformation"
+    return "add a small number under the root, or to the divisor, in that transformation"
 
 
 def _expect_finite(what: str, tree: PyTree, error: type[UserError], step: int) -> None:

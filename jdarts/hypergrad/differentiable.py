@@ -1,4 +1,4 @@
-"""Derivatives that JAX can take: try several ways to one value, and say in one line if there is none."""
+"""Derivatives that JAX can take: try several ways to one value, and raise one clear error if none works."""
 
 from collections.abc import Callable, Hashable
 
@@ -10,7 +10,7 @@ from jdarts.errors import UserError
 from jdarts.hypergrad.checks import first_line, name_of
 from jdarts.hypergrad.types import Loss, split_arrays
 
-_ERRORS = (TypeError, ValueError, NotImplementedError)  # that JAX raises for operations without a derivative
+_ERRORS = (TypeError, ValueError, NotImplementedError)  # raised by JAX for operations without a derivative
 
 
 def once(loss: Loss, derivative: Callable) -> Callable:
@@ -28,12 +28,12 @@ def once(loss: Loss, derivative: Callable) -> Callable:
 def twice(
     loss: Loss,
     *ways: Callable,
-    instead: str = "first_order, single_level and finite_difference take one derivative only",
+    instead: str = "first_order, single_level and finite_difference take only one derivative",
 ) -> Callable:
-    """The first of `ways` that JAX can trace, decided at every call; they are ways to one second derivative of `loss`.
+    """The first of `ways` that JAX can trace, decided at every call; all compute one second derivative of `loss`.
 
-    Raises `UserError` if there is none; `instead` says what else to do. A `custom_vjp` that is pushed forward shows in
-    the trace alone: JAX raises its error when that is compiled.
+    Raises `UserError` if none works; `instead` says what else to do. A `custom_vjp` in forward mode shows only in the
+    trace: JAX raises its error when the trace is compiled.
     """
     known: dict[Hashable, list[Callable]] = {}
 

@@ -1,7 +1,7 @@
 """Arguments beyond gradient, state and weights that an optimiser's `update` asks for.
 
-Optax passes them by keyword. An estimator has the value of the training loss and its gradient; it has no function of
-the weights to give to a line search, which would make the step depend on alphas in a way that no vjp of the step sees.
+Optax passes them by keyword. An estimator has the value of the training loss and its gradient. It has no function of
+the weights for a line search, whose step would depend on the alphas in a way that no vjp of the step sees.
 """
 
 import inspect
@@ -17,7 +17,7 @@ PASSED = ("value", "grad")
 
 
 def refuse_what_no_estimator_can_pass(optimizer: Any) -> None:
-    """Raise `UserError` unless an estimator can call `optimizer.update`, as far as the functions in it tell."""
+    """Raise `UserError` unless an estimator can call `optimizer.update`, as far as its functions show."""
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         raise UserError(f"the optimizer is {optimizer!r}; use an optax.GradientTransformation")
     for function in _functions(optimizer.update):
@@ -37,7 +37,7 @@ def refuse_what_no_estimator_can_pass(optimizer: Any) -> None:
 
 
 def _required(function: Callable) -> list[str]:
-    """The keyword arguments that an `update(updates, state, ...)` cannot do without; none for other functions."""
+    """The keyword arguments that an `update(updates, state, ...)` requires; none for other functions."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -83,6 +83,6 @@ def _contents(function: Callable) -> list[Any]:
     for cell in getattr(function, "__closure__", None) or ():
         try:
             cells.append(cell.cell_contents)
-        except ValueError:  # a name that is not bound yet
+        except ValueError:  # the name is not bound yet
             continue
     return [*cells, getattr(function, "__wrapped__", None)]

@@ -1,8 +1,8 @@
-"""Products along a direction u of which some coordinates are infinite or NaN.
+"""Products along a direction u with infinite or NaN coordinates.
 
-A coordinate whose weight does not influence what the product differentiates (the weight of an input that is always
-zero) contributes nothing, however large its u. Whether that is so is found by a second product, along a finite
-direction on those coordinates alone; it is made only if there are any.
+A coordinate whose weight does not influence the differentiated function (the weight of an input that is always zero)
+contributes nothing, however large its u. A second product, along a finite direction on only those coordinates, shows
+if a weight has influence; it is computed only if there are any such coordinates.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ def along(product: Callable, u: PyTree, singular: bool, *start: PyTree) -> PyTre
     """`product(u, *start)`, which is `start` plus a part linear in u.
 
     Coordinates of u that are not finite count as zero in each element of the result that does not depend on them; an
-    element that does is NaN. `singular` tells whether there can be any; without, this is `product(u, *start)` and costs
-    nothing more.
+    element that does is NaN. `singular` is true if there can be any; without, this is `product(u, *start)` at no extra
+    cost.
     """
     if not singular:
         return product(u, *start)
@@ -39,6 +39,6 @@ def anywhere(masks: PyTree) -> jax.Array:
 
 
 def generic(leaf: jax.Array, where: jax.Array) -> jax.Array:
-    """A direction on the coordinates `where` in which the effects of two of them do not cancel by chance."""
+    """A direction on the coordinates `where` in which the effects of two coordinates do not cancel by chance."""
     numbers = 1.5 + jnp.sin(jnp.arange(leaf.size, dtype=jnp.result_type(float)) ** 2)
     return jnp.where(where, numbers.reshape(leaf.shape).astype(leaf.dtype), 0)

@@ -7,8 +7,7 @@ With s = (w, optimiser state), one step is `g = ∇_w L_train(w, α; B)`, `s⁺ 
     λ_w    ← λ_w + ∇²_{ww} L_train(w, α; B) u       both products are tangents of one gradient:
     d      ← d   + ∇²_{αw} L_train(w, α; B) u       one jvp
 
-so that the network is never reversed over reverse. What is kept of a step is (w, optimiser state, g), never
-activations.
+so that the network is never reversed over reverse. Each step keeps (w, optimiser state, g), never activations.
 
 The forward propagation follows the tangents `∂s/∂α_j` through the same steps, for a few α_j at a time.
 """
@@ -30,7 +29,7 @@ from jdarts.hypergrad.update import Step, no_adjoint
 
 
 def stack_batches(batches: list | tuple) -> Any:
-    """Batches of one structure stacked along a new leading axis, as `unrolled(steps=k)` wants them."""
+    """Batches of one structure stacked along a new leading axis, as `unrolled(steps=k)` needs them."""
     if not batches:
         raise UserError("no batches to stack; k steps need k of them")
     structures = {jax.tree.structure(batch) for batch in batches}
@@ -40,7 +39,7 @@ def stack_batches(batches: list | tuple) -> Any:
 
 
 def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches) -> Estimator:
-    """See `jdarts.hypergrad.unrolled`; `stacked` tells whether `train_batch` has the leading axis of steps."""
+    """The estimator of `jdarts.hypergrad.unrolled`; `stacked`: `train_batch` has the leading axis of steps."""
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     step = Step(optimizer)
@@ -61,7 +60,7 @@ def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint,
 
 
 class _Recursion:
-    """The reverse recursion. Its ways of remembering are pairs of functions:
+    """The reverse recursion. Each way of keeping the steps is a pair of functions:
 
     `train(w, alphas, opt_state, batches) -> (w_k, kept, value and aux of the first step)` and
     `pull(v, d, alphas, opt_state, kept) -> grads`.
@@ -76,7 +75,7 @@ class _Recursion:
         return self.step.settled(g, opt_state, w, value)
 
     def run(self, alphas, start, sequence, length):
-        """`(end, points, seen)`: every step's point, and its value and aux."""
+        """`(end, points, seen)`: the point of every step, and its value and aux."""
 
         def body(carry, batch):
             w, opt_state = carry
@@ -113,7 +112,7 @@ class _Recursion:
         return train, pull
 
     def sqrt(self):
-        """Keep the start of every segment of √k steps; take the steps of a segment again when its turn comes."""
+        """Keep the start of every segment of √k steps; repeat the steps of a segment when its turn comes."""
         size = math.isqrt(self.steps - 1) + 1
         segments, rest = divmod(self.steps, size)
 
@@ -151,14 +150,14 @@ def _first(sequence):
 
 
 def _segments(sequence, length, size):
-    """`(head, tail)`: a sequence of sequences of `size`, and the rest of the `length` elements."""
+    """`(head, tail)`: a sequence of sequences of `size`, and the remainder of the `length` elements."""
     whole = length - length % size
     head = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), sequence)
     return head, jax.tree.map(lambda leaf: leaf[whole:], sequence)
 
 
 def _forward(train_gradients, step, steps, chunk):
-    """The forward propagation, as the same pair of functions as `_Recursion`'s."""
+    """The forward propagation, as a pair of functions like those of `_Recursion`."""
 
     def train(w, alphas, opt_state, batches):
         (value, _), (g, _) = jax.eval_shape(train_gradients, w, alphas, _first(batches))

@@ -34,10 +34,9 @@ def by_name(
 ) -> Estimator:
     """The estimator that a search configuration asks for.
 
-    `hypergradient_terms` are the terms of Neumann's series, preconditioned by the optimiser itself, and the
-    iterations of the conjugate gradients; those are damped by the coupled weight decay, which is part of the training
-    objective but not of the training loss. `options` are further ones of that estimator, as a search method gives
-    them.
+    `hypergradient_terms` is the number of terms of Neumann's series, preconditioned by the optimiser itself, and of
+    iterations of the conjugate gradients. Those are damped by the coupled weight decay, which is part of the training
+    objective but not of the training loss. `options` are further options of that estimator, given by a search method.
     """
     name = settings.hypergradient or "unrolled"
     if name not in ESTIMATORS:

@@ -17,9 +17,9 @@ from jdarts.hypergrad.update import Step
 def first_order(
     train_loss: Loss, val_loss: Loss, optimizer=None, *, microbatches: int = 1, axis_name: AxisName = None
 ) -> Estimator:
-    """The first-order approximation ξ = 0: `∂_α L_val(w, α)` at the present weights (Liu et al. 2019, §2.3).
+    """The first-order approximation ξ = 0: `∂_α L_val(w, α)` at the current weights (Liu et al. 2019, §2.3).
 
-    The validation loss is taken at `w`; the training batch is not looked at.
+    The validation loss is taken at `w`; the training batch is not used.
     """
     del train_loss, optimizer
     check_count("microbatches", microbatches, 1)
@@ -41,11 +41,10 @@ def single_level(
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Estimator:
-    """One loss, one batch and one backward pass for weights and alphas alike: `∂_α L_train(w, α)`.
+    """One loss, one batch and one backward pass for both weights and alphas: `∂_α L_train(w, α)`.
 
-    The validation loss and batch are not looked at: the loss that the alphas descend is the training loss at `w`, and
-    `aux.val_loss` is that value. `aux.weight_grads` is the weight gradient of the same pass; step with it, and no
-    second backward pass is made.
+    The validation loss and batch are not used: the alphas descend the training loss at `w`, and `aux.val_loss` is that
+    value. `aux.weight_grads` is the weight gradient of the same pass; step with it to save a second backward pass.
     """
     del val_loss, optimizer
     check_count("microbatches", microbatches, 1)
@@ -74,23 +73,22 @@ def unrolled(
 ) -> Estimator:
     """The exact hypergradient of `steps` real optimiser steps (derivation in the package docstring).
 
-    The validation loss is taken at the weights after those steps (w' for one); so are its value and aux in the result.
+    The validation loss is taken at the weights after those steps (w' for one step); its value and aux in the result,
+    too.
 
     Args:
       train_loss, val_loss: `loss(w, alphas, batch) -> (scalar, aux)`.
-      optimizer: the optax chain that trains the weights, as it is; `opt_state` is its present state.
+      optimizer: the optax chain that trains the weights, unchanged; `opt_state` is its current state.
       steps: with 1, `train_batch` is one batch. With k > 1 it is k different batches stacked along a new leading axis
-      of
-        every array (`stack_batches`); the optimiser's state advances from step to step.
-      virtual_optimizer: takes the steps in place of `optimizer`, for conventions that differ from the real step: the
+        of every array (`stack_batches`); the optimiser's state advances from step to step.
+      virtual_optimizer: takes the steps instead of `optimizer`, for conventions that differ from the real step: the
         DARTS code unrolls momentum and decay but no clipping. It receives the same `opt_state`; put `optax.identity()`
         where it leaves out a stateless part of the chain.
-      mode: "reverse" costs about two gradients and one product a step whatever the number of alphas; "forward" costs
-      one
-        product a step and alpha and needs no more memory for more steps (k > 1, few alphas).
-      checkpoint: what reverse mode keeps of k steps: "every" step's weights, optimiser state and gradient; or "sqrt",
-        those at every √k-th step, redoing the steps between at one more gradient a step.
-      chunk: how many alphas forward mode treats at once.
+      mode: "reverse" costs about two gradients and one product per step, whatever the number of alphas; "forward" costs
+        one product per step and alpha and needs no more memory for more steps (k > 1, few alphas).
+      checkpoint: the points of the k steps that reverse mode keeps: "every" step's weights, optimiser state and
+        gradient; or "sqrt", those at every √k-th step, recomputing the steps between at one more gradient per step.
+      chunk: number of alphas that forward mode treats at once.
       microbatches: equal parts of every batch whose gradients and products are accumulated.
       axis_name: the mapped axis (or a tuple of axes) over which each batch is split; see the package docstring.
     """

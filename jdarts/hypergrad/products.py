@@ -83,7 +83,7 @@ def inner(a: PyTree, b: PyTree) -> jax.Array:
 
 
 def norm(a: PyTree) -> jax.Array:
-    """Euclidean norm over all leaves, for numbers whose squares overflow or underflow too."""
+    """Euclidean norm over all leaves; safe for numbers whose squares overflow or underflow."""
     unit, back = power_of_two(a)
     scaled = scale(unit, a)
     return back * jnp.sqrt(inner(scaled, scaled))
@@ -144,10 +144,10 @@ def _both_products(loss, microbatches):
 
 
 def _ways(loss):
-    """The value of a loss, and both its products: forward over reverse, and reverse over reverse.
+    """The value of a loss, and both products: forward over reverse, and reverse over reverse.
 
-    Forward over reverse costs less memory. It fails where a `custom_vjp` is pushed forward: outside of what the inner
-    gradient differentiates (which is w and alphas together in `both`), or nested in the rules of another one.
+    Forward over reverse needs less memory. It fails where a `custom_vjp` is differentiated in forward mode: outside the
+    function that the inner gradient differentiates (by w and alphas together in `both`), or nested in another rule.
     """
 
     def value(w, alphas, batch):

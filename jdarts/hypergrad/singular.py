@@ -5,15 +5,15 @@ of the second moment, and meets the product
 
     −m̂ / (√ν̂ + ε)²  ·  1 / 2√ν̂  ·  2g   =   0 · ∞ · 0 .
 
-Autodiff makes a NaN of it. Here an infinite slope counts as zero where the result does not depend on it (the factors
-between it and the result are zero, as −m̂ / (…)² here), and where the direction of differentiation does not reach it (a
-constant of the differentiation, which forward mode carries along as a dense zero). Both modes follow this one rule and
-agree wherever either is finite; where autodiff is finite, it gives the same number. A slope that is infinite in earnest
+Autodiff makes a NaN of it. Here an infinite slope counts as zero if the result does not depend on it (the factors
+between it and the result are zero, as −m̂ / (…)² here), or if the direction of differentiation does not reach it (a
+constant of the differentiation, which forward mode carries along as a dense zero). Both modes follow this rule and
+agree wherever either is finite; where autodiff is finite, it gives the same number. A slope that is truly infinite
 stays infinite.
 
-The derivative is traced by JAX itself. The trace is then carried out with those products guarded whose coefficient may
-be infinite, by what it was computed from: a quotient, a logarithm, a negative power. Nothing else changes, so that a
-step without such operations (momentum, decay, a schedule) costs nothing more.
+JAX itself traces the derivative. The trace is then evaluated with a guard on each product whose coefficient may be
+infinite because it was computed by a quotient, a logarithm or a negative power. Nothing else changes, so a step without
+such operations (momentum, decay, a schedule) costs nothing more.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,20 +30,20 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jdarts.hypergrad.types import PyTree
 from jdarts.staging.trace import CALLS
 
-FINITE, ALIKE, EACH = 0, 1, 2  # may a value be infinite: never for finite inputs, all elements alike, each by itself
+FINITE, ALIKE, EACH = 0, 1, 2  # may be infinite: never for finite inputs, all elements together, each element
 
 
 class Pulled(NamedTuple):
-    """Adjoints of the inputs; `singular` tells whether an element of them alone may be infinite or NaN."""
+    """Adjoints of the inputs; `singular` is true if only some of their elements may be infinite or NaN."""
 
     adjoints: Any
     singular: bool
 
 
 def pull_back(function: Callable, primals: tuple, adjoints: PyTree, watch: Callable | None = None) -> Pulled:
-    """The adjoints of `primals` for those of `function(*primals)`, all of them pytrees of real arrays.
+    """The adjoints of `primals` for those of `function(*primals)`; all are pytrees of real arrays.
 
-    `watch(eqn)` is called for operations that make infinities or NaN of finite adjoints; all arrays must be concrete.
+    `watch(eqn)` is called for operations that turn finite adjoints into infinities or NaN; all arrays must be concrete.
     """
     function = _with_stable_quotients(function)
 
@@ -73,13 +73,13 @@ def weighted_sum(weights: PyTree, tangents: PyTree) -> jax.Array:
 
 
 class _Value(NamedTuple):
-    """An array of the trace, and what is known of it.
+    """An array of the trace, and its known properties.
 
     Attributes:
-      linear: whether it is linear in the direction of differentiation.
+      linear: True if it is linear in the direction of differentiation.
       wild: FINITE, ALIKE or EACH.
-      uniform: whether all elements are known to be equal.
-      touched: in forward mode, where anything of the direction arrives, even if the coefficients on the way are zero.
+      uniform: True if all elements are known to be equal.
+      touched: in forward mode, a mask of the elements that the direction reaches, even through coefficients of zero.
     """
 
     array: Any
@@ -153,7 +153,7 @@ def _alive(jaxpr: Jaxpr) -> list[JaxprEqn]:
 
 
 def _apply(eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> list[_Value]:
-    """One operation; guarded if it multiplies or divides something linear by a coefficient that may be infinite."""
+    """One operation; guarded if it multiplies or divides a linear value by a coefficient that may be infinite."""
     name, linear = eqn.primitive.name, [value.linear for value in inputs]
     wild = max([_own_wildness(eqn, inputs), *(value.wild for value in inputs)])
     if not any(linear):
@@ -205,7 +205,7 @@ def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any
 
 
 def _own_wildness(eqn: JaxprEqn, inputs: list[_Value]) -> int:
-    """FINITE, ALIKE or EACH: the infinities that the operation itself can make of finite inputs."""
+    """FINITE, ALIKE or EACH: the infinities that the operation itself can make from finite inputs."""
     name, params = eqn.primitive.name, eqn.params
     if name in ("scan", "while", "cond"):
         return EACH if any(map(_has_poles, _inner(eqn))) else FINITE
@@ -239,7 +239,7 @@ def _inner(eqn: JaxprEqn) -> list[Jaxpr]:
 
 
 def _branch(eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> list[_Value]:
-    """A conditional with something linear in it: each branch carried out by the same rule."""
+    """A conditional with linear values in it: each branch evaluated by the same rule."""
     index, *operands = inputs
     found: list[list[_Value]] = []
 
@@ -284,7 +284,7 @@ def _finite(arrays: list[Any]) -> bool:
 
 @jax.custom_jvp
 def _quotient(x: jax.Array, y: jax.Array) -> jax.Array:
-    """x / y with the derivative `(ẋ − (x/y) ẏ) / y`: JAX's own takes y⁻², which overflows below 1e-19 in float32."""
+    """x / y with the derivative `(ẋ − (x/y) ẏ) / y`: JAX's own uses y⁻², which overflows below 1e-19 in float32."""
     return lax.div(x, y)
 
 
@@ -303,7 +303,7 @@ _quotient.defjvp(_quotient_jvp, symbolic_zeros=True)
 
 
 def _with_stable_quotients(function: Callable) -> Callable:
-    """`function` with the same values, its quotients differentiated as `_quotient`."""
+    """`function` with the same values; its quotients are differentiated as `_quotient`."""
 
     def same(*arguments):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)

@@ -1,13 +1,12 @@
-"""How good is the finite difference? Its error against ε, with the exact product beside it, at one point.
+"""Accuracy of the finite difference: its error against ε, compared with the exact product, at one point.
 
     J'(α) = d + ∇²_{αw} L_train u,      d = ∂_α L_val(w', α),   u = (∂U/∂g)ᵀ ∇_{w'} L_val     (package docstring)
 
-`unrolled` and `finite_difference` share d and u and differ in the last product alone. Here d and u are computed once,
-and the difference `(∇_α L_train(w + s u) − ∇_α L_train(w − s u)) / 2s`, `s = ε / ‖u‖`, for as many ε as asked for: one
-compiled gradient serves all of them, and later studies of the same losses.
-
-The error is not a sum of ε² and rounding for networks with ReLU or max pooling, whose kinks lie between the two points
-(see `finite_difference`). A study in float64 (`in_float64`, under `jax.enable_x64`) tells kinks from rounding.
+`unrolled` and `finite_difference` share d and u and differ only in the last product. Here d and u are computed once,
+and the difference `(∇_α L_train(w + s u) − ∇_α L_train(w − s u)) / 2s`, `s = ε / ‖u‖`, for each ε: one compiled
+gradient serves all of them, and later studies of the same losses. The error is not a sum of ε² and rounding for
+networks with ReLU or max pooling, whose kinks lie between the two points (see `finite_difference`). A study in float64
+(`in_float64`, under `jax.enable_x64`) separates kinks from rounding.
 """
 
 import functools
@@ -33,13 +32,13 @@ Noise = Literal["same", "legacy"]
 
 @dataclass(frozen=True)
 class Deviation:
-    """How an estimate of dJ/dα deviates from the reference.
+    """Deviation of an estimate of dJ/dα from the reference.
 
     Attributes:
       relative_error: `‖estimate − reference‖ / ‖reference‖` of the whole gradient.
       cosine: of the angle between the two.
       term_error: the same error as a multiple of the second-order term, `‖estimate − reference‖ / ‖∇²_{αw} L u‖`: at
-        1 or more, the second-order term is lost and first order at w' would have done as well.
+        1 or more, the second-order term is lost and first order at w' would have been as good.
     """
 
     relative_error: float
@@ -53,10 +52,10 @@ class Study:
 
     Attributes:
       exact: of `unrolled`, in the precision of the arguments.
-      without: of d alone, the gradient at the unrolled weights without its second-order term.
+      without: of d only, the gradient at the unrolled weights without its second-order term.
       differences: of the finite differences, by kind of noise, one for each ε.
       epsilons: distances of the two points from w.
-      term: `‖∇²_{αw} L u‖ / ‖dJ/dα‖`, how large the second-order term is.
+      term: `‖∇²_{αw} L u‖ / ‖dJ/dα‖`, the relative size of the second-order term.
     """
 
     exact: Deviation
@@ -91,11 +90,11 @@ def difference_study(
     Args:
       epsilons: positive distances, as `finite_difference(epsilon=…)`.
       noise, redraw: as for `finite_difference`.
-      precise: take the exact product in float64 for the reference, with all floating arguments cast (exactly) to
+      precise: use the exact product in float64 as the reference, with all floating arguments cast (exactly) to
         float64. The losses must then compute in the dtype of their arguments (one that casts to float32 inside gives
-        a reference no better than float32), and draw noise in a dtype of their own: `jax.random` draws other numbers
-        in float64. False takes the exact product as it is, whose error is then 0.
-      compile: how to compile the gradient and the product of a loss; it is given one function object for one loss,
+        a reference no better than float32), and draw noise in a fixed dtype: `jax.random` draws other numbers in
+        float64. With False the reference is the exact product as it is, whose error is then 0.
+      compile: compiles the gradient and the product of a loss; it receives the same function object for the same loss,
         and the result is called with arguments of both precisions.
     """
     if not epsilons:
@@ -175,7 +174,7 @@ def flat(tree: PyTree) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _step(optimizer):
-    """One set of functions an optimiser, so that jit compiles each once."""
+    """One set of functions for each optimiser, so that jit compiles each once."""
     step = Step(optimizer)
 
     def singular_at(v, at) -> bool:
@@ -187,8 +186,7 @@ def _step(optimizer):
 
 
 def _exact(train_loss, val_loss, optimizer, arguments, compile):
-    """`(d, [u, or what finite_difference splits it into], dJ/dα)`: what `unrolled` computes, by one compiled gradient
-    and one compiled product."""
+    """`(d, [u, or its parts in finite_difference], dJ/dα)`: the result of `unrolled`, compiled in two parts."""
     w, alphas, opt_state, train_batch, val_batch = arguments
     step, advance, pull, singular_at = _step(optimizer)
     (value, _), (g, slope) = compile(gradients(train_loss))(w, alphas, train_batch)

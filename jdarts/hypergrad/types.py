@@ -1,4 +1,4 @@
-"""What all estimators share: the shapes of losses and results."""
+"""Types shared by all estimators: losses and results."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -7,12 +7,12 @@ import jax
 
 PyTree = Any
 Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, Any]]
-AxisName = str | tuple[str, ...] | None  # of the mapped axes that hold parts of each batch
+AxisName = str | tuple[str, ...] | None  # names of the mapped axes that hold parts of each batch
 Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Aux"]]
 
 
 def split_arrays(tree: PyTree) -> tuple[list, Callable[[list], PyTree], Hashable]:
-    """`(arrays, rebuild, rest)`: the arrays of `tree`, their way back, and all else, such as flags and names.
+    """`(arrays, rebuild, rest)`: the arrays of `tree`, their inverse, and everything else, such as flags and names.
 
     `rebuild(arrays)` is the tree with other arrays in it.
     """
@@ -30,13 +30,13 @@ def split_arrays(tree: PyTree) -> tuple[list, Callable[[list], PyTree], Hashable
 
 
 class Aux(NamedTuple):
-    """What an estimator saw on the way; None where it did not look.
+    """Values that an estimator computed on the way; None where it did not compute them.
 
     Attributes:
-      val_loss, val_aux: value and aux of the loss that the alphas descend, at the point the estimator's docstring
-      names.
+      val_loss, val_aux: value and aux of the loss that the alphas descend, at the point named in the estimator's
+        docstring.
       train_loss, train_aux: value and aux of the training loss at `w` (k steps: on the first of the batches).
-      weight_grads: gradient of the training loss by `w`, where the estimator returns it (`single_level`).
+      weight_grads: gradient of the training loss by `w`, if the estimator returns it (`single_level`).
       points_aux: aux of the training loss at the two points of `finite_difference(points_aux=True)`, in the order of
         the DARTS code: w − (ε/‖u‖) u, then w + (ε/‖u‖) u.
       residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear solve in the implicit estimators: 0 exact, 1 nothing solved.

@@ -1,9 +1,9 @@
 """One step of any optax optimiser as a differentiable map `(g, state, w, value) -> (w', state')`.
 
 `g` and `value` are gradient and value of the training loss at w. Transformations such as `polyak_sgd` and
-`reduce_on_plateau` read the value, which depends on the alphas too. The map includes the cast of w' to w's dtype, so
-that its adjoints have the dtypes of what they belong to. States hold integer counters and the like beside arrays of
-reals; derivatives exist for the reals only, so tangents and adjoints of a state are lists, one for each floating leaf.
+`reduce_on_plateau` read the value, which also depends on the alphas. The map includes the cast of w' to w's dtype, so
+its adjoints have the dtypes of their arrays. States hold integer counters and the like besides arrays of reals;
+derivatives exist only for the reals, so tangents and adjoints of a state are lists, one entry for each floating leaf.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from jdarts.hypergrad.types import PyTree
 
 
 class Point(NamedTuple):
-    """The start of a step; also all that is kept of it for the way back.
+    """The start of a step; the only values kept of it for the reverse pass.
 
     Attributes:
       g, value: gradient and value of the training loss at `w`.
@@ -34,7 +34,7 @@ class Point(NamedTuple):
     slope: PyTree = None
 
     def through_value(self, by_value: jax.Array | None, total: PyTree, by: PyTree = None) -> PyTree:
-        """`total + by_value · by`, what the adjoint of the value adds; `by` is `slope` unless given."""
+        """`total + by_value · by`, the contribution of the value's adjoint; `by` is `slope` unless given."""
         if by_value is None:
             return total
 
@@ -51,7 +51,7 @@ class Adjoints(NamedTuple):
       g, w: like the weights.
       reals: one for each floating leaf of the state.
       value: a scalar; None if the optimiser does not read the value.
-      singular: whether an element of `g` alone may be infinite or NaN, by the operations that the step consists of.
+      singular: True if only some elements of `g` may be infinite or NaN, judging by the operations of the step.
     """
 
     g: PyTree
@@ -62,7 +62,7 @@ class Adjoints(NamedTuple):
 
 
 class Step:
-    """One step of `optimizer`; see the docstring of the module. Raises `UserError` if no estimator can take it."""
+    """One step of `optimizer`; see the module's docstring. Raises `UserError` if no estimator can take it."""
 
     def __init__(self, optimizer: optax.GradientTransformation):
         refuse_what_no_estimator_can_pass(optimizer)
@@ -132,7 +132,7 @@ class Step:
 
 
 def floating(state: PyTree) -> tuple[list[jax.Array], Callable]:
-    """The floating leaves of `state` and the function that puts others in their place."""
+    """The floating leaves of `state` and a function that replaces them."""
     leaves, structure = jax.tree.flatten(state)
     is_real = [jnp.issubdtype(dtype_of(leaf), jnp.floating) for leaf in leaves]
 
@@ -145,7 +145,7 @@ def floating(state: PyTree) -> tuple[list[jax.Array], Callable]:
 
 
 def dtype_of(leaf: Any) -> Any:
-    """The dtype that JAX gives to an array, PRNG keys too, or to a number."""
+    """The dtype that JAX gives to an array (PRNG keys included) or to a number."""
     dtype = getattr(leaf, "dtype", None)
     return dtype if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended) else jnp.result_type(leaf)
 

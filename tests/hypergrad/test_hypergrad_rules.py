@@ -99,7 +99,7 @@ def test_a_loss_without_second_derivative_is_refused_in_one_line(name, expected)
     if name == "finite_difference":
         assert error(run(*arguments(name))[0], expected[name]) < 1e-12
         return
-    able = 'mode="reverse"' if name.endswith("forward") else "first_order, single_level and finite_difference take one"
+    able = 'mode="reverse"' if name.endswith("forward") else "first_order, single_level and finite_difference take only"
     with pytest.raises(UserError, match=f"the loss 'loss' cannot be differentiated twice: .*Pure callbacks.*; {able}"):
         run(*arguments(name))
 

@@ -1,4 +1,4 @@
-"""Stop rules: `(records, space) -> finished epochs whose genotype is the result, or None to go on`.
+"""Stop rules: `(records, space) -> finished epochs whose genotype is the result, or None to continue`.
 
 A rule is a function of the records of all finished epochs, oldest first. A record is a mapping with `epoch` (the number
 of finished epochs), `genotype` (text), `alphas` (lists by cell type) and the metrics of the epoch. A rule has no state,

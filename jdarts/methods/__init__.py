@@ -6,7 +6,7 @@
 `jdarts methods NAME` shows the settings of a method's published search, and `--method NAME` applies them
 (`Method.published`).
 
-Write one like these: a function that returns a `Method`, decorated with `register`, and import its file.
+To add one, write a function that returns a `Method`, decorate it with `register`, and import its file.
 """
 
 from jdarts.methods.amended_darts import amended_darts

@@ -1,7 +1,7 @@
-"""Amended-DARTS (Bi et al. 2019, arXiv:1910.11831): ηH in place of the inverse Hessian of the implicit gradient.
+"""Amended-DARTS (Bi et al. 2019, arXiv:1910.11831): ηH instead of the inverse Hessian of the implicit gradient.
 
-`∂_α L_val − η ∇²_{αw} L_train H v` at the present weights, η = 0.1 (recalled from the paper, no official code exists).
-The products are exact; the published form differences twice (`jdarts.hypergrad.amended`).
+`∂_α L_val − η ∇²_{αw} L_train H v` at the current weights, η = 0.1 (from memory of the paper; there is no official
+code). The products are exact; the published form takes two finite differences (`jdarts.hypergrad.amended`).
 """
 
 from jdarts.config.ranges import NonNegative

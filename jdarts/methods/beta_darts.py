@@ -1,8 +1,8 @@
-"""β-DARTS (Ye et al., CVPR 2022, arXiv:2203.01665): a growing pull on the logsumexp of every edge.
+"""β-DARTS (Ye et al., CVPR 2022, arXiv:2203.01665): a growing penalty on the logsumexp of every edge.
 
 Outer loss `L_val + λ_e · mean_edges logsumexp(α)`; λ_e = 50 e / 100 over the 100 epochs on NAS-Bench-201 (94.36 ± 0),
-and with the same slope to 25 over 50 epochs on S0 (recalled). First order, Adam's decay 1e-3 kept. Large alphas are
-pulled down more: the gradient is λ softmax(α) / edges.
+and with the same slope to 25 over 50 epochs on S0 (from memory). First order; Adam's decay 1e-3 stays. Large alphas are
+pulled down more strongly: the gradient is λ softmax(α) / edges.
 """
 
 import jax
@@ -17,7 +17,7 @@ from jdarts.schedules import ramp
 
 @register
 def beta_darts(*, weight: NonNegative = 50.0) -> Method:
-    """β-DARTS; `weight` is what λ reaches one epoch after the last."""
+    """β-DARTS; `weight` is the value of λ one epoch after the last."""
     strength = ramp(0.0, weight, reached="after")
     return Method(
         name="beta_darts",

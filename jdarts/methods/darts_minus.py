@@ -1,10 +1,10 @@
 """DARTS- (Chu et al., ICLR 2021, arXiv:2009.01027): an auxiliary skip on every edge, whose weight β decays to 0.
 
 `y = β_t · skip(x) + Σ_o softmax(α)_o o(x)`; the skip among the candidates stays. First order, the alphas first, all
-settings DARTS'. β = 1 falls linearly over the 50 epochs (0.02 in the last); in longer searches over the last 50 only
-(`last_epochs=50`). Derivation drops the auxiliary skip. Published: CIFAR-10 2.59 ± 0.08 %; NAS-Bench-201 93.80 ± 0.40.
-DIFF: the published cosine counts from epoch 0 even where the decay begins later; here it counts from its beginning.
-The step form is in the paper's ablation without milestones (`jdarts.schedules.decay`).
+settings are DARTS'. β = 1 falls linearly over the 50 epochs (0.02 in the last); in longer searches only over the last
+50 (`last_epochs=50`). Derivation drops the auxiliary skip. Published: CIFAR-10 2.59 ± 0.08 %; NAS-Bench-201 93.80 ±
+0.40. DIFF: the published cosine counts from epoch 0 even where the decay begins later; here it counts from the start of
+the decay. The step form is in the paper's ablation without milestones (`jdarts.schedules.decay`).
 """
 
 from typing import Annotated, Literal
@@ -25,11 +25,11 @@ def darts_minus(
     last_epochs: Annotated[int, Range(0, note="0 is all epochs")] = 0,
     auxiliary: Literal["identity", "conv1"] = "identity",
 ) -> Method:
-    """DARTS-; `auxiliary="conv1"` puts a 1 × 1 convolution that starts as the identity in place of the skip."""
+    """DARTS-; `auxiliary="conv1"` uses a 1 × 1 convolution that starts as the identity instead of the skip."""
     return Method(
         name="darts_minus",
         paper="Chu et al., ICLR 2021, arXiv:2009.01027",
-        summary="auxiliary skip connection beside the candidates, fading out",
+        summary="auxiliary skip connection next to the candidates, fading out",
         hypergradient="first_order",
         edge=EdgeSettings(auxiliary_skip=auxiliary),
         edge_values={"auxiliary_skip": decay_schedule(beta, decay, last_epochs=last_epochs)},

@@ -1,11 +1,12 @@
-"""DARTS-PT (Wang et al., ICLR 2021, arXiv:2108.04392): derive by what the supernet loses, not by the alphas' size.
+"""DARTS-PT (Wang et al., ICLR 2021, arXiv:2108.04392): derive by the loss of accuracy, not by the size of the alphas.
 
-After any search: one edge after another, in random order, is fixed to the op whose removal costs the most validation
-accuracy (its weight set to 0, the others as they are, batch statistics), and the supernet is tuned for a few epochs.
+After any search, one edge after another, in random order, is fixed to the op whose removal costs the most validation
+accuracy (its weight set to 0, the others unchanged, batch statistics), and the supernet is tuned for a few epochs.
 Then, in DARTS cells, nodes in random order keep the two edges whose removal costs the most. Tuning has a tenth of the
-search's learning rate, and goes on moving the alphas. Compose with the search method: `compose(sdarts_rs(),
-darts_pt())`; alone it follows first-order DARTS. `fixed_alphas` is the blank variant: op weights uniform throughout.
-CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89 (blank 6.20) %. `jdarts.search.drivers.darts_pt` is the driver.
+search's learning rate, and still moves the alphas. Compose it with the search method: `compose(sdarts_rs(),
+darts_pt())`; used alone it follows first-order DARTS. `fixed_alphas` is the blank variant: op weights uniform
+throughout. CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89 (blank 6.20) %. `jdarts.search.drivers.darts_pt` is the
+driver.
 """
 
 import jax.numpy as jnp

@@ -1,11 +1,11 @@
 """DropNAS (Hong et al., IJCAI 2020, arXiv:2207.04969): ops dropped in two groups, one level.
 
-In every step each op of an edge is dropped with probability r^(1/|group|), r = 3e-5, groups being the ops with weights
-and those without; at least one op a group survives. The softmax runs over what was kept. Dropped alphas do not move,
-and the kept ones are shifted after their step so that their total probability stays what it was. 76 epochs, 14 cells,
-SGD 0.0375 → 0.0015, clip 3; derivation compares raw alphas; CIFAR-10 97.42 ± 0.14 %. DIFF: the code decays weights and
-alphas in a second step through Adam, masked by gradient size, and lets Adam's momentum move dropped alphas; here decay
-is the optimisers' coupled one, and dropped alphas stay where they are.
+In every step each op of an edge is dropped with probability r^(1/|group|), r = 3e-5. The groups are the ops with
+weights and those without; at least one op of each group survives. The softmax runs over the kept ops. Dropped alphas do
+not move, and the kept ones are shifted after their step so that their total probability stays the same. 76 epochs, 14
+cells, SGD 0.0375 → 0.0015, clip 3; derivation compares raw alphas; CIFAR-10 97.42 ± 0.14 %. DIFF: the code decays
+weights and alphas in a second step through Adam, masked by gradient size, and lets Adam's momentum move dropped alphas;
+here decay is the optimisers' coupled one, and dropped alphas do not move.
 """
 
 import jax
@@ -36,23 +36,23 @@ def drop_nas(*, rate: Fraction = 3e-5) -> Method:
         name="drop_nas",
         paper="Hong et al., IJCAI 2020, arXiv:2207.04969",
         summary="grouped dropout of candidate ops, single level",
-        relax=lambda alphas, key, clock, space: relaxation.masked_softmax(alphas, kept(alphas, key, space, rate)),
+        relax=lambda alphas, key, clock, space: relaxation.masked_softmax(alphas, draw_mask(alphas, key, space, rate)),
         derive_weights=lambda alphas: dict(alphas),
         hypergradient="single_level",
-        post_update=lambda old, new, key, clock, space: adjust(old, new, kept(old, key, space, rate)),
+        post_update=lambda old, new, key, clock, space: adjust(old, new, draw_mask(old, key, space, rate)),
         published=(on_cells("CIFAR-10 test error 2.58 ± 0.14 %", SETTINGS),),
     )
 
 
-def kept(alphas, key, space, rate: float):
-    """Which ops take part, 0 or 1 for each: drawn for every edge, at least one of each group."""
+def draw_mask(alphas, key, space, rate: float):
+    """Masks of the ops that take part, 0 or 1 for each: drawn for every edge, with at least one op of each group."""
     return {
-        name: _kept(a, jax.random.fold_in(key, i), space.tables[name], rate)
+        name: _draw_mask(a, jax.random.fold_in(key, i), space.tables[name], rate)
         for i, (name, a) in enumerate(sorted(alphas.items()))
     }
 
 
-def _kept(a, key, table, rate):
+def _draw_mask(a, key, table, rate):
     with_weights = jnp.array([[has_weights(op, 1) for op in ops] for ops in table])
     keep = jnp.zeros(a.shape, bool)
     drop_key, rescue_key = jax.random.split(key)
@@ -66,7 +66,7 @@ def _kept(a, key, table, rate):
 
 
 def adjust(old, new, keep):
-    """New alphas: dropped ones as they were, kept ones shifted so that their probability mass is what it was."""
+    """New alphas: dropped ones unchanged, kept ones shifted so that their total probability stays the same."""
 
     def one(a, b, k):
         b = jnp.where(k > 0, b, a)

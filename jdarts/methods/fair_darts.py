@@ -1,10 +1,10 @@
 """FairDARTS (Chu et al., ECCV 2020, arXiv:1911.12126): independent sigmoids, pushed to 0 or 1, a threshold at the end.
 
-Outer loss `L_val − w₀₁ · mean (σ(α) − 0.5)²`, w₀₁ = 10; alphas start at 0; first order. The control of the paper has
-`|σ(α) − 0.5|` in place of the square. Published: CIFAR-10 97.46 ± 0.05 % over seven runs; 50 epochs, batch 128, SGD
-0.005 → 0.001, Adam 3e-3 with betas (0.9, 0.999). S0 without `none` (space darts_cnn_7). DIFF: the README's command says
-learning rate 0.005, a comment at a genotype 0.0025; the command is followed. The code also adds the term to the weight
-step's loss, where it has no gradient.
+Outer loss `L_val − w₀₁ · mean (σ(α) − 0.5)²`, w₀₁ = 10; alphas start at 0; first order. The paper's control uses `|σ(α)
+− 0.5|` instead of the square. Published: CIFAR-10 97.46 ± 0.05 % over seven runs; 50 epochs, batch 128, SGD 0.005 →
+0.001, Adam 3e-3 with betas (0.9, 0.999). S0 without `none` (space darts_cnn_7). DIFF: the README's command says
+learning rate 0.005, a comment at a genotype 0.0025; this follows the command. The code also adds the term to the loss
+of the weight step, where it has no gradient.
 """
 
 from typing import Literal
@@ -31,8 +31,8 @@ SETTINGS = {
 def fair_darts(
     *, weight: NonNegative = 10.0, form: Literal["square", "absolute"] = "square", threshold: Fraction = 0.85
 ) -> Method:
-    """FairDARTS; `threshold` is the least sigmoid of an op that survives (two edges a node, one op an edge at most)."""
-    threshold = float(threshold)  # genotypes are derived outside of the compiled step, so a sweep cannot trace it
+    """FairDARTS; `threshold` is the least sigmoid of an op that survives (at most two edges a node, one op an edge)."""
+    threshold = float(threshold)  # genotypes are derived outside the compiled step, so a sweep cannot trace it
     return Method(
         name="fair_darts",
         paper="Chu et al., ECCV 2020, arXiv:1911.12126",

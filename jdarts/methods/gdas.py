@@ -2,13 +2,13 @@
 
 A fresh sample for the weight step and for the alpha step, shared by all cells of a kind; the weights move first. The
 temperature falls linearly from 10 to 0.1. NAS-Bench-201: 250 epochs, SGD with Nesterov, decay 5e-4; 93.51 ± 0.13. DIFF:
-some readings of the paper end at 1; the released scripts are followed. DIFF: the NAS-Bench-201 code gives an op that
-was not run the gradient of a constant 1, the code for the DARTS-like space none at all; `sampled` runs the former, and
-without it all ops are computed and the straight-through gradient is exact.
+some readings of the paper end at 1; this follows the released scripts. DIFF: the NAS-Bench-201 code gives an op that
+was not run the gradient of a constant 1, the code for the DARTS-like space none at all; `sampled` does the former.
+Without it all ops are computed and the straight-through gradient is exact.
 
 Several seeds that share an accelerator are vmapped, which turns the choice of an op into a selection among all of them:
-the results stay, the saving goes. On a CPU seeds take turns and only sampled ops run: 0.05 s of CPU time a step against
-0.09 s for all ops (8 channels, one cell a stage, 16×16, batch 32).
+the results stay the same, but nothing is saved. On a CPU seeds take turns and only sampled ops run: 0.05 s of CPU time
+a step against 0.09 s for all ops (8 channels, one cell a stage, 16×16, batch 32).
 """
 
 from jdarts import relaxation
@@ -22,7 +22,7 @@ from jdarts.schedules import ramp
 
 @register
 def gdas(*, temperature_start: Positive = 10.0, temperature_end: Positive = 0.1, sampled: bool = True) -> Method:
-    """GDAS; `sampled` runs only the sampled op where the space can (nasbench201)."""
+    """GDAS; `sampled` runs only the sampled op if the space supports it (nasbench201)."""
     temperature = ramp(temperature_start, temperature_end)
     return Method(
         name="gdas",

@@ -9,7 +9,7 @@
 A field left at None is DARTS' choice. `compose` puts methods together that touch different seams.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.relaxation import Alphas, OpWeights, node_softmax, softmax
 from jdarts.schedules import Clock, Schedule
 from jdarts.spaces.space import Space
+from jdarts.stopping import Stop
 
 Relax = Callable[[Alphas, jax.Array, Clock, Space], OpWeights]
 Perturb = Callable[[OpWeights, jax.Array, Clock, Callable[[OpWeights], jax.Array]], OpWeights]
@@ -32,8 +33,6 @@ PostUpdate = Callable[[Alphas, Alphas, jax.Array, Clock, Space], Alphas]
 InitAlphas = Callable[[Space, jax.Array, float], Alphas]
 Evaluate = Callable[[OpWeights], float]
 Derive = Callable[..., Genotype]
-Records = Sequence[Mapping[str, Any]]
-Stop = Callable[[Records, Space], int | None]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """PC-DARTS (Xu et al., ICLR 2020, arXiv:1907.05737): partial channels and edge normalisation.
 
-1/K of the channels pass through the ops, the others by them, then a shuffle; a softmax over the edges of a node weighs
-the edges and enters the derivation as a factor. CIFAR-10: K = 4, 50 epochs, batch 256, SGD 0.1 → 0, Adam 6e-4, alphas
-frozen for the first 15 epochs; first order; 2.57 ± 0.07 %. ImageNet: K = 2, frozen for 35, Adam 6e-3, alpha clip 5.
+1/K of the channels pass through the ops, the others bypass them, then a channel shuffle follows. A softmax over the
+edges of a node weights the edges and enters the derivation as a factor. CIFAR-10: K = 4, 50 epochs, batch 256, SGD 0.1
+→ 0, Adam 6e-4, alphas frozen for the first 15 epochs; first order; 2.57 ± 0.07 %. ImageNet: K = 2, frozen for 35, Adam
+6e-3, alpha clip 5.
 """
 
 from jdarts.config.ranges import Count, CountOrOff

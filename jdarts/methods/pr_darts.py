@@ -105,7 +105,7 @@ def _mean(values, mask):
 
 
 def _path(active, mask, edges):
-    """Product over the chain node → next node of the mean activity of sampled ops; edges without one are left out."""
+    """Product over the chain node → next node of the mean activity of sampled ops; skips edges without a sampled op."""
     product = jnp.ones(())
     for row, (source, target) in enumerate(edges):
         if target == source + 1:

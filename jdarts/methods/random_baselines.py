@@ -1,13 +1,12 @@
-"""The baselines without alphas: random search with weight sharing (Li & Talwalkar 2019, arXiv:1902.07638), random
-search.
+"""Baselines without alphas: random search with weight sharing (Li & Talwalkar 2019, arXiv:1902.07638), random search.
 
 RSPS: every step trains one uniformly random op an edge; at the end random architectures are scored on one validation
 batch with the shared weights, and the best is returned (100 on NAS-Bench-201, 250 epochs: 87.66 ± 1.69 in the later
-release). DIFF: on S0 the original samples two edges a node and keeps the best 10 of 1,000 for a second look; here one
-op on each of the 14 edges trains the weights, while candidates have two edges a node.
+release). DIFF: on S0 the original samples two edges a node and re-evaluates the best 10 of 1,000; here one op on each
+of the 14 edges trains the weights, while candidates have two edges a node.
 
-Random search draws cells and never looks at weights: with a benchmark table the best by the table's 12-epoch validation
-accuracy, otherwise the first.
+Random search draws cells and uses no weights: with a benchmark table it returns the cell with the best 12-epoch
+validation accuracy of the table, otherwise the first.
 """
 
 from jdarts import relaxation

@@ -1,7 +1,7 @@
 """Methods by name, with options: `build("darts_minus", ("decay=cosine",))`, `build("pc_darts+darts_minus")`.
 
-A method is registered by decorating the function that makes it; its keyword-only arguments, all with defaults, are
-its options, typed by their annotations. Importing the file that holds it is all that is needed:
+A method is registered by decorating the function that makes it; its keyword-only arguments, all with defaults, are its
+options, typed by their annotations. Importing the file that holds it registers it:
 
     @register
     def my_method(*, strength: Annotated[float, Range(0, below=1)] = 0.5) -> Method: ...
@@ -35,7 +35,7 @@ def register(factory: Factory) -> Factory:
     name = factory.__name__
     if name in _METHODS and source_file(_METHODS[name]) != source_file(factory):
         raise UserError(
-            f"a method named {name!r} is registered already, by {source_file(_METHODS[name])}; choose another name for "
+            f"a method named {name!r} is already registered, by {source_file(_METHODS[name])}; choose another name for "
             f"that of {source_file(factory)}"
         )
     for option in inspect.signature(factory).parameters.values():
@@ -64,14 +64,14 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Factory:
-    """The registered factory of that name; raise `UserError` naming the nearest one if there is none."""
+    """The registered factory of that name; raises `UserError` naming the nearest one if there is none."""
     if name not in _METHODS:
         raise unknown("method", name, _METHODS)
     return _METHODS[name]
 
 
 def unknown_parts(name: str) -> list[str]:
-    """Those of the composed methods that are not registered."""
+    """The parts of a composed method that are not registered."""
     return [part.strip() for part in name.split("+") if part.strip() not in _METHODS]
 
 
@@ -82,7 +82,7 @@ def option_types(name: str) -> dict[str, Any]:
 
 
 def option_ranges(name: str) -> dict[str, str]:
-    """The options of a method with their ranges in words, empty where the type alone says what they take."""
+    """The options of a method with their ranges in words, empty where the type already says everything."""
     hints = typing.get_type_hints(get(name), include_extras=True)
     return {option: described(hints.get(option, str)) for option in option_types(name)}
 
@@ -125,10 +125,10 @@ def _type_words(hint: Any) -> str:
 
 def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
     """The method that a configuration names; `a+b` composes. `options` are texts like `beta=0.5`, or
-    `darts_minus.beta=0.5` where two composed methods share an option's name; of two for one option the last counts. A
-    pair `("beta", value)` gives a value as it is, such as the traced array of a sweep.
+    `darts_minus.beta=0.5` if two composed methods share an option's name; the last of two texts for one option counts.
+    A pair `("beta", value)` passes a value unchanged, such as the traced array of a sweep.
 
-    Raises `UserError` for unknown names and options, for values of the wrong type, for methods that clash.
+    Raises `UserError` for unknown names and options, for values of the wrong type, and for methods that clash.
     """
     parts = [part.strip() for part in name.split("+")]
     chosen: dict[str, dict[str, Any]] = {part: {} for part in parts}
@@ -145,7 +145,7 @@ def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
 
 
 def with_known_method(config: Experiment) -> Experiment:
-    """`config` itself. Raises `UserError`, as `build` does, unless its method is known and takes its options."""
+    """`config` itself. Raises `UserError`, as `build` does, unless its method is known and accepts its options."""
     configured(config.search)
     return config
 
@@ -156,7 +156,7 @@ def configured(settings: SearchConfig) -> Method:
 
 
 def float_options(name: str) -> list[str]:
-    """The options of a method, or of several composed, that are real numbers, as `build` knows them."""
+    """The options of a method, or of several composed, that are real numbers, by the names that `build` accepts."""
     known = {part.strip(): option_types(part.strip()) for part in name.split("+")}
     every = [(part, option, kind) for part, options in known.items() for option, kind in options.items()]
     shared = {option for part, option, _ in every for other, again, _ in every if part != other and option == again}
@@ -164,7 +164,7 @@ def float_options(name: str) -> list[str]:
 
 
 def _owner(key: str, known: dict[str, dict[str, Any]]) -> tuple[str, str]:
-    """The method, of those in `known`, that the option `key` belongs to, and its name there."""
+    """The method in `known` that the option `key` belongs to, and its name there."""
     owner, has_owner, option = key.rpartition(".")
     owners = [owner] if has_owner else [part for part in known if option in known[part]]
     if len(owners) > 1:

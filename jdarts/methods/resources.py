@@ -1,9 +1,9 @@
-"""What a relaxed architecture costs: the expectation of a resource over the op weights, summed over all cells.
+"""Cost of a relaxed architecture: the expectation of a resource over the op weights, summed over all cells.
 
-Costs are those of the derived network's ops (`jdarts.networks.counting`): parameters, multiply–accumulates (what the
-papers call FLOPs), and memory accesses, the numbers that an op reads and writes: its input, its output and its weights
-(SNAS, Xie et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and output,
-`none` nothing.
+Costs are those of the derived network's ops (`jdarts.networks.counting`): parameters, multiply–accumulates (called
+FLOPs in the papers), and memory accesses, the numbers that an op reads and writes: its input, its output and its
+weights (SNAS, Xie et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and
+output, `none` moves nothing.
 """
 
 from functools import lru_cache

@@ -1,15 +1,15 @@
 """RobustDARTS (Zela et al., ICLR 2020, arXiv:1909.09656): second-order DARTS, stopped or regularised.
 
 `darts_es` watches the largest eigenvalue of the Hessian of the validation loss by the alphas (every second epoch, on
-the last alpha batch, plus the alphas' decay) and stops when its local average has grown by 1.3 over 8 epochs; the
-result is the genotype from before the growth. `darts_ada` goes back to that epoch with ten times the weight decay
-instead, until 0.03 is reached. `r_darts_dp`: drop-path on every edge and cutout, both growing linearly (needs
+the last alpha batch, plus the alphas' decay) and stops when its local average has grown by a factor of 1.3 over 8
+epochs; the result is the genotype from before the growth. `darts_ada` instead goes back to that epoch with ten times
+the weight decay, until 0.03 is reached. `r_darts_dp`: drop-path on every edge and cutout, both growing linearly (needs
 data.search_cutout 16). `r_darts` is the outer loop, R-DARTS(L2) and R-DARTS(DP): four searches, with weight decays of
-3, 9, 27, 81 · 10⁻⁴ or drop-path of 0, 0.2, 0.4, 0.6 (0: no cutout either); each found cell is trained for a while and
-the best by validation is the result. DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5; the code is
-followed. A dead network has small eigenvalues, too: all of them equal the alphas' decay, whatever the accuracy (the
-published searches that died on SVHN kept 19.0 %, the share of the most frequent class). Dead epochs bring a warning,
-and their genotype is not returned.
+3, 9, 27, 81 · 10⁻⁴ or drop-path of 0, 0.2, 0.4, 0.6 (0: also without cutout); each found cell is trained for a while
+and the best by validation is the result. DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5; this
+follows the code. A dead network also has small eigenvalues: all of them equal the alphas' decay, whatever the accuracy
+(the published searches that died on SVHN kept 19.0 %, the share of the most frequent class). Dead epochs cause a
+warning, and their genotype is not returned.
 """
 
 from typing import Annotated, Literal
@@ -37,9 +37,7 @@ def darts_es(
     every: Count = 2,
     start: Annotated[int, Range(0)] = 10,
 ) -> Method:
-    """DARTS-ES, early stopping by the dominant eigenvalue; counts are of measurements, `every` and `start` of
-    epochs.
-    """
+    """DARTS-ES, early stopping by the dominant eigenvalue; `every` and `start` are epochs, others measurements."""
     return Method(
         name="darts_es",
         paper=PAPER,
@@ -63,11 +61,11 @@ def darts_ada(
     multiply: Annotated[float, Range(above=1)] = 10.0,
     limit: Positive = 0.03,
 ) -> Method:
-    """DARTS-ADA: at a trigger of the stop rule back to the earlier epoch, with `multiply` times the weight decay."""
+    """DARTS-ADA: when the stop rule triggers, go back to the earlier epoch with `multiply` times the weight decay."""
     return Method(
         name="darts_ada",
         paper=PAPER,
-        summary="as darts_es, but rolls back and goes on with stronger weight decay",
+        summary="as darts_es, but rolls back and continues with stronger weight decay",
         hypergradient="unrolled",
         probes=("dominant_eigenvalue",),
         stop=eigenvalue_growth(factor=factor, window=window, delta=delta, every=every, start=start),
@@ -79,7 +77,7 @@ def darts_ada(
 
 @register
 def r_darts_dp(*, drop_path: Fraction = 0.2) -> Method:
-    """One search of R-DARTS(DP); `drop_path` is the probability in the last epoch, 0 switches cutout off as well."""
+    """One search of R-DARTS(DP); `drop_path` is the probability in the last epoch; 0 also switches cutout off."""
     return Method(
         name="r_darts_dp",
         paper=PAPER,
@@ -102,10 +100,11 @@ def r_darts(
     train_epochs: Epochs = 100,
     val_fraction: Annotated[float, Range(above=0, below=1)] = 0.5,
 ) -> Method:
-    """R-DARTS: one search for each of `strengths` (none: the four published ones), the best by validation kept.
+    """R-DARTS: one search for each of `strengths` (none: the four published ones); the best by validation is kept.
 
-    `by` is what has these strengths, the weight decay of the search or its drop-path. Each found cell is trained for
-    `train_epochs` epochs, else as `train` says, and compared on the last `val_fraction` of the training images.
+    `by` says which setting has these strengths: the weight decay of the search or its drop-path. Each found cell is
+    trained for `train_epochs` epochs, otherwise as in `train`, and compared on the last `val_fraction` of the training
+    images.
     """
     strengths = strengths or STRENGTHS[by]
     if len(set(strengths)) < len(strengths) or (by == "dp" and max(strengths) >= 1):

@@ -1,8 +1,8 @@
 """SETN (Dong & Yang, ICCV 2019, arXiv:1910.05733): uniform paths train the weights, the softmax mixture the alphas.
 
-The weights move first, on one uniformly random op an edge (no gradient clipping in the code); the alphas by the whole
-mixture on validation data. At the end the 100 most probable architectures are evaluated with the shared weights on one
-validation batch, and the best is returned. NAS-Bench-201: 250 epochs; 87.64 (first release), 86.19 ± 4.63.
+The weights move first, on one uniformly random op an edge (no gradient clipping in the code); the alphas move by the
+whole mixture on validation data. At the end the 100 most probable architectures are evaluated with the shared weights
+on one validation batch, and the best is returned. NAS-Bench-201: 250 epochs; 87.64 (first release), 86.19 ± 4.63.
 """
 
 from jdarts import relaxation

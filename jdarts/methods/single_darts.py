@@ -5,8 +5,8 @@ epochs, batch 64, SGD 0.005, argmax derivation; 94.36 in five of five runs. `sig
 sigmoid is 1/|O| (−ln(|O| − 1)). The paper's code is not available; the alphas' learning rate (3e-4, as in DARTS) and
 the weight decays are not verified.
 
-Its three-way ablation of what the alphas' gradient is taken on: `batches="same"` (the method), "same_split" (another
-batch of the training split), "two_splits" (bilevel, a batch of the validation split).
+Its three-way ablation of the data for the alphas' gradient: `batches="same"` (the method), "same_split" (another batch
+of the training split), "two_splits" (bilevel, a batch of the validation split).
 """
 
 import math

@@ -1,10 +1,10 @@
-"""SmoothDARTS (Chen & Hsieh, ICML 2020, arXiv:2002.05283): weights that are good all around the op weights.
+"""SmoothDARTS (Chen & Hsieh, ICML 2020, arXiv:2002.05283): weights that are good in a neighbourhood of the op weights.
 
-The weight step alone is perturbed, in probability space: RS adds U(−ε, ε) to the softmax; ADV ascends the training loss
+Only the weight step is perturbed, in probability space: RS adds U(−ε, ε) to the softmax; ADV ascends the training loss
 by 7 signed steps of 2ε/7 inside that box, with running averages in the batch norms, and is dropped if the loss did not
-rise. Both project back to the simplex. The alphas never see it. ε grows with the epoch. Else DARTS; published with
-first order: CIFAR-10 2.67 ± 0.03 (RS), 2.61 ± 0.02 % (ADV). DIFF: the paper's ε starts at 0, the code's at 0.03; the
-code is followed.
+rise. Both project back to the simplex. The alphas never see the perturbation. ε grows with the epoch. Everything else
+is DARTS; published with first order: CIFAR-10 2.67 ± 0.03 (RS), 2.61 ± 0.02 % (ADV). DIFF: the paper's ε starts at 0,
+the code's at 0.03; this follows the code.
 """
 
 from typing import Annotated

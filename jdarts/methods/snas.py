@@ -1,12 +1,12 @@
-"""SNAS (Xie et al., ICLR 2019, arXiv:1812.09926): soft Gumbel-softmax samples, one level, a resource cost if wanted.
+"""SNAS (Xie et al., ICLR 2019, arXiv:1812.09926): soft Gumbel-softmax samples, one level, optionally a resource cost.
 
 `Z = softmax((log softmax(α) + G) / λ)`, λ from 1 to 0.03 linearly over 150 epochs; weights and alphas move by the
-training loss alone. The code starts the alphas at 1 + 0.01 · N(0, 1); the 1 has no effect on a softmax. CIFAR-10 2.85 ±
-0.02 %. DIFF: of the two released trainers one moves the alphas by Adam, one by SGD; Adam is followed.
+training loss only. The code starts the alphas at 1 + 0.01 · N(0, 1); the 1 has no effect on a softmax. CIFAR-10 2.85 ±
+0.02 %. DIFF: of the two released trainers one moves the alphas by Adam, one by SGD; this follows Adam.
 
 With `resource` the loss gains `1.5e-3 · ln Σ_cells Σ_e Σ_o Z_eo · c_o`, where c_o is the cost of the op in that cell:
-its parameters, its multiply–accumulates or the numbers that it reads and writes. `estimate="sample"` takes the Z of the
-step and differentiates through it (reparameterisation), "expectation" softmax(α) in its place: the cost is linear in Z,
+its parameters, its multiply–accumulates or the numbers that it reads and writes. `estimate="sample"` uses the Z of the
+step and differentiates through it (reparameterisation); "expectation" uses softmax(α) instead: the cost is linear in Z,
 so that is the expectation over the categorical choice without its noise. `channels`, `cells` and `size` (image side in
 pixels) must be those of the search. The policy-gradient form of the paper is not included.
 """

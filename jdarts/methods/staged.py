@@ -1,11 +1,11 @@
-"""Methods that search in stages, each a fresh supernet on fewer candidates (`jdarts.search.drivers` runs them).
+"""Methods that search in stages, each with a fresh supernet on fewer candidates (`jdarts.search.drivers` runs them).
 
 P-DARTS (Chen et al., ICCV 2019, arXiv:1904.12760): three stages of 25 epochs with 5, 11, 17 cells; 5, then 3 of 8 ops
-survive on every edge. Alphas frozen for 10 epochs of a stage; dropout on identity skips (0.1, 0.4, 0.7 for CIFAR-10);
-at most two skips in the normal cell. Adam 6e-4, alpha clip 5; CIFAR-10 2.50 %. DIFF: paper 0.0, README 0.1 in the first
-stage; the README is followed.
+survive on every edge. Alphas are frozen for the first 10 epochs of a stage; dropout on identity skips (0.1, 0.4, 0.7
+for CIFAR-10); at most two skips in the normal cell. Adam 6e-4, alpha clip 5; CIFAR-10 2.50 %. DIFF: paper 0.0, README
+0.1 in the first stage; this follows the README.
 
-StacNAS (Li et al. 2019, arXiv:1909.11926): first one op of each group of alike ops, on 14 cells, then the ops inside
+StacNAS (Li et al. 2019, arXiv:1909.11926): first one op of each group of similar ops, on 14 cells, then the ops inside
 the winning group, on 20; single level, 80 epochs each, clip 3. Derivation by raw alphas. P-DARTS with DARTS-: compose,
 with skip_limit=-1 and skip_dropout=0,0,0.
 """
@@ -68,7 +68,7 @@ def stac_nas(*, cells: tuple[Cells, ...] = (14, 20)) -> Method:
     return Method(
         name="stac_nas",
         paper="Li et al., 2019, arXiv:1909.11926",
-        summary="two stages: a group of alike ops first, then the op inside it; single level",
+        summary="two stages: a group of similar ops first, then the op inside it; single level",
         derive_weights=lambda alphas: dict(alphas),
         hypergradient="single_level",
         driver="stac_nas",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jdarts import methods, relaxation, spaces
 from jdarts.methods.beta_darts import mean_logsumexp
 from jdarts.methods.drnas import divergence
-from jdarts.methods.drop_nas import adjust, kept
+from jdarts.methods.drop_nas import adjust, draw_mask
 from jdarts.methods.fair_darts import zero_one
 from jdarts.methods.smooth_darts import project, uniform
 from jdarts.schedules import Clock
@@ -144,7 +144,7 @@ def test_drop_nas_keeps_one_of_each_group_and_its_mass():
     a = space.init_alphas(KEY, 1.0)
     seen = []
     for seed in range(40):
-        keep = kept(a, jax.random.key(seed), space, 0.3)
+        keep = draw_mask(a, jax.random.key(seed), space, 0.3)
         for cell_type, k in keep.items():
             groups = np.array([["conv" in op for op in ops] for ops in space.tables[cell_type]])
             assert np.all((np.asarray(k) * groups).sum(-1) >= 1) and np.all((np.asarray(k) * ~groups).sum(-1) >= 1)
@@ -152,7 +152,7 @@ def test_drop_nas_keeps_one_of_each_group_and_its_mass():
     # each op is dropped with 0.3^(1/4) = 0.74, less the groups that are drawn again
     assert 0.55 < np.mean(seen) < 0.74
     new = jax.tree.map(lambda x: x + 0.1 * jnp.sin(7 * x), a)
-    keep = kept(a, KEY, space, 0.3)
+    keep = draw_mask(a, KEY, space, 0.3)
     for cell_type, b in adjust(a, new, keep).items():
         k, old = np.asarray(keep[cell_type]), np.asarray(a[cell_type])
         np.testing.assert_allclose((np.exp(b) * k).sum(-1), (np.exp(old) * k).sum(-1), rtol=1e-9)

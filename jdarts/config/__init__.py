@@ -1,8 +1,8 @@
 """The configuration of an experiment, its files, and the ranges of its values.
 
-* `experiment`: the dataclasses. * `files`: reading files and overrides. * `ranges`: the values that a field takes.
-* `section`: which fields were written down. * `swept`: values that are arrays.
-* `user_files`: files of a user's own.
+* `experiment`: the dataclasses. * `files`: reading files and overrides. * `ranges`: the allowed values of a field.
+* `section`: the fields that were written down. * `swept`: values that are arrays.
+* `user_files`: source files of the user.
 """
 
 from jdarts.config.experiment import (

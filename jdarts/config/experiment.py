@@ -4,7 +4,7 @@ A file in `configs/` holds data only: one module-level `config = Experiment(...)
 the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy
 before anything is compiled. The names of method and space, and the options of the method, are checked where these are
 known (`jdarts.methods.loading`). Epochs, batch sizes and image sizes are counts; learning rates and decays
-are per step.
+apply per step.
 """
 
 import dataclasses
@@ -41,39 +41,39 @@ def _even(name: str, channels: int) -> None:
 
 @dataclass(frozen=True)
 class DataConfig(Section):
-    """Which images, how they are split, and how they are augmented."""
+    """The images, their splits and their augmentation."""
 
     source: str = "digits"
-    """What to load: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read a
-    batch at a time, stream:folder | stream:tfds:NAME."""
+    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read in
+    batches, stream:folder | stream:tfds:NAME."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz)."""
     train_fraction: Annotated[float, Range(above=0, most=1)] = 0.5
-    """Share of the training images that trains the weights; taken from the front, in file order (streamed: of every
+    """Share of the training images that trains the weights; taken from the front, in file order (streamed: from every
     class)."""
     val_fraction: Fraction = 0.5
-    """Share of the training images that trains the alphas; taken from the back. Single-level methods take weights and
-    alphas from one batch: they may use 1.0 and 0.0, or hold a share out that is only reported."""
+    """Share of the training images that trains the alphas; taken from the back. Single-level methods train weights and
+    alphas on one batch: they may use 1.0 and 0.0, or hold out a share that is only reported."""
     own_validation: bool = True
     """Train the alphas on the validation split of the source, if it has one (npz: x_val, y_val; folder, streamed or
-    not: val/ beside test/; tfds: validation beside test). The images that val_fraction would hold out then stay in the
-    training half. false ignores that split. It is not used where val_fraction is 0, and not for streamed TFDS."""
+    not: val/ next to test/; tfds: validation next to test). The images that val_fraction would hold out then stay in
+    the training half. false ignores that split. It is not used where val_fraction is 0, nor for streamed TFDS."""
     shuffle: Annotated[int, Range(0)] | None = None
     """Seed of a permutation of the training images before `limit` and the splits apply (streamed: of the images drawn
     from each class). None keeps the order of the source."""
     stratify: bool = False
-    """Order the training images such that every part of them has the classes in the same proportions, before `limit`
-    and the splits apply. Streamed images are always split class by class."""
+    """Order the training images so that every part of them has the classes in the same proportions, before `limit` and
+    the splits apply. Streamed images are always split class by class."""
     limit: Annotated[int, Range(2)] | None = None
-    """Use only the first so many training images before splitting; None uses all."""
+    """Use only this many of the first training images, before splitting; None uses all."""
     remap_labels: bool = False
-    """Number the labels that occur in the training images 0 to K-1, in sorted order, and keep the old labels as names
-    of the classes. Without it, whole-number labels must be 0 to K-1 already."""
+    """Number the labels that occur in the training images 0 to K-1, in sorted order, and keep the old labels as class
+    names. Otherwise whole-number labels must already be 0 to K-1."""
     color: Literal["rgb", "gray"] | None = None
     """Convert every image to RGB or to gray (ITU-R 601 luma). Transparent pixels are laid over white, 16-bit ones
     rounded to 8 bits. None keeps 8-bit gray and RGB images and refuses others. Streamed images are always RGB."""
     shrink: Count = 1
-    """Average squares of so many pixels a side into one: 2 makes 16x16 images of CIFAR's 32x32. 1 leaves them."""
+    """Average squares of this many pixels a side into one pixel: 2 turns CIFAR's 32x32 into 16x16 images; 1 is off."""
     crop_padding: CountOrOff = 4
     """Random crop: pixels of black padding on each side; 0 switches cropping off."""
     flip: bool = True
@@ -83,9 +83,9 @@ class DataConfig(Section):
     image_size: Annotated[int | tuple[int, int], Range(1, 65_536)] | None = None
     """Side of the images in pixels, or height,width. Each image is scaled (bilinear, with antialiasing) until it covers
     that size, and its centre is cut out. None keeps the size of the source. Streamed images are cropped at random and
-    resized to squares of that side; None is 224 for them."""
+    resized to squares of that side; for them None means 224."""
     read_threads: Annotated[int, Range(0, 1_024)] = 16
-    """Threads of each process that read and decode image files; 0 uses the main thread alone."""
+    """Threads of each process that read and decode image files; 0 uses only the main thread."""
 
     def __post_init__(self):
         check_fields(self, "data.")
@@ -103,7 +103,7 @@ class DataConfig(Section):
             self._check_streamed()
 
     def _check_streamed(self) -> None:
-        """Refuse options that streamed images cannot follow."""
+        """Refuse options that streamed images do not support."""
         _require(self.shrink == 1, f"data.shrink is {self.shrink}; set data.image_size instead for streamed images")
         _require(self.color != "gray", "data.color is 'gray', but streamed images are always RGB; leave it out")
         side = self.image_size
@@ -127,7 +127,7 @@ class SpaceConfig(Section):
     channels: Channels = 16
     """Channels of the first cell (even)."""
     cells: Cells = 8
-    """Number of cells; those at cells//3 and 2*cells//3 reduce the image by two. nasbench201: cells a stage (5)."""
+    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5)."""
 
     def __post_init__(self):
         check_fields(self, "space.")
@@ -171,7 +171,7 @@ class AdamConfig(Section):
 
 @dataclass(frozen=True)
 class SearchConfig(Section):
-    """How to search: the method, its optimisers and its length. The defaults are those of DARTS."""
+    """The search: its method, optimisers and length. The defaults are those of DARTS."""
 
     method: str = "darts"
     """A registered method (`jdarts methods` lists them), or several to compose: pc_darts+darts_minus."""
@@ -179,46 +179,46 @@ class SearchConfig(Section):
     """Options of the method, each as option=value."""
     epochs: Epochs = 50
     batch_size: BatchSize = 64
-    """Images a step, for the weight batch and for the alpha batch alike."""
+    """Images per step, for both the weight batch and the alpha batch."""
     hypergradient: (
         Literal[
             "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
         ]
         | None
     ) = None
-    """How the alphas' gradient is computed (`jdarts.hypergrad`); None is what the method says, for DARTS unrolled.
+    """Estimator of the alphas' gradient (`jdarts.hypergrad`); None is the method's choice, for DARTS unrolled.
     first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order through the real
     optimiser step."""
     unroll_steps: Annotated[int, Range(1, 1_000)] = 1
-    """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take the first."""
+    """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take only one."""
     hypergradient_terms: Annotated[int, Range(0, 10_000, note="0 is first order")] = 3
-    """Terms of Neumann's series, or iterations of the conjugate gradients."""
+    """Terms of Neumann's series, or iterations of conjugate gradients."""
     virtual_clip: bool = True
     """Clip the gradient in the virtual step of unrolled and finite_difference, as the real step does. The DARTS
-    authors' code does not clip there: use false, finite_difference and alpha_step_moves_statistics to repeat it."""
+    authors' code does not clip there: to reproduce it, use false, finite_difference and alpha_step_moves_statistics."""
     alpha_step_moves_statistics: bool = False
-    """Let the forward passes of the alpha step, too, move the running averages of batch norm, as in the DARTS authors'
+    """Let the forward passes of the alpha step also move the running averages of batch norm, as in the DARTS authors'
     code; only for first_order and finite_difference."""
     microbatches: Count = 1
     """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
     activations: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network. bfloat16 is for accelerators; statistics of batch norm, losses, weights, alphas and
-    all that is done with gradients stay in float32."""
+    all operations on gradients stay in float32."""
     remat: bool = False
-    """Compute the activations of a cell again when its gradient is, instead of keeping them: less memory, more time."""
+    """Recompute the activations of a cell for its gradient instead of keeping them: less memory, more time."""
     weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
     alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
     benchmark_table: str = ""
-    """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`): look up every epoch's genotype in it."""
+    """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`) in which to look up every epoch's genotype."""
     alpha_init_scale: NonNegative = 1e-3
     """Standard deviation of the initial alphas."""
     checkpoint_every: Count = 1
-    """Save the whole state every so many epochs."""
+    """Save the whole state every N epochs."""
     checkpoint_every_steps: CountOrOff = 0
-    """Also save every so many steps inside an epoch; 0 is off."""
+    """Also save every N steps inside an epoch; 0 is off."""
     keep_checkpoints: Checkpoints = 3
     hessian_every: CountOrOff = 0
-    """Measure the exact alpha-Hessian's eigenvalues every so many epochs and after the last; 0 is off."""
+    """Measure the exact alpha-Hessian's eigenvalues every N epochs and after the last; 0 is off."""
 
     def __post_init__(self):
         check_fields(self, "search.")
@@ -253,7 +253,7 @@ class TrainConfig(Section):
     """Share of the training images (from the back) held out for monitoring; 0 trains on all of them."""
     label_smoothing: Fraction = 0.0
     random_cells: Annotated[int, Range(1, 1_000)] = 1
-    """Random cells that `jdarts run` trains beside the found one; several are reported as mean ± standard deviation."""
+    """Random cells that `jdarts run` also trains; several are reported as mean ± standard deviation."""
     activations: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
     weights and their updates stay in float32, and so do all evaluations."""
@@ -267,19 +267,19 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True)
 class DevicesConfig(Section):
-    """On which devices a search runs; results do not depend on it, beyond the order in which sums are made."""
+    """The devices of a search; results depend on them only through the order of sums."""
 
     backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
     """auto: jit on one device, shard_map on more."""
     data: Annotated[int, Range(0, note="0 is all devices")] = 0
-    """Replicas that share each batch; 0 takes all devices (divided by seed)."""
+    """Replicas that share each batch; 0 uses all devices (divided by seed)."""
     seed: Count = 1
     """Groups of devices that share the searches of --seeds and --sweep."""
     members: Literal["auto", "vmap", "in_turn"] = "auto"
-    """How several searches share one device. vmap: every operation serves all of them. in_turn: one compiled step,
-    called for each; a lone search and a member then compute the same bits. auto: in_turn on a CPU, vmap elsewhere."""
+    """Sharing of one device by several searches. vmap: every operation serves all of them. in_turn: one compiled step,
+    called for each; a single search and a member then compute the same bits. auto: in_turn on a CPU, vmap elsewhere."""
     check_replicas_every: CountOrOff = 0
-    """Compare all copies of the state bit for bit every so many steps; 0 is off."""
+    """Compare all copies of the state bit for bit every N steps; 0 is off."""
 
     def __post_init__(self):
         check_fields(self, "devices.")
@@ -290,7 +290,7 @@ class Experiment(Section):
     """One experiment: data, space, search, retraining, devices."""
 
     name: str = "experiment"
-    """Names the run folder: runs/NAME."""
+    """Name of the run folder: runs/NAME."""
     seed: Annotated[int, Range(0)] = 0
     data: DataConfig = field(default_factory=DataConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)

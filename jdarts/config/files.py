@@ -1,4 +1,4 @@
-"""Configurations from files, command-line overrides and JSON, with every mistake told in one line.
+"""Configurations from files, command-line overrides and JSON; every mistake is reported in one line.
 
 A configuration file is Python code with a module-level `config = Experiment(...)`. Reading it *runs* it: only
 read files that you would run.
@@ -27,8 +27,8 @@ def load_config(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Expe
 
     `path_or_name` is a `.py` file that defines `config` (it is executed), a `.json` file as found in run
     folders, or the bare name of a file in ./configs. `overrides` are options as typed: `["--search.epochs",
-    "3", "--data.flip=false"]`; each takes one value, and `-` may stand for `_`. Raises `UserError`, one line,
-    for anything wrong in either.
+    "3", "--data.flip=false"]`; each takes one value, and `-` may stand for `_`. Raises `UserError`, one line, for any
+    mistake in either.
     """
     path = find(path_or_name)
     config = _read_json(path) if path.suffix == ".json" else _execute(path)
@@ -78,7 +78,7 @@ def option_types() -> dict[str, Any]:
 
 
 def unknown_option(option: str, known: typing.Iterable[str]) -> UserError:
-    """A `UserError` for an option that does not exist, with up to three near ones."""
+    """A `UserError` for an option that does not exist, with up to three similar ones."""
     name, known = option.removeprefix("--").replace("-", "_"), list(known)
     inside = [f"--{other}" for other in known if other.startswith(f"{name}.")]
     if inside:
@@ -93,7 +93,7 @@ def unknown_option(option: str, known: typing.Iterable[str]) -> UserError:
 
 
 def describe_options(config: Experiment) -> str:
-    """The options that override `config`: name, type, present value and documentation, as shown by --help."""
+    """The options that override `config`: name, type, current value and documentation, as shown by --help."""
     import contextlib
     import io
 
@@ -116,7 +116,7 @@ def describe_options(config: Experiment) -> str:
 
 
 def _with_range(option: re.Match) -> str:
-    """A line of tyro's help, with the range that the field is declared with."""
+    """A line of tyro's help, with the declared range of the field."""
     section: Any = Experiment
     *sections, field = option[1].split(".")
     for name in sections:
@@ -126,7 +126,7 @@ def _with_range(option: re.Match) -> str:
 
 
 def to_json(config: Experiment) -> str:
-    """The whole configuration as indented JSON; `from_json` gives an equal one back."""
+    """The whole configuration as indented JSON; `from_json` returns an equal one."""
     return json.dumps(as_dict(config), indent=2, allow_nan=False) + "\n"
 
 
@@ -149,12 +149,12 @@ def _parse_json(text: str) -> Any:
 
 
 def from_dict(values: Any) -> Experiment:
-    """Like `from_json`, from nested dicts, or an `Experiment` whose types nobody has checked."""
+    """The `Experiment` in nested dicts, or in an `Experiment` with unchecked types; like `from_json`."""
     return _typed(values, Experiment, "")
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that JSON knows")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def find(path_or_name: str | Path) -> Path:
@@ -214,7 +214,7 @@ def _execute(path: Path) -> Experiment:
 
 
 def _explain(error: BaseException, path: Path) -> UserError:
-    """What went wrong inside a configuration file, and in which line of it."""
+    """A `UserError` for an error inside a configuration file, with its line."""
     frames = list(traceback.walk_tb(error.__traceback__))
     lines = [line for frame, line in frames if frame.f_code.co_filename == str(path)]
     where = f"{path}:{lines[-1]}" if lines else str(path)
@@ -229,7 +229,7 @@ def _explain(error: BaseException, path: Path) -> UserError:
         for cls in candidates:
             if isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__name__ == keyword[1]:
                 return UserError(f"{where}: {unknown(f'field of {cls.__name__}', keyword[2], _hints(cls))}")
-    for frame, _ in frames:  # a rule tripped over a value of the wrong type
+    for frame, _ in frames:  # a rule failed on a value of the wrong type
         owner = frame.f_locals.get("self") if frame.f_code.co_name == "__post_init__" else None
         if dataclasses.is_dataclass(owner) and not isinstance(owner, type):
             for field, hint in _hints(type(owner)).items():
@@ -267,7 +267,7 @@ def _alternatives(hint: Any) -> tuple:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type `hint` wants it, or a `UserError` that names `where`."""
+    """`value` converted to the type `hint`, or a `UserError` that names `where`."""
     for alternative in _alternatives(hint):
         origin, arguments = typing.get_origin(alternative), typing.get_args(alternative)
         if dataclasses.is_dataclass(alternative) and isinstance(alternative, type):
@@ -310,7 +310,7 @@ def _section(values: dict, cls: type, where: str) -> Any:
     typed = {name: _typed(value, hints[name], prefix + name) for name, value in values.items()}
     try:
         return cls(**typed)
-    except UserError as error:  # a section used twice cannot know where it stands
+    except UserError as error:  # a section used twice does not know its own name
         known = str(error).startswith(where.partition(".")[0])
         raise error if known else UserError(f"{where}: {error}") from None
 

@@ -1,10 +1,10 @@
-"""The numbers that an option takes, declared at its type and checked in one place.
+"""The allowed numbers of an option, declared with its type and checked in one place.
 
     epochs: Annotated[int, Range(1, 1_000_000)] = 50
     momentum: Fraction = 0.9                              # 0 ≤ momentum < 1
 
-Fields of the configuration and options of methods are declared like this. Messages, `--help` and `jdarts methods NAME`
-show the same words. Every number must be finite in float32, and a whole number in 32 bits, without saying so.
+Fields of the configuration and options of methods are declared in this way. Messages, `--help` and `jdarts methods
+NAME` show the same words. Every number must also be finite in float32, and a whole number must fit in 32 bits.
 """
 
 import functools
@@ -24,7 +24,7 @@ LARGEST = {int: 2**31 - 1, float: 3.4e38}
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `least` to `most`; with `above` or `below` the bound itself is left out.
+    """The numbers from `least` to `most`; `above` or `below` exclude the bound itself.
 
     Attributes: `least`, `most`, `above`, `below`, each None if there is no such bound, and `note`, which explains the
     numbers to the user ("0 is off").
@@ -61,7 +61,7 @@ Fraction = Annotated[float, Range(0, below=1)]
 Count = Annotated[int, Range(1)]
 """A whole number from 1."""
 CountOrOff = Annotated[int, Range(0, note="0 is off")]
-"""A whole number from 0, which switches the feature off."""
+"""A whole number from 0, where 0 switches the feature off."""
 Channels = Annotated[int, Range(2, 65_536, note="an even number")]
 Cells = Annotated[int, Range(1, 1_000)]
 Epochs = Annotated[int, Range(1, 1_000_000)]
@@ -70,7 +70,7 @@ Candidates = Annotated[int, Range(1, 1_000_000)]
 
 
 def range_of(hint: Any) -> Range | None:
-    """The `Range` of an option whose type is `hint`, of its elements if it is a tuple; None if it is no number."""
+    """The `Range` of an option of type `hint` (of its elements if it is a tuple); None if it is not a number."""
     return next((limits for kind, limits in _kinds(hint) if kind in LARGEST), None)
 
 
@@ -81,9 +81,9 @@ def described(hint: Any) -> str:
 
 
 def check(what: str, value: Any, hint: Any) -> None:
-    """Raise `UserError` if `value`, or an element of it, is not in the range that `hint` declares, or is a text.
+    """Raise `UserError` if `value`, or an element of it, is a text or outside the range that `hint` declares.
 
-    Values that are no Python or NumPy numbers, such as the traced arrays of a sweep, pass.
+    Values that are not Python or NumPy numbers, such as the traced arrays of a sweep, pass.
     """
     if isinstance(value, (tuple, list)):
         for item in value:
@@ -97,18 +97,18 @@ def check(what: str, value: Any, hint: Any) -> None:
     for kind, limits in numeric.items():
         if value not in limits:
             raise UserError(f"{what} is {shown(value)}; it must be {limits}")
-        if not -LARGEST[kind] <= value <= LARGEST[kind]:  # NaN, too
+        if not -LARGEST[kind] <= value <= LARGEST[kind]:  # also true for NaN
             raise UserError(f"{what} is {shown(value)}; it must be a finite number of at most {LARGEST[kind]:,}")
 
 
 def check_all(prefix: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
-    """`check` every entry of `values` by the type of the same name in `hints`."""
+    """`check` every entry of `values` against the type of the same name in `hints`."""
     for name, value in values.items():
         check(f"{prefix}{name}", value, hints[name])
 
 
 def check_fields(section: Any, prefix: str = "") -> None:
-    """`check` every field of a dataclass by its annotation."""
+    """`check` every field of a dataclass against its annotation."""
     hints = field_hints(type(section))
     check_all(prefix, {name: getattr(section, name) for name in hints}, hints)
 

@@ -1,11 +1,11 @@
-"""Values of hyper-parameters that one compiled step sweeps: traced arrays in the place of numbers."""
+"""Hyper-parameter values that one compiled step sweeps: traced arrays instead of numbers."""
 
 import copy
 from typing import Any
 
 
 def unchecked(section: Any, **fields: Any) -> Any:
-    """`section` with other values in some fields, its rules not applied: they cannot look into a traced array."""
+    """`section` with other values in some fields, without its checks, which cannot look into a traced array."""
     changed = copy.copy(section)
     for name, value in fields.items():
         object.__setattr__(changed, name, value)
@@ -13,8 +13,8 @@ def unchecked(section: Any, **fields: Any) -> Any:
 
 
 def is_off(value: Any) -> bool:
-    """Whether a hyper-parameter is the number 0, which switches something off while a step is built.
+    """True if a hyper-parameter is the number 0, which switches something off while a step is built.
 
-    The traced array of a sweep never is, because it holds one number for each search.
+    The traced array of a sweep is never off, because it holds one number for each search.
     """
     return isinstance(value, (int, float)) and value == 0

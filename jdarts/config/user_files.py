@@ -1,7 +1,7 @@
-"""Source files of the user's own behind a run: configurations, methods and spaces.
+"""Source files of the user that a run depends on: configurations, methods and spaces.
 
 They are Python code and run when they are read. Their folder is put on the import path, as Python does it for a script.
-A run keeps copies of them (`keep`), which are never executed by themselves. To open the run again, the originals are
+A run keeps copies of them (`keep`), which are never executed automatically. To open the run again, the originals are
 executed if they still have the bytes that the run recorded; otherwise the user names a file, such as the copy.
 """
 
@@ -19,9 +19,9 @@ from jdarts.errors import UserError
 
 RECORD = "sources.json"
 PREFIX = "jdarts_user_"
-"""Begins the module names of files that were executed by their path."""
+"""Prefix of the module names of files that were executed by path."""
 FOLDER = "source"
-"""Holds the copies, inside a run folder."""
+"""Folder of the copies, inside a run folder."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -35,7 +35,7 @@ def read(path: Path) -> str:
 
 
 def execute(path: Path) -> types.ModuleType:
-    """Run the file as a module, with its folder on the import path. Exceptions of the file pass."""
+    """Run the file as a module, with its folder on the import path. Exceptions in the file pass through."""
     name = f"{PREFIX}{path.stem}"
     folder = str(path.resolve().parent)
     if folder not in sys.path:
@@ -58,12 +58,12 @@ def run(path: str | Path) -> types.ModuleType:
         raise
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except BaseException as error:  # SystemExit, GeneratorExit or one of the user's own, too
+    except BaseException as error:  # also SystemExit, GeneratorExit and the user's own classes
         raise UserError(f"{path}: {type(error).__name__}: {error}") from None
 
 
 def is_file(path: Path) -> bool:
-    """True if the file exists; False also if no file can have that name."""
+    """True if the file exists; also False for an impossible file name."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -77,10 +77,10 @@ def is_own(path: str | Path) -> bool:
 
 
 def keep(folder: Path, entries: Mapping[str, str | Path]) -> dict[str, Any] | None:
-    """Copy files, given by what they define, and the modules beside them that they imported, into `folder`/source.
+    """Copy files, keyed by what they define, and modules next to them that they imported, into `folder`/source.
 
-    Returns what belongs into `RECORD`, `{"defines": {what: path}, "files": [{"path", "copy", "sha256"}, …]}`, or None
-    if no file is the user's.
+    Returns the content of `RECORD`, `{"defines": {what: path}, "files": [{"path", "copy", "sha256"}, …]}`, or None if
+    no file is the user's.
     """
     own = {what: Path(path).resolve() for what, path in entries.items() if is_own(path)}
     if not own:

@@ -49,7 +49,7 @@ _WITH_DETAILS = {"tfds": "tfds:NAME", "synthetic": "synthetic:HxWxC:CLASSES:IMAG
 
 
 def load(config: DataConfig) -> Dataset:
-    """Load the images of `config.source` and `config.path`, converted, in the order and number that `config` asks for.
+    """Load the images of `config.source` and `config.path`, converted, ordered and limited as in `config`.
 
     | source | path |
     |---|---|
@@ -60,15 +60,15 @@ def load(config: DataConfig) -> Dataset:
     | `npz` | file with x_train, y_train and optionally x_test, y_test, x_val, y_val |
     | `synthetic:HxWxC:CLASSES:IMAGES` | – (patterns plus noise) |
 
-    Mean and standard deviation are the published ones for CIFAR, else those of the training images.
+    Mean and standard deviation are the published ones for CIFAR, otherwise those of the training images.
 
-    Warns with `DataNote` about conversions and `DataWarning` about what may be wrong. Raises `UserError` for an unknown
-    source and for anything missing, damaged or inconsistent.
+    Warns with `DataNote` about conversions and with `DataWarning` about possible mistakes. Raises `UserError` for an
+    unknown source and for anything missing, damaged or inconsistent.
     """
     kind, colon, details = config.source.partition(":")
     if kind == "stream":
         raise UserError(
-            f"data.source is {config.source!r}: streamed images serve `jdarts search` only; "
+            f"data.source is {config.source!r}: streamed images only serve `jdarts search`; "
             "load them into memory to retrain (folder or tfds:NAME)"
         )
     if kind not in SOURCES:
@@ -84,7 +84,7 @@ def load(config: DataConfig) -> Dataset:
 
 
 def _read(kind: str, details: str, config: DataConfig) -> Dataset:
-    """Dispatch; each source imports what it needs only when it is used."""
+    """Dispatch to the source; each source imports its libraries only when it is used."""
     path = config.path
     if kind in ("cifar10", "cifar100"):
         from jdarts.data import cifar

@@ -1,4 +1,4 @@
-"""A data set from arrays: one door for every source, with one validation.
+"""A data set from arrays: one entry for every source, with one validation.
 
 Letters: N images, H height, W width, C channels.
 """
@@ -29,7 +29,7 @@ def from_arrays(
 ) -> Dataset:
     """A `Dataset` from arrays: a split is (images [N, H, W] or [N, H, W, C], labels [N]).
 
-    Images are best uint8; `pixels.as_uint8` tells what else is read, `labels.number_classes` what labels are.
+    Images are best uint8; `pixels.as_uint8` lists other accepted forms, `labels.number_classes` those of labels.
     `num_classes` defaults to the number of training labels, which are then 0 to K-1; `mean` and `std` default to those
     of the training images. `test` may be None for a search.
 
@@ -52,9 +52,10 @@ def assemble(
     class_names: Sequence[str] = (),
     remap: bool = False,
 ) -> Dataset:
-    """The `Dataset` of the splits `train`, and if there are any `test` and `val`.
+    """The `Dataset` of the splits `train` and, if given, `test` and `val`.
 
-    `remap` numbers text and odd labels anew (`labels.number_classes`); the other arguments are those of `from_arrays`.
+    `remap` renumbers text and irregular labels (`labels.number_classes`); the other arguments are those of
+    `from_arrays`.
     """
     for split, (images, _) in splits.items():
         if images.shape[:1] == (0,):
@@ -83,7 +84,7 @@ def assemble(
 
 
 def remapped(dataset: Dataset) -> Dataset:
-    """The same data with the classes that occur in the training images numbered 0 to K-1, names kept."""
+    """The same data with the classes that occur in the training images numbered 0 to K-1; names are kept."""
     labels = {split: part.labels for split, part in dataset.splits().items()}
     numbered = number_classes(dataset.name, labels, remap=True)
     if numbered.num_classes == dataset.num_classes:
@@ -101,7 +102,7 @@ def remapped(dataset: Dataset) -> Dataset:
 
 
 def made_alike(dataset: Dataset, alike: Alike) -> Dataset:
-    """The same data with every image converted to the colour and size of `alike`; mean and std are computed again.
+    """The same data with every image converted to the colour and size of `alike`; mean and std are recomputed.
 
     Raises `UserError` for images with other than 1 or 3 channels.
     """
@@ -124,8 +125,8 @@ def made_alike(dataset: Dataset, alike: Alike) -> Dataset:
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 [N, H, W, C] images, for pixels in [0, 1].
 
-    Exact: pixel values are counted, not summed in floating point. A constant channel gets a standard
-    deviation of 1, so that normalising it gives zeros.
+    Exact: pixel values are counted, not summed in floating point. A constant channel gets a standard deviation of 1, so
+    that normalising it gives zeros.
     """
     counts = np.zeros((images.shape[-1], 256), np.int64)
     for start in range(0, len(images), 4096):

@@ -1,6 +1,6 @@
-"""Augmentation on the device: pure functions of a key, jittable, every image with its own draw.
+"""Augmentation on the device: pure functions of a key, jittable, with a separate draw for every image.
 
-Each random operation is a draw (`draw_*`: what chance decided) and a deterministic function of it.
+Each random operation consists of a draw (`draw_*`) and a deterministic function of it.
 Dimension letters: B images in a batch, H height, W width, C channels.
 """
 
@@ -39,7 +39,7 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int, share: Share = 
 
 
 def draw_flips(key: jax.Array, batch: int) -> jax.Array:
-    """Which images to mirror, each with probability one half, bool [B]."""
+    """Mask of the images to mirror, each with probability one half, bool [B]."""
     return jax.random.bernoulli(key, 0.5, (batch,))
 
 
@@ -84,7 +84,7 @@ def cutout(key: jax.Array, images: jax.Array, side: int, share: Share = WHOLE) -
 def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DTypeLike | None = None) -> jax.Array:
     """`(images / 255 - mean) / std` per channel: uint8 [B, H, W, C] to `dtype`, computed in float32 or better.
 
-    None is float32, under `jax_enable_x64` float64.
+    `dtype` None is float32, or float64 under `jax_enable_x64`.
 
     Raises `UserError` if the images are not uint8 [B, H, W, C] or the statistics do not have C values.
     """
@@ -117,7 +117,7 @@ def augment(
     the border becomes `(0 - mean) / std`; cutout comes *after* it, so its square is 0. `crop_padding`, `flip`
     and `cutout` are static. The three operations use `jax.random.split(key, 3)` in this order: switching one
     off does not change the draws of the others. On several replicas the draws are made for the whole batch and
-    `share` takes those of the replica's images, so an image is augmented alike on any number of devices.
+    `share` takes those of the replica's images, so an image is augmented in the same way on any number of devices.
 
         batch = augment(key, images[rows], mean=data.mean, std=data.std, crop_padding=4, flip=True, cutout=0)
     """

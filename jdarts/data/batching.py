@@ -1,4 +1,4 @@
-"""Which images make a batch: pure functions of a key, for use inside a jitted step.
+"""The images of each batch: pure functions of a key, for use inside a jitted step.
 
 Dimension letters: N images, B images in a batch.
 """
@@ -12,7 +12,7 @@ from jdarts.errors import UserError
 
 
 def steps_per_epoch(n: int, batch: int) -> int:
-    """Whole batches in an epoch of `n` images, the incomplete last one dropped; `UserError` if none."""
+    """Whole batches in an epoch of `n` images, the incomplete last one dropped; `UserError` if there are none."""
     if not 1 <= batch <= n:
         raise UserError(f"batch size is {batch} with {n} images; use 1 to {n}")
     return n // batch
@@ -39,8 +39,8 @@ def batch_indices(permutation: jax.Array, step: jax.Array | int, batch: int) -> 
 def random_batch(key: jax.Array, n: int, batch: int) -> jax.Array:
     """A fresh uniformly random batch of `batch` different rows out of `n`, in random order, int32 [B].
 
-    This is the DARTS code's validation batch: `next(iter(loader))` of a shuffled loader at every step. The
-    cost depends on the batch, not on `n`: only the first `batch` swaps of a Fisher-Yates shuffle are made.
+    This is the DARTS code's validation batch: `next(iter(loader))` of a shuffled loader at every step. The cost depends
+    on the batch, not on `n`: only the first `batch` swaps of a Fisher-Yates shuffle are made.
     """
     steps_per_epoch(n, batch)
     if batch * batch > 64 * n:  # a large part of a small set: the pairwise comparison would cost more than a sort
@@ -56,8 +56,8 @@ def draw_swaps(key: jax.Array, n: int, batch: int) -> jax.Array:
 def partial_shuffle(swaps: jax.Array) -> jax.Array:
     """The first B of 0, 1, 2, … after swapping place i with place `swaps[i]` for i = 0 .. B-1, int32 [B].
 
-    Parallel: what place p holds before swap i was put there by the last earlier swap j with swaps[j] = p, and
-    is what place j held before swap j; following these links by pointer doubling takes log2(B) rounds.
+    Computed in parallel: the last earlier swap j with swaps[j] = p put its place j into place p; following these links
+    by pointer doubling takes log2(B) rounds.
     """
     b = swaps.shape[0]
     places = jnp.arange(b, dtype=jnp.int32)

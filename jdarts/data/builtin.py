@@ -17,8 +17,8 @@ SYNTHETIC_MAX_BYTES = 2**31
 def load_digits() -> Dataset:
     """The 1,797 handwritten digits of scikit-learn, 8x8, one channel; pixels 0..16 become 0..255.
 
-    The file order follows the writers, so both splits are drawn from a fixed shuffle: the test split is the
-    first 36 images of every digit in it, 360 in all; the other 1,437 are the training images, shuffled again.
+    The file order follows the writers, so both splits are drawn from a fixed shuffle: the test split is the first 36
+    images of every digit in it, 360 in all; the other 1,437 are the training images, shuffled again.
     """
     from sklearn.datasets import load_digits as sklearn_digits
 
@@ -29,7 +29,7 @@ def load_digits() -> Dataset:
     for digit in range(10):
         is_test[np.flatnonzero(labels == digit)[:DIGITS_TEST_PER_CLASS]] = True
     train, test = order[~is_test], order[is_test]
-    # without the second shuffle, digits whose 36 were found early would crowd the front
+    # without the second shuffle, digits whose 36 were found early would fill the front
     train = train[fixed_order(len(train), seed=1)]
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     return from_arrays("digits", (images[train], digits.target[train]), (images[test], digits.target[test]))
@@ -38,7 +38,7 @@ def load_digits() -> Dataset:
 def load_synthetic(spec: str) -> Dataset:
     """`HxWxC:CLASSES:IMAGES`: a smooth pattern for each class plus strong noise, the same on every call.
 
-    IMAGES training images and a fifth as many test images, classes balanced and in random order.
+    IMAGES training images and a fifth as many test images, with balanced classes in random order.
     """
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+):(\d+)", spec)
     if match is None:

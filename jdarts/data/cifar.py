@@ -120,7 +120,7 @@ def _load(
 
 
 def _find_files(path: Path, version: _Version) -> dict[str, bytes]:
-    """The contents of those files of the version that exist at `path`, by name; empty if it is not there."""
+    """The contents of those files of the version that exist at `path`, by name; empty if there are none."""
     if path.is_file():
         return _files_in_tar(path, version)
     for folder in (path, path / version.folder):
@@ -142,7 +142,7 @@ def _files_in_tar(path: Path, version: _Version) -> dict[str, bytes]:
                 if not member.isreg() or file not in version.files or file in found:
                     continue
                 if member.size > MAX_FILE_BYTES:
-                    raise UserError(f"{path}: {file} claims {member.size} bytes; this is no CIFAR archive")
+                    raise UserError(f"{path}: {file} claims {member.size} bytes; this is not a CIFAR archive")
                 handle = archive.extractfile(member)
                 found[file] = handle.read() if handle else b""
                 if len(found[file]) != member.size:
@@ -156,7 +156,7 @@ def _files_in_tar(path: Path, version: _Version) -> dict[str, bytes]:
 
 
 def _require_end(archive: tarfile.TarFile, path: Path) -> None:
-    """Refuse an archive whose tail is missing; reading to the end also checks the sum of a compressed one."""
+    """Refuse an archive whose tail is missing; reading to the end also checks the checksum of a compressed one."""
     stream = archive.fileobj
     if stream is None:
         return
@@ -188,9 +188,9 @@ def _read_python(content: bytes, where: str, *, key: str, num_classes: int) -> P
     batch = read_batch(content, where)
     data, labels = batch.get("data"), batch.get(key)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
-        raise UserError(f"{where} has no uint8 array 'data' of shape [N, {PIXELS}]; it is no CIFAR batch")
+        raise UserError(f"{where} has no uint8 array 'data' of shape [N, {PIXELS}]; it is not a CIFAR batch")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise UserError(f"{where} has no list of integers {key!r}; it is no batch of this CIFAR version")
+        raise UserError(f"{where} has no list of integers {key!r}; it is not a batch of this CIFAR version")
     if len(labels) != len(data) or not labels:
         raise UserError(f"{where} has {len(data)} images and {len(labels)} labels; download it again")
     return _images(data), _valid_labels(np.array(labels, np.int64), where, num_classes)

@@ -1,10 +1,9 @@
-"""Read the python version of a CIFAR batch without unpickling it.
+"""Reads the python version of a CIFAR batch without unpickling it.
 
-The file is a pickle of one dict: labels as a list of integers, pixels as one uint8 array, file names.
-Unpickling can run arbitrary code, so the opcodes are only *listed* (`pickletools.genops`) and the few that
-such a file needs are interpreted here. Names of Python objects stay inert tokens, nothing is imported, and
-only three of them mean anything: the array, its dtype, and the text form in which Python 3 stores bytes at
-protocol 2.
+The file is a pickle of one dict: labels as a list of integers, pixels as one uint8 array, file names. Unpickling can
+run arbitrary code, so the opcodes are only *listed* (`pickletools.genops`), and the few that such a file needs are
+interpreted here. Names of Python objects stay inert tokens and nothing is imported. Only three of them have a meaning:
+the array, its dtype, and the text form in which Python 3 stores bytes at protocol 2.
 """
 
 import pickletools
@@ -19,12 +18,12 @@ from jdarts.errors import UserError
 
 
 class _Refused(Exception):
-    """The pickle holds something that no CIFAR batch needs."""
+    """The pickle holds something that a CIFAR batch does not need."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name the pickle refers to, never looked up."""
+    """A name in the pickle, never looked up."""
 
     path: str
 
@@ -50,7 +49,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 def read_batch(content: bytes, where: str) -> dict[str, Any]:
     """The dict in a python-version CIFAR file, with str keys; `where` names the file in errors.
 
-    Raises `UserError` for anything but dicts, lists, strings, integers and one plain uint8 array.
+    Raises `UserError` for anything except dicts, lists, strings, integers and one plain uint8 array.
     """
     try:
         with warnings.catch_warnings():
@@ -166,7 +165,7 @@ def _string(value: Any) -> str:
 
 
 def _construct(function: _Name, arguments: tuple) -> Any:
-    """What a call in the pickle stands for: an empty array, a dtype, or bytes written as text."""
+    """The value of a call in the pickle: an empty array, a dtype, or bytes written as text."""
     if function.path in _ARRAY_MAKERS:
         if len(arguments) != 3 or arguments[0] != _Name("numpy ndarray"):
             raise _Refused("an unusual array")

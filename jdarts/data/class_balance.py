@@ -1,4 +1,4 @@
-"""Do the splits of a data set hold the same classes? One rule for every source and every split."""
+"""A check that the splits of a data set hold the same classes: one rule for every source and every split."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ import numpy as np
 from jdarts.errors import DataWarning, UserError
 
 LARGE_SHARE = 0.2
-"""Splits are refused where a larger share of the images is of classes that the other split lacks."""
+"""Splits are refused if a larger share of the images belongs to classes that the other split lacks."""
 IMAGES_A_CLASS = 10
-"""A class may be missing by chance from a split that has fewer images for each class than this."""
+"""A class may be missing by chance from a split with fewer images per class than this."""
 REORDER = "--data.shuffle 0 shuffles the training images, --data.stratify true gives every part all classes"
 
 
 class Part(NamedTuple):
-    """The labels of a split, and what messages call it."""
+    """The labels of a split, and its name in messages."""
 
     title: str
     labels: np.ndarray
 
 
 def compare_classes(data: str, train: Part, other: Part, names: Sequence[str], remedy: str) -> None:
-    """Refuse two splits of `data` that largely hold different classes; warn where they differ a little.
+    """Refuse two splits of `data` that largely hold different classes; warn if they differ a little.
 
-    `train` is what the weights are trained on, `other` the images that a search or a test uses beside. Refused if more
-    than a fifth of `other` is of classes that `train` lacks, or if more than a fifth of `train` is of classes that
-    `other` lacks although it is so large (10 images for each class) that chance would hardly leave a class out.
-    `names` are those of the classes, or empty.
+    `train` trains the weights; `other` holds the images that a search or a test uses besides. They are refused if more
+    than a fifth of `other` belongs to classes that `train` lacks, or if more than a fifth of `train` belongs to classes
+    that `other` lacks although `other` is so large (10 images per class) that chance would hardly leave a class out.
+    `names` are the class names, or empty.
 
     Raises `UserError`; warns with `DataWarning`.
     """
@@ -62,7 +62,8 @@ def compare_classes(data: str, train: Part, other: Part, names: Sequence[str], r
 def check_limit(data: str, every: np.ndarray, limited: np.ndarray, names: Sequence[str]) -> None:
     """Refuse or warn if the first images, with labels `limited`, miss classes of all the training images, `every`.
 
-    Raises `UserError` if more than a fifth of all images is of missing classes; warns with `DataWarning` below.
+    Raises `UserError` if more than a fifth of all images belongs to missing classes; otherwise warns with
+    `DataWarning`.
     """
     lost, classes = _missing(every, limited)
     if not lost:

@@ -1,4 +1,4 @@
-"""Images with labels, in three types that cannot be mixed up, and how a data set is split.
+"""Images with labels, in three types that cannot be confused, and the splitting of a data set.
 
 Dimension letters: N images, H height, W width, C channels.
 """
@@ -58,14 +58,14 @@ class ValImages(Images):
 class TestImages(Images):
     """Images for the final accuracy only; no search accepts them."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    __test__ = False  # not a test class, despite its name
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Described:
     """The facts shared by all views of a data set: name, classes, and mean and std ([C], for pixels in [0, 1]).
 
-    `class_names` are as many names, or empty where the source has none.
+    There is one entry of `class_names` for each class, or none if the source has no names.
     """
 
     name: str
@@ -77,9 +77,9 @@ class _Described:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SearchData(_Described):
-    """What a search sees: two disjoint halves of the training images, and no test images at all.
+    """The data of a search: two disjoint halves of the training images, without test images.
 
-    `single` is for single-level methods that leave nothing out: then `val` holds the images of `train`.
+    `single` is for single-level methods that hold nothing out: then `val` holds the images of `train`.
     """
 
     train: TrainImages
@@ -100,7 +100,7 @@ class SearchData(_Described):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingData(_Described):
-    """What the training of a derived network sees; `val` is only monitored."""
+    """The data for training a derived network; `val` is only monitored."""
 
     train: TrainImages
     val: ValImages | None
@@ -111,8 +111,8 @@ class TrainingData(_Described):
 class Dataset(_Described):
     """A whole data set.
 
-    `val` is the source's own validation split, if any; `test` is None if there are no labelled test images. `order` is
-    what `reordered` did to the training images.
+    `val` is the source's own validation split, if any; `test` is None if there are no labelled test images. `order`
+    records what `reordered` did to the training images.
     """
 
     train: TrainImages
@@ -151,7 +151,7 @@ class Dataset(_Described):
                 )
 
     def prepared(self, config: DataConfig) -> "Dataset":
-        """The same data with the training images in the order of `config`, and only the first `config.limit` of them.
+        """The same data with the training images in the order of `config`, limited to the first `config.limit`.
 
         Raises `UserError` if the limit leaves whole classes out (see `class_balance.check_limit`).
         """
@@ -162,7 +162,7 @@ class Dataset(_Described):
         return limited
 
     def reordered(self, config: DataConfig) -> "Dataset":
-        """The same data with the training images shuffled and stratified as `config` says, once."""
+        """The same data with the training images shuffled and stratified according to `config`, at most once."""
         wanted = (config.shuffle, config.stratify)
         if self.order == wanted:
             return self
@@ -201,11 +201,11 @@ class Dataset(_Described):
     def for_search(self, config: DataConfig) -> SearchData:
         """The two halves of a search, after `config.shuffle`, `config.stratify` and `config.limit`.
 
-        The first `train_fraction` of the training images trains the weights, the last `val_fraction` the
-        alphas. With fractions of one half, CIFAR-10 gives the halves of the DARTS code. With a `val_fraction` of 0
-        there is one split only (`SearchData.single`), for methods that take both gradients from one batch.
-        A validation split of the source trains the alphas in place of the held-out images, which then stay with the
-        first half, unless `config.own_validation` is false.
+        The first `train_fraction` of the training images trains the weights, the last `val_fraction` the alphas. With
+        fractions of one half, CIFAR-10 gives the halves of the DARTS code. With a `val_fraction` of 0 there is only one
+        split (`SearchData.single`), for methods that take both gradients from one batch. A validation split of the
+        source trains the alphas instead of the held-out images, which then stay with the first half, unless
+        `config.own_validation` is false.
 
         Raises `UserError` if a half would be empty, or if the halves largely hold different classes
         (`class_balance.compare_classes`).
@@ -240,11 +240,11 @@ class Dataset(_Described):
     def for_training(self, val_fraction: float = 0.0) -> TrainingData:
         """Training, monitoring and test images for a derived network.
 
-        A positive `val_fraction` holds out that share of the training images, from the back, for monitoring;
-        with 0 every training image is trained on, and `val` is the source's own validation split or None.
+        A positive `val_fraction` holds out that share of the training images, from the back, for monitoring. With 0
+        every training image is trained on, and `val` is the source's own validation split or None.
 
         Raises `UserError` if a split would be empty, if there are no test images, and if the validation or test images
-        are largely of classes that no training image has (`class_balance.compare_classes`).
+        largely belong to classes that no training image has (`class_balance.compare_classes`).
         """
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction is {val_fraction}; it must lie in [0, 1)")
@@ -281,7 +281,7 @@ class Dataset(_Described):
         return TrainingData(**self._described(), train=train, val=val, test=self.test)
 
     def splits(self) -> dict[str, Images]:
-        """The splits that there are, by the names of their fields."""
+        """The existing splits, by the names of their fields."""
         parts = {"train": self.train, "test": self.test, "val": self.val}
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -291,7 +291,7 @@ class Dataset(_Described):
 
 
 def tell_own_validation(name: str, *, validation: int, used: int, training: int) -> None:
-    """Tell that the validation split of a source trains the alphas, and `used` of its training images the weights."""
+    """Report that the validation split of a source trains the alphas, and `used` of its training images the weights."""
     _tell(
         f"{name}: the {validation:,} images of its validation split train the alphas, {used:,} of the {training:,} "
         "training images the weights; --data.own_validation false splits the training images instead",
@@ -304,5 +304,5 @@ def _tell(text: str, category: type[DataWarning]) -> None:
 
 
 def _count(fraction: float, n: int) -> int:
-    """`fraction * n` rounded down, forgiving float error: 0.29 of 100 is 29."""
+    """`fraction * n` rounded down, tolerating float error: 0.29 of 100 is 29."""
     return int(np.floor(fraction * n + 1e-6))

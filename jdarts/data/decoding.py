@@ -1,4 +1,4 @@
-"""Encoded images to arrays, made alike in colour and size on request.
+"""Conversion of encoded images to arrays, to one colour and size on request.
 
 Letters: H height, W width, C channels.
 """
@@ -30,7 +30,7 @@ Remedy = Literal["color", "size", ""]
 class OddImage(Exception):
     """An image that cannot be used as it is.
 
-    Attributes: `kind`, a few words that count and list it (`CMYK`), and `remedy`: `color` if `data.color` converts it.
+    Attributes: `kind`, a few words for counts and lists (`CMYK`), and `remedy`: `color` if `data.color` converts it.
     """
 
     def __init__(self, kind: str, remedy: Remedy = ""):
@@ -41,7 +41,7 @@ class OddImage(Exception):
 
 @dataclass(frozen=True)
 class Alike:
-    """The form that images are converted to: `size` (H, W) and `color`; None leaves them.
+    """The form that images are converted to: `size` (H, W) and `color`; None leaves them unchanged.
 
     Colours are converted first. An image is then scaled, bilinear with antialiasing, until it covers `size`, and its
     centre is cut out.
@@ -62,7 +62,7 @@ class Alike:
             return _array(self._sized(self._coloured(image)))
 
     def shape(self, content: bytes) -> tuple[int, int, int]:
-        """The shape that `decode` would give, from the header alone where the file looks complete.
+        """The shape that `decode` would give, from the header only if the file looks complete.
 
         Raises `OddImage`, also for a file that ends too early.
         """
@@ -106,7 +106,7 @@ AS_STORED = Alike()
 
 
 def decode_image(content: bytes, where: str, alike: Alike = AS_STORED) -> np.ndarray:
-    """Like `Alike.decode`, for one image by itself: raises a `UserError` that names it as `where`."""
+    """`Alike.decode` for a single image: raises a `UserError` that names it as `where`."""
     try:
         return alike.decode(content)
     except OddImage as odd:
@@ -116,7 +116,7 @@ def decode_image(content: bytes, where: str, alike: Alike = AS_STORED) -> np.nda
 
 @contextlib.contextmanager
 def _opened(content: bytes) -> "Iterator[Image.Image]":
-    """The image in `content`; whatever Pillow raises, also while pixels are read, becomes an `OddImage`."""
+    """The image in `content`; any error that Pillow raises, also while pixels are read, becomes an `OddImage`."""
     from PIL import Image
 
     if not content:
@@ -132,7 +132,7 @@ def _opened(content: bytes) -> "Iterator[Image.Image]":
 
 
 def _require_plain(image: "Image.Image") -> None:
-    """Refuse what would have to be converted: all but 8-bit gray and RGB, palettes and bitmaps without transparency."""
+    """Refuse modes that need conversion: all but 8-bit gray and RGB, palettes and bitmaps without transparency."""
     mode = image.mode
     if mode in ("L", "RGB", "1") or (mode == "P" and "transparency" not in image.info):
         return
@@ -141,7 +141,7 @@ def _require_plain(image: "Image.Image") -> None:
 
 
 def _eight_bit(image: "Image.Image") -> "Image.Image":
-    """16-bit gray, 0 to 65535, as 8-bit gray, rounded; Pillow's own conversion cuts everything above 255 off."""
+    """16-bit gray, 0 to 65535, as 8-bit gray, rounded; Pillow's own conversion clips everything above 255."""
     from PIL import Image
 
     wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)

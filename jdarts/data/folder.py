@@ -1,4 +1,4 @@
-"""Image folders: `train/CLASS/*.png` and the layouts that people have in place of it."""
+"""Image folders: `train/CLASS/*.png` and common other layouts."""
 
 import os
 import warnings
@@ -38,9 +38,9 @@ def load_folder(path: str, alike: Alike = AS_STORED, *, threads: int = 1) -> Dat
     """Images in `path/train/CLASS/`, and optionally `path/test/CLASS/` and `path/val/CLASS/`.
 
     The classes are the sorted names of the folders in `train`; images may lie in folders inside them. Without `test`,
-    `val` holds the test images; a split without class folders is left out, since it has no labels. All images share
-    one shape after `alike` is applied. Files sorted by name are grouped by class, so the training images are put into
-    one fixed shuffled order.
+    `val` holds the test images; a split without class folders is left out, since it has no labels. All images share one
+    shape after `alike` is applied. Files sorted by name are grouped by class, so the training images are put into one
+    fixed shuffled order.
 
     Raises one `UserError` about all files that cannot be used.
     """
@@ -63,7 +63,7 @@ def load_folder(path: str, alike: Alike = AS_STORED, *, threads: int = 1) -> Dat
 
 
 def list_folder(root: Path, *, splits: Sequence[str] = ("train", "test", "val")) -> Listed:
-    """The images of `splits`, as far as the folder has them; nothing is decoded.
+    """The images of those `splits` that the folder has; nothing is decoded.
 
     Raises `UserError` if there are no training images, if a class has none, or if a split has other classes.
     """
@@ -126,7 +126,7 @@ def _split_folders(root: Path, classes: list[str], *, needs_test: bool) -> dict[
     val = next((folder for name in VALIDATION_FOLDERS if (folder := _labelled(root, name, classes))), None)
     if test is None and val is not None:
         test, val = val, None
-        _note(f"{root} has no labelled test/, so that the images of {test.name}/ are the test images")
+        _note(f"{root} has no labelled test/, so the images of {test.name}/ are the test images")
     elif test is None and needs_test:
         _note(f"{root} has no test/CLASS/ and no val/CLASS/: it can be searched on, but a retrained cell needs a test")
     return folders | ({"test": test} if test else {}) | ({"val": val} if val else {})
@@ -141,9 +141,9 @@ def _labelled(root: Path, name: str, classes: list[str]) -> Path | None:
     stray = [entry for entry in there if entry not in classes]
     if there and stray != ["images"]:
         if stray:
-            raise UserError(f"{folder / stray[0]} is no class of {root / 'train'}; remove or rename it")
+            raise UserError(f"{folder / stray[0]} is not a class of {root / 'train'}; remove or rename it")
         return folder
-    _note(f"{folder} has no class folders, so that its images have no labels; it is not used")
+    _note(f"{folder} has no class folders, so its images have no labels; it is not used")
     return None
 
 

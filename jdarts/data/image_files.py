@@ -1,4 +1,4 @@
-"""Many image files: which there are, their pixels, and one report of all that cannot be used.
+"""Many image files: listing them, reading their pixels, and one report of all unusable ones.
 
 Letters: N images, H height, W width, C channels.
 """
@@ -19,14 +19,14 @@ from jdarts.data.progress import counted
 from jdarts.errors import DataWarning, UserError
 
 UNREAD_SUFFIXES = (".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".jfif")
-HEADERS_FROM = 20_000  # with so many files, one wrong shape is enough to stop decoding and look at headers alone
+HEADERS_FROM = 20_000  # with this many files, after one wrong shape only headers are read
 _CHUNK = 64  # files a task of the thread pool
 _NAMED = 3  # files named for each kind
 
 
 @dataclass
 class OddFiles:
-    """Files below `root` that cannot be used, by kind, and what would help."""
+    """Files below `root` that cannot be used, by kind, and possible remedies."""
 
     root: Path
     files: dict[str, list[str]] = field(default_factory=dict)
@@ -38,9 +38,9 @@ class OddFiles:
         self.remedies.add(remedy)
 
     def refuse(self, total: int) -> None:
-        """Raise one `UserError` about all files, with counts by kind and three names each; nothing if there is none.
+        """Raise one `UserError` about all files, with counts by kind and three names each; nothing if there are none.
 
-        `total` is the number of files looked at.
+        `total` is the number of files that were read.
         """
         if not self.files:
             return
@@ -67,7 +67,7 @@ def names_below(root: Path, files: Iterable[str]) -> str:
 def list_images(folder: Path, odd: OddFiles, unread: list[str]) -> list[str]:
     """The image files in `folder` and the folders inside it, sorted by name, without hidden ones.
 
-    Broken links, empty files and folders with names of images go to `odd`; images of formats that are not read go to
+    Broken links, empty files and folders with names of images go to `odd`; images of unsupported formats go to
     `unread`; other files are ignored. Raises `UserError` for a folder that cannot be listed.
     """
     files: list[str] = []
@@ -98,7 +98,7 @@ def list_images(folder: Path, odd: OddFiles, unread: list[str]) -> list[str]:
 
 
 def warn_unread(root: Path, unread: list[str]) -> None:
-    """Warn about images of formats that are not read."""
+    """Warn about images of unsupported formats."""
     if unread:
         warnings.warn(
             f"{root}: {len(unread):,} images are skipped, as their format is not read ({names_below(root, unread)}); "
@@ -111,8 +111,8 @@ def warn_unread(root: Path, unread: list[str]) -> None:
 def read_images(files: list[str], rows: np.ndarray, odd: OddFiles, alike: Alike, *, threads: int) -> np.ndarray:
     """The pixels of all `files`, uint8 [N, H, W, C]: file i in row `rows[i]`.
 
-    All files are read before the `UserError` about those that cannot be used, together with those in `odd` already.
-    With 20,000 files or more, the first image of another shape ends the decoding, and only headers are read from there.
+    All files are read before the `UserError` about the unusable ones, which includes those already in `odd`. With
+    20,000 files or more, the first image of another shape ends the decoding, and only headers are read from there.
     """
     total = len(files) + sum(map(len, odd.files.values()))
     shape = _first_shape(files, alike)

@@ -1,4 +1,4 @@
-"""Labels as people have them, made into class numbers 0 to K-1.
+"""Labels in common forms, converted to class numbers 0 to K-1.
 
 Letters: N images, K classes.
 """
@@ -15,7 +15,7 @@ Labels = Mapping[str, np.ndarray]
 
 
 class Numbered(NamedTuple):
-    """Class numbers by split, int32 [N]; how many classes; and their names, empty if they are the numbers."""
+    """Class numbers by split, int32 [N]; the number of classes; and their names, empty if they are the numbers."""
 
     labels: dict[str, np.ndarray]
     num_classes: int
@@ -25,9 +25,9 @@ class Numbered(NamedTuple):
 def number_classes(data: str, labels: Labels, *, num_classes: int | None = None, remap: bool = False) -> Numbered:
     """The labels of the splits `train` and others as class numbers.
 
-    Accepted are [N], [N, 1] and one-hot [N, K]; integers, booleans, whole floats and text. Text, and everything with
-    `remap`, is numbered by the sorted distinct labels of the training split. Other labels must be 0 to K-1 with no
-    gap, or lie below `num_classes` if the source declares it. What is converted is told in one `DataNote` a kind.
+    Accepted are [N], [N, 1] and one-hot [N, K]; integers, booleans, whole floats and text. Text, and every label with
+    `remap`, is numbered by the sorted distinct labels of the training split. Other labels must be 0 to K-1 without
+    gaps, or below `num_classes` if the source declares it. One `DataNote` of each kind reports conversions.
 
     Raises `UserError` for everything else, and for labels of other splits that the training split lacks.
     """
@@ -55,7 +55,7 @@ def number_classes(data: str, labels: Labels, *, num_classes: int | None = None,
 
 
 def _flat(where: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Labels [N] as integers or text; what is converted is added to `notes`."""
+    """Labels [N] as integers or text; conversions are added to `notes`."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.dtype.kind in "biuf":
@@ -75,7 +75,7 @@ def _flat(where: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:
     if odd.any():
         first = int(np.argmax(odd))
         raise UserError(
-            f"{where} labels are {labels.dtype}, and {int(odd.sum()):,} of {labels.size:,} are no whole numbers "
+            f"{where} labels are {labels.dtype}, and {int(odd.sum()):,} of {labels.size:,} are not whole numbers "
             f"(label {first} is {labels[first]:g}); give class numbers, as regression is not supported"
         )
     notes.append(f"labels are whole numbers stored as {labels.dtype}; they are read as integers")
@@ -85,7 +85,7 @@ def _flat(where: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:
 def _from_one_hot(where: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:
     if not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
         raise UserError(
-            f"{where} labels have shape {list(labels.shape)}, but rows are not one-hot (one 1, else 0); "
+            f"{where} labels have shape {list(labels.shape)}, but rows are not one-hot (one 1, otherwise 0); "
             "give one class number for each image"
         )
     notes.append(f"labels are one-hot with {labels.shape[1]} columns; the column of the 1 is the class number")
@@ -99,7 +99,7 @@ def _count(data: str, distinct: np.ndarray) -> int:
         return count
     raise UserError(
         f"{data}: the training labels are {_listed(distinct)}, {count} classes that are not numbered 0 to {count - 1}; "
-        "--data.remap_labels true numbers them so and keeps the old labels as names"
+        "--data.remap_labels true numbers them in this way and keeps the old labels as names"
     )
 
 

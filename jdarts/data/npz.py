@@ -15,8 +15,9 @@ from jdarts.errors import DataNote, UserError
 def load_npz(path: str, *, remap_labels: bool = False) -> Dataset:
     """An .npz file with `x_train`, `y_train`, and optionally `x_test`, `y_test`, `x_val`, `y_val`.
 
-    `x_*` are images [N, H, W] or [N, H, W, C], best uint8, and `y_*` labels [N] (`arrays.from_arrays` tells what else
-    is read). The order of the file is kept. Without test arrays the data can be searched on, but not retrained on.
+    `x_*` are images [N, H, W] or [N, H, W, C], best uint8, and `y_*` labels [N] (`arrays.from_arrays` lists other
+    accepted forms). The order of the file is kept. Without test arrays the data can be searched on, but not retrained
+    on.
 
     Raises `UserError` for a missing or damaged file, and for arrays of Python objects.
     """
@@ -44,7 +45,7 @@ def load_npz(path: str, *, remap_labels: bool = False) -> Dataset:
 
 
 def _read(file: Path) -> dict[str, Pair]:
-    """The arrays by split; every member is read to its end, where its checksum is."""
+    """The arrays by split; every member is read to its end, so that its checksum is verified."""
     with np.load(file, allow_pickle=False) as archive:
         names = set(archive.files)
         wanted = ["train", *(split for split in ("test", "val") if names & {f"x_{split}", f"y_{split}"})]

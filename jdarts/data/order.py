@@ -1,4 +1,4 @@
-"""The order of training images, and shares of classes: where halves of a search begin and end.
+"""The order of training images, and shares of classes, which determine the halves of a search.
 
 Letters: N images, K classes.
 """
@@ -16,10 +16,10 @@ def fixed_order(n: int, seed: int = 0) -> np.ndarray:
 
 
 def training_order(labels: np.ndarray, *, shuffle: int | None, stratify: bool) -> np.ndarray | None:
-    """The rows of `labels` [N] in the order that `data.shuffle` and `data.stratify` ask for; None keeps theirs.
+    """The rows of `labels` [N] in the order that `data.shuffle` and `data.stratify` ask for; None keeps their order.
 
-    Stratified rows are interleaved: image r of the n images of a class stands at (r + 1/2) / n of the way, so that
-    every contiguous part of the order has the classes in nearly the proportions of the whole.
+    Stratified rows are interleaved: image r of the n images of a class is placed at (r + 1/2) / n of the way, so that
+    every contiguous part of the order has nearly the class proportions of the whole.
     """
     if shuffle is None and not stratify:
         return None

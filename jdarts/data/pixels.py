@@ -1,4 +1,4 @@
-"""Arrays of pixels as people have them, made into uint8 [N, H, W, C].
+"""Arrays of pixels in common forms, converted to uint8 [N, H, W, C].
 
 Letters: N images, H height, W width, C channels.
 """
@@ -14,10 +14,10 @@ _CHUNK = 4096  # images converted at once
 
 
 def as_uint8(data: str, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The images of all splits as uint8 [N, H, W, C]; each conversion is told in a `DataNote`.
+    """The images of all splits as uint8 [N, H, W, C]; a `DataNote` reports each conversion.
 
     Accepted are [N, H, W], [N, H, W, C], and [N, C, H, W] with 1 or 3 channels; integers from 0 to 255, booleans,
-    and floats from 0 to 1 or from 0 to 255, which are rounded. The training split decides what the floats mean.
+    and floats from 0 to 1 or from 0 to 255, which are rounded. The training split decides the scale of the floats.
 
     Raises `UserError` for other shapes and ranges, for NaN and for infinities.
     """
@@ -58,7 +58,7 @@ def _with_channels(where: str, images: np.ndarray, channels_first: bool) -> np.n
 
 
 def _range(where: str, images: np.ndarray) -> tuple[float, float]:
-    """The smallest and the largest pixel; refuses what is not a number."""
+    """The smallest and the largest pixel; refuses values that are not numbers."""
     if images.dtype.kind not in "biuf":
         raise UserError(f"{where} images have dtype {images.dtype}; give pixels as numbers from 0 to 255")
     if images.dtype == np.uint8 or not len(images):
@@ -69,13 +69,13 @@ def _range(where: str, images: np.ndarray) -> tuple[float, float]:
         odd = np.concatenate([~np.isfinite(part).all((1, 2, 3)) for part in parts])
         raise UserError(
             f"{where} images have pixels that are NaN or infinite in {int(odd.sum()):,} of {len(images):,} images "
-            f"(the first is number {int(np.argmax(odd))}); mend or remove them"
+            f"(the first is number {int(np.argmax(odd))}); repair or remove them"
         )
     return low, high
 
 
 def _scale(where: str, images: np.ndarray, limits: tuple[float, float], unit: bool) -> int:
-    """The factor that brings pixels to 0 to 255; refuses pixels outside that range. `unit`: floats end at 1."""
+    """The factor that scales pixels to 0 to 255; refuses pixels outside that range. `unit`: floats end at 1."""
     low, high = limits
     kind = images.dtype.kind
     largest = 1 if kind == "b" or (kind == "f" and unit) else 255
@@ -95,7 +95,7 @@ def _tell(
     ranges: Mapping[str, tuple[float, float]],
     scales: Mapping[str, int],
 ) -> None:
-    """One note for all splits that are converted alike."""
+    """One note for all splits with the same conversion."""
     alike: dict[tuple[np.dtype, int], list[str]] = {}
     for split, images in splits.items():
         if images.dtype != np.uint8:

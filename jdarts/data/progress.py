@@ -5,14 +5,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-SHOWN_FROM = 2000  # images; fewer are read before a person wonders
+SHOWN_FROM = 2000  # images; fewer are read too quickly to need a bar
 
 
 @contextlib.contextmanager
 def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function that takes how many more are done; standard error shows a bar if it is a terminal.
+    """A function that takes the number of further finished images; standard error shows a bar if it is a terminal.
 
-    The bar disappears at the end. Nothing is written elsewhere, and for fewer than 2,000.
+    The bar disappears at the end. Nothing is written to other outputs, nor for fewer than 2,000 images.
     """
     is_terminal = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     if not is_terminal or total < SHOWN_FROM:

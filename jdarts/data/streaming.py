@@ -1,7 +1,7 @@
-"""Images too many for the memory of a device: decoded on the host, a batch at a time, in a fixed order.
+"""Streamed images, too many for the memory of a device: decoded on the host, batch by batch, in a fixed order.
 
-Which image is in which row of which batch is a function of seed and step alone: not of the number of processes, nor
-of where a run was interrupted. Each process decodes its rows only. Grain reads ahead with threads.
+The image in each row of each batch is a function of only the seed and the step: neither the number of processes nor an
+interruption changes it. Each process decodes only its own rows. Grain reads ahead with threads.
 
 Letters: B rows of a global batch, P micro-batches, H processes.
 """
@@ -29,7 +29,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Encoded(NamedTuple):
-    """One image as it is stored, and its class."""
+    """One stored image, still encoded, and its class."""
 
     content: bytes
     label: int
@@ -43,7 +43,7 @@ class Source(Protocol):
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
         ...
 
     def __getitem__(self, row: int) -> Encoded:
@@ -67,7 +67,7 @@ class FolderSource:
         self._files, self._labels = listing.files, np.array(listing.labels, np.int32)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return len(self._files)
 
     def __getitem__(self, row: int) -> Encoded:
@@ -120,7 +120,7 @@ class TfdsSource:
         self._data: Any = builder.as_data_source("train", decoders={self._image: tfds.decode.SkipDecoding()})
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return len(self._data)
 
     def __getitem__(self, row: int) -> Encoded:
@@ -199,7 +199,7 @@ class StreamSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedData:
-    """What a search sees of streamed images: the shape of `SearchData`, without the images."""
+    """The streamed data of a search: like `SearchData`, without the images."""
 
     name: str
     num_classes: int
@@ -214,9 +214,9 @@ class StreamedData:
 def open_streams(config: DataConfig) -> StreamedData:
     """The splits of `config`: for every class its first share for the weights, its second for the alphas.
 
-    `config.limit` keeps the same share of every class. The validation split of a folder trains the alphas in place of
+    `config.limit` keeps the same share of every class. The validation split of a folder trains the alphas instead of
     the second share, which then stays with the first, unless `config.own_validation` is false; that of TFDS is not
-    used. The classes of TFDS are read from all records once, those of folders from names.
+    used. The classes of TFDS are read once from all records, those of folders from names.
 
     Raises `UserError` if a class has too few images, if there is only one class, and if the splits largely hold
     different classes.
@@ -256,13 +256,13 @@ def open_streams(config: DataConfig) -> StreamedData:
 
 
 class _Rows:
-    """The decoded rows of one process, one after the other: what Grain reads."""
+    """The decoded rows of one process, in order: the data source for Grain."""
 
     def __init__(self, stream: "Stream"):
         self._stream = stream
 
     def __len__(self) -> int:
-        return 1 << 40  # the run ends it
+        return 1 << 40  # the run ends first
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return self._stream.load(int(index))
@@ -276,8 +276,8 @@ class Stream:
       seed: of the order of every epoch and of the crops.
       size: side of the images.
       batch_size, microbatches: B and P.
-      process, processes: which of H processes this is.
-      threads: how many images are decoded at once; 0 decodes in the calling thread.
+      process, processes: number of this process, and H.
+      threads: images decoded at once; 0 decodes in the calling thread.
 
     Example::
 
@@ -332,14 +332,14 @@ class Stream:
         return {"images": crop_resize(image, self._size, random), "labels": np.int32(encoded.label)}
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The process's rows of one step by themselves: `{"images": [B/H, S, S, 3], "labels": [B/H]}`."""
+        """The process's rows of one step only: `{"images": [B/H, S, S, 3], "labels": [B/H]}`."""
         local = self._batch // self._processes
         with ThreadPoolExecutor(max(self._threads, 1)) as pool:
             rows = list(pool.map(self.load, range(step * local, (step + 1) * local)))
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def batches(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """The batches from step `start` on, without end; the images of two more are read ahead, many at once."""
+        """The batches from step `start` on, without end; the images of two more batches are read ahead in parallel."""
         import grain
 
         local = self._batch // self._processes
@@ -350,7 +350,7 @@ class Stream:
 
 
 def decode_rate(stream: Stream, *, images: int = 256) -> float:
-    """Images a second that this host reads, decodes and crops; the first batch is not counted."""
+    """Images per second that this host reads, decodes and crops; the first batch is not counted."""
     batches = stream.batches()
     next(batches)
     started, done = time.perf_counter(), 0

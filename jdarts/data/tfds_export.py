@@ -1,4 +1,4 @@
-"""Write a data set as a prepared TFDS directory (array_record), without TensorFlow."""
+"""Writes a data set as a prepared TFDS directory (array_record), without TensorFlow."""
 
 import contextlib
 import io
@@ -18,15 +18,14 @@ OFFICIAL_VERSIONS = {"cifar10": "3.0.2"}  # the features written here are exactl
 def write_tfds(name: str, dataset: Dataset, directory: str | Path, *, class_names: Sequence[str] | None = None) -> Path:
     """Write `dataset` as the TFDS data set `name` below `directory`; returns the version folder.
 
-    Features as in TFDS's CIFAR: `id` (train_00042), `image` (PNG), `label` (ClassLabel); splits train, test
-    and, if there is one, validation. TFDS then reads it without TensorFlow, and so does `data.source =
-    "tfds:NAME"`:
+    Features as in TFDS's CIFAR: `id` (train_00042), `image` (PNG), `label` (ClassLabel); splits train, test and, if the
+    data set has one, validation. TFDS then reads it without TensorFlow, and so does `data.source = "tfds:NAME"`:
 
         write_tfds("cifar10", load(DataConfig(source="cifar10", path="cifar-10-binary.tar.gz")), "tfds")
         load(DataConfig(source="tfds:cifar10", path="tfds"))
 
-    Raises `UserError` for a name TFDS would not accept, for images that are neither grayscale nor RGB, and if
-    the folder exists already.
+    Raises `UserError` for a name that TFDS would not accept, for images that are neither grayscale nor RGB, and if the
+    folder already exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"TFDS name is {name!r}; use lower-case letters, digits and '_', starting with a letter")
@@ -60,7 +59,7 @@ def write_tfds(name: str, dataset: Dataset, directory: str | Path, *, class_name
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no chatter on standard output while TFDS writes."""
+    """Suppress progress bars and messages on standard output while TFDS writes."""
     from tensorflow_datasets.core.utils import tqdm_utils
 
     active = getattr(tqdm_utils, "_active", True)
@@ -87,7 +86,7 @@ def _examples(split: str, part: Images) -> Iterator[tuple[int, dict[str, object]
 
 
 def _builder_class(builder_name: str, version: str, dataset: Dataset, class_names: list[str]) -> type:
-    """A TFDS builder for this one data set; not registered, so that TFDS's own builder of the name stays."""
+    """A TFDS builder for this one data set; not registered, so that TFDS's own builder of that name stays."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
 

@@ -27,11 +27,11 @@ _CHUNK = 1024  # images decoded between two reads
 def load_tfds(spec: str, path: str, alike: Alike = AS_STORED) -> Dataset:
     """`NAME[/CONFIG][:VERSION]` from the TFDS data directory `path` (default: $TFDS_DATA_DIR, or TFDS's own).
 
-    The newest prepared version unless one is given. Split `train`; for the test, `test` or else `validation`;
-    with both, `validation` becomes the own validation split; with neither, the data can only be searched on. Encoded
-    images are made `alike` as they are decoded. Where the examples carry running numbers (`id`
-    of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images are
-    the same as with the original files; TFDS stores examples shuffled.
+    Reads the newest prepared version unless one is given. The training split is `train`; the test split is `test`, or
+    `validation` if there is no `test`; with both, `validation` becomes the own validation split; with neither, the data
+    can only be searched on. Encoded images are converted to `alike` as they are decoded. If the examples carry running
+    numbers (`id` of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images
+    are the same as with the original files; TFDS stores examples shuffled.
     """
     builder, image_key, label_key = open_builder(spec, path)
     splits = list(builder.info.splits)
@@ -120,7 +120,7 @@ def _check_format(folder: Path) -> None:
 
 
 def _check_features(folder: Path) -> None:
-    """Refuse feature classes from outside TFDS: it would import whatever module the file names."""
+    """Refuse feature classes from outside TFDS, which would import any module that the file names."""
     pending = [_read_json(folder / "features.json")]
     while pending:
         node = pending.pop()
@@ -137,7 +137,7 @@ def _check_features(folder: Path) -> None:
 
 
 def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
-    """Names of the image and the label feature: TFDS's supervised keys, or else `image` and `label`."""
+    """Names of the image and the label feature: TFDS's supervised keys, otherwise `image` and `label`."""
     keys = info.supervised_keys
     image, label = keys if keys and len(keys) == 2 and all(isinstance(k, str) for k in keys) else ("image", "label")
     features = info.features
@@ -145,12 +145,12 @@ def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
         if key not in features:
             raise UserError(f"{folder} has no feature {key!r} (it has {', '.join(features)}); use a classification set")
     if features[label].shape != () or not np.issubdtype(features[label].np_dtype, np.integer):
-        raise UserError(f"{folder}: feature {label!r} is no class number; use a classification set")
+        raise UserError(f"{folder}: feature {label!r} is not a class number; use a classification set")
     return image, label
 
 
 def _read_split(builder: Any, split: str, keys: tuple[str, str], alike: Alike) -> Pair:
-    """The images and labels of a split, in file order where ids tell it; `keys` name the image and label features."""
+    """The images and labels of a split, in file order if ids show it; `keys` name the image and label features."""
     import tensorflow_datasets as tfds
 
     image_key, label_key = keys
@@ -188,16 +188,16 @@ def _read_split(builder: Any, split: str, keys: tuple[str, str], alike: Alike) -
 
 
 def _damaged_as_error(name: str, read: Callable[[], Any]) -> Any:
-    """The value of `read`, or a `UserError` where the files of the split are missing or damaged."""
+    """The value of `read`, or a `UserError` if the files of the split are missing or damaged."""
     try:
         return read()
-    except Exception as error:  # array_record raises what its C++ code maps to, down to plain RuntimeError
+    except Exception as error:  # array_record maps its C++ errors to several types, down to plain RuntimeError
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"{name} cannot be read ({reason}); prepare the dataset again") from error
 
 
 def _file_order(ids: list[Any], split: str) -> np.ndarray | None:
-    """The order of ids like train_00042, or None if they are not of that kind."""
+    """The order of ids like train_00042, or None if the ids have another form."""
     pattern = re.compile(rf"{re.escape(split)}_(\d+)".encode())
     matches = [pattern.fullmatch(i) if isinstance(i, bytes) else None for i in ids]
     numbers = [int(match[1]) for match in matches if match]

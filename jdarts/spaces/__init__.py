@@ -36,7 +36,7 @@ __all__ = [
 DESCRIPTIONS = {
     "darts_cnn": "S0: DARTS cells, 8 ops an edge (Liu et al. 2019, arXiv:1806.09055)",
     "darts_cnn_7": "S0 without none, 7 ops an edge (FairDARTS, arXiv:1911.12126; DrNAS, arXiv:2006.10355)",
-    "robust_s1": "S1: a pair of ops of its own on every edge (Zela et al. 2020, arXiv:1909.09656)",
+    "robust_s1": "S1: a different pair of ops on every edge (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s2": "S2: skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s3": "S3: none, skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
@@ -54,7 +54,7 @@ def register(space: Space) -> Space:
     file = os.path.realpath(sys._getframe(1).f_code.co_filename)
     if _FILES.get(space.name, file) != file:
         raise UserError(
-            f"a space named {space.name!r} is registered already, by {_FILES[space.name]}; choose another name for "
+            f"a space named {space.name!r} is already registered, by {_FILES[space.name]}; choose another name for "
             f"that of {file}"
         )
     _SPACES[space.name], _FILES[space.name] = space, file
@@ -62,14 +62,14 @@ def register(space: Space) -> Space:
 
 
 def source_file(name: str) -> str:
-    """The file that a space was defined or registered in; raise `UserError` if there is none."""
+    """The file that a space was defined or registered in; raises `UserError` if there is none."""
     if not name.endswith(".py"):
         get(name)
     return name if name.endswith(".py") else _FILES[name]
 
 
 def get(name: str) -> Space:
-    """The registered space of that name, or the one that a file defines; raise `UserError` if there is none.
+    """The registered space of that name, or the one that a file defines; raises `UserError` if there is none.
 
     A name that ends in `.py` is a file with a module-level `space` (see `jdarts.spaces.user_file`); it is executed.
     """

@@ -1,4 +1,4 @@
-"""What a cell-based search space offers: its table of candidate ops, alphas, supernet, derivation, derived networks."""
+"""A cell-based search space: its table of candidate ops, alphas, supernet, derivation and derived networks."""
 
 from dataclasses import dataclass
 
@@ -24,16 +24,16 @@ CELL_TYPES = ("normal", "reduce")
 
 @dataclass(frozen=True)
 class CellSpace:
-    """A space of two cells whose edges carry one op of a list of candidates. `define_space` makes one of less.
+    """A space of two cells whose edges each carry one op of a list of candidates; see the shorter `define_space`.
 
     Attributes:
       name: the registered name.
-      normal, reduce: for each edge its candidate ops; their order is that of the alpha columns.
+      normal, reduce: the candidate ops of each edge, in the order of the alpha columns.
       edges: `(source, target)` of every row of the alphas, ordered by target and source. Nodes 0 and 1 are the cell's
-        inputs, nodes from 2 on the sums of their edges; all of these together are the output.
-      ops: the user's own ops among the candidates, which become known by their names.
+        inputs; each node from 2 on is the sum of its edges, and all of these together are the output.
+      ops: the user's own ops among the candidates, which are registered under their names.
 
-    Raises `UserError`, one line, for whatever does not fit together.
+    Raises `UserError`, one line, for inconsistent values.
     """
 
     name: str
@@ -123,7 +123,7 @@ class CellSpace:
     def derive(self, op_weights: OpWeights) -> Genotype:
         """The DARTS derivation: per node the two edges with the largest non-none op weight, each with that op.
 
-        A node that only one edge enters keeps that one.
+        A node with a single incoming edge keeps that edge.
 
         `op_weights` are compared across edges, so pass relaxed (softmaxed) values, not alphas. Ties go to the lower
         index (Liu et al. 2019, §2.4 and code). Raises `UserError` for other shapes, NaN and infinite weights.
@@ -144,7 +144,7 @@ class CellSpace:
                     candidates = () if row is None else table[row]
                     if op not in candidates:
                         raise UserError(
-                            f"{op} on edge {source}→{target} of the {cell_type} cell is no candidate in space "
+                            f"{op} on edge {source}→{target} of the {cell_type} cell is not a candidate in space "
                             f"{self.name}; it has {', '.join(candidates) or 'no such edge'}"
                         )
                     p[row, candidates.index(op)] = 1.0
@@ -184,7 +184,7 @@ class CellSpace:
 def _check_edges(edges: Edges, where: str) -> None:
     if len(set(edges)) < len(edges):
         twice = next(edge for i, edge in enumerate(edges) if edge in edges[:i])
-        raise UserError(f"{where}: edge {twice[0]}→{twice[1]} is there twice; list each edge once")
+        raise UserError(f"{where}: edge {twice[0]}→{twice[1]} is listed twice; list each edge once")
     if not edges or list(edges) != sorted(edges, key=lambda edge: edge[::-1]):
         raise UserError(f"{where}: edges must be ordered by target, then source (define_space does it)")
     targets = sorted({target for _, target in edges})

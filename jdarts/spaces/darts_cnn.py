@@ -10,6 +10,6 @@ from jdarts.spaces.cell_space import CellSpace
 
 darts_cnn = CellSpace("darts_cnn", normal=(DARTS_OPS,) * EDGES, reduce=(DARTS_OPS,) * EDGES)
 
-# Without `none`, as FairDARTS and DrNAS search it. Under the name S5 the repositories of RobustDARTS and DARTS- mean
-# the eight ops of S0, those of SmoothDARTS and DARTS-PT these seven.
+# Without `none`, as FairDARTS and DrNAS search it. The name S5 means the eight ops of S0 in the repositories of
+# RobustDARTS and DARTS-, and these seven in those of SmoothDARTS and DARTS-PT.
 darts_cnn_7 = CellSpace("darts_cnn_7", normal=(DARTS_OPS[1:],) * EDGES, reduce=(DARTS_OPS[1:],) * EDGES)

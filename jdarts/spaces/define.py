@@ -1,4 +1,4 @@
-"""Cell spaces of a user's own, from short descriptions: `define_space`."""
+"""Cell spaces of the user, from short descriptions: `define_space`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,16 +21,16 @@ def define_space(
     edges: Sequence[tuple[int, int]] | None = None,
     ops: Mapping[str, Any] | None = None,
 ) -> CellSpace:
-    """A space of DARTS-like cells of your own.
+    """A space of DARTS-like cells with your own candidates, nodes or edges.
 
     Args:
       normal, reduce: the candidates: one list for all edges, a list for each edge in the order of `edges`, or
-        `{(source, target): list}`. All lists of a cell are equally long. `reduce` None is as `normal`.
-      nodes: number of intermediate nodes, 4 by default, or as `edges` has them.
+        `{(source, target): list}`. All lists of a cell have the same length. `reduce` None means as in `normal`.
+      nodes: number of intermediate nodes; by default that in `edges`, otherwise 4.
       edges: `(source, target)`; by default every node feeds all later ones. Nodes 0 and 1 are the outputs of the two
-        cells before, 2, 3, … the intermediate nodes.
-      ops: candidates of your own by name: Flax modules or functions (`jdarts.ops.user_module` says what is asked of
-        them), tried here on abstract images.
+        previous cells, 2, 3, … the intermediate nodes.
+      ops: your own candidates by name: Flax modules or functions (`jdarts.ops.user_module` states the requirements),
+        tried here on abstract images.
 
     Raises `UserError`, one line, for any mistake in them.
 
@@ -66,7 +66,7 @@ def define_space(
         }
         strides = tuple(sorted(used))
         if not strides:
-            raise UserError(f"{where}: op {op!r} is a candidate of no edge; list it in normal or reduce, or drop it")
+            raise UserError(f"{where}: op {op!r} is not a candidate of any edge; list it in normal or reduce")
         try:
             own.append(checked(op, make, strides))
         except UserError as error:
@@ -90,7 +90,7 @@ def _table(candidates: Any, edges: Edges, given: list, where: str) -> OpTable:
         wrong = [edge for edge in candidates if edge not in edges]
         missing = [edge for edge in edges if edge not in candidates]
         if wrong or missing:
-            told = f"{wrong[0]}, which is no edge" if wrong else f"no list for the edge {missing[0]}"
+            told = f"{wrong[0]}, which is not an edge" if wrong else f"no list for the edge {missing[0]}"
             raise UserError(f"{where} has {told}; give one list for each of {', '.join(map(str, edges))}")
         return tuple(_ops(candidates[edge], where) for edge in edges)
     if not isinstance(candidates, Sequence) or isinstance(candidates, str) or not candidates:
@@ -107,7 +107,7 @@ def _ops(ops: Any, where: str) -> tuple[str, ...]:
     if not isinstance(ops, Sequence) or isinstance(ops, str) or not all(isinstance(op, str) for op in ops):
         raise UserError(f"{where} has the candidates {ops!r}; give a list of op names")
     if set(ops) == {"none"}:
-        raise UserError(f"{where} has an edge with no candidate but none; leave the edge out instead")
+        raise UserError(f"{where} has an edge with none as its only candidate; leave the edge out instead")
     for i, op in enumerate(ops):
         if op in ops[:i]:
             raise UserError(f"{where} lists {op} twice on one edge; name each candidate once")

@@ -40,7 +40,7 @@ class NASBench201Space:
             for op in ops:
                 if op not in NASBENCH201_OPS:
                     raise UserError(
-                        f"space {self.name}: {op!r} is no op of NAS-Bench-201: {', '.join(NASBENCH201_OPS)}"
+                        f"space {self.name}: {op!r} is not an op of NAS-Bench-201: {', '.join(NASBENCH201_OPS)}"
                     )
 
     @property
@@ -75,9 +75,7 @@ class NASBench201Space:
         """The weight-sharing network with `cells` cells a stage; call it as `(op_weights, images, train, values)`."""
         edge.check(channels)
         if edge.sampled and edge.partial_channels > 1:
-            raise UserError(
-                "partial channels and running only the sampled op do not go together; use gdas.sampled=false"
-            )
+            raise UserError("partial channels do not work with running only the sampled op; use gdas.sampled=false")
         return Supernet201(channels, cells, classes, self.cell, axis_name=axis_name, edge=edge, remat=remat)
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
@@ -107,7 +105,7 @@ class NASBench201Space:
             for op, source in edges:
                 row = EDGES.index((source, target))
                 if op not in self.cell[row]:
-                    raise UserError(f"{op} on edge {source}→{target} is no candidate in space {self.name}")
+                    raise UserError(f"{op} on edge {source}→{target} is not a candidate in space {self.name}")
                 p[row, self.cell[row].index(op)] = 1.0
         return {"cell": jnp.asarray(p)}
 

@@ -1,7 +1,7 @@
 """S1–S4, the spaces in which DARTS collapses (Zela et al. 2020, arXiv:1909.09656, and its code).
 
-Same cells and networks as S0, fewer candidates. S1 has its own pair of ops on each edge; the columns of the alphas
-follow the order written here.
+Same cells and networks as S0, with fewer candidates. S1 has a different pair of ops on each edge; the columns of the
+alphas follow the order written here.
 """
 
 from jdarts.networks.wiring import EDGES

@@ -1,4 +1,4 @@
-"""What a search needs of a space: alphas, a supernet that takes op weights, a derivation."""
+"""The interface of a space for a search: alphas, a supernet that takes op weights, a derivation."""
 
 from typing import Any, Protocol
 
@@ -19,12 +19,12 @@ class Space(Protocol):
 
     @property
     def tables(self) -> dict[str, OpTable]:
-        """Candidate ops of every edge, by cell type; their order is that of the alpha columns."""
+        """Candidate ops of every edge, by cell type, in the order of the alpha columns."""
         ...
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """`(source, target)` of every row of the alphas, for every cell type alike."""
+        """`(source, target)` of every row of the alphas, the same for every cell type."""
         ...
 
     @property
@@ -49,12 +49,12 @@ class Space(Protocol):
         """A Flax module, called as `(op_weights, images, train, edge_values)`.
 
         With `axis_name`, batch norm and noise are those of the global batch (`jdarts.devices.replicas`). With `remat`,
-        cells compute their activations again in the backward pass.
+        cells recompute their activations in the backward pass.
         """
         ...
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
-        """Raise `UserError` unless the network takes such images."""
+        """Raise `UserError` unless the network accepts such images."""
         ...
 
     def derive(self, op_weights: OpWeights) -> Genotype:

@@ -1,7 +1,7 @@
 """A search space of your own, in a file of a few lines: `--space.name path/to/space.py`.
 
 The file defines `space`. `define_space` makes one of normal and reduction cells, DARTS' or with other nodes, edges and
-candidates, and with ops of your own (`jdarts.ops.user_module` says what is asked of these):
+candidates, and with your own ops (`jdarts.ops.user_module` states the requirements):
 
     from flax import linen as nn
 
@@ -27,16 +27,16 @@ candidates, and with ops of your own (`jdarts.ops.user_module` says what is aske
         ops={"ghost": Ghost},
     )
 
-`configs/my_space.py` is a complete one. Such a space is searched, derived, retrained, counted and drawn as the others:
+`configs/my_space.py` is a complete example. Such a space is searched, derived, retrained, counted and drawn as usual:
 
     jdarts search CONFIG --space my_space.py
     jdarts train  CONFIG --space my_space.py --genotype runs/NAME/genotype.txt
     jdarts count  runs/NAME/genotype.txt --space my_space.py
     jdarts draw   runs/NAME/genotype.txt --space my_space.py -o cells.svg
 
-`space` may also be a `NASBench201Space`, one cell of six edges, with its own subset of the benchmark's ops on each.
-Reading the file runs it: only use files that you would run. Whatever is wrong with the space is said before anything
-compiles, in one line.
+`space` may also be a `NASBench201Space`, one cell of six edges, with a subset of the benchmark's ops on each. Reading
+the file runs it: only use files that you would run. Any mistake in the space is reported in one line before anything
+compiles.
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ from jdarts.spaces.space import Space
 def checked_weights(space: Space, op_weights: Mapping[str, Any], what: str = "op_weights") -> dict[str, np.ndarray]:
     """The op weights as float64 arrays `{cell type: [edges, ops]}` with this space's names and shapes.
 
-    Raises `UserError` for missing or unknown cell types, entries that are no numbers, and other shapes.
+    Raises `UserError` for missing or unknown cell types, entries that are not numbers, and other shapes.
     """
     shapes = space.alpha_shapes
     if not isinstance(op_weights, Mapping) or set(op_weights) != set(shapes):
@@ -35,7 +35,7 @@ def checked_weights(space: Space, op_weights: Mapping[str, Any], what: str = "op
 
 
 def finite_weights(space: Space, op_weights: Mapping[str, Any], what: str = "op_weights") -> dict[str, np.ndarray]:
-    """`checked_weights` of which every entry is finite, so that entries can be compared.
+    """`checked_weights` with only finite entries, so that entries can be compared.
 
     Raises `UserError` that names the cell type, edge and op of the first NaN or infinite entry.
     """

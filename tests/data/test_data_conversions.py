@@ -89,7 +89,7 @@ def test_booleans_are_two_classes():
 @pytest.mark.parametrize(
     "labels,texts",
     [
-        (LABELS / 2, ("4 of 12 are no whole numbers (label 1 is 0.5)",)),
+        (LABELS / 2, ("4 of 12 are not whole numbers (label 1 is 0.5)",)),
         (np.where(LABELS == 0, np.nan, 1), ("label 0 is nan",)),
         (np.eye(3)[LABELS] * 0.5, ("not one-hot",)),
         (np.ones((12, 3)), ("not one-hot",)),

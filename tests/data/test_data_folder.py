@@ -276,7 +276,7 @@ def test_layouts_as_people_have_them(tidy):
     RED.save(tidy / "test" / "images" / "0.png")
     with pytest.warns(DataNote) as caught:
         assert read(tidy).test is None
-    assert "test has no class folders, so that its images have no labels" in str(caught[0].message)
+    assert "test has no class folders, so its images have no labels" in str(caught[0].message)
     RED.save(tidy / "test" / "1.png")
     (tidy / "test" / "images" / "0.png").unlink()
     (tidy / "test" / "images").rmdir()
@@ -293,7 +293,7 @@ def test_mistakes_in_the_layout_are_one_line(tmp_path):
     refused(lambda: read(tmp_path), "has no class folders")
     write_images(tmp_path / "train" / "a", random_images(2))
     write_images(tmp_path / "test" / "b", random_images(2))
-    refused(lambda: read(tmp_path), "test/b is no class of")
+    refused(lambda: read(tmp_path), "test/b is not a class of")
     (tmp_path / "test" / "b").rename(tmp_path / "test" / "a")
     (tmp_path / "train" / "b").mkdir()
     refused(lambda: read(tmp_path), "train/b has no images (.png")

@@ -44,7 +44,7 @@ def test_registry():
     assert set(SPACES) <= set(spaces.names())
     with pytest.raises(UserError, match="did you mean 'robust_s3'"):
         spaces.get("robust-s3")
-    with pytest.raises(UserError, match="'darts_cnn' is registered already"):
+    with pytest.raises(UserError, match="'darts_cnn' is already registered"):
         spaces.register(darts_cnn)
 
 
@@ -102,7 +102,7 @@ def test_random_genotypes_are_valid_reproducible_and_their_own_derivation(name):
 
 
 def test_one_hot_refuses_ops_that_are_no_candidates():
-    with pytest.raises(UserError, match=r"max_pool_3x3 on edge 0→2 of the reduce cell is no candidate in.*robust_s2"):
+    with pytest.raises(UserError, match=r"max_pool_3x3 on edge 0→2 of the reduce cell is not a candidate.*robust_s2"):
         robust_s2.one_hot(Genotype(normal=robust_s2.random_genotype(0).normal, reduce=parse("DARTS_V2").reduce))
 
 

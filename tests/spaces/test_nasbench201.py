@@ -208,11 +208,11 @@ def test_the_shuffle_spreads_every_group():
 def test_spaces_of_fewer_ops_and_wrong_ones():
     small = NASBench201Space("small", cell=(("none", "nor_conv_3x3"),) * 6)
     assert small.alpha_shapes == {"cell": (6, 2)} and small.edges == EDGES
-    with pytest.raises(UserError, match="no op of NAS-Bench-201"):
+    with pytest.raises(UserError, match="not an op of NAS-Bench-201"):
         NASBench201Space("bad", cell=(("sep_conv_3x3",),) * 6)
     with pytest.raises(UserError, match="equally many"):
         NASBench201Space("bad", cell=(("none",),) * 5 + (("none", "skip_connect"),))
-    with pytest.raises(UserError, match="no candidate"):
+    with pytest.raises(UserError, match="not a candidate"):
         small.one_hot(parse(ALL_SKIP))
     with pytest.raises(UserError, match="halved twice"):
         nasbench201.check_image(6, 8, 1)

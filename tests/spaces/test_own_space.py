@@ -92,9 +92,9 @@ OPS = ("skip_connect", "pair")
     [
         ({"normal": ("pear", "pair")}, "edge 0→2: unknown op 'pear'; did you mean 'pair'"),
         ({"normal": ("pair", "pair")}, "normal lists pair twice on one edge"),
-        ({"normal": ("none",), "reduce": ("pair",)}, "no candidate but none"),
+        ({"normal": ("none",), "reduce": ("pair",)}, "none as its only candidate"),
         ({"edges": [(0, 2), (1, 2), (2, 4)]}, "no edge enters node 3"),
-        ({"edges": [(0, 2), (0, 2)]}, "edge 0→2 is there twice"),
+        ({"edges": [(0, 2), (0, 2)]}, "edge 0→2 is listed twice"),
         ({"edges": [(3, 2), (1, 3)]}, "edge 3→2"),
         ({"edges": [(0, 2)], "nodes": 2}, "nodes is 2, so edges must enter 2 to 3; they enter [2]"),
         ({"edges": [(0, 2), "1-2"]}, "edges has '1-2'"),
@@ -108,7 +108,7 @@ OPS = ("skip_connect", "pair")
         ({"ops": {"pair": nn.relu(jnp.ones(2))}}, "give a flax.linen Module class, or a function"),
         ({"ops": {"pair": Pair, "sep_conv_3x3": Pair}}, "'sep_conv_3x3' is one of jdarts' own names"),
         ({"ops": {"pair": Pair, "a b": Pair}}, "'a b' cannot name an op"),
-        ({"ops": {"pair": Pair, "idle": Pair}}, "op 'idle' is a candidate of no edge"),
+        ({"ops": {"pair": Pair, "idle": Pair}}, "op 'idle' is not a candidate of any edge"),
     ],
 )
 def test_mistakes_are_one_line(changes, expected):

@@ -43,12 +43,12 @@ def add_commands(add: Callable[..., Parser]) -> None:
     ):
         command = add(name, execute, help, epilog=EPILOG)
         command.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
-        command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+        command.add_argument("--resume", action="store_true", help="continue an interrupted run")
         command.add_argument(
             "--overwrite", action="store_true", help="start over; an earlier run in the folder is moved to NAME.old-1"
         )
         folder = "runs/NAME-train" if name == "train" else "runs/NAME"
-        command.add_argument("--run-dir", metavar="FOLDER", help=f"where results go (default: {folder})")
+        command.add_argument("--run-dir", metavar="FOLDER", help=f"folder of the results (default: {folder})")
         if name != "train":
             _add_many(command)
             command.add_argument("--method", metavar="NAME", help=METHOD_HELP)
@@ -60,7 +60,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     plan.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
     plan.add_argument("--method", metavar="NAME", help=METHOD_HELP)
     plan.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
-    plan.add_argument("--devices", metavar="N", type=positive, required=True, help="how many devices")
+    plan.add_argument("--devices", metavar="N", type=positive, required=True, help="number of devices")
     plan.add_argument("--kind", metavar="KIND", required=True, help="tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100 or h100")
 
 
@@ -77,7 +77,7 @@ def _add_many(command: Parser) -> None:
     command.add_argument(
         "--coordinator", metavar="HOST:PORT", help="address of the first of several processes, or auto"
     )
-    command.add_argument("--num-processes", metavar="N", type=positive, help="how many processes take part")
+    command.add_argument("--num-processes", metavar="N", type=positive, help="number of processes")
     command.add_argument("--process-id", metavar="I", type=from_zero, help="the number of this process, from 0")
 
 
@@ -108,11 +108,11 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
                 process_id=arguments.process_id,
             )
         )
-        interrupts.renew()  # JAX's coordination service takes SIGTERM for itself
+        interrupts.renew()  # JAX's coordination service installs its own handler of SIGTERM
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     opening.check(run_dir, config, **start)
-    interrupts.explain_with(lambda: opening.way_on(run_dir))
+    interrupts.explain_with(lambda: opening.advice(run_dir))
 
     from jdarts.report.console import ConsoleReporter
     from jdarts.runs.reporter import SilentReporter
@@ -126,7 +126,7 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
         try:
             getattr(jdarts.pipeline, function)(config, *inputs, run_dir, **start, reporter=reporter)
         except CannotWrite as error:
-            raise opening.with_way_on(error, run_dir) from error
+            raise opening.with_advice(error, run_dir) from error
 
 
 def _plan(arguments: Arguments) -> None:
@@ -149,7 +149,7 @@ def _plan(arguments: Arguments) -> None:
 
 
 def _members(arguments: Arguments, config: Any) -> tuple:
-    """The searches of --seeds and --sweep; none of them needs no slow import."""
+    """The searches of --seeds and --sweep; without these options nothing slow is imported."""
     if arguments.seeds is None and not arguments.sweep:
         return ()
     from jdarts.search.members import members_of

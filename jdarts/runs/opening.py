@@ -62,13 +62,13 @@ def hold(
                 _remove_remains(path, run.written)
 
 
-def with_way_on(error: CannotWrite, path: Path) -> CannotWrite | UserError:
+def with_advice(error: CannotWrite, path: Path) -> CannotWrite | UserError:
     """`error` with advice on what to do next; a `UserError` if the run folder at `path` was deleted."""
     kind = CannotWrite if (path / CONFIG).is_file() else UserError
-    return kind(f"{error}; {way_on(path)}")
+    return kind(f"{error}; {advice(path)}")
 
 
-def way_on(path: Path) -> str:
+def advice(path: Path) -> str:
     """The end of a line for the user: the state of the run at `path`, and what to do next."""
     if not (path / CONFIG).is_file():
         return (

@@ -17,7 +17,7 @@ from jdarts.config import Experiment
 from jdarts.errors import CannotWrite
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.opening import way_on
+from jdarts.runs.opening import advice
 
 CONFIG = """
 from jdarts.config import *
@@ -172,7 +172,7 @@ def test_a_disk_that_became_read_only_is_told_by_records_and_checkpoints(tmp_pat
                 run.append("metrics", {"step": 1})
             checkpoints.save(2, {"w": np.ones(3)})
             checkpoints.wait()
-        assert "the checkpoint of step 1 in " in way_on(run.path)
+        assert "the checkpoint of step 1 in " in advice(run.path)
 
 
 @pytest.mark.slow

@@ -140,11 +140,11 @@ def test_of_several_starts_at_once_one_wins(tmp_path):
 
 
 def test_way_on_names_the_newest_checkpoint(earlier):
-    assert "no checkpoint was saved yet" in opening.way_on(earlier)
+    assert "no checkpoint was saved yet" in opening.advice(earlier)
     (earlier / "search" / "checkpoints" / "70").mkdir(parents=True)
     (earlier / "search" / "checkpoints" / "73.orbax-checkpoint-tmp").mkdir()
-    assert "the checkpoint of step 70 in " in opening.way_on(earlier) and "--resume" in opening.way_on(earlier)
-    assert "nothing is left" in opening.way_on(earlier / "gone")
+    assert "the checkpoint of step 70 in " in opening.advice(earlier) and "--resume" in opening.advice(earlier)
+    assert "nothing is left" in opening.advice(earlier / "gone")
 
 
 def test_a_deleted_folder_is_not_left_half_rebuilt(tmp_path):
@@ -211,7 +211,7 @@ def test_a_folder_deleted_between_a_saves_begin_and_its_commit_stays_deleted(tmp
     if late:
         writer.join()
     assert not path.exists()
-    told = opening.with_way_on(caught.value, path)
+    told = opening.with_advice(caught.value, path)
     assert isinstance(told, UserError) and "nothing is left to continue" in str(told)
 
 

@@ -9,11 +9,11 @@ from jdarts.genotypes.notation.tokens import LARGEST, Bracket, Reader
 
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 
-Edge = tuple[Any, ...]  # (op, source) or (op, source, target)
+WrittenEdge = tuple[Any, ...]  # (op, source) or (op, source, target)
 
 
 class _Edges(NamedTuple):
-    edges: list[Edge]
+    edges: list[WrittenEdge]
     last: int | None  # the last intermediate node; None where every edge names its target
 
 
@@ -89,7 +89,7 @@ def _read_edges(reader: Reader) -> _Edges:
         node = ahead.open("'(' and an op")
         if ahead.at("[", "(", node.close) or ahead.token.text in ("list", "tuple"):
             return _read_nodes(reader, outer)
-    edges: list[Edge] = []
+    edges: list[WrittenEdge] = []
     while not reader.at(outer.close):
         start = reader.token.start
         bracket = reader.open("'(' and an op")
@@ -107,7 +107,7 @@ def _read_edges(reader: Reader) -> _Edges:
 
 def _read_nodes(reader: Reader, outer: Bracket) -> _Edges:
     """Reads `[[(op, source), …], …]`, with a list for each node from 2 on."""
-    edges: list[Edge] = []
+    edges: list[WrittenEdge] = []
     target, comma = 2, False
     while not reader.at(outer.close):
         if target > LARGEST:
@@ -126,7 +126,7 @@ def _read_nodes(reader: Reader, outer: Bracket) -> _Edges:
     return _Edges(edges, target - 1)
 
 
-def _read_edge(reader: Reader, bracket: Bracket, target: int, *, triples: bool) -> Edge:
+def _read_edge(reader: Reader, bracket: Bracket, target: int, *, triples: bool) -> WrittenEdge:
     op = reader.op(*reader.string("an op in quotes"))
     reader.punctuation(",")
     source, start = reader.number("the number of the source node")

@@ -111,7 +111,7 @@ class Reader:
         return Bracket(opened, ")" if opened == "(" else "]", calls, start)
 
     def close(self, bracket: Bracket, expected: str = "") -> None:
-        """Consumes what closes `bracket` and the calls around it."""
+        """Consumes the closing marks of `bracket` and of the calls around it."""
         self.punctuation(bracket.close, expected=expected)
         self._end_calls(bracket.calls)
 

@@ -1,6 +1,6 @@
-"""Why a search does what it does: exact curvature, landscapes, correlations, gaps, on any run folder or live state.
+"""Analyses of a search: exact curvature, landscapes, correlations and gaps, for any run folder or live state.
 
-Everything works on pure functions `loss(w, alphas, batch) -> (scalar, aux)`, on any pytrees. `open_run(folder)` and
+All of them use pure functions `loss(w, alphas, batch) -> (scalar, aux)`, on any pytrees. `open_run(folder)` and
 `live(config, state)` make such functions and batches from a search:
 
     from jdarts import analysis
@@ -16,7 +16,7 @@ Everything works on pure functions `loss(w, alphas, batch) -> (scalar, aux)`, on
 | What does the loss look like around the alphas? | `landscape` with `random_directions`, `gradient_directions`, … |
 | Which ops does the alpha gradient favour? | `gradient_correlation`, `operator_gradients` |
 | What is lost by discretising? | `discretisation_gap` |
-| Does the supernet rank architectures rightly? | `kendall`, `spearman`, `rank_correlation` |
+| Does the supernet rank architectures correctly? | `kendall`, `spearman`, `rank_correlation` |
 | Is the search collapsing? | `indicators`, `monitor` |
 """
 

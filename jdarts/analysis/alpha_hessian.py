@@ -1,10 +1,10 @@
 """The exact Hessian of a loss by the alphas, `∂²L/∂α²`: a dense n × n matrix (224 × 224 for the DARTS space).
 
-Its largest eigenvalue is what RobustDARTS monitors (Zela et al. 2020, §3; procedure of their code). It is exact, by
-derivatives of derivatives without a step size: by default `jdarts.analysis.dense_hessian`, as one program that
-`jdarts.staging` compiles in pieces. The plain form, for sharded batches and other compilers, takes columns as
-Hessian-vector products, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`, with the gradient linearised once a
-batch and a chunk of directions pushed through that linear map at a time.
+RobustDARTS monitors its largest eigenvalue (Zela et al. 2020, §3; procedure of their code). It is exact: second
+derivatives by automatic differentiation, without a step size. By default it is computed by
+`jdarts.analysis.dense_hessian`, as one program that `jdarts.staging` compiles in pieces. The plain form, for sharded
+batches and other compilers, computes columns as Hessian-vector products, forward over reverse: `H v = jax.jvp(∇_α L,
+(α,), (v,))`. It linearises the gradient once per batch and pushes a chunk of directions at a time through that map.
 """
 
 import functools
@@ -74,10 +74,10 @@ class AlphaHessian:
 
 
 def directions_at_once(batch: Any) -> int:
-    """How many directions to push through a network of images `[N, H, W, ·]` at once, 1 to 56.
+    """Number of directions to push at once through a network of images `[N, H, W, ·]`, 1 to 56.
 
     On a CPU as many as make 64 images of 32 × 32: arrays of a few MB are still in its cache when they are read again.
-    A mixed edge of S0 at batch 64: 33 ms a direction one by one, 36 by twos, 46 by fours. Elsewhere, or without
+    A mixed edge of S0 at batch 64 takes 33 ms per direction one by one, 36 in twos, 46 in fours. Elsewhere, or without
     images: 8.
     """
     pixels = max((np.prod(np.shape(x)[:3]) for x in jax.tree.leaves(batch) if np.ndim(x) == 4), default=0)
@@ -111,7 +111,7 @@ def linearized_gradient(loss: Loss, *, axis_name: str | None = None) -> tuple[Ca
 
 @functools.lru_cache(maxsize=16)
 def _compiled_pair(loss: Loss, compile: Compile) -> tuple[Callable, Callable]:
-    """Both functions compiled, the same ones for the same loss: a trajectory of Hessians compiles once."""
+    """Both functions compiled; the same pair for the same loss, so a trajectory of Hessians compiles once."""
     start, push = linearized_gradient(loss)
     return compile(start), compile(push)
 
@@ -143,16 +143,16 @@ def alpha_hessian(
     """The exact Hessian of the mean loss over `batches` by the alphas.
 
     Args:
-      loss: `loss(w, alphas, batch) -> (scalar, aux)`; whether batch norm uses batch or running statistics is the
-        loss's business (`jdarts.analysis.live` builds both).
+      loss: `loss(w, alphas, batch) -> (scalar, aux)`; it decides if batch norm uses batch or running statistics
+        (`jdarts.analysis.live` builds both).
       batches: at least one; their spread gives the error bars.
-      chunk: how many directions go through the network at once; None: `directions_at_once` of the first batch. What
-        does not fit the memory is tried with one at a time before it fails.
+      chunk: number of directions that go through the network at once; None: `directions_at_once` of the first batch. If
+        memory does not suffice, one at a time is tried before it fails.
       weight_decay: λ of the alphas' optimiser; adds λ to every eigenvalue, as the RobustDARTS code reports them.
       mesh: with an axis `data_axis`, over which the leading axis of every array of a batch is split; `loss` must then
         use that axis name where it needs the whole batch (batch norm).
-      compile: None for `jdarts.staging`; or `jax.jit` or another of its kind, with the loop over chunks in Python.
-      products: `(w, alphas, batch, directions) -> (gradient, products)`, already compiled, in place of the above.
+      compile: None for `jdarts.staging`; or `jax.jit` or a similar function, with the loop over chunks in Python.
+      products: `(w, alphas, batch, directions) -> (gradient, products)`, already compiled, instead of the above.
 
     Raises `UserError` without batches, for a chunk below 1, or for a Hessian that is not finite.
     """
@@ -198,8 +198,8 @@ def total_hessian(
 ) -> AlphaHessian:
     """Hessian of the bilevel objective `J(α) = L_val(w − U(∇_w L_train(w, α)), α)` through one optimiser step.
 
-    What second-order DARTS descends, whereas `alpha_hessian` holds the weights fixed. `batch_pairs` are `(train_batch,
-    val_batch)`. Exact; needs third derivatives of the training loss, and about four times the work.
+    This is the objective of second-order DARTS, whereas `alpha_hessian` holds the weights fixed. `batch_pairs` are
+    `(train_batch, val_batch)`. Exact; needs third derivatives of the training loss, and about four times the work.
     """
 
     def objective(w, alphas, batch):
@@ -245,7 +245,7 @@ def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_de
 def compiled_hessian(loss: Loss, chunk: int) -> Callable:
     """`(w, alphas, batch) -> (gradient [n], Hessian [n, n])`, compiled in pieces at its first call.
 
-    With one direction at a time where the memory does not suffice for `chunk`.
+    Uses one direction at a time if memory does not suffice for `chunk`.
     """
     ways = [compile_pieces(functools.partial(hessian_of, loss, chunk=size)) for size in dict.fromkeys((chunk, 1))]
 
@@ -261,7 +261,7 @@ def compiled_hessian(loss: Loss, chunk: int) -> Callable:
 
 
 def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[Any, np.ndarray]:
-    """The gradient as it is, and the Hessian from `push(directions [chunk, n])`, float64."""
+    """The unchanged gradient, and the Hessian from `push(directions [chunk, n])`, float64."""
     (units,) = unit_directions([jnp.zeros(n, dtype)], [np.arange(n)], chunk)
     rows = [np.asarray(push(directions), np.float64) for directions in units]
     return gradient, np.concatenate(rows)[:n].T

@@ -30,9 +30,9 @@ DIRECTIONS = ("random", "gradient", "eigenvectors")
 
 @dataclass(frozen=True)
 class Options:
-    """What to compute. `batches` of `batch_size` images (None: the search's) each; `points` a side of the landscape.
+    """Options of the analyses: `batches` of `batch_size` images (None: the search's), `points` per landscape side.
 
-    `chunk`: directions of the Hessian that go through the network at once (None: as suits the batch). `train_mode`:
+    `chunk`: directions of the Hessian that go through the network at once (None: chosen by the batch). `train_mode`:
     batch statistics in batch norm for the Hessian, as RobustDARTS measures it. `weight_decay`: added to the Hessian's
     diagonal.
     """
@@ -60,7 +60,7 @@ def analyze(
 ) -> Path:
     """Run the chosen analyses on the newest checkpoint of a run folder; returns the path of `analysis.json`.
 
-    `imports` and errors are those of `open_run`; raises `UserError`, too, for options that do not fit the data.
+    `imports` and errors are those of `open_run`; also raises `UserError` for options that do not fit the data.
     """
     live = open_run(path, imports=imports, warn=lambda text: tell(f"warning: {text}"))
     folder = find_run(path) / "analysis"

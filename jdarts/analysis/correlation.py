@@ -1,9 +1,9 @@
-"""Gradient correlation and operator gradients: why alphas prefer what they prefer (Single-DARTS, Hou et al. 2021).
+"""Gradient correlation and operator gradients: the causes of the alphas' preferences (Single-DARTS, Hou et al. 2021).
 
 Eq. 8 there: the last weight step on batch A changes the alpha gradient of a learnable op on batch B by −η times
-`C(A, B) = ⟨∇_θ L(B), ∇_θ L(A)⟩`, θ being the op's own weights. With A and B from different halves (bilevel) C is
+`C(A, B) = ⟨∇_θ L(B), ∇_θ L(A)⟩`, where θ are the op's own weights. With A and B from different halves (bilevel) C is
 about zero on average; with A = B (single level) it is ‖∇_θ L‖² ≥ 0, and learnable ops gain. The paper's formula is
-reconstructed from its text; raw inner product and cosine are both given.
+reconstructed from its text; both the raw inner product and the cosine are given.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ class Correlation(NamedTuple):
 
 
 def weight_gradient(loss: Loss, *, compile: Callable = jax.jit) -> Callable:
-    """`(w, alphas, batch) -> ∇_w L`, compiled; give it to `gradient_correlation` to compile once for many states."""
+    """`(w, alphas, batch) -> ∇_w L`, compiled; pass it to `gradient_correlation` to compile once for many states."""
     scalar = scalar_loss(loss)
     return compile(lambda w, alphas, batch: jax.grad(lambda x: scalar(x, alphas, batch)[0])(w))
 
@@ -79,7 +79,7 @@ def op_groups(weights: Mapping, *, cells: Iterable[str] | None = None) -> dict[s
 def operator_gradients(loss: Loss, w: Any, op_weights: Mapping, batch: Any, tables: Mapping, *, compile=jax.jit):
     """Mean `∂L/∂p` of each op over its edges: negative means that more of the op lowers the loss.
 
-    `loss` takes op weights `p` in the alphas' place; `tables` is `CellSpace.tables`. Returns `{cell: {op: mean}}`.
+    `loss` takes op weights `p` instead of alphas; `tables` is `CellSpace.tables`. Returns `{cell: {op: mean}}`.
     """
     vector, unflatten = flatten(op_weights)
     slope = compile(jax.grad(lambda v, w, batch: scalar_loss(loss)(w, unflatten(v), batch)[0]))

@@ -1,10 +1,10 @@
-"""The dense Hessian by the alphas as one traceable function, with no work for what is zero or known by symmetry.
+"""The dense Hessian by the alphas as one traceable function, without work for parts that are zero or known by symmetry.
 
-Directions are pushed through the linearised gradient in groups, each linearised by its own alphas alone. For the
-DARTS supernet a group is the edges that enter one node of one kind of cell: its directions leave the cells before the
-first of this kind alone, and in that cell the nodes before theirs. As the matrix is symmetric, products are taken with
-the groups from their own on, so the way back ends where the way forward began. `jdarts.staging` does what groups have
-in common, such as the forward pass, once.
+Directions are pushed through the linearised gradient in groups, each linearised by only its own alphas. For the DARTS
+supernet a group consists of the edges that enter one node of one kind of cell: its directions do not affect the cells
+before the first of this kind, nor the nodes before theirs in that cell. As the matrix is symmetric, each group is
+multiplied only with itself and the later groups, so the reverse pass ends where the forward pass began.
+`jdarts.staging` computes the common parts of groups, such as the forward pass, once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +26,13 @@ from jdarts.networks.wiring import rows_of
 
 @dataclass(frozen=True, eq=False)
 class RelaxedLoss:
-    """A loss of alphas that acts through op weights alone: `loss(w, alphas, batch) -> (scalar, aux)`.
+    """A loss of alphas that acts only through op weights: `loss(w, alphas, batch) -> (scalar, aux)`.
 
     Attributes:
       relax: `(alphas, batch) -> op_weights`, a dictionary of arrays `[edges, ...]`.
       network: `(w, op_weights, batch) -> (scalar, aux)`; where programs are compiled by mixed edges, each entry of the
         op weights may be a list of its rows.
-      idle: for some entries of the op weights, NumPy masks, true where the network does not see one (that of `none`).
+      idle: for some entries of the op weights, NumPy masks, true where the network does not see them (those of `none`).
       nodes: for some entries, the node that the edge of each row enters.
     """
 
@@ -49,7 +49,7 @@ class RelaxedLoss:
 def hessian_of(loss: Loss, w: Any, alphas: Any, batch: Any, chunk: int) -> tuple[jax.Array, jax.Array]:
     """`(gradient [n], Hessian [n, n])` of a loss by the alphas; traceable.
 
-    `chunk` directions go through the network at once. A `RelaxedLoss` is taken along directions of op weights p,
+    `chunk` directions go through the network at once. For a `RelaxedLoss`, directions are those of op weights p,
     without those of `none`: `H = Jᵀ (∂²loss/∂p²) J + Σ_k ∂loss/∂p_k ∂²p_k/∂α²` with `J = ∂p/∂α`.
     """
     if not isinstance(loss, RelaxedLoss):
@@ -87,7 +87,7 @@ def _of_arrays(loss: Loss, w, structure, batch) -> Callable[[list[jax.Array]], j
 
 
 def _joined(groups: list[list[int]], counts: list[int], least: int) -> list[list[int]]:
-    """Neighbours joined until each group but the last has `least` directions: few programs, few chunks filled up."""
+    """Neighbours joined until each group but the last has `least` directions: few programs, few padded chunks."""
     joined: list[list[int]] = []
     filled = least
     for group in groups:
@@ -108,7 +108,7 @@ def _by_groups(
 ) -> tuple[jax.Array, jax.Array]:
     """Gradient `[n]` and Hessian `[n, n]` by all `parts`, one after the other.
 
-    Each part is in one group. Rows and columns beside the `active` entries of a part, places in it, are left zero.
+    Each part is in one group. Rows and columns outside the `active` entries (indices) of a part stay zero.
     """
     starts = np.cumsum([0, *(part.size for part in parts)])
     slopes: dict[int, jax.Array] = {}

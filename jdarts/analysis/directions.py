@@ -1,6 +1,6 @@
 """Directions in the space of the alphas: coordinates, the softmax's flat directions, random and orthogonal ones.
 
-n: all alphas together, in the order of the pytree's leaves (normal before reduce), row-major.
+n: number of all alphas, in the order of the pytree's leaves (normal before reduce), row-major.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def as_tree(vector, alphas):
 def unit_directions(parts: Sequence[jax.Array], active: Sequence[np.ndarray], chunk: int) -> list[jax.Array]:
     """The unit vectors along the `active` entries of arrays, in chunks: for each part `[chunks, chunk, *part]`.
 
-    `active`: for each part places in it, flattened. The last chunk is filled up with zeros.
+    `active`: indices into each flattened part. The last chunk is padded with zeros.
     """
     count = sum(map(len, active))
     chunk = max(1, min(chunk, count))
@@ -49,8 +49,8 @@ def unit_directions(parts: Sequence[jax.Array], active: Sequence[np.ndarray], ch
 def shift_directions(alphas) -> np.ndarray:
     """Orthonormal directions `[n, edges]`, float64, along which a softmax over the last axis does not change.
 
-    One an edge: adding a constant to all alphas of the edge. The Hessian of any loss of softmaxed alphas has a zero
-    mode along each of them.
+    One for each edge: adding a constant to all alphas of the edge. The Hessian of any loss of softmaxed alphas has a
+    zero mode along each of them.
     """
     leaves = [np.shape(leaf) for leaf in jax.tree.leaves(alphas)]
     n, edges = sum(map(np.prod, leaves)), sum(np.prod(shape[:-1], dtype=int) for shape in leaves)
@@ -84,7 +84,7 @@ def scaled(direction, alphas, scaling: Scaling = "cell"):
     """`direction` scaled to the size of `alphas`.
 
     "cell": every array has the Frobenius norm of its alphas (DARTS-, the published plots). "edge": every row has the
-    norm of its row, the counterpart of filter normalisation. "model": one factor for all. "none": as it is.
+    norm of its row, the counterpart of filter normalisation. "model": one factor for all. "none": unchanged.
 
     Raises `UserError` for a direction of norm zero or one that is not finite.
     """
@@ -124,7 +124,7 @@ def check_direction(direction, name: str = "direction") -> None:
     if not np.isfinite(norm):
         raise UserError(f"the {name} has entries that are not finite; give finite numbers")
     if norm == 0:
-        raise UserError(f"the {name} has norm zero; give one that leads somewhere")
+        raise UserError(f"the {name} has norm zero; give a direction that is not zero")
 
 
 def _norm(tree) -> jax.Array:

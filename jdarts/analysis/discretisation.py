@@ -1,4 +1,4 @@
-"""The discretisation gap: accuracy of the supernet with soft op weights against that with the derived ops alone."""
+"""The discretisation gap: accuracy of the supernet with soft op weights against that with only the derived ops."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ def evaluate(loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) ->
 
 
 def recalibrated(train_loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> Any:
-    """Batch-norm statistics for these op weights: the plain mean over `batches`, the old averages forgotten.
+    """Batch-norm statistics for these op weights: the plain mean over `batches`, without the old averages.
 
-    `train_loss` is compiled, in training mode. A batch norm moves its averages by `momentum` towards the batch's; from
-    averages of zero the batch's own statistics are what it returns over `momentum`.
+    `train_loss` is compiled, in training mode. A batch norm moves its averages by `momentum` towards the batch's;
+    starting from averages of zero, its result divided by `momentum` is the batch's own statistics.
     """
     total = None
     for batch in batches:
@@ -66,5 +66,5 @@ def discretisation_gap(
 
 @functools.lru_cache(maxsize=16)
 def _compiled(loss: Loss) -> Callable:
-    """The compiled loss, the same one for the same loss."""
+    """The compiled loss; the same one for the same loss."""
     return compile_pieces(loss)

@@ -1,7 +1,7 @@
 """Figures of analyses, with matplotlib: made to be read at half size and by colour-blind readers.
 
 Each function returns a `Figure`; `save` writes it as SVG and PNG. Figures belong to no pyplot session, so they work in
-scripts, notebooks (where they show by themselves) and threads alike.
+scripts, notebooks (where they display automatically) and threads.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def spectrum_figure(hessian: AlphaHessian, title: str = "") -> Figure:
 def landscape_figure(
     landscapes: Mapping[str, Landscape], *, axes: tuple[str, str] = ("direction 1", "direction 2")
 ) -> Figure:
-    """Contours of loss (above) and accuracy (below), one column a name, on common colour scales."""
+    """Contours of loss (above) and accuracy (below), one column for each name, on common colour scales."""
     columns = len(landscapes)
     fig = Figure(figsize=(4.3 * columns, 7.2), layout="constrained")
     FigureCanvasAgg(fig)
@@ -125,7 +125,7 @@ def surface_figure(
 
 
 def correlation_figure(schemes: Mapping[str, Mapping[str, Correlation]]) -> Figure:
-    """Cosine of the weight gradients on two batches for each op kind, one group of bars a sampling scheme."""
+    """Cosine of the weight gradients on two batches for each op kind, one group of bars for each sampling scheme."""
     fig, (axis,) = figure(width=7.2, height=3.8)
     ops = list(next(iter(schemes.values())))
     width = 0.8 / len(schemes)
@@ -172,7 +172,7 @@ def operator_figure(gradients: Mapping[str, Mapping[str, float]]) -> Figure:
 def gap_figure(gap: Mapping[str, Any]) -> Figure:
     """Accuracy with soft and one-hot op weights, with the running and with recalibrated batch-norm statistics."""
     fig, (axis,) = figure()
-    for i, (name, label) in enumerate((("soft", "soft weights"), ("one_hot", "derived ops alone"))):
+    for i, (name, label) in enumerate((("soft", "soft weights"), ("one_hot", "derived ops only"))):
         values = [gap[name]["accuracy"], gap[f"{name}_recalibrated"]["accuracy"]]
         bars = axis.bar(
             np.arange(2) + (i - 0.5) * 0.38,

@@ -1,6 +1,6 @@
 """Time the exact alpha-Hessian of a supernet: `python -m jdarts.analysis.hessian_timing --batch-size 16`.
 
-Synthetic images: time and memory do not depend on them.
+Images are synthetic, since time and memory do not depend on them.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from jdarts.search.search import make_search
 
 
 def main() -> None:
-    """Prints the seconds to compile and to run, what is alive at once, and the peak of memory (the device's own)."""
+    """Prints the seconds to compile and to run, the bytes alive at once, and the (device's own) peak of memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", default="darts_cnn")
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image", type=int, default=32)
-    parser.add_argument("--chunk", type=int, help="directions at once (default: as suits the batch)")
+    parser.add_argument("--chunk", type=int, help="directions at once (default: chosen by the batch)")
     options = parser.parse_args()
     if options.chunk is not None and options.chunk < 1:
         parser.error(f"--chunk is {options.chunk}; push at least 1 direction at a time")

@@ -1,4 +1,4 @@
-"""What a set of op weights says by itself: skip dominance, entropy, margins, op shares. Plain NumPy, no network.
+"""Indicators of op weights alone, without a network: skip dominance, entropy, margins, op shares. Plain NumPy.
 
 `p`: op weights of one cell type, `[edges, ops]`; `table`: the candidate ops of each edge, in column order.
 """
@@ -27,7 +27,7 @@ def softmax(alphas: Any) -> np.ndarray:
 def entropies(p: np.ndarray) -> np.ndarray:
     """Entropy of each edge, relative to the largest possible (ln ops): `[edges]`, 1 uniform, 0 decided.
 
-    Rows are normalised first, so that sigmoid weights have an entropy too.
+    Rows are normalised first, so that sigmoid weights have an entropy, too.
     """
     p = np.asarray(p, np.float64)
     q = p / np.clip(p.sum(-1, keepdims=True), 1e-300, None)
@@ -63,7 +63,7 @@ def skip_dominance(p: np.ndarray, table: Table) -> float:
 
 
 def op_counts(genotype: Genotype) -> dict[str, dict[str, int]]:
-    """How often each op occurs in each cell of a genotype, `{"normal": {"skip_connect": 2, …}, …}`."""
+    """Number of times each op occurs in each cell of a genotype, `{"normal": {"skip_connect": 2, …}, …}`."""
     counts: dict[str, dict[str, int]] = {}
     for name, cell in genotype.cells.items():
         counts[name] = {}

@@ -1,4 +1,4 @@
-"""A search under the microscope: pure losses and batches, from a live `SearchState` or from a run folder.
+"""Access to a search for analyses: pure losses and batches, from a live `SearchState` or from a run folder.
 
 live = open_run("runs/darts_cifar10")                      # the newest checkpoint
 hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, live.batches(4))
@@ -38,7 +38,7 @@ Split = Literal["train", "val"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LiveSearch:
-    """A search at one state, with what analyses need of it.
+    """A search at one state, with everything that analyses need of it.
 
     Attributes:
       config, space, data: as the search was built.
@@ -68,7 +68,7 @@ class LiveSearch:
 
     @property
     def op_weights(self) -> Any:
-        """The alphas relaxed without chance: what genotypes are derived from."""
+        """The alphas relaxed without randomness, from which genotypes are derived."""
         return self.search.method.deterministic_weights(self.space, self.state.alphas)
 
     @property
@@ -94,8 +94,9 @@ class LiveSearch:
     def loss(self, *, train: bool, takes: Literal["alphas", "op_weights"] = "alphas") -> Loss:
         """`loss(w, alphas, batch) -> (cross-entropy, {"accuracy", "batch_stats"})`; one function object for each kind.
 
-        The relaxation is the method's, with the batch's key. `train` chooses batch statistics for batch norm, else the
-        running ones in `batch["batch_stats"]`. With `takes="op_weights"` the second argument is what the network sees.
+        The relaxation is the method's, with the batch's key. `train` selects batch statistics for batch norm, otherwise
+        the running ones in `batch["batch_stats"]`. With `takes="op_weights"` the second argument is the op weights of
+        the network.
         """
         search, method, epochs = self.search, self.search.method, self.config.search.epochs
 
@@ -112,7 +113,7 @@ class LiveSearch:
 
     @property
     def _idle(self) -> dict[str, np.ndarray]:
-        """Which op weights the network does not see: those of `none`, unless an edge runs one sampled op."""
+        """Masks of the op weights that the network does not see: those of `none`, unless edges run one sampled op."""
         if self.search.method.edge.sampled:
             return {}
         return {c: np.array([[op == "none" for op in ops] for ops in table]) for c, table in self.space.tables.items()}
@@ -128,7 +129,7 @@ class LiveSearch:
     ) -> list[dict[str, Any]]:
         """`count` disjoint random batches of `size` images (default: the search's batch size).
 
-        The same for the same seed. Raises `UserError` if the split has too few images.
+        The same seed gives the same batches. Raises `UserError` if the split has too few images.
         """
         size = size or self.config.search.batch_size
         images = getattr(self.data, split).images
@@ -181,7 +182,7 @@ class LiveSearch:
 
 
 def live(config: Experiment, state: SearchState, *, data: SearchData | None = None) -> LiveSearch:
-    """The `LiveSearch` of a state that `config` led to; `data` defaults to what the configuration names."""
+    """The `LiveSearch` of a state reached with `config`; `data` defaults to the data that the configuration names."""
     space = spaces.get(config.space.name)
     data = data or load(config.data).for_search(config.data)
     return LiveSearch(config, space, data, make_search(config, space, data), state)
@@ -192,12 +193,11 @@ def open_run(
 ) -> LiveSearch:
     """The search in a run folder (or in its `search` subfolder) at its newest readable checkpoint.
 
-    The files in `imports` are executed first. A method or space of the user's own that is still unknown is taken from
-    the file that defined it, if that has not changed since the run started (`jdarts.config.user_files`).
+    The files in `imports` are executed first. A user's method or space that is still unknown is read from the file that
+    defined it, if that has not changed since the run started (`jdarts.config.user_files`).
 
     `warn` receives a line for each damaged checkpoint that is skipped (default: a Python warning). Raises `UserError`
-    for a folder that holds no run or no checkpoint, a configuration or checkpoint of another
-    version, and damaged files.
+    for a folder without a run or a checkpoint, a configuration or checkpoint of another version, and damaged files.
     """
     folder = find_run(path)
     config = read_config(folder)
@@ -219,9 +219,9 @@ def open_run(
 
 
 def known_method(folder: Path, config: Experiment) -> Method:
-    """The method of a run; where it is unknown to this process, after executing the user's unchanged file.
+    """The method of a run; if this process does not know it, the user's unchanged file is executed first.
 
-    Raises `UserError` if the file has changed or is gone, or nobody knows it.
+    Raises `UserError` if the file has changed or is gone, or if no file defines the method.
     """
     for part in registry.unknown_parts(config.search.method):
         user_files.run(user_files.original(folder, f"method {part!r}"))
@@ -248,7 +248,7 @@ def find_run(path: str | Path) -> Path:
     for folder in (path, path.parent):
         if (folder / CONFIG).is_file():
             return folder
-    raise UserError(f"{path} is no run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
+    raise UserError(f"{path} is not a run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
 
 
 def read_config(folder: Path) -> Experiment:
@@ -265,5 +265,5 @@ def read_config(folder: Path) -> Experiment:
 
 
 def search_folder(folder: Path) -> RunFolder:
-    """Where the search of a run keeps its records: the subfolder `search`, or the run folder itself."""
+    """The folder with the records of a run's search: the subfolder `search`, or the run folder itself."""
     return RunFolder(folder / "search" if (folder / "search").is_dir() else folder)

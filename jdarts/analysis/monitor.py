@@ -1,8 +1,8 @@
-"""Watching a search from inside: eigenvalue trajectories, and a collapse monitor that warns with its evidence.
+"""Monitoring during a search: eigenvalue trajectories, and a collapse monitor that warns with its evidence.
 
-`monitor_hooks` gives a search the hooks that it calls after every epoch (`jdarts.search.hooks`); what they return joins
-the epoch's record in `metrics.jsonl`. They keep no state of their own: the history is the file, so a resumed search
-warns as an uninterrupted one does.
+`monitor_hooks` returns the hooks that a search calls after every epoch (`jdarts.search.hooks`); their results join the
+epoch's record in `metrics.jsonl`. They keep no state of their own: the history is in the file, so a resumed search
+gives the same warnings as an uninterrupted one.
 """
 
 import math
@@ -28,16 +28,16 @@ from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
 
 PARAMETER_FREE_SHARE = 0.8
-"""Warn when more than this share of them learn nothing (skips, pooling)."""
+"""Warn if more than this share of the edges learn nothing (skips, pooling)."""
 EARLY_ENTROPY = 0.5
-"""Warn when the mean relative entropy of the edges is below this before half of the epochs are over."""
+"""Warn if the mean relative entropy of the edges is below this before half of the epochs are over."""
 OF_THE_NORMAL_CELL = ("normal_skips", "normal_parameter_free", "normal_edges", "skip_dominance")
 EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
 """RobustDARTS' rule (its code): local mean of 5 measurements over that 4 measurements earlier."""
 
 
 def monitor_hooks(config: Experiment, search: Search) -> HooksOf:
-    """The hooks of the `jdarts` command: the collapse monitor, after eigenvalues every `search.hessian_every` epochs.
+    """The hooks of the `jdarts` command: eigenvalues every `search.hessian_every` epochs, then the collapse monitor.
 
     All searches of a program share the compiled Hessian.
     """
@@ -48,10 +48,11 @@ def monitor_hooks(config: Experiment, search: Search) -> HooksOf:
 def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
     """Spectrum of the exact alpha-Hessian every `search.hessian_every` epochs and after the last.
 
-    As RobustDARTS measures it: validation cross-entropy on the last batch the alphas saw, weights fixed, batch
+    Measured as in RobustDARTS: validation cross-entropy on the last batch of the alphas, weights fixed, batch
     statistics in batch norm; without the weight decay that their code adds. Entries: `alpha_hessian_eigenvalues` (all,
-    largest first), `dominant_eigenvalue`, `alive` (whether there is any curvature), `alpha_gradient_norm`,
-    `alpha_hessian_seconds`. A method that measures `dominant_eigenvalue` itself includes the decay; its value is kept.
+    largest first), `dominant_eigenvalue`, `alive` (True if there is any curvature), `alpha_gradient_norm`,
+    `alpha_hessian_seconds`. If a method itself measures `dominant_eigenvalue`, which then includes the decay, its value
+    is kept.
     """
     watched: list[LiveSearch] = []
     every, arrays_of = config.search.hessian_every, last_arrays(config, search)
@@ -78,7 +79,7 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
 
 
 def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn) -> Hook:
-    """Counts skips, measures entropy and margin, and warns once a rule of `findings` applies.
+    """Counts skips, measures entropy and margin, and warns when a rule of `findings` first applies.
 
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
     `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). Methods that
@@ -106,7 +107,7 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
 def collapse_indicators(
     op_weights: Mapping[str, Any], space: Space, genotype: Genotype | None = None
 ) -> dict[str, Any]:
-    """The numbers that the rules look at, from the op weights of one epoch and the genotype derived from them."""
+    """The numbers used by the rules, from the op weights of one epoch and the genotype derived from them."""
     tables = space.tables
     p: dict[str, Any] = {name: np.asarray(op_weights[name]) for name in tables}
     counts = indicators.op_counts(genotype or space.derive(p))["normal"]
@@ -122,7 +123,7 @@ def collapse_indicators(
 
 
 def findings(history: Sequence[Record], settings: SearchConfig) -> list[tuple[str, str]]:
-    """Every rule that applies after the last epoch of `history`, with the numbers that say so."""
+    """Every rule that applies after the last epoch of `history`, with the numbers that show it."""
     if not history:
         return []
     last, found = history[-1], []

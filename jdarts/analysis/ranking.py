@@ -37,7 +37,7 @@ def rank_correlation(scores: Mapping[str, float], table: Mapping[str, float]) ->
     if missing:
         raise UserError(
             f"the table has no architecture {missing[0]!r} ({len(missing)} of {len(scores)} are missing); "
-            "check that scores and table are of the same space"
+            "check that scores and table belong to the same space"
         )
     x, y = list(scores.values()), [table[name] for name in scores]
     return {"kendall": kendall(x, y), "spearman": spearman(x, y), "architectures": len(x)}

@@ -1,4 +1,4 @@
-"""Curvature of a loss by the weights, `∂²L/∂w²`: too large to write down, so by matrix-vector products alone.
+"""Curvature of a loss by the weights, `∂²L/∂w²`: too large to store, so only by matrix-vector products.
 
 Lanczos for the ends of the spectrum, stochastic Lanczos quadrature for its density, Hutchinson's estimator for the
 trace (Ghorbani et al. 2019; Yao et al. 2020). On accelerators Lanczos is matfree's, one compiled loop
@@ -23,7 +23,7 @@ class Spectrum(NamedTuple):
     """A spectral density estimate; float64.
 
     Attributes:
-      nodes, weights: `[probes, steps]` Ritz values and the share of the spectrum each stands for (rows sum to 1).
+      nodes, weights: `[probes, steps]` Ritz values, and the share of the spectrum for each (rows sum to 1).
       largest, smallest: extreme Ritz values over all probes.
     """
 
@@ -62,8 +62,8 @@ def lanczos(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ritz values `[steps]`, ascending, and their squared first components, from `start [p]`.
 
-    Full reorthogonalisation. `loop="matfree"` runs all steps as one compiled loop, "python" one product a call; "auto"
-    takes the latter on CPU, where XLA runs convolutions inside loops 30 times slower.
+    Full reorthogonalisation. `loop="matfree"` runs all steps as one compiled loop, "python" one product per call;
+    "auto" uses "python" on CPU, where XLA runs convolutions inside loops 30 times slower.
 
     Raises `UserError` for a wrong number of steps, a start of norm zero, or if matfree is needed and missing.
     """
@@ -108,7 +108,7 @@ def weight_spectrum(
 ) -> Spectrum:
     """Stochastic Lanczos quadrature: the spectral density of the `size` × `size` matrix behind `product`.
 
-    `dtype` is that of the probes; float is float32, under `jax_enable_x64` float64.
+    `dtype` is that of the probes; float is float32, or float64 under `jax_enable_x64`.
     """
     if probes < 1:
         raise UserError(f"probes is {probes}; use at least 1")

@@ -30,9 +30,9 @@ def analysis_section(run: RunRecord) -> str:
     if isinstance(gap := found.get("gap"), dict):
         for name, label in (
             ("soft", "soft op weights"),
-            ("one_hot", "derived ops alone"),
+            ("one_hot", "derived ops only"),
             ("soft_recalibrated", "soft, batch norm recalibrated"),
-            ("one_hot_recalibrated", "derived ops alone, recalibrated"),
+            ("one_hot_recalibrated", "derived ops only, recalibrated"),
         ):
             rows.append((f"validation accuracy, {label}", percent(_inner(gap, name, "accuracy"))))
     for scheme, ops in (_inner(found, "correlation", "schemes") or {}).items():

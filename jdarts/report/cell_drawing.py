@@ -12,7 +12,7 @@ from jdarts.report.cell_layout import FONT, INK, Line, Scene, concatenates, labe
 def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
     """An SVG document with the cells of `genotype` one below the other, under `title` if it is given.
 
-    `without` is the name of a cell that is left out, `normal` or `reduce`.
+    `without` is the name of a cell to leave out, `normal` or `reduce`.
     """
     scene = scene_of(genotype, title, without)
     size = f"{scene.width:.0f} {scene.height:.0f}"
@@ -63,7 +63,7 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
 
 
 def draw_terminal(genotype: Genotype, *, without: str = "") -> str:
-    """The cells as text, side by side; `without` is the name of a cell that is left out, `normal` or `reduce`."""
+    """The cells as text, side by side; `without` is the name of a cell to leave out, `normal` or `reduce`."""
     blocks = cell_texts(genotype, without)
     width = max(len(line) for line in blocks[0]) + 4
     rows = itertools.zip_longest(*blocks, fillvalue="")

@@ -25,7 +25,7 @@ _FAMILIES = {
     "noise": ("#b03a5b", "#fae4ea", "#6d1730"),
     "none": ("#a9b0ba", "#f5f6f7", "#6b7280"),
 }
-_OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # ops of the user's own
+_OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # the user's ops
 INK, _CONCAT = "#1f2937", "#98a2b0"
 _NODES = {  # line, fill, text
     "input": ("#4b5563", "#eef0f3", INK),
@@ -87,7 +87,7 @@ class Scene:
 
 
 def named_cells(genotype: Genotype, without: str = "") -> list[tuple[str, Cell]]:
-    """The cells of a genotype with the names they are drawn under, but for that called `without` in the genotype."""
+    """The cells of a genotype with the names that they are drawn under, except the cell called `without`."""
     if genotype.reduce is None:
         return [("cell", genotype.normal)]
     names = {"normal": "normal cell", "reduce": "reduction cell"}
@@ -116,7 +116,7 @@ def printable(text: str) -> str:
 
 
 def scene_of(genotype: Genotype, title: str, without: str = "") -> Scene:
-    """The cells of `genotype`, but for the cell `without`, one below the other, under `title` if it is not empty."""
+    """The cells of `genotype`, except the cell `without`, one below the other, under `title` if it is not empty."""
     boxes, lines, headings = [], [], []
     top, width = float(_MARGIN), 0.0
     if title := printable(title):
@@ -264,7 +264,7 @@ def _separate(column: list[_Vertex], wished: list[float]) -> None:
 def _route(chains: list[_Chain]) -> list[Line]:
     """Lines from port to port. The ports of a vertex lie on its side in the order of the lines' other ends."""
     ports: dict[tuple[int, int], float] = {}
-    for side in (0, -1):  # where edges start, where they end
+    for side in (0, -1):  # start and end of edges
         groups: dict[int, list[_Chain]] = {}
         for chain in chains:
             groups.setdefault(id(chain.vertices[side]), []).append(chain)

@@ -1,4 +1,4 @@
-"""Charts of reports: lines drawn by matplotlib as SVG, heat maps as small images beside HTML text.
+"""Charts of reports: lines drawn by matplotlib as SVG, heat maps as small images next to HTML text.
 
 Colours are CSS variables of `jdarts.report.style`, so that one file suits light and dark screens. Lines differ in
 colour (Okabe and Ito's palette, safe for colour-blind readers) and in dash. Titles, legends and names of ops are HTML,
@@ -125,7 +125,7 @@ def heat_map(
 
 
 def scale_bar(span: tuple[float, float], note: str) -> str:
-    """The colours of heat maps with the numbers that they stand for."""
+    """The colours of heat maps and the numbers that they represent."""
     image = _image(np.linspace(0, 1, 64)[None])
     digits = max(2, 1 - math.floor(math.log10(span[1] - span[0])))
     low, high = (f"{value:.{digits}f}" for value in span)
@@ -231,7 +231,7 @@ _NAMES = tuple(COLOURS)
 
 
 def _token(name: str) -> str:
-    """The colour that stands for a CSS variable until `_simplify` writes the variable's name in its place."""
+    """The colour that represents a CSS variable until `_simplify` replaces it by the variable's name."""
     return f"#01ff{_NAMES.index(name):02x}"
 
 

@@ -96,7 +96,7 @@ def never_moves(run: RunRecord) -> bool:
     """True if the method never changes its alphas, so that the genotypes derived from them mean nothing."""
     try:
         return bool(build(run.config.search.method, run.config.search.method_options).alphas_fixed)
-    except UserError:  # a method of the user's own that this process does not know
+    except UserError:  # a user's method that this process does not know
         return False
 
 
@@ -117,7 +117,7 @@ def judges_cells(run: RunRecord) -> bool:
 def warnings(run: RunRecord, search: SearchRecord) -> list[tuple[int, str]]:
     """`(epoch, text)` of the warnings that a search recorded.
 
-    Without those of collapse for alphas that never move, and without those of the normal cell if it is not searched.
+    Leaves out those of collapse for alphas that never move, and those of the normal cell if it is not searched.
     """
     left_out = tuple(_SIGNS) if never_moves(run) else ("skips", "parameter-free") if unsearched(run) else ()
     return [

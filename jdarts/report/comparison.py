@@ -137,7 +137,7 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
 
 
 def _mean_line(name: str, searches: Sequence[Points], scales: Scales, index: int) -> Series:
-    """The mean of several searches with a band of one standard deviation; a single search as it is."""
+    """The mean of several searches with a band of one standard deviation; a single search unchanged."""
     by_epoch: dict[int, list[float]] = {}
     for points in searches:
         for epoch, value in zip(*points, strict=True):

@@ -18,7 +18,7 @@ from jdarts.report.style import OPS
 
 CELL_NAMES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 _LEAST_SPAN = 0.01
-"""The colours of heat maps span at least so much, so that equal op weights look equal."""
+"""The colours of heat maps span at least this much, so that equal op weights look equal."""
 
 
 def op_weights(run: RunRecord, search: SearchRecord) -> str:
@@ -62,7 +62,7 @@ def _of_space(
 ) -> tuple[dict[str, Any], Sequence[tuple[int, int]], Callable[[Any], Any]]:
     """Op tables, edges, and the method's own map from alphas to op weights.
 
-    Softmax and numbers in place of names for spaces and methods of the user's own whose file has changed or is gone.
+    Uses softmax and numbers instead of names for a user's spaces and methods whose file has changed or is gone.
     """
 
     def softmax(alphas: Any) -> Any:

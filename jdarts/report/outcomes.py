@@ -123,7 +123,7 @@ def method_name(run: RunRecord) -> str:
 
 
 def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:
-    """The test accuracy of the retrained cell, or else the last one looked up during the search if the alphas moved."""
+    """The test accuracy of the retrained cell, otherwise the last one looked up in the search if the alphas moved."""
     names = [f"seed-{search.label.replace(', ', ',')}", *(["found"] if len(run.searches) == 1 else [])]
     for name in names:
         if isinstance(retrained := run.summary.get(name), dict) and "test_accuracy" in retrained:
@@ -133,7 +133,7 @@ def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:
 
 @lru_cache(maxsize=4)
 def _table(path: str) -> Table | None:
-    """The benchmark's table of a run, or None if its file cannot be read any more."""
+    """The benchmark's table of a run, or None if its file can no longer be read."""
     try:
         return load_table(path) if path else None
     except UserError:

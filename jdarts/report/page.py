@@ -1,4 +1,4 @@
-"""The HTML report of one or several runs: one static file without scripts and external resources."""
+"""The HTML report of one or several runs: one static file without scripts or external resources."""
 
 from collections.abc import Sequence
 from datetime import datetime

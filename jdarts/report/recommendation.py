@@ -24,7 +24,7 @@ class Recommendation:
 
 
 def recommend(run: RunRecord) -> Recommendation | None:
-    """The recommendation for a run; None while there is no genotype that means something.
+    """The recommendation for a run; None while no genotype is meaningful.
 
     Of several seeds, take the one whose supernet has the highest validation accuracy. Test accuracies play no part.
     """

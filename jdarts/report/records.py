@@ -50,7 +50,7 @@ class SearchRecord:
 
     @property
     def diverged(self) -> bool:
-        """True if the training loss of the last epoch is not finite; records have null in its place."""
+        """True if the training loss of the last epoch is not finite; records then contain null."""
         loss = self.metrics[-1].get("train_loss", 0.0) if self.metrics else 0.0
         return loss is None or not math.isfinite(loss)
 
@@ -121,7 +121,7 @@ def read_run(path: str | Path) -> RunRecord:
         raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
     if not (folder / CONFIG).is_file():
         if not (folder.parent / CONFIG).is_file():
-            raise UserError(f"{path} is no run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
+            raise UserError(f"{path} is not a run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
         folder = folder.parent
     try:
         config = from_json((folder / CONFIG).read_text())
@@ -182,10 +182,10 @@ def _edges(genotype: Genotype, without: str) -> list[list[tuple[str, int]]]:
 
 
 def by_values(runs: Sequence[RunRecord], names: Sequence[str]) -> tuple[list[RunRecord], list[str]]:
-    """Each run, or a part of it for each combination of swept values, so that means are over seeds alone; and names.
+    """Each run, or a part of it for each combination of swept values, so that means are only over seeds; and names.
 
-    A part has the searches with these values and their retrainings. The time that all searches took together is not
-    that of a part.
+    A part has the searches with these values and their retrainings. The time that all searches took together is left
+    out.
     """
     parts, named = [], []
     for run, name in zip(runs, names, strict=True):

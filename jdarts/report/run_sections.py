@@ -1,4 +1,4 @@
-"""The sections of one run in a report, in the order of a reader's questions: what to take, what happened, with what."""
+"""The sections of one run in a report, in the order of a reader's questions: recommendation, course, settings."""
 
 import json
 from html import escape
@@ -83,7 +83,7 @@ def _summary(run: RunRecord) -> str:
 
 
 def _waiting(run: RunRecord) -> str:
-    """The reason why nothing is recommended."""
+    """The reason why no genotype is recommended."""
     if not any(search.epochs for search in run.searches):
         return "No epoch is finished yet."
     return f"No result yet: {escape(run.config.search.method)} compares architectures after its last epoch."
@@ -105,10 +105,10 @@ def _cells(run: RunRecord) -> str:
 
 
 def drawing(genotype: Genotype, without: str = "") -> str:
-    """The cells as inline SVG on the page's own background, and for narrow screens as text, too.
+    """The cells as inline SVG on the page's own background, and as text for narrow screens.
 
-    `without` is the name of a cell that is left out. The drawing shrinks as far as its text stays readable; below that
-    its card scrolls.
+    `without` is the name of a cell to leave out. The drawing shrinks as far as its text stays readable; below that its
+    card scrolls.
     """
     svg = draw_svg(genotype, without=without).replace('<rect width="100%" height="100%" fill="#ffffff"/>', "")
     text = "\n\n".join("\n".join(lines) for lines in cell_texts(genotype, without))

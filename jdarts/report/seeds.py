@@ -1,4 +1,4 @@
-"""The seeds of a run: numbers of the last epoch, their mean and spread, and what the searches cost."""
+"""The seeds of a run: numbers of the last epoch, their mean and spread, and the cost of the searches."""
 
 import math
 from html import escape
@@ -6,7 +6,7 @@ from html import escape
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.words import duration, mean_std, percent, plain, table
 
-_COLUMNS = {  # name in the records: heading, whether it is a share
+_COLUMNS = {  # name in the records: heading, True for a share
     "val_accuracy": ("validation accuracy", True),
     "val_loss": ("validation loss", False),
     "normal_skips": ("skips, normal cell", False),
@@ -58,7 +58,7 @@ def _value(run: RunRecord, search: SearchRecord, name: str) -> float | None:
 
 
 def _mean(values: list[float | None], is_share: bool) -> str:
-    """The mean of the seeds that have a number, and how many these are if not all."""
+    """The mean of the seeds that have a number, and their count if it is not all of them."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     fewer = f" (n = {len(numbers)})" if 0 < len(numbers) < len(values) else ""
     return mean_std(numbers, is_share) + fewer
@@ -76,7 +76,7 @@ def costs(run: RunRecord) -> dict[str, str]:
         if not run.together:
             found[label] = duration(sum(search.series("seconds")[1]))
         if (spent := sum(search.series("alpha_hessian_seconds")[1])) > 0:
-            found[f"{label}, alpha-Hessians alone"] = duration(spent)
+            found[f"{label}, alpha-Hessians only"] = duration(spent)
     if (cpu := run.spent("cpu_seconds")) is not None:
         found["search, CPU time"] = duration(cpu)
     for name, records in run.trainings.items():

@@ -12,13 +12,13 @@ from jdarts.report.page import render, unique_names
 from jdarts.report.records import read_run
 
 REFRESH = 5
-"""Seconds between two looks at a watched run."""
+"""Seconds between two checks of a watched run."""
 
 
 def write_report(paths: Sequence[str | Path], output: str | Path | None = None, *, refresh: int | None = None) -> Path:
     """Write the report of the runs at `paths` and return its path.
 
-    The default path is `RUN/report.html`, or for several runs `comparison.html` beside the first run. The file is
+    The default path is `RUN/report.html`, or for several runs `comparison.html` next to the first run. The file is
     replaced atomically. Raises `UserError` if a folder holds no run or the report cannot be written.
     """
     runs = [read_run(path) for path in paths]
@@ -53,7 +53,7 @@ def watch(
     """Rewrite the report whenever the records change, until all runs are finished or the user presses Ctrl-C."""
     shown = [read_run(path) for path in paths]
     target = write_report(paths, output, refresh=REFRESH)
-    tell(f"{target} (renewed every {REFRESH} s while the search runs; Ctrl-C ends watching, not the search)")
+    tell(f"{target} (updated every {REFRESH} s while the search runs; Ctrl-C ends watching, not the search)")
     try:
         while not all(run.finished for run in shown):
             time.sleep(REFRESH)

@@ -138,7 +138,7 @@ def test_analyze_writes_numbers_and_figures(searched, capsys):
         assert (folder / f"analysis/{name}.svg").stat().st_size > 1000 and (folder / f"analysis/{name}.png").exists()
     assert cli.main(["report", str(folder)]) == 0
     text = (folder / "report.html").read_text()
-    assert "Spectrum of the alpha-Hessian" in text and "derived ops alone" in text
+    assert "Spectrum of the alpha-Hessian" in text and "derived ops only" in text
 
 
 @pytest.mark.parametrize(

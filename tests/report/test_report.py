@@ -232,7 +232,7 @@ def test_watching_renews_until_the_run_is_finished(tmp_path, monkeypatch):
     [
         (lambda p: shutil.rmtree(p), "does not exist"),
         (lambda p: (shutil.rmtree(p), p.write_text("x")), "is a file"),
-        (lambda p: (p / "config.json").unlink(), "is no run folder"),
+        (lambda p: (p / "config.json").unlink(), "is not a run folder"),
         (lambda p: (p / "config.json").write_text('{"name": "x'), "half written or damaged"),
         (lambda p: (p / "config.json").write_text('{"name": "x", "future": 1}'), "another version of jdarts"),
         (lambda p: (p / "config.json").write_bytes(b"\xff\xfe"), "cannot be read"),

@@ -1,4 +1,4 @@
-"""The `jdarts` command. A command imports what is slow to import only after checking its input.
+"""The `jdarts` command. Each command checks its input before it imports anything slow.
 
 The commands themselves are in `jdarts.commands`.
 """
@@ -19,7 +19,7 @@ from jdarts.devices import processes
 from jdarts.errors import UserError, unknown
 
 LONG_COMMANDS = (*experiments.RUN_COMMANDS, "bench", *runs.LONG_COMMANDS)
-"""Those that compute for minutes, which need XLA's flags and gain from huge pages."""
+"""Commands that compute for minutes, which need XLA's flags and gain from huge pages."""
 TAKING_OVERRIDES = (*experiments.RUN_COMMANDS, "plan", "bench")
 
 
@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
     0: done. 1: the loss diverged, devices, processes or disks failed, or jdarts has a bug. 2: a mistake in the input.
-    130 and 143: stopped by Ctrl-C or SIGTERM. Every failure is one line on standard error; `--debug` puts the
-    traceback before it. Without `argv` the process may start anew.
+    130 and 143: stopped by Ctrl-C or SIGTERM. Every failure is one line on standard error; `--debug` prints the
+    traceback before it. Without `argv` the process may restart itself.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [argument for argument in given if argument != "--debug"]
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _main(arguments, own_process=argv is None)
     except SystemExit as leaving:  # argparse, after --help and --version
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""What can go wrong, as types: user mistakes, interruptions, divergence."""
+"""The types of failures: user mistakes, interruptions, divergence."""
 
 import difflib
 import signal
@@ -10,7 +10,7 @@ class UserError(ValueError):
 
 
 class DoesNotFit(UserError):
-    """What is asked for needs more memory than there is."""
+    """A request needs more memory than is available."""
 
 
 class DataWarning(UserWarning):
@@ -18,13 +18,13 @@ class DataWarning(UserWarning):
 
 
 class DataNote(DataWarning):
-    """A conversion or a choice that reading the data needed."""
+    """A conversion or a choice that was necessary to read the data."""
 
 
 class Interrupted(Exception):
     """A run stopped by SIGINT or SIGTERM after saving its state.
 
-    Attributes: `signal_number`, and `hint`, one line telling how to resume.
+    Attributes: `signal_number`, and `hint`, one line that says how to resume.
     """
 
     def __init__(self, signal_number: int, hint: str):
@@ -38,7 +38,7 @@ class Diverged(Exception):
 
 
 class CannotWrite(Exception):
-    """A run folder or its disk no longer takes what a run writes; the message tells what, why and how to go on."""
+    """A run folder or its disk no longer accepts writes; the message says what failed, why, and how to continue."""
 
 
 class FolderDeleted(CannotWrite):
@@ -50,7 +50,7 @@ class ReplicasDiffer(Exception):
 
 
 class PeerLost(Exception):
-    """Another process of the run has ended or does not answer; the message tells how to go on."""
+    """Another process of the run has ended or does not answer; the message says how to continue."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:

@@ -1,9 +1,8 @@
 """Supernet weights from and to PyTorch: the parameter names of the DARTS code and its descendants.
 
-The arrays are those of a `state_dict()` (OIHW convolutions) of a search network such as RobustDARTS', as
-numpy arrays by name, for example out of an `.npz` file. PyTorch itself is not needed. Here the edges out of
-one node share a module and their weights are stacked; there each edge has its own. The alphas are not among
-the arrays.
+The arrays are those of a `state_dict()` (OIHW convolutions) of a search network such as RobustDARTS', as numpy arrays
+by name, for example from an `.npz` file. PyTorch itself is not needed. In jdarts the edges out of one node share a
+module and their weights are stacked; in PyTorch each edge has its own. The alphas are not among the arrays.
 """
 
 import re
@@ -30,7 +29,7 @@ Kind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
 
 @dataclass(frozen=True)
 class _Entry:
-    """A PyTorch array and its place here: `path` in the variables, `index` on the edge axis, if any."""
+    """A PyTorch array and its place in jdarts: `path` in the variables, `index` on the edge axis, if any."""
 
     name: str
     path: tuple[str, ...]
@@ -52,11 +51,11 @@ def load_torch_supernet(
       arrays: floating-point arrays by PyTorch name, loaded as float32 (under `jax_enable_x64` float64);
         `num_batches_tracked` is ignored.
       space: its candidates, in the order of the PyTorch network's ops.
-      channels, cells, classes: sizes of the supernet; read off the arrays if None.
+      channels, cells, classes: sizes of the supernet; inferred from the arrays if None.
 
-    Raises `UserError` naming the first array that is missing, unexpected, misshapen or not floating-point.
-    The statistics behind one pooling op are shared by all edges out of a node here; those of the PyTorch
-    edges must agree (to 1e-5, relative).
+    Raises `UserError` naming the first array that is missing, unexpected, misshapen or not floating-point. The
+    statistics behind one pooling op are shared by all edges out of a node in jdarts; those of the PyTorch edges must
+    agree (to 1e-5, relative).
 
     Example::
 
@@ -79,7 +78,7 @@ def load_torch_supernet(
     leaves = _template(space, channels, cells, classes, stem[1], jnp.result_type(float))
     entries = list(_entries(space, cells))
     for name in sorted(set(arrays) - {entry.name for entry in entries}):
-        raise UserError(f"array {name!r} is no part of {network}; check the space and the number of cells")
+        raise UserError(f"array {name!r} is not a part of {network}; check the space and the number of cells")
 
     values: dict[tuple[str, ...], np.ndarray] = {}
     first: dict[tuple[tuple[str, ...], int | None], str] = {}
@@ -92,7 +91,7 @@ def load_torch_supernet(
         slot = (entry.path, entry.index)
         if slot in first and not np.allclose(target[entry.index], value, rtol=1e-5, atol=1e-7):
             raise UserError(
-                f"array {entry.name!r} differs from {first[slot]!r}; here all edges out of a node share a "
+                f"array {entry.name!r} differs from {first[slot]!r}; all edges out of a node share a "
                 "pooling op's statistics, so give both arrays the same values"
             )
         if slot not in first:
@@ -137,7 +136,7 @@ def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[
 def _entries(space: CellSpace, cells: int) -> Iterator[_Entry]:
     """Every array of the PyTorch network, in its order."""
     if space.edges != DARTS_EDGES or space.ops:
-        raise UserError(f"space {space.name} has cells or ops of its own; PyTorch DARTS has none like them")
+        raise UserError(f"space {space.name} has cells or ops that PyTorch DARTS lacks")
     params, stats = ("params", "stem"), ("batch_stats", "stem", "norm")
     yield _Entry("stem.0.weight", (*params, "conv"), None, "dense")
     yield _Entry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")
@@ -229,7 +228,7 @@ def _from_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _template(space: CellSpace, channels: int, cells: int, classes: int, image_channels: int, dtype: Any) -> dict:
-    """Shapes of the supernet's variables by path; `dtype` is theirs, and so a part of the cache's key."""
+    """Shapes of the supernet's variables by path; their `dtype` is part of the cache's key."""
     supernet = space.supernet(channels=channels, cells=cells, classes=classes, impl="conv")
     side = 2 ** len(reduction_cells(cells))
     weights = {name: jnp.zeros(shape) for name, shape in space.alpha_shapes.items()}

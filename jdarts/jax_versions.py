@@ -1,4 +1,4 @@
-"""Where the supported versions of JAX differ: the one place that knows."""
+"""Differences between the supported versions of JAX, all in this module."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from jax.extend import core
 
 
 def varying_axes(x: Any) -> frozenset:
-    """The mesh axes over which `x` varies, as its type says."""
+    """The mesh axes over which `x` varies, according to its type."""
     kind = jax.typeof(x)
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else getattr(kind, "vma", frozenset())
 
@@ -19,7 +19,7 @@ def mapped_axes() -> tuple:
 
 
 def scan_arguments(params: Mapping[str, Any]) -> tuple[int, int]:
-    """How many arguments of a traced scan, from its parameters, are constants, and how many are carried."""
+    """Numbers of constant and of carried arguments of a traced scan, from its parameters."""
     if "num_consts" in params:  # before 0.11
         return params["num_consts"], params["num_carry"]
     constants, carried, _ = params["ft_in"].unpack()

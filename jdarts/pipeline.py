@@ -1,4 +1,4 @@
-"""The whole way: search → derive → retrain → test, beside a random cell with the same budget."""
+"""The whole experiment: search → derive → retrain → test, compared with a random cell of the same budget."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ def run_experiment(
     overwrite: bool = False,
     reporter: Reporter,
 ) -> None:
-    """Search, retrain the found cell and a random cell with the same budget, test each once, and sum up.
+    """Search, retrain the found cell and a random cell with the same budget, test each once, and summarise.
 
     With `members`, all searches run as one program and every found cell is retrained.
     """
@@ -97,7 +97,7 @@ def run_experiment(
 
 
 def _random_cells(space: Space, config: Experiment) -> dict[str, Genotype]:
-    """`random`, `random-2`, …: the cells that are trained beside what the search finds."""
+    """`random`, `random-2`, …: the random cells that are trained besides the found one."""
     names = ["random", *(f"random-{i}" for i in range(2, config.train.random_cells + 1))]
     return {name: space.random_genotype(config.seed + i) for i, name in enumerate(names)}
 
@@ -292,7 +292,7 @@ def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[
 
 
 def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
-    """Where the search runs, after `UserError`s about devices and batches."""
+    """The placement of the search, after `UserError`s about devices and batches."""
     return place(
         config.devices,
         batch_size=config.search.batch_size,
@@ -327,7 +327,7 @@ def _search(run: SearchRun, placement: Placement, results: RunFolder) -> Genotyp
 
 
 def _show_genotype(genotype: Genotype, reporter: Reporter, noise: str = "") -> None:
-    """Show a genotype; `noise` tells why its normal cell, which is left out, was not searched, if so."""
+    """Show a genotype; a non-empty `noise` says why its normal cell was not searched, and that cell is left out."""
     without = "normal" if noise else ""
     reporter.message(genotype.to_text(without=without))
     if noise:

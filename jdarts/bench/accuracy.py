@@ -1,4 +1,4 @@
-"""How exact are hypergradients on a real supernet? Train one for some steps, then study its gradients at that point."""
+"""Accuracy of hypergradients on a real supernet: train it for some steps, then study its gradients at that point."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +25,8 @@ NETWORKS: Mapping[str, dict[str, float]] = {
     "dropout": {"dropout": 0.3},
     "drop-path": {"drop_path": 0.2},
 }
-EPSILONS = tuple(10.0**k for k in range(-5, 2))  # six decades about DARTS' 0.01
-WIDE_EPSILONS = tuple(10.0**k for k in range(-8, 2))  # down to where float64 meets no kink of ReLU or pooling
+EPSILONS = tuple(10.0**k for k in range(-5, 2))  # six decades around DARTS' 0.01
+WIDE_EPSILONS = tuple(10.0**k for k in range(-8, 2))  # so small that float64 meets no kink of ReLU or pooling
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Trained:
       loss: `(weight vector, alphas, batch) -> (scalar, aux)`; entries `dropout` and `drop_path` of the batch are the
         rates of its noise.
       optimizer: that of the weights.
-      compile: how functions of the network are compiled on this platform.
-      arguments: `(rates) -> an estimator's five arguments` at the state reached, for the batches due next.
+      compile: compiles functions of the network in the way that suits this platform.
+      arguments: `(rates) -> an estimator's five arguments` at the state reached, for the next batches.
       state: the state reached.
       train_losses: the training loss of every step.
     """
@@ -60,9 +60,9 @@ def train_supernet(
     rates: Mapping[str, float] = NETWORKS["plain"],
     visit: Callable[[Trained], None] = lambda trained: None,
 ) -> Trained:
-    """Search for `steps` steps in first order, with noise of those rates, and return the point reached.
+    """Search for `steps` first-order steps with noise of these rates, and return the point reached.
 
-    `visit` sees every point on the way, the initial one first. One compiled gradient serves the alphas, the weights
+    `visit` receives every point on the way, the initial one first. One compiled gradient serves the alphas, the weights
     and the studies.
     """
     settings = config.search
@@ -117,7 +117,7 @@ def study_networks(
 ) -> dict[str, Study]:
     """The study of the finite difference at the point reached, with and without noise in the network.
 
-    Redrawing is studied only where there is something to redraw.
+    Redrawing is studied only for networks with noise.
     """
     return {
         name: difference_study(
@@ -135,12 +135,12 @@ def study_networks(
 
 @dataclass(frozen=True)
 class Precisions:
-    """The study of one network in both precisions, each against the exact product in float64.
+    """The study of one network in both precisions, each compared with the exact product in float64.
 
     Attributes:
-      single: in float32, with the noise held and, where there is noise, redrawn.
-      double: in float64 with the noise held. Its errors are no rounding: they fall with the square of ε where the loss
-        is smooth between the two points, and not where kinks of ReLU or max pooling lie between them.
+      single: in float32, with the same noise and, for networks with noise, with redrawn noise.
+      double: in float64 with the same noise. Its errors are not due to rounding: they fall with the square of ε where
+        the loss is smooth between the two points, and do not where kinks of ReLU or max pooling lie between them.
     """
 
     single: Study
@@ -148,7 +148,7 @@ class Precisions:
 
     @property
     def orders(self) -> list[float | None]:
-        """The power of ε with which the float64 error changes from the ε before to this one; None for the first."""
+        """The power of ε with which the float64 error changes from the previous ε to this one; None for the first."""
         errors = [deviation.relative_error for deviation in self.double.differences["same"]]
         steps = zip(self.double.epsilons, self.double.epsilons[1:], errors, errors[1:], strict=False)
         return [None, *(math.log(f / e) / math.log(b / a) if e and f else None for a, b, e, f in steps)]
@@ -157,7 +157,7 @@ class Precisions:
 def study_precisions(
     trained: Trained, *, epsilons: Sequence[float] = WIDE_EPSILONS, networks: Mapping[str, dict[str, float]] = NETWORKS
 ) -> dict[str, Precisions]:
-    """The finite difference in float32 and in float64 at the point reached, over so many ε in increasing order."""
+    """The finite difference in float32 and in float64 at the point reached, for several ε in increasing order."""
     single = study_networks(trained, epsilons=epsilons, networks=networks)
     double = {}
     for name, rates in networks.items():

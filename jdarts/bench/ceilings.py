@@ -1,7 +1,7 @@
-"""What the device can do at most, measured: one large matrix product and one large copy.
+"""Measured peak rates of the device: one large matrix product and one large copy.
 
-Data sheets promise more than any program gets, and a shared machine gives less. Shares of these two numbers say how
-far a step is from what this device did in the same minute.
+Data sheets promise more than any program reaches, and a shared machine gives less. The ratio of a step's rate to these
+two numbers compares it with what this device reached in the same minute.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from jdarts import kernels
 from jdarts.bench.timing import seconds_of
 
 _SIZE = {"cpu": 2048}  # rows of the square matrices; accelerators take 8192
-_COPY_BYTES = {"cpu": 2**28}  # beyond every cache; accelerators take 1 GiB
+_COPY_BYTES = {"cpu": 2**28}  # larger than every cache; accelerators take 1 GiB
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Ceilings:
     """The best of several repetitions.
 
     Attributes:
-      flops_per_second: of a square matrix product, by the dtype of the matrices (float32 in the default precision of
-        the device, which is TF32 on NVIDIA's tensor cores).
+      flops_per_second: of a square matrix product, by the dtype of the matrices (float32 in the device's default
+        precision, which is TF32 on NVIDIA's tensor cores).
       bytes_per_second: read and written by a copy.
     """
 
@@ -41,9 +41,9 @@ def measure_ceilings(
     """Measure both on the default device; about two seconds on two CPU cores.
 
     Args:
-      size: rows of the square matrices; by default large enough that nothing but arithmetic counts.
-      copy_bytes: size of the array that is copied; by default beyond all caches.
-      dtypes: of the matrices; by default float32, and bfloat16 too except on the CPU.
+      size: rows of the square matrices; by default large enough that only arithmetic counts.
+      copy_bytes: size of the copied array; by default larger than all caches.
+      dtypes: of the matrices; by default float32, and except on the CPU also bfloat16.
     """
     platform = kernels.backend()
     size = size or _SIZE.get(platform, 8192)
@@ -58,7 +58,7 @@ def measure_ceilings(
     copy = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
     held = [x]
 
-    def once():  # in place: a fresh result each time would measure the page faults of the host's allocator
+    def once():  # in place: a new result each time would measure page faults of the host's allocator
         held[0] = copy(held[0])
         return held[0]
 

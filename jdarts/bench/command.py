@@ -1,4 +1,4 @@
-"""What `jdarts bench` and its kinds (hypergrad, seeds, input) do: check, measure, print, write JSON."""
+"""The work of `jdarts bench` and its kinds (hypergrad, seeds, input): check, measure, print, write JSON."""
 
 import json
 import shlex
@@ -51,14 +51,14 @@ def bench_steps(
     rounds: int = 10,
     json_file: str | None = None,
 ) -> dict[str, Any]:
-    """Measure the steps of a configuration, print a table and return everything as JSON has it.
+    """Measure the steps of a configuration, print a table and return all results, ready for JSON.
 
     Args:
-      config, overrides: as for a search; the overrides hold for both configurations.
-      against: another configuration, as typed: a file or name, with overrides of its own behind it.
-      only: which of `jdarts.bench.steps.step_names` to measure.
-      rounds: how often each step is timed, all of them in turn.
-      json_file: where to write the result; "-" is standard output, and the table is not printed.
+      config, overrides: as for a search; the overrides apply to both configurations.
+      against: another configuration, as typed: a file or name, followed by its own overrides.
+      only: names from `jdarts.bench.steps.step_names` to measure.
+      rounds: number of times each step is timed, all of them in turn.
+      json_file: file for the result; "-" is standard output, and the table is not printed.
     """
     check_target(json_file)
     mine = load_known(config, overrides)
@@ -106,7 +106,7 @@ def bench_gradients(
     rounds: int = 5,
     json_file: str | None = None,
 ) -> dict[str, Any]:
-    """Measure the alpha gradient of every estimator, print a table and return everything as JSON has it."""
+    """Measure the alpha gradient of every estimator, print a table and return all results, ready for JSON."""
     check_target(json_file)
     mine = load_known(config, overrides)
     names = choose(gradient_names(), only)
@@ -137,7 +137,7 @@ def bench_noise(
 ) -> dict[str, Any]:
     """Measure the error of the finite difference against its ε after `rounds` search steps, in both precisions.
 
-    `only` chooses among `jdarts.bench.accuracy.NETWORKS`: without noise, with dropout, with drop-path.
+    `only` selects from `jdarts.bench.accuracy.NETWORKS`: without noise, with dropout, with drop-path.
     """
     check_target(json_file)
     mine = load_known(config, overrides)
@@ -169,7 +169,7 @@ def bench_seeds(
     rounds: int = 5,
     json_file: str | None = None,
 ) -> dict[str, Any]:
-    """Measure numbers of searches in one program against searches by themselves, on one device; print and return."""
+    """Measure several searches in one program against separate searches, on one device; print and return."""
     check_target(json_file)
     mine = load_known(config, overrides)
     check_method(build(mine.search.method, mine.search.method_options))
@@ -182,9 +182,9 @@ def bench_seeds(
         "",
         seeds_table(costs),
         f"step: median (quartiles) of {rounds} rounds in which all rows run in turn, on one device. × apart: as many "
-        "steps of a search by itself over one of the program, within each round; above 1 the program is faster.",
+        "separate steps over one step of the program, within each round; above 1 the program is faster.",
         "temporary: most that XLA allocates beyond states and data set. In one program: vmapped. On a CPU, "
-        "jdarts search --seeds lets the searches take turns by default (devices.members), at the pace of apart.",
+        "jdarts search --seeds lets the searches take turns by default (devices.members), as fast as apart.",
         "",
         apart_lines(costs),
     ]
@@ -200,13 +200,13 @@ def bench_input(
     rounds: int = 5,
     json_file: str | None = None,
 ) -> dict[str, Any]:
-    """Measure how fast this process reads streamed images, and whether the search step waits for them."""
+    """Measure the rate at which this process reads streamed images, and how long the search step waits for them."""
     check_target(json_file)
     mine = load_known(config, overrides)
     wanted = choose({"rate": "", "step": ""}, only)
     if not mine.data.source.startswith("stream:"):
         raise UserError(
-            f"data.source is {mine.data.source!r}, whose images lie in the memory of the device; jdarts bench input is "
+            f"data.source is {mine.data.source!r}, whose images are in the memory of the device; jdarts bench input is "
             "for stream:folder and stream:tfds:NAME"
         )
     space, data = open_stream_search(mine)
@@ -219,12 +219,12 @@ def bench_input(
 
 
 def say(text: str) -> None:
-    """Progress, on standard error: standard output is for the result."""
+    """Print progress on standard error: standard output is for the result."""
     print(text, file=sys.stderr, flush=True)
 
 
 def check_target(json_file: str | None) -> None:
-    """`UserError` unless JSON can be written there; found out before anything is measured."""
+    """Raise `UserError` if JSON cannot be written there; called before anything is measured."""
     if json_file is None or json_file == "-":
         return
     path = Path(json_file)
@@ -234,7 +234,7 @@ def check_target(json_file: str | None) -> None:
 
 
 def deliver(result: dict[str, Any], text: str, json_file: str | None) -> dict[str, Any]:
-    """Print and write the result, and return it as JSON has it."""
+    """Print and write the result, and return it ready for JSON."""
     plain = as_json(result)
     if json_file != "-":
         print(text)
@@ -253,7 +253,7 @@ def _load_other(text: str, overrides: Sequence[str]) -> Experiment:
     except ValueError as error:
         raise UserError(f"--against is {text!r}, which cannot be split into words: {error}") from None
     if not words:
-        raise UserError("--against is empty; give a configuration, with overrides of its own in the same quotes")
+        raise UserError("--against is empty; give a configuration, with its own overrides in the same quotes")
     return load_known(words[0], [*overrides, *words[1:]])
 
 
@@ -277,5 +277,5 @@ def _waiting(config: Experiment, space: Space, data: Dataset, step: CompiledStep
     say("the search loop …")
     try:
         return measure_waiting(config, space, data.for_search(config.data), step.search, step.program)
-    except Interrupted as error:  # the loop's own word promises a run folder to resume
+    except Interrupted as error:  # the loop's own message promises a run folder to resume
         raise Interrupted(error.signal_number, "nothing is kept of a benchmark") from None

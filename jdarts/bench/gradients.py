@@ -19,23 +19,23 @@ from jdarts.spaces.space import Space
 
 REFERENCE = "weight_step"
 
-# With so much damping no direction of negative curvature ends the iteration early: this is the cost of all iterations.
+# With this damping no direction of negative curvature ends the iteration early: the cost is that of all iterations.
 _CG_DAMPING = 1e3
 
 
 @dataclass(frozen=True)
 class GradientCost:
-    """What one way to the alpha gradient costs.
+    """Cost of one way to compute the alpha gradient.
 
     Attributes:
-      description: for people.
+      description: in words.
       trace_seconds, compile_seconds: of the program that has batches and weights as arguments and the gradient as its
-        only result; what the gradient does not need is not computed.
+        only result; values that the gradient does not need are not computed.
       seconds: over the interleaved rounds.
       steps: seconds as a multiple of those of a weight step, from the ratios within each round.
-      temporary_bytes: most that XLA allocates beyond the arguments.
-      memory_ratio: the same as a multiple of that of one weight gradient; None without that row.
-      resident_bytes: how much the process grew at most during the first call (Linux hosts), else None.
+      temporary_bytes: most bytes that XLA allocates beyond the arguments.
+      memory_ratio: temporary_bytes as a multiple of that of one weight gradient; None without that row.
+      resident_bytes: largest growth of the process during the first call (Linux hosts), otherwise None.
     """
 
     description: str
@@ -106,7 +106,7 @@ def measure_gradients(
 def build_gradient(config: Experiment, space: Space, data: SearchData, name: str) -> tuple[Callable, tuple[Any, ...]]:
     """The function of a row and its arguments: weights, alphas, optimiser state, training batch, validation batch.
 
-    The functions are built anew for every row, so that no trace of one serves another. k steps get k batches, stacked.
+    The functions are rebuilt for every row, so that rows share no trace. k steps get k batches, stacked.
     """
     search = make_search(config, space, data)
     optimizer = weight_sgd(config.search.weight_optimizer, config.search.epochs, search.steps_per_epoch)

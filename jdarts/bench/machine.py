@@ -1,4 +1,4 @@
-"""On what the numbers were measured: without it they mean nothing later."""
+"""The machine of a measurement; without it the numbers mean nothing later."""
 
 import os
 from typing import Any
@@ -7,13 +7,13 @@ from jdarts.runs import environment
 
 
 def describe_machine() -> dict[str, Any]:
-    """`jdarts.runs.environment.describe`, and whether the allocator uses huge pages; ready for JSON."""
+    """`jdarts.runs.environment.describe`, and the allocator's use of huge pages; ready for JSON."""
     huge = os.environ.get("GLIBC_TUNABLES", "") == "glibc.malloc.hugetlb=1"
     return {**environment.describe(), "huge_pages": huge}
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """The machine in one line, for people."""
+    """The machine in one line of text."""
     where = f"{machine['processors']} cores of {machine['processor']}"
     if machine["platform"] != "cpu":
         where = f"{machine['devices']} (host: {where})"

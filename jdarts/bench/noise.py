@@ -1,9 +1,9 @@
-"""Dropout and drop-path around the modules of any cell-based supernet, without a line in the supernet.
+"""Dropout and drop-path around the modules of any cell-based supernet, without changes to the supernet.
 
     with noisy(key, dropout=0.3):                  # or drop_path=0.2
         logits = network.apply(variables, op_weights, images, True, …)
 
-The masks are functions of the key and of the module's name alone, and drawn in float32 whatever the dtype of the
+The masks are functions of only the key and the module's name, and are drawn in float32 whatever the dtype of the
 network: the same network in float64 sees the same noise, which a comparison of precisions needs. Rates may be traced:
 one compiled function serves the plain network (0) and the noisy ones.
 """
@@ -24,7 +24,7 @@ Rate = float | jax.Array
 
 @contextmanager
 def noisy(key: jax.Array, *, dropout: Rate = 0.0, drop_path: Rate = 0.0) -> Iterator[None]:
-    """Noise in all calls of supernets inside the `with`.
+    """Add noise to all calls of supernets inside the `with`.
 
     Args:
       key: PRNG key of all masks.
@@ -32,7 +32,7 @@ def noisy(key: jax.Array, *, dropout: Rate = 0.0, drop_path: Rate = 0.0) -> Iter
         al. 2014).
       drop_path: probability to drop each node of each cell's output for each image, that is the paths through that
         node to the next cells; the kept ones are scaled up (Larsson et al. 2017, local drop-path without a guard). The
-        edges inside a cell, which may be compiled apart, are left alone.
+        edges inside a cell, which may be compiled separately, are unchanged.
     """
 
     def interceptor(call, args, kwargs, context):
@@ -57,7 +57,7 @@ def _dropped(x, mask):
 
 
 def _mask(key, path, rate, shape):
-    """Zeros with probability `rate`, else 1 / (1 − rate), in float32."""
+    """Zeros with probability `rate`, otherwise 1 / (1 − rate), in float32."""
     rate = jnp.asarray(rate, jnp.float32)
     place = zlib.crc32("/".join(path).encode()) & 0x7FFFFFFF
     kept = jax.random.uniform(jax.random.fold_in(key, place), shape, jnp.float32) >= rate

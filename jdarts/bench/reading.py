@@ -1,4 +1,4 @@
-"""How fast this host reads and decodes streamed images, and whether a search step waits for them."""
+"""Speed of this host at reading and decoding streamed images, and the time that a search step waits for them."""
 
 from dataclasses import dataclass
 
@@ -18,15 +18,15 @@ _READ_AHEAD = 3  # batches that may have been read while compiling
 
 @dataclass(frozen=True)
 class ReadingCost:
-    """Reading, beside the step that it feeds.
+    """Cost of reading, compared with the step that it feeds.
 
     Attributes:
-      threads: that read and decode, per split.
-      decode_rate: images a second that this process reads, decodes and crops, over the rounds, with nothing else
+      threads: threads that read and decode, per split.
+      decode_rate: images per second that this process reads, decodes and crops, over the rounds, with nothing else
         running.
-      images: that a search step needs, of both splits together.
-      step_seconds: a step on images that are there already; None if it was not measured.
-      fed_seconds: a step with its batches read while the one before is computed, over all rounds; None likewise.
+      images: number that a search step needs, of both splits together.
+      step_seconds: a step on images that are already loaded; None if it was not measured.
+      fed_seconds: a step whose batches are read during the previous step, over all rounds; None if not measured.
     """
 
     threads: int
@@ -37,17 +37,17 @@ class ReadingCost:
 
     @property
     def reading_seconds(self) -> float:
-        """Reading the images of one step, at the median rate."""
+        """Seconds of reading for the images of one step, at the median rate."""
         return self.images / self.decode_rate.median
 
     @property
     def share_of_step(self) -> float | None:
-        """Reading over computing; above 1 the device must wait, below it need not."""
+        """Reading time over computing time; above 1 the device must wait, below it need not."""
         return None if self.step_seconds is None else self.reading_seconds / self.step_seconds.median
 
     @property
     def waiting_share(self) -> float | None:
-        """The part of a search's steps in which nothing was computed, as measured."""
+        """The measured share of a search's steps in which nothing was computed."""
         if self.step_seconds is None or self.fed_seconds is None:
             return None
         return max(0.0, 1 - self.step_seconds.median / self.fed_seconds)
@@ -56,10 +56,10 @@ class ReadingCost:
 def measure_reading(
     config: Experiment, space: Space, data: StreamedData, *, step: bool, rounds: int, images: int, say: Say
 ) -> ReadingCost:
-    """Time the input of a search in this process alone, and with `step` the search step on one device.
+    """Time the input of a search in this process only, and with `step` also the search step on one device.
 
     Args:
-      rounds: how often the rate is measured, each time over `images` images; and how many steps are timed.
+      rounds: number of measurements of the rate, each over `images` images, and number of timed steps.
     """
     settings = config.search
     search = make_search(config, space, data)

@@ -1,4 +1,4 @@
-"""Several seeds in one program against the same searches run one after the other."""
+"""Several seeds in one program, compared with the same searches run one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ APART = "apart"
 
 @dataclass(frozen=True)
 class SeedsCost:
-    """What a number of searches in one program cost; or one by itself, as `jdarts search` runs it.
+    """Cost of N searches in one program, or of one separate search, as `jdarts search` runs it.
 
     Attributes:
-      searches: how many the program holds, N.
+      searches: number of searches in the program, N.
       trace_seconds, compile_seconds, first_seconds: once for the program, whatever N.
       seconds: a step of all N searches.
-      gain: N steps of a search by itself over one step of this program, from the ratios within each round.
+      gain: N steps of a separate search over one step of this program, from the ratios within each round.
       images: training images in a step of all N.
-      temporary_bytes: most that XLA allocates beyond states and data.
+      temporary_bytes: most bytes that XLA allocates beyond states and data.
       state_bytes: the states of all N.
     """
 
@@ -46,7 +46,7 @@ class SeedsCost:
 
     @property
     def images_per_second(self) -> float:
-        """Training images in a second, of all searches together, at the median."""
+        """Training images per second, of all searches together, at the median."""
         return self.images / self.seconds.median
 
 
@@ -61,20 +61,20 @@ def parse_counts(text: str) -> list[int]:
 def measure_seeds(
     config: Experiment, space: Space, data: SearchData, counts: Sequence[int], *, rounds: int, say: Say
 ) -> dict[str, SeedsCost]:
-    """Compile a search by itself ("apart"), and for every number in `counts` that many in one program, on one device;
-    then run all of them in turn. Seeds count from `config.seed`, as in a search with --seeds.
+    """Compile a separate search ("apart") and, for every number in `counts`, that many searches in one program, on one
+    device; then run all of them in turn. Seeds count from `config.seed`, as in a search with --seeds.
 
     The program is the vmapped one of accelerators and of `--devices.members vmap`. On a CPU a search with several seeds
-    lets them take turns by default, at the pace of the row "apart" for the compile time of one.
+    lets them take turns by default: as fast as the row "apart", with the compile time of one.
     """
     search = make_search(config, space, data)
     programs, runs, facts = {}, {}, {}
     for name, count in {APART: 1, **{str(n): n for n in counts}}.items():
         apart = name == APART
-        say("compiling one search by itself …" if apart else f"compiling {count} in one program …")
+        say("compiling one separate search …" if apart else f"compiling {count} in one program …")
         keys = jax.vmap(jax.random.key)(config.seed + jnp.arange(count))
         state = jax.jit(search.init)(keys[0]) if apart else jax.jit(jax.vmap(search.init))(keys)
-        built = make_search(config, space, data)  # anew, so that no trace of one program serves another
+        built = make_search(config, space, data)  # rebuilt, so that programs share no trace
         step = built.step if apart else jax.vmap(built.step, in_axes=(0, None))
         unit = None if apart or not kernels.on_cpu() else "whole"
         programs[name] = program = staging.compile(step, state, search.arrays, donate_argnums=(0,), unit=unit)

@@ -1,4 +1,4 @@
-"""The steps of a search, compiled and measured one beside the other: weight step, first order, second order."""
+"""The steps of a search, compiled and measured in turn: weight step, first order, second order."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -30,18 +30,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one kind of step costs.
+    """Cost of one kind of step.
 
     Attributes:
-      trace_seconds, compile_seconds: from Python to a program, and from there to machine code.
+      trace_seconds, compile_seconds: from Python to a program, and from the program to machine code.
       first_seconds: the first call, which also touches memory for the first time.
-      seconds: a step, over the rounds.
-      images: training images a step (a search step sees as many validation images besides).
+      seconds: of one step, over the rounds.
+      images: training images per step (a search step also sees as many validation images).
       argument_bytes: state and data set.
-      temporary_bytes: most that XLA's programs allocate beyond their arguments (temporary arrays and results).
-      resident_bytes: how much this process grew at most during one step (Linux hosts), else None.
-      device_peak_bytes: most bytes ever in use on the accelerator, else None.
-      flops, bytes_accessed: XLA's own count for a step. Bytes are those that its fused kernels read and write.
+      temporary_bytes: most bytes that XLA's programs allocate beyond their arguments (temporary arrays and results).
+      resident_bytes: largest growth of this process during one step (Linux hosts), otherwise None.
+      device_peak_bytes: most bytes ever in use on the accelerator, otherwise None.
+      flops, bytes_accessed: XLA's own count for one step. Bytes are those that its fused kernels read and write.
     """
 
     trace_seconds: float
@@ -58,7 +58,7 @@ class StepReport:
 
     @property
     def images_per_second(self) -> float:
-        """Training images in a second, at the median."""
+        """Training images per second, at the median."""
         return self.images / self.seconds.median
 
     @property
@@ -74,7 +74,7 @@ class StepReport:
 
 @dataclass
 class CompiledStep:
-    """A step ready to be repeated, and what is known before the repetitions."""
+    """A step ready to be repeated, and the values known before the repetitions."""
 
     search: Search
     program: Any
@@ -103,9 +103,9 @@ class CompiledStep:
 
 
 def step_names(config: Experiment) -> dict[str, str]:
-    """The kinds of step that a configuration has, each with its description.
+    """The kinds of step of a configuration, each with its description.
 
-    Those of `STEPS`, and `configured` if the configuration's own hypergradient is none of them.
+    Those of `STEPS`, and `configured` if the configuration's own hypergradient is not among them.
     """
     names = {
         "weight": "weight step",
@@ -123,7 +123,7 @@ def step_names(config: Experiment) -> dict[str, str]:
 
 
 def configured_name(config: Experiment) -> str:
-    """Which of `step_names` is the step that a search with this configuration makes."""
+    """The entry of `step_names` for the step of a search with this configuration."""
     if "configured" in step_names(config):
         return "configured"
     return (
@@ -145,9 +145,9 @@ def choose(names: dict[str, str], only: Iterable[str] | None) -> dict[str, str]:
 def compile_steps(
     config: Experiment, space: Space, data: SearchData, names: Iterable[str], say: Say
 ) -> dict[str, CompiledStep]:
-    """Compile each step, run it once, and note what that took.
+    """Compile each step, run it once, and record the cost of both.
 
-    Every kind is built anew, so that no trace or program of one serves another and its compile time is its own.
+    Every kind is built separately, so that kinds share no trace or program and each has its own compile time.
     """
     compiled = {}
     for name in names:
@@ -174,7 +174,7 @@ def compile_steps(
 
 
 def first_call(run: Callable[[], Any]) -> tuple[float, int | None, int | None]:
-    """Seconds of the first call of `run`, and by how much the host process and the accelerator grew at most."""
+    """Seconds of the first call of `run`, and the largest growth of the host process and of the accelerator."""
     on_host = kernels.on_cpu() and memory.reset_peak()
     before = memory.process_resident() or 0
     seconds = seconds_of(run)
@@ -193,7 +193,7 @@ def build_step(config: Experiment, space: Space, data: SearchData, name: str) ->
 
 
 def weight_step(config: Experiment, search: Search) -> Callable:
-    """A plain training step on the search's own training batches: what searching without alphas would cost."""
+    """A plain training step on the search's own training batches: the cost of a search without alphas."""
     settings = config.search
     optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
     gradient = averaged(jax.value_and_grad(search.loss, has_aux=True), settings.microbatches)

@@ -1,4 +1,4 @@
-"""What people read of a benchmark: aligned text. What programs read is `as_json`."""
+"""Benchmark results for people, as aligned text, and for programs (`as_json`)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ NOISE_NOTES = (
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of equally many cells as text: the first column to the left, the others to the right; empty ones left out.
+    """Rows of the same number of cells as text: first column left-aligned, others right-aligned, empty ones left out.
 
     The first row is the head. A column with nothing below its head is dropped.
     """
@@ -54,7 +54,7 @@ def steps_table(
     ceilings: Ceilings,
     ratios: Mapping[str, Spread],
 ) -> str:
-    """One row a step; `ratios` are those to the weight step (an entry may be missing)."""
+    """One row for each step; `ratios` are those to the weight step (an entry may be missing)."""
     head = ["", "trace", "compile", "first", "step", "× weight", "images/s", "arrays", "temporary", "process", "device"]
     rows = [[*head, "FLOP/s", "bytes/s"]]
     for name, r in reports.items():
@@ -85,7 +85,7 @@ def against_table(
     ratios: Mapping[str, Spread],
     names: tuple[str, str],
 ) -> str:
-    """Two configurations side by side, and the second as a multiple of the first."""
+    """Two configurations next to each other, and the second as a multiple of the first."""
     rows = [["", names[0], names[1], "time ratio", "images/s ratio", "temporary ratio", "compile ratio"]]
     for name, ratio in ratios.items():
         a, b = this[name], other[name]
@@ -104,7 +104,7 @@ def against_table(
 
 
 def waiting_lines(waiting: Waiting) -> str:
-    """Where the time of the search loop goes."""
+    """The use of time in the search loop."""
     return (
         f"search loop, {waiting.steps} steps: {waiting.fraction:.2%} of an epoch of {waiting.steps_per_epoch:,} steps "
         f"outside the compiled step ({format_seconds(waiting.between_seconds)} between steps of "
@@ -113,7 +113,7 @@ def waiting_lines(waiting: Waiting) -> str:
 
 
 def gradients_table(costs: Mapping[str, GradientCost]) -> str:
-    """One row an estimator."""
+    """One row for each estimator."""
     rows = [["alpha gradient", "compile", "seconds", "× weight step", "temporary", "× weight gradient", "process"]]
     for cost in costs.values():
         rows.append(
@@ -131,7 +131,7 @@ def gradients_table(costs: Mapping[str, GradientCost]) -> str:
 
 
 def precisions_table(found: Precisions) -> str:
-    """One row an ε: errors of the finite difference as parts of the hypergradient, in float64 and in float32."""
+    """One row for each ε: errors of the finite difference as fractions of the hypergradient, in float64 and float32."""
     rows = [["ε", "float64", "order", "of the term", "float32", "noise redrawn"]]
     double, single = found.double.differences["same"], found.single.differences["same"]
     redrawn = found.single.differences.get("legacy", (None,) * len(single))
@@ -151,10 +151,10 @@ def precisions_table(found: Precisions) -> str:
 
 
 def seeds_table(costs: Mapping[str, SeedsCost]) -> str:
-    """One row a program."""
+    """One row for each program."""
     rows = [["", "compile", "first", "step of all", "a search", "images/s", "× apart", "states", "temporary"]]
     for name, c in costs.items():
-        label = "one by itself" if name == APART else f"{c.searches} in one program"
+        label = "one separately" if name == APART else f"{c.searches} in one program"
         rows.append(
             [
                 label,
@@ -172,7 +172,7 @@ def seeds_table(costs: Mapping[str, SeedsCost]) -> str:
 
 
 def apart_lines(costs: Mapping[str, SeedsCost]) -> str:
-    """What the same searches cost one after the other: a line for each number of them."""
+    """Cost of the same searches one after the other: a line for each number of them."""
     apart, lines = costs[APART], []
     compile_apart = apart.trace_seconds + apart.compile_seconds
     for name, c in costs.items():
@@ -187,7 +187,7 @@ def apart_lines(costs: Mapping[str, SeedsCost]) -> str:
 
 
 def reading_lines(cost: ReadingCost) -> str:
-    """What `jdarts bench input` says."""
+    """The text of `jdarts bench input`."""
     lines = [
         f"reading: {_digits(cost.decode_rate.median)} images/s ({_digits(cost.decode_rate.low)}–"
         f"{_digits(cost.decode_rate.high)}) decoded in this process, {cost.threads} threads",
@@ -198,12 +198,12 @@ def reading_lines(cost: ReadingCost) -> str:
         verdict = (
             "more than a step takes: add processes or processors, or use smaller images"
             if share > 1
-            else "it can be done while the step before is computed"
+            else "it can be done while the previous step is computed"
         )
         lines += [
-            f"step: {seconds_cell(cost.step_seconds)} on images that are there",
+            f"step: {seconds_cell(cost.step_seconds)} on images that are already loaded",
             f"reading is {share:.0%} of a step: {verdict}",
-            f"steps with reading: {format_seconds(cost.fed_seconds)} each; {waiting:.1%} of it is waiting for images",
+            f"steps with reading: {format_seconds(cost.fed_seconds)} each; {waiting:.1%} of it waits for images",
         ]
     return "\n".join(lines)
 
@@ -221,7 +221,7 @@ def ratio_cell(spread: Spread) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Dataclasses (with their properties), mappings and sequences as what JSON has."""
+    """Dataclasses (with their properties), mappings and sequences as JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         derived = [name for name, kind in vars(type(value)).items() if isinstance(kind, property)]

@@ -1,7 +1,8 @@
-"""Clocks: repetitions in turn, medians with their spread, ratios of neighbours.
+"""Clocks: interleaved repetitions, medians with their spread, ratios of neighbours.
 
-The speed of a machine drifts by tens of per cent within minutes, when clocks change and others compute. Two things are
-therefore compared by running them in turn and taking the ratio of neighbours, never by two blocks of repetitions.
+The speed of a machine drifts by tens of per cent within minutes, when clock rates change and other programs run. Two
+programs are therefore compared by running them in turn and taking the ratio of neighbours, not by two blocks of
+repetitions.
 """
 
 import math
@@ -42,19 +43,19 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
 
 
 class Stepper:
-    """A program `(state, *rest) -> (state, anything)` that goes on from where its last call ended."""
+    """A program `(state, *rest) -> (state, anything)` that continues from the state of its last call."""
 
     def __init__(self, program: Callable, state: Any, *rest: Any):
         self._program, self._state, self._rest = program, state, rest
 
     def __call__(self) -> Any:
-        """One step; returns everything that must be waited for."""
+        """One step; returns all values that must be waited for."""
         self._state, seen = self._program(self._state, *self._rest)
         return self._state, seen
 
 
 def seconds_of(run: Callable[[], Any], calls: int = 1) -> float:
-    """Seconds a call of `run`, from `calls` calls one after the other and one wait for all their results."""
+    """Seconds per call of `run`, from `calls` consecutive calls and one wait for all their results."""
     started = time.perf_counter()
     results = None
     for _ in range(calls):
@@ -64,7 +65,7 @@ def seconds_of(run: Callable[[], Any], calls: int = 1) -> float:
 
 
 def calls_for(seconds: float) -> int:
-    """How many calls of that length to time at once."""
+    """The number of calls of that length to time at once."""
     return max(1, math.ceil(SHORT / max(seconds, 1e-6)))
 
 
@@ -74,9 +75,9 @@ def interleave(
     *,
     on_round: Callable[[int], None] = lambda done: None,
 ) -> dict[str, list[float]]:
-    """Seconds of every run in each of `repetitions` rounds, one after the other, the order turned in every other round.
+    """Seconds of every run in each of `repetitions` rounds, one after the other, in reverse order in every other round.
 
-    Every run is called once before, unmeasured, to learn how many calls make a measurement. Entry i of all lists
+    Every run is first called once, unmeasured, to find out how many calls make a measurement. Entry i of all lists
     belongs to round i.
     """
     calls = {name: calls_for(seconds_of(run)) for name, run in runs.items()}

@@ -1,8 +1,8 @@
-"""The share of a real search loop in which no step is being computed: the device waits for the host.
+"""The share of a real search loop in which no step is computed and the device waits for the host.
 
-A loop calls the compiled step, reads metrics, writes records, saves checkpoints. Whatever of that does not happen while
-a step is computed is lost time. Here the real loop runs (`jdarts.search.single_loop`) in a temporary run
-folder, with a step that notes when it was called, and a thread that notes when its results were there.
+A loop calls the compiled step, reads metrics, writes records, saves checkpoints. Any of that which does not overlap
+with a step is lost time. Here the real loop runs (`jdarts.search.single_loop`) in a temporary run folder, with a
+step that records the time of its call, and a thread that records the time of its results.
 """
 
 import dataclasses
@@ -28,20 +28,20 @@ from jdarts.search.search_run import SearchRun
 from jdarts.search.single_loop import Compiled, run_single_loop
 from jdarts.spaces.space import Space
 
-_SWITCH = 1e-4  # seconds: Python's default of 5 ms would let the noting thread come late
+_SWITCH = 1e-4  # seconds: Python's default of 5 ms would delay the recording thread
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Where the time of a search loop goes.
+    """Use of time in a search loop.
 
     Attributes:
-      steps: how many steps were looked at.
-      step_seconds: median time in which a step is being computed.
+      steps: number of observed steps.
+      step_seconds: median time in which a step is computed.
       between_seconds: median time from the end of a step to the call of the next, inside an epoch.
       epoch_end_seconds: the same across the end of an epoch: records, genotype, checkpoint.
       steps_per_epoch: of the configuration.
-      fraction: of an epoch's wall time in which no step is computed, from these medians.
+      fraction: share of an epoch's wall time in which no step is computed, from these medians.
     """
 
     steps: int
@@ -58,13 +58,13 @@ class Waiting:
 
 
 def waiting(called: Sequence[float], finished: Sequence[float], *, loop_epoch: int, steps_per_epoch: int) -> Waiting:
-    """The summary of the moments at which steps were called and finished.
+    """The summary of the times at which steps were called and finished.
 
     Args:
-      called, finished: seconds on one clock; entry i belongs to step i. A step called before its predecessor has
-        finished starts when that has: nothing was lost between them. The first epoch and its end are left out: they
-        compile what records and checkpoints need, once in a search.
-      loop_epoch: steps an epoch in the loop that was looked at. `steps_per_epoch`: in the configuration.
+      called, finished: seconds on one clock; entry i belongs to step i. A step that was called before the previous one
+        finished starts when that finishes: no time was lost between them. The first epoch and its end are left out,
+        because they compile what records and checkpoints need, once in a search.
+      loop_epoch: steps per epoch in the observed loop. `steps_per_epoch`: in the configuration.
     """
     start, end = np.asarray(called[1:]), np.asarray(finished)
     gaps = np.maximum(0.0, start - end[:-1])
@@ -82,7 +82,7 @@ def waiting(called: Sequence[float], finished: Sequence[float], *, loop_epoch: i
 
 
 class WatchedStep:
-    """`step`, noting when it is called; a thread notes when the metrics of each call were computed."""
+    """`step` that records the time of each call; a thread records the time at which its metrics were computed."""
 
     def __init__(self, step: Callable[..., tuple[Any, Any]]):
         self._step = step
@@ -125,10 +125,10 @@ def measure_waiting(
     epochs: int = 4,
     loop_epoch: int = 3,
 ) -> Waiting:
-    """Run the search loop of `config` for `epochs` short epochs of `loop_epoch` steps, and look where its time goes.
+    """Run the search loop of `config` for `epochs` short epochs of `loop_epoch` steps, and measure its use of time.
 
-    `search` and its compiled `step` are those of `config`; what the search itself would do at the end of an epoch
-    (records, checkpoints, monitors) is done here.
+    `search` and its compiled `step` are those of `config`. The work of a search at the end of an epoch (records,
+    checkpoints, monitors) is also done here.
     """
     short = dataclasses.replace(search, steps_per_epoch=loop_epoch)
     config = dataclasses.replace(config, search=unchecked(config.search, epochs=epochs))

@@ -1,4 +1,4 @@
-"""Tables of trained architectures, to look a genotype up instead of training it."""
+"""Tables of trained architectures, in which to look up a genotype instead of training it."""
 
 from jdarts.benchmarks.nasbench201 import Entry, Table, load_table
 

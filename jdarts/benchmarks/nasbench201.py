@@ -1,13 +1,13 @@
 """NAS-Bench-201 (Dong & Yang 2020) as a small table: accuracies, rank and regret of every architecture.
 
-The table is a CSV file, plain or compressed (`.csv.gz`), with a header and one line an architecture:
+The table is a CSV file, plain or compressed (`.csv.gz`), with a header and one line for each architecture:
 
     index, arch                       the benchmark's number and arch string
     {c10,c100,in16}_test_200          test accuracy in % after 200 epochs, mean over the benchmark's seeds
     {c10,c100,in16}_{valid,test}_12   validation and test accuracy in % after 12 epochs
     params_c10, flops_c10             parameters, and multiply–accumulates for one image
 
-Only `arch` and at least one accuracy are needed. The official archive is a Python pickle, which would run whatever code
+Only `arch` and at least one accuracy are needed. The official archive is a Python pickle, which would run any code that
 it holds when read; it is refused.
 """
 
@@ -32,7 +32,7 @@ _NUMBERS = ("params_c10", "flops_c10", "index")
 
 @dataclass(frozen=True)
 class Entry:
-    """One architecture: its arch string and the columns of its line, percentages as they are."""
+    """One architecture: its arch string and the columns of its line, with percentages unchanged."""
 
     arch: str
     values: dict[str, float]
@@ -67,7 +67,7 @@ class Table:
         return tuple(name for name in self.columns if name not in _NUMBERS)
 
     def query(self, genotype: Genotype | str) -> Entry:
-        """The line of a genotype; raises `UserError` if it is of another space or not in the table."""
+        """The line of a genotype; raises `UserError` if it belongs to another space or is not in the table."""
         row = self._row(genotype)
         return Entry(self.architectures[row], {name: float(values[row]) for name, values in self.columns.items()})
 
@@ -77,7 +77,7 @@ class Table:
         return 1 + int(np.sum(values > values[self._row(genotype)]))
 
     def regret(self, genotype: Genotype | str, metric: str = METRIC) -> float:
-        """How far below the best architecture, in percentage points."""
+        """Distance below the best architecture, in percentage points."""
         values = self._column(metric)
         return float(np.max(values) - values[self._row(genotype)])
 
@@ -129,13 +129,13 @@ def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
     rows = list(lines)
     names = [name for name in (rows[0] if rows else {}) if name not in ("arch", None)]
     if not rows or "arch" not in rows[0] or not names:
-        raise UserError(f"{path} has no column arch, or nothing beside it; see jdarts.benchmarks.nasbench201")
+        raise UserError(f"{path} has no column arch, or no other column; see jdarts.benchmarks.nasbench201")
     columns: dict[str, np.ndarray] = {}
     for name in names:
         try:
             values = np.array([float(row[name]) for row in rows])
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: column {name} holds something that is no number ({error})") from None
+            raise UserError(f"{path}: column {name} holds something that is not a number ({error})") from None
         columns[name] = _checked(values, name, path)
     if any(row["arch"] is None for row in rows):
         raise UserError(f"{path}: a line has no arch; every line needs all columns")
@@ -143,7 +143,7 @@ def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
 
 
 def _checked(values: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """A column as it is; `UserError` unless accuracies are percentages and counts finite and not negative."""
+    """A column unchanged; `UserError` unless accuracies are percentages and counts finite and not negative."""
     most = np.inf if name in _NUMBERS else 100.0
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= most)))
     if len(wrong):

@@ -1,1 +1,1 @@
-"""The commands of `jdarts`, a module a group: each adds its parsers and holds what they execute."""
+"""The commands of `jdarts`, one module for each group: each adds its parsers and executes its commands."""

@@ -1,4 +1,4 @@
-"""Argument parsing that all commands share."""
+"""Argument parsing shared by all commands."""
 
 import argparse
 import math
@@ -24,19 +24,19 @@ Arguments = argparse.Namespace
 
 CONFIG_HELP = "a configuration file, or the name of one in ./configs"
 GENOTYPE_HELP = "a published name, a file (FILE:NAME if it holds several), or the text of a genotype"
-SPACE_HELP = "the file of a space of your own, if the genotype has ops that it defines"
+SPACE_HELP = "the file of your own space, if the genotype has ops that it defines"
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports usage errors like every other mistake of the user: one line, no usage dump."""
+    """A parser that reports usage errors like every other mistake of the user: one line, no usage dump."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises `UserError` where argparse would print its usage and leave."""
+        """Raises `UserError` instead of argparse's usage and exit."""
         raise UserError(f"{message} ({self.prog} --help shows the usage)")
 
 
 def number(hint: Any, kind: type = int) -> Callable[[str], Any]:
-    """The parser of one number, whose range the type `hint` declares (`jdarts.config.ranges`)."""
+    """The parser of one number in the range that the type `hint` declares (`jdarts.config.ranges`)."""
     limits = range_of(hint) or ANY
 
     def parse(text: str) -> Any:
@@ -63,7 +63,7 @@ above_zero, not_negative = number(Positive, float), number(NonNegative, float)
 
 
 def numbers(hint: Any, kind: type = int) -> Callable[[str], tuple]:
-    """The parser of a comma-separated list, whose elements are as for `number`: `0,0.5,1`."""
+    """The parser of a comma-separated list, with elements as for `number`: `0,0.5,1`."""
     one = number(hint, kind)
 
     def parse(text: str) -> tuple:
@@ -80,7 +80,7 @@ def image_size(text: str) -> tuple[int, int]:
         return side(height), side(width if cross else height)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(
-            f"{shown(text)} is no image size, a side (32) or height and width (32x48) in pixels: {error}"
+            f"{shown(text)} is not an image size, a side (32) or height and width (32x48) in pixels: {error}"
         ) from None
 
 
@@ -106,7 +106,7 @@ def load_experiment(path_or_name: str, overrides: Sequence[str] = (), *, method:
     plain = (config.search.method, config.search.method_options, config.space.name) == ("darts", (), "darts_cnn")
     if method is None and plain:
         return config, ""
-    from jdarts.methods.loading import known, with_method  # imports JAX, which a plain configuration does without
+    from jdarts.methods.loading import known, with_method  # imports JAX, which a plain configuration does not need
 
     if method is None:
         return known(config, path_or_name, overrides), ""

@@ -1,4 +1,4 @@
-"""`jdarts bench`: what steps, hypergradients, seeds and input cost."""
+"""`jdarts bench`: the cost of steps, hypergradients, seeds and input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,13 @@ _OPTIONS = {"against": ("",), "only": ("", "hypergrad", "input"), "seeds": ("see
 
 def add_commands(add: Callable[..., Parser]) -> None:
     """Define the command with `add(name, execute, help)`."""
-    bench = add("bench", _bench, "measure what a search costs: its steps, hypergradients, seeds, input", epilog=EPILOG)
+    bench = add("bench", _bench, "measure the cost of a search: its steps, hypergradients, seeds, input", epilog=EPILOG)
     bench.add_argument(
         "config",
         metavar="[hypergrad|seeds|input] CONFIG",
         nargs="+",
         help="a configuration as for search; after hypergrad: its alpha gradients by every estimator, seeds: several "
-        "searches in one program, input: how fast its streamed images are read",
+        "searches in one program, input: the rate of reading its streamed images",
     )
     bench.add_argument(
         "--against", metavar="CONFIG", help="run another configuration in turn; its own overrides in the same quotes"
@@ -37,11 +37,11 @@ def add_commands(add: Callable[..., Parser]) -> None:
         "--noise",
         action="store_true",
         default=None,
-        help="bench hypergrad: in place of costs, the error of the finite difference against its epsilon, in both "
+        help="bench hypergrad: instead of costs, the error of the finite difference against its epsilon, in both "
         "precisions, without noise and with dropout and drop-path",
     )
     bench.add_argument("--seeds", metavar="LIST", help="bench seeds: numbers of searches in one program (1,4,8)")
-    bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it in place of the table")
+    bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it instead of the table")
     bench.add_argument(
         "--cached",
         action="store_true",

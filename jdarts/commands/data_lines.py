@@ -12,9 +12,9 @@ from jdarts.errors import DataNote, DataWarning
 
 @contextlib.contextmanager
 def data_lines() -> Iterator[None]:
-    """Inside, each `DataWarning` is one line (`note:` for a `DataNote`), told once, by the first process.
+    """Inside, each `DataWarning` is one line (`note:` for a `DataNote`), printed once, by the first process.
 
-    Other warnings are shown as before.
+    Other warnings are shown as usual.
     """
     told: set[str] = set()
 

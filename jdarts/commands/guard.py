@@ -18,7 +18,7 @@ _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, e
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """The line that tells `error` to the user, and the exit status: 2 for a mistake of the user, 1 for other failures.
+    """The line that reports `error` to the user, and the exit status: 2 for a user's mistake, 1 for other failures.
 
     Statuses of interruptions are 128 plus the signal's number.
     """
@@ -52,14 +52,14 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def one_line(text: str) -> str:
-    """`text` in one line that a terminal shows as it is: escapes in place of control characters, cut if very long."""
+    """`text` in one line that is safe for a terminal: control characters escaped, cut if very long."""
     words = " ".join(text.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     return shown if len(shown) <= _LONGEST_LINE else f"{shown[:_LONGEST_LINE]}…"
 
 
 def _where(error: BaseException) -> str:
-    """The last line of jdarts on the way to the error."""
+    """The last line of jdarts in the traceback of the error."""
     root = Path(jdarts.__file__).parent
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

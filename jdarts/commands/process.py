@@ -1,4 +1,4 @@
-"""What the process itself needs before it computes: XLA's flags, a compilation cache, and memory in huge pages."""
+"""Preparation of the process before it computes: XLA's flags, a compilation cache, and memory in huge pages."""
 
 import os
 import stat
@@ -12,12 +12,12 @@ _EXTRA_OPTIONS = "--xla_backend_extra_options="
 
 
 def prefer_plain_loops() -> None:
-    """Has XLA use its older generator of loops for CPUs, unless XLA_FLAGS already has options of that kind.
+    """Make XLA use its older generator of loops for CPUs, unless XLA_FLAGS already has options of that kind.
 
     The second-order step of S0 (8 cells, batch 16, two cores, jaxlib 0.10.2) then compiles in 50 and 55 instead of 75
-    and 66 s, and takes 6 % longer (6.80 against 6.43 s, the fastest call of each piece added up). For a search
-    of hours set XLA_FLAGS to an option of that kind, if need be one that XLA does not know and ignores, such as
-    `--xla_backend_extra_options=xla_cpu_newer_loops`: XLA takes the choice from the environment alone.
+    and 66 s, and takes 6 % longer (6.80 against 6.43 s, the sum of the fastest call of each piece). For a search of
+    hours set XLA_FLAGS to an option of that kind, possibly one that XLA does not know and ignores, such as
+    `--xla_backend_extra_options=xla_cpu_newer_loops`: XLA reads the choice only from the environment.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if _EXTRA_OPTIONS not in flags:
@@ -25,7 +25,7 @@ def prefer_plain_loops() -> None:
 
 
 def leave_out_source_lines() -> None:
-    """Has JAX name no lines of Python in what it hands to XLA, unless JAX_TRACEBACK_IN_LOCATIONS_LIMIT is set.
+    """Make JAX leave Python's source lines out of its programs for XLA, unless JAX_TRACEBACK_IN_LOCATIONS_LIMIT is set.
 
     Only profiles of XLA's programs show them, and collecting them takes a tenth of the lowering of a search step.
     """
@@ -33,10 +33,10 @@ def leave_out_source_lines() -> None:
 
 
 def enable_compilation_cache(warn: Callable[[str], None]) -> None:
-    """Lets XLA keep what it compiles, so that the next run of the same network starts in seconds.
+    """Let XLA keep its compiled programs, so that the next run of the same network starts in seconds.
 
-    The folder is $JDARTS_CACHE (empty: no cache) or ~/.cache/jdarts/xla. It must belong to the user and be
-    closed to others, because whoever writes to it can run code in this process.
+    The folder is $JDARTS_CACHE (empty: no cache) or ~/.cache/jdarts/xla. It must belong to the user and be closed to
+    others, because whoever writes to it can run code in this process.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -50,7 +50,7 @@ def enable_compilation_cache(warn: Callable[[str], None]) -> None:
         if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
             raise PermissionError(f"{folder} can be written by others")
     except (OSError, RuntimeError) as error:
-        warn(f"compiling without a cache: {error}; set JDARTS_CACHE to a folder of yours")
+        warn(f"compiling without a cache: {error}; set JDARTS_CACHE to a folder that belongs to you")
         return
     import jax
 
@@ -59,13 +59,12 @@ def enable_compilation_cache(warn: Callable[[str], None]) -> None:
 
 
 def reexecute_with_huge_pages() -> None:
-    """Starts this process anew, once, with glibc asking for huge pages.
+    """Restart this process once, with glibc asking for huge pages.
 
-    XLA on the CPU allocates and frees its temporary buffers in every step; with pages of 4 KiB the page
-    faults cost more than the arithmetic. glibc (2.35 or newer) asks for huge pages if GLIBC_TUNABLES says so,
-    which it reads only when a process starts. Left alone: other systems, a GLIBC_TUNABLES of the user's, and
-    everybody who sets JDARTS_NO_REEXEC. Only the `jdarts` command and `python -m jdarts` come here, never a
-    call of `main(argv)`.
+    XLA on the CPU allocates and frees its temporary buffers in every step; with pages of 4 KiB the page faults cost
+    more than the arithmetic. glibc (2.35 or newer) asks for huge pages if GLIBC_TUNABLES says so, which it reads only
+    when a process starts. Does nothing on other systems, if the user has set GLIBC_TUNABLES, or if JDARTS_NO_REEXEC is
+    set. Only the `jdarts` command and `python -m jdarts` call this, never `main(argv)`.
     """
     program = Path(sys.argv[0])
     is_command = program.name == "jdarts" or (program.name == "__main__.py" and program.parent.name == "jdarts")

@@ -1,4 +1,4 @@
-"""The commands that look something up: `count`, `draw`, `query`, `genotypes`, `methods`, `spaces`."""
+"""The commands that look up facts: `count`, `draw`, `query`, `genotypes`, `methods`, `spaces`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     )
     draw.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
-    query = add("query", _query, "look an architecture of NAS-Bench-201 up in a table of results")
+    query = add("query", _query, "look up an architecture of NAS-Bench-201 in a table of results")
     query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, or a file that holds one")
     query.add_argument("--table", metavar="FILE", required=True, help="the table, .csv or .csv.gz")
 

@@ -1,4 +1,4 @@
-"""The commands that look at runs: `jdarts report`, `jdarts analyze`, `jdarts resnet-beta`."""
+"""The commands that examine runs: `jdarts report`, `jdarts analyze`, `jdarts resnet-beta`."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from jdarts.errors import UserError
 from jdarts.runs import interrupts
 
 LONG_COMMANDS = ("analyze", "resnet-beta")
-"""Those that compute for minutes and gain from huge pages."""
+"""Commands that compute for minutes and gain from huge pages."""
 
 
 def add_commands(add: Callable[..., Parser]) -> None:
@@ -30,7 +30,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
     report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
     report.add_argument("--text", action="store_true", help="print a table of the results (Markdown) and write no file")
-    report.add_argument("--watch", action="store_true", help="renew it while the search runs")
+    report.add_argument("--watch", action="store_true", help="update it while the search runs")
 
     analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
     analyze.add_argument("run", metavar="RUN", help="a run folder")
@@ -52,37 +52,37 @@ def add_commands(add: Callable[..., Parser]) -> None:
     )
     analyze.add_argument("--batches", type=positive, default=2, help="validation batches (default: 2)")
     analyze.add_argument("--batch-size", type=positive, help="images in a batch (default: that of the search)")
-    analyze.add_argument("--points", type=positive, default=11, help="grid points a side (default: 11)")
+    analyze.add_argument("--points", type=positive, default=11, help="grid points per side (default: 11)")
     analyze.add_argument("--directions", default="random", help="random, gradient or eigenvectors (default: random)")
-    analyze.add_argument("--chunk", type=positive, help="Hessian columns at once (default: as suits the batch)")
+    analyze.add_argument("--chunk", type=positive, help="Hessian columns at once (default: chosen by the batch)")
     analyze.add_argument(
         "--weight-decay",
         type=not_negative,
         default=0.0,
-        help="of the alphas, added to the Hessian (RobustDARTS: 1e-3)",
+        help="weight decay of the alphas, added to the Hessian (RobustDARTS: 1e-3)",
     )
     analyze.add_argument("--eval-mode", action="store_true", help="running batch-norm statistics in the Hessian")
-    analyze.add_argument("--seed", type=from_zero, default=0, help="of batches and directions (default: 0)")
+    analyze.add_argument("--seed", type=from_zero, default=0, help="seed of batches and directions (default: 0)")
 
     beta = add("resnet-beta", _resnet_beta, "let a residual network learn the weight of its skips (DARTS-, Fig. 2)")
     beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
     beta.add_argument("--path", default="", help="file or folder of the data")
     beta.add_argument("--limit", type=positive, default=5000, help="training images (default: 5000)")
     beta.add_argument("--betas", type=numbers(float, float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
-    beta.add_argument("--per-block", action="store_true", help="a β of its own for every block")
-    beta.add_argument("--decay-beta", action="store_true", help="weight decay on β, too")
+    beta.add_argument("--per-block", action="store_true", help="a separate β for every block")
+    beta.add_argument("--decay-beta", action="store_true", help="also apply weight decay to β")
     beta.add_argument(
         "--blocks",
         type=numbers(Cells),
         default=(2, 2, 2),
-        help="blocks a stage (default: 2,2,2)",
+        help="blocks of each stage (default: 2,2,2)",
     )
     beta.add_argument("--bottleneck", action="store_true", help="bottleneck blocks, as in ResNet-50")
     beta.add_argument("--channels", type=channels, default=16, help="channels of the first stage (default: 16)")
     beta.add_argument("--epochs", type=epochs, default=20, help="(default: 20)")
     beta.add_argument("--batch-size", type=positive, default=128, help="(default: 128)")
-    beta.add_argument("--learning-rate", type=above_zero, default=0.1, help="of weights and β, cosine (default: 0.1)")
-    beta.add_argument("--weight-decay", type=not_negative, default=5e-4, help="of the weights (default: 5e-4)")
+    beta.add_argument("--learning-rate", type=above_zero, default=0.1, help="for weights and β, cosine (default: 0.1)")
+    beta.add_argument("--weight-decay", type=not_negative, default=5e-4, help="for the weights (default: 5e-4)")
     beta.add_argument("--seed", type=from_zero, default=0, help="(default: 0)")
     beta.add_argument(
         "-o", "--output", metavar="FOLDER", default="runs/resnet_beta", help="(default: runs/resnet_beta)"
@@ -90,7 +90,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _report(arguments: Arguments) -> None:
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # leaves the accelerator to the search that may be running
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # leaves the accelerator to a search that may be running
     from jdarts.report.write_report import table, watch, write_report
 
     if arguments.text:
@@ -107,7 +107,7 @@ def _report(arguments: Arguments) -> None:
 def _analyze(arguments: Arguments) -> None:
     from jdarts.report.records import read_run
 
-    read_run(arguments.run)  # refuses what is no run before anything slow is imported
+    read_run(arguments.run)  # refuses other folders before anything slow is imported
     process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
     from jdarts.analysis.command import DEFAULT, Options, analyze
 

@@ -20,7 +20,7 @@ from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights
 
-Entry = tuple[float, int, str]  # score, source, op
+ScoredOp = tuple[float, int, str]  # score, source, op
 
 
 def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
@@ -37,7 +37,7 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
         ]
         return space.genotype([ops[-k] if p >= least else "none" for ops, (p, k) in zip(space.cell, best, strict=True)])
 
-    def nodes(entries: dict[int, list[Entry]], first: int):
+    def nodes(entries: dict[int, list[ScoredOp]], first: int):
         kept = {t: [e for e in _strongest(found)[:2] if e[0] >= least] for t, found in entries.items()}
         if not any(source < first for edges in kept.values() for _, source, _ in edges):
             best = max((e[0], -t) for t, found in entries.items() for e in found if e[1] < first)
@@ -152,15 +152,15 @@ def _logarithms(space: Space, op_weights: OpWeights) -> dict[str, np.ndarray]:
         return {cell_type: np.log(p) for cell_type, p in weights.items()}
 
 
-def _entries(space: Space, p: np.ndarray, table: OpTable) -> dict[int, list[Entry]]:
-    found: dict[int, list[Entry]] = {}
+def _entries(space: Space, p: np.ndarray, table: OpTable) -> dict[int, list[ScoredOp]]:
+    found: dict[int, list[ScoredOp]] = {}
     for row, (source, target) in enumerate(space.edges):
         found.setdefault(target, [])
         found[target] += [(float(p[row, k]), source, op) for k, op in enumerate(table[row]) if op != "none"]
     return found
 
 
-def _strongest(entries: list[Entry], *, edges: bool = True) -> list[Entry]:
+def _strongest(entries: list[ScoredOp], *, edges: bool = True) -> list[ScoredOp]:
     """Entries in descending order of score; with `edges` only the best op of each edge."""
     ordered = sorted(entries, key=lambda e: -e[0])
     return [e for i, e in enumerate(ordered) if not edges or e[1] not in {other[1] for other in ordered[:i]}]
@@ -177,7 +177,7 @@ def _build(space: Space, weights: dict[str, np.ndarray], choose: Callable) -> Ge
 
 
 def _sample(space: Space, logs: dict[str, np.ndarray], rng: np.random.Generator) -> Genotype:
-    def choose(entries: dict[int, list[Entry]], first: int):
+    def choose(entries: dict[int, list[ScoredOp]], first: int):
         del first
         kept = {}
         for target, found in entries.items():

@@ -14,7 +14,7 @@ PARAMETER_FREE = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x
 SKIP_SHARE = 0.5
 """A cell with more than this share of skip connections among its edges counts as collapsed."""
 
-Table = Sequence[Sequence[str]]
+EdgeOps = Sequence[Sequence[str]]
 
 
 def softmax(alphas: Any) -> np.ndarray:
@@ -40,7 +40,7 @@ def margins(p: np.ndarray) -> np.ndarray:
     return top[:, -1] - (top[:, -2] if top.shape[1] > 1 else 0)
 
 
-def op_shares(p: np.ndarray, table: Table) -> dict[str, float]:
+def op_shares(p: np.ndarray, table: EdgeOps) -> dict[str, float]:
     """Mean op weight of each op over the edges that have it as a candidate."""
     values: dict[str, list[float]] = {}
     for row, ops in zip(np.asarray(p, np.float64), table, strict=True):
@@ -49,7 +49,7 @@ def op_shares(p: np.ndarray, table: Table) -> dict[str, float]:
     return {op: float(np.mean(v)) for op, v in values.items()}
 
 
-def skip_dominance(p: np.ndarray, table: Table) -> float:
+def skip_dominance(p: np.ndarray, table: EdgeOps) -> float:
     """Mean over edges of the skip weight minus the largest learnable op's weight; positive: skips lead.
 
     NaN for a table in which no edge offers both.
@@ -81,7 +81,7 @@ def depth(genotype: Genotype, cell: str = "normal") -> int:
     return max(length.values())
 
 
-def summary(op_weights: Mapping[str, Any], tables: Mapping[str, Table]) -> dict[str, dict[str, Any]]:
+def summary(op_weights: Mapping[str, Any], tables: Mapping[str, EdgeOps]) -> dict[str, dict[str, Any]]:
     """All indicators by cell type, ready for JSON."""
     found = {}
     for cell, table in tables.items():

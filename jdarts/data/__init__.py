@@ -6,7 +6,7 @@ data = dataset.for_training()             # train, optional val, test
 """
 
 from jdarts.config import DataConfig
-from jdarts.data.arrays import channel_statistics, from_arrays, made_alike, remapped
+from jdarts.data.arrays import channel_statistics, converted_to, from_arrays, remapped
 from jdarts.data.augment import augment, cutout, normalize, random_crop, random_flip
 from jdarts.data.batching import batch_indices, epoch_permutation, random_batch, steps_per_epoch
 from jdarts.data.dataset import (
@@ -18,7 +18,7 @@ from jdarts.data.dataset import (
     TrainingData,
     ValImages,
 )
-from jdarts.data.decoding import Alike
+from jdarts.data.decoding import ImageForm
 from jdarts.errors import UserError, unknown
 
 __all__ = [
@@ -77,7 +77,7 @@ def load(config: DataConfig) -> Dataset:
         raise UserError(f"data.source is {config.source!r}; write {_WITH_DETAILS.get(kind, kind)}")
     if kind in ("digits", "synthetic") and config.path:
         raise UserError(f"data.path is {config.path!r}, but source {kind} reads no file; leave data.path empty")
-    dataset = made_alike(_read(kind, details, config), Alike.of(config))
+    dataset = converted_to(_read(kind, details, config), ImageForm.of(config))
     if config.remap_labels:
         dataset = remapped(dataset)
     return dataset.prepared(config).shrunk(config.shrink)
@@ -93,11 +93,11 @@ def _read(kind: str, details: str, config: DataConfig) -> Dataset:
     if kind == "tfds":
         from jdarts.data.tfds_source import load_tfds
 
-        return load_tfds(details, path, Alike.of(config))
+        return load_tfds(details, path, ImageForm.of(config))
     if kind == "folder":
         from jdarts.data.folder import load_folder
 
-        return load_folder(path, Alike.of(config), threads=config.read_threads)
+        return load_folder(path, ImageForm.of(config), threads=config.read_threads)
     if kind == "npz":
         from jdarts.data.npz import load_npz
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.data.dataset import Dataset, Pair, TestImages, TrainImages, ValImages
-from jdarts.data.decoding import Alike
+from jdarts.data.decoding import ImageForm
 from jdarts.data.labels import number_classes
 from jdarts.data.pixels import as_uint8
 from jdarts.errors import DataNote, UserError
@@ -101,21 +101,21 @@ def remapped(dataset: Dataset) -> Dataset:
     return replace(dataset, num_classes=numbered.num_classes, class_names=kept, **parts)
 
 
-def made_alike(dataset: Dataset, alike: Alike) -> Dataset:
-    """The same data with every image converted to the colour and size of `alike`; mean and std are recomputed.
+def converted_to(dataset: Dataset, form: ImageForm) -> Dataset:
+    """The same data with every image converted to the colour and size of `form`; mean and std are recomputed.
 
     Raises `UserError` for images with other than 1 or 3 channels.
     """
     height, width, channels = dataset.train.images.shape[1:]
-    wanted = {None: channels, "rgb": 3, "gray": 1}[alike.color]
-    if (alike.size or (height, width)) == (height, width) and wanted == channels:
+    wanted = {None: channels, "rgb": 3, "gray": 1}[form.color]
+    if (form.size or (height, width)) == (height, width) and wanted == channels:
         return dataset
     if channels not in (1, 3):
         raise UserError(
             f"{dataset.name} has {channels} channels; data.image_size and data.color convert gray and RGB images only"
         )
     parts: Any = {
-        split: replace(part, images=np.stack([alike.array(image) for image in part.images]))
+        split: replace(part, images=np.stack([form.array(image) for image in part.images]))
         for split, part in dataset.splits().items()
     }
     mean, std = channel_statistics(parts["train"].images)

@@ -40,7 +40,7 @@ class OddImage(Exception):
 
 
 @dataclass(frozen=True)
-class Alike:
+class ImageForm:
     """The form that images are converted to: `size` (H, W) and `color`; None leaves them unchanged.
 
     Colours are converted first. An image is then scaled, bilinear with antialiasing, until it covers `size`, and its
@@ -51,7 +51,7 @@ class Alike:
     color: Literal["rgb", "gray"] | None = None
 
     @classmethod
-    def of(cls, config: DataConfig) -> "Alike":
+    def of(cls, config: DataConfig) -> "ImageForm":
         """The form that `data.image_size` and `data.color` ask for."""
         side = config.image_size
         return cls((side, side) if isinstance(side, int) else side, config.color)
@@ -102,13 +102,13 @@ class Alike:
         return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
-AS_STORED = Alike()
+AS_STORED = ImageForm()
 
 
-def decode_image(content: bytes, where: str, alike: Alike = AS_STORED) -> np.ndarray:
-    """`Alike.decode` for a single image: raises a `UserError` that names it as `where`."""
+def decode_image(content: bytes, where: str, form: ImageForm = AS_STORED) -> np.ndarray:
+    """`ImageForm.decode` for a single image: raises a `UserError` that names it as `where`."""
     try:
-        return alike.decode(content)
+        return form.decode(content)
     except OddImage as odd:
         remedy = "convert it with --data.color rgb" if odd.remedy == "color" else "replace or remove it"
         raise UserError(f"{where} is {odd.kind}; {remedy}") from odd

@@ -10,7 +10,7 @@ import numpy as np
 
 from jdarts.data.arrays import assemble
 from jdarts.data.dataset import Dataset
-from jdarts.data.decoding import AS_STORED, SUFFIXES, Alike
+from jdarts.data.decoding import AS_STORED, SUFFIXES, ImageForm
 from jdarts.data.image_files import OddFiles, list_images, read_images, warn_unread
 from jdarts.data.order import fixed_order
 from jdarts.errors import DataNote, UserError
@@ -34,12 +34,12 @@ class Listed(NamedTuple):
     odd: OddFiles
 
 
-def load_folder(path: str, alike: Alike = AS_STORED, *, threads: int = 1) -> Dataset:
+def load_folder(path: str, form: ImageForm = AS_STORED, *, threads: int = 1) -> Dataset:
     """Images in `path/train/CLASS/`, and optionally `path/test/CLASS/` and `path/val/CLASS/`.
 
     The classes are the sorted names of the folders in `train`; images may lie in folders inside them. Without `test`,
     `val` holds the test images; a split without class folders is left out, since it has no labels. All images share one
-    shape after `alike` is applied. Files sorted by name are grouped by class, so the training images are put into one
+    shape after `form` is applied. Files sorted by name are grouped by class, so the training images are put into one
     fixed shuffled order.
 
     Raises one `UserError` about all files that cannot be used.
@@ -52,7 +52,7 @@ def load_folder(path: str, alike: Alike = AS_STORED, *, threads: int = 1) -> Dat
         rows.append(start + (np.argsort(fixed_order(len(order))) if split == "train" else order))
         start += len(order)
     files = [file for listing in listed.splits.values() for file in listing.files]
-    pixels = read_images(files, np.concatenate(rows), listed.odd, alike, threads=min(threads, os.cpu_count() or 1))
+    pixels = read_images(files, np.concatenate(rows), listed.odd, form, threads=min(threads, os.cpu_count() or 1))
     splits, start = {}, 0
     for split, listing in listed.splits.items():
         labels = np.array(listing.labels, np.int32)

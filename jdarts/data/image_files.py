@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jdarts.data.decoding import SUFFIXES, Alike, OddImage, Remedy
+from jdarts.data.decoding import SUFFIXES, ImageForm, OddImage, Remedy
 from jdarts.data.progress import counted
 from jdarts.errors import DataWarning, UserError
 
@@ -108,14 +108,14 @@ def warn_unread(root: Path, unread: list[str]) -> None:
         )
 
 
-def read_images(files: list[str], rows: np.ndarray, odd: OddFiles, alike: Alike, *, threads: int) -> np.ndarray:
+def read_images(files: list[str], rows: np.ndarray, odd: OddFiles, form: ImageForm, *, threads: int) -> np.ndarray:
     """The pixels of all `files`, uint8 [N, H, W, C]: file i in row `rows[i]`.
 
     All files are read before the `UserError` about the unusable ones, which includes those already in `odd`. With
     20,000 files or more, the first image of another shape ends the decoding, and only headers are read from there.
     """
     total = len(files) + sum(map(len, odd.files.values()))
-    shape = _first_shape(files, alike)
+    shape = _first_shape(files, form)
     pixels = _allocate(odd.root, len(files), shape) if shape else np.empty((0, 0, 0, 0), np.uint8)
     shapes: dict[tuple[int, ...], list[str]] = {}
     glance = False
@@ -126,9 +126,9 @@ def read_images(files: list[str], rows: np.ndarray, odd: OddFiles, alike: Alike,
             try:
                 content = _content(files[i])
                 if glance:
-                    found = alike.shape(content)
+                    found = form.shape(content)
                 else:
-                    image = alike.decode(content)
+                    image = form.decode(content)
                     found = image.shape
                     if found == shape:
                         pixels[rows[i]] = image
@@ -161,11 +161,11 @@ def _content(file: str) -> bytes:
         raise OddImage(f"not readable ({error.strerror})") from error
 
 
-def _first_shape(files: list[str], alike: Alike) -> tuple[int, int, int] | None:
+def _first_shape(files: list[str], form: ImageForm) -> tuple[int, int, int] | None:
     """The shape of the first usable file."""
     for file in files:
         try:
-            return alike.shape(_content(file))
+            return form.shape(_content(file))
         except OddImage:
             continue
     return None

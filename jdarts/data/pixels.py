@@ -96,14 +96,14 @@ def _tell(
     scales: Mapping[str, int],
 ) -> None:
     """One note for all splits with the same conversion."""
-    alike: dict[tuple[np.dtype, int], list[str]] = {}
+    groups: dict[tuple[np.dtype, int], list[str]] = {}
     for split, images in splits.items():
         if images.dtype != np.uint8:
-            alike.setdefault((images.dtype, scales[split]), []).append(split)
+            groups.setdefault((images.dtype, scales[split]), []).append(split)
         elif ranges[split][1] == 1:
             text = f"{data}: {split} images have no pixel above 1 of 255; were they scaled?"
             warnings.warn(text, DataWarning, stacklevel=4)
-    for (dtype, scale), names in alike.items():
+    for (dtype, scale), names in groups.items():
         low, high = min(ranges[name][0] for name in names), max(ranges[name][1] for name in names)
         times = ", multiplied by 255" if scale == 255 else ""
         warnings.warn(

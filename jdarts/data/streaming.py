@@ -19,12 +19,12 @@ import numpy as np
 from jdarts.config import DataConfig
 from jdarts.data.class_balance import Part, check_limit, compare_classes
 from jdarts.data.dataset import OWN_VALIDATION_REMEDY, tell_own_validation
-from jdarts.data.decoding import Alike, decode_image
+from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.data.folder import Listing, list_folder, require_train
 from jdarts.data.order import class_split, training_order
 from jdarts.errors import UserError, unknown
 
-_RGB = Alike(color="rgb")
+_RGB = ImageForm(color="rgb")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

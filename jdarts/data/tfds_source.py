@@ -12,7 +12,7 @@ import numpy as np
 from jdarts.data import cifar
 from jdarts.data.arrays import assemble
 from jdarts.data.dataset import Dataset, Pair
-from jdarts.data.decoding import AS_STORED, Alike, decode_image
+from jdarts.data.decoding import AS_STORED, ImageForm, decode_image
 from jdarts.data.progress import counted
 from jdarts.errors import UserError, unknown
 
@@ -24,12 +24,12 @@ _SOURCE = re.compile(r"(?P<name>\w+)(/(?P<config>\w[\w.\-]*))?(:(?P<version>\d+\
 _CHUNK = 1024  # images decoded between two reads
 
 
-def load_tfds(spec: str, path: str, alike: Alike = AS_STORED) -> Dataset:
+def load_tfds(spec: str, path: str, form: ImageForm = AS_STORED) -> Dataset:
     """`NAME[/CONFIG][:VERSION]` from the TFDS data directory `path` (default: $TFDS_DATA_DIR, or TFDS's own).
 
     Reads the newest prepared version unless one is given. The training split is `train`; the test split is `test`, or
     `validation` if there is no `test`; with both, `validation` becomes the own validation split; with neither, the data
-    can only be searched on. Encoded images are converted to `alike` as they are decoded. If the examples carry running
+    can only be searched on. Encoded images are converted to `form` as they are decoded. If the examples carry running
     numbers (`id` of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images
     are the same as with the original files; TFDS stores examples shuffled.
     """
@@ -40,9 +40,9 @@ def load_tfds(spec: str, path: str, alike: Alike = AS_STORED) -> Dataset:
     name = spec.partition(":")[0].partition("/")[0]
     held_out = [split for split in ("test", "validation") if split in splits]
     wanted = {"train": "train", **dict(zip(("test", "val"), held_out, strict=False))}
-    pairs = {part: _read_split(builder, split, (image_key, label_key), alike) for part, split in wanted.items()}
+    pairs = {part: _read_split(builder, split, (image_key, label_key), form) for part, split in wanted.items()}
     label: Any = builder.info.features[label_key]
-    mean, std = OFFICIAL_STATISTICS.get(name, (None, None)) if alike == AS_STORED else (None, None)
+    mean, std = OFFICIAL_STATISTICS.get(name, (None, None)) if form == AS_STORED else (None, None)
     return assemble(
         f"tfds:{spec}",
         pairs,
@@ -149,7 +149,7 @@ def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
     return image, label
 
 
-def _read_split(builder: Any, split: str, keys: tuple[str, str], alike: Alike) -> Pair:
+def _read_split(builder: Any, split: str, keys: tuple[str, str], form: ImageForm) -> Pair:
     """The images and labels of a split, in file order if ids show it; `keys` name the image and label features."""
     import tensorflow_datasets as tfds
 
@@ -169,7 +169,7 @@ def _read_split(builder: Any, split: str, keys: tuple[str, str], alike: Alike) -
             rows = range(start, min(start + _CHUNK, n))
             for i, example in enumerate(_damaged_as_error(name, lambda rows=rows: source.__getitems__(rows)), start):
                 where = f"{builder.name}: image {i} of split {split}"
-                pixels = decode_image(example[image_key], where, alike) if encoded else np.asarray(example[image_key])
+                pixels = decode_image(example[image_key], where, form) if encoded else np.asarray(example[image_key])
                 if images is None:
                     images = np.empty((n, *pixels.shape), pixels.dtype)
                 if pixels.shape != images.shape[1:]:

@@ -30,7 +30,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jdarts.hypergrad.types import PyTree
 from jdarts.staging.trace import CALLS
 
-FINITE, ALIKE, EACH = 0, 1, 2  # may be infinite: never for finite inputs, all elements together, each element
+FINITE, TOGETHER, EACH = 0, 1, 2  # may be infinite: never for finite inputs, all elements together, each element
 
 
 class Pulled(NamedTuple):
@@ -77,7 +77,7 @@ class _Value(NamedTuple):
 
     Attributes:
       linear: True if it is linear in the direction of differentiation.
-      wild: FINITE, ALIKE or EACH.
+      wild: FINITE, TOGETHER or EACH.
       uniform: True if all elements are known to be equal.
       touched: in forward mode, a mask of the elements that the direction reaches, even through coefficients of zero.
     """
@@ -157,9 +157,9 @@ def _apply(eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> list[_Value]:
     name, linear = eqn.primitive.name, [value.linear for value in inputs]
     wild = max([_own_wildness(eqn, inputs), *(value.wild for value in inputs)])
     if not any(linear):
-        alike = bool(inputs) and name in _ELEMENTWISE and all(value.uniform for value in inputs)
+        uniform = bool(inputs) and name in _ELEMENTWISE and all(value.uniform for value in inputs)
         arrays = _bind(eqn, [value.array for value in inputs])
-        return [_Value(a, wild=wild, uniform=alike or np.size(a) == 1) for a in arrays]
+        return [_Value(a, wild=wild, uniform=uniform or np.size(a) == 1) for a in arrays]
     arrays = _bind(eqn, [value.array for value in inputs])
     if name in ("mul", "div") and sum(linear) == 1:
         arrays = [_guard(arrays[0], eqn, inputs, rule)]
@@ -205,7 +205,7 @@ def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any
 
 
 def _own_wildness(eqn: JaxprEqn, inputs: list[_Value]) -> int:
-    """FINITE, ALIKE or EACH: the infinities that the operation itself can make from finite inputs."""
+    """FINITE, TOGETHER or EACH: the infinities that the operation itself can make from finite inputs."""
     name, params = eqn.primitive.name, eqn.params
     if name in ("scan", "while", "cond"):
         return EACH if any(map(_has_poles, _inner(eqn))) else FINITE
@@ -214,10 +214,10 @@ def _own_wildness(eqn: JaxprEqn, inputs: list[_Value]) -> int:
     at = inputs[1 if name == "div" else 0]
     if name == "pow":
         exponent = inputs[1].array
-        return FINITE if _is_constant(exponent) and exponent >= 0 else ALIKE if at.uniform else EACH
+        return FINITE if _is_constant(exponent) and exponent >= 0 else TOGETHER if at.uniform else EACH
     if _is_constant(at.array) and np.all(at.array != 0):
         return FINITE
-    return ALIKE if at.uniform else EACH
+    return TOGETHER if at.uniform else EACH
 
 
 def _is_pole(name: str, params: dict[str, Any]) -> bool:

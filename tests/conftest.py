@@ -1,4 +1,4 @@
-"""Shared by all tests: where the optional real data lies, and a session-wide compilation cache."""
+"""Fixtures of all tests: the folder of optional real data, and a session-wide compilation cache."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]).strip()
 prefer_plain_loops()
 leave_out_source_lines()
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # here, before the workers start: they and their children share it
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # before the workers start, who share it
     _cache = tempfile.TemporaryDirectory(prefix="jdarts_tests_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
@@ -42,13 +42,13 @@ LONGEST_FIRST = (
 
 
 def pytest_collection_modifyitems(items):
-    """Workers take files in order: the longest first, so that none of them is left alone with one at the end."""
+    """Order of files for the workers: the longest first, so that no single worker runs long at the end."""
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else 99)
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data sets beside the checkout; skips where there is none."""
+    """The folder of real data sets next to the checkout; skips if there is none."""
     if not REAL_DATA.is_dir():
         pytest.skip("the real data sets (../shared/data) are not on this machine")
     return REAL_DATA

@@ -13,7 +13,7 @@ def draw(*shape, seed=0):
 
 
 def derivatives(function: Callable, *args, third: bool = False, mapped: bool = False) -> dict[str, Any]:
-    """By name: the value, and derivatives of a number made of it in every order and direction, along fixed directions.
+    """The value, and derivatives of a scalar made from it in every order and mode, along fixed directions, by name.
 
     `args` are pytrees of arrays, float64. `third` adds third derivatives, `mapped` those under `jax.vmap`.
     """
@@ -70,7 +70,7 @@ def same(found: Any, expected: Any) -> None:
 
 
 def with_known(function: Callable, weights, images, known: str) -> tuple[Callable, tuple]:
-    """`function(weights, three images)` of what is not `known` ("weights", "images", "some images") alone, and that."""
+    """`function(weights, three images)` of arguments not `known` ("weights", "images", "some images"), and these."""
     if known == "weights":
         return lambda images: function(weights, images), (images,)
     if known == "images":

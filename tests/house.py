@@ -38,7 +38,7 @@ class House:
         return folder / "__init__.py" if name in self.packages else folder.with_suffix(".py")
 
     def imports_of(self, name: str) -> set[str]:
-        """The modules of the package that a module imports, inside functions too; not those for type checkers alone."""
+        """The modules of the package that a module imports, also inside functions; not those only for type checkers."""
         found = set()
         for node in runtime_nodes(self.trees[name]):
             if isinstance(node, ast.Import):
@@ -143,7 +143,7 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
 
 
 def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those below `if TYPE_CHECKING:`."""
+    """All nodes except those below `if TYPE_CHECKING:`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             for other in node.orelse:
@@ -168,7 +168,7 @@ def bound(tree: ast.Module) -> set[str]:
 
 
 def functions(tree: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
-    """Functions and methods below a node, those inside functions too."""
+    """Functions and methods below a node, including those inside functions."""
     for node in ast.iter_child_nodes(tree):
         inner = prefix
         if isinstance(node, Function | ast.ClassDef):
@@ -193,7 +193,7 @@ def depth(what: str, graph: dict[str, set[str]]) -> str:
 
 
 def report(house: House) -> str:
-    """The figures that a change of the structure is judged by."""
+    """The figures that show the effect of a change of structure."""
     return "\n".join(
         [
             depth("modules", house.graph),

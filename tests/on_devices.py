@@ -1,4 +1,4 @@
-"""Run a file of tests/emulated_devices with eight emulated CPU devices and float64, in a process of its own."""
+"""Run a file of tests/emulated_devices with eight emulated CPU devices and float64, in a separate process."""
 
 import os
 import subprocess

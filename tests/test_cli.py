@@ -21,7 +21,7 @@ ROOT = str(Path(__file__).parents[1])
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
-    """A working directory with configs/toy.py and a cache of its own."""
+    """A working directory with configs/toy.py and its own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JDARTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
@@ -45,7 +45,7 @@ def jdarts_command(*arguments, **environment):
 
 @pytest.fixture
 def pipeline(monkeypatch):
-    """Stands in for the pipeline: keeps the calls, and does what `behave` says."""
+    """A stand-in for the pipeline that records the calls and runs `behave`."""
     module: Any = types.ModuleType("jdarts.pipeline")
     calls = []
 

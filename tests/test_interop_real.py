@@ -44,7 +44,7 @@ def _cell(pairs):
 
 
 def _logged_accuracy() -> float:
-    """In percent. The log has the objective, which is one minus the accuracy in percent."""
+    """The accuracy in percent, from the log's objective, which is one minus the accuracy in percent."""
     best = rf"best arch: {re.escape(f'{list(NORMAL)} {list(REDUCE)}')}, best arch valid performance: (-[\d.]+)"
     match = re.search(best, LOG.read_text())
     assert match is not None
@@ -102,7 +102,7 @@ def networks():
 
 @pytest.fixture(scope="module")
 def correct(validation, networks):
-    """How many of a batch are classified correctly: `correct(key, images, labels, crop_padding=, flip=)`."""
+    """Number of images of a batch classified correctly: `correct(key, images, labels, crop_padding=, flip=)`."""
     _, _, mean, std = validation
     _, logits = networks
 
@@ -126,7 +126,7 @@ def _accuracy(correct, validation, every: int = 1, **augmentation) -> float:
 
 
 def test_accuracy_of_the_logged_architecture(correct, validation):
-    # The log's loader augments the validation images like the training images; our draws are other ones.
+    # The log's loader augments the validation images like the training images; our draws differ.
     augmented = _accuracy(correct, validation, crop_padding=4, flip=True)
     assert augmented == pytest.approx(_logged_accuracy(), abs=0.5)
     plain = _accuracy(correct, validation, every=10, crop_padding=0, flip=False)

@@ -49,7 +49,7 @@ LAYERS = (
     "cli",
     "__main__",
 )
-"""From the lowest: each imports only those before it. What computes knows nothing of what looks at it."""
+"""From the lowest: each imports only those before it. Modules that compute do not import those that examine results."""
 
 QUESTIONS = {"on_accelerator", "on_cpu", "backend", "unit", "in_pieces", "default_unit"}
 """The functions of `jdarts.kernels` and `jdarts.staging` that tell the backend or the unit of compilation."""

@@ -58,7 +58,7 @@ class Own(nn.Module):
 
 @cache
 def get(name):
-    """A registered space, or the smallest of one's own that has every kind of op."""
+    """A registered space, or the smallest own space that has every kind of op."""
     if name != "tiny":
         return spaces.get(name)
     edges = [
@@ -151,7 +151,7 @@ def _check_search(search, precision):
 
 
 def test_a_step_in_pieces(precision):
-    """The other form of the network: compiled, since pieces are made while it is."""
+    """The other form of the network; it must be compiled, because pieces are made during compilation."""
     search = build_search(hypergradient="first_order")
     state = jax.jit(search.init)(KEY)
     before = shaped(state)

@@ -1,4 +1,4 @@
-"""Indicators of op weights alone, without a network: skip dominance, entropy, margins, op shares. Plain NumPy.
+"""Indicators of op weights, without a network: skip dominance, entropy, margins, op shares. Plain NumPy.
 
 `p`: op weights of one cell type, `[edges, ops]`; `table`: the candidate ops of each edge, in column order.
 """

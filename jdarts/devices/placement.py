@@ -79,7 +79,7 @@ class Placement:
         return PartitionSpec(SEED) if self.members and self.seed > 1 else PartitionSpec()
 
     def describe(self) -> str:
-        """One line for people."""
+        """A description in one line."""
         kind = self.devices[0].device_kind
         how = "in turn" if self.in_turn else "in one program"
         members = f", {self.members} searches {how}" if self.members else ""

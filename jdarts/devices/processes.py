@@ -134,7 +134,7 @@ def _relay(processes: Processes) -> tuple[Relay, dict[str, Any]]:
         return relay_from_others(int(port), service, processes.num_processes), addresses
     error = answers((host, int(port)), JOIN_SECONDS)
     if error is not None:
-        raise _cannot_join(f" at {processes.coordinator}", f"nobody answers there for {JOIN_SECONDS} s ({error})")
+        raise _cannot_join(f" at {processes.coordinator}", f"nothing has answered there for {JOIN_SECONDS} s ({error})")
     relay = relay_to_first((host, int(port)))
     return relay, {"coordinator_address": relay.address}
 

@@ -80,7 +80,7 @@ class Share:
         return 1 if self.axis_name is None else lax.axis_size(self.axis_name)
 
     def of(self, rows: jax.Array) -> jax.Array:
-        """This replica's rows of `rows [B, …]`, `[B/R, …]`; B must be divisible by R·P."""
+        """The replica's rows of `rows [B, …]`, `[B/R, …]`; B must be divisible by R·P."""
         if self.axis_name is None:
             return rows
         parts = rows.reshape(self.microbatches, self.replicas, -1, *rows.shape[1:])

@@ -1,4 +1,4 @@
-"""What a search method is: choices at five seams, as one frozen value.
+"""A search method: choices at five seams, as one frozen value.
 
     relaxation      alphas → op weights; the weight step may have one of its own, and a perturbation on top
     edge            what happens inside a mixed edge (`jdarts.networks.edges`)
@@ -144,11 +144,11 @@ class Method:
 
     @property
     def own_weight_step(self) -> bool:
-        """Whether the weight step's op weights are not those of the alpha step."""
+        """True if the op weights of the weight step differ from those of the alpha step."""
         return self.relax_weights is not None or self.perturb is not None
 
     def deterministic_weights(self, space: Space, alphas: Alphas) -> OpWeights:
-        """What genotypes are derived from, and what records show."""
+        """The op weights from which genotypes are derived, also shown in records."""
         ops = _ops(alphas)
         p = softmax(ops) if self.derive_weights is None else self.derive_weights(ops)
         return self._with_edges(space, alphas, p)

@@ -64,7 +64,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def subfolder(self, name: str) -> "RunFolder":
-        """A folder inside this one with records, results and checkpoints of its own, made if needed."""
+        """A folder inside this one with its own records, results and checkpoints, made if needed."""
         if processes.is_first():
             with self._writing(self.path / name):
                 (self.path / name).mkdir(exist_ok=True)

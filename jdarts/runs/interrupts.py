@@ -70,7 +70,7 @@ class StopSignal:
 def end_on_signals() -> None:
     """Let SIGINT and SIGTERM end this process at once, with one line on standard error and status 130 or 143.
 
-    A thread of its own acts on the signal, because Python's handlers wait until the main thread returns from C++.
+    A separate thread acts on the signal, because Python's handlers wait until the main thread returns from C++.
     For processes that belong to jdarts; does nothing on systems without POSIX signals, or outside the main thread.
     """
     global _watching

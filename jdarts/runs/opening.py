@@ -52,7 +52,7 @@ def hold(
     try:
         yield run
     except FolderDeleted:
-        _wait_until_quiet(path)  # while a deletion goes on, the remains cannot be judged
+        _wait_until_quiet(path)  # the remains can be judged only after the deletion has ended
         raise
     finally:
         if lock is not None:

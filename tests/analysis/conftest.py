@@ -1,4 +1,4 @@
-"""Float64 for the proofs, and one small supernet in it."""
+"""Float64 for comparisons with oracles, and one small supernet in it."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def mixture_loss(w, alphas, batch):
 
 
 def mixture_network(w, op_weights, batch, unseen=()):
-    """The same by op weights; those at `unseen` of both cells count as zero."""
+    """`mixture_loss` as a function of op weights; those at `unseen` of both cells count as zero."""
     h = batch["x"]
     for kernel, name in zip(w["layers"], ("normal", "reduce"), strict=True):
         z = h @ kernel

@@ -67,7 +67,7 @@ def test_the_chunk_changes_nothing(chunk):
 @pytest.mark.parametrize("chunk", [1, 4])
 @pytest.mark.parametrize("by_rows", [False, True])
 def test_along_op_weights_that_the_network_sees(chunk, by_rows):
-    """As arrays, and by groups of rows as programs compiled in pieces have them; joined where there are few."""
+    """As arrays, and in groups of rows as in programs compiled in pieces; small groups are joined."""
     w, alphas, batches = mixture_problem(batches=1)
     idle = np.array([[False, False, False], [True, False, True]])
     loss = RelaxedLoss(
@@ -102,8 +102,8 @@ def two_node_search(cells):
 
 @pytest.mark.slow
 def test_a_search_compiled_in_pieces():
-    """By mixed edges, and by cells as accelerators have it, against differences of gradients. Two cells are both
-    reduction cells: nothing depends on the alphas of the other kind.
+    """In mixed edges, and in cells as on accelerators, against differences of gradients. Two cells are both reduction
+    cells: nothing depends on the alphas of the other kind.
     """
     loss, w, alphas, batch = two_node_search(cells=2)
     assert isinstance(loss, RelaxedLoss) and loss.idle["normal"].sum() == 5  # `none` on every edge
@@ -124,7 +124,7 @@ def test_a_search_compiled_in_pieces():
 
 @pytest.mark.slow
 def test_groups_leave_the_first_cell_where_they_enter_it():
-    """Of three cells the first is normal: by counted work its directions cost less than as one group of all rows."""
+    """The first of three cells is normal: its directions need fewer operations than one group of all rows."""
     loss, w, alphas, batch = two_node_search(cells=3)
 
     def program(loss):

@@ -105,7 +105,7 @@ def test_alphas_that_never_move_warn_of_nothing(tmp_path, method, rules):
     skips = {n: [[1.0 * (op == "skip_connect") for op in ops] for ops in t] for n, t in space.tables.items()}
     alphas = {name: np.array(values, np.float32) for name, values in skips.items()}
     config = Experiment(search=SearchConfig(epochs=1))
-    search: Any = SimpleNamespace(space=space, method=build(method))  # all that the hook looks at
+    search: Any = SimpleNamespace(space=space, method=build(method))  # everything that the hook reads
     hook = collapse_hook(config, search, RunFolder.create(tmp_path / "run", config), told.append)
     record = hook(EpochEnd(1, alphas, lambda: pytest.fail("the state is not needed"), {}))
     assert [warning["rule"] for warning in record.get("warnings", [])] == rules and len(told) == len(rules)

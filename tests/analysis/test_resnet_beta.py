@@ -1,4 +1,4 @@
-"""The ResNet-β experiment: its gradient identity, what β does, and the command on the real digits."""
+"""The ResNet-β experiment: its gradient identity, the effect of β, and the command on the real digits."""
 
 import json
 
@@ -47,8 +47,8 @@ def test_beta_zero_cuts_every_skip_and_each_block_can_have_its_own():
     assert np.abs(np.asarray(logits(variables["params"]) - logits(changed))).max() > 1e-3
 
 
-def test_beta_zero_is_no_dead_end():
-    """The gradient by β at 0 is that of central differences, and not 0: skips of weight 0 can come alive."""
+def test_beta_can_leave_zero():
+    """The gradient by β at 0 equals central differences and is not 0: skips of weight 0 can grow."""
     network = ResNet(BetaConfig(blocks=(2, 1), channels=4), 0.0, 3)
     images, labels = jax.random.normal(jax.random.key(0), (8, 8, 8, 1)), jnp.arange(8) % 3
     variables = network.init(jax.random.key(1), images, True)

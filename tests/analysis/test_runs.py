@@ -1,4 +1,4 @@
-"""Analyses of a real, tiny search: what it records by itself, what `analyze` writes, and folders that are no runs."""
+"""Analyses of a real, tiny search: its own records, the output of `analyze`, and folders that are not runs."""
 
 import json
 import shutil
@@ -95,7 +95,7 @@ def test_recalibration_forgets_the_old_averages(searched):
         jax.tree.leaves(found), jax.tree.leaves(recalibrated(loss, run.w, run.op_weights, moved)), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    # one batch: evaluation with its own statistics is training mode, but for the unbiased variance
+    # one batch: evaluation with its own statistics is training mode, except for the unbiased variance
     stats = recalibrated(loss, run.w, run.op_weights, batches[:1])
     evaluated = jax.jit(run.loss(train=False))(run.w, run.alphas, {**batches[0], "batch_stats": stats})[0]
     assert float(evaluated) == pytest.approx(float(loss(run.w, run.op_weights, batches[0])[0]), rel=0.02)

@@ -1,4 +1,4 @@
-"""How many Hessian products conjugate gradients make, counted from inside the loss."""
+"""Number of Hessian products of conjugate gradients, counted from inside the loss."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`jdarts bench` from the command line: what it measures on a small search, and what it refuses."""
+"""`jdarts bench` from the command line: measurements on a small search, and refusals."""
 
 import contextlib
 import dataclasses
@@ -127,7 +127,7 @@ def test_the_table_is_printed_and_progress_kept_apart(measured):
 
 
 def test_the_weight_step_is_the_search_step_without_alphas():
-    """With alphas that hardly move, both leave the same weights behind."""
+    """With alphas that hardly move, both give the same weights."""
     still = dataclasses.replace(CONFIG.search, alpha_optimizer=AdamConfig(learning_rate=1e-30))
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(still, hypergradient="first_order"))
     space, data = spaces.get(config.space.name), load(config.data).for_search(config.data)

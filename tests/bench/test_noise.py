@@ -1,4 +1,4 @@
-"""Dropout and drop-path from outside: where they act, how often, and that precision does not change the noise."""
+"""Dropout and drop-path from outside: their places, their rates, and equal noise in both precisions."""
 
 import jax
 import jax.numpy as jnp

@@ -21,7 +21,7 @@ def test_spread_is_median_and_quartiles():
 
 
 def test_ratios_are_those_of_neighbours_not_of_medians():
-    drifting = [1.0, 2.0, 8.0]  # the machine slows down; the second is always half as long again
+    drifting = [1.0, 2.0, 8.0]  # the machine slows down; the second always takes half as long again
     assert ratio([1.5 * x for x in drifting], drifting) == spread([1.5, 1.5, 1.5])
     with pytest.raises(ValueError):
         ratio([1.0], [1.0, 2.0])

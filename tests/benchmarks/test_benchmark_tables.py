@@ -1,4 +1,4 @@
-"""Benchmark tables as people have them: damaged, or with numbers that no accuracy can be."""
+"""Damaged benchmark tables, and tables with numbers that cannot be accuracies."""
 
 import gzip
 

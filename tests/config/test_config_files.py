@@ -12,7 +12,7 @@ CONFIG = Experiment(name="toy", space=SpaceConfig(cells=3), search=SearchConfig(
 
 
 def problem(function, *arguments):
-    """The one line that `function` complains with."""
+    """The one line of the `UserError` that `function` raises."""
     with pytest.raises(UserError) as caught:
         function(*arguments)
     assert "\n" not in str(caught.value)

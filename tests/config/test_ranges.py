@@ -72,7 +72,7 @@ def every_option():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_every_number_of_a_method_refuses_what_cannot_be(name):
-    """The default is in the range; NaN, infinities and what lies beside the bounds are refused, from Python as well."""
+    """The default is in the range; NaN, infinities and numbers outside the bounds are refused, also from Python."""
     for method, option, hint in every_option():
         if method != name:
             continue

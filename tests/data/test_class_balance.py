@@ -1,4 +1,4 @@
-"""Splits hold the same classes: what is refused, what is warned about, and what shuffling and stratifying do."""
+"""Splits must hold the same classes: refusals, warnings, and the effect of shuffling and stratifying."""
 
 import dataclasses
 import warnings
@@ -105,7 +105,7 @@ def test_loading_applies_the_limit_in_the_shuffled_order(tmp_path):
     refused(lambda: load(config), "data.limit")
     shuffled = dataclasses.replace(config, shuffle=3)
     data = load(shuffled)
-    order = np.random.RandomState(3).permutation(80)  # what the option's help promises, by hand
+    order = np.random.RandomState(3).permutation(80)  # the promise of the option's help, by hand
     assert data.train.images[:, 0, 0, 0].tolist() == order[:40].tolist()
     halves = data.for_search(shuffled)  # does not shuffle again
     assert halves.train.images[:, 0, 0, 0].tolist() == order[:20].tolist()

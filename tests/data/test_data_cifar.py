@@ -28,7 +28,7 @@ def planes(images) -> np.ndarray:
 
 
 def python_2_pickle(images, labels, label_key="labels", fortran=False) -> bytes:
-    """Opcode by opcode what Python 2's cPickle wrote into the official files: protocol 2, byte strings."""
+    """The opcodes that Python 2's cPickle wrote into the official files: protocol 2, byte strings."""
 
     def short(text):
         return b"U" + bytes([len(text)]) + text.encode()
@@ -172,7 +172,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, protocol):
             read_batch(content, "batch_1")
     assert not flag.exists()
     pickle.loads(pickle.dumps(Evil(str(flag)), protocol=protocol)).close()
-    assert flag.exists()  # the pickle does work: only reading it with our reader is harmless
+    assert flag.exists()  # the pickle works, so it is our reader that makes it harmless
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_damaged_archives_are_named(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     fails("cifar10", path, "not a complete tar archive; download it again")
-    for cut in (1, 8, 30):  # all images are there, but not the check sum or the end mark behind them
+    for cut in (1, 8, 30):  # all images are there, but not the checksum or the end mark after them
         path.write_bytes(content[:-cut])
         fails("cifar10", path, "not a complete tar archive")
     path.write_bytes(content[:-8] + b"\0" + content[-7:])

@@ -1,4 +1,4 @@
-"""Arrays as people have them: labels and pixels of many kinds, converted with a note or refused in one line."""
+"""Labels and pixels of many kinds, converted with a note or refused in one line."""
 
 import warnings
 

@@ -156,7 +156,7 @@ def test_unreadable_files_are_odd_files(tidy, monkeypatch):
 
 
 def only(folder, **options) -> np.ndarray:
-    """The image of class ant, which stands alone in its class."""
+    """The only image of class ant."""
     data = read(folder, **options)
     (row,) = np.flatnonzero(data.train.labels == 0)
     return data.train.images[row].astype(int)
@@ -207,12 +207,12 @@ def test_images_are_scaled_until_they_cover_the_size_and_their_centre_is_cut_out
     write_images(tmp_path / "train" / "bee", random_images(1, (30, 10, 3)))
     write_images(tmp_path / "test" / "ant", random_images(1))
     np.testing.assert_array_equal(only(tmp_path, image_size=8), wide[:, 8:16])
-    inside = only(tmp_path, image_size=4)[:, 1:-1]  # filters reach over the edges of the cut
+    inside = only(tmp_path, image_size=4)[:, 1:-1]  # filters reach across the edges of the cut
     assert (abs(inside - [10, 200, 90]) <= 1).all()
     slope = np.tile(np.arange(0, 240, 10, dtype=np.uint8)[None, :, None], (12, 1, 3))
     Image.fromarray(slope).save(tmp_path / "train" / "ant" / "000.png")
     half = only(tmp_path, image_size=(6, 12))
-    # a triangle twice as wide, as antialiasing bilinear has it: weights 1, 3, 3, 1 of 8; a slope stays one
+    # antialiased bilinear scaling is a triangle twice as wide: weights 1, 3, 3, 1 of 8; a slope stays a slope
     assert abs(half[:, 1:-1, 0] - (slope[::2, ::2, 0] + 5.0)[:, 1:-1]).max() <= 1
 
 
@@ -251,7 +251,7 @@ def test_layouts_as_people_have_them(tidy):
         np.testing.assert_array_equal(data.train.images, ordinary.train.images)
         np.testing.assert_array_equal(data.train.labels, ordinary.train.labels)
 
-    for name in ("ant", "bee"):  # Tiny-ImageNet: train/CLASS/images/ with a list of boxes beside
+    for name in ("ant", "bee"):  # Tiny-ImageNet: train/CLASS/images/ with a list of boxes next to it
         place = tidy / "train" / name
         place.rename(tidy / "moved")
         place.mkdir()
@@ -351,7 +351,7 @@ def test_streams_keep_the_classes_under_a_limit_and_follow_the_seed(tmp_path):
 
 
 def test_real_photographs_of_many_sizes_are_made_alike(real_data, tmp_path):
-    """COCO: JPEGs of many sizes, two of them made gray; every pixel as Pillow gives it without jdarts."""
+    """COCO: JPEGs of many sizes, two of them gray; every pixel equals that of Pillow without jdarts."""
     chosen = []
     for i, file in enumerate(sorted((real_data / "coco256").rglob("*.jpg"))[:24]):
         place = tmp_path / ("val" if i % 4 == 3 else "train") / f"class_{i % 2}"

@@ -164,7 +164,7 @@ def test_a_crop_is_a_window_of_the_image():
 
 
 def test_two_batches_are_read_ahead_and_no_more(data, monkeypatch):
-    """Batches of ImageNet's size would fill the host's memory otherwise."""
+    """Otherwise batches of ImageNet's size would fill the host's memory."""
     read, load = [], Stream.load
     monkeypatch.setattr(Stream, "load", lambda self, index: (read.append(index), load(self, index))[1])
     batches = stream(data).batches()
@@ -173,7 +173,7 @@ def test_two_batches_are_read_ahead_and_no_more(data, monkeypatch):
     while len(read) < 8 + 16 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.3)
-    assert 8 + 16 <= len(read) <= 8 + 16 + 4, "the batch in hand, two ahead, and what the threads have in hand"
+    assert 8 + 16 <= len(read) <= 8 + 16 + 4, "the current batch, two ahead, and one image for each thread"
 
 
 def test_decoding_speed_is_measured(data):

@@ -1,4 +1,4 @@
-"""TFDS directories written and read without TensorFlow, and the real CIFAR-10 where it is at hand."""
+"""TFDS directories written and read without TensorFlow, and the real CIFAR-10 if it is available."""
 
 import dataclasses
 import json

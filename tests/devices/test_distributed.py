@@ -1,4 +1,4 @@
-"""Joining processes: what options and environment say, and mistakes in one line."""
+"""Joining processes: options, environment, and mistakes in one line."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What is free: the kernel's word, the limits of control groups of both versions; what a computation took."""
+"""Free memory by the kernel and by control groups of both versions; memory used by a computation."""
 
 import mmap
 import sys
@@ -87,14 +87,14 @@ def test_the_peak_of_one_piece_of_work_is_seen():
     if not memory.reset_peak():
         pytest.skip("this system does not let a process reset its peak")
     before = memory.process_resident()
-    with mmap.mmap(-1, 2**26) as block:  # new pages: an array's may be ones that the heap had kept from another test
+    with mmap.mmap(-1, 2**26) as block:  # new pages: those of an array may be left over on the heap from another test
         for _ in range(64):
             block.write(bytes(2**20))
     peak = memory.process_peak()
     assert peak is not None and before is not None and 0.9 * 2**26 < peak - before < 4 * 2**26
     assert memory.reset_peak()
     again = memory.process_peak()
-    assert again is not None and again < peak, "forgotten"
+    assert again is not None and again < peak, "the peak was reset"
 
 
 def test_bytes_of_a_tree():

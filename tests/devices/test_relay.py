@@ -1,4 +1,4 @@
-"""The relay in front of JAX's coordination service: bytes pass, and an end is told to us and not to JAX."""
+"""The relay in front of JAX's coordination service: bytes pass, and the end of a link is reported to us, not to JAX."""
 
 import queue
 import socket
@@ -17,7 +17,7 @@ def quick(monkeypatch):
 
 
 class Echo:
-    """A server that answers every message with itself in capitals, as long as it lives."""
+    """A server that answers every message with the message in capitals."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -41,7 +41,7 @@ class Echo:
 
 @pytest.fixture
 def linked():
-    """A server, a relay to it, a connection through it, and what the watch tells."""
+    """A server, a relay to it, a connection through it, and a queue of the watch's reports."""
     server = Echo()
     outgoing = relay.relay_to_first(server.listener.getsockname())
     host, port = outgoing.address.split(":")
@@ -67,7 +67,7 @@ def test_an_ended_link_is_told_after_a_while_and_the_client_keeps_waiting(linked
 
 
 def test_a_client_that_goes_on_sending_to_a_lost_process_keeps_waiting_too():
-    """Its bytes no longer arrive: sending raises an error in the relay, which must not end the client's side."""
+    """Sending to a lost process raises an error in the relay, which must not end the client's side."""
     told = queue.Queue()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         outgoing = relay.relay_to_first(listener.getsockname())
@@ -75,7 +75,7 @@ def test_a_client_that_goes_on_sending_to_a_lost_process_keeps_waiting_too():
         client = socket.create_connection((host, int(port)), timeout=5)
         server, _ = listener.accept()
     client.sendall(b"!")
-    assert server.recv(1) == b"!"  # else the relay may not have noticed yet that it is connected
+    assert server.recv(1) == b"!"  # otherwise the relay may not have noticed the connection yet
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # killed: a reset
     outgoing.watch(60, told.put)
     server.close()

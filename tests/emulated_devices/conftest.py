@@ -1,4 +1,4 @@
-"""Tests for eight emulated devices and float64: they run in a process of their own, started by test_on_devices.py."""
+"""Tests for eight emulated devices and float64: they run in a separate process, started through tests/on_devices.py."""
 
 import os
 

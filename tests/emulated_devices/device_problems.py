@@ -45,7 +45,7 @@ def doubled(tree):
 
 
 def gumbel(alphas, key, clock, space):
-    """A relaxation with chance: softmax of the alphas with Gumbel noise."""
+    """A random relaxation: softmax of the alphas with Gumbel noise."""
     del clock, space
     keys = jax.random.split(key, len(alphas))
     noisy = {

@@ -43,7 +43,7 @@ def test_two_seeds_on_four_devices_each():
 
 
 def test_joint_batch_norms_see_all_devices():
-    alone = on_one_device("unrolled")  # in the CPU's form
+    alone = on_one_device("unrolled")  # in the form for the CPU
     with kernels.for_accelerators():
         many = run(config_with(**CASES["unrolled"]), steps=5, backend="shard_map", data=8)
     assert largest_difference(alone, many) < 1e-9

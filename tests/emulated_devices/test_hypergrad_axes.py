@@ -27,7 +27,7 @@ def reduced(w, alphas, batch):
 
 
 def reducing_all(w, alphas, batch):
-    """As users may write it: the mean of equal weights is its own transpose, so gradients are means too."""
+    """A loss as users may write it: the mean of equal weights is its own transpose, so gradients are means, too."""
     w, alphas = jax.lax.pmean((w, alphas), "data")
     return reduced(w, alphas, batch)
 
@@ -61,13 +61,13 @@ def rows(seed):
     return {"x": x, "y": y[:, 0]}
 
 
-# Of the training batch, examples come first and steps second, so that one set of arguments serves all numbers of steps.
+# In the training batch, examples come first and steps second, so that one set of arguments serves any number of steps.
 TRAIN = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *map(rows, range(3)))
 ARGUMENTS = (W, ALPHAS, OPTIMIZER.init(W), TRAIN, rows(9))
 
 
 def call(name, losses, arguments, **options):
-    """The gradient and what was seen, by the estimator of that name."""
+    """The gradient and aux of the estimator of that name."""
     w, alphas, state, train, val = arguments
     steps = steps_of(name)
     batches = jax.tree.map(lambda a: a[:, 0] if steps == 1 else jnp.moveaxis(a, 1, 0)[:steps], train)
@@ -75,7 +75,7 @@ def call(name, losses, arguments, **options):
 
 
 def mapped(function, devices):
-    """Each way to map `function` of ARGUMENTS over the axis `data` of so many devices."""
+    """Each way to map `function` of ARGUMENTS over the axis `data` of that many devices."""
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices])
     specs = {"mesh": mesh, "in_specs": (P(), P(), P(), P("data"), P("data"))}
 
@@ -108,7 +108,7 @@ def equal(got, expected, rtol=1e-12):
 
 @pytest.fixture(scope="module")
 def expected():
-    """By name of the estimator: gradient, value and mean of one device."""
+    """Gradient, value and mean of one device, by name of the estimator."""
     return jax.jit(lambda *a: outcomes((loss, loss), a))(*ARGUMENTS)
 
 

@@ -1,8 +1,8 @@
-"""What every search method must do, in one compiled program a method: two seeds under vmap, each batch shared by eight
+"""The contract of every search method, in one compiled program each: two seeds under vmap, each batch shared by eight
 devices, over all epochs.
 
 The network is one cell of the NAS-Bench-201 supernet between stem and classifier, with three candidates an edge and
-each op out of one node only, so that a method compiles in seconds.
+each op out of only one node, so that a method compiles in seconds.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ OPTIONS = {
 }
 CHANGES = {
     name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada", "r_darts", "r_darts_dp")
-}  # what differs is above the step
+}  # they differ only above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
 PART, PARTS = (int(number) for number in os.environ.get("JDARTS_TEST_PART", "0/1").split("/"))
 NAMES = [*methods.names(), *COMPOSED][PART::PARTS]

@@ -1,4 +1,4 @@
-"""Methods with every kind of own draw and edge, on eight devices as on one: chance is shared, means are global."""
+"""Methods with every kind of random draw and edge, on eight devices as on one: draws are shared, means are global."""
 
 import pytest
 from device_problems import config_with, largest_difference, run

@@ -74,10 +74,10 @@ def total(x):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda x: total(x) + total(x), Collectives(1, 24, 1)),  # equal ones are one
+        (lambda x: total(x) + total(x), Collectives(1, 24, 1)),  # equal ones are merged
         (lambda x: total(x) + total(2 * x), Collectives(2, 48, 1)),
         (lambda x: total(jnp.sin(total(x)) * x), Collectives(2, 48, 2)),
-        (lambda x: (total(jnp.sin(x)), total(x))[1], Collectives(1, 24, 1)),  # unused ones are none
+        (lambda x: (total(jnp.sin(x)), total(x))[1], Collectives(1, 24, 1)),  # unused ones are removed
         (lambda x: jax.jit(total)(x) + jax.jit(lambda y: total(y))(x), Collectives(1, 24, 1)),
         (lambda x: jax.lax.scan(lambda c, _: (total(c * x), None), total(x), length=5)[0], Collectives(6, 144, 6)),
         (lambda x: total({"a": x, "b": x.sum()})["b"], Collectives(1, 4, 1)),
@@ -104,7 +104,7 @@ def test_more_devices_take_less_compute_and_a_larger_share_of_communication(cost
     many = estimate(cost, kind, 256)
     assert 0 < few.share < many.share < 1
     assert estimate(cost, kind, 1).communication == 0
-    # so small a network never pays off on two devices, so that one is the most
+    # a network this small never gains from two devices, so the plan says one
     assert largest_useful(cost, kind, data=8, batch_size=16) in (1, 2, 4, 8, 16)
 
 

@@ -81,7 +81,7 @@ def test_every_member_ends_as_by_itself(devices):
 
 
 def moved(state):
-    """What moves; the optimiser of a search by itself has no momentum if that is 0."""
+    """The arrays that move; the optimiser of a separate search has no momentum if that is 0."""
     return {"weights": state.weights, "batch_stats": state.batch_stats, **state.alphas}
 
 
@@ -90,7 +90,7 @@ def test_every_real_number_of_a_search_is_swept_here():
 
 
 def test_a_member_that_diverges_stops_nobody():
-    # so large a rate overflows in the first steps, since there is no clipping in this search
+    # a rate this large overflows in the first steps, since there is no clipping in this search
     config = dataclasses.replace(
         FIRST_ORDER,
         search=dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Replicas: what they share, what they must not, and what is refused."""
+"""Replicas: shared and separate draws, and refusals."""
 
 import dataclasses
 
@@ -54,16 +54,16 @@ def test_replicas_draw_the_rows_of_one_device(eight):
     for (images, labels, keys), batch in zip(many, (train, val), strict=True):
         np.testing.assert_allclose(images, batch["images"], rtol=1e-12, atol=1e-14)
         np.testing.assert_array_equal(labels, batch["labels"])
-        assert len({jax.random.key_data(key).tobytes() for key in keys}) == 1, "alphas are sampled alike everywhere"
+        assert len({jax.random.key_data(key).tobytes() for key in keys}) == 1, "alphas are sampled equally everywhere"
         shifts = {image.tobytes() for image in np.asarray(images)}
         assert len(shifts) == len(images), "images are augmented one by one"
 
 
 def drifting(alphas, key, clock, space):
-    """Wrong: alphas sampled with a key of the replica's own."""
+    """Sample alphas with a different key on each replica, which is wrong."""
     try:
         replica = jax.lax.axis_index("data")
-    except NameError:  # shapes are found out outside of the axis
+    except NameError:  # shapes are evaluated outside the axis
         replica = 0
     return gumbel(alphas, jax.random.fold_in(key, replica), clock, space)
 
@@ -77,7 +77,7 @@ def test_a_step_that_drifts_is_refused_by_its_types():
 
 
 def test_a_step_that_drifts_unchecked_is_caught():
-    # `pmap` checks no types. It averages op weights, so a draw of the replica's own must enter the alphas to do harm.
+    # `pmap` checks no types. It averages op weights, so a replica's own draw must enter the alphas to do harm.
     state = run(FIRST, steps=1, method=dataclasses.replace(METHOD, post_update=_noisy_update), backend="pmap")
     assert state.step.is_fully_replicated, "the arrays claim to be equal"
     with pytest.raises(ReplicasDiffer, match=r"alphas.* differs between devices 0 and 1"):
@@ -180,7 +180,7 @@ def test_shifted_kernels_on_a_mesh_of_seeds_and_data_are_the_plain_convolutions(
     how = {"impl": "auto", "pool": getattr(kernels, pool)}
 
     def of_seeds(weights, images, directions):
-        images = jax.lax.pcast(images, "seed", to="varying")  # else their gradient is the sum over the groups of seeds
+        images = jax.lax.pcast(images, "seed", to="varying")  # otherwise their gradient is summed over groups of seeds
         return jax.vmap(lambda w, d: _products(w, images, d, "data", **how))(weights, directions)
 
     together = jax.jit(

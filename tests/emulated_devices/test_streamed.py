@@ -1,4 +1,4 @@
-"""Streamed images on eight devices give the search of one device, and go on in the middle of an epoch."""
+"""Streamed images on eight devices give the search of one device, and resume in the middle of an epoch."""
 
 import dataclasses
 

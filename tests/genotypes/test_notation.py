@@ -1,6 +1,6 @@
-"""Genotype texts as they stand in logs, modules and other programs' output.
+"""Genotype texts in logs, modules and the output of other programs.
 
-The oracle of DARTS text is Python: tests evaluate what they have written themselves, with NumPy, and compare.
+The oracle of DARTS text is Python: tests evaluate texts that they have written themselves, with NumPy, and compare.
 """
 
 import ast
@@ -42,7 +42,7 @@ def by_python(text):
 
 
 def of(genotype):
-    """The same of a genotype."""
+    """The fields of a genotype."""
     return [
         [*map(list, cell.nodes)] if k == 0 else list(cell.concat) for cell in genotype.cells.values() for k in (0, 1)
     ]
@@ -393,7 +393,7 @@ def check_refused(text):
 def test_malformed_texts_are_refused_in_one_line_and_at_once():
     rng = random.Random(21)
     refused = sum(check_refused(malformed(rng)) for _ in range(300))
-    assert refused > 200  # what is left is a genotype still, damaged in a comment or in what follows
+    assert refused > 200  # the others are still genotypes, damaged in a comment or after the genotype
 
 
 @pytest.mark.parametrize("text", LONG, ids=lambda text: f"{text[:20]!r}… {len(text)}")

@@ -1,4 +1,4 @@
-"""Float64 for the proofs."""
+"""Float64 for comparisons with oracles."""
 
 import jax
 import pytest

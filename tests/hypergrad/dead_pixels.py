@@ -1,8 +1,8 @@
 """Handwritten digits with pixels that are black in every training image, and the same problem without their weights.
 
 The weight of such a pixel has no influence on the training loss and never moves. The hypergradient is therefore that of
-the problem in which the pixel is gone and what its weight adds to the validation images is a constant: an oracle that
-shares nothing with how zeros are treated.
+the problem in which the pixel is removed and its weight's contribution to the validation images is a constant. This
+oracle shares nothing with the treatment of zeros.
 """
 
 from functools import cache
@@ -19,16 +19,16 @@ STARTS = (0, 740)  # of the training and the validation images in the data set
 
 @cache
 def digits():
-    """`(x [2, 20, 64], y [2, 20], which pixels are black in every training image)`; some are not in the others."""
+    """`(x [2, 20, 64], y [2, 20], mask of the pixels black in every training image)`; some are not in the others."""
     data = load_digits()
     x = np.stack([data.data[at : at + IMAGES] for at in STARTS]) / 16
     black = (x[0] == 0).all(axis=0)
-    assert black.sum() >= 8 and (x[1][:, black] != 0).any(), "a pixel that is black in training alone has u != 0"
+    assert black.sum() >= 8 and (x[1][:, black] != 0).any(), "a pixel that is black only in training has u != 0"
     return x, np.stack([data.target[at : at + IMAGES] for at in STARTS]), black
 
 
 def loss(w, alphas, batch):
-    """An MLP whose activation is a mixture weighted by alphas, with a strength of decay for each layer but the first.
+    """An MLP whose activation is a mixture weighted by alphas, with a decay strength for each layer except the first.
 
     A decay of the first layer would give the black pixels' weights an influence.
     """
@@ -70,7 +70,7 @@ def problem(*, black: bool, dtype=np.float64, steps: int = 1):
 
 
 def after(optimizer, w, alphas, batch, steps: int):
-    """`(w, state)` after so many real steps on `batch`."""
+    """`(w, state)` after that many real steps on `batch`."""
     state = optimizer.init(w)
 
     def step(_, carry):

@@ -64,7 +64,7 @@ def mlp_problem(seed=0, *, n=8, dtype=np.float64, dropout=False, sizes=SIZES):
 
 
 def warm_state(optimizer, w, alphas, batches, loss=mlp_loss):
-    """Weights and optimiser state after a step on each batch: momenta and counters with a past."""
+    """Weights and optimiser state after a step on each batch: momenta and counters are not zero."""
 
     @jax.jit
     def step(w, state, batch):

@@ -1,4 +1,4 @@
-"""The finite difference: close to exact, with the error that theory predicts, and drowned by redrawn noise."""
+"""The finite difference: close to exact, with the error that theory predicts, and lost in redrawn noise."""
 
 import jax
 import jax.numpy as jnp

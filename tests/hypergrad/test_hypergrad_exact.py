@@ -87,7 +87,7 @@ def test_k_steps_equal_autodiff_through_the_loop(chain, steps):
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_steps_without_a_batch(steps):
-    """Losses that need no data: the number of steps is not that of batches."""
+    """Losses that need no data: the number of steps is not taken from batches."""
 
     def loss(w, alphas, batch):
         assert batch is None

@@ -1,4 +1,4 @@
-"""Implicit estimators against closed forms, and how Neumann's series joins first order, unrolling and the optimum."""
+"""Implicit estimators against closed forms, and Neumann's series between first order, unrolling and the optimum."""
 
 import jax
 import jax.numpy as jnp
@@ -157,7 +157,7 @@ def test_cg_ends_where_curvature_is_rounding(dtype, iterations):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_cg_of_pixels_that_are_black_in_training_only_is_finite(dtype):
-    """Weights that move the validation loss alone, without damping: many iterations gave NaN."""
+    """Weights that move only the validation loss, without damping: many iterations gave NaN."""
     rng = np.random.default_rng(0)
     x, xv, y = rng.normal(size=(16, 5)), rng.normal(size=(16, 5)), rng.integers(0, 2, 16)
     x[:, 1:] = 0

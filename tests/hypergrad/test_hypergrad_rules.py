@@ -1,4 +1,4 @@
-"""Losses with derivative rules of their own: what each estimator can do with them, and what "exact" presumes."""
+"""Losses with custom derivative rules: the estimators that accept them, and the conditions for exactness."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ BUILDERS = {
 
 
 def with_rule(forward, slope, *, value=jnp.tanh):
-    """`value` as a function with a `custom_vjp`: `forward` in its rule, `slope(x)` for the derivative."""
+    """`value` as a function with a `custom_vjp`: `forward` in its rule, `slope(x)` as the derivative."""
     function = jax.custom_vjp(value)
     function.defvjp(lambda x: (forward(x), x), lambda x, t: (t * slope(x),))
     return function
@@ -52,7 +52,7 @@ OPAQUE = with_rule(called_back, lambda x: 1 - called_back(x) ** 2, value=called_
 
 
 def make_loss(act, of_alphas=None):
-    """`act` of the weights alone, of weights and alphas, and (unless given otherwise) of the alphas alone."""
+    """`act` of only the weights, of weights and alphas, and (unless given otherwise) of only the alphas."""
     of_alphas = of_alphas or act
 
     def loss(w, alphas, batch):
@@ -73,7 +73,7 @@ def arguments(name, optimizer=OPTIMIZER):
 
 @pytest.fixture(scope="module")
 def expected():
-    """The gradients by every estimator with the derivative that JAX has of tanh."""
+    """The gradients by every estimator with JAX's own derivative of tanh."""
     with jax.enable_x64(True):
         plain = make_loss(jnp.tanh)
         return {name: jax.jit(build(plain, plain, OPTIMIZER))(*arguments(name))[0] for name, build in BUILDERS.items()}
@@ -135,7 +135,7 @@ STRAIGHT = with_rule(jnp.tanh, jnp.ones_like)  # the derivative of the identity 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_reverse_mode_presumes_that_mixed_derivatives_commute(steps):
-    """A rule that is no gradient makes them differ: forward mode is right, reverse mode is not."""
+    """A rule that is not the gradient makes them differ: forward mode is right, reverse mode is not."""
     loss, name = make_loss(STRAIGHT, of_alphas=jnp.tanh), "unrolled" if steps == 1 else "unrolled_2"
     w, alphas, state, train, val = inputs = arguments(name)
     batches = [train] if steps == 1 else [jax.tree.map(lambda a, i=i: a[i], train) for i in range(2)]

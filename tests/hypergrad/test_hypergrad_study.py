@@ -1,4 +1,4 @@
-"""The study of the finite difference: it measures the estimators themselves; on real images it finds what it must."""
+"""The study of the finite difference: it measures the estimators themselves, also on real images."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_it_measures_the_estimators_themselves(x64):
             np.testing.assert_allclose(found.relative_error, error, rtol=1e-6, atol=1e-14)
             np.testing.assert_allclose(found.cosine, cosine, rtol=1e-12)
             np.testing.assert_allclose(found.term_error * study.term, error, rtol=1e-6, atol=1e-14)
-    assert study.without.term_error == pytest.approx(1, abs=1e-12), "what d lacks is the second-order term"
+    assert study.without.term_error == pytest.approx(1, abs=1e-12), "d lacks exactly the second-order term"
     assert study.without.relative_error == pytest.approx(study.term, rel=1e-9)
     assert study.best()[0] == 1e-3 and study.best()[1] == study.differences["same"][0]
 
@@ -101,5 +101,5 @@ def test_on_real_images_the_exact_product_wins_at_every_epsilon(cifar10_folder):
             legacy = [deviation.relative_error for deviation in study.differences["legacy"]]
             usual = study.epsilons.index(0.01)
             assert legacy[usual] > 5 * same[usual], (name, legacy, same)
-            assert study.differences["legacy"][usual].term_error > 3, "the noise must drown the second-order term"
+            assert study.differences["legacy"][usual].term_error > 3, "the second-order term must be lost in the noise"
             np.testing.assert_allclose(legacy[0] / legacy[1], 10, rtol=0.2, err_msg="noise divided by 2ε grows as 1/ε")

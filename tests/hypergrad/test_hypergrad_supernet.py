@@ -45,7 +45,7 @@ def supernet():
 
 
 def either(first, second):
-    """One chain that is `first` or `second` by a flag in its state: both chains for the price of one compilation."""
+    """One chain that is `first` or `second` by a flag in its state: one compilation serves both chains."""
 
     def init(w):
         return jnp.asarray(True), first.init(w), second.init(w)
@@ -62,7 +62,7 @@ def either(first, second):
 def test_a_supernet_with_batch_norm_equals_autodiff(supernet):
     loss, w, alphas, (train_batch, val_batch) = supernet
     optimizer = either(CHAINS["darts"](), CHAINS["adam"]())
-    state = jax.tree.map(lambda s: s + 0.01 if s.shape else s, optimizer.init(w))  # a past of some kind
+    state = jax.tree.map(lambda s: s + 0.01 if s.shape else s, optimizer.init(w))  # an arbitrary state
     estimator = jax.jit(hypergrad.unrolled(loss, loss, optimizer))
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""0 · ∞ in an optimiser's derivative: dead coordinates count for nothing, and what is infinite in earnest is said."""
+"""0 · ∞ in an optimiser's derivative: dead coordinates contribute nothing, and true infinities are reported."""
 
 from functools import cache, partial
 
@@ -97,7 +97,7 @@ def test_an_infinite_slope_is_an_error_that_names_leaf_and_transformation(name):
     with pytest.raises(UserError, match=r"derivative of root is infinite .* for w\['used'\], at 2 of 2 elements where"):
         estimator(*arguments)
     grads = jax.jit(estimator)(*arguments)[0]
-    assert not np.isfinite(grads[0]), "under jit, NaN or infinity says it"
+    assert not np.isfinite(grads[0]), "under jit, the result is NaN or infinite"
     np.testing.assert_allclose(grads[1], 1 - 0.1 * 2 * 0.5 / np.sqrt(2), err_msg="d√2a/da; this alpha is not concerned")
     assert "root" in str(hypergrad.explain_non_finite(bent, straight, optimizer, arguments))
 
@@ -127,7 +127,7 @@ def test_nothing_is_to_explain_where_all_is_finite_and_losses_are_named():
 
 
 def test_steps_without_poles_are_differentiated_as_jax_does():
-    """No guard, no probe: the search's own chain costs what it cost."""
+    """No guard, no probe: the search's own chain costs nothing more."""
     chain = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(optax.cosine_decay_schedule(0.1, 9), momentum=0.9))
     w = jnp.arange(4.0)
     state = chain.init(w)

@@ -1,7 +1,7 @@
 """Every input of every command ends with status 0 or 2, in seconds, and with at most a few lines of error.
 
 A fixed seed draws 1,000 command lines: wrong options, extreme numbers, malformed genotypes, broken configurations,
-damaged files, odd paths and texts. Nothing is trained: where a command would begin to compile it ends, after all checks
+damaged files, odd paths and texts. Nothing is trained: a command ends where it would begin to compile, after all checks
 of its input.
 """
 
@@ -33,7 +33,7 @@ INPUTS, PARTS = 1_000, 4
 SLOWEST = 8.0
 """Seconds of this process that one input may take."""
 LINES, CHARACTERS = 6, 3_000
-"""The longest error: warnings may precede the line that tells it, and paths may be long."""
+"""The longest error: warnings may precede its line, and paths may be long."""
 
 STOPPED = (
     "jdarts.pipeline._open",
@@ -260,7 +260,7 @@ def run_words(draw: Draw) -> list[str]:
 
 
 def reference_words(draw: Draw) -> list[str]:
-    """A command that looks something up."""
+    """A command that looks up facts."""
     command = draw.choice(["count", "count", "draw", "query", "genotypes", "methods", "spaces"])
     if command == "count":
         sizes = {
@@ -298,7 +298,7 @@ def reference_words(draw: Draw) -> list[str]:
 
 
 def look_words(draw: Draw) -> list[str]:
-    """A command that looks at a run, whose files may be damaged."""
+    """A command that examines a run, whose files may be damaged."""
     command = draw.choice(["report", "report", "analyze", "resnet-beta"])
     if command == "resnet-beta":
         names = (
@@ -335,7 +335,7 @@ def look_words(draw: Draw) -> list[str]:
 
 
 def any_words(draw: Draw) -> list[str]:
-    """Words without much sense, or one word too many, too few or damaged in a sensible line."""
+    """Random words, or a valid line with one word too many, too few or damaged."""
     if draw.random() < 0.3:
         return [draw.text() for _ in range(draw.randint(0, 4))]
     words = draw.choice([run_words, reference_words, look_words])(draw)

@@ -1,4 +1,4 @@
-"""Methods and spaces of a user's own, from the configuration's folder to the analysis of the run."""
+"""The user's methods and spaces, from the configuration's folder to the analysis of the run."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def workplace(tmp_path, monkeypatch):
 
 
 def forget():
-    """Leave the process as one that never saw the user's files."""
+    """Remove every trace of the user's files from the process."""
     _METHODS.pop("doubled", None)
     for name in [name for name in sys.modules if name.endswith("_of_mine") or name.startswith("jdarts_user_")]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""A whole run on tiny data: what it writes, and that the test images are read once, at the end."""
+"""A whole run on tiny data: its files, and a single reading of the test images, at the end."""
 
 import json
 import statistics
@@ -85,7 +85,7 @@ def test_test_images_are_evaluated_once_after_the_last_epoch(finished):
 
 
 def test_the_run_folder_names_the_classes(tmp_path):
-    """With the labels that `data.remap_labels` replaced, so that outputs of a retrained network can be told."""
+    """Labels that `data.remap_labels` replaced are included, so that outputs of a retrained network can be named."""
     images, labels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8), np.tile([3, 30, 300, 3000], 10)
     np.savez(tmp_path / "gaps.npz", x_train=images, y_train=labels)
     config = Experiment(data=DataConfig(source="npz", path=str(tmp_path / "gaps.npz"), remap_labels=True))

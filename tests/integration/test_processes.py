@@ -1,4 +1,4 @@
-"""Two real processes with two emulated devices each: the same result as one, and what happens when one is killed."""
+"""Two real processes with two emulated devices each: the result of one process, and the loss of a process."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def test_two_processes_equal_one(place, together):
 @pytest.mark.slow
 @pytest.mark.parametrize(("victim", "how"), [(1, signal.SIGKILL), (0, signal.SIGKILL)], ids=["second", "first"])
 def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how):
-    """The other ends with one line, by an error of its collective or by its relay."""
+    """The remaining process ends with one line, by an error of its collective or by its relay."""
     run = f"gone{victim}{how}"
     processes = start(place, run, heartbeat=30)
     wait_for_steps(place, run, processes)
@@ -118,7 +118,7 @@ def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, tog
     last = text.strip().splitlines()[-1]
     assert last.startswith("jdarts: error: another of the 2 processes of this run has ended") and "--resume" in last
     assert text.count("jdarts: ") == 1 and "stack trace" not in text and "Traceback" not in text, text
-    if (victim, how) != (0, signal.SIGKILL):  # going on is the same for all
+    if (victim, how) != (0, signal.SIGKILL):  # resuming is the same in all cases
         return
     assert finish(place, run, "--resume") == [0, 0], logs(place, run)
     assert "resumed after step" in (place / f"{run}.0.log").read_text()

@@ -1,4 +1,4 @@
-"""The life of a run in processes of its own: early signals, two processes, full and read-only disks, deletion."""
+"""Runs in separate processes: early signals, two processes, full and read-only disks, deletion."""
 
 import contextlib
 import json
@@ -73,7 +73,7 @@ def has_records(run: Path) -> bool:
 
 
 def catches_sigterm(process: subprocess.Popen) -> bool:
-    """True once the process has installed its handlers: Python itself catches SIGINT only."""
+    """True once the process has installed its handlers: Python itself catches only SIGINT."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -100,7 +100,7 @@ def test_a_signal_at_any_moment_of_the_start_is_one_line_and_the_name_stays_free
 
 
 def test_two_processes_then_a_deleted_folder(place):
-    """A second --resume is told who is at work; the run whose folder is deleted ends and leaves nothing behind."""
+    """A second --resume names the owner of the lock; a run whose folder is deleted ends and leaves nothing behind."""
     run = place / "shared"
     first = start(place, "--run-dir", "shared")
     wait_until(first, lambda: has_records(run))
@@ -129,7 +129,7 @@ def test_two_processes_then_a_deleted_folder(place):
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of its own at `folder`; skips where mounting is not allowed."""
+    """A separate file system at `folder`; skips if mounting is not allowed."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True).returncode:

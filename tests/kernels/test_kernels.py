@@ -61,7 +61,7 @@ def test_a_wider_margin_changes_no_derivative(k, stride, dilation):
     ("images", "k", "stride", "dilation"), [(8, 3, 1, 1), (12, 5, 2, 1), (5, 3, 1, 2), (7, 5, 1, 1)]
 )
 def test_kernel_gradients_by_sums_over_images_agree(images, k, stride, dilation):
-    """From four images on the gradient by the kernel is summed over images first; two take a dense convolution."""
+    """With four or more images the gradient by the kernel is summed over images first; two use a dense convolution."""
     x, kernel = draw(images, 6, 5, 3), draw(k, k, 3, seed=1)
     shift, conv = (
         derivatives(
@@ -114,7 +114,7 @@ def test_halving_forms_agree_in_every_derivative_and_are_torch_convolutions():
 
 
 def test_moments_in_one_pass_are_those_of_two():
-    """Also far from zero, where the difference of the mean square and the squared mean would have lost its digits."""
+    """Also far from zero, where the difference of the mean square and the squared mean would lose its digits."""
     x = draw(4, 5, 6, 3) + 1e4
 
     def everything(x):

@@ -74,7 +74,7 @@ def test_a_trace_has_one_equation_a_derivative():
 
 
 def test_images_of_full_size_in_32_bits_along_many_directions():
-    """Compilers split long sums, and hand some of them to libraries, whose mistakes small images do not show."""
+    """Compilers split long sums and pass some to libraries, whose mistakes do not show on small images."""
     x, c = (2 + 3 * draw(16, 32, 32, 16, seed=seed) for seed in (1, 2))
     directions = draw(3, *x.shape, seed=3)
 

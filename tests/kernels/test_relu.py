@@ -41,7 +41,7 @@ def test_a_derivative_keeps_bits_and_no_image_of_numbers(function):
 
 
 def test_a_compiled_piece_hands_on_bits_and_no_image_of_zeros():
-    """As pieces of a network are: what a jitted function keeps for its derivative is what it returns besides."""
+    """A jitted function returns the arrays that it keeps for its derivative, as pieces of a network do."""
     piece = jax.jit(lambda x: relu(x))
     known = jax.make_jaxpr(lambda x: jax.linearize(piece, x)[1])(X)
     kept = [aval.dtype for aval in known.out_avals if aval.shape == X.shape]

@@ -1,4 +1,4 @@
-"""Putting methods together."""
+"""Composition of methods."""
 
 import jax
 import jax.numpy as jnp

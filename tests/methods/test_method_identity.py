@@ -1,4 +1,4 @@
-"""What makes each method itself, on one cell: against DARTS, against other data, against its own definition."""
+"""The distinctive behaviour of each method, on one cell: against DARTS, other data, and its own definition."""
 
 import dataclasses
 
@@ -73,7 +73,7 @@ def test_pc_darts_on_all_channels_is_darts_with_averaged_nodes():
 @pytest.mark.parametrize("name", ["sdarts_rs", "sdarts_adv"])
 def test_sdarts_moves_the_alphas_as_darts_and_the_weights_otherwise(darts, name):
     _, after = one_step(build(name))
-    assert_same(after.alphas, darts[1].alphas)  # nothing of the perturbation stays in them
+    assert_same(after.alphas, darts[1].alphas)  # the perturbation leaves no trace in them
     moved = [np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in _pairs(after.weights, darts[1].weights)]
     assert max(moved) > 1e-6
 
@@ -95,7 +95,7 @@ def test_the_adversary_raises_the_loss_inside_its_box():
     assert float(loss(q)) > float(loss(p))
     assert np.all(np.asarray(q["cell"]) >= 0)
     np.testing.assert_allclose(np.sum(q["cell"], -1), 1, rtol=1e-6)
-    # where nothing is to be gained the clean weights come back
+    # if nothing can be gained, the clean weights are returned
     np.testing.assert_array_equal(attack(p, key, epsilon, lambda q: -jnp.sum(q["cell"] ** 2), 7)["cell"], p["cell"])
 
 

@@ -1,4 +1,4 @@
-"""`--seeds` with every method of the NAS-Bench-201 comparison: each seed ends as a search by itself, bit for bit.
+"""`--seeds` with every method of the NAS-Bench-201 comparison: each seed ends like a separate search, bit for bit.
 
 One cell with few candidates, so that a method compiles in seconds; the second compilation comes from a cache.
 """
@@ -82,7 +82,7 @@ def test_every_seed_ends_as_by_itself(name, tmp_path):
 
 
 def test_random_search_of_several_seeds(tmp_path):
-    """Its own loop for each seed; a finished seed is not run again by --resume."""
+    """Each seed has its own loop, and --resume does not run a finished seed again."""
     table = tmp_path / "table.csv"
     with table.open("w", newline="") as file:
         rows = csv.writer(file)

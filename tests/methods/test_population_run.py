@@ -1,4 +1,4 @@
-"""Several seeds in one program, run to the end: each is watched, and recorded as a search by itself would be."""
+"""Several seeds in one program, run to the end: each is monitored and recorded like a separate search."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Options of methods as arrays: one program for several values, each as a search by itself."""
+"""Options of methods as arrays: one program for several values, each like a separate search."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ CONFIG = Experiment(
     space=SpaceConfig(name="nasbench201", channels=12, cells=1),
     search=SearchConfig(epochs=2, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
 )
-ABOVE_THE_STEP = {  # used by Python alone
+ABOVE_THE_STEP = {  # used only by Python
     "fair_darts": {"threshold"},
     "darts_es": {"factor"},
     "r_darts": {"val_fraction"},
@@ -91,7 +91,7 @@ def test_members_with_other_options_end_as_by_themselves():
 )
 def test_an_option_that_cannot_be_swept_is_one_line(method, sweep, message):
     config = configured("darts")
-    if method.count("+"):  # these two clash, so only the names are looked at
+    if method.count("+"):  # these two clash, so only the names are checked
         config = dataclasses.replace(config, search=dataclasses.replace(config.search))
         object.__setattr__(config.search, "method", method)
     else:

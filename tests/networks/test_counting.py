@@ -198,7 +198,7 @@ def test_genotypes_of_the_other_family_are_refused():
 
 @pytest.mark.parametrize("sizes", [(32, 64), (64, 32)])
 def test_images_that_are_not_square(sizes):
-    """Every convolution of a DARTS network works on each pixel alike: twice the pixels are twice the MACs."""
+    """Every convolution of a DARTS network treats all pixels equally: twice the pixels are twice the MACs."""
     genotype, options = published.get("DARTS_V2"), {"channels": 8, "cells": 5, "classes": 10}
     square, wide = (count_darts_cnn(genotype, **options, image_size=size) for size in (32, sizes))
     classifier = square.modules[-1].macs

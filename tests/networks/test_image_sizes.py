@@ -1,4 +1,4 @@
-"""Networks called as a library with images that they cannot halve say so, in the words of the command line."""
+"""Networks used as a library refuse images that they cannot halve with the message of the command line."""
 
 import jax
 import jax.numpy as jnp

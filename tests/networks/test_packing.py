@@ -22,7 +22,7 @@ def shapes_of(name, channels=4, cells=3):
 
 
 def numbered(shapes):
-    """A tree of that form in which every number is another one."""
+    """A tree of that form in which all numbers differ."""
     leaves, structure = jax.tree.flatten(shapes)
     start, filled = 0, []
     for leaf in leaves:

@@ -46,7 +46,7 @@ def test_no_variable_brings_control_codes_into_a_file(monkeypatch, variable):
 
 
 def on_terminal(work, term="xterm"):
-    """What `work(stream)` shows on a terminal of 100 columns, with the control codes."""
+    """The output of `work(stream)` on a terminal of 100 columns, with the control codes."""
     master, slave = pty.openpty()
     shown = []
 

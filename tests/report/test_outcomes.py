@@ -1,4 +1,4 @@
-"""What runs ended with: the table of `jdarts report --text`, against numbers worked out by hand."""
+"""Outcomes of runs: the table of `jdarts report --text`, against numbers calculated by hand."""
 
 import statistics
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_accuracy_regret_skips_collapse_and_cost(tmp_path, table):
 
 
 def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, table):
-    """Alphas that never move say nothing: neither a curve nor a collapse is told."""
+    """Alphas that never move mean nothing: the report shows neither a curve nor a collapse."""
     run = population(tmp_path / "rsps", table, method="rsps")
     (run / "search" / "seed-2" / "genotype.txt").write_text(arch(1) + "\n")
     found = outcome(read_run(run))
@@ -70,7 +70,7 @@ def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, tab
     assert found.skip_curve == [] and found.verdicts == []
     for seed in (0, 1, 2):
         (run / "search" / f"seed-{seed}" / "genotype.txt").unlink()
-    assert outcome(read_run(run)).accuracies == [], "it goes on: what its alphas derive to is no result"
+    assert outcome(read_run(run)).accuracies == [], "an unfinished search: the genotype of its alphas is not a result"
 
 
 def test_swept_values_are_not_averaged(tmp_path, table, capsys):
@@ -118,7 +118,7 @@ def test_the_table_in_the_terminal_and_on_the_page(tmp_path, table, capsys):
     page = page.replace("\u00a0", " ")
     assert "Results, mean ± std over seeds" in page and rows[2][3] in page
     assert "first (mean ± std of 3)" in page and "other (mean" not in page, "no curve of alphas that never move"
-    assert page.count("5 min 00 s") >= 2, "the time of seeds in one program is told"
+    assert page.count("5 min 00 s") >= 2, "the time of seeds in one program is shown"
 
     assert cli.main(["report", "--text", str(runs[0]), "--watch"]) == 2
     assert capsys.readouterr().err.startswith("jdarts: error: --text prints a table")

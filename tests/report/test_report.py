@@ -1,4 +1,4 @@
-"""The HTML report: well-formed, self-contained, complete, and honest about what is missing or damaged."""
+"""The HTML report: well-formed, self-contained, complete, and open about missing or damaged data."""
 
 import base64
 import io
@@ -49,7 +49,7 @@ def runs(tmp_path_factory):
 def parsed(path):
     text = path.read_text()
     assert text.startswith("<!DOCTYPE html>")
-    return text, ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n"))  # XML's parser forgives nothing
+    return text, ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n"))  # the XML parser rejects any mistake
 
 
 def headings(tree):
@@ -110,7 +110,7 @@ def test_the_recommendation_avoids_a_collapsed_end(runs):
 
 
 def test_a_normal_cell_that_was_not_searched_appears_nowhere(tmp_path):
-    """Two cells are reduction cells; the collapse of the normal cell is that of the noise of its alphas."""
+    """Both of two cells are reduction cells, so a collapse of the normal cell would be noise of its alphas."""
     run = write_run(tmp_path / "short", cells=2, epochs=30, drift=0.06)
     other = write_run(tmp_path / "other", cells=2, seed=1)
     for paths in ([run], [run, other]):
@@ -161,7 +161,7 @@ def test_seeds_of_one_run(runs):
 
 
 def test_members_of_a_sweep(tmp_path):
-    """Means are over seeds of one setting only, and leave out what diverged."""
+    """Means are only over seeds of one setting, and leave out diverged searches."""
     path = with_seeds(tmp_path / "sweep", [1, 2])
     for seed in (1, 2):
         for rate in ("0.01", "0.1"):
@@ -393,7 +393,7 @@ parent.postMessage({wide, dark: matchMedia("(prefers-color-scheme: dark)").match
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's package chromium is not installed")
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (420, True)])
 def test_chromium_renders_it_without_complaints_overflow_or_clipped_text(runs, tmp_path, width, dark):
-    """The page stands in a frame, because a window of Chromium has at least 500 pixels."""
+    """The page is shown in a frame, because a window of Chromium has at least 500 pixels."""
     report = write_report([runs["healthy"], runs["collapsing"]], tmp_path / "r.html")
     probe = tmp_path / "probe.html"
     probe.write_text(report.read_text().replace("</body>", f"<script>{PROBE}</script></body>"))

@@ -175,7 +175,7 @@ def test_a_damaged_checkpoint_falls_back_with_a_warning_and_is_replaced(tmp_path
         found = checkpoints.restore_latest(like=make_state())
         assert found is not None and found.step == 2 and bits(found.state) == bits(make_state(2))
         assert len(lines) == 1 and "step 3: " in lines[0] and "\n" not in lines[0]
-        checkpoints.save(3, make_state(3), {"epoch": 3})  # the resumed run comes by step 3 once more
+        checkpoints.save(3, make_state(3), {"epoch": 3})  # the resumed run reaches step 3 again
         checkpoints.wait()
         assert checkpoints.steps() == [1, 2, 3]
         found = checkpoints.restore_latest(like=make_state())

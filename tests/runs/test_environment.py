@@ -11,7 +11,7 @@ def now():
 def test_the_same_environment_has_no_differences(now):
     assert environment.differences(now) == []
     assert environment.differences({**now, "started": "earlier", "command": "other", "system": "other"}) == []
-    assert environment.differences({}) == [], "a record of an older version lacks what it lacks"
+    assert environment.differences({}) == [], "a record of an older version may lack entries"
 
 
 @pytest.mark.parametrize("name", ["jdarts", "jax", "jaxlib", "flax", "optax", "numpy", "python", "platform", "devices"])

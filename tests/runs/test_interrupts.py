@@ -157,7 +157,7 @@ def test_forked_children_have_the_plain_handlers():
 
 
 def test_a_signal_between_two_programs_is_not_lost():
-    """The process starts itself anew, as the command does for huge pages, and the signal arrives meanwhile."""
+    """The process restarts itself, as the command does for huge pages, and the signal arrives meanwhile."""
     code = """
 if len(sys.argv) == 1:
     assert interrupts.before_exec()

@@ -139,7 +139,7 @@ def test_of_several_starts_at_once_one_wins(tmp_path):
     assert sorted(outcomes) == ["held"] + ["refused"] * 5
 
 
-def test_way_on_names_the_newest_checkpoint(earlier):
+def test_advice_names_the_newest_checkpoint(earlier):
     assert "no checkpoint was saved yet" in opening.advice(earlier)
     (earlier / "search" / "checkpoints" / "70").mkdir(parents=True)
     (earlier / "search" / "checkpoints" / "73.orbax-checkpoint-tmp").mkdir()
@@ -157,7 +157,7 @@ def test_a_deleted_folder_is_not_left_half_rebuilt(tmp_path):
 
 
 def delete(path: Path, between: Callable[[], None] = lambda: None) -> None:
-    """What `rm -r` does, files first; `between` runs when the records are gone and the lock is not."""
+    """Delete like `rm -r`, files first; `between` runs when the records are gone and the lock is not."""
     for file in sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.name != "metrics.jsonl"):
         if file.name != "metrics.jsonl":
             between()
@@ -189,7 +189,7 @@ def test_files_that_somebody_else_put_there_survive(tmp_path):
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 def test_a_folder_deleted_between_a_saves_begin_and_its_commit_stays_deleted(tmp_path, late):
-    """A real save in the background, and one that goes on after its failure has been told."""
+    """A real save in the background, and one that goes on after its failure has been reported."""
     path, state = tmp_path / "run", {"w": np.ones((512, 1024))}
 
     def go_on() -> None:

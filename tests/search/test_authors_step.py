@@ -39,7 +39,7 @@ STEPS = 3  # two in the first epoch, one in the second
 
 
 class Network(nn.Module):
-    """One cell with a batch norm behind it, so that running averages depend on the alphas."""
+    """One cell followed by a batch norm, so that running averages depend on the alphas."""
 
     table: OpTable
     channels: int
@@ -138,7 +138,7 @@ def flat(tree):
 
 
 def clipped(grads):
-    """As PyTorch's `clip_grad_norm_`."""
+    """PyTorch's `clip_grad_norm_`."""
     factor = min(1.0, SGD.gradient_clip / (np.linalg.norm(flat(grads)) + 1e-6))
     return jax.tree.map(lambda g: factor * g, grads)
 
@@ -162,9 +162,10 @@ class Model:
 
 
 class Authors:
-    """Their training loop: the architect's step, then the weights'; or the weights' first, as NAS-Bench-201's code.
+    """The authors' training loop: the architect's step, then the weights'; or the weights' first, as in NAS-Bench-201.
 
-    `virtual_clip` and `still` (the forward passes of the architect move no buffers) are mistakes to tell apart.
+    `virtual_clip` and `still` (the forward passes of the architect move no buffers) are mistakes that the test must
+    detect.
     """
 
     def __init__(self, model, *, second_order, weights_first=False, virtual_clip=False, still=False):

@@ -1,4 +1,4 @@
-"""What accelerators run, as far as a CPU can: programs by cells, dense convolutions, moments in one pass, bfloat16."""
+"""The programs of accelerators, run on a CPU: cells as units, dense convolutions, moments in one pass, bfloat16."""
 
 import contextlib
 import dataclasses

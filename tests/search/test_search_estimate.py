@@ -1,4 +1,4 @@
-"""What a search says before it starts, and when it refuses to."""
+"""Messages of a search before it starts, and its refusals to start."""
 
 import dataclasses
 import re

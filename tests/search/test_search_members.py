@@ -1,4 +1,4 @@
-"""Which searches --seeds and --sweep ask for."""
+"""The searches that --seeds and --sweep ask for."""
 
 import dataclasses
 

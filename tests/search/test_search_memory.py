@@ -1,4 +1,4 @@
-"""Switches that trade time or digits for memory give the same gradients, to tolerance."""
+"""Switches that trade time or precision for memory give the same gradients within a tolerance."""
 
 import dataclasses
 

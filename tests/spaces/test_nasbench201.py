@@ -106,7 +106,7 @@ def logits(net, variables, p, values=None):
 
 
 def test_a_one_hot_supernet_is_the_derived_network(variables):
-    """With the supernet's kernels in the derived network (whose norms start at scale 1 and shift 0)."""
+    """The derived network gets the supernet's kernels (its norms start at scale 1 and shift 0)."""
     genotype = nasbench201.genotype(
         ["nor_conv_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3", "none", "nor_conv_3x3"]
     )
@@ -146,7 +146,7 @@ def test_the_sampled_form_is_the_dense_one_in_value_and_in_the_weights_gradients
         if NASBENCH201_OPS[op] != "none":
             np.testing.assert_allclose(sampled_p[edge, op], dense_p[edge, op], rtol=1e-3, atol=1e-4)
         others = np.delete(np.asarray(sampled_p[edge]), op)
-        np.testing.assert_allclose(others, others[0], rtol=1e-5)  # the gradient of a constant 1, for each alike
+        np.testing.assert_allclose(others, others[0], rtol=1e-5)  # the gradient of a constant 1, the same for each
 
 
 def test_the_sampled_form_holds_a_conditional(variables):

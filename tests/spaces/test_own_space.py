@@ -1,4 +1,4 @@
-"""Spaces of a user's own: other nodes and edges, own ops, and the way of such a space from the file to the test."""
+"""The user's spaces: other nodes and edges, own ops, and a search of such a space from its file to the test."""
 
 import json
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_lists_follow_their_edges_in_any_order():
 
 
 def by_hand(params, t, x, stride):
-    """`Pair` on edge `t`, with convolutions and norms of the test's own."""
+    """`Pair` on edge `t`, with the test's own convolutions and norms."""
     kernels = [params["Pair_0"][f"Conv_{i}"]["kernel"][t] for i in (0, 1)]
 
     def conv(x, kernel, stride):
@@ -225,7 +225,7 @@ def test_from_the_file_to_the_tested_network(tmp_path, monkeypatch, capsys):
 
 
 def test_an_op_listed_twice_has_both_weights():
-    """StacNAS' placeholder: two columns of one op are one column with the sum of their weights."""
+    """StacNAS' placeholder: two columns of one op equal one column with the sum of their weights."""
     two, one = (("skip_connect", "sep_conv_3x3", "skip_connect"),) * 2, (("skip_connect", "sep_conv_3x3"),) * 2
     cells = [SearchCell(table, 4, False, False, edges=((0, 2), (1, 2))) for table in (two, one)]
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 4))

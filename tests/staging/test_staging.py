@@ -1,4 +1,4 @@
-"""Programs in pieces: what they compute, how many programs they need, what they keep, what they refuse."""
+"""Programs in pieces: their results, number of programs, memory and refusals."""
 
 import gc
 import weakref
@@ -73,7 +73,7 @@ def test_equal_pieces_and_groups_are_compiled_once():
 
 
 def test_what_is_computed_twice_from_the_same_values_can_be_shared():
-    """Two gradients by some of the rows: the second has nothing of its own, though its first piece differs."""
+    """Two gradients by some of the rows: the second computes nothing new, although its first piece differs."""
     weights, x, _ = data(8, n=64)
     rows = list(weights)
 
@@ -280,7 +280,7 @@ def test_pythons_garbage_collector_pauses_while_a_program_is_traced():
     gc.disable()
     try:
         staging.compile(program, jnp.ones((2, 2)), unit="whole")
-        assert not gc.isenabled(), "who had it off keeps it off"
+        assert not gc.isenabled(), "it stays off if it was off"
     finally:
         gc.enable()
 

@@ -1,4 +1,4 @@
-"""One training step of a derived network: its arithmetic in 16 bits beside that in 32."""
+"""One training step of a derived network: its arithmetic in 16 bits compared with that in 32."""
 
 import dataclasses
 

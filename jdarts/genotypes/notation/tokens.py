@@ -34,7 +34,7 @@ _OPTION = re.compile(r"""(?:dtype|device|weak_type)\s*=\s*(?:'[^'\n]{0,40}'|"[^"
 
 
 def cleaned(text: str) -> str:
-    """`text` with `\\n` at line ends, ASCII quotes, and blanks in place of invisible characters and colour codes.
+    """`text` with `\\n` at line ends, ASCII quotes, and blanks instead of invisible characters and colour codes.
 
     Line and column numbers do not change.
     """

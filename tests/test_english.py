@@ -18,10 +18,11 @@ FOLDERS |= {"": PACKAGE, "tests": Path(__file__).parent}
 NOT_YET = {"kernels", "networks", "ops", "search"}
 """Folders that still break a rule; take out a folder that is clean."""
 
-OPENERS = (
-    "what how which whether where when why who whose whom "
-    "it its they their theirs them this that these those he she his her we our you i"
-).split()
+OPENERS = re.compile(
+    r"(what|how|which|whether|where|when|why|who|whose|whom|it|its|they|their|theirs|them|this|that|these|those|"
+    r"he|she|his|her|we|our|you|i)\b",
+    re.IGNORECASE,
+)
 """First words that leave open what the thing is."""
 ARCHAIC = re.compile(
     r"\b(thrice|anew|alike|hitherto|wherein|whereof|amid|in earnest|nobody knows|every so many|farewell)\b",
@@ -57,9 +58,8 @@ def faults(folder: str) -> list[str]:
     found = []
     for path in sources(folder):
         for line, text in docstrings(path):
-            opening = re.match(r"\W*(\w+)", text)
-            if opening and opening[1].lower() in OPENERS:
-                found.append(f"{path}:{line}: opens with {opening[1]!r}")
+            if opening := OPENERS.match(text.strip()):
+                found.append(f"{path}:{line}: opens with {opening[0]!r}")
         for line, text in (*docstrings(path), *comments(path)):
             found += [f"{path}:{line}: {word[0]!r}" for word in ARCHAIC.finditer(text)]
     return found

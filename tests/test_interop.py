@@ -104,14 +104,14 @@ LATE = "cells.2._ops.3._ops.2.op.2.weight"
             rf"'{LATE}' has shape \(16, 16, 3, 3\); .* needs \(16, 16, 1, 1\)",
         ),
         ({LATE: np.zeros((16, 16, 1, 1), int)}, rf"'{LATE}' of shape \(16, 16, 1, 1\) has dtype int64"),
-        ({"cells.0.extra": np.zeros(3)}, "'cells.0.extra' is no part of the robust_s3 supernet"),
+        ({"cells.0.extra": np.zeros(3)}, "'cells.0.extra' is not a part of the robust_s3 supernet"),
         ({"stem.0.weight": None}, "'stem.0.weight' is missing"),
         ({"stem.0.weight": np.zeros(12)}, r"'stem.0.weight' has shape \(12,\); expected 4 dimensions"),
         ({"stem.0.weight": np.zeros((9, 3, 3, 3))}, "channels=3.*even channels"),
         ({"classifier.bias": np.zeros(4)}, r"'classifier.bias' has shape \(4,\); .* needs \(5,\)"),
         (
             {"cells.9.bias": np.zeros(1)},
-            "'cells.2._ops.* is no part of .* cells=5",
+            "'cells.2._ops.* is not a part of .* cells=5",
         ),  # five cells, so other reductions
     ],
 )
@@ -123,7 +123,7 @@ def test_wrong_arrays_are_named(arrays, change, message):
 
 
 def test_given_sizes_are_checked_against_the_arrays(arrays):
-    with pytest.raises(UserError, match=r"'cells\.3\..* is no part .*cells=3"):
+    with pytest.raises(UserError, match=r"'cells\.3\..* is not a part .*cells=3"):
         load_torch_supernet(arrays, robust_s3, cells=3)
     with pytest.raises(UserError, match=r"'stem\.0\.weight' has shape \(12, 3, 3, 3\).*needs \(18, 3, 3, 3\)"):
         load_torch_supernet(arrays, robust_s3, channels=6)

@@ -203,7 +203,7 @@ def reading_lines(cost: ReadingCost) -> str:
         lines += [
             f"step: {seconds_cell(cost.step_seconds)} on images that are already loaded",
             f"reading is {share:.0%} of a step: {verdict}",
-            f"steps with reading: {format_seconds(cost.fed_seconds)} each; {waiting:.1%} of it waits for images",
+            f"steps with reading: {format_seconds(cost.fed_seconds)} each, {waiting:.1%} spent waiting for images",
         ]
     return "\n".join(lines)
 

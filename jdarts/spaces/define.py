@@ -107,7 +107,7 @@ def _ops(ops: Any, where: str) -> tuple[str, ...]:
     if not isinstance(ops, Sequence) or isinstance(ops, str) or not all(isinstance(op, str) for op in ops):
         raise UserError(f"{where} has the candidates {ops!r}; give a list of op names")
     if set(ops) == {"none"}:
-        raise UserError(f"{where} has an edge with none as its only candidate; leave the edge out instead")
+        raise UserError(f"{where} has an edge whose only candidate is none; leave the edge out instead")
     for i, op in enumerate(ops):
         if op in ops[:i]:
             raise UserError(f"{where} lists {op} twice on one edge; name each candidate once")

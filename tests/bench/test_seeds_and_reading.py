@@ -74,7 +74,7 @@ def test_reading_and_the_step_that_it_feeds(place, capsys):
     assert reading["reading_seconds"] == pytest.approx(16 / reading["decode_rate"]["median"])
     assert reading["share_of_step"] == pytest.approx(reading["reading_seconds"] / reading["step_seconds"]["median"])
     assert reading["fed_seconds"] > 0 and 0 <= reading["waiting_share"] < 1
-    assert "images/s" in text and "waits for images" in text
+    assert "images/s" in text and "spent waiting for images" in text
     found, text = measure(place, capsys, "input", *stream, "--only", "rate")
     assert found["reading"]["step_seconds"] is None and found["reading"]["share_of_step"] is None
     assert "waiting" not in text

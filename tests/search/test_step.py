@@ -191,7 +191,7 @@ def test_steps_equal_the_algorithm_written_out(name):
 
 
 def test_the_choices_of_a_method_lead_elsewhere():
-    """The comparison above means something: no two of its cases end equally."""
+    """The comparison above means something: no two of its cases end in the same place."""
     ends = [float(by_hand(*case)[-1][0][0]) for case in CASES.values()]
     assert min(np.diff(np.sort(ends))) > 1e-8, ends
 

@@ -92,7 +92,7 @@ OPS = ("skip_connect", "pair")
     [
         ({"normal": ("pear", "pair")}, "edge 0→2: unknown op 'pear'; did you mean 'pair'"),
         ({"normal": ("pair", "pair")}, "normal lists pair twice on one edge"),
-        ({"normal": ("none",), "reduce": ("pair",)}, "none as its only candidate"),
+        ({"normal": ("none",), "reduce": ("pair",)}, "whose only candidate is none"),
         ({"edges": [(0, 2), (1, 2), (2, 4)]}, "no edge enters node 3"),
         ({"edges": [(0, 2), (0, 2)]}, "edge 0→2 is listed twice"),
         ({"edges": [(3, 2), (1, 3)]}, "edge 3→2"),

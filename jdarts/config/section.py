@@ -1,4 +1,4 @@
-"""Sections of a configuration remember which of their fields were written down.
+"""Sections of a configuration, which remember the fields that were written down.
 
 Published settings of a method fill in the other fields (`jdarts.methods.loading`).
 """

@@ -14,7 +14,7 @@ from jdarts.methods.registry import build, with_known_method
 
 METHOD, OPTIONS, SPACE = "search.method", "search.method_options", "space.name"
 FRACTIONS = {"data.train_fraction", "data.val_fraction"}
-"""Whoever sets one of them decides both: their sum is bounded."""
+"""Setting one of these fields fixes both, because their sum is bounded."""
 
 
 def load_known(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -25,7 +25,7 @@ def load_known(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Exper
 def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]) -> Experiment:
     """`config` itself, which was loaded from that file with these overrides.
 
-    Raises `UserError` for an unknown method, option or space. It begins with the file if the name was written there.
+    Raises `UserError` for an unknown method, option or space. The message begins with the file that holds the name.
     """
     chosen = parse_overrides(overrides)
     _check(lambda: with_known_method(config), path_or_name, from_file={METHOD, OPTIONS}.isdisjoint(chosen))

@@ -15,7 +15,7 @@ HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
 ALL_IMAGES = {"data.train_fraction": 1.0, "data.val_fraction": 0.0}
 """One level: weights and alphas share all training images."""
 NESTEROV = {"search.weight_optimizer.nesterov": True, "search.weight_optimizer.weight_decay": 5e-4}
-"""What the authors of NAS-Bench-201 changed in the optimiser of the weights (arXiv:2001.00326)."""
+"""Changes of the authors of NAS-Bench-201 to the optimiser of the weights (arXiv:2001.00326)."""
 
 DARTS = {
     **HALVES,
@@ -43,8 +43,8 @@ class Published:
     """The settings of one published search.
 
     Attributes:
-      kind: the spaces that it is for: "darts_cnn" for all spaces of DARTS cells, or "nasbench201".
-      result: what was reached with the settings, and the source of that number where it is not the paper.
+      kind: the spaces for which it is meant: "darts_cnn" for all spaces of DARTS cells, or "nasbench201".
+      result: the result reached with the settings, and its source if that is not the paper.
       settings: fields of `Experiment` by dotted name.
       options: options of the method, each as option=value.
     """

@@ -34,7 +34,7 @@ class OwnOp:
         """Where `make` was written: file and name."""
         function = inspect.unwrap(self.make.__call__ if inspect.isclass(self.make) else self.make)
         code = getattr(function, "__code__", None)
-        file = os.path.abspath(code.co_filename) if code else ""
+        file = os.path.realpath(code.co_filename) if code else ""  # one file may have several paths
         return file, getattr(self.make, "__qualname__", repr(self.make))
 
 

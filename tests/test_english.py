@@ -15,8 +15,6 @@ PACKAGE = Path(jdarts.__file__).parent
 FOLDERS = {path.name: path for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
 FOLDERS |= {"": PACKAGE, "tests": Path(__file__).parent}
 """The folders to read by name; "" is the root of the package without its folders."""
-NOT_YET = {"kernels", "networks", "ops", "search"}
-"""Folders that still break a rule; take out a folder that is clean."""
 
 OPENERS = re.compile(
     r"(what|how|which|whether|where|when|why|who|whose|whom|it|its|they|their|theirs|them|this|that|these|those|"
@@ -68,10 +66,7 @@ def faults(folder: str) -> list[str]:
 @pytest.mark.parametrize("folder", sorted(FOLDERS))
 def test_prose_is_plain(folder):
     found = faults(folder)
-    if folder in NOT_YET:
-        assert found, f"{folder} is clean: take it out of NOT_YET"
-    else:
-        assert not found, "\n".join(found)
+    assert not found, "\n".join(found)
 
 
 def test_the_search_finds_faults(tmp_path, monkeypatch):

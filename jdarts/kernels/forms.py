@@ -134,7 +134,7 @@ def _dense(x, kernel, stride: int, dilation: int):
 
 
 def takes_phases(x, stride: int, dilation: int, impl: Impl) -> bool:
-    """Whether a convolution of `x` is carried out on the four images of every other pixel.
+    """True if a convolution of `x` is carried out on the four images of every other pixel.
 
     There a dilation of 2 is a plain convolution; cuDNN is several times slower at dilated ones.
     """
@@ -214,7 +214,7 @@ def avg_pool(x, *, stride: int = 1, impl: Impl = "auto"):
 
 
 def _taps_inside(geometry: Geometry) -> np.ndarray:
-    """How many of the nine taps lie inside the image, `[1, H', W', 1]`."""
+    """Number of the nine taps that lie inside the image, `[1, H', W', 1]`."""
     counts = []
     for size, out in zip((geometry.height, geometry.width), geometry.out_size, strict=True):
         start = np.arange(out) * geometry.stride - 1

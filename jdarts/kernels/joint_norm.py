@@ -160,7 +160,7 @@ def _mean_dots(tangents, images, axis_name: str | None):
     return jnp.split(sums if axis_name is None else lax.pmean(sums, axis_name), 2)
 
 
-_again = partial(jax.checkpoint, prevent_cse=False)  # what a derivative needs is computed anew, not kept
+_again = partial(jax.checkpoint, prevent_cse=False)  # a derivative computes again what it needs
 
 
 def _kept_moments(results):

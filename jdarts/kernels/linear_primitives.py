@@ -144,7 +144,7 @@ def _spread(x, g: Geometry, row: int, column: int):
     """The image of the grid that begins at a row and a column, on the whole input with zeros between its pixels."""
     if g.stride == 1:
         return x
-    if platform.on_cpu():  # else computed anew for every pixel of the fusion that adds the grids up
+    if platform.on_cpu():  # or the fusion that adds up the grids computes it once for each of its pixels
         x = lax.optimization_barrier(x)
     pads = [(0, 0, 0)]
     for first, size, count in ((row, g.height, x.shape[1]), (column, g.width, x.shape[2])):

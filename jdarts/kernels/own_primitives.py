@@ -1,4 +1,4 @@
-"""How the modules of `jdarts` make a JAX primitive of a function of arrays.
+"""JAX primitives made of functions of arrays.
 
 A primitive is one equation in a trace, whatever its function does, and states its own derivatives and transposes.
 """

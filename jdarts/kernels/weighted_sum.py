@@ -43,7 +43,7 @@ match_p = make_primitive("match", _match, lambda c, *y: [(len(y),)])
 
 
 def _given(found: Callable[[], list[jax.Array]], *arguments) -> list[jax.Array | None]:
-    """What is `found` for the arguments that are asked for, and None for those that are known."""
+    """`found` for the arguments that are asked for, None for those that are known."""
     asked = [ad.is_undefined_primal(argument) for argument in arguments]
     if not any(asked):
         return [None] * len(arguments)

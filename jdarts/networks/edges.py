@@ -1,4 +1,4 @@
-"""What methods change inside a mixed edge: auxiliary skip, partial channels, drop-path, edge weights, sampled ops.
+"""Parts of a mixed edge that methods change: auxiliary skip, partial channels, drop-path, edge weights, sampled ops.
 
 A supernet takes `EdgeSettings` (which change its weights, so they are static) and at every call `EdgeValues`, numbers
 that may move from step to step: `auxiliary_skip` (its weight β), `skip_dropout` and `drop_path` (probabilities).

@@ -18,7 +18,7 @@ def check_reductions(height: int, width: int, cells: int, what: str = "cells") -
 
 
 def untrained_kind(cells: int, kinds: Iterable[str], name: str = "space.cells") -> str:
-    """Why a network of so few cells searches no normal cell, in words; empty if it does, or has no such kind.
+    """The reason, in words, that a network of so few cells searches no normal cell; empty if it does, or has none.
 
     One or two cells are all reduction cells, so that the normal cell's alphas stay what they were drawn as. `name` is
     the setting that says how many cells there are.

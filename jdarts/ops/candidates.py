@@ -18,12 +18,12 @@ CANDIDATES = (
 
 
 def has_weights(op: str, stride: int) -> bool:
-    """Whether a candidate op has weights of its own, so that its output differs from edge to edge."""
+    """True if a candidate op has weights of its own, so that its output differs from edge to edge."""
     if user_ops.is_own(op):
         return user_ops.has_weights(op)
     return "conv" in op or (op == "skip_connect" and stride > 1)
 
 
 def is_pool(op: str) -> bool:
-    """Whether the op has no weights but batch statistics while searching: a pool, or the user's own without weights."""
+    """True if the op has no weights but batch statistics while searching: a pool, or the user's own without weights."""
     return op in ("max_pool_3x3", "avg_pool_3x3") or (user_ops.is_own(op) and not user_ops.has_weights(op))

@@ -103,7 +103,7 @@ class SkipConnect(Op):
             self.reduce = FactorizedReduce(self.channels, self.channels, self.edges, *fields)
 
     def norms(self) -> list[BatchNorm]:
-        """That of the reduction."""
+        """The norm of the reduction."""
         return [self.reduce.norm_1] if self.stride > 1 else []
 
     def before_norm(self, stage: int, x: Any) -> list[jax.Array]:

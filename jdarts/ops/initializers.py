@@ -137,7 +137,7 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
 
 
 def initial_statistic(name: str) -> float:
-    """Where a running statistic of batch norm starts: a mean at 0, a variance at 1."""
+    """Initial value of a running statistic of batch norm: 0 for a mean, 1 for a variance."""
     return 1.0 if name == "var" else 0.0
 
 

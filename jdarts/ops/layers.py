@@ -24,7 +24,7 @@ RUNNING_MOMENTUM = 0.1  # weight of a new batch in the running averages of batch
 
 
 def spans(edges: int, values_per_edge: int, layout: Layout) -> list[tuple[int, int]]:
-    """Which edges share one call: `[(0, T)]` for the grouped form, `[(0, 1), (1, 2), …]` edge by edge."""
+    """The edges that share one call: `[(0, T)]` for the grouped form, `[(0, 1), (1, 2), …]` edge by edge."""
     if layout == "auto":
         small = edges * values_per_edge <= _GROUPED_LIMIT
         layout = "grouped" if small or kernels.on_accelerator() else "per_edge"
@@ -139,7 +139,7 @@ class Op(nn.Module):
         return []
 
     def before_norm(self, stage: int, x: jax.Array | Sequence[jax.Array]) -> list[jax.Array]:
-        """What the batch norm of that stage takes: chunks `[N, H', W', t·C]`."""
+        """The input of the batch norm of that stage: chunks `[N, H', W', t·C]`."""
         raise NotImplementedError
 
     def in_phases(self, x: jax.Array) -> list[jax.Array] | None:
@@ -147,7 +147,7 @@ class Op(nn.Module):
         del x
 
     def before_last_norm(self, x: jax.Array, train: bool) -> list[jax.Array] | None:
-        """What the last batch norm takes; None for an op that does not end in one."""
+        """The input of the last batch norm; None for an op that does not end in one."""
         norms = self.norms()
         if not norms:
             return None

@@ -1,4 +1,4 @@
-"""How an op of the user's own becomes a candidate: stacked weights for parallel edges, batch norm, checks, size.
+"""A user's own op as a candidate: stacked weights for parallel edges, batch norm, checks, size.
 
     class Ghost(nn.Module):                     def blur(x, stride):
         channels: int                               return nn.avg_pool(x, (2, 2), (stride, stride), "SAME")

@@ -31,7 +31,7 @@ class OwnOp:
 
     @property
     def origin(self) -> tuple[str, str]:
-        """Where `make` was written: file and name."""
+        """File and name of the definition of `make`."""
         function = inspect.unwrap(self.make.__call__ if inspect.isclass(self.make) else self.make)
         code = getattr(function, "__code__", None)
         file = os.path.realpath(code.co_filename) if code else ""  # one file may have several paths
@@ -58,7 +58,7 @@ def declare(names: Iterable[str]) -> None:
 
 
 def is_own(name: str) -> bool:
-    """Whether `name` is an op of the user's."""
+    """True if `name` is an op of the user's."""
     return name in _KNOWN
 
 
@@ -76,7 +76,7 @@ def names() -> tuple[str, ...]:
 
 
 def has_weights(name: str) -> bool:
-    """Whether the own op `name` has weights."""
+    """True if the own op `name` has weights."""
     return _KNOWN[name].weights
 
 

@@ -1,4 +1,4 @@
-"""What a gradient of the alphas does to them: regulariser, optimiser, hook, and the epoch from which they move."""
+"""The update of the alphas by their gradient: regulariser, optimiser, hook, and the epoch from which they move."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

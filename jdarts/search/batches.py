@@ -28,7 +28,7 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """How a search draws its batches; `batches_for` builds it.
+    """The batches of a search; `batches_for` builds it.
 
     Attributes:
       size: images in the global batch.
@@ -73,7 +73,7 @@ class Batches:
         return jax.lax.map(lambda i: self.draw(state.replace(step=state.step + i), arrays)[0], ahead)
 
     def _rows(self, order_key: jax.Array, step_keys: jax.Array, step: jax.Array, arrays: Arrays) -> tuple[Any, Any]:
-        """This replica's rows of the training split and of the alphas' split."""
+        """Rows of this replica: those of the training split and of the alphas' split."""
         if self.streamed:
             return slice(None), slice(None)
         epoch_key = jax.random.fold_in(order_key, step // self.steps_per_epoch)
@@ -85,7 +85,7 @@ class Batches:
     def _batch(
         self, split: Split, rows: Any, keys: tuple[jax.Array, jax.Array], state: SearchState, arrays: Arrays
     ) -> Batch:
-        """These rows of a split, augmented with the first of the keys; the second is the network's."""
+        """The given rows of a split, augmented with the first of the keys; the second is the network's."""
         augment_key, network_key = keys
         images = self.prepare(augment_key, arrays[f"{split}_images"][rows])
         if self.cutout_probability is not None:

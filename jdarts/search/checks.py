@@ -1,4 +1,4 @@
-"""What a search refuses before anything compiles: settings that do not fit the data, the method or each other."""
+"""Refusals before anything compiles: settings that do not fit the data, the method or each other."""
 
 from jdarts.config import SearchConfig
 from jdarts.data import SearchData

@@ -40,8 +40,10 @@ class _Value:
 
 
 def all_reduces(program: ClosedJaxpr) -> Collectives:
-    """The all-reduces that the outputs of `program` need. A `scan` counts them once for each of its
-    rounds; a `while` loop, whose rounds nobody knows before, once."""
+    """The all-reduces that the outputs of `program` need.
+
+    A `scan` counts them once for each of its rounds, a `while` loop once, since its rounds are not known.
+    """
     walk = _Walk()
     outputs = walk.function(program.jaxpr, [_Value() for _ in program.jaxpr.invars])
     return _needed(outputs)
@@ -61,7 +63,7 @@ def _needed(outputs: Sequence[_Value]) -> Collectives:
 
 
 class _Walk:
-    """Numbers the values of a program: what is computed alike from the same values is one value."""
+    """Numbers the values of a program: equal operations on the same values give one value."""
 
     def __init__(self):
         self._known: dict[Hashable, list[_Value]] = {}

@@ -33,7 +33,7 @@ class Need:
 
 
 def memory_need(program: Any, *arguments: Any) -> Need:
-    """What running `program(*arguments)` will take. Arguments given as shapes are not held yet, arrays are."""
+    """Memory that `program(*arguments)` will take. Arguments given as shapes are not held yet, arrays are."""
     missing = [leaf for leaf in jax.tree.leaves(arguments) if not isinstance(leaf, jax.Array)]
     return Need(int(program.peak_bytes), tree_bytes(missing))
 
@@ -57,7 +57,7 @@ def check_weights(config: Experiment, space: Space, side: int, free: Available |
 def check_memory(need: Need, free: Available | None, config: Experiment) -> str:
     """One line about the memory, to be shown; raises `UserError` with advice if `need` is more than there is.
 
-    `free` is None where nobody knows what there is; nothing is refused then.
+    With `free` None (unknown) nothing is refused.
     """
     if free is None:
         return f"memory: the search step needs {format_bytes(need.total)}"
@@ -68,7 +68,7 @@ def check_memory(need: Need, free: Available | None, config: Experiment) -> str:
 
 
 def advice(config: Experiment, factor: float) -> str:
-    """How to get by with `factor` (below one) of the memory that the search step needs now.
+    """Settings with which the search step needs only `factor` (below one) of its memory.
 
     Nearly all of it are activations, which are proportional to the images that are worked on at once.
     """

@@ -1,4 +1,4 @@
-"""What the searches of one program found, each, and in mean and standard deviation."""
+"""Results of the searches of one program: each, mean and standard deviation."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from jdarts.search.members import Member
 
 @dataclass(frozen=True)
 class Found:
-    """What one search of many found; `genotype` is None if it diverged."""
+    """The result of one search of many; `genotype` is None if it diverged."""
 
     member: Member
     genotype: Genotype | None
@@ -66,7 +66,7 @@ def describe(results: Sequence[Found]) -> dict[str, Any]:
 
 
 def untrained(config: Experiment, kinds: Iterable[str]) -> str:
-    """Why the search of `config` trains no normal cell, in words; empty if it does, or if there is no such kind.
+    """The reason, in words, that the search of `config` trains no normal cell; empty if it does, or if there is none.
 
     `kinds` are the kinds of cells of the space. Methods that search in stages have their own numbers of cells; one
     stage of fewer than three cells chooses candidates of the normal cell by noise.

@@ -78,7 +78,7 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
 
 @dataclass(frozen=True)
 class MemberRecords:
-    """What a program of several searches notes at the end of an epoch, of each and of all; entries by member."""
+    """The records of a program of several searches at the end of an epoch: of each and of all, by member."""
 
     program: Program
     members: Sequence[Member]
@@ -162,7 +162,7 @@ def check_members(settings: SearchConfig, members: Sequence[Member]) -> None:
 
 
 def own_loop(method: Method) -> str:
-    """Why searches of `method` do not fit in one program: what each does at its own time; empty if they do."""
+    """The reason that searches of `method` do not fit in one program (each acts at its own time); empty if they do."""
     if method.driver is not None:
         return "runs several loops"
     return "stops by a rule" if method.stop is not None else ""
@@ -203,9 +203,7 @@ def _member_states(state: Any) -> Callable[[int], Any]:
 
 
 def of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
-    """Its skip connections and looked-up accuracies; NaN for a search that diverged, so that all have the same
-    names.
-    """
+    """Skip connections and looked-up accuracies of a member; NaN, under the same names, if its search diverged."""
     if genotype is not None:
         return {"skip_connections": skips_in(genotype), **(table.test_accuracies(genotype) if table else {})}
     known = table.test_accuracies(table.architectures[0]) if table else {}

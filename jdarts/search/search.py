@@ -67,7 +67,7 @@ class Search:
 
     @property
     def space(self) -> Space:
-        """What is searched."""
+        """The search space."""
         return self.objective.space
 
     def draw(self, state: SearchState, arrays: Arrays) -> tuple[Batch, Batch]:

@@ -132,7 +132,7 @@ class StopRule:
         self.found: list[int] = []
 
     def __call__(self, epoch: int) -> bool:
-        """Whether the search ends after this epoch."""
+        """True if the search ends after this epoch."""
         del epoch
         finished, rule = records(self._run.folder), self._run.method.stop
         if rule is None or not finished:
@@ -145,7 +145,7 @@ class StopRule:
 
 @dataclass(frozen=True)
 class EpochRecords:
-    """What a search notes at the end of an epoch; called with the state and the number of finished epochs.
+    """The record of a search at the end of an epoch; called with the state and the number of finished epochs.
 
     Attributes:
       hooks: called last, see `jdarts.search.hooks`.

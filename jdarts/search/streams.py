@@ -59,7 +59,7 @@ def last_arrays(config: Experiment, search: Search) -> Callable[[SearchState], A
 
 
 def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[str, Stream]:
-    """What this process reads: the rows of its share of the training batches, and of those of the alphas."""
+    """The rows that this process reads: those of its share of the training batches, and of those of the alphas."""
     return open_splits(config, data, method, process=jax.process_index(), processes=processes.count())
 
 

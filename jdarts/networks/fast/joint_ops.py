@@ -18,7 +18,7 @@ class _Member(NamedTuple):
 
 
 class _Image(NamedTuple):
-    """What a batch norm of an op takes."""
+    """The input of a batch norm of an op."""
 
     member: _Member
     stage: int
@@ -35,7 +35,7 @@ class _Image(NamedTuple):
 
 
 class Weighted(NamedTuple):
-    """What an op gives, `[N, H', W', t·C]` or `[N, H', W', C]` for all edges, and its weights, one a target."""
+    """The output of an op, `[N, H', W', t·C]` or `[N, H', W', C]` for all edges, and its weights, one a target."""
 
     chunk: jax.Array
     targets: list[int]
@@ -116,7 +116,7 @@ class JointOps:
         return following
 
     def _ends_everywhere(self, image: _Image) -> bool:
-        """Whether the op ends in this norm, with outputs of its own on all edges."""
+        """True if the op ends in this norm, with outputs of its own on all edges."""
         own = image.value.shape[-1] == len(self._targets) * self._channels
         return image.last and own and image.member.targets == self._targets
 

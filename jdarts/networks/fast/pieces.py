@@ -25,7 +25,7 @@ from jdarts.ops.table import candidate
 
 
 class Options(NamedTuple):
-    """What the ops of an edge share: their sizes, the mapped axis of the batch, form, and the mode of batch norm."""
+    """Settings that the ops of an edge share: sizes, the mapped axis of the batch, form, and the mode of batch norm."""
 
     channels: int
     stride: int

@@ -46,7 +46,7 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
 
 
 def _with_decay(settings: SearchConfig, decay: float) -> SearchConfig:
-    """These settings with another weight decay, and all checkpoints kept: any epoch may be returned to."""
+    """The settings with another weight decay, and all checkpoints kept, since a rollback may need any of them."""
     optimizer = replace(settings.weight_optimizer, weight_decay=decay)
     return replace(settings, weight_optimizer=optimizer, keep_checkpoints=settings.epochs + 2)
 

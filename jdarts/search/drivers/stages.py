@@ -1,4 +1,4 @@
-"""What drivers of several stages share: other depths, and spaces with fewer candidates."""
+"""Shared parts of drivers with several stages: other depths, and spaces with fewer candidates."""
 
 from dataclasses import replace
 from typing import Any, cast

@@ -1,10 +1,10 @@
 """A search method: choices at five seams, as one frozen value.
 
     relaxation      alphas → op weights; the weight step may have one of its own, and a perturbation on top
-    edge            what happens inside a mixed edge (`jdarts.networks.edges`)
-    hypergradient   how the alphas' gradient is computed, on which data, in which order with the weight step
-    regulariser     a term of the alphas' loss, and a hook behind their update
-    stop, derive    when to end, which epoch's genotype to return, how alphas become a genotype
+    edge            parts of a mixed edge: auxiliary skip, partial channels, drop-path (`jdarts.networks.edges`)
+    hypergradient   the estimator of the alphas' gradient, its data, the order of the two updates
+    regulariser     a term of the alphas' loss, and a hook after their update
+    stop, derive    the end of the search, the epoch whose genotype is returned, the derivation from the alphas
 
 A field left at None is DARTS' choice. `compose` puts methods together that touch different seams.
 """
@@ -39,72 +39,91 @@ Derive = Callable[..., Genotype]
 class Method:
     """A search method. Functions that take a key and a clock are traced: no Python branches on them.
 
-    What they see as alphas and op weights are the `[edges, ops]` matrices by cell type. The parameters of the edge
-    normalisation are handled here, so that it goes with every relaxation.
+    They see alphas and op weights as `[edges, ops]` matrices by cell type. The parameters of the edge normalisation are
+    handled here, so that it combines with every relaxation.
 
     Attributes:
-      name, paper, summary: what `jdarts methods` shows; authors, venue, arXiv number; one line.
+      name, paper, summary: shown by `jdarts methods`: the name; authors, venue, arXiv number; one line.
+
+    Relaxation:
       relax: `(alphas, key, clock, space) -> op_weights`. The key is the same on all devices and in all evaluations of
         one hypergradient, and differs between the alpha step and the weight step.
-      relax_weights: the same for the weight step alone, where that differs (SETN, RSPS). No gradient passes.
-      perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step alone (SmoothDARTS);
+      relax_weights: the relaxation of the weight step only, where it differs (SETN, RSPS). No gradient passes.
+      perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step only (SmoothDARTS).
         `loss(op_weights)` is the training loss on the step's batch at the present weights, with running averages in
         the batch norms.
-      derive_weights: `alphas -> op_weights` without chance, what genotypes are derived from.
+      derive_weights: `alphas -> op_weights`, deterministic; genotypes are derived from them.
+      init_alphas: `(space, key, scale) -> alphas`.
+
+    Edge:
       edge: static settings of the supernet's edges.
       edge_values: schedules of their moving numbers, by name.
-      cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
-      hypergradient: name of the estimator, unless the configuration names one.
-      alpha_data: which split the alphas' batch is drawn from.
-      order: which of the two moves first. In the weight step after an alpha step the new alphas are used, and vice
-        versa. With "single_level" both move from one gradient at the old values.
-      alpha_start: first epoch in which the alphas move; before it their optimiser's state stays as it is, too.
+      edge_normalisation: every edge gets one more parameter; the softmax of these over the edges that enter a node
+        multiplies the edges' outputs (PC-DARTS). They are the entries `{cell type}_edges` of the alphas.
+
+    Hypergradient:
+      hypergradient: name of the estimator, unless the configuration names one; `hypergradient_options`, its options.
+      alpha_data: the split from which the alphas' batch is drawn.
+      order: the update that comes first. The second update uses the result of the first. With "single_level" both
+        move by one gradient at the old values.
+      alpha_start: first epoch in which the alphas move; before it the state of their optimiser does not move either.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
-      edge_normalisation: every edge gets a parameter more; their softmax over the edges that enter a node multiplies
-        the edges' outputs (PC-DARTS). They are the entries `{cell type}_edges` of the alphas.
+      cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
+
+    Regulariser:
       regularizer: `(alphas, key, clock, space) -> scalar`, added to the loss that the alphas descend.
-      post_update: `(old, new, key, clock, space) -> alphas` behind the alphas' update, with the key of their
+      post_update: `(old, new, key, clock, space) -> alphas`, called after the alphas' update with the key of their
         relaxation.
-      init_alphas: `(space, key, scale) -> alphas`.
-      stop: `(records, space) -> epoch or None`: given the records of all finished epochs (each a mapping with `epoch`,
-        `alphas`, `genotype` and the metrics), the number of finished epochs whose genotype is the result, or None to
-        go on. Being a function of the records it needs no state and survives every resume.
+
+    Stop and derive:
+      stop: `(records, space) -> epoch or None`. Given the records of all finished epochs (each a mapping with `epoch`,
+        `alphas`, `genotype` and the metrics), it returns the number of finished epochs whose genotype is the result,
+        or None to continue. As a function of the records it needs no state and survives every resume.
       probes: names of further measurements that records must hold ("dominant_eigenvalue").
       derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
         is the accuracy on a validation batch at the search's end; it and the key are None during the search.
       compares: `derive` calls `evaluate`.
-      log_scores: `derive` takes the natural logarithms of the op weights, float64 and finite, in their place. They do
-        not underflow where a softmax does.
-      driver: name of the driver above the step, where one step is not enough; None is the plain loop.
-      options: the options the method was built with, for drivers.
+      log_scores: `derive` takes the natural logarithms of the op weights (float64, finite) instead. They do not
+        underflow where a softmax does.
+
+    Above the seams:
+      driver: name of the driver (`jdarts.search.drivers`) of a method that needs more than one loop; None is the plain
+        loop.
+      options: the options that the method was built with.
       published: settings of published searches, which `--method NAME` applies.
     """
 
     name: str
     paper: str
     summary: str
+    # relaxation
     relax: Relax | None = None
     relax_weights: Relax | None = None
     perturb: Perturb | None = None
     derive_weights: Callable[[Alphas], OpWeights] | None = None
+    init_alphas: InitAlphas | None = None
+    # edge
     edge: EdgeSettings = PLAIN
     edge_values: Mapping[str, Schedule] = field(default_factory=dict)
-    cutout_probability: Schedule | None = None
+    edge_normalisation: bool | None = None
+    # hypergradient
     hypergradient: str | None = None
     hypergradient_options: Mapping[str, Any] = field(default_factory=dict)
     alpha_data: Literal["val", "train"] | None = None
     order: Literal["alphas_first", "weights_first"] | None = None
     alpha_start: int | None = None
     alphas_fixed: bool | None = None
-    edge_normalisation: bool | None = None
+    cutout_probability: Schedule | None = None
+    # regulariser
     regularizer: Regularizer | None = None
     post_update: PostUpdate | None = None
-    init_alphas: InitAlphas | None = None
+    # stop and derive
     stop: Stop | None = None
     probes: tuple[str, ...] = ()
     derive: Derive | None = None
     compares: bool | None = None
     log_scores: bool | None = None
+    # above the seams
     driver: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[Published, ...] = ()

@@ -52,9 +52,9 @@ from jdarts.kernels.forms import (
 )
 from jdarts.kernels.joint_norm import (
     by_image,
-    keeping_little,
-    kept,
     mix_standardised,
+    recomputing,
+    saved,
     standardise_each,
 )
 from jdarts.kernels.normed_sum import normed_sum
@@ -73,16 +73,16 @@ __all__ = [
     "for_accelerators",
     "from_phases",
     "halve",
-    "keeping_little",
-    "kept",
     "max_pool",
     "mix_standardised",
     "normed_sum",
     "on_accelerator",
     "on_cpu",
     "pointwise",
+    "recomputing",
     "relu",
     "resolve",
+    "saved",
     "separable",
     "standardise",
     "standardise_each",

@@ -28,25 +28,25 @@ from jax.interpreters import ad
 
 from jdarts.kernels.own_primitives import bind_alike, linear_in, make_primitive
 
-_KEPT = "jdarts_kept"
+_SAVED = "jdarts_saved"
 
 
-def kept(x: jax.Array) -> jax.Array:
-    """Mark a value that the backward pass of `keeping_little` shall find, instead of computing it again."""
-    return checkpoint_name(x, _KEPT)
+def saved(x: jax.Array) -> jax.Array:
+    """Mark a value that the backward pass of `recomputing` reads; it computes most others again."""
+    return checkpoint_name(x, _SAVED)
 
 
-def _is_kept(primitive, *_, **params) -> bool:
-    return primitive.name in ("conv_general_dilated", "dot_general") or params.get("name") == _KEPT
+def _is_saved(primitive, *_, **params) -> bool:
+    return primitive.name in ("conv_general_dilated", "dot_general") or params.get("name") == _SAVED
 
 
-def keeping_little(function: Callable) -> Callable:
-    """`function`, of which the backward pass keeps convolutions, products of matrices and what is `kept`, no more.
+def recomputing(function: Callable) -> Callable:
+    """`function` with a backward pass that stores only convolutions, matrix products and `saved` values.
 
-    All else, what lies between two convolutions, an accelerator computes again in the kernels that need it, faster than
-    it would write and read it.
+    It computes all other values again in the kernels that need them: on an accelerator this is faster than writing and
+    reading them.
     """
-    return jax.checkpoint(function, policy=_is_kept, prevent_cse=False)
+    return jax.checkpoint(function, policy=_is_saved, prevent_cse=False)
 
 
 def by_image(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
@@ -163,9 +163,9 @@ def _mean_dots(tangents, images, axis_name: str | None):
 _again = partial(jax.checkpoint, prevent_cse=False)  # a derivative computes again what it needs
 
 
-def _kept_moments(results):
+def _saved_moments(results):
     value, mean, var = results
-    return value, kept(mean), kept(var)
+    return value, saved(mean), saved(var)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
@@ -183,7 +183,7 @@ def standardise_each(images: list[jax.Array], rectified: tuple[bool, ...], eps: 
 @standardise_each.defjvp
 def _standardise_each_jvp(rectified, eps, axis_name, primals, tangents):
     (images,) = primals
-    results, mean, var = _kept_moments(standardise_each(images, rectified, eps, axis_name))
+    results, mean, var = _saved_moments(standardise_each(images, rectified, eps, axis_name))
 
     @_again
     def tangent(images, mean, factor, changes):
@@ -222,7 +222,7 @@ def mix_standardised(
 
 @mix_standardised.defjvp
 def _mix_standardised_jvp(eps, axis_name, primals, tangents):
-    total, mean, var = _kept_moments(mix_standardised(*primals, eps, axis_name))
+    total, mean, var = _saved_moments(mix_standardised(*primals, eps, axis_name))
 
     @_again
     def tangent(primals, mean, factor, tangents):

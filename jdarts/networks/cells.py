@@ -15,7 +15,7 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.devices.replicas import Share
-from jdarts.kernels import kept
+from jdarts.kernels import saved
 from jdarts.networks import plain
 from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, drop_path, dropout, join_channels, split_channels
 from jdarts.networks.fast import pieces
@@ -100,7 +100,7 @@ class SearchCell(nn.Module):
         sums: dict[int, jax.Array] = {}
         for source in sorted({source for source, _ in self.edges}):
             if source >= 2:
-                nodes[source] = sums[source] = kept(sums[source]) if kernels.on_accelerator() else sums[source]
+                nodes[source] = sums[source] = saved(sums[source]) if kernels.on_accelerator() else sums[source]
             x = nodes[source] if staging.in_pieces() else kernels.cut(nodes[source])
             mixed = self._edges_from(source, x, weights, train, edge_values or {})
             for target, value in mixed.items():

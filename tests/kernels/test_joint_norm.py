@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from derivatives import derivatives, draw, same
 
-from jdarts.kernels import keeping_little, mix_standardised, standardise_each
+from jdarts.kernels import mix_standardised, recomputing, standardise_each
 from jdarts.kernels.joint_norm import dots, scaled
 
 EPS = 1e-5
@@ -65,13 +65,13 @@ def test_joint_norms_are_the_textbook_formula_in_every_derivative(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_keeping_little_for_the_backward_pass_changes_no_gradient(case):
+def test_recomputing_for_the_backward_pass_changes_no_gradient(case):
     joint, textbook, args = CASES[case]
 
     def loss(function):
         return lambda args: sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(function(*args)))
 
-    same(jax.grad(keeping_little(loss(joint)))(args), jax.grad(loss(textbook))(args))
+    same(jax.grad(recomputing(loss(joint)))(args), jax.grad(loss(textbook))(args))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,7 +15,7 @@ from flax import linen as nn
 from jax import lax
 
 from jdarts import kernels, staging
-from jdarts.kernels import keeping_little, normed_sum, relu, weighted_sum
+from jdarts.kernels import normed_sum, recomputing, relu, weighted_sum
 from jdarts.networks.fast.packing import Packing
 from jdarts.ops import user_ops
 from jdarts.ops.candidates import has_weights
@@ -109,7 +109,7 @@ def _body(network: Any, train: bool, update: bool, called: str | None, own: tupl
             moved: Any = new["batch_stats"]
             return y, stats.ravel(moved if called is None else moved[called])
 
-    return staging.piece(keeping_little(cell_body))
+    return staging.piece(recomputing(cell_body))
 
 
 def _like(x):

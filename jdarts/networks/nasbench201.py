@@ -22,6 +22,7 @@ from jdarts import kernels, staging
 from jdarts.devices.replicas import Share
 from jdarts.genotypes import Cell, Genotype
 from jdarts.kernels import relu
+from jdarts.networks import plain_nasbench201
 from jdarts.networks.edges import (
     EDGES_SUFFIX,
     PLAIN,
@@ -34,14 +35,12 @@ from jdarts.networks.edges import (
 )
 from jdarts.networks.fast import pieces
 from jdarts.networks.image_sizes import check_halvings, image_sides
+from jdarts.networks.plain_nasbench201 import EDGES, NODES, STAGES
 from jdarts.networks.stem import Classifier, Stem
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.ops.initializers import identity, uniform_fan_in
 from jdarts.ops.layers import BatchNorm
 
-NODES = 4
-EDGES = tuple((source, target) for target in range(1, NODES) for source in range(target))
-STAGES = 3
 _EPS = 1e-5
 
 
@@ -84,7 +83,7 @@ class SearchCell201(nn.Module):
         ops = self._parameters(source, targets, inner.shape[-1])
         mix = self._sampled if self.edge.sampled else self._dense
         rows = {t: weights[EDGES.index((source, t))] for t in targets}
-        mixed = {t: inner for t in targets} if self.is_initializing() else mix(source, inner, rows, ops, values)
+        mixed = mix(source, inner, rows, ops, values)
         if self.edge.auxiliary_skip != "none":
             beta = jnp.asarray(values["auxiliary_skip"], x.dtype)
             for i, t in enumerate(targets):
@@ -163,7 +162,7 @@ class SearchCell201(nn.Module):
 
     @property
     def _share(self) -> Share:
-        return Share(None if self.is_initializing() else self.axis_name)
+        return Share(self.axis_name)
 
     def _auxiliary(self, source: int, place: int, edges: int, x) -> jax.Array:
         if self.edge.auxiliary_skip == "identity":
@@ -277,12 +276,16 @@ class Supernet201(Network201):
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`."""
-        remat = self.remat and not self.is_initializing()
-        cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if remat else SearchCell201  # 3 is `train`
+        if self.is_initializing():
+            check_stages(*image_sides(images))
+            form = plain_nasbench201.Supernet201(self.channels, self.cells, self.classes, self.table, self.edge)
+            nn.share_scope(self, form)
+            return form(op_weights, images, train, edge_values)
+        cell_class = nn.remat(SearchCell201, static_argnums=(3,)) if self.remat else SearchCell201  # 3 is `train`
 
         random = edge_values is not None and not {"drop_path", "skip_dropout"}.isdisjoint(edge_values)
         # Sampled edges are pieces of their own: Python then chooses the branch, see `pieces.sampled_convolution`.
-        by_piece = staging.in_pieces() and not self.is_initializing() and not random and not self.edge.sampled
+        by_piece = staging.in_pieces() and not random and not self.edge.sampled
 
         def cell(i, channels, x):
             weights, edge_weights = jax.tree.map(

@@ -134,8 +134,11 @@ class StopRule:
     def __call__(self, epoch: int) -> bool:
         """True if the search ends after this epoch."""
         del epoch
-        finished, rule = records(self._run.folder), self._run.method.stop
-        if rule is None or not finished:
+        rule = self._run.method.stop
+        if rule is None:
+            return False
+        finished = records(self._run.folder)
+        if not finished:
             return False
         found = processes.first_decides(lambda: rule(finished, self._run.space))
         if found is not None:
@@ -218,10 +221,8 @@ def on_one_device(state: SearchState) -> SearchState:
 
 def compile_placed(run: SearchRun, placement: Placement) -> Compiled:
     """Like `compile_search`, as one program for the devices of `placement`; `search` is that of one device."""
-    data = run.search_data
-    program = build_program(run.config, run.space, data, placement)
-    search = make_search(run.config, run.space, data, method=run.method)
-    return Compiled(search, lambda key: program.init(), lambda state, arrays: program.step(state))
+    program = build_program(run.config, run.space, run.search_data, placement)
+    return Compiled(program.search, lambda key: program.init(), lambda state, arrays: program.step(state))
 
 
 def compile_search(run: SearchRun) -> Compiled:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts.networks.cells import SearchCell
-from jdarts.networks.stem import Classifier
+from jdarts.networks.plain import Classifier
 
 Rate = float | jax.Array
 

@@ -16,8 +16,9 @@ from jdarts.errors import UserError, unknown
 from jdarts.genotypes import Cell, Genotype
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.image_sizes import image_sides
+from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, in_type_of
 from jdarts.networks.reductions import reduction_cells
-from jdarts.networks.stem import STEM_MULTIPLIER, Classifier, Stem, in_type_of
+from jdarts.networks.stem import Stem
 from jdarts.ops import user_ops
 from jdarts.ops.candidates import CANDIDATES
 from jdarts.ops.initializers import uniform_fan_in

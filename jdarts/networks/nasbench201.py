@@ -35,8 +35,9 @@ from jdarts.networks.edges import (
 )
 from jdarts.networks.fast import pieces
 from jdarts.networks.image_sizes import check_halvings, image_sides
+from jdarts.networks.plain import Classifier
 from jdarts.networks.plain_nasbench201 import EDGES, NODES, STAGES
-from jdarts.networks.stem import Classifier, Stem
+from jdarts.networks.stem import Stem
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.ops.initializers import identity, uniform_fan_in
 from jdarts.ops.layers import BatchNorm

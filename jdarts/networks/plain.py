@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts.errors import UserError
 from jdarts.kernels import reference
 from jdarts.networks.edges import (
     EDGES_SUFFIX,
@@ -132,6 +133,15 @@ class Cell(nn.Module):
         return [reference.pointwise(x, kernel) for kernel in kernels]
 
 
+def in_type_of(kernel: jax.Array, images: jax.Array) -> jax.Array:
+    """`images` in the type of the first kernel, in which the whole network computes; `UserError` if not floating."""
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UserError(
+            f"a network was given images of type {images.dtype}; give floating-point ones (jdarts.data.normalize)"
+        )
+    return images.astype(kernel.dtype)
+
+
 class Stem(nn.Module):
     """3 × 3 convolution and affine batch norm (no ReLU): `[N, H, W, ·]` → `[N, H, W, channels]`."""
 
@@ -142,7 +152,7 @@ class Stem(nn.Module):
         """Apply to images."""
         inputs = images.shape[-1]
         kernel = self.param("conv", uniform_fan_in(9 * inputs), (3, 3, inputs, self.channels))
-        y = reference.convolution(images.astype(kernel.dtype), kernel, padding=1)
+        y = reference.convolution(in_type_of(kernel, images), kernel, padding=1)
         return plain.BatchNorm(self.channels, affine=True, name="norm")(y[None], train)[0]
 
 

@@ -17,8 +17,9 @@ from jdarts.networks import plain
 from jdarts.networks.cells import BODY, SearchCell, stacked_edges
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
 from jdarts.networks.image_sizes import image_sides
+from jdarts.networks.plain import STEM_MULTIPLIER, Classifier
 from jdarts.networks.reductions import check_reductions, reduction_cells
-from jdarts.networks.stem import STEM_MULTIPLIER, Classifier, Stem
+from jdarts.networks.stem import Stem
 from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable, OpWeights, rows_of
 from jdarts.ops.layers import Layout
 

@@ -14,13 +14,12 @@ from jax import lax
 from jdarts import kernels
 from jdarts.kernels import relu
 from jdarts.ops.initializers import constant, uniform_fan_in
+from jdarts.ops.plain import RUNNING_MOMENTUM
 
 Layout = Literal["auto", "grouped", "per_edge"]
 
 # Beyond this many values the grouped form no longer fits the cache of one CPU core and edges are faster one by one.
 _GROUPED_LIMIT = 400_000
-
-RUNNING_MOMENTUM = 0.1  # weight of a new batch in the running averages of batch norm (PyTorch's default)
 
 
 def spans(edges: int, values_per_edge: int, layout: Layout) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from jdarts.kernels import reference
 from jdarts.kernels.reference import pointwise, relu
 from jdarts.ops.initializers import constant, uniform_fan_in
 
-MOMENTUM = 0.1
+RUNNING_MOMENTUM = 0.1
 """Weight of a new batch in the running averages of batch norm (PyTorch's default)."""
 
 
@@ -49,7 +49,7 @@ class BatchNorm(nn.Module):
 
     def _move(self, average: nn.Variable, new: jax.Array) -> None:
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-            average.value = (1 - MOMENTUM) * average.value + MOMENTUM * lax.stop_gradient(new)
+            average.value = (1 - RUNNING_MOMENTUM) * average.value + RUNNING_MOMENTUM * lax.stop_gradient(new)
 
 
 def _by_edge(values: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 from jdarts.config import SearchConfig
 from jdarts.hypergrad import Aux
 from jdarts.methods import Method
-from jdarts.ops.layers import RUNNING_MOMENTUM
+from jdarts.ops.plain import RUNNING_MOMENTUM
 from jdarts.optimizers import weight_sgd
 
 

@@ -21,7 +21,7 @@ from jax import lax
 from jdarts.devices.replicas import averaging_gradients, pmean
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods import Method
-from jdarts.ops.layers import RUNNING_MOMENTUM
+from jdarts.ops.plain import RUNNING_MOMENTUM
 from jdarts.schedules import Clock
 from jdarts.search.vectors import VectorNetwork
 from jdarts.spaces.space import Space

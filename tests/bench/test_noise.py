@@ -7,7 +7,7 @@ import pytest
 
 from jdarts.bench.noise import noisy
 from jdarts.networks.cells import SearchCell
-from jdarts.networks.stem import Classifier
+from jdarts.networks.plain import Classifier
 from jdarts.networks.wiring import EDGES, NODES
 
 KEY = jax.random.key(7)

@@ -6,7 +6,8 @@ from flax import linen as nn
 
 from jdarts.networks.edges import PLAIN, EdgeSettings
 from jdarts.networks.nasbench201 import EDGES, SearchCell201
-from jdarts.networks.stem import Classifier, Stem
+from jdarts.networks.plain import Classifier
+from jdarts.networks.stem import Stem
 from jdarts.networks.wiring import OpTable
 from jdarts.spaces.nasbench201 import NASBench201Space
 

@@ -15,6 +15,7 @@ import pytest
 from flax import linen as nn
 
 from jdarts import kernels, spaces, staging
+from jdarts.errors import UserError
 from jdarts.networks import plain, plain_nasbench201
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.fast.packing import Packing
@@ -184,3 +185,12 @@ def test_a_fast_form_equals_the_plain_network(case_and_truth, form):
     for name, expected in truth.items():
         for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(result[name]), strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-9 * np.max(np.abs(a), initial=0.0), err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["darts_cnn", "nasbench201"])
+def test_images_that_are_not_floating_are_refused_when_a_network_is_initialised(name):
+    space = spaces.get(name)
+    network = space.supernet(channels=2, cells=1, classes=3)
+    op_weights = {cell: jnp.zeros(shape) for cell, shape in space.alpha_shapes.items()}
+    with pytest.raises(UserError, match="images of type uint8; give floating-point ones"):
+        abstract_network(network, op_weights, jnp.zeros((2, 8, 8, 3), jnp.uint8), True)

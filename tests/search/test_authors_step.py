@@ -22,7 +22,8 @@ from jdarts.errors import UserError
 from jdarts.methods import build
 from jdarts.networks.edges import PLAIN
 from jdarts.networks.nasbench201 import EDGES, SearchCell201
-from jdarts.networks.stem import Classifier, Stem
+from jdarts.networks.plain import Classifier
+from jdarts.networks.stem import Stem
 from jdarts.networks.wiring import OpTable
 from jdarts.ops.layers import BatchNorm
 from jdarts.search import make_search

@@ -229,7 +229,7 @@ def _from_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _template(space: CellSpace, channels: int, cells: int, classes: int, image_channels: int, dtype: Any) -> dict:
     """Shapes of the supernet's variables by path; their `dtype` is part of the cache's key."""
-    supernet = space.supernet(channels=channels, cells=cells, classes=classes, impl="conv")
+    supernet = space.supernet(channels=channels, cells=cells, classes=classes)
     side = 2 ** len(reduction_cells(cells))
     weights = {name: jnp.zeros(shape) for name, shape in space.alpha_shapes.items()}
     images = jnp.zeros((1, side, side, image_channels), dtype)

@@ -18,7 +18,7 @@ SIZES = {"channels": 4, "cells": 4, "classes": 5}
 
 @cache
 def _shapes(space):
-    supernet = space.supernet(**SIZES, impl="conv")
+    supernet = space.supernet(**SIZES)
     weights = {name: jnp.zeros(shape) for name, shape in space.alpha_shapes.items()}
     return jax.eval_shape(lambda key: supernet.init(key, weights, jnp.zeros((1, 4, 4, 3)), False), jax.random.key(0))
 

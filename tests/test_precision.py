@@ -174,7 +174,7 @@ def test_a_training_step(name, precision):
 @pytest.mark.parametrize("given", ["float32", "float64"])
 def test_weights_from_and_to_pytorch(given, precision):
     space = spaces.robust_s3
-    network, p = space.supernet(channels=4, cells=1, classes=3, impl="conv"), uniform(space)
+    network, p = space.supernet(channels=4, cells=1, classes=3), uniform(space)
     x = np.zeros((1, 4, 4, 3), np.float32)
     shapes = jax.eval_shape(lambda key: network.init(key, p, x, False), KEY)
     rng = np.random.default_rng(0)

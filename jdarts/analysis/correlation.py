@@ -66,7 +66,7 @@ def op_groups(weights: Mapping, *, cells: Iterable[str] | None = None) -> dict[s
             continue
         for module in modules:
             if module.startswith("from_"):
-                kinds.setdefault(module.split("_", 2)[2].removesuffix("_bias"), []).append((cell, module))
+                kinds.setdefault(module.split("_", 2)[2], []).append((cell, module))
     if not kinds:
         raise UserError("these weights have no ops of a cell supernet (modules cell_I/from_SOURCE_OP)")
 

@@ -11,7 +11,7 @@ from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
 from jdarts.genotypes import Genotype
 from jdarts.hypergrad import Loss
-from jdarts.ops.layers import BatchNorm
+from jdarts.ops.batch_norm import BatchNorm
 
 
 def evaluate(loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> dict[str, float]:

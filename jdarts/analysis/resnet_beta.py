@@ -45,7 +45,7 @@ from jdarts.data import (
 )
 from jdarts.errors import UserError
 from jdarts.losses import accuracy, cross_entropy
-from jdarts.ops.layers import BatchNorm
+from jdarts.ops.batch_norm import BatchNorm
 from jdarts.runs.folder import RunFolder
 from jdarts.staging import compiler_options
 
@@ -135,7 +135,7 @@ class ResNet(nn.Module):
 
     def _conv_norm(self, x, channels: int, size: int, stride: int, train: bool, name: str):
         conv = nn.Conv(channels, (size, size), (stride, stride), padding=size // 2, use_bias=False, name=name)
-        return BatchNorm(channels, name=f"{name}_norm")([conv(x)], train)[0]
+        return BatchNorm(channels, name=f"{name}_norm")(conv(x), train)
 
 
 def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: Callable[[str], None] = print) -> dict:

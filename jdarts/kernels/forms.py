@@ -133,7 +133,7 @@ def _dense(x, kernel, stride: int, dilation: int):
     )
 
 
-def takes_phases(x, stride: int, dilation: int, impl: Impl) -> bool:
+def takes_phases(x, stride: int, dilation: int, impl: Impl = "auto") -> bool:
     """True if a convolution of `x` is carried out on the four images of every other pixel.
 
     There a dilation of 2 is a plain convolution; cuDNN is several times slower at dilated ones.

@@ -1,10 +1,12 @@
 """The networks of the search spaces: supernets, derived networks, their size in parameters and operations.
 
-* `supernet`: stem, search cells, classifier; `cells`, `stem`, `reductions`, `wiring` are its parts, `edges` is what
-  methods change inside a mixed edge.
+* `plain`: stem, mixed op, classifier as the papers write them; `plain_nasbench201`: the same of that benchmark.
+* `cells`: the nodes and mixed edges of a search cell; `edges`: what methods change on an edge; `wiring`, `reductions`:
+  which nodes, edges and reduction cells there are.
+* `supernet`: the weight-sharing network of these parts.
 * `derived`: a genotype's network; `nasbench201`: the networks of that benchmark.
 * `of_genotype`: the network, check and count of a genotype of either kind; `counting`: parameters and operations.
-* `fast`: the units in which supernets are compiled, and joint forms of the ops on an edge.
+* `fast`: the same networks as CPUs and accelerators compute them fast.
 
 Sizes are counted by programs that do without JAX, so this file imports nothing.
 """

@@ -15,15 +15,15 @@ from jdarts import kernels
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import Cell, Genotype
 from jdarts.networks.edges import drop_path as drop_samples
+from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, Stem
+from jdarts.networks.fast.ops import candidate
 from jdarts.networks.image_sizes import image_sides
 from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, in_type_of
 from jdarts.networks.reductions import reduction_cells
-from jdarts.networks.stem import Stem
 from jdarts.ops import user_ops
+from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.candidates import CANDIDATES
 from jdarts.ops.initializers import uniform_fan_in
-from jdarts.ops.layers import BatchNorm, FactorizedReduce, ReLUConvBN
-from jdarts.ops.table import candidate
 
 StemName = Literal["cifar", "imagenet"]
 
@@ -44,7 +44,7 @@ def check_derived(
     """Raise `UserError` if a `DerivedNetwork` with these settings cannot be built.
 
     Args:
-      genotype: with a normal and a reduction cell, of ops that `jdarts.ops.table.candidate` knows.
+      genotype: with a normal and a reduction cell, of ops that `jdarts.networks.fast.ops.candidate` knows.
       channels: of the first cell; even, since a reduction halves them between two convolutions.
       cells: their number, at least 1.
       image_size: (height, width) in pixels, or the side of square images. Every reduction cell must halve an
@@ -114,7 +114,6 @@ class DerivedNetwork(nn.Module):
         the DARTS authors, whose code leaves it out; their CIFAR head and those of P-DARTS, PC-DARTS and DARTS- have it.
       stem: "cifar" (one convolution to 3·channels) or "imagenet" (three convolutions of stride 2).
       axis_name: mesh axis over which batch norm takes its statistics.
-      impl: execution form of depthwise convolutions and pools (`jdarts.kernels`).
 
     Example::
 
@@ -130,7 +129,6 @@ class DerivedNetwork(nn.Module):
     auxiliary: bool = False
     stem: StemName = "cifar"
     axis_name: str | None = None
-    impl: kernels.Impl = "auto"
     auxiliary_second_norm: bool = True
 
     @nn.compact
@@ -177,7 +175,6 @@ class DerivedNetwork(nn.Module):
                 reduction=reduction,
                 reduction_before=reduction_before,
                 axis_name=self.axis_name,
-                impl=self.impl,
                 name=f"cell_{i}",
             )
             s0, s1 = s1, cell(s0, s1, train, rate)
@@ -198,15 +195,14 @@ class DerivedCell(nn.Module):
     reduction: bool
     reduction_before: bool
     axis_name: str | None = None
-    impl: kernels.Impl = "auto"
 
     @nn.compact
     def __call__(self, s0, s1, train: bool, drop_path: jax.Array | float | None = None):
         """`s0, s1 [N, H, W, ·]` → `[N, H', W', len(concat)·channels]`; with `drop_path` None no drop."""
         if self.reduction_before:
             fields = s0.shape[-1], self.channels
-            reduce = FactorizedReduce(*fields, axis_name=self.axis_name, impl=self.impl, name="preprocess_0")
-            s0 = reduce(s0, train)[0]
+            reduce = FactorizedReduce(*fields, axis_name=self.axis_name, name="preprocess_0")
+            s0 = reduce(s0, train)
         else:
             s0 = ReLUConvBN(self.channels, axis_name=self.axis_name, name="preprocess_0")(s0, train)
         s1 = ReLUConvBN(self.channels, axis_name=self.axis_name, name="preprocess_1")(s1, train)
@@ -228,10 +224,9 @@ class DerivedCell(nn.Module):
             channels=self.channels,
             stride=stride,
             axis_name=self.axis_name,
-            impl=self.impl,
             name=name,
         )
-        y = module(x, train)[0]
+        y = module(x, train)
         if op == "skip_connect" and stride == 1:
             return y
         y = kernels.cut(y)
@@ -255,7 +250,7 @@ class ImageNetStem(nn.Module):
         c_in = x.shape[-1]
         kernel = self.param(f"conv_{stage}", uniform_fan_in(9 * c_in), (3, 3, c_in, channels))
         y = kernels.convolution(in_type_of(kernel, x), kernel, stride=2, padding=1)
-        return BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")([y], train)[0]
+        return BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")(y, train)
 
 
 class AuxiliaryHead(nn.Module):
@@ -283,6 +278,6 @@ class AuxiliaryHead(nn.Module):
             kernel = self.param(f"conv_{stage}", uniform_fan_in(size * size * c_in), (size, size, c_in, channels))
             y = kernels.convolution(x, kernel)
             if self.norms[stage - 1]:
-                y = BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")([y], train)[0]
+                y = BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")(y, train)
             x = nn.relu(y)
         return Classifier(self.classes, name="classifier")(x)

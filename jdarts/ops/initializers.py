@@ -92,12 +92,9 @@ def _noting_ranges():
 def abstract_network(network: nn.Module, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
     """`(variables, ranges)` of `network` for the call `network(*args, **kwargs)`: shapes, and a `Range` a parameter.
 
-    Nothing is computed; arguments may be `jax.ShapeDtypeStruct`s. A network that can choose how its ops are carried out
-    is traced in the form with the fewest operations.
+    Nothing is computed; arguments may be `jax.ShapeDtypeStruct`s.
     """
     ranges = None
-    if hasattr(network, "impl"):
-        network = network.clone(impl="conv")
 
     def init(*args):
         nonlocal ranges

@@ -140,19 +140,40 @@ class SkipConnect(nn.Module):
 
 
 class Pool(nn.Module):
-    """3 × 3 max or average pooling and a batch norm, the same on all edges."""
+    """3 × 3 max or average pooling and, if wanted, a batch norm, the same on all edges."""
 
     channels: int
     edges: int
     stride: int
     kind: str
+    normalise: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Apply to the node's value."""
         pool = reference.max_pool if self.kind == "max" else reference.avg_pool
-        y = BatchNorm(self.channels, name="norm_1")(pool(x, stride=self.stride)[None], train)
+        y = pool(x, stride=self.stride)[None]
+        if self.normalise:
+            y = BatchNorm(self.channels, name="norm_1")(y, train)
         return jnp.broadcast_to(y, (self.edges, *y.shape[1:]))
+
+
+class NorConv(nn.Module):
+    """ReLU, k × k convolution with bias, batch norm by the batch at all times (NAS-Bench-201's `nor_conv`)."""
+
+    channels: int
+    edges: int
+    kernel: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Apply to the node's value."""
+        del train
+        k, c = self.kernel, self.channels
+        kernels = self.param("kernel", uniform_fan_in(k * k * c), (self.edges, k, k, c, c))
+        biases = self.param("bias", uniform_fan_in(k * k * c), (self.edges, c))
+        convolve = partial(reference.convolution, relu(x), padding=k // 2)
+        return jax.vmap(lambda kernel, bias: reference.standardise(convolve(kernel) + bias, 1e-5)[0])(kernels, biases)
 
 
 class Noise(nn.Module):

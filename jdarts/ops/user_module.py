@@ -27,8 +27,8 @@ from jax.extend import core
 
 from jdarts.errors import UserError
 from jdarts.ops import user_ops
+from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.initializers import drawn
-from jdarts.ops.layers import BatchNorm, Op
 from jdarts.ops.user_ops import OwnOp
 
 _CHECKED = (2, 8, 8, 16)  # the input that a new op is tried on
@@ -49,7 +49,7 @@ class OneEdge(nn.Module):
         """`[N, H, W, C]` → `[N, H/stride, W/stride, C]`."""
 
         def norm(y):
-            return BatchNorm(y.shape[-1], 1, self.affine, self.axis_name)([y], train)[0]
+            return BatchNorm(y.shape[-1], 1, self.affine, self.axis_name)(y, train)
 
         make: Any = self.op.make
         given = {"channels": self.channels, "stride": self.stride}
@@ -64,15 +64,24 @@ class OneEdge(nn.Module):
         return norm(module(x))
 
 
-class Own(Op):
+class Own(nn.Module):
     """The own op `own` as a candidate on T edges."""
 
+    channels: int
+    stride: int = 1
+    edges: int = 1
+    affine: bool = True
+    axis_name: str | None = None
     own: OwnOp = OwnOp("")
     search: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """`[N, H, W, C]` → one chunk an edge, or one for all edges if the op has no weights."""
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """`[N, H, W, C]` → `[T, N, H', W', C]`, or `[1, N, H', W', C]` for all edges if the op has no weights."""
+        return jnp.stack(self.outputs(x, train))
+
+    def outputs(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        """An image an edge, or one for all."""
         fields = (self.own, self.channels, self.stride, self.affine)
         if not self.own.weights:
             normalise = self.search or inspect.isclass(self.own.make)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import kernels
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import Cell, Genotype
 from jdarts.networks.edges import PLAIN, EdgeSettings
@@ -15,7 +14,6 @@ from jdarts.networks.supernet import Supernet
 from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable, OpWeights
 from jdarts.ops import user_ops
 from jdarts.ops.candidates import CANDIDATES
-from jdarts.ops.layers import Layout
 from jdarts.ops.user_ops import OwnOp
 from jdarts.spaces.weight_checks import checked_weights, finite_weights
 
@@ -91,8 +89,6 @@ class CellSpace:
         cells: int,
         classes: int,
         axis_name: str | None = None,
-        layout: Layout = "auto",
-        impl: kernels.Impl = "auto",
         edge: EdgeSettings = PLAIN,
         remat: bool = False,
     ) -> Supernet:
@@ -105,8 +101,6 @@ class CellSpace:
             cells,
             classes,
             axis_name=axis_name,
-            layout=layout,
-            impl=impl,
             edge=edge,
             remat=remat,
             edges=self.edges,

@@ -13,7 +13,8 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotypes import NASBENCH201_OPS, Cell, Genotype
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
-from jdarts.networks.nasbench201 import EDGES, NODES, Supernet201, check_stages
+from jdarts.networks.nasbench201 import Supernet201, check_stages
+from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.weight_checks import finite_weights
 
@@ -76,7 +77,7 @@ class NASBench201Space:
         edge.check(channels)
         if edge.sampled and edge.partial_channels > 1:
             raise UserError("partial channels do not work with running only the sampled op; use gdas.sampled=false")
-        return Supernet201(channels, cells, classes, self.cell, axis_name=axis_name, edge=edge, remat=remat)
+        return Supernet201(channels, cells, classes, axis_name, self.cell, edge, remat)
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
         """Raise `UserError` unless the image can be halved twice."""
@@ -95,8 +96,8 @@ class NASBench201Space:
 
     def genotype(self, ops: list[str] | tuple[str, ...]) -> Genotype:
         """The genotype with these ops on the six edges."""
-        nodes = [tuple((ops[EDGES.index((s, t))], s) for s in range(t)) for t in range(1, NODES)]
-        return Genotype(normal=Cell(nodes=tuple(nodes), concat=(NODES - 1,), inputs=1), reduce=None)
+        nodes = [tuple((ops[EDGES.index((s, t))], s) for s in range(t)) for t in range(1, 4)]
+        return Genotype(normal=Cell(nodes=tuple(nodes), concat=(3,), inputs=1), reduce=None)
 
     def one_hot(self, genotype: Genotype) -> OpWeights:
         """Op weights that switch on exactly the ops of `genotype` inside the supernet."""

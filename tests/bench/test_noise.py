@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jdarts.bench.noise import noisy
-from jdarts.networks.cells import SearchCell
+from jdarts.networks.fast.by_cell import CellByCell
 from jdarts.networks.plain import Classifier
 from jdarts.networks.wiring import EDGES, NODES
 
@@ -17,7 +17,7 @@ KEY = jax.random.key(7)
 def cell():
     """`apply(key, rate, x)`: a cell's output [images, 4, 4, nodes, channels] with its nodes dropped at that rate."""
     table = (("skip_connect", "sep_conv_3x3"),) * EDGES
-    network = SearchCell(table, channels=3, reduction=False, reduction_before=False, name="cell_0")
+    network = CellByCell(table, channels=3, name="cell_0")
     x = jax.random.normal(jax.random.key(0), (64, 4, 4, 5))
     weights = jnp.full((EDGES, 2), 0.5)
     variables = jax.jit(lambda key: network.init(key, x, x, weights, True))(jax.random.key(1))

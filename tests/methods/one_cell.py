@@ -4,11 +4,12 @@ import dataclasses
 
 from flax import linen as nn
 
+from jdarts.networks import fast
 from jdarts.networks.edges import PLAIN, EdgeSettings
-from jdarts.networks.nasbench201 import EDGES, SearchCell201
+from jdarts.networks.fast.layers import Stem
 from jdarts.networks.plain import Classifier
-from jdarts.networks.stem import Stem
-from jdarts.networks.wiring import OpTable
+from jdarts.networks.plain_nasbench201 import PlainCell201
+from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable
 from jdarts.spaces.nasbench201 import NASBench201Space
 
 
@@ -28,7 +29,8 @@ class OneCell(nn.Module):
     @nn.compact
     def __call__(self, op_weights, images, train, edge_values=None):
         x = Stem(self.channels, self.axis_name, name="stem")(images, train)
-        cell = SearchCell201(self.table, self.channels, self.axis_name, self.edge, name="cell")
+        make_cell = PlainCell201 if self.is_initializing() else fast.cell_nasbench201(self.axis_name, remat=False)
+        cell = make_cell(self.table, self.channels, edge=self.edge, edges=NASBENCH201_EDGES, name="cell")
         x = cell(x, op_weights["cell"], train, op_weights.get("cell_edges"), edge_values)
         return Classifier(self.classes, name="classifier")(nn.relu(x))
 
@@ -40,4 +42,4 @@ class OneCellSpace(NASBench201Space):
 
 
 _OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}  # a network computes each of them once
-NARROW = OneCellSpace(cell=tuple(("none", "skip_connect", _OP_FROM[source]) for source, _ in EDGES))
+NARROW = OneCellSpace(cell=tuple(("none", "skip_connect", _OP_FROM[source]) for source, _ in NASBENCH201_EDGES))

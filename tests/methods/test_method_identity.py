@@ -140,7 +140,8 @@ def test_rsps_trains_the_sampled_ops_alone():
     for edge, (source, target) in enumerate(search.space.edges):
         for op in ("nor_conv_1x1", "nor_conv_3x3"):
             name = f"from_{source}_{op}"
-            before, now = (search.variables(s)["params"]["cell"][name][target - source - 1] for s in (state, after))
+            cells = [search.variables(s)["params"]["cell"] for s in (state, after)]
+            before, now = (cell[name]["kernel"][target - source - 1] for cell in cells)
             sampled = bool(p[edge, search.space.cell[edge].index(op)])
             if not sampled:
                 assert np.array_equal(before, now), (edge, op)

@@ -36,7 +36,7 @@ def _init_shapes(network, size):
 
 def _parameters(genotype, **settings):
     size = 224 if settings.get("stem") == "imagenet" else 32
-    variables = _init_shapes(DerivedNetwork(genotype, **settings, impl="conv"), size)
+    variables = _init_shapes(DerivedNetwork(genotype, **settings), size)
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
@@ -111,7 +111,7 @@ def test_short_networks(cells):
 
 @pytest.mark.parametrize("name", ["NASNet", "FairDARTS_b"])
 def test_forward_is_finite_and_evaluation_deterministic(name):
-    network = DerivedNetwork(published.get(name), channels=2, cells=3, classes=3, impl="conv")  # quick to compile
+    network = DerivedNetwork(published.get(name), channels=2, cells=3, classes=3)
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     variables = jax.jit(lambda key: network.init(key, x, False))(jax.random.key(0))
     forward = jax.jit(lambda v, rate: network.apply(v, x, False, rate)[0])
@@ -167,7 +167,7 @@ def test_masks_of_the_edges_of_a_node_are_independent():
 
 
 def test_rate_zero_is_no_drop_path_in_value_and_gradient():
-    network = DerivedNetwork(published.get("FairDARTS_b"), channels=2, cells=1, classes=2, impl="conv")
+    network = DerivedNetwork(published.get("FairDARTS_b"), channels=2, cells=1, classes=2)
     x = jax.random.normal(jax.random.key(1), (3, 4, 4, 3))
     variables = network.init(jax.random.key(0), x, False)
 

@@ -16,7 +16,6 @@ from flax import linen as nn
 
 from jdarts import kernels, spaces, staging
 from jdarts.errors import UserError
-from jdarts.networks import plain, plain_nasbench201
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.fast.packing import Packing
 from jdarts.ops.initializers import abstract_network
@@ -100,14 +99,14 @@ NETWORKS = {
 
 class Case(NamedTuple):
     kind: Network
-    plain: nn.Module
+    fast: nn.Module
     params: Packing
     stats: Packing
     arguments: tuple[Any, ...]
 
-    def fast(self) -> nn.Module:
-        k = self.kind
-        return space_of(k).supernet(channels=k.channels, cells=k.cells, classes=3, edge=k.edge, remat=k.remat)
+    @property
+    def plain(self) -> nn.Module:
+        return self.fast.clone(form="plain")
 
 
 def space_of(kind: Network) -> Any:
@@ -117,21 +116,14 @@ def space_of(kind: Network) -> Any:
 def build(name: str) -> Case:
     kind = NETWORKS[name]
     space, rng = space_of(kind), np.random.default_rng(0)
-    sizes = kind.channels, kind.cells, 3
-    if kind.space == "nasbench201":
-        tables, edges = {"cell": space.cell}, plain_nasbench201.EDGES
-        network = plain_nasbench201.Supernet201(*sizes, space.cell, kind.edge)
-    else:
-        tables, edges = {"normal": space.normal, "reduce": space.reduce}, space.edges
-        network = plain.Supernet(space.normal, space.reduce, *sizes, kind.edge, space.edges)
-    p = {cell: jnp.asarray(rng.dirichlet(np.ones(len(table[0])), len(table))) for cell, table in tables.items()}
+    network = space.supernet(channels=kind.channels, cells=kind.cells, classes=3, edge=kind.edge, remat=kind.remat)
+    p = {cell: jnp.asarray(rng.dirichlet(np.ones(k), edges)) for cell, (edges, k) in space.alpha_shapes.items()}
     if kind.edge_weights:
-        p |= {f"{cell}_edges": jnp.asarray(rng.uniform(0.5, 1.5, len(edges))) for cell in tables}
+        p |= {f"{cell}_edges": jnp.asarray(rng.uniform(0.5, 1.5, len(p[cell]))) for cell in space.alpha_shapes}
     values = {name: jnp.asarray(value) for name, value in kind.values.items()}
     images = jnp.asarray(rng.normal(size=(2, 8, 8, 3)))
     shapes, _ = abstract_network(network, p, images, kind.train, values)
-    like = space.supernet(channels=kind.channels, cells=kind.cells, classes=3, edge=kind.edge)
-    params, stats = (Packing(shapes[name], like.edges_of, like.body_of) for name in ("params", "batch_stats"))
+    params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
     vector, direction = (jnp.asarray(rng.normal(scale=0.5, size=params.size)) for _ in range(2))
     running = jnp.asarray(rng.uniform(0.5, 1.5, stats.size))
     along_p = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), p)
@@ -180,7 +172,7 @@ def test_a_fast_form_equals_the_plain_network(case_and_truth, form):
     case, truth = case_and_truth
     unit, accelerator = FORMS[form]
     with jax.enable_x64(True), kernels.for_accelerators() if accelerator else contextlib.nullcontext():
-        result = staging.compile(everything(case, case.fast()), *case.arguments, unit=unit, calls=1)(*case.arguments)
+        result = staging.compile(everything(case, case.fast), *case.arguments, unit=unit, calls=1)(*case.arguments)
     assert np.abs(truth["gradient"][0]).max() > 1e-3 and np.abs(truth["derivative"][0]).max() > 1e-3
     for name, expected in truth.items():
         for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(result[name]), strict=True):

@@ -21,11 +21,11 @@ from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.methods import build
 from jdarts.networks.edges import PLAIN
-from jdarts.networks.nasbench201 import EDGES, SearchCell201
+from jdarts.networks.fast.layers import Stem
+from jdarts.networks.fast.nasbench201 import CellByNode
 from jdarts.networks.plain import Classifier
-from jdarts.networks.stem import Stem
-from jdarts.networks.wiring import OpTable
-from jdarts.ops.layers import BatchNorm
+from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable
+from jdarts.ops.batch_norm import BatchNorm
 from jdarts.search import make_search
 from jdarts.spaces.nasbench201 import NASBench201Space
 
@@ -55,8 +55,8 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, op_weights, images, train, edge_values=None):
         x = Stem(self.channels, name="stem")(images, train)
-        x = SearchCell201(self.table, self.channels, name="cell")(x, op_weights["cell"], train)
-        x = BatchNorm(self.channels, name="norm")([x], train)[0]
+        cell = CellByNode(self.table, self.channels, edges=NASBENCH201_EDGES, name="cell")
+        x = BatchNorm(self.channels, name="norm")(cell(x, op_weights["cell"], train), train)
         return Classifier(self.classes, name="classifier")(nn.relu(x))
 
 
@@ -66,7 +66,7 @@ class Space(NASBench201Space):
 
 
 OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}
-SPACE = Space(cell=tuple(("none", "skip_connect", OP_FROM[source]) for source, _ in EDGES))
+SPACE = Space(cell=tuple(("none", "skip_connect", OP_FROM[source]) for source, _ in NASBENCH201_EDGES))
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def cross_entropy(w, alphas, images, labels):
     moments["stem"] = {"norm": stem}
     p = jax.nn.softmax(alphas["cell"], -1)
     nodes = [x, 0.0, 0.0, 0.0]
-    for row, (source, target) in enumerate(EDGES):
+    for row, (source, target) in enumerate(NASBENCH201_EDGES):
         place = target - source - 1  # a kernel's index among the edges out of the source
         for column, op in enumerate(SPACE.cell[row]):
             if op == "none":
@@ -126,7 +126,7 @@ def cross_entropy(w, alphas, images, labels):
             elif op == "avg_pool_3x3":
                 y = average_pool(nodes[source])
             else:
-                kernel, bias = (w["cell"][f"from_{source}_{op}{end}"][place] for end in ("", "_bias"))
+                kernel, bias = (w["cell"][f"from_{source}_{op}"][part][place] for part in ("kernel", "bias"))
                 y = standardise(convolve(jnp.maximum(nodes[source], 0), kernel) + bias)[0]
             nodes[target] = nodes[target] + p[row, column] * y
     y, moments["norm"] = affine_norm(nodes[3], w["norm"])

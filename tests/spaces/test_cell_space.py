@@ -24,7 +24,7 @@ def _zeros(space):
 )
 def test_weights_of_the_published_supernets(name, weights):
     space = spaces.get(name)
-    supernet = space.supernet(channels=16, cells=8, classes=10, impl="conv")
+    supernet = space.supernet(channels=16, cells=8, classes=10)
     p = {c: jnp.zeros(shape) for c, shape in space.alpha_shapes.items()}
     shapes = jax.eval_shape(lambda key: supernet.init(key, p, jnp.zeros((1, 4, 4, 3)), False), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == weights
@@ -108,7 +108,7 @@ def test_one_hot_refuses_ops_that_are_no_candidates():
 
 def _small():
     """Variables and `logits(params, op weights)` in training mode of one reduction cell of S3."""
-    supernet = robust_s3.supernet(channels=2, cells=1, classes=2, impl="conv")  # compiles fastest
+    supernet = robust_s3.supernet(channels=2, cells=1, classes=2)
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     zeros = {c: jnp.zeros(shape) for c, shape in robust_s3.alpha_shapes.items()}
     variables = jax.jit(lambda k: supernet.init(k, zeros, x, False))(jax.random.key(0))

@@ -15,8 +15,9 @@ from jdarts.errors import UserError
 from jdarts.genotypes import NASBENCH201_OPS, parse
 from jdarts.networks.counting import count_nasbench201
 from jdarts.networks.edges import EdgeSettings, join_channels, split_channels
-from jdarts.networks.nasbench201 import EDGES, SearchCell201
+from jdarts.networks.fast.nasbench201 import CellByNode
 from jdarts.networks.of_genotype import derived_network
+from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
 from jdarts.ops.initializers import init_network
 from jdarts.relaxation import harden
 from jdarts.spaces import NASBench201Space, nasbench201
@@ -120,7 +121,7 @@ def test_a_one_hot_supernet_is_the_derived_network(variables):
         for target, edges in enumerate(genotype.normal.nodes, start=1):
             for op, source in edges:
                 if "conv" in op:
-                    kernel = value[f"from_{source}_{op}"][target - source - 1]
+                    kernel = value[f"from_{source}_{op}"]["kernel"][target - source - 1]
                     params[name][f"node_{target}_from_{source}_{op}"]["conv"] = kernel
     expected = network.apply({**derived, "params": params}, IMAGES, True, mutable=["batch_stats"])[0][0]
     got = jax.jit(partial(logits, supernet()))(variables, nasbench201.one_hot(genotype))
@@ -158,7 +159,7 @@ def test_the_sampled_form_holds_a_conditional(variables):
 
 def test_the_sampled_form_in_pieces_takes_its_branches_in_python(variables):
     """On a CPU: the same numbers as the whole program, and no more convolutions than were sampled."""
-    cell = SearchCell201((NASBENCH201_OPS,) * 6, 4, None, EdgeSettings(sampled=True))
+    cell = CellByNode((NASBENCH201_OPS,) * 6, 4, None, EdgeSettings(sampled=True), EDGES)
     x, params = jax.random.normal(jax.random.key(6), (2, 8, 8, 4)), {"params": variables["params"]["cell_0"]}
     p = jax.nn.one_hot(jnp.array([3, 0, 1, 2, 4, 1]), 5)  # one 3 × 3 and one 1 × 1 convolution
     grads = jax.value_and_grad(

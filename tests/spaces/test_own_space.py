@@ -14,12 +14,12 @@ from jax import lax
 from jdarts import cli, spaces
 from jdarts.errors import UserError
 from jdarts.genotypes import parse
-from jdarts.networks.cells import SearchCell
 from jdarts.networks.counting import count_darts_cnn
+from jdarts.networks.fast.by_cell import CellByCell
+from jdarts.networks.fast.ops import candidate
 from jdarts.networks.of_genotype import derived_network
 from jdarts.ops import user_ops
 from jdarts.ops.initializers import init_network
-from jdarts.ops.table import candidate
 from jdarts.spaces import define_space
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "my_space.py"
@@ -163,10 +163,10 @@ def test_an_own_module_on_two_edges_is_that_module_with_batch_norms(stride):
     kernel = params["Pair_0"]["Conv_0"]["kernel"]
     assert kernel.shape == (2, 3, 3, 4, 8) and not np.allclose(kernel[0], kernel[1])
     assert 0.1 < float(kernel.std()) < 0.25  # lecun_normal, as flax has it: 1/√36
-    chunks, changed = op.apply(variables, x, True, mutable=["batch_stats"])
+    y, changed = op.apply(variables, x, True, mutable=["batch_stats"])
     for t in (0, 1):
         expected, first = by_hand(params, t, x, stride)
-        np.testing.assert_allclose(chunks[t], expected, atol=1e-4)
+        np.testing.assert_allclose(y[..., 4 * t : 4 * (t + 1)], expected, atol=1e-4)
         mean = changed["batch_stats"]["op"]["Pair_0"]["BatchNorm_0"]["mean"][t, 0]
         np.testing.assert_allclose(mean, 0.1 * first.mean((0, 1, 2)), atol=1e-5)
 
@@ -227,7 +227,7 @@ def test_from_the_file_to_the_tested_network(tmp_path, monkeypatch, capsys):
 def test_an_op_listed_twice_has_both_weights():
     """StacNAS' placeholder: two columns of one op equal one column with the sum of their weights."""
     two, one = (("skip_connect", "sep_conv_3x3", "skip_connect"),) * 2, (("skip_connect", "sep_conv_3x3"),) * 2
-    cells = [SearchCell(table, 4, False, False, edges=((0, 2), (1, 2))) for table in (two, one)]
+    cells = [CellByCell(table, 4, edges=((0, 2), (1, 2))) for table in (two, one)]
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 4))
     p = jnp.array([[0.1, 0.5, 0.4], [0.3, 0.2, 0.5]])
     variables = init_network(cells[1], jax.random.key(1), x, x, p[:, :2], True)

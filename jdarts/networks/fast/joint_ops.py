@@ -4,14 +4,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jdarts import kernels
 from jdarts.kernels import by_image, mix_standardised, standardise_each
-from jdarts.ops.layers import BatchNorm, Op
+from jdarts.networks.fast.ops import NormedOp
+from jdarts.ops.batch_norm import BatchNorm
 
 
 class _Member(NamedTuple):
-    op: Op
+    op: NormedOp
     norms: list[BatchNorm]
     targets: list[int]
     weights: jax.Array
@@ -37,60 +39,77 @@ class _Image(NamedTuple):
 class Weighted(NamedTuple):
     """The output of an op, `[N, H', W', t·C]` or `[N, H', W', C]` for all edges, and its weights, one a target."""
 
-    chunk: jax.Array
+    value: jax.Array
     targets: list[int]
     weights: jax.Array
 
 
 class JointOps:
-    """The ops, in training, that all edges to `targets` may have, each on some of them.
+    """The ops on the edges to `targets`, each on some of them, and their weighted sums.
 
-    Every op's first batch norm is computed in one go with all others that are ready then, and what ops on all edges end
-    in becomes one weighted sum.
+    Of the ops that are added with their batch norms, those that are ready at the same time are normalised at the same
+    time, and what ops on all edges end in becomes one weighted sum.
     """
 
     def __init__(self, targets: list[int], channels: int):
         self._targets, self._channels = targets, channels
         self._members: list[_Member] = []
-        self._chunks: list[Weighted] = []
+        self._outputs: list[Weighted] = []
 
-    def add(self, op: Op, norms: list[BatchNorm], targets: list[int], weights: jax.Array) -> None:
-        """Add an op with batch norms on the edges to `targets`, `weights [len(targets)]`."""
-        self._members.append(_Member(op, norms, targets, weights))
+    def add(self, op: NormedOp, targets: list[int], weights: jax.Array) -> None:
+        """Add an op with batch norms on the edges to `targets`, `weights [len(targets)]`; in training only."""
+        self._members.append(_Member(op, op.norms(), targets, weights))
 
-    def add_chunk(self, chunk: jax.Array, targets: list[int], weights: jax.Array) -> None:
-        """Add what an op without batch norms gives."""
-        self._chunks.append(Weighted(chunk, targets, weights))
+    def add_output(self, y: jax.Array, targets: list[int], weights: jax.Array) -> None:
+        """Add what another op gives: `[N, H', W', t·C]`, or `[N, H', W', C]` for all edges."""
+        self._outputs.append(Weighted(y, targets, weights))
 
-    def mixed(self, x: jax.Array) -> tuple[list[jax.Array], list[Weighted]]:
-        """For the node's value `x [N, H, W, C]`: weighted sums on all edges side by side, and what is not in them."""
+    def mixed(self, x: jax.Array, zeros: jax.Array) -> dict[int, jax.Array]:
+        """The mixed op of every edge, by its target, for the node's value `x`; `zeros` where an edge has no op."""
         images = [self._first(member, x) for member in self._members]
         ends: list[_Image] = []
         while images:
             ends += [image for image in images if self._ends_everywhere(image)]
             images = self._standardise([image for image in images if not self._ends_everywhere(image)])
         whole, in_phases = ([image for image in ends if image.phases == phases] for phases in (False, True))
-        sums, rest = [], self._chunks
+        everywhere = [each for each in self._outputs if len(self._targets) > 1 and each.targets == self._targets]
+        others = [each for each in self._outputs if not (len(self._targets) > 1 and each.targets == self._targets)]
+        sums = []
         if whole:
-            rest = [chunk for chunk in self._chunks if chunk.targets != self._targets]
-            sums.append(self._sum(whole, [chunk for chunk in self._chunks if chunk.targets == self._targets], x.dtype))
+            sums.append(self._sum(whole, everywhere, x.dtype))
+        else:
+            sums += [self._side_by_side(each.value) * self._widened(each.weights) for each in everywhere]
         if in_phases:
             sums.append(kernels.from_phases(self._sum(in_phases, [], x.dtype)))
-        return sums, rest
+        return self._by_target(sums, others, zeros)
+
+    def _by_target(self, sums: list[jax.Array], others: list[Weighted], zeros: jax.Array) -> dict[int, jax.Array]:
+        """Sums over all edges side by side, and outputs on single edges, added up on each edge."""
+        terms: dict[int, list[jax.Array]] = {target: [] for target in self._targets}
+        for value, targets, weights in others:
+            images = jnp.split(value, value.shape[-1] // self._channels, axis=-1)
+            for i, target in enumerate(targets):
+                terms[target].append(weights[i] * images[i % len(images)])
+        if sums:
+            wide = kernels.cut(_total(sums))
+            parts = lax.split(wide, [self._channels] * len(self._targets), axis=-1)
+            for target, part in zip(self._targets, parts, strict=True):
+                terms[target].append(part)
+        return {target: _total(images) if images else zeros for target, images in terms.items()}
 
     def _first(self, member: _Member, x: jax.Array) -> _Image:
         if len(member.norms) == 1 and member.targets == self._targets:
             phases = member.op.in_phases(x)
-            if phases:
-                return _Image(member, 0, phases[0], True)
-        return _Image(member, 0, member.op.before_norm(0, x)[0])
+            if phases is not None:
+                return _Image(member, 0, phases, True)
+        return _Image(member, 0, member.op.before_norm(0, x))
 
     def _sum(self, images: list[_Image], plain: list[Weighted], dtype) -> jax.Array:
-        """The weighted sum of standardised images, and of chunks, over all edges side by side."""
+        """The weighted sum of standardised images, and of outputs, over all edges side by side."""
         total, mean, var = mix_standardised(
             [image.value for image in images],
             [self._widened(image.member.weights) for image in images],
-            [self._side_by_side(each.chunk) for each in plain],
+            [self._side_by_side(each.value) for each in plain],
             [self._widened(each.weights) for each in plain],
             images[0].norm.eps,
             images[0].norm.axis_name,
@@ -99,7 +118,7 @@ class JointOps:
         return total.astype(dtype)
 
     def _standardise(self, images: list[_Image]) -> list[_Image]:
-        """Standardise jointly. What another batch norm takes next is returned, the rest is among the chunks."""
+        """Standardise jointly. What another batch norm takes next is returned, the rest is among the outputs."""
         if not images:
             return []
         norm = images[0].norm
@@ -108,11 +127,11 @@ class JointOps:
         _record(images, mean, var)
         following = []
         for image, y in zip(images, results, strict=True):
-            member, chunk, stage = image.member, y.astype(image.value.dtype), image.stage + 1
+            member, y, stage = image.member, y.astype(image.value.dtype), image.stage + 1
             if image.last:
-                self.add_chunk(chunk, member.targets, member.weights)
+                self.add_output(y, member.targets, member.weights)
             else:
-                following.append(_Image(member, stage, member.op.before_norm(stage, [chunk])[0]))
+                following.append(_Image(member, stage, member.op.before_norm(stage, y)))
         return following
 
     def _ends_everywhere(self, image: _Image) -> bool:
@@ -120,11 +139,15 @@ class JointOps:
         own = image.value.shape[-1] == len(self._targets) * self._channels
         return image.last and own and image.member.targets == self._targets
 
-    def _side_by_side(self, chunk: jax.Array) -> jax.Array:
-        return jnp.tile(chunk, (1, 1, 1, len(self._targets) * self._channels // chunk.shape[-1]))
+    def _side_by_side(self, y: jax.Array) -> jax.Array:
+        return jnp.tile(y, (1, 1, 1, len(self._targets) * self._channels // y.shape[-1]))
 
     def _widened(self, weights: jax.Array) -> jax.Array:
         return jnp.repeat(weights, self._channels)
+
+
+def _total(terms: list[jax.Array]) -> jax.Array:
+    return sum(terms[1:], terms[0])
 
 
 def _record(images: list[_Image], mean: jax.Array, var: jax.Array) -> None:

@@ -14,11 +14,31 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
+from jdarts.networks.wiring import Edges, OpTable
+from jdarts.ops.candidates import has_weights
 from jdarts.ops.initializers import draw_rows, initial_statistic
 from jdarts.staging import Unit
 
 Path = tuple[str, ...]
 PyTree = Any
+
+BODY = "body"  # the packed variables of a cell behind its preprocessing
+
+
+def edge_name(source: int, target: int) -> str:
+    """The name under which the packed weights of an edge stand among the variables of its cell."""
+    return f"edge_{source}_{target}"
+
+
+def stacked_edges(path: Path, table: OpTable, reduction: bool, edges: Edges) -> list[Path] | None:
+    """The edges over which the variable at `path` inside a cell is stacked, None if it is not."""
+    if len(path) < 2 or not path[0].startswith("from_"):
+        return None
+    number, _, op = path[0].removeprefix("from_").partition("_")
+    source = int(number)
+    if not has_weights(op, 2 if reduction and source < 2 else 1):
+        return None
+    return [(edge_name(source, t),) for k, (s, t) in enumerate(edges) if s == source and op in table[k]]
 
 
 class Packing:

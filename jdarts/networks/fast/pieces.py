@@ -16,21 +16,24 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.kernels import normed_sum, recomputing, relu, weighted_sum
-from jdarts.networks.fast.packing import Packing
+from jdarts.networks.fast.ops import candidate
+from jdarts.networks.fast.packing import Packing, stacked_edges
+from jdarts.networks.plain import PlainCell
 from jdarts.ops import user_ops
+from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.candidates import has_weights
 from jdarts.ops.initializers import abstract_network
-from jdarts.ops.layers import BatchNorm, Op
-from jdarts.ops.table import candidate
+
+DRAWING = {"drop_path", "skip_dropout"}
+"""The edge values that draw random numbers."""
 
 
 class Options(NamedTuple):
-    """Settings that the ops of an edge share: sizes, the mapped axis of the batch, form, and the mode of batch norm."""
+    """Settings that the ops of an edge share: sizes, the mapped axis of the batch, and the mode of batch norm."""
 
     channels: int
     stride: int
     axis_name: str | None
-    impl: kernels.Impl
     train: bool
     update: bool
 
@@ -39,6 +42,28 @@ def variables(parent: nn.Module, train: bool) -> tuple[dict[str, Any], dict[str,
     """The parameters of `parent` and the running statistics that its pieces read, none in training."""
     known = parent.variables
     return dict(known.get("params", {})), {} if train else dict(known.get("batch_stats", {}))
+
+
+def updating(parent: nn.Module, train: bool) -> bool:
+    """True if the running statistics of `parent` move."""
+    return train and parent.is_mutable_collection("batch_stats")
+
+
+def put_statistics(parent: nn.Module, new: dict[str, Any]) -> None:
+    """Store new running statistics, by the name of the piece; None where there are none."""
+    for name, value in new.items():
+        if value is not None:
+            parent.put_variable("batch_stats", name, value)
+
+
+def child(parent: nn.Module, network: nn.Module, name: str, x, train: bool) -> jax.Array:
+    """`network` as the submodule `name` of `parent`, applied to `x`; a piece where programs are compiled in pieces."""
+    if not staging.in_pieces():
+        return network.clone(parent=parent, name=name)(x, train)
+    params, running = variables(parent, train)
+    y, new = module(network, train, updating(parent, train))(x, params.get(name), running.get(name))
+    put_statistics(parent, {name: new})
+    return y
 
 
 @lru_cache(maxsize=256)
@@ -58,7 +83,8 @@ def cell(network: nn.Module, train: bool) -> Callable:
     """A cell without statistics and noise as a piece: `(x, params, op weights, edge weights, edge values) -> value`."""
 
     def whole_cell(x, params, weights, edge_weights, edge_values):
-        return network.apply({"params": params}, x, weights, train, edge_weights, edge_values)
+        with staging.undivided():
+            return network.apply({"params": params}, x, weights, train, edge_weights, edge_values)
 
     return staging.piece(whole_cell)
 
@@ -78,7 +104,7 @@ def body(network: Any, train: bool, update: bool, called: str | None) -> Callabl
     """A cell behind its preprocessing as a piece, as accelerators want it.
 
     `(keys, params, running statistics, s0, s1, op weights, edge weights, edge values) -> (value, new running
-    statistics)`, parameters and statistics as vectors (`Packing` with the network's `edges_of`) or None. `keys` are
+    statistics)`, parameters and statistics as vectors (`Packing`) or None. `keys` are
     those of its random numbers, which depend on the cell's name `called`; without any the cells of a resolution are one
     program.
     """
@@ -93,8 +119,7 @@ def _body(network: Any, train: bool, update: bool, called: str | None, own: tupl
     def cell_body(keys, vector, running, s0, s1, weights, edge_weights, edge_values):
         with staging.undivided():
             args = s0, s1, weights, train, edge_weights, edge_values
-            shapes, _ = abstract_network(network, *jax.tree.map(_like, args))
-            params, stats = (Packing(shapes.get(name, {}), network.edges_of) for name in ("params", "batch_stats"))
+            params, stats = _packings_of_body(network, *jax.tree.map(_like, args))
             if running is None:
                 running = jnp.zeros(stats.size, jnp.promote_types(s0.dtype, jnp.float32))
             trees = {"params": params.unravel(vector), "batch_stats": stats.unravel(running)}
@@ -110,6 +135,21 @@ def _body(network: Any, train: bool, update: bool, called: str | None, own: tupl
             return y, stats.ravel(moved if called is None else moved[called])
 
     return staging.piece(recomputing(cell_body))
+
+
+def _packings_of_body(network: Any, *args) -> list[Packing]:
+    """The order of the parameters, and of the statistics, of a cell behind its preprocessing in their vectors."""
+    settings = {name: getattr(network, name) for name in ("table", "channels", "edge", "edges", "reduction")}
+    shapes, _ = abstract_network(PlainCell(**settings, parent=None), *args)
+
+    def edges_of(path):
+        return stacked_edges(path, network.table, network.reduction, network.edges)
+
+    kept = {
+        name: {part: tree for part, tree in shapes.get(name, {}).items() if not part.startswith("preprocess")}
+        for name in ("params", "batch_stats")
+    }
+    return [Packing(trees, edges_of) for trees in kept.values()]
 
 
 def _like(x):
@@ -143,7 +183,7 @@ def pools(ops: tuple[str, ...], options: Options) -> Callable:
 @lru_cache(maxsize=256)
 def _pools(ops: tuple[str, ...], options: Options, own: tuple[user_ops.OwnOp, ...]) -> Callable:
     del own  # part of the cache's key
-    made = {op: _candidate(op, options) for op in ops}
+    made = {op: candidate_of(op, options, parent=None) for op in ops}
 
     def pooling(x, running):
         values, changed = {}, {}
@@ -151,7 +191,7 @@ def _pools(ops: tuple[str, ...], options: Options, own: tuple[user_ops.OwnOp, ..
             stats = running.get(op)
             if stats is None:
                 stats = _zeros(abstract_network(network, jax.ShapeDtypeStruct(x.shape, x.dtype), True)[0])
-            (y,), changed[op] = _apply(network, {}, stats, x, options.train, update=options.update)
+            y, changed[op] = _apply(network, {}, stats, x, options.train, update=options.update)
             values[op] = y
         return values, changed
 
@@ -170,9 +210,11 @@ def mixed_edge(ops: tuple[str, ...], options: Options) -> Callable:
 @lru_cache(maxsize=256)
 def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[user_ops.OwnOp, ...]) -> Callable:
     raw = {op.name for op in own}  # these take the node's value as it is
-    made = {op: _candidate(op, options, activated=True) for op in sorted(ops) if has_weights(op, options.stride)}
-    margin = max((network.padding for network in made.values()), default=0)
-    made = {op: network.clone(margin=margin) for op, network in made.items()}
+    made: dict[str, Any] = {
+        op: candidate_of(op, options, parent=None) for op in sorted(ops) if has_weights(op, options.stride)
+    }
+    margin = max((network.padding for op, network in made.items() if op not in raw), default=0)
+    made |= {op: network.clone(activated=True, margin=margin) for op, network in made.items() if op not in raw}
     images = jax.ShapeDtypeStruct((2, 8, 8, options.channels), jnp.result_type(float))
     shapes = {op: abstract_network(network, images, True)[0] for op, network in made.items()}
     packings = {
@@ -196,13 +238,13 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[user_ops.OwnO
                 state = made[op], params.get(op, {}), stats.get(op, {})
                 source = x if op in raw else activated
                 found = None
-                if together:
+                if together and op not in raw:
                     call = {"update": options.update, "method": "before_last_norm"}
                     found, changed[op] = _apply(*state, source, options.train, **call)
                 if found is not None:
-                    (normed[k],) = found
+                    normed[k] = found
                 else:
-                    (images[k],), changed[op] = _apply(*state, source, options.train, update=options.update)
+                    images[k], changed[op] = _apply(*state, source, options.train, update=options.update)
             elif op != "none":
                 images[k] = light[op]
         sums = []
@@ -230,18 +272,10 @@ def _chosen(vector, places: list[int]):
     return lax.concatenate([entries[k] for k in places], 0)
 
 
-def _candidate(op: str, options: Options, *, activated: bool = False) -> Op:
-    return candidate(
-        op,
-        search=True,
-        channels=options.channels,
-        stride=options.stride,
-        affine=False,
-        axis_name=options.axis_name,
-        impl=options.impl,
-        activated=activated,
-        parent=None,
-    )
+def candidate_of(op: str, options: Options, **fields: Any) -> nn.Module:
+    """The module of a candidate op with these options; `fields` are others of it."""
+    shared = {"channels": options.channels, "stride": options.stride, "axis_name": options.axis_name}
+    return candidate(op, search=True, affine=False, **shared, **fields)
 
 
 def _apply(network: nn.Module, params, running, *args, update: bool, method: str | None = None):

@@ -124,7 +124,6 @@ def _rows(old: Search, new: Search, path: Path) -> tuple[list[int], list[int]]:
     if part is None:
         return [], []
     number, _, op = part.removeprefix("from_").partition("_")
-    op = op.removesuffix("_bias")
     tables = old.space.tables
     name = next(iter(tables))
     if "reduce" in tables and int(path[0].removeprefix("cell_")) in reduction_cells(old.network.cells):

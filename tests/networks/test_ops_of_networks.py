@@ -1,4 +1,4 @@
-"""Each candidate op against an independent formulation of PyTorch's semantics, in float64."""
+"""Each candidate op, plain and fast, against an independent formulation of PyTorch's semantics, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,11 @@ import pytest
 from jax import lax
 
 from jdarts.errors import UserError
+from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN
+from jdarts.networks.fast.ops import NormedOp, candidate
+from jdarts.ops import table
+from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.candidates import CANDIDATES
-from jdarts.ops.layers import BatchNorm, FactorizedReduce, ReLUConvBN, edge_slice, spans
-from jdarts.ops.table import candidate
 
 N, C, T = 3, 4, 3
 
@@ -117,14 +119,14 @@ def test_op_of_a_derived_network(op, stride):
     if op == "conv_7x1_1x7":  # the only op without an edge axis in its kernels
         one["params"] |= {name: variables["params"][name] for name in ("conv_1x7", "conv_7x1")}
     for train in (True, False):
-        (chunk,) = module.apply(variables, x, train)
+        y = module.apply(variables, x, train)
         expected = _torch_op(
             op, one.get("params", {}), one.get("batch_stats", {}), x.transpose(0, 3, 1, 2), stride, train
         )
-        np.testing.assert_allclose(chunk, expected.transpose(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(y, expected.transpose(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("layout", ["grouped", "per_edge"])
+@pytest.mark.parametrize("form", ["fast", "plain"])
 @pytest.mark.parametrize(
     ("op", "stride"),
     [
@@ -136,54 +138,28 @@ def test_op_of_a_derived_network(op, stride):
         ("avg_pool_3x3", 1),
     ],
 )
-def test_op_of_a_supernet_on_every_edge(op, stride, layout):
+def test_op_of_a_supernet_on_every_edge(op, stride, form):
     x = _images()
-    module = candidate(op, search=True, channels=C, stride=stride, edges=T, affine=False, layout=layout)
+    if form == "fast":
+        module = candidate(op, search=True, channels=C, stride=stride, edges=T, affine=False)
+    else:
+        module = table.candidate(op, C, T, stride, name=None)
     variables = _variables(module, x)
     for train in (True, False):
-        chunks = module.apply(variables, x, train)
+        outputs = module.apply(variables, x, train)
+        if form == "fast":  # side by side, or one for all edges
+            outputs = jnp.split(outputs, outputs.shape[-1] // C, axis=-1)
         for t in range(T):
             one = jax.tree.map(lambda v, t=t: v[min(t, len(v) - 1)], variables)
             expected = _torch_op(op, one.get("params", {}), one["batch_stats"], x.transpose(0, 3, 1, 2), stride, train)
-            np.testing.assert_allclose(edge_slice(chunks, t, C), expected.transpose(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize(("op", "stride"), [("sep_conv_3x3", 2), ("dil_conv_3x3", 1)])
-def test_layouts_agree_in_values_statistics_gradients_and_hessian_products(op, stride):
-    x = _images(4, 4)
-    results = []
-    for layout in ("grouped", "per_edge"):
-        module = candidate(op, search=True, channels=C, stride=stride, edges=T, affine=False, layout=layout)
-        variables = _variables(module, x)
-        stats = variables["batch_stats"]
-
-        def loss(params, x, module=module, stats=stats):
-            chunks, updates = module.apply({"params": params, "batch_stats": stats}, x, True, mutable=["batch_stats"])
-            y = jnp.stack([edge_slice(chunks, t, C) for t in range(T)])
-            return jnp.sum(jnp.sin(y) * (1 + jnp.arange(y.size).reshape(y.shape) / y.size)), (y, updates)
-
-        @jax.jit
-        def everything(params, x, loss=loss):
-            grad = jax.grad(loss, (0, 1), has_aux=True)
-            direction = jax.tree.map(jnp.cos, (params, x))
-            gradient, product, aux = jax.jvp(grad, (params, x), direction, has_aux=True)
-            return aux, gradient, product
-
-        results.append(everything(variables["params"], x))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9), *results)
-
-
-def test_layout_is_chosen_by_size():
-    assert spans(3, 10, "auto") == [(0, 3)]
-    assert spans(3, 10, "per_edge") == [(0, 1), (1, 2), (2, 3)]
-    assert spans(3, 10**7, "grouped") == [(0, 3)]
+            np.testing.assert_allclose(outputs[t % len(outputs)], expected.transpose(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
 
 
 def test_second_half_of_a_factorized_reduce_is_shifted_by_one_pixel():
     x = jnp.zeros((1, 4, 4, 2)).at[0, 1, 1, 0].set(1.0)
     module = FactorizedReduce(2, 4, affine=False)
     variables = jax.tree.map(jnp.ones_like, module.init(jax.random.key(0), x, False))
-    (y,) = module.apply(variables, x, False)
+    y = module.apply(variables, x, False)
     expected = np.zeros((2, 2, 4))
     expected[0, 0, 2:] = 1
     np.testing.assert_allclose(y[0] - y[0, 1, 1, 0], expected / np.sqrt(1 + 1e-5), atol=1e-12)
@@ -194,14 +170,14 @@ def test_noise_is_standard_normal_fresh_and_independent_of_its_input():
     x = _images(32, 32)
 
     def draw(seed, x=x):
-        return module.apply({}, x, False, rngs={"noise": jax.random.key(seed)})[0]
+        return module.apply({}, x, False, rngs={"noise": jax.random.key(seed)})
 
     y = draw(0)
     assert y.shape == (N, 16, 16, T * C)
     assert abs(float(y.mean())) < 0.05 and abs(float(y.std()) - 1) < 0.05
     assert not np.allclose(y, draw(1))
     np.testing.assert_array_equal(y, draw(0, x + 1))
-    correlation = np.corrcoef(np.stack([np.asarray(edge_slice([y], t, C)).ravel() for t in range(T)]))
+    correlation = np.corrcoef(np.stack([np.asarray(edge).ravel() for edge in np.split(y, T, axis=-1)]))
     assert np.abs(correlation - np.eye(T)).max() < 0.1
 
 
@@ -239,23 +215,23 @@ def test_relu_conv_bn():
 def test_running_statistics_are_pytorchs():
     module = BatchNorm(2, edges=2)
     x = jnp.asarray(np.arange(32.0).reshape(2, 2, 2, 4) ** 1.5)
-    variables = module.init(jax.random.key(0), [x], True)
+    variables = module.init(jax.random.key(0), x, True)
     assert (variables["batch_stats"]["mean"] == 0).all() and (variables["batch_stats"]["var"] == 1).all()
-    chunks, updates = module.apply(variables, [x[..., :2], x[..., 2:]], True, mutable=["batch_stats"])
+    y, updates = module.apply(variables, x, True, mutable=["batch_stats"])
     values = np.asarray(x).reshape(-1, 4)
     mean, unbiased = values.mean(0).reshape(2, 2), values.var(0, ddof=1).reshape(2, 2)
     np.testing.assert_allclose(updates["batch_stats"]["mean"], 0.1 * mean)
     np.testing.assert_allclose(updates["batch_stats"]["var"], 0.9 + 0.1 * unbiased)
     normal = (values - values.mean(0)) / np.sqrt(values.var(0) + 1e-5)
-    np.testing.assert_allclose(np.concatenate(chunks, -1).reshape(-1, 4), normal, rtol=1e-6)
+    np.testing.assert_allclose(y.reshape(-1, 4), normal, rtol=1e-6)
 
 
 def test_statistics_stay_unless_they_may_move():
     module = BatchNorm(4)
-    variables = module.init(jax.random.key(0), [_images()], True)
-    _, updates = module.apply(variables, [_images()], False, mutable=["batch_stats"])
+    variables = module.init(jax.random.key(0), _images(), True)
+    _, updates = module.apply(variables, _images(), False, mutable=["batch_stats"])
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
-    module.apply(variables, [_images()], True)  # immutable: no error, nothing recorded
+    module.apply(variables, _images(), True)  # immutable: no error, nothing recorded
 
 
 def test_unknown_op_names_the_nearest():
@@ -266,7 +242,8 @@ def test_unknown_op_names_the_nearest():
 @pytest.mark.parametrize("op", [op for op in CANDIDATES if op.startswith(("sep", "dil"))])
 def test_the_padding_of_an_op_keeps_the_size_of_images(op):
     def padding(op):
-        return candidate(op, search=True, channels=C).padding
+        module = candidate(op, search=True, channels=C)
+        return module.padding if isinstance(module, NormedOp) else 0
 
     kernel = {"3x3": 3, "5x5": 5, "7x7": 7}[op[-3:]]
     reach = (kernel - 1) * (2 if op.startswith("dil") else 1)

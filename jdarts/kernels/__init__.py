@@ -1,17 +1,17 @@
-"""Array-level operations of the candidate ops, and the execution form each platform likes best.
+"""The maps of the candidate ops on arrays, in the form that suits the platform.
 
 Letters: N images, H × W pixels, C channels of one edge, T parallel edges that share a shape. Arrays are channels-last;
 T edges lie side by side on the channel axis, `[N, H, W, T·C]`, edge-major, so that one call serves all T.
 
-Every op has a plain reference form (`impl="conv"`: the XLA convolution or window reduction) and a shifted form
-(`impl="shift"`: sums of k² shifted slices). They compute the same numbers. A third form (`impl="matrix"`), for
-images of a few dozen pixels, is a product with the H'W' × HW matrix of the map: two operations to compile instead of
-hundreds. A fourth, `dense`, is for matrix units: nothing nonlinear stands between a depthwise and its pointwise
-convolution, so their kernels multiply out to one dense kernel, and all edges out of a node are one convolution; pools
-are shifted. `impl="auto"` takes `dense` on accelerators; on the CPU, where XLA's grouped convolution and
-`reduce_window` are 5 to 20 times slower, `shift`, or `matrix` for small images where the whole program is compiled at
-once. The shifted forms are linear primitives (`jdarts.kernels.linear_primitives`), so every order and direction of
-differentiation works in all forms but in `conv`'s maximum, which XLA can differentiate only once.
+`reference` has each map in a few lines of `lax`. The functions here compute the same numbers in one of three forms:
+
+* `impl="conv"`: XLA's convolution or window reduction. Its maximum can be differentiated only once.
+* `impl="shift"`: sums of k² shifted slices, for CPUs, where XLA's grouped convolution and `reduce_window` are 5 to 20
+  times slower. These are linear primitives (`linear_primitives`), with derivatives of every order and direction.
+* `impl="dense"`: for matrix units. Nothing nonlinear stands between a depthwise and its pointwise convolution, so their
+  kernels multiply out to one dense kernel, and all edges out of a node are one convolution. Pools are shifted.
+
+`impl="auto"` takes `dense` on accelerators, `shift` on CPUs.
 
 What makes a search fast on a CPU, each part measured against the form before it:
 

@@ -1,7 +1,5 @@
 """The maps of the candidate ops on arrays, each in the forms that `jdarts.kernels` describes, with its letters."""
 
-from functools import lru_cache
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,13 +30,8 @@ def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "au
     """
     k = kernel.shape[0]
     geometry = Geometry(k, stride, dilation, x.shape[1], x.shape[2])
-    form = platform.resolve(impl, *x.shape[1:3])
-    if form == "shift":
+    if platform.resolve(impl) == "shift":
         return depthwise_shift(x, kernel, geometry._replace(margin=margin))
-    if form == "matrix":
-        taps = jnp.asarray(_tap_matrices(geometry), x.dtype)
-        matrices = jnp.einsum("tc,tpq->cpq", kernel.reshape(k * k, -1), taps)
-        return _apply(x, matrices, "cpq,nqc->npc", geometry)
     padding = dilation * (k - 1) // 2
     return lax.conv_general_dilated(
         x,
@@ -49,26 +42,6 @@ def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1, impl: Impl = "au
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
-
-
-@lru_cache(maxsize=64)
-def _tap_matrices(geometry: Geometry) -> np.ndarray:
-    """For each tap the 0/1 matrix from input pixels to output pixels, `[k², H'·W', H·W]`."""
-    g = geometry
-    matrices = np.zeros((g.kernel**2, *g.out_size, g.height, g.width), np.float32)
-    for tap in range(g.kernel**2):
-        for i in range(g.out_size[0]):
-            for j in range(g.out_size[1]):
-                row = i * g.stride - g.padding + (tap // g.kernel) * g.dilation
-                column = j * g.stride - g.padding + (tap % g.kernel) * g.dilation
-                if 0 <= row < g.height and 0 <= column < g.width:
-                    matrices[tap, i, j, row, column] = 1.0
-    return matrices.reshape(g.kernel**2, g.out_size[0] * g.out_size[1], g.height * g.width)
-
-
-def _apply(x, matrix, spec: str, geometry: Geometry):
-    n, h, w, c = x.shape
-    return jnp.einsum(spec, matrix, x.reshape(n, h * w, c)).reshape(n, *geometry.out_size, c)
 
 
 def pointwise(x, kernel):
@@ -93,7 +66,7 @@ def separable(
     → `[N, ⌈H/stride⌉, ⌈W/stride⌉, T·D]`. `margin`: see `depthwise`.
     """
     edges, k, _, c = depth_kernel.shape
-    if platform.resolve(impl, *x.shape[1:3]) == "dense":
+    if platform.resolve(impl) == "dense":
         if takes_phases(x, stride, dilation, impl):
             return from_phases(separable(to_phases(x), depth_kernel, point_kernel, impl=impl))
         kernel = jnp.moveaxis(depth_kernel[..., None] * point_kernel[:, None, None], 0, 3)  # [k, k, C, T, D]
@@ -138,7 +111,7 @@ def takes_phases(x, stride: int, dilation: int, impl: Impl = "auto") -> bool:
 
     There a dilation of 2 is a plain convolution; cuDNN is several times slower at dilated ones.
     """
-    dense = platform.resolve(impl, *x.shape[1:3]) == "dense"
+    dense = platform.resolve(impl) == "dense"
     return dense and stride == 1 and dilation == 2 and x.shape[1] % 2 == x.shape[2] % 2 == 0
 
 
@@ -163,7 +136,7 @@ def halve(x, first, second, *, impl: Impl = "auto"):
     first before those of the second. Form `dense` is one convolution of 2 × 2 pixels with zeros off the diagonal.
     """
     edges, c, d = first.shape
-    if platform.resolve(impl, *x.shape[1:3]) == "dense":
+    if platform.resolve(impl) == "dense":
         zero = jnp.zeros((c, edges, d), first.dtype)
         corners = (jnp.stack((first.swapaxes(0, 1), zero), 2), jnp.stack((zero, second.swapaxes(0, 1)), 2))
         nothing = jnp.zeros_like(corners[0])
@@ -191,7 +164,7 @@ def max_pool(x, *, stride: int = 1, impl: Impl = "auto"):
 
     Among equal pixels the gradient goes to the first in row order, as in PyTorch.
     """
-    if platform.resolve(impl, *x.shape[1:3]) != "conv":
+    if platform.resolve(impl) != "conv":
         geometry = Geometry(3, stride, 1, x.shape[1], x.shape[2])
         return take_tap(x, shifted_max_tap(lax.stop_gradient(x), geometry), geometry)
     window = (1, 3, 3, 1)
@@ -202,10 +175,7 @@ def max_pool(x, *, stride: int = 1, impl: Impl = "auto"):
 def avg_pool(x, *, stride: int = 1, impl: Impl = "auto"):
     """3 × 3 average pooling, padding 1, divided by the taps inside the image (`count_include_pad=False`)."""
     geometry = Geometry(3, stride, 1, x.shape[1], x.shape[2])
-    form = platform.resolve(impl, *x.shape[1:3])
-    if form == "matrix":
-        sums = _apply(x, jnp.asarray(_tap_matrices(geometry).sum(0), x.dtype), "pq,nqc->npc", geometry)
-    elif form in ("shift", "dense"):
+    if platform.resolve(impl) in ("shift", "dense"):
         sums = box_sum(x, geometry)
     else:
         pads = ((0, 0), (1, 1), (1, 1), (0, 0))

@@ -6,12 +6,7 @@ from typing import Any, Literal
 
 import jax
 
-from jdarts import staging
-
-Impl = Literal["auto", "conv", "shift", "matrix", "dense"]
-
-_MATRIX_PIXELS = 64  # up to so many pixels the matrix form is as fast as the shifted one, and compiles faster
-
+Impl = Literal["auto", "conv", "shift", "dense"]
 
 _planned: ContextVar[bool] = ContextVar("planned", default=False)
 
@@ -41,13 +36,10 @@ def for_accelerators():
         _planned.reset(token)
 
 
-def resolve(impl: Impl, height: int, width: int) -> str:
-    """The execution form behind `impl` on the default backend for images of that size."""
+def resolve(impl: Impl) -> str:
+    """The execution form behind `impl` on the default backend."""
     if impl == "auto":
-        if on_accelerator():
-            return "dense"
-        small = height * width <= _MATRIX_PIXELS and not staging.in_pieces()
-        return "matrix" if small else "shift"
-    if impl not in ("conv", "shift", "matrix", "dense"):
-        raise ValueError(f"impl is {impl!r}; use 'auto', 'conv', 'shift', 'matrix' or 'dense'")
+        return "dense" if on_accelerator() else "shift"
+    if impl not in ("conv", "shift", "dense"):
+        raise ValueError(f"impl is {impl!r}; use 'auto', 'conv', 'shift' or 'dense'")
     return impl

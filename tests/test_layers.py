@@ -66,7 +66,6 @@ STILL_ASKING = {
     "jdarts.hypergrad.differentiable": {"unit"},
     "jdarts.runs.environment": {"backend"},
     "jdarts.runs.loop": {"on_cpu"},
-    "jdarts.search.vectors": {"unit"},
 }
 
 STILL_LONG = {

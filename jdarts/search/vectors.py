@@ -10,7 +10,6 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jdarts import staging
 from jdarts.networks.fast.packing import Packing, init_vector, initial_statistics_vector
 from jdarts.ops.initializers import abstract_network
 
@@ -42,12 +41,11 @@ class VectorNetwork:
 
     def packed(self, w: jax.Array, running: jax.Array) -> Variables:
         """The Flax variables in the form that the network reads where it is compiled (`jdarts.staging.unit`)."""
-        unit = staging.unit()
-        return {"params": self.params.pack(w, unit), "batch_stats": self.stats.pack(running, unit)}
+        return {"params": self.params.pack(w), "batch_stats": self.stats.pack(running)}
 
     def statistics(self, packed: Any) -> jax.Array:
         """The vector of the running averages that a forward pass returned, `[statistics]`."""
-        return self.stats.unpack(packed, staging.unit())
+        return self.stats.unpack(packed)
 
     def tree(self, w: jax.Array, running: jax.Array) -> Variables:
         """`{"params", "batch_stats"}`, the Flax variables as trees of named arrays."""

@@ -14,6 +14,7 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
+from jdarts import staging
 from jdarts.networks.wiring import Edges, OpTable
 from jdarts.ops.candidates import has_weights
 from jdarts.ops.initializers import draw_rows, initial_statistic
@@ -98,11 +99,12 @@ class Packing:
             leaves[path] = lax.reshape(lax.concatenate(in_order, 0), shape)
         return traverse_util.unflatten_dict(leaves)
 
-    def pack(self, vector: jax.Array, unit: Unit) -> PyTree:
-        """The arrays as a network wants them that is compiled by `unit` (`jdarts.staging`).
+    def pack(self, vector: jax.Array, unit: Unit | None = None) -> PyTree:
+        """The arrays as a network wants them that is compiled by `unit`, by default `jdarts.staging.unit()`.
 
         "whole": a plain tree. "edges", "cells": the block of each edge, or of each body, as a vector under its path.
         """
+        unit = unit or staging.unit()
         if unit == "whole" or not self.size:
             return self.unravel(vector)
         sizes = self._named(unit)
@@ -113,8 +115,9 @@ class Packing:
         }
         return traverse_util.unflatten_dict(leaves)
 
-    def unpack(self, tree: PyTree, unit: Unit) -> jax.Array:
+    def unpack(self, tree: PyTree, unit: Unit | None = None) -> jax.Array:
         """The inverse of `pack`: a vector `[size]`."""
+        unit = unit or staging.unit()
         if unit == "whole":
             return self.ravel(tree)
         leaves: Any = traverse_util.flatten_dict(tree)

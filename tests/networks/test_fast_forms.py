@@ -18,8 +18,10 @@ from jdarts import kernels, spaces, staging
 from jdarts.errors import UserError
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.fast.packing import Packing
+from jdarts.networks.wiring import NASBENCH201_EDGES
 from jdarts.ops.initializers import abstract_network
 from jdarts.spaces import define_space
+from jdarts.spaces.nasbench201 import NASBench201Space
 
 FORMS: dict[str, tuple[staging.Unit, bool]] = {
     "whole": ("whole", False),
@@ -61,6 +63,8 @@ OWN = define_space(
     normal=("scaled", "first_pixels", "skip_connect"),
     ops={"scaled": Scaled, "first_pixels": first_pixels},
 )
+_OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}
+NARROW201 = NASBench201Space(cell=tuple(("none", "skip_connect", _OP_FROM[s]) for s, _ in NASBENCH201_EDGES))
 
 
 class Network(NamedTuple):
@@ -83,17 +87,17 @@ NETWORKS = {
     "S4_noise": Network("robust_s4"),
     "three_cells": Network(SMALL, cells=3),
     "three_cells_evaluated": Network(SMALL, cells=3, train=False),
-    "partial_channels": Network(SMALL, 3, EdgeSettings(partial_channels=2), edge_weights=True, channels=4),
-    "auxiliary_identity": Network(SMALL, 3, EdgeSettings("identity"), {"auxiliary_skip": 0.7}),
-    "auxiliary_conv1": Network(SMALL, 3, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, channels=4),
-    "dropout": Network(SMALL, 3, values={"skip_dropout": 0.4, "drop_path": 0.3}),
-    "remat": Network(SMALL, 3, remat=True),
-    "own_ops": Network(OWN, 3),
+    "partial_channels": Network(SMALL, 1, EdgeSettings(partial_channels=2), edge_weights=True, channels=4),
+    "auxiliary_identity": Network(SMALL, 1, EdgeSettings("identity"), {"auxiliary_skip": 0.7}),
+    "auxiliary_conv1": Network(SMALL, 1, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, channels=4),
+    "dropout": Network(SMALL, 1, values={"skip_dropout": 0.4, "drop_path": 0.3}),
+    "remat": Network(SMALL, 1, remat=True),
+    "own_ops": Network(OWN, 1),
     "nasbench201": Network("nasbench201", train=False),
     "nasbench201_edges": Network(
-        "nasbench201", 1, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, edge_weights=True, channels=4
+        NARROW201, 1, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, edge_weights=True, channels=4
     ),
-    "nasbench201_dropout": Network("nasbench201", values={"skip_dropout": 0.4, "drop_path": 0.3}, remat=True),
+    "nasbench201_dropout": Network(NARROW201, values={"skip_dropout": 0.4, "drop_path": 0.3}, remat=True),
 }
 
 
@@ -154,9 +158,9 @@ def everything(case: Case, network: nn.Module):
     return compute
 
 
-LARGE = {"S0", "S0_evaluated", "S1", "S4_noise", "nasbench201", "nasbench201_dropout"}
-PAIRS = [(name, form) for name in NETWORKS for form in FORMS if name not in LARGE or form != "accelerator_whole"]
-"""Of large networks accelerators' kernels are compiled by cell only: as one program they take half a minute each."""
+WHOLE = {"three_cells_evaluated", "partial_channels", "dropout", "own_ops", "nasbench201_edges"}
+PAIRS = [(name, form) for name in NETWORKS for form in FORMS if name in WHOLE or form != "accelerator_whole"]
+"""An accelerator's whole program has the operations of its cells, and takes longer to compile: not for all networks."""
 
 
 @pytest.fixture(scope="module")

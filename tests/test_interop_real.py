@@ -126,9 +126,10 @@ def _accuracy(correct, validation, every: int = 1, **augmentation) -> float:
 
 
 def test_accuracy_of_the_logged_architecture(correct, validation):
-    # The log's loader augments the validation images like the training images; our draws differ.
-    augmented = _accuracy(correct, validation, crop_padding=4, flip=True)
-    assert augmented == pytest.approx(_logged_accuracy(), abs=0.5)
+    # The log's loader augments the validation images like the training images; our draws differ. All 25,000 images
+    # come within 0.5 % of the log; of a fifth of them the accuracy has a standard deviation of 0.7 %.
+    augmented = _accuracy(correct, validation, every=5, crop_padding=4, flip=True)
+    assert augmented == pytest.approx(_logged_accuracy(), abs=1.5)
     plain = _accuracy(correct, validation, every=10, crop_padding=0, flip=False)
     assert plain > augmented
     assert plain == pytest.approx(60.84, abs=0.1)  # as measured (all images: 60.28): no chance is involved

@@ -43,9 +43,6 @@ def wide(state):
     ("space", "method", "cells", "settings"),
     [
         ("robust_s3", "darts", 2, {}),
-        ("robust_s4", "r_darts_dp", 2, {"hypergradient": "first_order"}),  # noise and drop-path draw numbers
-        ("robust_s2", "p_darts", 1, {"hypergradient": "first_order"}),  # dropout on skips
-        ("robust_s2", "darts_minus", 1, {"hypergradient": "first_order", "remat": True}),
         ("robust_s1", "darts", 1, {"hypergradient": "first_order"}),  # other ops on every edge; pools, dilated ones
     ],
 )

@@ -8,11 +8,11 @@ from contextvars import ContextVar
 from typing import Any, Literal
 
 import jax
-from jax.extend.core import jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jdarts.staging.compiling import Compiler, compiler_options
 from jdarts.staging.execute import Runner
-from jdarts.staging.trace import count_equations, has_pieces, trace
+from jdarts.staging.trace import count_equations, has_pieces, pruned, trace
 
 Unit = Literal["edges", "cells", "whole"]
 
@@ -149,11 +149,7 @@ def compile(
     if unit == "whole":
         return _compile_whole(function, args, donate_argnums, started, options)
 
-    token = _unit.set(unit)
-    try:
-        closed, shapes = jax.make_jaxpr(_anew(function), return_shape=True)(*args)
-    finally:
-        _unit.reset(token)
+    closed, shapes = _traced(function, args, unit)
     if not has_pieces(closed.jaxpr):
         return _compile_whole(function, args, donate_argnums, started, options)
     often = unit == "cells" and (calls or 0) >= _MANY_CALLS
@@ -179,6 +175,16 @@ def compile(
         return runner.peak() if what == "peak" else runner.cost(what)
 
     return Program(run, traced - started, time.perf_counter() - traced, programs, analysis)
+
+
+def _traced(function: Callable, args: tuple, unit: Unit) -> tuple[ClosedJaxpr, Any]:
+    """The trace for a unit of compilation, without what nothing reads, and the shapes of the results."""
+    token = _unit.set(unit)
+    try:
+        closed, shapes = jax.make_jaxpr(_anew(function), return_shape=True)(*args)
+    finally:
+        _unit.reset(token)
+    return pruned(closed), shapes
 
 
 def _compile_whole(function, args, donate_argnums, started: float, options: dict[str, Any] | None) -> Program:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from jdarts.staging.equality import Expressions, scalar
 
@@ -125,6 +126,12 @@ def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions
     graph.outputs = _walk(closed.jaxpr, closed.consts, graph.inputs, graph, known)
     graph.nodes = _alive(graph)
     return graph
+
+
+def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The program without results that nothing reads, in its pieces too: XLA sees each piece alone and keeps them."""
+    jaxpr, _ = dce_jaxpr(closed.jaxpr, True, True)
+    return ClosedJaxpr(jaxpr, closed.consts)
 
 
 def has_pieces(jaxpr: Jaxpr) -> bool:

@@ -72,6 +72,16 @@ def test_equal_pieces_and_groups_are_compiled_once():
     assert programs[4] == programs[9]
 
 
+def test_results_of_a_piece_that_nothing_reads_are_not_computed():
+    """Of the three products of a layer's gradient, that by the weights is left out."""
+    weights, x, _ = data(n=64, d=16)
+    both = staging.compile(jax.grad(network, argnums=(0, 1)), weights, x)
+    one = check(jax.grad(network, argnums=1), weights, x)
+    product = 2 * 64 * 16 * 16
+    assert both.flops - one.flops == pytest.approx(3 * product, rel=0.1)
+    assert one.peak_bytes < both.peak_bytes
+
+
 def test_what_is_computed_twice_from_the_same_values_can_be_shared():
     """Two gradients by some of the rows: the second computes nothing new, although its first piece differs."""
     weights, x, _ = data(8, n=64)

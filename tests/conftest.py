@@ -28,6 +28,7 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 LONGEST_FIRST = (
+    "test_fast_forms.py",
     "test_search_sharding.py",
     "test_processes.py",
     "test_search_devices.py",
@@ -44,6 +45,15 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items):
     """Order of files for the workers: the longest first, so that no single worker runs long at the end."""
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else 99)
+
+
+@pytest.fixture
+def x64():
+    """Float64 for comparisons with oracles."""
+    import jax  # after the environment is set
+
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture(scope="session")

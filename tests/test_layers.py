@@ -1,14 +1,14 @@
 """The rules of the house: which module may import or ask what, and how large a file, a function, a signature may be.
 
 The tables hold what still breaks a rule, by name. An entry that is no longer needed fails, too; take it out.
-`python tests/house.py` prints the figures of a tree.
+`python tests/support/house.py` prints the figures of a tree.
 """
 
 import ast
 from pathlib import Path
 
 import pytest
-from house import FILE_LINES, FUNCTION_LINES, PARAMETERS, ROOT_FILES, House, longest_chain, part, runtime_nodes
+from support.house import FILE_LINES, FUNCTION_LINES, PARAMETERS, ROOT_FILES, House, longest_chain, part, runtime_nodes
 
 import jdarts
 from jdarts import kernels

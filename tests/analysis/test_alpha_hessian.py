@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import mixture_loss, mixture_network, mixture_problem
 from jax.flatten_util import ravel_pytree
+from support.mixture import mixture_loss, mixture_network, mixture_problem
 
 from jdarts import staging
 from jdarts.analysis import LiveSearch, alpha_hessian, alpha_products, compiling, total_hessian
@@ -242,7 +242,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 from jdarts.analysis import alpha_hessian
-from conftest import mixture_problem
+from support.mixture import mixture_problem
 w, alphas, batches = mixture_problem(rows=6)
 
 def loss(axis_name):
@@ -269,7 +269,7 @@ print("equal")
 
 
 def test_two_devices_give_what_one_gives():
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", SHARDED], cwd=here, capture_output=True, text=True, env=None, check=False
     )

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import mixture_loss, mixture_problem
 from scipy import stats
+from support.mixture import mixture_loss, mixture_problem
 
 from jdarts.analysis import (
     correlate,

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import mixture_loss, mixture_problem
 from jax.flatten_util import ravel_pytree
+from support.mixture import mixture_loss, mixture_problem
 
 from jdarts.analysis import (
     alpha_hessian,

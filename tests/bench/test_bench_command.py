@@ -187,7 +187,7 @@ def test_rows_compute_what_they_are_named_after():
 
 
 def test_conjugate_gradients_run_all_their_iterations():
-    from hypergrad_counting import count_products
+    from support.hypergrad_counting import count_products
 
     assert count_products(damping=gradients._CG_DAMPING) == 5
     assert count_products(damping=0.0) < 5, "the problem has negative curvature, where CG stops"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from device_problems import CONFIG, config_with, largest_difference, leaves, member, run
+from support.device_problems import CONFIG, config_with, largest_difference, leaves, member, run
 
 from jdarts import kernels
 

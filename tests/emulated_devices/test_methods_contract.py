@@ -8,17 +8,13 @@ each op out of only one node, so that a method compiles in seconds.
 import dataclasses
 import itertools
 import os
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from device_problems import counting_traces, doubled, placed
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
-from one_cell import NARROW
+from support.device_problems import counting_traces, doubled, placed
+from support.one_cell import NARROW
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig

@@ -1,7 +1,7 @@
 """Methods with every kind of random draw and edge, on eight devices as on one: draws are shared, means are global."""
 
 import pytest
-from device_problems import config_with, largest_difference, run
+from support.device_problems import config_with, largest_difference, run
 
 from jdarts import methods
 from jdarts.methods import compose

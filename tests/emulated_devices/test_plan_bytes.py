@@ -6,8 +6,8 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from device_problems import CONFIG, TINY, config_with
 from jax.sharding import AxisType, PartitionSpec
+from support.device_problems import CONFIG, TINY, config_with
 
 from jdarts import kernels
 from jdarts.config import DevicesConfig

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from device_problems import FIRST_ORDER, METHOD, TINY, doubled, largest_difference, member
+from support.device_problems import FIRST_ORDER, TINY, largest_difference, member
 
 from jdarts.config import DevicesConfig
 from jdarts.config.files import option_types
@@ -17,6 +17,8 @@ from jdarts.search import program as program_module
 from jdarts.search.found import Found, describe, summary
 from jdarts.search.members import Member, members_of
 from jdarts.search.program import build_program
+
+pytestmark = pytest.mark.usefixtures("float64_searches")
 
 SWEPT = {  # every real number of the section, and 0 where it switches something off
     "search.weight_optimizer.learning_rate": (0.05, 0.1),
@@ -32,17 +34,6 @@ SWEPT = {  # every real number of the section, and 0 where it switches something
     "search.alpha_init_scale": (0.001, 0.1),
 }
 MEMBERS = [Member(seed, tuple((name, v[i]) for name, v in SWEPT.items())) for i in (0, 1) for seed in (0, 3)]
-
-
-@pytest.fixture(autouse=True)
-def in_float64(monkeypatch):
-    """Searches by `METHOD` whose state is float64."""
-
-    def double_search(config, space, data, **options):
-        search = make_search(config, space, data, method=METHOD, **options)
-        return dataclasses.replace(search, init=lambda key: doubled(search.init(key)))
-
-    monkeypatch.setattr(program_module, "make_search", double_search)
 
 
 def program(searches, **devices):

@@ -4,16 +4,16 @@ import dataclasses
 
 import jax
 import pytest
-from device_problems import FIRST_ORDER, METHOD, TINY, doubled, largest_difference
 from PIL import Image
+from support.device_problems import FIRST_ORDER, TINY, largest_difference
 
 from jdarts.config import DataConfig, DevicesConfig
 from jdarts.data.streaming import open_streams
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
-from jdarts.search import make_search
-from jdarts.search import program as program_module
 from jdarts.search.program import build_program
+
+pytestmark = pytest.mark.usefixtures("float64_searches")
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,6 @@ def config(tmp_path_factory):
     )
     search = dataclasses.replace(FIRST_ORDER.search, microbatches=2)
     return dataclasses.replace(FIRST_ORDER, data=data, search=search)
-
-
-@pytest.fixture(autouse=True)
-def in_float64(monkeypatch):
-    """Searches by `METHOD` whose state is float64."""
-
-    def double_search(config, space, data, **options):
-        search = make_search(config, space, data, method=METHOD, **options)
-        return dataclasses.replace(search, init=lambda key: doubled(search.init(key)))
-
-    monkeypatch.setattr(program_module, "make_search", double_search)
 
 
 def build(config, **devices):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, quadratic, ridge, warm_state
+from support.hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, quadratic, ridge, warm_state
 
 from jdarts import hypergrad
 

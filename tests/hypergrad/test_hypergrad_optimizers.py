@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypergrad_problems import error
 from optax import contrib
-from optax_aliases import ALIASES
+from support.hypergrad_problems import error
+from support.optax_aliases import ALIASES
 
 from jdarts import hypergrad
 from jdarts.errors import UserError

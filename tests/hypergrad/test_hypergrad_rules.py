@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypergrad_problems import error, objective
+from support.hypergrad_problems import error, objective
 
 from jdarts import hypergrad
 from jdarts.errors import UserError

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypergrad_problems import CHAINS, mlp_loss, mlp_problem, warm_state
+from support.hypergrad_problems import CHAINS, mlp_loss, mlp_problem, warm_state
 
 from jdarts import hypergrad, spaces
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from hypergrad_problems import CHAINS, error, objective
+from support.hypergrad_problems import CHAINS, error, objective
 
 from jdarts import hypergrad
 from jdarts.genotypes import DARTS_OPS

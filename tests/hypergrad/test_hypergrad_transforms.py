@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_devices import run_on_devices
+from support.hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective
+from support.on_devices import run_on_devices
 
 from jdarts import hypergrad, staging
 

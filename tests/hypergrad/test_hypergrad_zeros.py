@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from dead_pixels import after, loss, problem
-from hypergrad_problems import error
+from support.dead_pixels import after, loss, problem
+from support.hypergrad_problems import error
 
 from jdarts import hypergrad
 from jdarts.errors import UserError

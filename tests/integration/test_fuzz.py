@@ -19,15 +19,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from support.report_runs import write_run
 
 from jdarts import cli, methods
 from jdarts.config.files import option_types
 from jdarts.devices import processes
 from jdarts.genotypes import published
 from jdarts.methods.registry import option_defaults
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from report_runs import write_run
 
 INPUTS, PARTS = 1_000, 4
 SLOWEST = 8.0

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import derivatives, draw, same
+from support.derivatives import derivatives, draw, same
 
 from jdarts.kernels import relu
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import derivatives, draw, of_two_seeds, same, with_known
+from support.derivatives import derivatives, draw, of_two_seeds, same, with_known
 
 from jdarts.kernels import weighted_sum
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from one_cell import NARROW, OneCellSpace
+from support.one_cell import NARROW, OneCellSpace
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.data import load

@@ -1,12 +1,7 @@
 """Every method keeps the contract of search methods (the tests themselves are in tests/emulated_devices)."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from on_devices import run_on_devices
+from support.on_devices import run_on_devices
 
 
 @pytest.mark.slow

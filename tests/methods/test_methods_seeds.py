@@ -10,7 +10,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from one_cell import OneCellSpace
+from support.one_cell import OneCellSpace
 
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load

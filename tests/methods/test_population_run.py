@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from one_cell import OneCellSpace
+from support.one_cell import OneCellSpace
 
 from jdarts.analysis.monitor import monitor_hooks
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from one_cell import OneCellSpace
+from support.one_cell import OneCellSpace
 
 from jdarts import spaces
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from one_cell import OneCellSpace
+from support.one_cell import OneCellSpace
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig

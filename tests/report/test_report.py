@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.image import imread
-from report_runs import with_seeds, write_run
+from support.report_runs import with_seeds, write_run
 
 from jdarts import cli, spaces
 from jdarts.errors import UserError

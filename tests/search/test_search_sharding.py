@@ -1,12 +1,7 @@
 """Replicas, seeds in one program, checkpoints on other devices: tests/emulated_devices, on eight emulated devices."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from on_devices import run_on_devices
+from support.on_devices import run_on_devices
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The import graph and the sizes of a package, read with `ast`; `python tests/house.py [FOLDER]` prints its figures."""
+"""The import graph and the sizes of a package, read with `ast`; run as a script it prints the figures of a folder."""
 
 import ast
 import sys

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "emulated_devices"
+FOLDER = Path(__file__).parents[1] / "emulated_devices"
 
 
 def run_on_devices(file: str, devices: int = 8, part: str = "0/1") -> None:

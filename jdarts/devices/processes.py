@@ -4,21 +4,21 @@ Every process runs the same command. `start` joins them before anything touches 
 text files and talks to the terminal, all of them save checkpoints. Nothing here does anything in a run of one process.
 """
 
-import atexit
 import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from jdarts.devices.relay import Relay, answers, end_process, free_port, relay_from_others, relay_to_first
 from jdarts.errors import Interrupted, PeerLost, UserError
 
 T = TypeVar("T")
 
-HEARTBEAT_SECONDS = 50  # silence after which a process counts as lost; $JDARTS_HEARTBEAT_SECONDS overrides it
+HEARTBEAT_SECONDS = 50
+"""Silence after which JAX counts a process as lost; $JDARTS_HEARTBEAT_SECONDS overrides it."""
 JOIN_SECONDS = 300
 _MESSAGE_BYTES = 2048
 
@@ -90,56 +90,59 @@ def _checked(processes: Processes) -> Processes:
 def start(processes: Processes | None) -> None:
     """Join the other processes; must come before anything uses a device.
 
-    From then on the loss of another process ends this one within a minute, with one line and status 1: through
-    `explain` where the runtime raises an error, otherwise through the watch of `jdarts.devices.relay`. Where JAX finds
-    the coordinator itself (Slurm, TPU pods, …) there is no such watch, and JAX aborts with its own message.
+    From then on the loss of another process ends this one within a minute, with a nonzero status: 1 and the line of
+    `explain` where the runtime raises an error, otherwise JAX's own report and usually SIGABRT, because its client
+    aborts the process when the first process closes the connection or when heartbeats stop.
 
-    Raises `UserError` if the coordinator's port is taken, or if the others do not join.
+    Raises `UserError` if the coordinator's port is taken, or if nothing answers there for `JOIN_SECONDS`. If processes
+    are missing although the first one answers, JAX aborts after that time.
     """
     if processes is None or processes.num_processes == 1:
         return
-    heartbeat = int(os.environ.get("JDARTS_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS))
-    where = f" at {processes.coordinator}" if processes.coordinator else ""
-    watch, addresses = _relay(processes) if processes.coordinator else (None, {})
+    if processes.coordinator is not None:
+        _check_coordinator(processes.coordinator, first=processes.process_id == 0)
     import jax
 
     try:
         jax.distributed.initialize(
-            **addresses,
+            processes.coordinator,
             num_processes=processes.num_processes,
             process_id=processes.process_id,
             initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=heartbeat,
+            heartbeat_timeout_seconds=int(os.environ.get("JDARTS_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)),
         )
     except (RuntimeError, ValueError) as error:  # XLA's errors are RuntimeErrors
-        raise _cannot_join(where, _first_line(error)) from None
-    if watch is not None:
-        atexit.register(watch.expect_end)  # before JAX's shutdown, registered when it was imported
-        # JAX sends two heartbeats within its timeout, and aborts when it is over
-        watch.watch(0.7 * heartbeat, lambda what: end_process(f"jdarts: error: {_gone(what)}", 1))
+        raise _cannot_join(processes.coordinator, _first_line(error)) from None
 
 
-def _relay(processes: Processes) -> tuple[Relay, dict[str, Any]]:
-    """The relay of this process, and the addresses given to JAX instead of the coordinator's."""
-    assert processes.coordinator is not None and processes.num_processes is not None
-    host, _, port = processes.coordinator.rpartition(":")
+def _check_coordinator(address: str, *, first: bool) -> None:
+    """Raise `UserError` for mistakes at which JAX would abort, and keep its connection off HTTP proxies."""
+    host, _, port = address.rpartition(":")
     if any("_proxy" in name.lower() for name in os.environ):
-        # JAX connects to the relay on this host, without a proxy; gRPC reads only the lower-case names
-        os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112
-    if processes.process_id == 0:
-        _check_port_is_free(processes.coordinator)
-        service = ("127.0.0.1", free_port())
-        address = f"{service[0]}:{service[1]}"
-        addresses = {"coordinator_address": address, "coordinator_bind_address": address}
-        return relay_from_others(int(port), service, processes.num_processes), addresses
-    error = answers((host, int(port)), JOIN_SECONDS)
+        os.environ.setdefault("no_grpc_proxy", host)  # gRPC reads only the lower-case name
+    if first:
+        _check_port_is_free(address)
+        return
+    error = _wait_for_answer((host, int(port)), JOIN_SECONDS)
     if error is not None:
-        raise _cannot_join(f" at {processes.coordinator}", f"nothing has answered there for {JOIN_SECONDS} s ({error})")
-    relay = relay_to_first((host, int(port)))
-    return relay, {"coordinator_address": relay.address}
+        raise _cannot_join(address, f"nothing has answered there for {JOIN_SECONDS} s ({error})")
 
 
-def _cannot_join(where: str, reason: str) -> UserError:
+def _wait_for_answer(address: tuple[str, int], seconds: float) -> OSError | None:
+    """Wait until `address` accepts connections; returns the last error if it does not within `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(address, timeout=5).close()
+            return None
+        except OSError as error:
+            if time.monotonic() > end:
+                return error
+        time.sleep(0.2)
+
+
+def _cannot_join(coordinator: str | None, reason: str) -> UserError:
+    where = f" at {coordinator}" if coordinator else ""
     return UserError(
         f"cannot join the other processes{where}: {reason}; start all of them with the same coordinator and number of "
         "processes"

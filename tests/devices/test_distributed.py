@@ -74,6 +74,25 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_coordinator_that_does_not_answer_is_one_line(monkeypatch):
+    monkeypatch.setattr(processes, "JOIN_SECONDS", 0.1)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"at {address}: nothing has answered there for 0.1 s") as caught:
+            processes.start(Processes(address, 2, 1))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_a_lost_process_is_explained_in_one_line(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    lost = processes.explain(RuntimeError("UNKNOWN: Gloo AllGather failed:\n Connection closed by peer [10.0.0.1]:1"))
+    assert str(lost).startswith("another of the 2 processes of this run has ended") and "--resume" in str(lost)
+    assert "\n" not in str(lost)
+    assert processes.explain(RuntimeError("RESOURCE_EXHAUSTED: out of memory")) is None
+    assert processes.explain(ValueError("Gloo")) is None
+
+
 def test_a_single_process_waits_for_nobody():
     assert processes.count() == 1 and processes.is_first()
     assert processes.first_does(lambda: 5) == 5

@@ -102,23 +102,26 @@ def test_two_processes_equal_one(place, together):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "how"), [(1, signal.SIGKILL), (0, signal.SIGKILL)], ids=["second", "first"])
-def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how):
-    """The remaining process ends with one line, by an error of its collective or by its relay."""
-    run = f"gone{victim}{how}"
-    processes = start(place, run, heartbeat=30)
+@pytest.mark.parametrize(
+    ("victim", "how", "heartbeat"), [(1, signal.SIGKILL, 30), (0, signal.SIGSTOP, 10)], ids=["killed", "silent"]
+)
+def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how, heartbeat):
+    """The remaining process ends by an error of its collective, or by JAX, which misses connection or heartbeats."""
+    run = f"gone{victim}"
+    processes = start(place, run, heartbeat=heartbeat)
     wait_for_steps(place, run, processes)
     processes[victim].send_signal(how)
     gone, other = time.monotonic(), 1 - victim
-    assert processes[other].wait(timeout=150) == 1, logs(place, run)
+    assert processes[other].wait(timeout=150) in (1, -signal.SIGABRT), logs(place, run)
     assert time.monotonic() - gone < 60
     processes[victim].kill()
     assert processes[victim].wait(timeout=60) == -signal.SIGKILL
     text = (place / f"{run}.{other}.log").read_text()
-    last = text.strip().splitlines()[-1]
-    assert last.startswith("jdarts: error: another of the 2 processes of this run has ended") and "--resume" in last
-    assert text.count("jdarts: ") == 1 and "stack trace" not in text and "Traceback" not in text, text
-    if (victim, how) != (0, signal.SIGKILL):  # resuming is the same in all cases
+    own = [line for line in text.splitlines() if line.startswith("jdarts: ")]
+    assert len(own) <= 1 and all("--resume" in line for line in own), text
+    assert own or "JAX distributed service detected fatal errors" in text, text
+    assert "Traceback" not in text, text
+    if how == signal.SIGKILL:  # resuming is the same in both cases
         return
     assert finish(place, run, "--resume") == [0, 0], logs(place, run)
     assert "resumed after step" in (place / f"{run}.0.log").read_text()

@@ -103,7 +103,7 @@ def test_two_processes_equal_one(place, together):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("victim", "how", "heartbeat"), [(1, signal.SIGKILL, 30), (0, signal.SIGSTOP, 10)], ids=["killed", "silent"]
+    ("victim", "how", "heartbeat"), [(1, signal.SIGKILL, 30), (0, signal.SIGSTOP, 20)], ids=["killed", "silent"]
 )
 def test_when_one_process_is_gone_the_other_ends_and_both_go_on_later(place, together, victim, how, heartbeat):
     """The remaining process ends by an error of its collective, or by JAX, which misses connection or heartbeats."""

@@ -16,6 +16,9 @@ os.environ.setdefault("JDARTS_NO_REEXEC", "1")
 if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     # LLVM's optimisations take half of a compilation, and most programs here run for milliseconds.
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]).strip()
+if "JDARTS_TEST_DEVICES" in os.environ and "device_count" not in os.environ["XLA_FLAGS"]:  # tests/emulated_devices
+    os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={os.environ['JDARTS_TEST_DEVICES']}"
+    os.environ["JAX_ENABLE_X64"] = "1"
 prefer_plain_loops()
 leave_out_source_lines()
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # before the workers start, who share it
@@ -29,10 +32,9 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 LONGEST_FIRST = (
     "test_fast_forms.py",
-    "test_search_sharding.py",
     "test_processes.py",
-    "test_search_devices.py",
-    "test_methods_contract_runs.py",
+    "test_methods_contract.py",
+    "test_equality.py",
     "test_drivers.py",
     "collapse.ipynb",
     "exact_hessian.ipynb",

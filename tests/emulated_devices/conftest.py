@@ -1,4 +1,4 @@
-"""Tests for eight emulated devices and float64: they run in a separate process, started through tests/on_devices.py."""
+"""Tests on eight emulated CPU devices, in float64: `JDARTS_TEST_DEVICES=8 pytest tests/emulated_devices`."""
 
 import dataclasses
 import os

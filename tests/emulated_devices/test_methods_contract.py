@@ -7,7 +7,6 @@ each op out of only one node, so that a method compiles in seconds.
 
 import dataclasses
 import itertools
-import os
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +34,7 @@ CHANGES = {
     name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada", "r_darts", "r_darts_dp")
 }  # they differ only above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
-PART, PARTS = (int(number) for number in os.environ.get("JDARTS_TEST_PART", "0/1").split("/"))
-NAMES = [*methods.names(), *COMPOSED][PART::PARTS]
+NAMES = [*methods.names(), *COMPOSED]
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:32", crop_padding=1, search_cutout=2),
     space=SpaceConfig(name="nasbench201", channels=4, cells=1),
@@ -118,7 +116,7 @@ def test_contract(name):
         assert search.space.one_hot(genotype)["cell"].sum() == 6
 
 
-@pytest.mark.parametrize("name", methods.names()[PART::PARTS])
+@pytest.mark.parametrize("name", methods.names())
 def test_schedules_are_finite_and_within_their_ends(name):
     method = methods.build(name)
     for value in (*method.edge_values.values(), method.cutout_probability):

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.hypergrad_problems import CHAINS, error, mlp_loss, mlp_problem, objective
-from support.on_devices import run_on_devices
 
 from jdarts import hypergrad, staging
 
@@ -102,8 +101,3 @@ def test_any_shape_chain_and_seed_is_exact(seed, sizes, n, chain):
         hyper = objective(mlp_loss, mlp_loss, optimizer, w, state, [make(0)], make(1))
         expected = jax.jit(jax.grad(hyper))(alphas)
         assert error(grads, expected) < 1e-11
-
-
-@pytest.mark.slow
-def test_inside_mapped_axes():
-    run_on_devices("test_hypergrad_axes.py")

@@ -8,17 +8,15 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.kernels import saved
-from jdarts.networks.cells import Cell
 from jdarts.networks.edges import EdgeValues
 from jdarts.networks.fast import pieces
 from jdarts.networks.fast.joint_ops import JointOps
-from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN
 from jdarts.networks.fast.ops import NormedOp, candidate
 from jdarts.networks.fast.packing import BODY
 from jdarts.ops import user_ops
 
 
-class CellByCell(Cell):
+class CellByCell(pieces.CellWithLayers):
     """A cell of the DARTS spaces."""
 
     preprocessed: bool = False
@@ -52,15 +50,10 @@ class CellByCell(Cell):
         return saved(x) if source >= 2 and kernels.on_accelerator() else kernels.cut(x)
 
     def preprocess(self, name: str, x, train: bool) -> jax.Array:
-        """ReLU, 1 × 1 convolution, batch norm."""
+        """ReLU, 1 × 1 convolution, batch norm, if they are not done already."""
         if self.preprocessed:
             return x
-        return pieces.child(self, ReLUConvBN(self.channels, False, self.axis_name, parent=None), name, x, train)
-
-    def halve(self, name: str, x, channels: int, edges: int, train: bool) -> list[jax.Array]:
-        """A factorised reduction on every edge."""
-        module = FactorizedReduce(x.shape[-1], channels, edges, False, self.axis_name, parent=None)
-        return jnp.split(pieces.child(self, module, name, x, train), edges, axis=-1)
+        return super().preprocess(name, x, train)
 
     def _weights_of(self, op: str, source: int, targets: list[int], p: list[list[jax.Array]]) -> jax.Array:
         """The weights of an op on the edges `source → targets`, `[len(targets)]`."""

@@ -1,17 +1,15 @@
 """A search cell whose mixed edges are units of compilation, each on its own, as a CPU wants it."""
 
 import jax
-import jax.numpy as jnp
 
-from jdarts.networks.cells import Cell
 from jdarts.networks.edges import EdgeValues
 from jdarts.networks.fast import pieces
-from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN
+from jdarts.networks.fast.layers import edge_by_edge
 from jdarts.networks.fast.packing import edge_name
 from jdarts.ops.candidates import has_weights, is_pool
 
 
-class CellByEdge(Cell):
+class CellByEdge(pieces.CellWithLayers):
     """A cell of the DARTS spaces; the op weights are a list of rows."""
 
     def mix(self, source: int, x, p, train: bool, values: EdgeValues) -> dict[int, jax.Array]:
@@ -44,7 +42,7 @@ class CellByEdge(Cell):
                 images = self.skips(x, len(targets), values)
             else:
                 module = pieces.candidate_of(op, options, edges=len(targets), name=f"from_{source}_{op}")
-                images = jnp.split(module(x, options.train), len(targets), axis=-1)
+                images = edge_by_edge(module(x, options.train), len(targets))
             outputs[op] = dict(zip(targets, images, strict=True))
         pools = tuple(op for op in found if is_pool(op))
         if pools:
@@ -53,12 +51,3 @@ class CellByEdge(Cell):
             pieces.put_statistics(self, {names[op]: tree for op, tree in new.items()})
             outputs |= {op: dict.fromkeys(found[op], image) for op, image in pooled.items()}
         return outputs
-
-    def preprocess(self, name: str, x, train: bool) -> jax.Array:
-        """ReLU, 1 × 1 convolution, batch norm."""
-        return pieces.child(self, ReLUConvBN(self.channels, False, self.axis_name, parent=None), name, x, train)
-
-    def halve(self, name: str, x, channels: int, edges: int, train: bool) -> list[jax.Array]:
-        """A factorised reduction on every edge."""
-        module = FactorizedReduce(x.shape[-1], channels, edges, False, self.axis_name, parent=None)
-        return jnp.split(pieces.child(self, module, name, x, train), edges, axis=-1)

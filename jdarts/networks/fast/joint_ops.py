@@ -8,6 +8,7 @@ from jax import lax
 
 from jdarts import kernels
 from jdarts.kernels import by_image, mix_standardised, standardise_each
+from jdarts.networks.fast.layers import edge_by_edge
 from jdarts.networks.fast.ops import NormedOp
 from jdarts.ops.batch_norm import BatchNorm
 
@@ -87,7 +88,7 @@ class JointOps:
         """Sums over all edges side by side, and outputs on single edges, added up on each edge."""
         terms: dict[int, list[jax.Array]] = {target: [] for target in self._targets}
         for value, targets, weights in others:
-            images = jnp.split(value, value.shape[-1] // self._channels, axis=-1)
+            images = edge_by_edge(value, value.shape[-1] // self._channels)
             for i, target in enumerate(targets):
                 terms[target].append(weights[i] * images[i % len(images)])
         if sums:

@@ -1,6 +1,7 @@
 """The layers around the ops of a cell, in the form that searches and derived networks run."""
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels
@@ -8,6 +9,11 @@ from jdarts.kernels import relu
 from jdarts.networks.plain import in_type_of
 from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.initializers import uniform_fan_in
+
+
+def edge_by_edge(y: jax.Array, edges: int) -> list[jax.Array]:
+    """`[N, H, W, T·C]` of T edges side by side → `[N, H, W, C]` of each."""
+    return [y] if edges == 1 else jnp.split(y, edges, axis=-1)
 
 
 class Stem(nn.Module):

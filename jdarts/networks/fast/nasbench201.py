@@ -12,6 +12,7 @@ from jdarts.kernels import relu
 from jdarts.networks.cells import Cell201
 from jdarts.networks.edges import EdgeValues
 from jdarts.networks.fast import pieces
+from jdarts.networks.fast.layers import edge_by_edge
 from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.initializers import uniform_fan_in
 
@@ -54,7 +55,7 @@ class CellByNode(Cell201):
             elif op == "avg_pool_3x3":
                 outputs = [kernels.avg_pool(x)] * len(targets)
             else:
-                outputs = jnp.split(convolutions[op](active), len(targets), axis=-1)
+                outputs = edge_by_edge(convolutions[op](active), len(targets))
             for y, target in zip(outputs, targets, strict=True):
                 row = self.row(source, target)
                 for column in (k for k, name in enumerate(self.table[row]) if name == op):

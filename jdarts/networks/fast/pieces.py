@@ -16,6 +16,8 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.kernels import normed_sum, recomputing, relu, weighted_sum
+from jdarts.networks.cells import Cell
+from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, edge_by_edge
 from jdarts.networks.fast.ops import candidate
 from jdarts.networks.fast.packing import Packing, stacked_edges
 from jdarts.networks.plain import PlainCell
@@ -64,6 +66,19 @@ def child(parent: nn.Module, network: nn.Module, name: str, x, train: bool) -> j
     y, new = module(network, train, updating(parent, train))(x, params.get(name), running.get(name))
     put_statistics(parent, {name: new})
     return y
+
+
+class CellWithLayers(Cell):
+    """A cell of the DARTS spaces with the layers before its edges; a form adds `mix`."""
+
+    def preprocess(self, name: str, x, train: bool) -> jax.Array:
+        """ReLU, 1 × 1 convolution, batch norm."""
+        return child(self, ReLUConvBN(self.channels, False, self.axis_name, parent=None), name, x, train)
+
+    def halve(self, name: str, x, channels: int, edges: int, train: bool) -> list[jax.Array]:
+        """A factorised reduction on every edge."""
+        network = FactorizedReduce(x.shape[-1], channels, edges, False, self.axis_name, parent=None)
+        return edge_by_edge(child(self, network, name, x, train), edges)
 
 
 @lru_cache(maxsize=256)

@@ -24,7 +24,7 @@ from jdarts.spaces.cell_space import CellSpace
 _CELL = re.compile(r"cells\.(\d+)\.")
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
 
-Kind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
+WeightKind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Entry:
     name: str
     path: tuple[str, ...]
     index: int | None
-    kind: Kind
+    kind: WeightKind
 
 
 def load_torch_supernet(
@@ -197,7 +197,7 @@ def _statistics(name: str, here: tuple[str, ...], index: int) -> Iterator[_Entry
     yield _Entry(f"{name}.running_var", ("batch_stats", *here, "var"), index, "vector")
 
 
-def _to_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
+def _to_torch(value: np.ndarray, kind: WeightKind) -> np.ndarray:
     match kind:
         case "linear":
             return value.T  # [in, out] → [out, in]
@@ -210,7 +210,7 @@ def _to_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
     return value
 
 
-def _from_torch(value: np.ndarray, kind: Kind) -> np.ndarray:
+def _from_torch(value: np.ndarray, kind: WeightKind) -> np.ndarray:
     match kind:
         case "linear":
             return value.T

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jdarts.networks.wiring import OpWeights
+
 Alphas = dict[str, jax.Array]
-OpWeights = dict[str, jax.Array]
 
 
-def softmax(alphas: Alphas) -> Alphas:
+def softmax(alphas: Alphas) -> OpWeights:
     """Softmax over the candidates of each edge, `[edges, ops]` → `[edges, ops]` (DARTS, Liu et al. 2019, eq. 2)."""
     return {name: jax.nn.softmax(a, axis=-1) for name, a in alphas.items()}
 
@@ -77,7 +78,7 @@ def node_softmax(edge_alphas: jax.Array, targets: Sequence[int]) -> jax.Array:
     return e / jax.ops.segment_sum(e, segments, nodes)[segments]
 
 
-def entropy(op_weights: Alphas) -> jax.Array:
+def entropy(op_weights: OpWeights) -> jax.Array:
     """Mean entropy of the edges' op distributions, in nats: ln(ops) for uniform rows, 0 for one-hot rows."""
     rows = [-jnp.sum(p * jnp.log(jnp.clip(p, 1e-30)), axis=-1) for p in op_weights.values()]
     return jnp.mean(jnp.concatenate(rows))

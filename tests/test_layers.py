@@ -100,6 +100,11 @@ STILL_WIDE = {
     "jdarts.runs.loop:run_loop",
 }
 
+PLAIN_AND_FAST = {"BatchNorm", "DilConv", "FactorizedReduce", "Noise", "Pool", "ReLUConvBN", "SepConv", "SkipConnect"}
+PLAIN_AND_FAST |= {"Stem"}
+"""Modules with a plain and a fast form, under one name."""
+STILL_TWICE = {"Cell", "PyTree", "Range"}
+
 
 def below(name: str, *packages: str) -> bool:
     return any(name == f"jdarts.{package}" or name.startswith(f"jdarts.{package}.") for package in packages)
@@ -197,6 +202,18 @@ def test_kernels_have_one_door():
             if isinstance(node, ast.ImportFrom) and (node.module or "") in inner:
                 wrong.add((name, node.module))
     assert wrong == set()
+
+
+def test_a_type_has_a_name_of_its_own():
+    """Classes and aliases of types; a name of two modules would have to be read with the imports."""
+    homes: dict[str, set[str]] = {}
+    for module, tree in HOUSE.trees.items():
+        for node in tree.body:
+            match node:
+                case ast.ClassDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
+                    homes.setdefault(name, set()).add(module)
+    twice = {name for name, modules in homes.items() if len(modules) > 1 and name[0].isupper() and not name.isupper()}
+    assert twice == PLAIN_AND_FAST | STILL_TWICE
 
 
 def test_the_root_is_small():

@@ -23,8 +23,7 @@ from jdarts.analysis.directions import flatten, project_off, shift_directions, u
 from jdarts.errors import DoesNotFit, UserError
 from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
-
-Compile = Callable[..., Callable]
+from jdarts.hypergrad.study import Compile
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ DIRECTIONS = ("random", "gradient", "eigenvectors")
 
 
 @dataclass(frozen=True)
-class Options:
+class AnalysisOptions:
     """Options of the analyses: `batches` of `batch_size` images (None: the search's), `points` per landscape side.
 
     `chunk`: directions of the Hessian that go through the network at once (None: chosen by the batch). `train_mode`:
@@ -56,7 +56,7 @@ class Options:
 
 
 def analyze(
-    path: str | Path, options: Options, *, imports: Sequence[str] = (), tell: Callable[[str], None] = print
+    path: str | Path, options: AnalysisOptions, *, imports: Sequence[str] = (), tell: Callable[[str], None] = print
 ) -> Path:
     """Run the chosen analyses on the newest checkpoint of a run folder; returns the path of `analysis.json`.
 
@@ -104,11 +104,11 @@ def _told(name: str, found: dict[str, Any]) -> str:
     return f"largest {found['largest']:.4g}, trace {found['trace']:.4g} ± {found['trace_error']:.2g}"
 
 
-def _batches(live: LiveSearch, options: Options, split: Any = "val") -> list:
+def _batches(live: LiveSearch, options: AnalysisOptions, split: Any = "val") -> list:
     return live.batches(options.batches, split=split, size=options.batch_size, seed=options.seed)
 
 
-def _measured(live: LiveSearch, options: Options):
+def _measured(live: LiveSearch, options: AnalysisOptions):
     return alpha_hessian(
         live.loss(train=options.train_mode),
         live.w,
@@ -120,7 +120,7 @@ def _measured(live: LiveSearch, options: Options):
     )
 
 
-def _hessian(live: LiveSearch, options: Options) -> tuple[dict, dict]:
+def _hessian(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
     found = _measured(live, options)
     numbers = {
         "max_eigenvalue": found.max_eigenvalue,
@@ -135,7 +135,7 @@ def _hessian(live: LiveSearch, options: Options) -> tuple[dict, dict]:
     return numbers, {"alpha_hessian": figures.spectrum_figure(found)}
 
 
-def _landscape(live: LiveSearch, options: Options) -> tuple[dict, dict]:
+def _landscape(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
     key = jax.random.key(options.seed)
     names = ("direction 1", "direction 2")
     if options.directions == "random":
@@ -161,14 +161,14 @@ def _landscape(live: LiveSearch, options: Options) -> tuple[dict, dict]:
     return {"directions": options.directions, **found._asdict()}, drawn
 
 
-def _slope(live: LiveSearch, options: Options) -> Any:
+def _slope(live: LiveSearch, options: AnalysisOptions) -> Any:
     """The mean gradient by the alphas, `[n]`."""
     loss, (vector, unflatten) = live.loss(train=options.train_mode), flatten(live.alphas)
     slope = compile_pieces(jax.grad(lambda v, w, batch: loss(w, unflatten(v), batch)[0]))
     return jnp.mean(jnp.stack([slope(vector, live.w, batch) for batch in _batches(live, options)]), 0)
 
 
-def sampling_schemes(live: LiveSearch, options: Options) -> dict[str, Sequence[tuple[Any, Any]]]:
+def sampling_schemes(live: LiveSearch, options: AnalysisOptions) -> dict[str, Sequence[tuple[Any, Any]]]:
     """Pairs (batch of the weights, batch of the alphas) as DARTS and Single-DARTS draw them."""
     train = live.batches(options.batches + 1, split="train", size=options.batch_size, seed=options.seed)
     val = _batches(live, options)
@@ -179,7 +179,7 @@ def sampling_schemes(live: LiveSearch, options: Options) -> dict[str, Sequence[t
     }
 
 
-def _correlation(live: LiveSearch, options: Options) -> tuple[dict, dict]:
+def _correlation(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
     gradient = weight_gradient(live.loss(train=True), compile=compile_pieces)
     weights = live.tree(live.w)
     last = max((name for name in weights if name.startswith("cell_")), key=lambda name: int(name[5:]))
@@ -211,12 +211,12 @@ def _correlation(live: LiveSearch, options: Options) -> tuple[dict, dict]:
     return numbers, drawn
 
 
-def _gap(live: LiveSearch, options: Options) -> tuple[dict, dict]:
+def _gap(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
     found = discretisation_gap(live)
     return found, {"discretisation_gap": figures.gap_figure(found)}
 
 
-def _weights(live: LiveSearch, options: Options) -> tuple[dict, dict]:
+def _weights(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
     batch = _batches(live, options)[0]
     product = weight_product(live.loss(train=options.train_mode), live.w, live.alphas, batch, compile=compile_pieces)
     key, size = jax.random.key(options.seed), live.w.size

@@ -13,7 +13,6 @@ from jax.flatten_util import ravel_pytree
 
 from jdarts.errors import UserError
 
-PyTree = jax.Array | dict
 Scaling = Literal["cell", "edge", "model", "none"]
 
 

@@ -27,13 +27,12 @@ from jdarts.networks.edges import EDGES_SUFFIX
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import CONFIG, RunFolder
 from jdarts.schedules import clock_at
+from jdarts.search.batches import Split
 from jdarts.search.search import Search, make_search
 from jdarts.search.state import SearchState
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
-
-Split = Literal["train", "val"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from jdarts.config.ranges import (
     LARGEST,
     Cells,
     Channels,
-    Count,
     Epochs,
     NonNegative,
     Positive,
+    PositiveInt,
     Range,
     range_of,
     shown,
@@ -56,7 +56,7 @@ def number(hint: Any, kind: type = int) -> Callable[[str], Any]:
     return parse
 
 
-positive = number(Count)
+positive = number(PositiveInt)
 from_zero = number(Annotated[int, Range(0)])
 channels, cells, epochs = number(Channels), number(Cells), number(Epochs)
 above_zero, not_negative = number(Positive, float), number(NonNegative, float)

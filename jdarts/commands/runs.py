@@ -109,9 +109,9 @@ def _analyze(arguments: Arguments) -> None:
 
     read_run(arguments.run)  # refuses other folders before anything slow is imported
     process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
-    from jdarts.analysis.command import DEFAULT, Options, analyze
+    from jdarts.analysis.command import DEFAULT, AnalysisOptions, analyze
 
-    options = Options(
+    options = AnalysisOptions(
         parts=tuple(arguments.parts or DEFAULT),
         batches=arguments.batches,
         batch_size=arguments.batch_size,

@@ -14,12 +14,12 @@ from typing import Annotated, Literal
 from jdarts.config.ranges import (
     Cells,
     Channels,
-    Count,
     CountOrOff,
     Epochs,
     Fraction,
     NonNegative,
     Positive,
+    PositiveInt,
     Range,
     check_fields,
 )
@@ -27,7 +27,7 @@ from jdarts.config.section import Section
 from jdarts.errors import UserError
 
 BatchSize = Annotated[int, Range(2, 1_000_000, note="batch norm needs 2")]
-Checkpoints = Annotated[int, Range(2, note="an older one is needed if the newest is damaged")]
+CheckpointCount = Annotated[int, Range(2, note="an older one is needed if the newest is damaged")]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -72,7 +72,7 @@ class DataConfig(Section):
     color: Literal["rgb", "gray"] | None = None
     """Convert every image to RGB or to gray (ITU-R 601 luma). Transparent pixels are laid over white, 16-bit ones
     rounded to 8 bits. None keeps 8-bit gray and RGB images and refuses others. Streamed images are always RGB."""
-    shrink: Count = 1
+    shrink: PositiveInt = 1
     """Average squares of this many pixels a side into one pixel: 2 turns CIFAR's 32x32 into 16x16 images; 1 is off."""
     crop_padding: CountOrOff = 4
     """Random crop: pixels of black padding on each side; 0 switches cropping off."""
@@ -199,7 +199,7 @@ class SearchConfig(Section):
     alpha_step_moves_statistics: bool = False
     """Let the forward passes of the alpha step also move the running averages of batch norm, as in the DARTS authors'
     code; only for first_order and finite_difference."""
-    microbatches: Count = 1
+    microbatches: PositiveInt = 1
     """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
     activations: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network. bfloat16 is for accelerators; statistics of batch norm, losses, weights, alphas and
@@ -212,11 +212,11 @@ class SearchConfig(Section):
     """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`) in which to look up every epoch's genotype."""
     alpha_init_scale: NonNegative = 1e-3
     """Standard deviation of the initial alphas."""
-    checkpoint_every: Count = 1
+    checkpoint_every: PositiveInt = 1
     """Save the whole state every N epochs."""
     checkpoint_every_steps: CountOrOff = 0
     """Also save every N steps inside an epoch; 0 is off."""
-    keep_checkpoints: Checkpoints = 3
+    keep_checkpoints: CheckpointCount = 3
     hessian_every: CountOrOff = 0
     """Measure the exact alpha-Hessian's eigenvalues every N epochs and after the last; 0 is off."""
 
@@ -257,8 +257,8 @@ class TrainConfig(Section):
     activations: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
     weights and their updates stay in float32, and so do all evaluations."""
-    checkpoint_every: Count = 1
-    keep_checkpoints: Checkpoints = 3
+    checkpoint_every: PositiveInt = 1
+    keep_checkpoints: CheckpointCount = 3
 
     def __post_init__(self):
         check_fields(self, "train.")
@@ -273,7 +273,7 @@ class DevicesConfig(Section):
     """auto: jit on one device, shard_map on more."""
     data: Annotated[int, Range(0, note="0 is all devices")] = 0
     """Replicas that share each batch; 0 uses all devices (divided by seed)."""
-    seed: Count = 1
+    seed: PositiveInt = 1
     """Groups of devices that share the searches of --seeds and --sweep."""
     members: Literal["auto", "vmap", "in_turn"] = "auto"
     """Sharing of one device by several searches. vmap: every operation serves all of them. in_turn: one compiled step,

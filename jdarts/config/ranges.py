@@ -58,14 +58,14 @@ ANY = Range()
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, below=1)]
-Count = Annotated[int, Range(1)]
+PositiveInt = Annotated[int, Range(1)]
 """A whole number from 1."""
 CountOrOff = Annotated[int, Range(0, note="0 is off")]
 """A whole number from 0, where 0 switches the feature off."""
 Channels = Annotated[int, Range(2, 65_536, note="an even number")]
 Cells = Annotated[int, Range(1, 1_000)]
 Epochs = Annotated[int, Range(1, 1_000_000)]
-Candidates = Annotated[int, Range(1, 1_000_000)]
+CandidateCount = Annotated[int, Range(1, 1_000_000)]
 """Number of architectures to compare."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.data.dataset import Dataset, Pair, TestImages, TrainImages, ValImages
+from jdarts.data.dataset import Dataset, ImagesAndLabels, TestImages, TrainImages, ValImages
 from jdarts.data.decoding import ImageForm
 from jdarts.data.labels import number_classes
 from jdarts.data.pixels import as_uint8
@@ -19,9 +19,9 @@ from jdarts.errors import DataNote, UserError
 
 def from_arrays(
     name: str,
-    train: Pair,
-    test: Pair | None,
-    val: Pair | None = None,
+    train: ImagesAndLabels,
+    test: ImagesAndLabels | None,
+    val: ImagesAndLabels | None = None,
     *,
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,
@@ -44,7 +44,7 @@ def from_arrays(
 
 def assemble(
     name: str,
-    splits: Mapping[str, Pair],
+    splits: Mapping[str, ImagesAndLabels],
     *,
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.data.arrays import from_arrays
-from jdarts.data.dataset import Dataset, Pair
+from jdarts.data.dataset import Dataset, ImagesAndLabels
 from jdarts.data.order import fixed_order
 from jdarts.errors import UserError
 
@@ -71,7 +71,7 @@ def _class_patterns(height: int, width: int, channels: int, classes: int) -> np.
     return patterns
 
 
-def _noisy(patterns: np.ndarray, count: int, *, seed: int) -> Pair:
+def _noisy(patterns: np.ndarray, count: int, *, seed: int) -> ImagesAndLabels:
     random = np.random.RandomState(seed)
     labels = random.permutation(np.arange(count) % len(patterns))
     images = random.randint(-64, 65, (count, *patterns.shape[1:]), dtype=np.int16)

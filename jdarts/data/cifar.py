@@ -11,7 +11,7 @@ import numpy as np
 
 from jdarts.data.arrays import assemble
 from jdarts.data.cifar_pickle import read_batch
-from jdarts.data.dataset import Dataset, Pair
+from jdarts.data.dataset import Dataset, ImagesAndLabels
 from jdarts.errors import UserError
 
 PIXELS = 3 * 32 * 32
@@ -29,7 +29,7 @@ class _Version:
     archive: str
     train: tuple[str, ...]
     test: str
-    read: Callable[[bytes, str], Pair]
+    read: Callable[[bytes, str], ImagesAndLabels]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _images(planes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
-def _read_binary(content: bytes, where: str, *, label_bytes: int, num_classes: int) -> Pair:
+def _read_binary(content: bytes, where: str, *, label_bytes: int, num_classes: int) -> ImagesAndLabels:
     """Records of `label_bytes` labels (the last one is the fine label) and 3,072 pixels."""
     record = label_bytes + PIXELS
     if not content or len(content) % record:
@@ -184,7 +184,7 @@ def _read_binary(content: bytes, where: str, *, label_bytes: int, num_classes: i
     return _images(rows[:, label_bytes:]), _valid_labels(labels, where, num_classes)
 
 
-def _read_python(content: bytes, where: str, *, key: str, num_classes: int) -> Pair:
+def _read_python(content: bytes, where: str, *, key: str, num_classes: int) -> ImagesAndLabels:
     batch = read_batch(content, where)
     data, labels = batch.get("data"), batch.get(key)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:

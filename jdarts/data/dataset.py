@@ -15,7 +15,7 @@ from jdarts.data.class_balance import REORDER, Part, check_limit, compare_classe
 from jdarts.data.order import training_order
 from jdarts.errors import DataNote, DataWarning, UserError
 
-Pair = tuple[np.ndarray, np.ndarray]
+ImagesAndLabels = tuple[np.ndarray, np.ndarray]
 
 
 OWN_VALIDATION_REMEDY = "give both splits the same classes, or ignore the validation split: --data.own_validation false"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jdarts.data.arrays import assemble
-from jdarts.data.dataset import Dataset, Pair
+from jdarts.data.dataset import Dataset, ImagesAndLabels
 from jdarts.errors import DataNote, UserError
 
 
@@ -44,7 +44,7 @@ def load_npz(path: str, *, remap_labels: bool = False) -> Dataset:
     return assemble(file.stem, splits, remap=remap_labels)
 
 
-def _read(file: Path) -> dict[str, Pair]:
+def _read(file: Path) -> dict[str, ImagesAndLabels]:
     """The arrays by split; every member is read to its end, so that its checksum is verified."""
     with np.load(file, allow_pickle=False) as archive:
         names = set(archive.files)

@@ -11,7 +11,7 @@ import numpy as np
 
 from jdarts.data import cifar
 from jdarts.data.arrays import assemble
-from jdarts.data.dataset import Dataset, Pair
+from jdarts.data.dataset import Dataset, ImagesAndLabels
 from jdarts.data.decoding import AS_STORED, ImageForm, decode_image
 from jdarts.data.progress import counted
 from jdarts.errors import UserError, unknown
@@ -149,7 +149,7 @@ def _feature_keys(info: Any, folder: Path) -> tuple[str, str]:
     return image, label
 
 
-def _read_split(builder: Any, split: str, keys: tuple[str, str], form: ImageForm) -> Pair:
+def _read_split(builder: Any, split: str, keys: tuple[str, str], form: ImageForm) -> ImagesAndLabels:
     """The images and labels of a split, in file order if ids show it; `keys` name the image and label features."""
     import tensorflow_datasets as tfds
 

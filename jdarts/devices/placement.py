@@ -32,7 +32,7 @@ from jdarts.errors import ReplicasDiffer, UserError
 
 DATA, SEED = "data", "seed"
 
-Step = Callable[[Any, Any, Any], tuple[Any, Any]]
+StepFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Calla
 
 
 def compile_step(
-    step: Step, placement: Placement, *, streamed: int = 0, check_types: bool = True, calls: int | None = None
-) -> Step:
+    step: StepFunction, placement: Placement, *, streamed: int = 0, check_types: bool = True, calls: int | None = None
+) -> StepFunction:
     """`step(state, arrays, values) -> (state, metrics)` of one replica, jitted for the whole placement.
 
     Args:
@@ -215,7 +215,7 @@ def compile_step(
     return jax.jit(over_mesh(mapped, placement, streamed, check_types), donate_argnums=0, **options)
 
 
-def over_mesh(step: Step, placement: Placement, streamed: int = 0, check_types: bool = True) -> Step:
+def over_mesh(step: StepFunction, placement: Placement, streamed: int = 0, check_types: bool = True) -> StepFunction:
     """`step` of one replica under `shard_map` over the mesh of the placement, not jitted; see `compile_step`."""
     spec = placement.state_spec
     return jax.shard_map(
@@ -227,7 +227,7 @@ def over_mesh(step: Step, placement: Placement, streamed: int = 0, check_types: 
     )
 
 
-def _in_turn(step: Step, members: int, calls: int | None) -> Step:
+def _in_turn(step: StepFunction, members: int, calls: int | None) -> StepFunction:
     """`step` of one member applied to all in turn: compiled once, like that of a single search."""
     program = _at_first_call(step, calls)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
@@ -243,7 +243,7 @@ def _in_turn(step: Step, members: int, calls: int | None) -> Step:
     return run
 
 
-def _at_first_call(step: Step, calls: int | None) -> Step:
+def _at_first_call(step: StepFunction, calls: int | None) -> StepFunction:
     """`step` compiled by `jdarts.staging` when it is first called."""
     program: list[staging.Program] = []
 
@@ -255,7 +255,7 @@ def _at_first_call(step: Step, calls: int | None) -> Step:
     return run
 
 
-def _flatten_rows(step: Step) -> Step:
+def _flatten_rows(step: StepFunction) -> StepFunction:
     def flat(state, arrays, values):
         return step(state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays), values)
 

@@ -27,7 +27,7 @@ from jdarts.hypergrad.products import add, gradients, mixed_product, scale
 from jdarts.hypergrad.types import Loss, PyTree
 from jdarts.hypergrad.update import Step
 
-Noise = Literal["same", "legacy"]
+NoiseKind = Literal["same", "legacy"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Study:
     epsilons: tuple[float, ...]
     term: float
 
-    def best(self, noise: Noise = "same") -> tuple[float, Deviation]:
+    def best(self, noise: NoiseKind = "same") -> tuple[float, Deviation]:
         """The ε with the smallest error, and its deviation."""
         pairs = zip(self.epsilons, self.differences[noise], strict=True)
         return min(pairs, key=lambda pair: pair[1].relative_error)
@@ -80,7 +80,7 @@ def difference_study(
     arguments: tuple[PyTree, PyTree, PyTree, PyTree, PyTree],
     *,
     epsilons: Sequence[float],
-    noise: Sequence[Noise] = ("same", "legacy"),
+    noise: Sequence[NoiseKind] = ("same", "legacy"),
     redraw: Callable[[Any, int], Any] = redraw_key,
     precise: bool = True,
     compile: Compile = jax.jit,
@@ -115,7 +115,7 @@ def difference_study(
         )
         return scale(0.5 / s, jax.tree.map(lambda a, b: a - b, upper, lower))
 
-    def difference(epsilon: float, kind: Noise):
+    def difference(epsilon: float, kind: NoiseKind):
         two = (batch, batch) if kind == "same" else (redraw(batch, 1), redraw(batch, 2))
         sides = [two, *[(batch, batch)] * (len(parts) - 1)]  # as `finite_difference`
         return functools.reduce(add, [central(u, epsilon, side) for u, side in zip(parts, sides, strict=True)], d)

@@ -8,7 +8,7 @@ this library reads the paper's ranking as one over the ops with weights, edge by
 
 from typing import Literal
 
-from jdarts.config.ranges import Count
+from jdarts.config.ranges import PositiveInt
 from jdarts.methods.method import Method
 from jdarts.methods.published import on_cells
 from jdarts.methods.registry import register
@@ -16,7 +16,9 @@ from jdarts.stopping import stable_ranking, too_many_skips
 
 
 @register
-def darts_plus(*, criterion: Literal["skips", "ranking"] = "skips", skips: Count = 2, patience: Count = 10) -> Method:
+def darts_plus(
+    *, criterion: Literal["skips", "ranking"] = "skips", skips: PositiveInt = 2, patience: PositiveInt = 10
+) -> Method:
     """DARTS+ with either stop rule."""
     return Method(
         name="darts_plus",

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 
 from jdarts import relaxation
-from jdarts.config.ranges import Count, CountOrOff, NonNegative, Range
+from jdarts.config.ranges import CountOrOff, NonNegative, PositiveInt, Range
 from jdarts.config.swept import is_off
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
@@ -54,7 +54,7 @@ def drnas(*, kl: NonNegative = 0.0) -> Method:
 @register
 def drnas_progressive(
     *,
-    parts: tuple[Count, ...] = (6, 4),
+    parts: tuple[PositiveInt, ...] = (6, 4),
     keep: Annotated[int, Range(2)] = 4,
     frozen: CountOrOff = 10,
     kl: NonNegative = 0.0,

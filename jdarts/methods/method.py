@@ -21,7 +21,8 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.methods.published import Published
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
-from jdarts.relaxation import Alphas, OpWeights, node_softmax, softmax
+from jdarts.networks.wiring import OpWeights
+from jdarts.relaxation import Alphas, node_softmax, softmax
 from jdarts.schedules import Clock, Schedule
 from jdarts.spaces.space import Space
 from jdarts.stopping import Stop

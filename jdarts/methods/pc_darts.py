@@ -6,7 +6,7 @@ edges of a node weights the edges and enters the derivation as a factor. CIFAR-1
 6e-3, alpha clip 5.
 """
 
-from jdarts.config.ranges import Count, CountOrOff
+from jdarts.config.ranges import CountOrOff, PositiveInt
 from jdarts.methods.method import Method
 from jdarts.methods.published import NESTEROV, on_cells, on_nasbench201
 from jdarts.methods.registry import register
@@ -21,7 +21,7 @@ SETTINGS = {
 
 
 @register
-def pc_darts(*, parts: Count = 4, alpha_start: CountOrOff = 15) -> Method:
+def pc_darts(*, parts: PositiveInt = 4, alpha_start: CountOrOff = 15) -> Method:
     """PC-DARTS; `parts` is K, `alpha_start` the first epoch in which the alphas move."""
     return Method(
         name="pc_darts",

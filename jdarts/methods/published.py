@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["darts_cnn", "nasbench201"]
+SpaceKind = Literal["darts_cnn", "nasbench201"]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
 """Two levels: weights and alphas have half of the training images each."""
@@ -49,7 +49,7 @@ class Published:
       options: options of the method, each as option=value.
     """
 
-    kind: Kind
+    kind: SpaceKind
     result: str
     settings: Mapping[str, Any]
     options: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ validation accuracy of the table, otherwise the first.
 """
 
 from jdarts import relaxation
-from jdarts.config.ranges import Candidates
+from jdarts.config.ranges import CandidateCount
 from jdarts.derivation import best_of, random_genotypes
 from jdarts.methods.method import Method
 from jdarts.methods.published import NESTEROV, on_nasbench201
@@ -31,7 +31,7 @@ TWELVE_EPOCHS = {
 
 
 @register
-def rsps(*, candidates: Candidates = 100) -> Method:
+def rsps(*, candidates: CandidateCount = 100) -> Method:
     """Random search with weight sharing; `candidates` random architectures are scored at the end."""
 
     def derive(space, p, evaluate, key):
@@ -57,7 +57,7 @@ def rsps(*, candidates: Candidates = 100) -> Method:
 
 
 @register
-def random_search(*, samples: Candidates = 24) -> Method:
+def random_search(*, samples: CandidateCount = 24) -> Method:
     """Random search over `samples` cells, without a supernet."""
     return Method(
         name="random_search",

@@ -14,7 +14,7 @@ warning, and their genotype is not returned.
 
 from typing import Annotated, Literal
 
-from jdarts.config.ranges import Count, Epochs, Fraction, NonNegative, Positive, Range
+from jdarts.config.ranges import Epochs, Fraction, NonNegative, Positive, PositiveInt, Range
 from jdarts.errors import UserError
 from jdarts.methods.method import Method
 from jdarts.methods.published import on_cells
@@ -32,9 +32,9 @@ DP_RESULT = "CIFAR-10 test error 3.11, 3.48, 2.93, 3.58 % on S1 to S4, the best 
 def darts_es(
     *,
     factor: Positive = 1.3,
-    window: Count = 5,
-    delta: Count = 4,
-    every: Count = 2,
+    window: PositiveInt = 5,
+    delta: PositiveInt = 4,
+    every: PositiveInt = 2,
     start: Annotated[int, Range(0)] = 10,
 ) -> Method:
     """DARTS-ES, early stopping by the dominant eigenvalue; `every` and `start` are epochs, others measurements."""
@@ -54,9 +54,9 @@ def darts_es(
 def darts_ada(
     *,
     factor: Positive = 1.3,
-    window: Count = 5,
-    delta: Count = 4,
-    every: Count = 2,
+    window: PositiveInt = 5,
+    delta: PositiveInt = 4,
+    every: PositiveInt = 2,
     start: Annotated[int, Range(0)] = 10,
     multiply: Annotated[float, Range(above=1)] = 10.0,
     limit: Positive = 0.03,

@@ -6,7 +6,7 @@ on one validation batch, and the best is returned. NAS-Bench-201: 250 epochs; 87
 """
 
 from jdarts import relaxation
-from jdarts.config.ranges import Candidates
+from jdarts.config.ranges import CandidateCount
 from jdarts.derivation import best_of, most_probable
 from jdarts.methods.method import Method
 from jdarts.methods.published import NESTEROV, on_nasbench201
@@ -14,7 +14,7 @@ from jdarts.methods.registry import register
 
 
 @register
-def setn(*, candidates: Candidates = 100) -> Method:
+def setn(*, candidates: CandidateCount = 100) -> Method:
     """SETN; `candidates` architectures are evaluated at the end."""
 
     def derive(space, p, evaluate, key):

@@ -16,7 +16,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from jdarts import relaxation
-from jdarts.config.ranges import Cells, Count, NonNegative, Positive
+from jdarts.config.ranges import Cells, NonNegative, Positive, PositiveInt
 from jdarts.methods.method import Method
 from jdarts.methods.published import ALL_IMAGES, on_cells, on_nasbench201
 from jdarts.methods.registry import register
@@ -32,9 +32,9 @@ def snas(
     resource: Literal["none", "parameters", "flops", "memory"] = "none",
     resource_weight: NonNegative = 1.5e-3,
     estimate: Literal["sample", "expectation"] = "sample",
-    channels: Count = 16,
+    channels: PositiveInt = 16,
     cells: Cells = 8,
-    size: Count = 32,
+    size: PositiveInt = 32,
 ) -> Method:
     """SNAS; `resource` adds the logarithm of the expected cost, times `resource_weight`, to the alphas' loss."""
     temperature = ramp(temperature_start, temperature_end)

@@ -27,7 +27,7 @@ from jdarts.search.vectors import VectorNetwork
 from jdarts.spaces.space import Space
 
 Batch = dict[str, Any]
-Aux = dict[str, jax.Array]
+LossAux = dict[str, jax.Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,9 @@ class Objective:
     axis_name: str | None = None
     bfloat16: bool = False
 
-    def network_loss(self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = True) -> tuple[jax.Array, Aux]:
+    def network_loss(
+        self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = True
+    ) -> tuple[jax.Array, LossAux]:
         """`(cross-entropy, {"accuracy", "batch_stats"})` with these op weights, below any relaxation."""
         w = averaging_gradients(w, self.axis_name)
         op_weights = averaging_gradients(op_weights, self.axis_name, whole=False)
@@ -73,12 +75,12 @@ class Objective:
         aux = {"accuracy": accuracy(logits, batch["labels"]), "batch_stats": running}
         return pmean((cross_entropy(logits, batch["labels"]), aux), self.axis_name)
 
-    def loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, Aux]:
+    def loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
         """L(w, α) on a batch: the loss that the alphas descend, without regularisers."""
         p = self.method.op_weights(self.space, alphas, batch["relax_key"], self.clock(batch["step"]))
         return self.network_loss(w, p, batch)
 
-    def weight_loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, Aux]:
+    def weight_loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
         """The loss of a weight step with op weights of its own (`Method.own_weight_step`); no gradient by alphas."""
         still = lax.stop_gradient(w)
         p = self.method.weight_step_weights(

@@ -26,7 +26,7 @@ from jdarts.spaces.space import Space
 
 
 @dataclass(frozen=True)
-class Kind:
+class DeviceKind:
     """Peak figures of one device, as its vendor gives them.
 
     Attributes:
@@ -47,13 +47,13 @@ class Kind:
     far: float = math.inf
 
 
-KINDS = {
-    "tpu-v4": Kind(275e12, 137e12, 1.2e12, 32e9, 135e9),
-    "tpu-v5e": Kind(197e12, 98e12, 0.82e12, 16e9, 90e9),
-    "tpu-v5p": Kind(459e12, 229e12, 2.77e12, 95e9, 270e9),
-    "tpu-v6e": Kind(918e12, 459e12, 1.64e12, 32e9, 200e9),
-    "a100": Kind(312e12, 156e12, 2.0e12, 80e9, 300e9, 3e-6, 8, 25e9),
-    "h100": Kind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
+DEVICE_KINDS = {
+    "tpu-v4": DeviceKind(275e12, 137e12, 1.2e12, 32e9, 135e9),
+    "tpu-v5e": DeviceKind(197e12, 98e12, 0.82e12, 16e9, 90e9),
+    "tpu-v5p": DeviceKind(459e12, 229e12, 2.77e12, 95e9, 270e9),
+    "tpu-v6e": DeviceKind(918e12, 459e12, 1.64e12, 32e9, 200e9),
+    "a100": DeviceKind(312e12, 156e12, 2.0e12, 80e9, 300e9, 3e-6, 8, 25e9),
+    "h100": DeviceKind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
 }
 
 _EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
@@ -149,7 +149,7 @@ def measure(
     return Cost(images, program.flops, program.bytes_accessed, float(held), collectives)
 
 
-def estimate(cost: Cost, kind: Kind, data: int, *, bfloat16: bool = False) -> Estimate:
+def estimate(cost: Cost, kind: DeviceKind, data: int, *, bfloat16: bool = False) -> Estimate:
     """The time of a step on `data` replicas of the whole batch that `cost` describes one share of.
 
     Compute is the larger of arithmetic and memory traffic at a fixed share of the peaks, in proportion to the images
@@ -166,7 +166,7 @@ def estimate(cost: Cost, kind: Kind, data: int, *, bfloat16: bool = False) -> Es
     return Estimate(data, compute, sent / link + cost.collectives.chain * max(hops, 2) * kind.hop)
 
 
-def largest_useful(cost: Cost, kind: Kind, *, data: int, batch_size: int, bfloat16: bool = False) -> int:
+def largest_useful(cost: Cost, kind: DeviceKind, *, data: int, batch_size: int, bfloat16: bool = False) -> int:
     """The most replicas (a power of two) of which communication takes at most half; `cost` is that of `data`."""
     useful, replicas = 1, 2
     while replicas <= batch_size and batch_size % replicas == 0:
@@ -188,11 +188,11 @@ def plan(
     tell: Callable[[str], None] = _quiet,
 ) -> str:
     """The plan as text, for people. `tell` receives lines of progress."""
-    if kind not in KINDS:
-        raise unknown("kind of device", kind, KINDS)
+    if kind not in DEVICE_KINDS:
+        raise unknown("kind of device", kind, DEVICE_KINDS)
     if devices < 1 or devices % config.devices.seed:
         raise UserError(f"--devices is {devices}; use a multiple of devices.seed ({config.devices.seed})")
-    figures, replicas = KINDS[kind], devices // config.devices.seed
+    figures, replicas = DEVICE_KINDS[kind], devices // config.devices.seed
     cost = measure(config, space, data, data_axis=replicas, tell=tell)
     bfloat16 = config.search.activations == "bfloat16"
     guess = estimate(cost, figures, replicas, bfloat16=bfloat16)

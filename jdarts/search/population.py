@@ -1,4 +1,4 @@
-"""Many searches as one compiled program: several seeds, several hyper-parameters, one step.
+"""Many searches as one compiled placed: several seeds, several hyper-parameters, one step.
 
 Every search ends as it would by itself; the records tell of each, and of mean and standard deviation over those that
 stayed finite. No best one is picked: that would be a choice on the data that the alphas were fitted to.
@@ -33,7 +33,7 @@ from jdarts.runs.reporter import Reporter
 from jdarts.search.found import Found, append_result, describe, genotype_file, genotype_record, summary
 from jdarts.search.hooks import EpochEnd, Hook, call_hooks
 from jdarts.search.members import Member
-from jdarts.search.program import Program, build_program
+from jdarts.search.placed import PlacedSearch, place_search
 from jdarts.search.scoring import held_out, scorer
 from jdarts.search.search_run import SearchRun
 from jdarts.search.state import METRICS, SearchState
@@ -50,13 +50,13 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
     settings, folder = run.config.search, run.folder
     check_members(settings, members)
     same_members(folder, members, resume=run.resume)
-    program = build_program(run.config, run.space, run.search_data, placement, members)
-    records = MemberRecords.of(run, program, members)
+    placed = place_search(run.config, run.space, run.search_data, placement, members)
+    records = MemberRecords.of(run, placed, members)
     state = run_loop(
         "search",
-        program.init(),
-        program.step,
-        settings=run.loop_settings(program.steps_per_epoch),
+        placed.init(),
+        placed.step,
+        settings=run.loop_settings(placed.steps_per_epoch),
         run=folder,
         reporter=run.reporter,
         resume=run.resume,
@@ -65,11 +65,11 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
         also=records.folders,
     )
     results = records.found(state)
-    if program.method.compares and isinstance(program.search.data, SearchData):
+    if placed.method.compares and isinstance(placed.search.data, SearchData):
         results = records.compared(state, results, settings.epochs)
     for found, own in zip(results, records.folders, strict=True):
         if found.genotype is not None:
-            if program.method.compares:
+            if placed.method.compares:
                 append_result(own, found.genotype)
             own.write_text("genotype.txt", genotype_file(run.config, found.genotype))
     folder.write_json("members.json", describe(results))
@@ -80,7 +80,7 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
 class MemberRecords:
     """The records of a program of several searches at the end of an epoch: of each and of all, by member."""
 
-    program: Program
+    placed: PlacedSearch
     members: Sequence[Member]
     methods: Sequence[Method]
     folders: Sequence[RunFolder]
@@ -88,24 +88,24 @@ class MemberRecords:
     table: Table | None
 
     @classmethod
-    def of(cls, run: SearchRun, program: Program, members: Sequence[Member]) -> "MemberRecords":
+    def of(cls, run: SearchRun, placed: PlacedSearch, members: Sequence[Member]) -> "MemberRecords":
         """The records that the settings of each member ask for."""
         configs = [member.config(run.config) for member in members]
         methods = [configured(own.search) for own in configs]
         folders = [run.folder.subfolder(member.name) for member in members]
-        hooks_of = run.hooks(run.config, program.search)
+        hooks_of = run.hooks(run.config, placed.search)
         alone = processes.count() == 1  # otherwise no process holds a whole search
         hooks = []
         for member, own, method, folder in zip(members, configs, methods, folders, strict=True):
             warn = partial(_warn, run.reporter, member.name)
-            hooks.append((*(held_out(program.search, method) if alone else ()), *hooks_of(own, folder, warn)))
+            hooks.append((*(held_out(placed.search, method) if alone else ()), *hooks_of(own, folder, warn)))
         table = load_table(run.config.search.benchmark_table) if run.config.search.benchmark_table else None
-        return cls(program, members, methods, folders, hooks, table)
+        return cls(placed, members, methods, folders, hooks, table)
 
     def __call__(self, state: SearchState, epoch: int) -> dict[str, float]:
         """Append the records of every member; return the summary over all."""
         results = self.with_hooks(self.found(state), epoch, state)
-        step = epoch * self.program.steps_per_epoch
+        step = epoch * self.placed.steps_per_epoch
         for found, folder in zip(results, self.folders, strict=True):
             folder.append("metrics", {"step": step, "epoch": epoch, **found.metrics})
             if found.genotype is not None:
@@ -114,10 +114,10 @@ class MemberRecords:
 
     def found(self, state: SearchState) -> list[Found]:
         """Genotype, metrics and alphas of every member."""
-        seen, space, results = self.program.snapshot(state), self.program.search.space, []
+        seen, space, results = self.placed.snapshot(state), self.placed.search.space, []
         for i, (member, method) in enumerate(zip(self.members, self.methods, strict=True)):
             alphas = {name: jnp.asarray(stack[i]) for name, stack in seen["alphas"].items()}
-            metrics = {name: float(seen["sums"][name][i]) / self.program.steps_per_epoch for name in METRICS}
+            metrics = {name: float(seen["sums"][name][i]) / self.placed.steps_per_epoch for name in METRICS}
             metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
             genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
             metrics |= of_genotype(genotype, self.table)
@@ -141,8 +141,8 @@ class MemberRecords:
             if found.genotype is not None:
                 own = state_of(i)
                 key = jax.random.fold_in(jax.random.key(found.member.seed), epochs)
-                evaluate = scorer(self.program.search, own, key)
-                genotype = self.methods[i].genotype(self.program.search.space, own.alphas, evaluate, key)
+                evaluate = scorer(self.placed.search, own, key)
+                genotype = self.methods[i].genotype(self.placed.search.space, own.alphas, evaluate, key)
                 found = replace(found, genotype=genotype, metrics=found.metrics | of_genotype(genotype, self.table))
             compared.append(found)
         return compared

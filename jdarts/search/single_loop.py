@@ -20,8 +20,8 @@ from jdarts.runs.loop import run_loop
 from jdarts.search.estimate import announce_pace, tell_memory
 from jdarts.search.found import append_result, genotype_record
 from jdarts.search.hooks import EpochEnd, Hook, call_hooks
+from jdarts.search.placed import place_search
 from jdarts.search.probes import alpha_spectrum
-from jdarts.search.program import build_program
 from jdarts.search.scoring import held_out, scorer
 from jdarts.search.search import Search, make_search
 from jdarts.search.search_run import SearchRun
@@ -33,7 +33,7 @@ Measure = Callable[[SearchState], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LoopOutcome:
     """The result of one loop.
 
     Attributes:
@@ -69,7 +69,7 @@ def run_single_loop(
     title: str = "search",
     compiled: Compiled | None = None,
     start: Callable[[Search, SearchState], SearchState] | None = None,
-) -> Outcome:
+) -> LoopOutcome:
     """Search in one loop, without regard to `run.method.driver`.
 
     For drivers that go on from somewhere: `compiled` is what `compile_search` made of the same run, `start` may replace
@@ -113,15 +113,15 @@ def run_single_loop(
     genotype = method.genotype(run.space, state.alphas, evaluate, key)
     if method.compares and evaluate is not None:
         append_result(run.folder, genotype)
-    return Outcome(genotype, search, state, None)
+    return LoopOutcome(genotype, search, state, None)
 
 
-def _stopped(run: SearchRun, title: str, search: Search, state: SearchState, epoch: int) -> Outcome:
+def _stopped(run: SearchRun, title: str, search: Search, state: SearchState, epoch: int) -> LoopOutcome:
     """The outcome of a search that a stop rule has ended with the genotype of `epoch`."""
     last = int(state.step) // search.steps_per_epoch
     run.reporter.message(f"{title}: stopped after epoch {last}; the result is the genotype of epoch {epoch}")
     text = next(record["genotype"] for record in records(run.folder) if record["epoch"] == epoch)
-    return Outcome(parse(text), search, state, epoch)
+    return LoopOutcome(parse(text), search, state, epoch)
 
 
 class StopRule:
@@ -221,8 +221,8 @@ def on_one_device(state: SearchState) -> SearchState:
 
 def compile_placed(run: SearchRun, placement: Placement) -> Compiled:
     """Like `compile_search`, as one program for the devices of `placement`; `search` is that of one device."""
-    program = build_program(run.config, run.space, run.search_data, placement)
-    return Compiled(program.search, lambda key: program.init(), lambda state, arrays: program.step(state))
+    placed = place_search(run.config, run.space, run.search_data, placement)
+    return Compiled(placed.search, lambda key: placed.init(), lambda state, arrays: placed.step(state))
 
 
 def compile_search(run: SearchRun) -> Compiled:

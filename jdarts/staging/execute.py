@@ -10,7 +10,7 @@ import numpy as np
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, schedule
-from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, Split
+from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, VectorSplit
 
 _IN_FLIGHT = 4  # calls in flight at once on a CPU; each holds the memory of its results
 
@@ -81,7 +81,7 @@ class Runner:
         inputs: Sequence[Atom] = call.inputs
         if isinstance(call, Group):
             run = compiler.add(call.run, inputs, call.signature(), large=large)
-        elif isinstance(call, Split):
+        elif isinstance(call, VectorSplit):
             run = _Views(call.sizes)
         else:
             run = _control(call, compiler)

@@ -22,7 +22,7 @@ from jdarts.staging.trace import (
     Op,
     Piece,
     Ref,
-    Split,
+    VectorSplit,
     count_equations,
 )
 
@@ -55,7 +55,7 @@ class Group:
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
-Call = Group | Control | Split
+Call = Group | Control | VectorSplit
 
 
 def schedule(graph: Graph, most_equations: int | None = None) -> list[Call]:
@@ -150,7 +150,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
     for batch in reversed([part for each in batches for part in _apart(each)]):
         inputs, outputs = _boundary(batch, needed)
         first = batch[0]
-        if isinstance(first, (Control, Split)):
+        if isinstance(first, (Control, VectorSplit)):
             calls.append(first)
         elif outputs:
             all_of = first.outputs if isinstance(first, Piece) else outputs

@@ -93,7 +93,7 @@ class Control:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class VectorSplit:
     """A vector cut into parts, as views (on the CPU): a program with hundreds of results would compile for seconds."""
 
     sizes: tuple[int, ...]
@@ -101,7 +101,7 @@ class Split:
     outputs: list[Ref]
 
 
-Node = Op | Piece | Control | Split
+Node = Op | Piece | Control | VectorSplit
 
 _FEW = 16  # a split into fewer parts is an operation like any other
 
@@ -210,7 +210,7 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
             if new:
                 many = name == "split" and on_host and len(made) > _FEW
                 views = many and sum(eqn.params["sizes"]) == _size(inputs[0])
-                graph.nodes.append(Split(tuple(eqn.params["sizes"]), inputs, made) if views else node)
+                graph.nodes.append(VectorSplit(tuple(eqn.params["sizes"]), inputs, made) if views else node)
         elif name in CALLS:
             inner = eqn.params[CALLS[name]]
             body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())

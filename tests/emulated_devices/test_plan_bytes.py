@@ -16,7 +16,7 @@ from jdarts.devices.placement import compile_step, place
 from jdarts.errors import UserError
 from jdarts.search import make_search
 from jdarts.search.collectives import Collectives, all_reduces
-from jdarts.search.plan import KINDS, estimate, largest_useful, measure, plan
+from jdarts.search.plan import DEVICE_KINDS, estimate, largest_useful, measure, plan
 
 CONFIGURATION = config_with(hypergradient="first_order")
 DATA = load(CONFIG.data).for_search(CONFIG.data)
@@ -99,7 +99,7 @@ def test_bytes_are_those_of_gradients_and_statistics(cost):
 
 
 def test_more_devices_take_less_compute_and_a_larger_share_of_communication(cost):
-    kind = KINDS["tpu-v5e"]
+    kind = DEVICE_KINDS["tpu-v5e"]
     few = estimate(cost, kind, 2)
     many = estimate(cost, kind, 256)
     assert 0 < few.share < many.share < 1

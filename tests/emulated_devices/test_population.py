@@ -13,10 +13,10 @@ from jdarts.data import load
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
 from jdarts.search import make_search
-from jdarts.search import program as program_module
+from jdarts.search import placed as placed_module
 from jdarts.search.found import Found, describe, summary
 from jdarts.search.members import Member, members_of
-from jdarts.search.program import build_program
+from jdarts.search.placed import place_search
 
 pytestmark = pytest.mark.usefixtures("float64_searches")
 
@@ -36,15 +36,15 @@ SWEPT = {  # every real number of the section, and 0 where it switches something
 MEMBERS = [Member(seed, tuple((name, v[i]) for name, v in SWEPT.items())) for i in (0, 1) for seed in (0, 3)]
 
 
-def program(searches, **devices):
+def placed(searches, **devices):
     data = load(FIRST_ORDER.data).for_search(FIRST_ORDER.data)
     placement = place(DevicesConfig(**devices), batch_size=FIRST_ORDER.search.batch_size, members=len(searches))
-    return build_program(FIRST_ORDER, TINY, data, placement, searches)
+    return place_search(FIRST_ORDER, TINY, data, placement, searches)
 
 
 def alone(one: Member, steps: int):
     config = one.config(FIRST_ORDER)
-    search = program_module.make_search(config, TINY, load(config.data).for_search(config.data))
+    search = placed_module.make_search(config, TINY, load(config.data).for_search(config.data))
     state, step = jax.jit(search.init)(jax.random.key(one.seed)), jax.jit(search.step)
     for _ in range(steps):
         state, _ = step(state, search.arrays)
@@ -60,7 +60,7 @@ def alone(one: Member, steps: int):
     ],
 )
 def test_every_member_ends_as_by_itself(devices):
-    many = program(MEMBERS, **devices)
+    many = placed(MEMBERS, **devices)
     state = many.init()
     for _ in range(4):
         state, metrics = many.step(state)
@@ -91,7 +91,7 @@ def test_a_member_that_diverges_stops_nobody():
     )
     members = members_of(config, None, ["weight_optimizer.learning_rate=0.05,1e38"])
     data = load(config.data).for_search(config.data)
-    many = build_program(config, TINY, data, place(DevicesConfig(backend="jit"), batch_size=16, members=2), members)
+    many = place_search(config, TINY, data, place(DevicesConfig(backend="jit"), batch_size=16, members=2), members)
     state = many.init()
     for _ in range(8):  # the decay alone multiplies the weights by 3e34 a step; their squares then leave float64
         state, metrics = many.step(state)
@@ -105,10 +105,10 @@ def test_a_value_that_decides_how_the_step_is_built_is_refused(monkeypatch):
             raise AssertionError("the array of a sweep has no truth value")
         return make_search(config, *arguments, **options)
 
-    monkeypatch.setattr(program_module, "make_search", deciding)
+    monkeypatch.setattr(placed_module, "make_search", deciding)
     members = members_of(FIRST_ORDER, None, ["alpha_optimizer.b1=0.5,0.9"])
     with pytest.raises(UserError, match=r"--sweep search.alpha_optimizer.b1: its value decides .* run the 2 values"):
-        program(members, backend="jit")
+        placed(members, backend="jit")
 
 
 def test_means_and_deviations_leave_out_the_diverged():

@@ -11,7 +11,7 @@ from jdarts.config import DataConfig, DevicesConfig
 from jdarts.data.streaming import open_streams
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
-from jdarts.search.program import build_program
+from jdarts.search.placed import place_search
 
 pytestmark = pytest.mark.usefixtures("float64_searches")
 
@@ -34,7 +34,7 @@ def config(tmp_path_factory):
 
 def build(config, **devices):
     placement = place(DevicesConfig(**devices), batch_size=16, microbatches=2)
-    return build_program(config, TINY, open_streams(config.data), placement)
+    return place_search(config, TINY, open_streams(config.data), placement)
 
 
 def test_eight_devices_equal_one_and_resume_inside_an_epoch(config):

@@ -16,7 +16,7 @@ from jdarts.errors import UserError
 from jdarts.methods.registry import float_options
 from jdarts.search import make_search
 from jdarts.search.members import members_of, with_values
-from jdarts.search.program import build_program
+from jdarts.search.placed import place_search
 
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1, search_cutout=2),
@@ -64,10 +64,10 @@ def test_members_with_other_options_end_as_by_themselves():
     sweeps = ["method_options.beta=0.25,1", "method_options.epsilon_start=0.05,0.1"]
     members = members_of(config, None, sweeps)[::3]
     assert members[1].name == "seed-0,beta-1,epsilon_start-0.1"
-    program = build_program(config, OneCellSpace(), data(), ONE_DEVICE, members)
-    together = program.init()
+    placed = place_search(config, OneCellSpace(), data(), ONE_DEVICE, members)
+    together = placed.init()
     for _ in range(4):
-        together, _ = program.step(together)
+        together, _ = placed.step(together)
     for i, member in enumerate(members):
         own = member.config(config)
         assert own.search.method_options[-2:] == tuple(f"{n.rpartition('.')[2]}={v!r}" for n, v in member.values)
@@ -104,4 +104,4 @@ def test_an_option_that_cannot_be_swept_is_one_line(method, sweep, message):
 def test_an_option_that_python_decides_by_is_refused():
     members = members_of(configured("fair_darts"), None, ["method_options.threshold=0.5,0.9"])
     with pytest.raises(UserError, match=r"method_options\.threshold: its value decides"):
-        build_program(configured("fair_darts"), OneCellSpace(), data(), ONE_DEVICE, members)
+        place_search(configured("fair_darts"), OneCellSpace(), data(), ONE_DEVICE, members)

@@ -23,7 +23,7 @@ from jdarts.methods import Method
 from jdarts.search.scoring import scorer
 from jdarts.search.search import Search
 from jdarts.search.search_run import SearchRun
-from jdarts.search.single_loop import Outcome, compile_search, run_single_loop
+from jdarts.search.single_loop import LoopOutcome, compile_search, run_single_loop
 from jdarts.search.state import SearchState
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
@@ -31,7 +31,6 @@ from jdarts.spaces.weight_checks import finite_weights
 from jdarts.stopping import Stop
 
 FAR = 40.0  # e^-40 is nothing beside 1 in float32
-Evaluate = Callable[[Any], float]
 
 
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:
@@ -69,7 +68,7 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
     return _topology(run.space, run.method, outcome), outcome.state
 
 
-def _decide(run: SearchRun, outcome: Outcome, number: int, cell_type: str, row: int) -> int:
+def _decide(run: SearchRun, outcome: LoopOutcome, number: int, cell_type: str, row: int) -> int:
     """The column of the op that an edge is fixed to; the decision is recorded."""
     accuracies, column = weakest_without(run.space, run.method, outcome, cell_type, row, jax.random.key(number))
     run.folder.append(
@@ -86,7 +85,7 @@ def _decide(run: SearchRun, outcome: Outcome, number: int, cell_type: str, row: 
 
 
 def weakest_without(
-    space: Space, method: Method, outcome: Outcome, cell_type: str, row: int, key: jax.Array
+    space: Space, method: Method, outcome: LoopOutcome, cell_type: str, row: int, key: jax.Array
 ) -> tuple[list[float], int]:
     """Accuracies with each op of an edge switched off, and the op without which the supernet is worst."""
     weights = method.deterministic_weights(space, outcome.state.alphas)
@@ -114,7 +113,7 @@ def _until(epoch: int) -> Stop:
     return lambda records, space: epoch if records[-1]["epoch"] >= epoch else None
 
 
-def _continue(outcome: Outcome, alphas: Any, *, fresh: bool) -> Callable[[Search, SearchState], SearchState]:
+def _continue(outcome: LoopOutcome, alphas: Any, *, fresh: bool) -> Callable[[Search, SearchState], SearchState]:
     """Go on from `outcome` with other alphas; `fresh` begins the tuning: step 0, a new optimiser of the weights."""
 
     def start(search, state):
@@ -129,7 +128,7 @@ def _with(state: Any, **changes: Any) -> Any:
     return state.replace(**changes)
 
 
-def _topology(space: Space, method: Method, outcome: Outcome) -> Genotype:
+def _topology(space: Space, method: Method, outcome: LoopOutcome) -> Genotype:
     """The decided ops, and in DARTS cells the two edges of a node whose removal costs the most."""
     weights = {c: np.array(p) for c, p in method.deterministic_weights(space, outcome.state.alphas).items()}
     if isinstance(space, NASBench201Space):

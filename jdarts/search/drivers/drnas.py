@@ -28,7 +28,7 @@ from jdarts.search.single_loop import run_single_loop
 from jdarts.search.state import SearchState
 from jdarts.spaces.space import Space
 
-Path = tuple[str, ...]
+WeightPath = tuple[str, ...]
 
 
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:
@@ -118,7 +118,7 @@ def _tree(old: Search, new: Search, source: Any, like: Any) -> Any:
     return traverse_util.unflatten_dict(made)
 
 
-def _rows(old: Search, new: Search, path: Path) -> tuple[list[int], list[int]]:
+def _rows(old: Search, new: Search, path: WeightPath) -> tuple[list[int], list[int]]:
     """The rows of the alphas of the edges over which the variable at `path` is stacked, before and now."""
     part = next((name for name in path if name.startswith("from_")), None)
     if part is None:

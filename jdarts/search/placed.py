@@ -17,7 +17,7 @@ from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.devices.placement import (
     Placement,
-    Step,
+    StepFunction,
     check_replicas,
     compile_init,
     compile_step,
@@ -35,7 +35,7 @@ from jdarts.spaces.space import Space
 
 
 @dataclass(frozen=True)
-class Program:
+class PlacedSearch:
     """A search, or several, compiled for a placement.
 
     Attributes:
@@ -55,13 +55,13 @@ class Program:
     search: Search
 
 
-def build_program(
+def place_search(
     config: Experiment,
     space: Space,
     data: SearchData | StreamedData,
     placement: Placement,
     members: Sequence[Member] = (),
-) -> Program:
+) -> PlacedSearch:
     """The program of one search (no members) or of several.
 
     Raises `UserError` if a swept hyper-parameter decides how the step is built.
@@ -96,7 +96,7 @@ def build_program(
     )
     view = jax.jit(partial(_view, axes=1 if members else 0), **everywhere)
     mean = jax.jit(_mean_over_members, **everywhere) if members else None
-    return Program(
+    return PlacedSearch(
         lambda: init(seeds, values),
         Advance(step, batches, values, members, mean, config.devices.check_replicas_every),
         lambda state: jax.device_get(view(state)),
@@ -119,7 +119,7 @@ class Advance:
 
     def __init__(
         self,
-        step: Step,
+        step: StepFunction,
         batches: Callable[[int], Iterator[Any]],
         values: dict[str, Any],
         members: Sequence[Member],

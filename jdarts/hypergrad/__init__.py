@@ -1,12 +1,12 @@
 """Hypergradients of bilevel problems: `dJ/dα` for `J(α) = L_val(w'(α), α)`, where `w'` comes from training with α.
 
-An estimator is built from two losses and the optimiser of the weights; all estimators are called in the same way:
+An estimator is built from two losses and the optimiser of the weights. All estimators are called in the same way:
 
     estimator = unrolled(train_loss, val_loss, optimizer)
     grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch)
 
-Losses are `loss(w, alphas, batch) -> (scalar, aux)`, means over their batch; `w`, `alphas` and `batch` are any
-pytrees, and no network is assumed. Estimators are pure: jit, vmap and shard them freely.
+A loss is `loss(w, alphas, batch) -> (scalar, aux)`, a mean over its batch. `w`, `alphas` and `batch` are any pytrees;
+no network is assumed. Estimators are pure functions: jit, vmap and shard them freely.
 
 **Many devices.** Inside `jax.pmap`, `jax.shard_map` (with or without `check_vma`) or `jax.vmap(axis_name=…)`, name the
 axis over which the batches are split, and write the loss as for one device:
@@ -15,12 +15,12 @@ axis over which the batches are split, and write the loss as for one device:
     grads, aux = jax.pmap(estimator, axis_name="data", in_axes=(None, None, None, 0, 0))(
         w, alphas, opt_state, train_parts, val_parts)
 
-Every replica then returns the gradient of one device on the whole batch, for parts of equal size. `w`, `alphas` and
-`opt_state` are the same on all replicas. Floating aux are averaged over the axis; other aux belong to the replica. A
-loss that itself ends in `jax.lax.pmean` gives the same result. Without `axis_name`, an estimator refuses losses whose
-derivatives would be a sum over the replicas or one replica's share: JAX reduces the gradient of replicated arrays by
-types (`check_vma=True`) or not at all. Under `vmap` or `pmap`, a loss without collectives is a separate problem on each
-replica.
+If the parts have equal size, every replica then returns the gradient that one device would compute on the whole batch.
+`w`, `alphas` and `opt_state` are the same on all replicas. Floating-point aux are averaged over the axis; other aux are
+those of the replica. A loss that already ends in `jax.lax.pmean` gives the same result. JAX reduces the gradient of
+replicated arrays by their types (`check_vma=True`) or not at all, so without `axis_name` an estimator refuses losses
+whose derivatives would be a sum over the replicas or the share of one replica. Under `vmap` or `pmap`, a loss without
+collectives is a separate problem on each replica.
 
 **Choosing an estimator**
 
@@ -34,62 +34,64 @@ replica.
     amended              w                    ηH instead of H⁻¹                          1 gradient, 2 products
 
 **The exact one-step hypergradient.** The optimiser turns a gradient `g` into an update, `w' = w + U(g)`, with `g =
-∇_w L_train(w, α)`; momentum, decay, clipping, Adam's scale and the schedule are all inside `U`. α enters `w'` through
-only `g`. By the chain rule
+∇_w L_train(w, α)`. Momentum, decay, clipping, Adam's scale and the schedule are all inside `U`. α enters `w'` only
+through `g`. By the chain rule
 
     dJ/dα = ∂_α L_val(w', α) + (∂g/∂α)ᵀ (∂U/∂g)ᵀ v,     v = ∇_{w'} L_val(w', α)
           = d                + ∇²_{αw} L_train(w, α) u,   u = (∂U/∂g)ᵀ v
 
 `u` is one vjp through the optimiser, cheap and exact for any optax chain; for plain SGD it is `−ξ v`. Mixed partial
-derivatives commute, so the last product is the directional derivative of the alpha gradient along `u`,
+derivatives commute, so the last product is the directional derivative of the alpha gradient along `u`, computed forward
+over reverse:
 
-    ∇²_{αw} L_train(w, α) u = d/ds ∇_α L_train(w + s u, α) at s = 0 = jax.jvp(w ↦ ∇_α L_train(w, α), (w,), (u,)) ,
+    ∇²_{αw} L_train(w, α) u = d/ds ∇_α L_train(w + s u, α) at s = 0 = jax.jvp(w ↦ ∇_α L_train(w, α), (w,), (u,))
 
-forward over reverse: it needs no step size, and avoids the memory of reverse over reverse. DARTS (Liu et al. 2019, eq.
-7–8) approximates it by a finite difference along the same line. Momentum and weight decay move the point w' but add no
-term of their own; clipping adds the Jacobian of `g ↦ g · min(1, c/‖g‖)`, and Adam that of its division.
+It needs no step size and less memory than reverse over reverse. DARTS (Liu et al. 2019, eq. 7–8) approximates it by a
+finite difference along the same line. Momentum and weight decay move the point w' but add no term of their own.
+Clipping adds the Jacobian of `g ↦ g · min(1, c/‖g‖)`, and Adam adds the Jacobian of its division.
 
-**Conditions for exactness.** The value is that of `jax.grad` through the step, up to rounding, if
-* mixed derivatives commute: `custom_jvp` and `custom_vjp` rules are the true derivatives of their functions. Other
-  rules, such as straight-through estimators, make the reverse products wrong (by 0.3 % for one step and 0.4 % for two,
-  where every tanh of a small network had the slope 1). `unrolled(mode="forward")` exchanges no derivatives and agrees
-  with `jax.grad` through the step if these rules act on the weights;
+**Conditions for exactness.** The value equals that of `jax.grad` through the step, up to rounding, if
+* mixed derivatives commute: every `custom_jvp` or `custom_vjp` rule is the true derivative of its function. Other
+  rules, such as straight-through estimators, make the reverse products wrong (by 0.3 % for one step and 0.4 % for two
+  in a small network whose every tanh had the slope 1). `unrolled(mode="forward")` does not exchange derivatives; it
+  agrees with `jax.grad` through the step if these rules act on the weights;
 * the loss is twice differentiable at the point; at a kink (ReLU, max pooling) JAX takes one-sided derivatives;
 * the derivative of the optimiser's step is informative. The update of sign optimisers (lion, sign_sgd) is piecewise
-  constant in the gradient: its derivative is 0, and only the direct term d remains. JAX also defines the derivative of
-  `sign` at 0 as 0, so an update like sign(g)·√|g| counts as constant at a zero gradient.
+  constant in the gradient, so its derivative is 0 and only the direct term d remains. JAX also defines the derivative
+  of `sign` at 0 as 0, so an update like sign(g)·√|g| counts as constant at a zero gradient.
 
-A loss with a `custom_vjp` can be used if its rules can be differentiated. A loss whose second derivative JAX cannot
-take is refused; `first_order`, `single_level` and `finite_difference` take only one derivative.
+A loss with a `custom_vjp` can be used if its rules can be differentiated. Estimators refuse a loss whose second
+derivative JAX cannot take, except `first_order`, `single_level` and `finite_difference`, which take only one.
 
-**Zeros.** The derivative of an optimiser can be infinite where its step is finite: Adam takes the square root of a
-second moment that is zero for a weight whose gradient was always zero. The chain rule is applied with 0 · ∞ = 0 (see
-`jdarts.hypergrad.singular`): weights without influence contribute exactly nothing, and a fresh Adam has its true
-derivative 1/ε at a zero gradient. A truly infinite slope, for weights that the alphas depend on, raises a `UserError`
-that names leaf and transformation. Under `jax.jit`, which cannot raise an error for a value, the affected alphas are
-NaN or infinite, and `explain_non_finite` says why.
+**Zeros.** The derivative of an optimiser can be infinite where its step is finite. Adam, for example, takes the square
+root of the second moment, which is zero for a weight whose gradient was always zero. The chain rule is applied with
+0 · ∞ = 0 (see `jdarts.hypergrad.singular`): weights without influence contribute exactly zero, and a fresh Adam has its
+true derivative 1/ε at a zero gradient. A truly infinite slope, for weights that the alphas depend on, raises a
+`UserError` that names the leaf and the transformation. `jax.jit` cannot raise an error for a value; there the affected
+alphas are NaN or infinite, and `explain_non_finite` gives the reason.
 
-**Arguments of the optimiser.** It gets `value` and `grad` of the training loss by keyword (`polyak_sgd`,
-`reduce_on_plateau`); their dependence on α is differentiated. Line searches that need `value_fn`, and `lookahead`, are
-refused when the estimator is built.
+**Arguments of the optimiser.** The optimiser receives `value` and `grad` of the training loss by keyword (for
+`polyak_sgd`, `reduce_on_plateau`); their dependence on α is differentiated. Line searches that need `value_fn`, and
+`lookahead`, are refused when the estimator is built.
 
-**k steps.** With the state of the optimiser as part of the state, `s_{i+1} = T(∇_w L_train(w_i, α; B_i), s_i)`, the
-same two products per step in reverse order give the gradient of `L_val(w_k, α)`: see `jdarts.hypergrad.k_step`.
+**k steps.** Let the state s contain the weights and the state of the optimiser, `s_{i+1} = T(∇_w L_train(w_i, α; B_i),
+s_i)`. The same two products per step, in reverse order, give the gradient of `L_val(w_k, α)`: see
+`jdarts.hypergrad.k_step`.
 
-**At the optimum.** If training has converged, `∇_w L_train(w*, α) = 0`, differentiating this identity gives `dw*/dα =
-−H⁻¹ ∇²_{wα} L_train` and so `dJ/dα = d − ∇²_{αw} L_train H⁻¹ v`: see `jdarts.hypergrad.implicit`. One step of SGD has
-`ξ I` instead of `H⁻¹`; Neumann's series `ξ Σ (I − ξH)^j` leads from one to the other; `amended` has `ηH`.
+**At the optimum.** If training has converged, `∇_w L_train(w*, α) = 0`. Differentiating this identity gives `dw*/dα =
+−H⁻¹ ∇²_{wα} L_train` and thus `dJ/dα = d − ∇²_{αw} L_train H⁻¹ v`: see `jdarts.hypergrad.implicit`. One step of SGD has
+`ξ I` in place of `H⁻¹`; the Neumann series `ξ Σ (I − ξH)^j` connects the two; `amended` has `ηH`.
 
-**Noise and batch norm.** A batch carries its PRNG key (entry `key`), so all evaluations on it see the same noise, and
-the derivative is that of one function. Batch norm uses the statistics of the batch and is differentiated through.
-`microbatches=m` computes every gradient and product part by part: the same result with the memory of one part, except
-that batch norm then sees the statistics of a part and noise is drawn for each part.
+**Noise and batch norm.** A batch carries its PRNG key (entry `key`). All evaluations on a batch therefore see the same
+noise, and the derivative is that of one function. Batch norm uses the statistics of the batch and is differentiated
+through. `microbatches=m` computes every gradient and product part by part, with the memory of one part. The result is
+the same, except that batch norm sees the statistics of a part and noise is drawn for each part.
 
-**An estimator of your own** is a function with this signature; the building blocks are `gradients`, `mixed_product`,
-`hessian_product`, `both_products` on losses, and `hvp`, `mixed_hvp`, `gauss_newton_vp` on any function.
+**Your own estimator** is a function with this signature. The building blocks are `gradients`, `mixed_product`,
+`hessian_product` and `both_products` for losses, and `hvp`, `mixed_hvp` and `gauss_newton_vp` for any function.
 
-Bad input raises `jdarts.errors.UserError`: options when the estimator is built; arguments (their dtypes, the
-optimiser's state, the lengths of batches) before a loss is traced; results of a loss during tracing.
+Bad input raises `jdarts.errors.UserError`: bad options when the estimator is built; bad arguments (dtypes, the state of
+the optimiser, the lengths of batches) before a loss is traced; bad results of a loss during tracing.
 """
 
 from jdarts.hypergrad.amended_darts import amended

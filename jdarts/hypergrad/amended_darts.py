@@ -17,10 +17,10 @@ def amended(
 ) -> Estimator:
     """The amended gradient (Bi et al. 2019): `∂_α L_val − η ∇²_{αw} L_train H v`, all at the current `w`.
 
-    It replaces `H⁻¹` of the implicit gradient by `ηH`: any positive multiple of H keeps the sign of the correction
-    along every eigenvector of a positive definite H, and needs no solve. The validation loss is taken at `w`; `v` is
-    its weight gradient, H the Hessian of the training loss. Both products are exact (the published form takes two
-    finite differences).
+    It replaces `H⁻¹` in the implicit gradient by `ηH`. For a positive definite H, any positive multiple of H keeps the
+    sign of the correction along every eigenvector, and no system has to be solved. The validation loss is taken at `w`;
+    `v` is its weight gradient, H the Hessian of the training loss. Both products are exact; the published form uses two
+    finite differences.
 
     Args:
       coefficient: η, the amending coefficient; 0 is first order.

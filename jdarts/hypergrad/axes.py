@@ -1,11 +1,10 @@
 """Losses over a mapped axis whose replicas each hold a part of the batch.
 
 Inside `jax.pmap`, `jax.vmap(axis_name=…)` and `jax.shard_map` a replica sees its part of the batch. The objective is
-the mean of the replicas' losses, and its derivatives must be the means of theirs. Whether JAX takes the second mean
-automatically depends on types: `shard_map(check_vma=True)` sums the gradient of a replicated array over the axis;
-`pmap`, `vmap` and `shard_map(check_vma=False)` leave only the replica's share of it. `over_axis` makes a loss whose
-value and derivatives of any order are right in both cases; `check_reduced` finds losses whose gradient would be a
-share.
+the mean of the replicas' losses, so its derivatives must be the means of the replicas' derivatives. JAX reduces these
+by types: `shard_map(check_vma=True)` sums the gradient of a replicated array over the axis; `pmap`, `vmap` and
+`shard_map(check_vma=False)` return only the replica's share of it. `over_axis` makes a loss whose value and derivatives
+of any order are right in both cases; `check_reduced` finds losses whose gradient would be a share.
 """
 
 import functools
@@ -29,11 +28,11 @@ _COMMUNICATING = {*_REDUCING, "ppermute", "all_to_all", "reduce_scatter"}
 
 
 def over_axis(loss: Loss, axis_name: AxisName) -> Loss:
-    """The mean of `loss` over the replicas of the axis (or of several axes); `loss` itself without one.
+    """The mean of `loss` over the replicas of an axis, or of several axes; `loss` itself if there is no axis.
 
-    `w` and `alphas` are the same on all replicas. So are the value, floating aux (the means over the replicas) and
-    derivatives of any order and mode; other aux belong to the replica. A loss that itself ends in `jax.lax.pmean`
-    changes only by rounding. Calls with the same loss and axis return the same function object.
+    `w` and `alphas` are the same on all replicas. So are the value, the floating-point aux (means over the replicas)
+    and derivatives of any order and mode; other aux stay those of the replica. A loss that already ends in
+    `jax.lax.pmean` changes only by rounding. Calls with the same loss and axis return the same function object.
     """
     names = axis_names(axis_name)
     return _over_axes(loss, names) if names else loss
@@ -48,7 +47,7 @@ def axis_names(axis_name: AxisName) -> tuple:
 
 
 def check_replicated(names: Sequence, **trees: PyTree) -> None:
-    """Raise `UserError` unless the axes are mapped and no type says that an array of `trees` varies over them."""
+    """Raise `UserError` unless the axes are mapped and no array of `trees` has a type that varies over them."""
     bound = mapped_axes()
     for name in names:
         if name not in bound:
@@ -60,16 +59,16 @@ def check_replicated(names: Sequence, **trees: PyTree) -> None:
             for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
                 if name in varying_axes(leaf):
                     raise UserError(
-                        f"{what}{jax.tree_util.keystr(path)} differs between the replicas of axis {name!r}, as its "
-                        "type says; pass one that is the same on all of them (in_specs P(), or jax.lax.pmean of it)"
+                        f"{what}{jax.tree_util.keystr(path)} differs between the replicas of axis {name!r}, by its "
+                        "type; pass an array that is the same on all replicas (in_specs P(), or jax.lax.pmean of it)"
                     )
 
 
 def check_reduced(loss: Loss, w: PyTree, alphas: PyTree, batch: PyTree) -> None:
     """Raise `UserError` if `loss` communicates over an axis without types and its gradient differs between replicas.
 
-    `w` and `alphas` are assumed to be the same on all replicas, and so are keys, integer scalars and the entries of a
-    batch that micro-batches share. Nothing is traced outside mapped axes.
+    The check assumes that `w`, `alphas`, PRNG keys, integer scalars and the batch entries that micro-batches share are
+    the same on all replicas. Outside mapped axes it traces nothing.
     """
     axes = frozenset(name for name in mapped_axes() if not is_typed(name))
     if not axes:
@@ -95,13 +94,13 @@ def check_reduced(loss: Loss, w: PyTree, alphas: PyTree, batch: PyTree) -> None:
         name = min(differing, key=str)
         raise UserError(
             f"the loss {getattr(loss, '__name__', 'loss')!r} communicates over axis {name!r}, which is mapped without "
-            "types (pmap, vmap, shard_map with check_vma=False): derivatives would be those of one replica; give the "
-            f"estimator axis_name={name!r}"
+            "types (pmap, vmap, shard_map with check_vma=False), so derivatives would be those of one replica; give "
+            f"the estimator axis_name={name!r}"
         )
 
 
 def check_whole(values: PyTree, point: PyTree) -> None:
-    """Raise `UserError` if types say that losses differ between replicas with the same `point` (w and alphas).
+    """Raise `UserError` if, by their types, losses differ between replicas with the same `point` (w and alphas).
 
     JAX would return the gradient of the sum over the replicas, not of the mean.
     """
@@ -162,7 +161,7 @@ def _communicated(jaxpr: Jaxpr) -> Iterator:
 
 
 def _varying(body: ClosedJaxpr | Jaxpr, inputs: Sequence[frozenset], axes: frozenset) -> list[frozenset]:
-    """The axes over which each output may vary, given those of the inputs. Traced values of a closure vary."""
+    """The axes over which each output may vary, given the axes of the inputs. Traced values of a closure may vary."""
     jaxpr = _open(body)
     known: dict[Any, frozenset] = dict(zip(jaxpr.invars, inputs, strict=True))
     known |= dict.fromkeys(jaxpr.constvars, axes)
@@ -183,7 +182,7 @@ def _outputs(eqn: JaxprEqn, given: list[frozenset], axes: frozenset) -> list[fro
         return [varies - frozenset(_names(eqn)) for varies in (given if len(given) == count else given * count)]
     if name == "axis_index":
         return [frozenset(_names(eqn)) & axes]
-    # loops and branches: anything that varies, inside or outside, may reach every output
+    # In loops and branches, every value that varies, inside or outside, may reach every output.
     inside = [axes for body in bodies if _asks_for_index(_open(body))]
     return [frozenset().union(*given, *inside)] * count
 

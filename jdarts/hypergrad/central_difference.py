@@ -1,4 +1,4 @@
-"""The finite difference of the DARTS paper: the approximation that the exact estimators replace, for comparison."""
+"""The finite difference of the DARTS paper, for comparison with the exact estimators that replace it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -44,19 +44,19 @@ def finite_difference(
     those of the paper, `w ± (0.01 / ‖v‖) v`. The validation loss is taken at the unrolled weights w'.
 
     Where the training loss is smooth between the two points, the error is the sum of a part that grows like ε² and a
-    rounding part that grows like 1/ε. A network with ReLU or max pooling is not smooth: a kink between the points adds
-    its jump of the gradient divided by 2ε, so a smaller ε can be worse, until no kink lies between the points. On a
-    supernet of 4 channels and one cell with 8 × 8 digits, in float64, the error of the whole hypergradient was 12 % at
-    ε = 0.01 and 20 % at 1e-3 (4.0 and 6.6 times the second-order term), 8e-5 at 1e-4 and 4e-12 at 1e-5; in float32
-    rounding brings it back to 1e-3 at 1e-5. `jdarts bench hypergrad CONFIG --noise` measures this for a configuration.
+    rounding part that grows like 1/ε. A network with ReLU or max pooling is not smooth. A kink between the points adds
+    the jump of the gradient divided by 2ε, so a smaller ε can be worse until no kink lies between the points. On a
+    supernet with 4 channels and one cell, on 8 × 8 digits in float64, the error of the whole hypergradient was 12 % at
+    ε = 0.01 and 20 % at 1e-3 (4.0 and 6.6 times the second-order term), 8e-5 at 1e-4 and 4e-12 at 1e-5. In float32
+    rounding raises it to 1e-3 at 1e-5. `jdarts bench hypergrad CONFIG --noise` measures this for a configuration.
 
     Args:
-      epsilon: distance of the two points from w in Euclidean norm, over all weights.
+      epsilon: distance of the two points from w, as a Euclidean norm over all weights.
       noise: "same" uses the same noise (dropout, drop-path) at both points. "legacy" draws it separately for each, as
-        the published implementations do: the difference of two noises is then divided by 2ε, which can drown the
-        product.
-      redraw: `(batch, side) -> batch` with separate noise for side 1 and side 2; for "legacy".
-      points_aux: also return the training loss's aux at the two points, as `aux.points_aux`.
+        the published implementations do. The difference of the two noises is then divided by 2ε and can exceed the
+        product by far.
+      redraw: `(batch, side) -> batch` with separate noise for side 1 and side 2; used by "legacy".
+      points_aux: also return the aux of the training loss at the two points, as `aux.points_aux`.
       virtual_optimizer, microbatches, axis_name: as for `unrolled`.
     """
     check_number("epsilon", epsilon, positive=True)
@@ -70,7 +70,7 @@ def finite_difference(
     step = Step(optimizer)
 
     def central(u, w, alphas, batches):
-        """`(the difference along u, auxes of the lower and upper points)`; `batches`: of the upper and lower points."""
+        """`(difference along u, aux of the lower and the upper point)`; `batches` of the upper and the lower point."""
         s = distance(epsilon, u)
         lower, lower_aux = slope(add(w, scale(-s, u)), alphas, batches[1])
         upper, upper_aux = slope(add(w, scale(s, u)), alphas, batches[0])
@@ -111,18 +111,19 @@ def finite_difference(
 
 
 def distance(epsilon: float, u: PyTree) -> jax.Array:
-    """`epsilon / ‖u‖`, the multiple of u at which the points lie; `epsilon` if u is zero."""
+    """`epsilon / ‖u‖`, the multiple of u between w and each point; `epsilon` if u is zero."""
     length = norm(u)
     return epsilon / jnp.where(length > 0, length, 1)
 
 
 def split(u: PyTree, g: PyTree) -> tuple[PyTree, PyTree, jax.Array]:
-    """`(rest, apart, lost)` for a step that divides coordinate by coordinate by something that can be zero.
+    """`(rest, apart, lost)`: u split in two, for a step that divides each coordinate by a number that can be zero.
 
-    Where the gradient is exactly zero, u is as large as Adam's 1/ε, even if the weight has no influence (its input is
-    always zero). Such coordinates would take up all of the distance between the two points, so they are differenced
-    separately (`apart`), which gives exactly zero if they have no influence. `lost` is true if u is infinite somewhere;
-    `apart` then has a finite direction there, whose difference shows if that matters.
+    Where the gradient is exactly zero, u is as large as Adam's 1/ε, even if the weight has no influence (because its
+    input is always zero). Such coordinates would dominate the norm of u, and the points would hardly move along the
+    others. They are therefore differenced separately (`apart`), which gives exactly zero if they have no influence.
+    `lost` is true if u is infinite somewhere. `apart` then has a finite entry there, and its difference shows whether
+    the coordinate has influence.
     """
     bad = jax.tree.map(lambda leaf: ~jnp.isfinite(leaf), u)
     alone = jax.tree.map(lambda leaf, slope, wrong: (slope == 0) | wrong, u, g, bad)
@@ -142,7 +143,7 @@ def _slope(loss: Loss, microbatches: int, with_aux: bool) -> Callable:
     of_both = gradients(loss, microbatches)
 
     def slope(w, alphas, batch):
-        (_, aux), (_, by_alphas) = of_both(w, alphas, batch)  # the compiler drops the weights' part
+        (_, aux), (_, by_alphas) = of_both(w, alphas, batch)  # the compiler removes the unused weight gradient
         return by_alphas, aux
 
     return slope

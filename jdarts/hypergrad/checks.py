@@ -1,4 +1,4 @@
-"""Checks that refuse bad input with one clear `UserError`, before the network is traced wherever possible."""
+"""Checks that refuse bad input with one clear `UserError`, before the network is traced if possible."""
 
 import functools
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from jdarts.jax_versions import mapped_axes
 
 @functools.lru_cache(maxsize=64)
 def scalar_loss(loss: Loss) -> Loss:
-    """`loss` with checks while it is traced: its result must be `(real scalar, aux)`, its arguments usable.
+    """`loss` with checks while it is traced: it must accept its arguments and return `(real scalar, aux)`.
 
-    The arguments are blamed for an error if the loss also fails when it is not differentiated.
+    An error is attributed to the arguments if the loss also fails when it is not differentiated.
     """
 
     @functools.wraps(loss)
@@ -62,9 +62,9 @@ def checked(
 ) -> Estimator:
     """`estimator` with its arguments checked once for each set of shapes.
 
-    If both losses are one function, both batches must have the same structure. `steps` batches are expected stacked in
-    `train_batch` unless it is None. `optimizer` is the one whose state is passed. No loss is traced, except inside a
-    mapped axis without `axis_name`: there the gradient of each loss is checked (`jdarts.hypergrad.axes.check_reduced`).
+    If both losses are one function, both batches must have the same structure. Unless `steps` is None, `train_batch`
+    must hold `steps` stacked batches. `opt_state` must be a state of `optimizer`. No loss is traced, except inside a
+    mapped axis without `axis_name`; there the gradient of each loss is checked (`jdarts.hypergrad.axes.check_reduced`).
     """
     known, names = set(), axis_names(axis_name)
 
@@ -104,7 +104,7 @@ def check_count(name: str, value: Any, least: int) -> None:
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> None:
-    """Raise `UserError` unless `value` is a finite number that is not negative (positive, if `positive`).
+    """Raise `UserError` unless `value` is a finite number, 0 or more (above 0 if `positive`).
 
     A traced number, as in a sweep, is not checked.
     """
@@ -122,7 +122,7 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def check_floats(name: str, tree: Any) -> None:
-    """Raise `UserError` unless `tree` holds arrays of real numbers, at least one."""
+    """Raise `UserError` unless `tree` holds at least one array, and only arrays of real numbers."""
     found = jax.tree_util.tree_flatten_with_path(tree)[0]
     if not found:
         raise UserError(f"{name} is {tree!r}; it holds no arrays, so there is nothing to differentiate by")
@@ -134,9 +134,9 @@ def check_floats(name: str, tree: Any) -> None:
 
 
 def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: Any) -> None:
-    """Raise `UserError` unless `opt_state` has structure, shapes and dtypes of `optimizer.init(w)` or of a later state.
+    """Raise `UserError` unless `opt_state` has the structure, shapes and dtypes of a state of `optimizer` for `w`.
 
-    Also raises if the optimiser cannot make a state for `w` or take a step from it. Weak types are ignored.
+    Raises it also if the optimiser cannot make a state for `w` or take a step from it. Weak types are ignored.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), w)
     fresh = _attempt("make a state for w", optimizer.init, shapes)
@@ -159,7 +159,7 @@ def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: 
 
 
 def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
-    """The shapes that an optimiser's `function` returns; its error becomes a `UserError`."""
+    """The shapes that an optimiser's `function` returns; an error in it becomes a `UserError`."""
     try:
         return jax.eval_shape(function, *arguments)
     except Exception as error:  # optax and its users may raise any error
@@ -167,7 +167,7 @@ def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
 
 
 def check_stacked(batches: Any, steps: int) -> Any:
-    """The shapes of one batch of `batches`, stacked along a leading axis of `steps`; `UserError` if they are not."""
+    """The shapes of one of the `batches`; `UserError` unless they are stacked along a leading axis of `steps`."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(batches)[0]:
         shape = np.shape(leaf)
         if not shape or shape[0] != steps:

@@ -1,4 +1,4 @@
-"""Diagnosis of a hypergradient that is not finite: the weights and the transformation of the optimiser at fault."""
+"""Diagnosis of a non-finite hypergradient: the weights and the transformation of the optimiser that cause it."""
 
 import inspect
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _REMEDIES = ("eps_root", "eps", "initial_accumulator_value")
 
 
 class _OptimizerAtFault(UserError):
-    """An infinity made by the optimiser, not by a loss."""
+    """The optimiser, not a loss, produced an infinity."""
 
 
 def explain_non_finite(
@@ -34,10 +34,11 @@ def explain_non_finite(
     steps: int = 1,
     microbatches: int = 1,
 ) -> str | None:
-    """A sentence that names where the hypergradient through `steps` optimiser steps becomes infinite or NaN, or None.
+    """The reason that the hypergradient through `steps` optimiser steps is infinite or NaN; None if it is finite.
 
-    An estimator that is called with arrays raises this as a `UserError` if the optimiser is at fault. `jax.jit` cannot
-    raise an error for a value: there the hypergradient is NaN. Call this outside with the same arguments.
+    An estimator that is called with arrays raises this sentence as a `UserError` if the optimiser is at fault.
+    `jax.jit` cannot raise an error for a value, so there the hypergradient is NaN; call this function outside of it
+    with the same arguments.
 
     Args:
       train_loss, val_loss, optimizer, steps, microbatches: as for `unrolled` (its `virtual_optimizer`, if it has one).
@@ -53,7 +54,7 @@ def explain_non_finite(
 def explained(
     estimator: Estimator, train_loss: Loss, val_loss: Loss, optimizer: Any, steps: int, microbatches: int
 ) -> Estimator:
-    """`estimator` that raises `UserError` if it is called with arrays and its optimiser makes an infinity or NaN."""
+    """`estimator`, raising `UserError` if it is called with arrays and its optimiser produces an infinity or NaN."""
 
     def explained_estimator(*arguments):
         grads, aux = estimator(*arguments)
@@ -64,7 +65,7 @@ def explained(
             except _OptimizerAtFault as error:
                 raise UserError(str(error)) from None
             except UserError:
-                pass  # a loss that is not finite is the caller's own result
+                pass  # a non-finite loss is a result that the caller sees
         return grads, aux
 
     return explained_estimator

@@ -1,4 +1,4 @@
-"""Derivatives that JAX can take: try several ways to one value, and raise one clear error if none works."""
+"""Derivatives of losses: several ways to compute one value are tried; one clear error is raised if none works."""
 
 from collections.abc import Callable, Hashable
 
@@ -30,10 +30,10 @@ def twice(
     *ways: Callable,
     instead: str = "first_order, single_level and finite_difference take only one derivative",
 ) -> Callable:
-    """The first of `ways` that JAX can trace, decided at every call; all compute one second derivative of `loss`.
+    """The first of `ways` that JAX can trace, chosen at every call; all compute the same second derivative of `loss`.
 
-    Raises `UserError` if none works; `instead` says what else to do. A `custom_vjp` in forward mode shows only in the
-    trace: JAX raises its error when the trace is compiled.
+    Raises `UserError` if none works; `instead` says what else to do. JAX raises its error about a `custom_vjp` in
+    forward mode only at compilation, so the trace is searched for one.
     """
     known: dict[Hashable, list[Callable]] = {}
 

@@ -1,7 +1,8 @@
 """Arguments beyond gradient, state and weights that an optimiser's `update` asks for.
 
-Optax passes them by keyword. An estimator has the value of the training loss and its gradient. It has no function of
-the weights for a line search, whose step would depend on the alphas in a way that no vjp of the step sees.
+Optax passes them by keyword. An estimator can pass the value of the training loss and its gradient. It cannot pass the
+function of the weights that a line search needs: the step would depend on the alphas through that function, and no vjp
+of the step contains this dependence.
 """
 
 import inspect
@@ -17,7 +18,7 @@ PASSED = ("value", "grad")
 
 
 def refuse_what_no_estimator_can_pass(optimizer: Any) -> None:
-    """Raise `UserError` unless an estimator can call `optimizer.update`, as far as its functions show."""
+    """Raise `UserError` unless an estimator can call `optimizer.update`, judging by the signatures inside it."""
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         raise UserError(f"the optimizer is {optimizer!r}; use an optax.GradientTransformation")
     for function in _functions(optimizer.update):
@@ -25,7 +26,7 @@ def refuse_what_no_estimator_can_pass(optimizer: Any) -> None:
         if name == "lookahead":
             raise UserError(
                 "optax.lookahead keeps two sets of weights in LookaheadParams, and a loss takes one; use its "
-                "fast_optimizer for the estimator (lookahead's synchronisation is no part of one step's derivative)"
+                "fast_optimizer for the estimator (the derivative of one step does not contain the synchronisation)"
             )
         for argument in _required(function):
             if argument not in PASSED:

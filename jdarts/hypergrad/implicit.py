@@ -4,8 +4,8 @@ If `∇_w L_train(w*(α), α) + δ w* = 0`, the implicit function theorem gives 
 
     dJ/dα = ∂_α L_val − ∇²_{αw} L_train x,      (H + δ I) x = v,      H = ∇²_{ww} L_train,  v = ∇_w L_val
 
-all at w*. The two estimators differ in how they solve for x. They use the current `w` as w*. Both report how well x
-solves the system; neither can tell how far w is from w*.
+all at w*. The two estimators solve for x by different methods. Both use the current `w` as w*. Both report the residual
+of the system; neither can tell the distance between w and w*.
 """
 
 from typing import Literal
@@ -39,18 +39,18 @@ def neumann(
     """Implicit differentiation with the first `terms` terms of the Neumann series `H⁻¹ = γ Σ_j (I − γH)^j`.
 
     With `step_size=γ` and `point="w"` this is iDARTS (Zhang et al. 2021), whose K is `terms − 1`. Zero terms give first
-    order; infinitely many are exact at w* if `0 < γ(H + δI) < 2`. The result equals that of k = `terms` unrolled steps
-    of SGD that stay at w with one batch.
+    order; infinitely many are exact at w* if `0 < γ(H + δI) < 2`. The result equals that of k = `terms` unrolled SGD
+    steps on one batch that do not leave w.
 
     Args:
-      terms: number of terms, each one Hessian-vector product; 0 or more.
-      step_size: γ. None uses the optimiser itself as a preconditioner, at its current state: the terms are
-        `u_j = (∂U/∂g)ᵀ λ_j` and `λ_{j+1} = λ_j + (∂U/∂w)ᵀ λ_j + H u_j`. For SGD that is γ = the current learning
-        rate; weight decay in the chain counts as curvature, clipping and Adam's scale act as they do in the step; past
-        momentum does not count.
+      terms: number of terms, 0 or more; each costs one Hessian-vector product.
+      step_size: γ. None uses the optimiser at its current state as the preconditioner: the terms are `u_j = (∂U/∂g)ᵀ
+        λ_j` and `λ_{j+1} = λ_j + (∂U/∂w)ᵀ λ_j + H u_j`. For SGD this means that γ is the current learning rate. Weight
+        decay in the chain counts as curvature. Clipping and Adam's scale act as in the step. Past momentum does not
+        count.
       damping: δ, added to the curvature.
-      point: where the validation loss is taken: "w", or the "unrolled" weights w' after one optimiser step. One term
-        there, with `step_size=None`, is exactly `unrolled`.
+      point: the weights at which the validation loss is taken: "w", or w' after one optimiser step ("unrolled"). One
+        term at w' with `step_size=None` is exactly `unrolled`.
       microbatches, axis_name: as for `unrolled`.
 
     `aux.residual` is `‖v − (H + δI) x‖ / ‖v‖`, with the current preconditioner.
@@ -73,7 +73,7 @@ def neumann(
     move = Step(optimizer).advance if optimizer is not None else None
 
     def pull(adjoint, at):
-        """`(u, λ + (∂U/∂w)ᵀ λ + δu, adjoint of the loss's value, True if u may be infinite)` for an adjoint λ of w."""
+        """`(u, λ + (∂U/∂w)ᵀ λ + δu, adjoint of the loss value, True if u may be infinite)` for an adjoint λ of w."""
         u, _, rest, by_value, singular = step.pull_back((adjoint, no_adjoint(at.opt_state)), at)
         return u, at.through_value(by_value, add(rest, scale(damping, u)), at.g), by_value, singular
 
@@ -88,7 +88,7 @@ def neumann(
             return (adjoint, add(total, adjoint)), None
 
         (_, total), _ = jax.lax.scan(term, (v, v), length=terms - 1)
-        # linear: the sum of the terms, and the next adjoint
+        # The pull-back is linear: it maps the sum of the adjoints to the sum of the terms.
         u, rest, by_value, singular = pull(total, at)
         by_w, by_alphas = along(lambda u: products(at.w, alphas, batch, u), u, singular)
         d = at.through_value(by_value, add(d, by_alphas))
@@ -96,7 +96,7 @@ def neumann(
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         train_value = train_aux = None
-        reached = g = w  # with a plain step size, the pull-back depends on neither gradient nor state
+        reached = g = w  # with a given step size, the pull-back depends on neither gradient nor state
         slope, value = None, jnp.zeros(())
         if move is not None:
             (train_value, train_aux), (g, slope) = train_gradients(w, alphas, train_batch)
@@ -132,16 +132,17 @@ def conjugate_gradient(
 ) -> Estimator:
     """Implicit differentiation with `(H + δI) x = v` solved by conjugate gradients (Rajeswaran et al. 2019).
 
-    The validation loss is taken at `w`. Exact at w* after as many iterations as H has distinct eigenvalues, if `H + δI`
-    is positive definite. The Hessian of a network in training is not; a `damping` above minus its lowest eigenvalue
-    makes it so. A direction without positive curvature beyond rounding ends the iteration before it is used; watch
-    `aux.residual` = `‖v − (H + δI) x‖ / ‖v‖`. If H + δI is singular and v has a part in its null space (weights that
-    move only the validation loss, such as those of a pixel that is black in the training batch), there is no solution,
-    and x is the last iterate, not the one of least norm: use `damping`.
+    The validation loss is taken at `w`. The result is exact at w* if `H + δI` is positive definite and the number of
+    iterations is at least the number of distinct eigenvalues of H. The Hessian of a network in training is indefinite;
+    with a `damping` above minus its lowest eigenvalue the system is positive definite. The iteration stops before a
+    direction whose curvature is not positive beyond rounding; check `aux.residual` = `‖v − (H + δI) x‖ / ‖v‖`. If
+    H + δI is singular and v has a part in its null space, there is no solution, and x is the last iterate, not the one
+    of least norm; use `damping`. This happens for weights that move only the validation loss, such as the weights of a
+    pixel that is black in the training batch.
 
     Args:
-      iterations: most iterations, each one Hessian-vector product; 0 is first order.
-      damping: δ; include the coupled weight decay of the weights' optimiser, which the training loss does not contain.
+      iterations: largest number of iterations, each one Hessian-vector product; 0 is first order.
+      damping: δ. Include the coupled weight decay of the weights' optimiser, which the training loss does not contain.
       tolerance: stop at this relative residual.
       microbatches, axis_name: as for `unrolled`.
     """
@@ -158,7 +159,7 @@ def conjugate_gradient(
         def damped(p):
             return add(curvature(w, alphas, batch, p), scale(damping, p))
 
-        unit, back = power_of_two(v)  # squares of very large or very small gradients stay in range
+        unit, back = power_of_two(v)  # keeps the squares of very large or very small gradients in range
         x = scale(back, _solve_by_cg(damped, scale(unit, v), iterations, tolerance))
         by_w, by_alphas = products(w, alphas, batch, scale(-1, x))
         return add(d, by_alphas), _relative(add(v, add(by_w, scale(-damping, x))), v)
@@ -173,11 +174,11 @@ def conjugate_gradient(
 
 
 def _solve_by_cg(multiply, v, iterations, tolerance):
-    """Solve `multiply(x) ≈ v` from x = 0 (Hestenes and Stiefel 1952), truncated where no curvature is left.
+    """Solve `multiply(x) ≈ v` from x = 0 (Hestenes and Stiefel 1952); stop when a direction has no curvature.
 
-    The curvature of a direction in the null space is a rounding error of either sign: less than the precision times the
-    largest curvature so far counts as none. The step is then not even formed, since it may be infinite. This is not
-    `jax.scipy`'s solver, whose result has a type that differs between the devices of a `shard_map`.
+    The curvature of a direction in the null space is a rounding error of either sign. A curvature below the precision
+    times the largest curvature so far therefore counts as zero, and the step, which may be infinite, is not computed.
+    The solver of `jax.scipy` cannot be used: the type of its result varies over the devices of a `shard_map`.
     """
     enough, precision = tolerance**2 * inner(v, v), max(float(jnp.finfo(a.dtype).eps) for a in jax.tree.leaves(v))
 
@@ -192,12 +193,12 @@ def _solve_by_cg(multiply, v, iterations, tolerance):
         most = jnp.maximum(most, bend / square)
         go = bend > precision * most * square
         length = rr / jnp.where(go, bend, 1)
-        go &= jnp.isfinite(length)  # curvature may be positive, but too small to divide by
+        go &= jnp.isfinite(length)  # a positive curvature can be too small to divide by
         length = jnp.where(go, length, 0)
         x = jax.tree.map(lambda old, new: jnp.where(go, new, old), x, add(x, scale(length, p)))
         r = add(r, scale(-length, product))
         new = inner(r, r)
-        return i + 1, go, most, x, r, add(r, scale(new / rr, p)), new  # rr > 0, otherwise no iteration is made
+        return i + 1, go, most, x, r, add(r, scale(new / rr, p)), new  # rr > 0, otherwise `more` is False
 
     square = inner(v, v)
     start = (0, True, jnp.zeros_like(square), jax.tree.map(jnp.zeros_like, v), v, v, square)

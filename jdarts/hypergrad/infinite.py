@@ -1,8 +1,8 @@
 """Products along a direction u with infinite or NaN coordinates.
 
-A coordinate whose weight does not influence the differentiated function (the weight of an input that is always zero)
-contributes nothing, however large its u. A second product, along a finite direction on only those coordinates, shows
-if a weight has influence; it is computed only if there are any such coordinates.
+A coordinate whose weight does not influence the differentiated function (for example, the weight of an input that is
+always zero) contributes nothing, however large its entry of u. If there are such coordinates, a second product, along a
+finite direction on these coordinates alone, shows whether the weights have influence.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from jdarts.hypergrad.types import PyTree
 def along(product: Callable, u: PyTree, singular: bool, *start: PyTree) -> PyTree:
     """`product(u, *start)`, which is `start` plus a part linear in u.
 
-    Coordinates of u that are not finite count as zero in each element of the result that does not depend on them; an
-    element that does is NaN. `singular` is true if there can be any; without, this is `product(u, *start)` at no extra
-    cost.
+    Non-finite coordinates of u count as zero in each element of the result that does not depend on them; an element
+    that depends on one is NaN. `singular` is true if u can have such coordinates. If it is false, this is
+    `product(u, *start)` at no extra cost.
     """
     if not singular:
         return product(u, *start)
@@ -39,6 +39,6 @@ def anywhere(masks: PyTree) -> jax.Array:
 
 
 def generic(leaf: jax.Array, where: jax.Array) -> jax.Array:
-    """A direction on the coordinates `where` in which the effects of two coordinates do not cancel by chance."""
+    """A direction on the coordinates `where`; its entries differ, so that effects do not cancel by chance."""
     numbers = 1.5 + jnp.sin(jnp.arange(leaf.size, dtype=jnp.result_type(float)) ** 2)
     return jnp.where(where, numbers.reshape(leaf.shape).astype(leaf.dtype), 0)

@@ -1,15 +1,15 @@
 """The exact hypergradient of k optimiser steps on k batches, by reverse recursion or by forward propagation.
 
 With s = (w, optimiser state), one step is `g = ∇_w L_train(w, α; B)`, `s⁺ = T(g, s)`. The reverse recursion starts from
-`λ = (∇_w L_val(w_k, α), 0)` and `d = ∂_α L_val(w_k, α)`; then for the steps from last to first
+`λ = (∇_w L_val(w_k, α), 0)` and `d = ∂_α L_val(w_k, α)`. Then, for the steps from last to first:
 
     (u, λ) ← (∂T/∂(g, s))ᵀ λ                        one vjp through the optimiser (`jdarts.hypergrad.singular`)
     λ_w    ← λ_w + ∇²_{ww} L_train(w, α; B) u       both products are tangents of one gradient:
     d      ← d   + ∇²_{αw} L_train(w, α; B) u       one jvp
 
-so that the network is never reversed over reverse. Each step keeps (w, optimiser state, g), never activations.
+The network is never differentiated reverse over reverse. Each step keeps (w, optimiser state, g) and no activations.
 
-The forward propagation follows the tangents `∂s/∂α_j` through the same steps, for a few α_j at a time.
+The forward propagation carries the tangents `∂s/∂α_j` through the same steps, for a few α_j at a time.
 """
 
 import math
@@ -29,7 +29,7 @@ from jdarts.hypergrad.update import Step, no_adjoint
 
 
 def stack_batches(batches: list | tuple) -> Any:
-    """Batches of one structure stacked along a new leading axis, as `unrolled(steps=k)` needs them."""
+    """Batches of equal structure, stacked along a new leading axis for `unrolled(steps=k)`."""
     if not batches:
         raise UserError("no batches to stack; k steps need k of them")
     structures = {jax.tree.structure(batch) for batch in batches}
@@ -39,7 +39,7 @@ def stack_batches(batches: list | tuple) -> Any:
 
 
 def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches) -> Estimator:
-    """The estimator of `jdarts.hypergrad.unrolled`; `stacked`: `train_batch` has the leading axis of steps."""
+    """The estimator behind `jdarts.hypergrad.unrolled`; with `stacked`, `train_batch` has a leading axis of steps."""
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     step = Step(optimizer)
@@ -60,7 +60,7 @@ def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint,
 
 
 class _Recursion:
-    """The reverse recursion. Each way of keeping the steps is a pair of functions:
+    """The reverse recursion. `every` and `sqrt` keep different values of the steps; each returns two functions:
 
     `train(w, alphas, opt_state, batches) -> (w_k, kept, value and aux of the first step)` and
     `pull(v, d, alphas, opt_state, kept) -> grads`.
@@ -70,12 +70,12 @@ class _Recursion:
         self.products, self.train_gradients, self.step, self.steps = products, train_gradients, step, steps
 
     def settled(self, w, alphas, opt_state, batches):
-        """`opt_state` in the dtypes that a loop can carry."""
+        """`opt_state` in the dtypes that it has after a step, so that a loop can carry it."""
         (value, _), (g, _) = jax.eval_shape(self.train_gradients, w, alphas, _first(batches))
         return self.step.settled(g, opt_state, w, value)
 
     def run(self, alphas, start, sequence, length):
-        """`(end, points, seen)`: the point of every step, and its value and aux."""
+        """`(end, points, seen)`: the last state, the point of every step, and the value and aux of every step."""
 
         def body(carry, batch):
             w, opt_state = carry
@@ -86,7 +86,7 @@ class _Recursion:
         return end, points, seen
 
     def back(self, alphas, carry, points, sequence):
-        """The recursion over the steps at `points`; `carry` is (adjoint of w, of the state's reals, d)."""
+        """The recursion over the steps at `points`; `carry` is (adjoint of w, adjoint of the state's reals, d)."""
 
         def body(carry, point_and_batch):
             (adjoint, reals, d), (at, batch) = carry, point_and_batch
@@ -98,7 +98,7 @@ class _Recursion:
         return jax.lax.scan(body, carry, (points, sequence), reverse=True)[0]
 
     def every(self):
-        """Keep every step's point."""
+        """Keep the point of every step."""
 
         def train(w, alphas, opt_state, batches):
             start = (w, self.settled(w, alphas, opt_state, batches))
@@ -112,7 +112,7 @@ class _Recursion:
         return train, pull
 
     def sqrt(self):
-        """Keep the start of every segment of √k steps; repeat the steps of a segment when its turn comes."""
+        """Keep the start of every segment of √k steps; the recursion repeats the steps of each segment."""
         size = math.isqrt(self.steps - 1) + 1
         segments, rest = divmod(self.steps, size)
 
@@ -150,7 +150,7 @@ def _first(sequence):
 
 
 def _segments(sequence, length, size):
-    """`(head, tail)`: a sequence of sequences of `size`, and the remainder of the `length` elements."""
+    """`(head, tail)`: the `length` elements of a sequence as segments of `size`, and the remaining elements."""
     whole = length - length % size
     head = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), sequence)
     return head, jax.tree.map(lambda leaf: leaf[whole:], sequence)

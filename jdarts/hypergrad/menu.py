@@ -34,9 +34,10 @@ def by_name(
 ) -> Estimator:
     """The estimator that a search configuration asks for.
 
-    `hypergradient_terms` is the number of terms of Neumann's series, preconditioned by the optimiser itself, and of
-    iterations of the conjugate gradients. Those are damped by the coupled weight decay, which is part of the training
-    objective but not of the training loss. `options` are further options of that estimator, given by a search method.
+    `hypergradient_terms` is the number of terms of the Neumann series, preconditioned by the optimiser, or the number
+    of iterations of conjugate gradients. Conjugate gradients are damped by the coupled weight decay, which belongs to
+    the training objective but not to the training loss. `options` are further options of the estimator, given by a
+    search method.
     """
     name = settings.hypergradient or "unrolled"
     if name not in ESTIMATORS:

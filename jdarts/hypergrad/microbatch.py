@@ -1,8 +1,8 @@
 """Micro-batch accumulation: a mean over a batch as a mean over its parts, with the memory of one part.
 
-Everything an estimator computes from a batch (value, gradients, Hessian products) is linear in the loss, and the loss
-is a mean over the batch. Accumulating each of those quantities is therefore exact. Differentiating through a sum over
-the parts would also be exact, but would keep the activations of all parts alive. Two things are not means over images:
+All quantities that an estimator computes from a batch (value, gradients, Hessian products) are linear in the loss, and
+the loss is a mean over the batch. Accumulating each of them is therefore exact. Differentiating through a sum over the
+parts would also be exact, but would keep the activations of all parts in memory. Two things are not means over images:
 batch norm sees only the statistics of its part, and noise is drawn separately for each part.
 """
 
@@ -20,7 +20,7 @@ SHARED_ENTRIES = ("key", "relax_key", "batch_stats")
 def averaged(function: Callable, microbatches: int) -> Callable:
     """`function(w, alphas, batch, *rest)` averaged over `microbatches` equal parts of the batch.
 
-    `function` itself for one part. Floating results are averaged, others are those of the last part.
+    With one part, this is `function` itself. Floating-point results are averaged; others are those of the last part.
     """
     if microbatches == 1:
         return function
@@ -42,9 +42,9 @@ def averaged(function: Callable, microbatches: int) -> Callable:
 def split_batch(batch: Any, microbatches: int) -> tuple[Callable[[Any], Any], Any]:
     """`(part, parts)`: `part(parts[i])` is the i-th of the equal parts of `batch`.
 
-    Arrays are cut along their leading axis. Scalars are shared; so are the entries `batch_stats` and `relax_key` of a
-    batch that is a dict: the parts see one draw of a random relaxation. An entry `key` becomes one PRNG key per part,
-    by folding in its number. Raises `UserError` if the parts would not be equal.
+    Arrays are cut along their leading axis. The parts share scalars and, if the batch is a dict, its entries
+    `batch_stats` and `relax_key`, so that all parts see one draw of a random relaxation. An entry `key` becomes one
+    PRNG key per part: the number of the part is folded in. Raises `UserError` if the parts would not be equal.
     """
     check_divides(batch, microbatches)
     entries = dict(batch) if isinstance(batch, Mapping) else {"": batch}

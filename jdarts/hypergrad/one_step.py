@@ -43,8 +43,8 @@ def single_level(
 ) -> Estimator:
     """One loss, one batch and one backward pass for both weights and alphas: `∂_α L_train(w, α)`.
 
-    The validation loss and batch are not used: the alphas descend the training loss at `w`, and `aux.val_loss` is that
-    value. `aux.weight_grads` is the weight gradient of the same pass; step with it to save a second backward pass.
+    The validation loss and batch are not used. The alphas descend the training loss at `w`; `aux.val_loss` is its
+    value. `aux.weight_grads` is the weight gradient of the same pass; a weight step that uses it saves a backward pass.
     """
     del val_loss, optimizer
     check_count("microbatches", microbatches, 1)
@@ -73,23 +73,23 @@ def unrolled(
 ) -> Estimator:
     """The exact hypergradient of `steps` real optimiser steps (derivation in the package docstring).
 
-    The validation loss is taken at the weights after those steps (w' for one step); its value and aux in the result,
-    too.
+    The validation loss is taken at the weights after those steps (w' for one step); so are the value and aux of it in
+    the result.
 
     Args:
       train_loss, val_loss: `loss(w, alphas, batch) -> (scalar, aux)`.
       optimizer: the optax chain that trains the weights, unchanged; `opt_state` is its current state.
-      steps: with 1, `train_batch` is one batch. With k > 1 it is k different batches stacked along a new leading axis
+      steps: with 1, `train_batch` is one batch. With k > 1 it is k different batches, stacked along a new leading axis
         of every array (`stack_batches`); the optimiser's state advances from step to step.
-      virtual_optimizer: takes the steps instead of `optimizer`, for conventions that differ from the real step: the
-        DARTS code unrolls momentum and decay but no clipping. It receives the same `opt_state`; put `optax.identity()`
-        where it leaves out a stateless part of the chain.
-      mode: "reverse" costs about two gradients and one product per step, whatever the number of alphas; "forward" costs
-        one product per step and alpha and needs no more memory for more steps (k > 1, few alphas).
-      checkpoint: the points of the k steps that reverse mode keeps: "every" step's weights, optimiser state and
-        gradient; or "sqrt", those at every √k-th step, recomputing the steps between at one more gradient per step.
+      virtual_optimizer: an optimiser that takes the steps instead of `optimizer`, for conventions that differ from the
+        real step: the DARTS code unrolls momentum and decay, but not clipping. It receives the same `opt_state`; put
+        `optax.identity()` in place of a stateless part that it leaves out.
+      mode: "reverse" costs about two gradients and one product per step, for any number of alphas; "forward" costs one
+        product per step and alpha, and its memory does not grow with the steps (for k > 1 and few alphas).
+      checkpoint: the points that reverse mode keeps, each with weights, optimiser state and gradient: "every" step's,
+        or "sqrt", every √k-th step's; the steps between are recomputed, at the cost of one more gradient per step.
       chunk: number of alphas that forward mode treats at once.
-      microbatches: equal parts of every batch whose gradients and products are accumulated.
+      microbatches: number of equal parts of every batch; gradients and products are accumulated over the parts.
       axis_name: the mapped axis (or a tuple of axes) over which each batch is split; see the package docstring.
     """
     check_count("steps", steps, 1)

@@ -1,8 +1,8 @@
-"""The building blocks: gradients and products with second derivatives, by forward over reverse wherever JAX can.
+"""The building blocks: gradients and products with second derivatives, forward over reverse wherever JAX allows it.
 
 The functions that end in `vp` take any function of any pytree. The others are built from a loss `loss(w, alphas,
-batch) -> (scalar, aux)` and return the same function object for the same loss, so that JAX traces each once. Their
-`axis_name` is the mapped axis (or a tuple of axes) that holds parts of the batch (`jdarts.hypergrad.axes`).
+batch) -> (scalar, aux)`. They return the same function object for the same loss, so that JAX traces it once. Their
+`axis_name` is the mapped axis (or a tuple of axes) over which the batch is split (`jdarts.hypergrad.axes`).
 """
 
 import functools
@@ -33,9 +33,9 @@ def gauss_newton_vp(network: Callable, loss: Callable, w: PyTree, v: PyTree) -> 
     """Gauss–Newton product `Jᵀ (∇²ℓ) J · v` for the objective `loss(network(w))`.
 
     `network(w) -> outputs` (any pytree), `loss(outputs) -> scalar`; `v` and the result are like `w`. For a loss that
-    is convex in the outputs (cross-entropy, squares) the matrix is positive semi-definite, unlike the Hessian; the
-    two agree where the network is linear in `w` or the outputs fit the targets exactly. One jvp, one vjp, no second
-    derivative of the network (Schraudolph 2002).
+    is convex in the outputs (cross-entropy, squares) the matrix is positive semi-definite, unlike the Hessian. The
+    two agree where the network is linear in `w` or the outputs fit the targets exactly. The product costs one jvp and
+    one vjp of the network and no second derivative of it (Schraudolph 2002).
     """
     outputs, tangents = jax.jvp(network, (w,), (v,))
     return jax.vjp(network, w)[1](hvp(loss, outputs, tangents))[0]
@@ -62,17 +62,17 @@ def hessian_product(loss: Loss, microbatches: int = 1, axis_name: AxisName = Non
 
 
 def both_products(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
-    """`(w, alphas, batch, u) -> (∇²_{ww} L · u, ∇²_{αw} L · u)` from one pass: both are tangents of one gradient."""
+    """`(w, alphas, batch, u) -> (∇²_{ww} L · u, ∇²_{αw} L · u)` from one pass, as tangents of one gradient."""
     return _both_products(over_axis(loss, axis_name), microbatches)
 
 
 def add(a: PyTree, b: PyTree) -> PyTree:
-    """Leaf by leaf `a + b`."""
+    """`a + b`, leaf by leaf."""
     return jax.tree.map(lambda x, y: x + y, a, b)
 
 
 def scale(factor: float | jax.Array, a: PyTree) -> PyTree:
-    """Leaf by leaf `factor · a`, in the dtype of `a`."""
+    """`factor · a`, leaf by leaf, in the dtype of `a`."""
     return jax.tree.map(lambda x: jnp.asarray(factor, x.dtype) * x, a)
 
 
@@ -90,7 +90,7 @@ def norm(a: PyTree) -> jax.Array:
 
 
 def power_of_two(a: PyTree) -> tuple[jax.Array, jax.Array]:
-    """`(s, 1/s)`, powers of two for which the largest magnitude of `s · a` is about 1: scaling by them is exact."""
+    """`(s, 1/s)`, powers of two, such that the largest magnitude of `s · a` is about 1; scaling by them is exact."""
     largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(a)])
     most = jnp.finfo(largest.dtype).maxexp - 2
     exponent = jnp.clip(jnp.frexp(largest)[1], -most, most)
@@ -144,9 +144,9 @@ def _both_products(loss, microbatches):
 
 
 def _ways(loss):
-    """The value of a loss, and both products: forward over reverse, and reverse over reverse.
+    """The value of a loss, and both products in two ways: forward over reverse, and reverse over reverse.
 
-    Forward over reverse needs less memory. It fails where a `custom_vjp` is differentiated in forward mode: outside the
+    Forward over reverse needs less memory. It fails where it differentiates a `custom_vjp` in forward mode: outside the
     function that the inner gradient differentiates (by w and alphas together in `both`), or nested in another rule.
     """
 

@@ -1,19 +1,19 @@
 """Derivatives of an optimiser's step, by the chain rule with 0 · ∞ = 0.
 
-Adam's first step is `g / (|g| + ε)`, whose derivative at g = 0 is 1/ε. The chain rule takes it through the square root
-of the second moment, and meets the product
+Adam's first step is `g / (|g| + ε)`; its derivative at g = 0 is 1/ε. The chain rule goes through the square root of the
+second moment and contains the product
 
-    −m̂ / (√ν̂ + ε)²  ·  1 / 2√ν̂  ·  2g   =   0 · ∞ · 0 .
+    −m̂ / (√ν̂ + ε)²  ·  1 / 2√ν̂  ·  2g   =   0 · ∞ · 0 ,
 
-Autodiff makes a NaN of it. Here an infinite slope counts as zero if the result does not depend on it (the factors
-between it and the result are zero, as −m̂ / (…)² here), or if the direction of differentiation does not reach it (a
-constant of the differentiation, which forward mode carries along as a dense zero). Both modes follow this rule and
-agree wherever either is finite; where autodiff is finite, it gives the same number. A slope that is truly infinite
+for which autodiff returns NaN. Here an infinite slope counts as zero in two cases: the result does not depend on it
+(the factors between the slope and the result are zero, as −m̂ / (…)² above), or the direction of differentiation does
+not reach it (it belongs to a constant, whose tangent is a dense zero in forward mode). Both modes follow this rule;
+they agree wherever one of them is finite. Where autodiff is finite, it gives the same number. A truly infinite slope
 stays infinite.
 
-JAX itself traces the derivative. The trace is then evaluated with a guard on each product whose coefficient may be
-infinite because it was computed by a quotient, a logarithm or a negative power. Nothing else changes, so a step without
-such operations (momentum, decay, a schedule) costs nothing more.
+JAX traces the derivative. The trace is then evaluated with a guard on every product whose coefficient may be infinite
+because a quotient, a logarithm or a negative power computed it. Nothing else changes, so a step without such operations
+(momentum, decay, a schedule) has no extra cost.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,20 +30,22 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jdarts.hypergrad.types import PyTree
 from jdarts.staging.trace import CALLS
 
-FINITE, TOGETHER, EACH = 0, 1, 2  # may be infinite: never for finite inputs, all elements together, each element
+FINITE, TOGETHER, EACH = 0, 1, 2
+"""The elements of an array that can be infinite for finite inputs: none, only all at once, or any single one."""
 
 
 class Pulled(NamedTuple):
-    """Adjoints of the inputs; `singular` is true if only some of their elements may be infinite or NaN."""
+    """Adjoints of the inputs; `singular` is true if single elements may be infinite or NaN while others are finite."""
 
     adjoints: Any
     singular: bool
 
 
 def pull_back(function: Callable, primals: tuple, adjoints: PyTree, watch: Callable | None = None) -> Pulled:
-    """The adjoints of `primals` for those of `function(*primals)`; all are pytrees of real arrays.
+    """The adjoints of `primals`, given the `adjoints` of `function(*primals)`; all are pytrees of real arrays.
 
-    `watch(eqn)` is called for operations that turn finite adjoints into infinities or NaN; all arrays must be concrete.
+    `watch(eqn)` is called for every operation that turns finite adjoints into infinities or NaN; it needs concrete
+    arrays.
     """
     function = _with_stable_quotients(function)
 
@@ -56,7 +58,7 @@ def pull_back(function: Callable, primals: tuple, adjoints: PyTree, watch: Calla
 
 
 def push_forward(function: Callable, primals: tuple, tangents: tuple) -> tuple[PyTree, PyTree]:
-    """`(function(*primals), its tangents)` for `tangents` of `primals`."""
+    """`(function(*primals), tangents of the result)` for the `tangents` of `primals`."""
     function = _with_stable_quotients(function)
 
     def derivative(tangents, primals):
@@ -67,7 +69,7 @@ def push_forward(function: Callable, primals: tuple, tangents: tuple) -> tuple[P
 
 
 def weighted_sum(weights: PyTree, tangents: PyTree) -> jax.Array:
-    """The inner product over all leaves in which a weight of zero cancels an infinite tangent."""
+    """The inner product over all leaves; a weight of zero cancels an infinite tangent."""
     pairs = zip(jax.tree.leaves(weights), jax.tree.leaves(tangents), strict=True)
     return sum((jnp.sum(jnp.where(v == 0, 0, v * t)) for v, t in pairs), jnp.zeros(()))
 
@@ -76,10 +78,10 @@ class _Value(NamedTuple):
     """An array of the trace, and its known properties.
 
     Attributes:
-      linear: True if it is linear in the direction of differentiation.
+      linear: True if the array is linear in the direction of differentiation.
       wild: FINITE, TOGETHER or EACH.
       uniform: True if all elements are known to be equal.
-      touched: in forward mode, a mask of the elements that the direction reaches, even through coefficients of zero.
+      touched: in forward mode, a mask of the elements that the direction reaches, even through zero coefficients.
     """
 
     array: Any
@@ -105,7 +107,7 @@ _LOOPS = {"scan", "while"}
 
 
 def _carry_out(derivative: Callable, direction: PyTree, primals: tuple, rule: _Rule) -> tuple[list[_Value], Any]:
-    """The values of `derivative(direction, primals)`, linear in `direction`, and the structure of its result."""
+    """The leaves and the structure of `derivative(direction, primals)`, which is linear in `direction`."""
     closed, shapes = jax.make_jaxpr(derivative, return_shape=True)(direction, primals)
     moving = [
         _Value(leaf, linear=True, touched=leaf != 0 if rule.forward else None)
@@ -153,7 +155,7 @@ def _alive(jaxpr: Jaxpr) -> list[JaxprEqn]:
 
 
 def _apply(eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> list[_Value]:
-    """One operation; guarded if it multiplies or divides a linear value by a coefficient that may be infinite."""
+    """The outputs of one operation, guarded if it combines a linear value with a coefficient that may be infinite."""
     name, linear = eqn.primitive.name, [value.linear for value in inputs]
     wild = max([_own_wildness(eqn, inputs), *(value.wild for value in inputs)])
     if not any(linear):
@@ -170,7 +172,7 @@ def _apply(eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> list[_Value]:
 
 
 def _guard(product: jax.Array, eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> jax.Array:
-    """`product` of a linear value and a coefficient, or their quotient; zero where 0 · ∞ counts as zero."""
+    """`product`, the product or quotient of a linear value and a coefficient, with zeros where 0 · ∞ counts as zero."""
     moving, coefficient = sorted(inputs, key=lambda value: not value.linear)
     steep = max(coefficient.wild, _own_wildness(eqn, inputs))
     if not rule.forward:
@@ -184,7 +186,10 @@ def _guard(product: jax.Array, eqn: JaxprEqn, inputs: list[_Value], rule: _Rule)
 
 
 def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any]:
-    """Masks of the output elements that the direction reaches: the operation on zeros and ones, coefficients one."""
+    """Masks of the output elements that the direction reaches.
+
+    The operation is applied to the masks of the linear inputs as zeros and ones, with coefficients of one.
+    """
     moving = [value for value in inputs if value.linear]
     name = eqn.primitive.name
     if name in ("mul", "div") and len(moving) == 1:
@@ -205,7 +210,7 @@ def _touched(eqn: JaxprEqn, inputs: list[_Value], arrays: list[Any]) -> list[Any
 
 
 def _own_wildness(eqn: JaxprEqn, inputs: list[_Value]) -> int:
-    """FINITE, TOGETHER or EACH: the infinities that the operation itself can make from finite inputs."""
+    """FINITE, TOGETHER or EACH: the infinities that the operation can produce from finite inputs."""
     name, params = eqn.primitive.name, eqn.params
     if name in ("scan", "while", "cond"):
         return EACH if any(map(_has_poles, _inner(eqn))) else FINITE
@@ -239,7 +244,7 @@ def _inner(eqn: JaxprEqn) -> list[Jaxpr]:
 
 
 def _branch(eqn: JaxprEqn, inputs: list[_Value], rule: _Rule) -> list[_Value]:
-    """A conditional with linear values in it: each branch evaluated by the same rule."""
+    """The outputs of a conditional with linear operands; each branch is evaluated by the same rule."""
     index, *operands = inputs
     found: list[list[_Value]] = []
 
@@ -284,12 +289,17 @@ def _finite(arrays: list[Any]) -> bool:
 
 @jax.custom_jvp
 def _quotient(x: jax.Array, y: jax.Array) -> jax.Array:
-    """x / y with the derivative `(ẋ − (x/y) ẏ) / y`: JAX's own uses y⁻², which overflows below 1e-19 in float32."""
+    """x / y with the derivative `(ẋ − (x/y) ẏ) / y`. JAX's own derivative uses y⁻², which overflows in float32 for
+    |y| < 1e-19.
+    """
     return lax.div(x, y)
 
 
 def _quotient_jvp(primals, tangents):
-    """A dense zero for a constant would meet `ratio / y`, which XLA writes as `x / (y y)` and may overflow."""
+    """The derivative without terms of constants.
+
+    A dense zero tangent would be multiplied by `ratio / y`, which XLA rewrites as `x / (y y)`; that may overflow.
+    """
     (x, y), (x_dot, y_dot) = primals, tangents
     ratio = _quotient(x, y)
     still = [isinstance(dot, SymbolicZero) for dot in tangents]
@@ -303,7 +313,7 @@ _quotient.defjvp(_quotient_jvp, symbolic_zeros=True)
 
 
 def _with_stable_quotients(function: Callable) -> Callable:
-    """`function` with the same values; its quotients are differentiated as `_quotient`."""
+    """`function` with every quotient replaced by `_quotient`; the values are the same."""
 
     def same(*arguments):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)

@@ -2,10 +2,10 @@
 
     J'(α) = d + ∇²_{αw} L_train u,      d = ∂_α L_val(w', α),   u = (∂U/∂g)ᵀ ∇_{w'} L_val     (package docstring)
 
-`unrolled` and `finite_difference` share d and u and differ only in the last product. Here d and u are computed once,
-and the difference `(∇_α L_train(w + s u) − ∇_α L_train(w − s u)) / 2s`, `s = ε / ‖u‖`, for each ε: one compiled
-gradient serves all of them, and later studies of the same losses. The error is not a sum of ε² and rounding for
-networks with ReLU or max pooling, whose kinks lie between the two points (see `finite_difference`). A study in float64
+`unrolled` and `finite_difference` share d and u and differ only in the last product. Here d and u are computed once.
+The difference `(∇_α L_train(w + s u) − ∇_α L_train(w − s u)) / 2s` with `s = ε / ‖u‖` is computed for each ε, by one
+compiled gradient that later studies of the same losses use again. For networks with ReLU or max pooling, kinks between
+the two points add to the parts of the error from ε² and rounding (see `finite_difference`). A study in float64
 (`in_float64`, under `jax.enable_x64`) separates kinks from rounding.
 """
 
@@ -36,9 +36,9 @@ class Deviation:
 
     Attributes:
       relative_error: `‖estimate − reference‖ / ‖reference‖` of the whole gradient.
-      cosine: of the angle between the two.
-      term_error: the same error as a multiple of the second-order term, `‖estimate − reference‖ / ‖∇²_{αw} L u‖`: at
-        1 or more, the second-order term is lost and first order at w' would have been as good.
+      cosine: cosine of the angle between estimate and reference.
+      term_error: the same error as a multiple of the second-order term, `‖estimate − reference‖ / ‖∇²_{αw} L u‖`. At
+        1 or more, the second-order term is lost, and the gradient d alone would have been as good.
     """
 
     relative_error: float
@@ -51,10 +51,10 @@ class Study:
     """Deviations at one point of training.
 
     Attributes:
-      exact: of `unrolled`, in the precision of the arguments.
-      without: of d only, the gradient at the unrolled weights without its second-order term.
-      differences: of the finite differences, by kind of noise, one for each ε.
-      epsilons: distances of the two points from w.
+      exact: deviation of `unrolled`, in the precision of the arguments.
+      without: deviation of d alone, the gradient at the unrolled weights without its second-order term.
+      differences: deviations of the finite differences, by kind of noise, one for each ε.
+      epsilons: the values of ε, the distances of the two points from w.
       term: `‖∇²_{αw} L u‖ / ‖dJ/dα‖`, the relative size of the second-order term.
     """
 
@@ -91,11 +91,11 @@ def difference_study(
       epsilons: positive distances, as `finite_difference(epsilon=…)`.
       noise, redraw: as for `finite_difference`.
       precise: use the exact product in float64 as the reference, with all floating arguments cast (exactly) to
-        float64. The losses must then compute in the dtype of their arguments (one that casts to float32 inside gives
-        a reference no better than float32), and draw noise in a fixed dtype: `jax.random` draws other numbers in
-        float64. With False the reference is the exact product as it is, whose error is then 0.
-      compile: compiles the gradient and the product of a loss; it receives the same function object for the same loss,
-        and the result is called with arguments of both precisions.
+        float64. The losses must then compute in the dtype of their arguments (a loss that casts to float32 gives a
+        reference no better than float32) and draw noise in a fixed dtype (`jax.random` draws other numbers in float64).
+        With False the reference is the exact product in the given precision; its error is then 0.
+      compile: compiles the gradient and the product of a loss. It receives the same function object for the same loss.
+        The compiled function is called with arguments of both precisions.
     """
     if not epsilons:
         raise UserError("no epsilons to study; give one or more positive numbers")
@@ -117,7 +117,7 @@ def difference_study(
 
     def difference(epsilon: float, kind: NoiseKind):
         two = (batch, batch) if kind == "same" else (redraw(batch, 1), redraw(batch, 2))
-        sides = [two, *[(batch, batch)] * (len(parts) - 1)]  # as `finite_difference`
+        sides = [two, *[(batch, batch)] * (len(parts) - 1)]  # as in `finite_difference`
         return functools.reduce(add, [central(u, epsilon, side) for u, side in zip(parts, sides, strict=True)], d)
 
     found = {kind: [flat(difference(epsilon, kind)) for epsilon in epsilons] for kind in noise}
@@ -174,7 +174,7 @@ def flat(tree: PyTree) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _step(optimizer):
-    """One set of functions for each optimiser, so that jit compiles each once."""
+    """The functions of an optimiser's step, cached so that jit compiles each once."""
     step = Step(optimizer)
 
     def singular_at(v, at) -> bool:
@@ -186,7 +186,7 @@ def _step(optimizer):
 
 
 def _exact(train_loss, val_loss, optimizer, arguments, compile):
-    """`(d, [u, or its parts in finite_difference], dJ/dα)`: the result of `unrolled`, compiled in two parts."""
+    """`(d, [u, or the parts of u in finite_difference], dJ/dα)`: the result of `unrolled`, compiled in two parts."""
     w, alphas, opt_state, train_batch, val_batch = arguments
     step, advance, pull, singular_at = _step(optimizer)
     (value, _), (g, slope) = compile(gradients(train_loss))(w, alphas, train_batch)

@@ -12,7 +12,7 @@ Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Au
 
 
 def split_arrays(tree: PyTree) -> tuple[list, Callable[[list], PyTree], Hashable]:
-    """`(arrays, rebuild, rest)`: the arrays of `tree`, their inverse, and everything else, such as flags and names.
+    """`(arrays, rebuild, rest)`: the arrays of `tree`, a function, and all other leaves, such as flags and names.
 
     `rebuild(arrays)` is the tree with other arrays in it.
     """
@@ -30,7 +30,7 @@ def split_arrays(tree: PyTree) -> tuple[list, Callable[[list], PyTree], Hashable
 
 
 class Aux(NamedTuple):
-    """Values that an estimator computed on the way; None where it did not compute them.
+    """Values that an estimator computed besides the gradient; None for those that it did not compute.
 
     Attributes:
       val_loss, val_aux: value and aux of the loss that the alphas descend, at the point named in the estimator's
@@ -39,7 +39,8 @@ class Aux(NamedTuple):
       weight_grads: gradient of the training loss by `w`, if the estimator returns it (`single_level`).
       points_aux: aux of the training loss at the two points of `finite_difference(points_aux=True)`, in the order of
         the DARTS code: w − (ε/‖u‖) u, then w + (ε/‖u‖) u.
-      residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear solve in the implicit estimators: 0 exact, 1 nothing solved.
+      residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear system in the implicit estimators: 0 for an exact solution, 1 for
+        x = 0.
     """
 
     val_loss: jax.Array

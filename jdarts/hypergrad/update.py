@@ -2,8 +2,8 @@
 
 `g` and `value` are gradient and value of the training loss at w. Transformations such as `polyak_sgd` and
 `reduce_on_plateau` read the value, which also depends on the alphas. The map includes the cast of w' to w's dtype, so
-its adjoints have the dtypes of their arrays. States hold integer counters and the like besides arrays of reals;
-derivatives exist only for the reals, so tangents and adjoints of a state are lists, one entry for each floating leaf.
+every adjoint has the dtype of its array. States also hold integers such as counters. Derivatives exist only for the
+reals, so tangents and adjoints of a state are lists with one entry for each floating leaf.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from jdarts.hypergrad.types import PyTree
 
 
 class Point(NamedTuple):
-    """The start of a step; the only values kept of it for the reverse pass.
+    """The start of a step: the values that are kept for the reverse pass.
 
     Attributes:
       g, value: gradient and value of the training loss at `w`.
       opt_state: the optimiser's state.
-      slope: `∂_α` of that value if the optimiser reads it, else None.
+      slope: `∂_α` of the value if the optimiser reads the value, else None.
     """
 
     g: PyTree
@@ -45,13 +45,13 @@ class Point(NamedTuple):
 
 
 class Adjoints(NamedTuple):
-    """The pull-back of one step.
+    """The adjoints of the inputs of one step.
 
     Attributes:
-      g, w: like the weights.
-      reals: one for each floating leaf of the state.
+      g, w: shaped like the weights.
+      reals: one array for each floating leaf of the state.
       value: a scalar; None if the optimiser does not read the value.
-      singular: True if only some elements of `g` may be infinite or NaN, judging by the operations of the step.
+      singular: True if, by the operations of the step, some elements of `g` may be infinite or NaN and others finite.
     """
 
     g: PyTree
@@ -62,7 +62,10 @@ class Adjoints(NamedTuple):
 
 
 class Step:
-    """One step of `optimizer`; see the module's docstring. Raises `UserError` if no estimator can take it."""
+    """One step of `optimizer` and its derivatives; see the module's docstring.
+
+    Raises `UserError` if no estimator can take the step.
+    """
 
     def __init__(self, optimizer: optax.GradientTransformation):
         refuse_what_no_estimator_can_pass(optimizer)
@@ -78,11 +81,11 @@ class Step:
         return self.advance(at.g, at.opt_state, at.w, at.value)
 
     def point(self, g: PyTree, opt_state: PyTree, w: PyTree, value: jax.Array, slope: PyTree) -> Point:
-        """The point of a step; it keeps `slope` if the optimiser reads the value."""
+        """The point of a step, with `slope` if the optimiser reads the value."""
         return Point(g, opt_state, w, value, slope if self._reads_value(g, opt_state, w, value) else None)
 
     def pull_to_gradient(self, v: PyTree, at: Point) -> tuple[PyTree, jax.Array | None, bool]:
-        """`((∂w'/∂g)ᵀ v, (∂w'/∂value)ᵀ v, singular)`, with None for the second if the value is not read."""
+        """`((∂w'/∂g)ᵀ v, (∂w'/∂value)ᵀ v, singular)`; the second is None if the optimiser does not read the value."""
         reads = at.slope is not None
 
         def move(g, *value):
@@ -92,7 +95,7 @@ class Step:
         return u, by_value[0] if reads else None, singular
 
     def pull_back(self, adjoints: tuple[PyTree, list], at: Point, watch: Callable | None = None) -> Adjoints:
-        """Adjoints of all inputs for `(of w', of the reals of state')`."""
+        """The adjoints of all inputs, for `adjoints` of (w', the reals of state')."""
         reals, rebuild = floating(at.opt_state)
         reads = at.slope is not None
 
@@ -105,7 +108,7 @@ class Step:
         return Adjoints(u, by_reals, by_w, by_value[0] if reads else None, singular)
 
     def push_forward(self, at: Point, tangents: tuple) -> tuple[tuple[PyTree, PyTree], tuple[PyTree, list]]:
-        """`((w', state'), tangents of w' and of the reals of state')` for tangents of (g, reals, w, value)."""
+        """`((w', state'), tangents of (w', the reals of state'))` for tangents of (g, reals, w, value)."""
         reals, rebuild = floating(at.opt_state)
 
         def move(g, reals, w, value):

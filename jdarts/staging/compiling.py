@@ -1,4 +1,4 @@
-"""Compilation of distinct programs, each once, several at a time."""
+"""Compilation of programs: each distinct program once, several in parallel."""
 
 import os
 from collections.abc import Callable, Hashable, Sequence
@@ -12,12 +12,12 @@ from jdarts.staging.trace import Fixed
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"},  # keep `jdarts.kernels.cut`
-    # XLA tunes its own matrix products (Triton) one by one, which takes as long as everything else together, and in
-    # jaxlib 0.11.2 their fusion crashes the process for a supernet in bfloat16; cuBLAS needs no tuning.
+    # XLA tunes its own (Triton) matrix products one by one, which takes as long as the rest of the compilation. In
+    # jaxlib 0.11.2 their fusion also crashes the process for a supernet in bfloat16. cuBLAS needs no tuning.
     "gpu": {"xla_gpu_enable_triton_gemm": False, "xla_gpu_deterministic_ops": True},
 }
-# Everything that a step launches, convolutions included, as one CUDA graph: otherwise a GPU waits for the host at every
-# kernel. A program that is called with other buffers every time gains nothing.
+# Launch everything in a step, convolutions included, as one CUDA graph; otherwise a GPU waits for the host at every
+# kernel. A program that is called with different buffers every time gains nothing.
 _AS_GRAPH = {
     "gpu": {
         "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION",
@@ -28,7 +28,7 @@ SHORT = 1_000
 """CPU programs that run less often than this are optimised less: compiling them takes longer than running them."""
 _LEVEL = "xla_backend_optimization_level"
 
-# Quick start, search step, CPU seconds: 59 to compile and 0.144 a step; 33 and 0.174 with these options.
+# Search step of the quick start, in CPU seconds: 59 to compile and 0.144 per step; 33 and 0.174 with these options.
 _LESS = {_LEVEL: 1, "xla_cpu_use_fusion_emitters": False}
 _READ = {_LEVEL: 0, "xla_cpu_use_fusion_emitters": False, "xla_llvm_disable_expensive_passes": True}
 
@@ -41,10 +41,10 @@ def compiler_options(
     """Options for `jax.jit(..., compiler_options=...)` on the default backend.
 
     Args:
-      large: the program is a step, or much of one.
-      calls: how often the program will run, if known. A CPU program that runs fewer than `SHORT` times is optimised
-        less, unless `XLA_FLAGS` sets the level.
-      only_read: the program is never run, only its costs are read: on a CPU its machine code is not optimised.
+      large: the program is a step, or a large part of one.
+      calls: number of times the program will run, if known. A CPU program that runs fewer than `SHORT` times is
+        optimised less, unless `XLA_FLAGS` sets the level.
+      only_read: only the costs of the program are read; it never runs, so on a CPU its machine code is not optimised.
     """
     backend = jax.default_backend()
     options = {**_OPTIONS.get(backend, {}), **(_AS_GRAPH.get(backend, {}) if large else {})}
@@ -72,7 +72,7 @@ class Executable:
         self._compiled = lowered.compile()
 
     def __call__(self, *arrays):
-        """Run it; returns the results as a list."""
+        """Run the program; returns the results as a list."""
         return self._compiled(*arrays)
 
     def temporary_bytes(self) -> int:
@@ -83,7 +83,7 @@ class Executable:
         """An entry of XLA's cost analysis, 0 if there is none."""
         return float(self._costs.get(what, 0.0))
 
-    @cached_property  # XLA takes milliseconds to answer, and a program is called in hundreds of places
+    @cached_property  # XLA takes milliseconds to answer, and a program can be called in hundreds of places
     def _temporary_bytes(self) -> int:
         analysis = self._compiled.memory_analysis()
         return int(analysis.temp_size_in_bytes) if analysis is not None else 0

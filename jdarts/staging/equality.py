@@ -1,7 +1,7 @@
 """Equality of results: two results are equal if the same expression computes them from the same values.
 
-Derivatives along several groups of variables, each traced separately, repeat common subexpressions in functions that
-differ in their other results. Results are therefore identified by their expressions, inside functions too.
+Derivatives along several groups of variables are traced separately. They repeat common subexpressions in functions that
+differ in their other results, so single results are identified by their expressions, also inside functions.
 """
 
 from collections.abc import Hashable
@@ -18,9 +18,9 @@ class Expressions:
         self._functions: dict[_Same, tuple[int, ...]] = {}
 
     def form(self, eqn: JaxprEqn) -> Hashable:
-        """A key of the equation's operation and parameters, without its inputs: equal for equations that do the same.
+        """A key of the operation and parameters of an equation, without its inputs.
 
-        Parameters that cannot be compared by value are compared by identity.
+        Equations with equal keys do the same. Parameters that cannot be compared by value are compared by identity.
         """
         params = tuple((name, self._hashable(value)) for name, value in sorted(eqn.params.items()))
         return eqn.primitive, params

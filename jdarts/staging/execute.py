@@ -1,4 +1,7 @@
-"""Execution of a schedule: compiled calls on registers, loops and branches in Python, arrays dropped after last use."""
+"""Execution of a schedule: compiled calls read and write registers, Python runs the loops and branches.
+
+Every array is dropped after its last use.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -33,7 +36,7 @@ class Runner:
         self._calls, self._graph = calls, graph
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
-        """Run on the flat list of inputs."""
+        """Run the graph on its flat list of inputs."""
         registers: list[Any] = [None] * len(self._slots)
         for slot, value in self._constants:
             registers[slot] = value
@@ -54,7 +57,7 @@ class Runner:
         return [value if slot is None else registers[slot] for slot, value in self._outputs]
 
     def peak(self) -> int:
-        """Most bytes alive at once, inputs excluded: results between calls and temporary memory inside them."""
+        """Most bytes alive at once, without the inputs: results between calls and temporary memory inside them."""
         sizes = {ref: _bytes(ref.aval) for ref in self._slots}
         outside = set(self._graph.inputs) | set(self._graph.constants)
         kept = {ref for ref in self._graph.outputs if isinstance(ref, Ref)}
@@ -187,7 +190,7 @@ class _Scan(_Control):
             index = jax.numpy.int32(i)
             out = self.bodies[0]([*fixed, *carry, *(self.take(index, *stacked) if self.take else [])])
             carry, results = out[: self.carried], out[self.carried :]
-            if self.spread:  # in place, so that memory never holds all of them twice
+            if self.spread:  # `put` works in place, so that memory never holds all results twice
                 wholes = self.put(index, *wholes, *results) if wholes else self.spread(*results)
         return [*carry, *wholes]
 

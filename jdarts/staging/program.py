@@ -1,4 +1,4 @@
-"""`compile`: a function of arrays as a compiled program, in the way that suits the platform."""
+"""`compile`: compilation of a function of arrays, whole or in pieces, as suits the platform."""
 
 import gc
 import time
@@ -17,9 +17,10 @@ from jdarts.staging.trace import count_equations, has_pieces, pruned, trace
 Unit = Literal["edges", "cells", "whole"]
 
 # On an H100 the first-order step of S0 (97,000 equations) took 85 s longer to compile as one program than in pieces,
-# and then ran in 38 instead of 126 ms. XLA's time grows faster than linearly: the second-order step (222,000) was not
-# done after 20 minutes on two CPU cores. Larger programs are therefore split into several, which the cores of the host
-# compile in parallel: second order with 3 cells in three parts of 28,000 took 220 CPU seconds a part.
+# and then ran in 38 instead of 126 ms. XLA's compile time grows faster than linearly: the second-order step (222,000
+# equations) was not compiled after 20 minutes on two CPU cores. Larger programs are therefore split into several, which
+# the cores of the host compile in parallel: second order with 3 cells, in three parts of 28,000, took 220 CPU seconds
+# per part.
 _MANY_CALLS = 1500
 _MOST_EQUATIONS = 150_000
 _JOINED_EQUATIONS = 60_000
@@ -28,7 +29,7 @@ _unit: ContextVar[Unit] = ContextVar("unit", default="whole")
 
 
 def unit() -> Unit:
-    """The functions that supernets mark as pieces while they are traced: mixed edges, cells, or none ("whole")."""
+    """The unit that is being traced for: supernets mark mixed edges as pieces, or cells, or nothing ("whole")."""
     return _unit.get()
 
 
@@ -38,13 +39,13 @@ def in_pieces() -> bool:
 
 
 def default_unit() -> Unit:
-    """The unit of compilation that is best on the default backend."""
+    """The best unit of compilation for the default backend."""
     return "edges" if jax.default_backend() == "cpu" else "cells"
 
 
 @contextmanager
 def undivided():
-    """Context for tracing the inside of a piece, in which nothing is marked again."""
+    """Context for tracing the inside of a piece; nothing is marked as a piece in it."""
     token = _unit.set("whole")
     try:
         yield
@@ -53,12 +54,12 @@ def undivided():
 
 
 def _anew(function: Callable) -> Callable:
-    """A copy of `function` without traces in JAX's cache, which ignores the unit that they were made in."""
+    """A copy of `function` with no traces in JAX's cache. The cache does not know which unit a trace was made for."""
     return lambda *arrays: function(*arrays)
 
 
 def traced_once(function: Callable) -> Callable:
-    """`function`, of arrays, for programs that call it in several places: compiled in pieces, it is traced only once.
+    """`function` of arrays, traced only once in a program that is compiled in pieces and calls it in several places.
 
     A program that is not compiled in pieces calls `function` itself.
     """
@@ -75,7 +76,7 @@ def traced_once(function: Callable) -> Callable:
 
 
 class Program:
-    """A compiled function, called with arrays like those that it was compiled for.
+    """A compiled function. Call it with arrays of the shapes and dtypes that it was compiled for.
 
     Attributes:
       trace_seconds, compile_seconds: time taken to trace, and to lower and compile.
@@ -87,12 +88,12 @@ class Program:
         self.trace_seconds, self.compile_seconds, self.programs = trace_seconds, compile_seconds, programs
 
     def __call__(self, *args):
-        """Run it."""
+        """Run the program."""
         return self._run(*args)
 
     @property
     def peak_bytes(self) -> int:
-        """Most memory beyond the arguments: results, arrays between pieces, and temporaries inside one."""
+        """Peak memory in bytes beyond the arguments: results, arrays between pieces and temporaries inside a piece."""
         return int(self._analysis("peak"))
 
     @property
@@ -108,7 +109,7 @@ class Program:
 
 @contextmanager
 def no_garbage():
-    """Pause Python's garbage collector: tracing makes millions of lasting objects, which it would scan repeatedly."""
+    """Pause Python's garbage collector, which would repeatedly scan the millions of lasting objects of a trace."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -134,14 +135,14 @@ def compile(
       function: pure, from pytrees of arrays to a pytree of arrays.
       donate_argnums: arguments whose memory the results may reuse; only if the program is compiled whole.
       unit: the unit of compilation: mixed edges, cells, or the whole program. None: edges on the CPU, cells elsewhere.
-        A function in which no piece is marked is always compiled whole.
-      calls: how often the program will run, if known. On a CPU, programs that run less often than `compiling.SHORT`
-        are optimised less. On accelerators, cells of programs that run often are joined into one program, or into a few
-        where one would be too large for XLA; each cell is still traced once. They take a few times longer to compile,
-        but then start at once instead of kernel by kernel.
-      shared: compute values that occur twice, in pieces or between them, once and keep them, which takes memory.
+        A function without marked pieces is always compiled whole.
+      calls: number of times the program will run, if known. On a CPU, programs that run fewer than `compiling.SHORT`
+        times are optimised less. On accelerators, the cells of programs that run often are joined into one program, or
+        into a few if one would be too large for XLA; each cell is still traced once. Joined programs take a few times
+        longer to compile, but the host then launches all their kernels at once.
+      shared: compute values that occur twice, in pieces or between them, only once, and keep them in memory.
         `jax.checkpoint` still recomputes its values.
-      only_read: the program is never run; only its costs are read.
+      only_read: only the costs of the program are read; it never runs.
     """
     started = time.perf_counter()
     unit = unit or default_unit()
@@ -178,7 +179,7 @@ def compile(
 
 
 def _traced(function: Callable, args: tuple, unit: Unit) -> tuple[ClosedJaxpr, Any]:
-    """The trace for a unit of compilation, without what nothing reads, and the shapes of the results."""
+    """The trace for a unit of compilation, without unread results, and the shapes of the results."""
     token = _unit.set(unit)
     try:
         closed, shapes = jax.make_jaxpr(_anew(function), return_shape=True)(*args)

@@ -1,10 +1,11 @@
 """From nodes to calls: operations between two pieces are grouped so that equal groups share one compiled program.
 
-A group is made when a piece (or loop) needs it: the operations that lead to the piece's inputs, and everything that can
-be computed from their results at once. Operations before any piece form one group, those after the last another.
-Operations that no piece needs yet wait, so that groups do not depend on their position in the network, and deep
-networks have no more distinct programs than shallow ones. Parts of a group that share no values become separate
-programs: this leaves fewer distinct ones, and each program costs ten milliseconds at every start, however small it is.
+A group is made when a piece (or loop) needs it. It contains the operations that lead to the inputs of the piece, and
+all operations that can be computed from their results at once. The operations before the first piece form one group,
+those after the last piece another. Operations that no piece needs yet wait. Groups therefore do not depend on their
+position in the network, and deep networks have no more distinct programs than shallow ones. Parts of a group that share
+no values become separate programs. This leaves fewer distinct programs; each costs ten milliseconds at every start,
+however small it is.
 """
 
 import math
@@ -74,7 +75,7 @@ class _Scheduler:
             for node in graph.nodes
         }
         self.consumers: dict[Node, list[Op]] = defaultdict(list)
-        self.constants: set[Node] = set()  # repeated in each group that needs them, not kept between calls
+        self.constants: set[Node] = set()  # recomputed in each group that needs them, not kept between calls
         fixed = {ref for ref in graph.inputs} | set(graph.constants)
         for node in graph.nodes:
             if isinstance(node, Op):
@@ -107,7 +108,7 @@ class _Scheduler:
         return found
 
     def missing(self, node: Node) -> set[Node]:
-        """Operations that lead to the inputs of `node` and are not done yet."""
+        """Operations that lead to the inputs of `node` and that no earlier batch contains."""
         found: set[Node] = set()
         waiting = list(self.sources[node])
         while waiting:
@@ -118,7 +119,7 @@ class _Scheduler:
         return found
 
     def with_consequences(self, chosen: set[Node]) -> set[Node]:
-        """`chosen` and all operations that follow from its results and from finished ones."""
+        """`chosen` and all operations whose inputs are results of `chosen` or of earlier batches."""
         frontier = sorted(chosen - self.constants, key=self.order.__getitem__)
         while frontier:
             for op in self.consumers[frontier.pop()]:
@@ -129,7 +130,7 @@ class _Scheduler:
         return chosen
 
     def take(self, chosen: set[Node]) -> list[Node]:
-        """`chosen` with the constants that it uses, in order; marks them as done."""
+        """`chosen` with the constants that it uses, in order; marks the operations as done."""
         self.done |= chosen - self.constants
         waiting = list(chosen)
         whole = set(chosen)
@@ -142,8 +143,10 @@ class _Scheduler:
 
 
 def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
-    """Groups with their inputs and outputs. A group outputs what a later call or the caller needs; a piece outputs
-    everything, so that equal pieces are one program.
+    """Groups with their inputs and outputs.
+
+    A group outputs the values that a later call or the caller needs. A piece outputs all its values, so that equal
+    pieces share one program.
     """
     needed: set[Ref] = {a for a in graph.outputs if isinstance(a, Ref)}
     calls: list[Call] = []
@@ -162,7 +165,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
 
 
 def _apart(batch: list[Node]) -> list[list[Node]]:
-    """The parts of a batch that share no values of the batch: batches differ, but consist of the same few parts."""
+    """The parts of a batch that share no values. Batches differ, but consist of the same few parts."""
     part_of: dict[Node, list[Node]] = {}
     made: dict[Atom, Node] = {}
     for node in batch:
@@ -179,7 +182,7 @@ def _apart(batch: list[Node]) -> list[list[Node]]:
 
 
 def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> list[Call]:
-    """Neighbours joined into groups of about equal size; loops and branches stay between them."""
+    """The calls with neighbouring groups joined into groups of about equal size; loops and branches stay in place."""
     sizes = [count_equations([op.eqn for op in call.ops]) if isinstance(call, Group) else 0 for call in calls]
     share = sum(sizes) / max(1, math.ceil(sum(sizes) / most_equations))
     parts: list[Call | list[Op | Piece]] = []
@@ -204,7 +207,7 @@ def _joined(calls: list[Call], outputs: Sequence[Atom], most_equations: int) -> 
 
 
 def _boundary(members: Sequence[Node | Group], needed: set[Ref]) -> tuple[list[Ref], list[Ref]]:
-    """The values that `members` together read from outside, and those of their results that are `needed` there."""
+    """The outside values that `members` read, and the results of `members` that are `needed` outside."""
     made = [ref for member in members for ref in member.outputs]
     inside = set(made)
     read = dict.fromkeys(a for m in members for a in m.inputs if isinstance(a, Ref) and a not in inside)

@@ -13,7 +13,7 @@ from jdarts.staging.equality import Expressions, scalar
 
 PREFIX = "piece_"
 
-AGAIN = {"checkpoint", "remat", "remat2"}  # these recompute on purpose
+AGAIN = {"checkpoint", "remat", "remat2"}  # primitives that recompute values on purpose
 CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -29,9 +29,9 @@ CALLS = {
 
 
 def piece(function: Callable) -> Callable:
-    """Mark `function`, pure and of arrays only, as a unit of compilation. Elsewhere it acts like `jax.jit`.
+    """Mark `function`, a pure function of arrays, as a unit of compilation. Outside `compile` it acts like `jax.jit`.
 
-    Pieces are compared by their traces: mark a function once (not again in every call) so that equal calls share one
+    Pieces are compared by their traces. Mark a function once, not again in every call, so that equal calls share one
     trace.
     """
 
@@ -103,7 +103,7 @@ class VectorSplit:
 
 Node = Op | Piece | Control | VectorSplit
 
-_FEW = 16  # a split into fewer parts is an operation like any other
+_FEW = 16  # a split into at most this many parts is an ordinary operation
 
 
 @dataclass(eq=False)
@@ -129,7 +129,7 @@ def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions
 
 
 def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The program without results that nothing reads, in its pieces too: XLA sees each piece alone and keeps them."""
+    """The program without unread results, inside its pieces too. XLA compiles each piece alone and would keep them."""
     jaxpr, _ = dce_jaxpr(closed.jaxpr, True, True)
     return ClosedJaxpr(jaxpr, closed.consts)
 
@@ -140,7 +140,7 @@ def has_pieces(jaxpr: Jaxpr) -> bool:
 
 
 def count_equations(eqns: Sequence[JaxprEqn]) -> int:
-    """Number of equations, including those of inner functions, each as often as it occurs: the size XLA sees."""
+    """Number of equations, counting inner functions as often as they occur: the size of the program in XLA."""
     counts: dict[int, int] = {}  # `eqns` keeps the inner functions alive, so their ids stay unique
 
     def inside(jaxpr: Jaxpr) -> int:
@@ -168,7 +168,7 @@ def _inner(eqn: JaxprEqn) -> Iterator[Jaxpr]:
 
 
 class _Known(NamedTuple):
-    """The values of a program known so far: their expressions, and those that can be `shared`."""
+    """The values of a program traced so far: their expressions, and the `shared` values that can be used again."""
 
     expressions: Expressions
     shared: dict[Hashable, Ref] | None

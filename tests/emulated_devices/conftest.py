@@ -11,13 +11,13 @@ if os.environ.get("JDARTS_TEST_DEVICES") is None:
 
 @pytest.fixture
 def float64_searches(monkeypatch):
-    """Programs build searches by `METHOD` whose state is float64."""
+    """Placed searches use `METHOD` and a state in float64."""
     from support.device_problems import METHOD, doubled
 
-    from jdarts.search import make_search, program
+    from jdarts.search import make_search, placed
 
     def double_search(config, space, data, **options):
         search = make_search(config, space, data, method=METHOD, **options)
         return dataclasses.replace(search, init=lambda key: doubled(search.init(key)))
 
-    monkeypatch.setattr(program, "make_search", double_search)
+    monkeypatch.setattr(placed, "make_search", double_search)

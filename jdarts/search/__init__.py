@@ -1,13 +1,13 @@
-"""Searching: `SearchState`, the pure step, and what runs it.
+"""The search: its state, its pure step, and the loops that run it.
 
     data = jdarts.data.load(config.data).for_search(config.data)
     search = make_search(config, space, data)
     state = search.init(jax.random.key(0))
     state, metrics = jax.jit(search.step)(state, search.arrays)
 
-The step is in `step.py` (Algorithm 1), its losses in `objective.py`, its draws in `batches.py`. `run_search` runs a
-whole search: one loop (`single_loop.py`), or the driver that a method names (`drivers/`). Several searches in one
-program are in `population.py`.
+`step.py` contains the step (Algorithm 1), `objective.py` its losses, `batches.py` its batches. `run_search` runs a
+whole search: in one loop (`single_loop.py`), or by the driver that the method names (`drivers/`). `population.py` runs
+several searches in one program.
 """
 
 from jdarts.search.run import run_search

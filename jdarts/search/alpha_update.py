@@ -15,7 +15,7 @@ from jdarts.spaces.space import Space
 
 @dataclass(frozen=True, eq=False)
 class AlphaUpdate:
-    """One update of the alphas from their gradient, as the method wants it."""
+    """One update of the alphas from their gradient, with the choices of the method."""
 
     method: Method
     space: Space
@@ -23,7 +23,7 @@ class AlphaUpdate:
     clock: Callable[[jax.Array], Clock]
 
     def __call__(self, grads: Any, opt_state: Any, alphas: Any, key: jax.Array, step: jax.Array) -> tuple[Any, Any]:
-        """`(new alphas, new state of their optimiser)`; `key` is that of the relaxation in this step."""
+        """`(new alphas, new state of their optimiser)`; `key` is the key of the relaxation in this step."""
         now = self.clock(step)
         grads = self.regularized(grads, alphas, key, now)
         updates, new_opt_state = self.optimizer.update(grads, opt_state, alphas)
@@ -39,7 +39,7 @@ class AlphaUpdate:
         return jax.tree.map(jnp.add, grads, more)
 
     def once_started(self, now: Clock, new: Any, old: Any) -> Any:
-        """`new` from epoch `Method.alpha_start` on, `old` before."""
+        """`new` from epoch `Method.alpha_start` on, `old` before that epoch."""
         if not self.method.alpha_start:
             return new
         moving = now.epoch >= self.method.alpha_start

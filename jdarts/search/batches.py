@@ -1,7 +1,7 @@
-"""The two batches of a search step: which images, how they are augmented, and with which keys.
+"""The two batches of a search step: choice of images, augmentation and PRNG keys.
 
-Every draw is a function of the run's key and of the number of the step, so a resumed search draws what an uninterrupted
-one would have drawn, and the batches of later steps can be drawn ahead.
+Every draw is a function of the run's key and of the number of the step. A resumed search therefore draws the same
+batches as an uninterrupted one, and the batches of later steps can be drawn ahead.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,12 @@ class Batches:
     Attributes:
       size: images in the global batch.
       steps_per_epoch: whole training batches in an epoch.
-      alpha_split: the split of the alphas' batch.
-      streamed: the host has chosen the images; `arrays` holds one batch of each split, and nothing else.
+      alpha_split: the split from which the alphas' batch is drawn.
+      streamed: True if the host has chosen the images; `arrays` then holds only one batch of each split.
       share: this replica's part of the global batch.
-      prepare: `(key, uint8 images) -> images`: crop, flip, normalise, and cutout where it is certain.
+      prepare: `(key, uint8 images) -> images`: crop, flip, normalise, and cutout if its probability is 1.
       cutout_side: side of the square that random cutout masks, in pixels.
-      cutout_probability: schedule of the share of images that random cutout masks; None without it.
+      cutout_probability: schedule of the share of images that random cutout masks; None without random cutout.
       clock: `step -> Clock`.
     """
 
@@ -56,10 +56,10 @@ class Batches:
         """`(train_batch, alpha_batch)` of the step that `state` is about to take.
 
         Args:
-          arrays: `train_images` `[N, H, W, C]` uint8, `train_labels` `[N]`, and the same of the alphas' split.
+          arrays: `train_images` `[N, H, W, C]` uint8, `train_labels` `[N]`, and the same for the alphas' split.
 
-        The training batches of an epoch are a partition of the split (the incomplete last one dropped). The alphas'
-        batch is drawn afresh from the whole split at every step, as in the DARTS code.
+        The training batches of an epoch partition the split; an incomplete last batch is dropped. The alphas' batch is
+        drawn from the whole split at every step, as in the DARTS code.
         """
         order_key, step_key = jax.random.split(state.key)
         keys = jax.random.split(jax.random.fold_in(step_key, state.step), 5)
@@ -68,12 +68,12 @@ class Batches:
         return train_batch, self._batch(self.alpha_split, alpha_rows, (keys[3], keys[4]), state, arrays)
 
     def look_ahead(self, state: Any, arrays: Arrays, steps: int) -> Batch:
-        """The training batches of this step and of the next `steps` − 1, as those steps will draw them, stacked."""
+        """The training batches that this step and the next `steps` − 1 steps will draw, stacked."""
         ahead = jnp.arange(steps, dtype=state.step.dtype)
         return jax.lax.map(lambda i: self.draw(state.replace(step=state.step + i), arrays)[0], ahead)
 
     def _rows(self, order_key: jax.Array, step_keys: jax.Array, step: jax.Array, arrays: Arrays) -> tuple[Any, Any]:
-        """Rows of this replica: those of the training split and of the alphas' split."""
+        """The rows of this replica, in the training split and in the alphas' split."""
         if self.streamed:
             return slice(None), slice(None)
         epoch_key = jax.random.fold_in(order_key, step // self.steps_per_epoch)
@@ -85,7 +85,7 @@ class Batches:
     def _batch(
         self, split: Split, rows: Any, keys: tuple[jax.Array, jax.Array], state: SearchState, arrays: Arrays
     ) -> Batch:
-        """The given rows of a split, augmented with the first of the keys; the second is the network's."""
+        """The given rows of a split. The first of the `keys` augments the images; the second is for the network."""
         augment_key, network_key = keys
         images = self.prepare(augment_key, arrays[f"{split}_images"][rows])
         if self.cutout_probability is not None:
@@ -102,7 +102,7 @@ class Batches:
     def _random_cutout(
         self, augment_key: jax.Array, images: jax.Array, probability: Schedule, step: jax.Array
     ) -> jax.Array:
-        """`images`, each masked by cutout with the probability of this step."""
+        """`images`; cutout masks each of them with the probability of this step."""
         which_key, where_key = jax.random.split(jax.random.fold_in(augment_key, 1))
         drawn = jax.random.bernoulli(which_key, probability(self.clock(step)), (self.size, 1, 1, 1))
         cut = cutout(where_key, images, self.cutout_side, self.share)

@@ -1,4 +1,4 @@
-"""Refusals before anything compiles: settings that do not fit the data, the method or each other."""
+"""Checks before anything compiles: settings must fit the data, the method and each other."""
 
 from jdarts.config import SearchConfig
 from jdarts.data import SearchData
@@ -9,7 +9,7 @@ from jdarts.search.conventions import hypergradient_of
 
 
 def check_split(settings: SearchConfig, method: Method, data: SearchData | StreamedData) -> None:
-    """Raise `UserError` if there is no validation split, but the method needs one."""
+    """Raise `UserError` if the method needs a validation split and there is none."""
     if isinstance(data, StreamedData) or not data.single:
         return
     hypergradient = hypergradient_of(settings, method)
@@ -21,7 +21,7 @@ def check_split(settings: SearchConfig, method: Method, data: SearchData | Strea
 
 
 def check_streamed(settings: SearchConfig, data: SearchData | StreamedData) -> None:
-    """Raise `UserError` if several virtual steps are to see streamed images."""
+    """Raise `UserError` if the images are streamed and there is more than one virtual step."""
     if isinstance(data, StreamedData) and settings.unroll_steps > 1:
         raise UserError(
             f"search.unroll_steps is {settings.unroll_steps}, but streamed images come one batch at a time; use 1"
@@ -29,7 +29,7 @@ def check_streamed(settings: SearchConfig, data: SearchData | StreamedData) -> N
 
 
 def check_conventions(settings: SearchConfig, method: Method) -> None:
-    """Raise `UserError` where a setting of `jdarts.search.conventions` has nothing to act on."""
+    """Raise `UserError` if a setting of `jdarts.search.conventions` would have no effect with this method."""
     hypergradient = hypergradient_of(settings, method)
     if not settings.virtual_clip and hypergradient not in ("unrolled", "finite_difference"):
         raise UserError(

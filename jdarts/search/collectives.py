@@ -1,4 +1,4 @@
-"""The all-reduces of a traced step, as XLA will see them: equal ones once, unused ones not at all."""
+"""The all-reduces of a traced step after XLA's simplifications: equal ones count once, unused ones do not count."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,11 @@ _INLINED = {**CALLS, "shard_map": "jaxpr"}
 class Collectives:
     """The all-reduces of one step.
 
-    Attributes: `count`, how many the program has; `bytes` that each device puts in, all together; `chain`, the most
-    that wait for one another. Compilers join those that do not wait, so that latency is paid `chain` times or more.
+    Attributes:
+      count: number of all-reduces in the program.
+      bytes: bytes that each device contributes to all of them together.
+      chain: length of the longest chain in which each all-reduce depends on the one before. Compilers join independent
+        all-reduces, so the latency occurs at least `chain` times.
     """
 
     count: int
@@ -32,17 +35,18 @@ NONE = Collectives(0, 0, 0)
 
 @dataclass(eq=False)
 class _Value:
-    """A value of the program: the values it is computed from, and the all-reduces that it takes itself."""
+    """A value of the program, with the values that it is computed from and the all-reduces of its own operation."""
 
     inputs: tuple["_Value", ...] = ()
     own: Collectives = NONE
-    chain: int = 0  # the most all-reduces on a way to it, its own included
+    chain: int = 0  # most all-reduces on a path to this value, including its own
 
 
 def all_reduces(program: ClosedJaxpr) -> Collectives:
     """The all-reduces that the outputs of `program` need.
 
-    A `scan` counts them once for each of its rounds, a `while` loop once, since its rounds are not known.
+    The body of a `scan` counts once per iteration. The body of a `while` loop counts once, since the number of
+    iterations is unknown.
     """
     walk = _Walk()
     outputs = walk.function(program.jaxpr, [_Value() for _ in program.jaxpr.invars])
@@ -63,7 +67,7 @@ def _needed(outputs: Sequence[_Value]) -> Collectives:
 
 
 class _Walk:
-    """Numbers the values of a program: equal operations on the same values give one value."""
+    """Assigns values to the variables of a program: equal operations on the same values give the same value."""
 
     def __init__(self):
         self._known: dict[Hashable, list[_Value]] = {}
@@ -71,7 +75,7 @@ class _Walk:
         self._expressions = Expressions()
 
     def function(self, jaxpr: Jaxpr, arguments: Sequence[_Value], scope: Hashable = None) -> list[_Value]:
-        """The outputs of `jaxpr`. Values of different `scope` are different: what a checkpoint computes again."""
+        """The outputs of `jaxpr`. Values of different `scope` differ: a checkpoint recomputes values in a new scope."""
         values: dict[Any, _Value] = dict(zip(jaxpr.invars, arguments, strict=True))
         for var in jaxpr.constvars:
             values[var] = self._constants.setdefault(var, _Value())
@@ -105,12 +109,12 @@ def _outputs(eqn: JaxprEqn, inputs: tuple[_Value, ...]) -> list[_Value]:
             for var, value in zip(eqn.invars, inputs, strict=True)
         ]
     inside = _inside(eqn)
-    shared = _Value(inputs, inside, before + inside.chain)  # of all outputs: a loop is there once
+    shared = _Value(inputs, inside, before + inside.chain)  # the outputs of a loop share its all-reduces
     return [_Value((shared,), chain=shared.chain) for _ in eqn.outvars]
 
 
 def _inside(eqn: JaxprEqn) -> Collectives:
-    """The all-reduces in the bodies of a loop or a branch; of branches the sum, of a `while` loop one round."""
+    """The all-reduces in the bodies of a loop or a conditional: the sum over branches, one iteration of a `while`."""
     bodies = [item for value in eqn.params.values() for item in (value if isinstance(value, tuple) else (value,))]
     found = [all_reduces(item) for item in bodies if isinstance(item, ClosedJaxpr)]
     rounds = int(eqn.params.get("length", 1)) if eqn.primitive.name == "scan" else 1

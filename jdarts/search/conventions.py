@@ -1,8 +1,9 @@
 """The hypergradient in use, and two conventions in which the DARTS authors' code differs from this library's defaults.
 
-Their virtual step does not clip the gradient, though the real step does (`search.virtual_clip`). And every forward pass
-of their network in training mode moves the running averages of its batch norms, those of the alpha step included
-(`search.alpha_step_moves_statistics`). With `finite_difference` and both settings, a search step is theirs.
+The virtual step of their code does not clip the gradient, although the real step does (`search.virtual_clip`). Every
+forward pass of their network in training mode moves the running averages of its batch norms, also the passes of the
+alpha step (`search.alpha_step_moves_statistics`). With `finite_difference` and both settings, a search step equals
+theirs.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from jdarts.optimizers import weight_sgd
 
 
 def hypergradient_of(settings: SearchConfig, method: Method) -> str:
-    """The name of the estimator in use: that of the settings, else that of the method, else DARTS' unrolled step."""
+    """The name of the estimator in use: from the settings, else from the method, else DARTS' unrolled step."""
     return settings.hypergradient or method.hypergradient or "unrolled"
 
 
@@ -36,11 +37,11 @@ def estimator_options(settings: SearchConfig, steps_per_epoch: int) -> dict[str,
 def moved_statistics(hypergradient: str, seen: Aux, start: jax.Array, running: jax.Array) -> jax.Array:
     """`running` after the forward passes of an alpha step, in the order of the DARTS code.
 
-    First order: one pass, on the validation batch. Second order: on the training batch at w, at w + εv and at w − εv;
-    the validation pass at w' belongs to a copy of the network, whose running averages are thrown away.
+    First order has one pass, on the validation batch. Second order has three passes on the training batch, at w, at
+    w + εv and at w − εv; its validation pass at w' uses a copy of the network, whose running averages are discarded.
 
     Args:
-      seen: what the estimator returned. Every aux holds the running averages that its pass makes of `start`.
+      seen: the aux of the estimator. Each aux of a loss holds the running averages that its pass makes of `start`.
     """
     passes = [seen.train_aux, *seen.points_aux] if hypergradient == "finite_difference" else [seen.val_aux]
     for aux in passes:

@@ -1,4 +1,4 @@
-"""The memory that a search needs and the time of an epoch, told before it starts."""
+"""The memory that a search needs and the time of an epoch, reported at the start of the search."""
 
 import time
 from collections.abc import Callable
@@ -15,37 +15,37 @@ from jdarts.runs.reporter import Reporter
 from jdarts.search.conventions import hypergradient_of
 from jdarts.spaces.space import Space
 
-_TIGHT = 0.8  # share of the available memory above which a warning is due
-_MARGIN = 0.9  # share of it that the advice plans with
+_TIGHT = 0.8  # share of the available memory above which the line has a warning
+_MARGIN = 0.9  # share of the available memory that the advice plans to use
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a program will take beyond what is held already."""
+    """Bytes that a program will allocate, besides arrays that exist already."""
 
     temporary: int
     arguments: int
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """The sum of both."""
         return self.temporary + self.arguments
 
 
 def memory_need(program: Any, *arguments: Any) -> Need:
-    """Memory that `program(*arguments)` will take. Arguments given as shapes are not held yet, arrays are."""
+    """Memory that `program(*arguments)` will allocate; it includes arguments given as shapes, but not arrays."""
     missing = [leaf for leaf in jax.tree.leaves(arguments) if not isinstance(leaf, jax.Array)]
     return Need(int(program.peak_bytes), tree_bytes(missing))
 
 
 def check_weights(config: Experiment, space: Space, side: int, free: Available | None) -> None:
-    """Raise `UserError` if the weights of the candidates alone need more memory than there is, by arithmetic alone.
+    """Raise `UserError` if the weights of the candidates alone need more memory than is available.
 
-    Three numbers a weight (itself, gradient, momentum) are a lower bound of what a step needs; `check_memory` knows all
-    of it, but only after compiling. `side` is that of the images in pixels.
+    Nothing is compiled. Three numbers per weight (weight, gradient, momentum) are a lower bound for a step;
+    `check_memory` knows the whole need, but only after compilation. `side` is the side of the images in pixels.
     """
     method = configured(config.search)
-    if method.driver is not None:  # its networks may be smaller, or none
+    if method.driver is not None:  # a driver may use smaller networks, or none
         return
     width = config.space.channels // method.edge.partial_channels
     costs = op_costs(space, "parameters", channels=width, cells=config.space.cells, size=side)
@@ -55,9 +55,9 @@ def check_weights(config: Experiment, space: Space, side: int, free: Available |
 
 
 def check_memory(need: Need, free: Available | None, config: Experiment) -> str:
-    """One line about the memory, to be shown; raises `UserError` with advice if `need` is more than there is.
+    """One line about the memory, for the user; raises `UserError` with advice if `need` exceeds the available memory.
 
-    With `free` None (unknown) nothing is refused.
+    If `free` is None (unknown), nothing is refused.
     """
     if free is None:
         return f"memory: the search step needs {format_bytes(need.total)}"
@@ -68,9 +68,9 @@ def check_memory(need: Need, free: Available | None, config: Experiment) -> str:
 
 
 def advice(config: Experiment, factor: float) -> str:
-    """Settings with which the search step needs only `factor` (below one) of its memory.
+    """Settings with which the search step needs only the share `factor` (below one) of its memory.
 
-    Nearly all of it are activations, which are proportional to the images that are worked on at once.
+    Nearly all of the memory holds activations. It is proportional to the number of images computed at once.
     """
     settings = config.search
     fits = int(_MARGIN * factor * (settings.batch_size // settings.microbatches))
@@ -103,10 +103,10 @@ def announce_pace(
     timed: int = 2,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Callable[[Any], Any]:
-    """`step`, which on its way also tells how long an epoch will take.
+    """`step`, which also reports the expected time of an epoch after its first calls.
 
-    After the first call, which is slower than those to come, `timed` calls are waited for and timed; they are calls
-    that are due anyhow, and nothing in them changes. From then on the result is `step` itself.
+    The first call is slower than later ones and is not timed. The next `timed` calls are timed until their results are
+    ready; their results do not change. Later calls go to `step` directly.
     """
     calls, started = 0, 0.0
 
@@ -128,16 +128,16 @@ def announce_pace(
 
 
 def pace_line(seconds: float, *, steps_per_epoch: int, epochs: int) -> str:
-    """`seconds` a step, in words: a step, an epoch, all epochs."""
+    """A line with the times of a step, of an epoch and of all epochs, from `seconds` per step."""
     epoch = seconds * steps_per_epoch
     return (
-        f"time: {format_seconds(seconds)} a step, about {format_seconds(epoch)} an epoch ({steps_per_epoch:,} steps), "
-        f"{format_seconds(epoch * epochs)} for {epochs:,} epochs"
+        f"time: {format_seconds(seconds)} per step, about {format_seconds(epoch)} per epoch "
+        f"({steps_per_epoch:,} steps), {format_seconds(epoch * epochs)} for {epochs:,} epochs"
     )
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds for people: 1.2 ms, 0.34 s, 12 s, 3 min 20 s, 5 h 10 min."""
+    """Seconds as readable text: 1.2 ms, 0.34 s, 12 s, 3 min 20 s, 5 h 10 min."""
     if seconds < 0.1:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 60:
@@ -150,5 +150,5 @@ def format_seconds(seconds: float) -> str:
 
 
 def tell_memory(reporter: Reporter, program: Any, arguments: tuple[Any, ...], config: Experiment) -> None:
-    """Check the memory for `program(*arguments)` and tell the reporter; `UserError` if it cannot do."""
+    """Check the memory for `program(*arguments)` and report it; `UserError` if it does not suffice."""
     reporter.message(check_memory(memory_need(program, *arguments), available(), config))

@@ -1,4 +1,4 @@
-"""Results of the searches of one program: each, mean and standard deviation."""
+"""Results of the searches of one program: single results, mean and standard deviation."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from jdarts.search.members import Member
 
 @dataclass(frozen=True)
 class Found:
-    """The result of one search of many; `genotype` is None if it diverged."""
+    """The result of one of several searches; `genotype` is None if the search diverged."""
 
     member: Member
     genotype: Genotype | None
@@ -29,15 +29,15 @@ class Found:
 def summary(results: Sequence[Found]) -> dict[str, float]:
     """Mean and sample standard deviation of every metric over the members that did not diverge, and their number.
 
-    Where all members have the same seeds only, the deviation tells how much a search depends on chance; with swept
-    values it mixes both.
+    If the members differ only in their seeds, the deviation shows how much a search depends on chance. With swept
+    values it also contains the effect of the values.
     """
     alive = [found for found in results if found.genotype is not None]
     record: dict[str, float] = {}
     names = dict.fromkeys(name for found in (alive or results) for name in found.metrics)
     for name in names:
         if not all(isinstance(found.metrics.get(name), (int, float)) for found in alive):
-            continue  # lists, and what a monitor measured of some only
+            continue  # lists, and measurements that only some members have
         numbers = np.array([found.metrics[name] for found in alive])
         record[name] = float(numbers.mean()) if len(alive) else math.nan
         record[f"{name}_std"] = float(numbers.std(ddof=1)) if len(alive) > 1 else math.nan
@@ -45,7 +45,7 @@ def summary(results: Sequence[Found]) -> dict[str, float]:
 
 
 def describe(results: Sequence[Found]) -> dict[str, Any]:
-    """All members and their summary, for `members.json`; and a summary for every combination of swept values."""
+    """The content of `members.json`: all members, their summary, and one summary per combination of swept values."""
     by_values: dict[tuple, list[Found]] = {}
     for found in results:
         by_values.setdefault(found.member.values, []).append(found)
@@ -66,14 +66,14 @@ def describe(results: Sequence[Found]) -> dict[str, Any]:
 
 
 def untrained(config: Experiment, kinds: Iterable[str]) -> str:
-    """The reason, in words, that the search of `config` trains no normal cell; empty if it does, or if there is none.
+    """The reason that the search of `config` trains no normal cell; empty if it trains one or the space has none.
 
-    `kinds` are the kinds of cells of the space. Methods that search in stages have their own numbers of cells; one
-    stage of fewer than three cells chooses candidates of the normal cell by noise.
+    `kinds` are the kinds of cells of the space. Methods that search in stages have their own numbers of cells; a stage
+    with fewer than three cells chooses the candidates of the normal cell by noise.
     """
     try:
         method = build(config.search.method, config.search.method_options)
-    except UserError:  # a report of a run whose own method is gone
+    except UserError:  # in a report, if the user's file with the method no longer exists
         return untrained_kind(config.space.cells, kinds)
     if stages := method.options.get("cells"):
         return untrained_kind(min(stages), kinds, f"the smallest number in the option cells of {method.name}")
@@ -88,13 +88,14 @@ def genotype_file(config: Experiment, genotype: Genotype) -> str:
 
 
 def genotype_record(step: int, epoch: int, genotype: Genotype, alphas: dict[str, Any]) -> dict[str, Any]:
-    """A line of `genotypes.jsonl`: what the alphas of an epoch derive to."""
+    """A line of `genotypes.jsonl`: the genotype derived from the alphas of an epoch."""
     return {"step": step, "epoch": epoch, "genotype": genotype.to_text(), "alphas": alphas}
 
 
 def append_result(folder: RunFolder, genotype: Genotype) -> None:
-    """Let `genotypes.jsonl` end with the result of a search that compared candidates at its end, beside what the last
-    epoch's alphas alone derive to.
+    """Append the result of a search that compared candidates at its end to `genotypes.jsonl`.
+
+    It may differ from the genotype that is derived from the alphas of the last epoch alone.
     """
     records = folder.records("genotypes")
     if records and records[-1]["genotype"] != genotype.to_text():

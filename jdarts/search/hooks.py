@@ -1,7 +1,7 @@
-"""Hooks: functions that a search calls at the end of every epoch, handed in by whoever starts it.
+"""Hooks: functions that a search calls at the end of every epoch, passed in by the caller.
 
-A search knows nothing of the analyses above it. What its hooks return joins the record of the epoch.
-`jdarts.analysis.monitor.monitor_hooks` makes those of the `jdarts` command.
+A search does not import the analyses. The results of its hooks are added to the record of the epoch.
+`jdarts.analysis.monitor.monitor_hooks` makes the hooks of the `jdarts` command.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """The end of an epoch of one search, as a hook sees it.
+    """The end of an epoch of one search: the argument of a hook.
 
     Attributes:
-      epoch: finished epochs.
-      alphas: as the epoch left them.
-      state: returns the whole state, on one device of this process; costly to fetch where it lies on several.
-      record: what the search itself has noted of the epoch.
+      epoch: number of finished epochs.
+      alphas: the alphas at the end of the epoch.
+      state: function that returns the whole state on one device of this process; costly if the state lies on several.
+      record: the search's own record of the epoch.
     """
 
     epoch: int
@@ -36,10 +36,10 @@ class EpochEnd:
 Hook = Callable[[EpochEnd], dict[str, Any]]
 Warn = Callable[[str], None]
 HooksOf = Callable[[Experiment, RunFolder, Warn], Sequence[Hook]]
-"""`(config, folder, warn) -> hooks` of one search of a program: its own configuration, the folder of its records, and
-where its warnings go."""
+"""`(config, folder, warn) -> hooks` of one search of a program, given its configuration, the folder of its records and
+the function that reports its warnings."""
 MakeHooks = Callable[[Experiment, Search], HooksOf]
-"""`(config, search) -> hooks_of`, called once a program, so that all its searches share what the hooks compile."""
+"""`(config, search) -> hooks_of`, called once per program, so that all its searches share the compiled hooks."""
 
 
 def no_hooks(config: Experiment, search: Search) -> HooksOf:
@@ -49,7 +49,7 @@ def no_hooks(config: Experiment, search: Search) -> HooksOf:
 
 
 def call_hooks(hooks: Sequence[Hook], end: EpochEnd) -> dict[str, Any]:
-    """The entries that all hooks add to the record of an epoch; each sees those of the hooks before it."""
+    """The entries that all hooks add to the record of an epoch; a hook sees the entries of the hooks before it."""
     added: dict[str, Any] = {}
     for hook in hooks:
         added |= hook(replace(end, record={**end.record, **added}))

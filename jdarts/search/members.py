@@ -2,9 +2,9 @@
 
     members_of(config, "5", ["weight_optimizer.learning_rate=0.01,0.025"])     # 5 seeds × 2 values = 10 searches
 
-A swept hyper-parameter enters the compiled step as an array, one number a search: every real number of the section
-`search`, its optimisers, and the options of its method (`method_options.beta=0.5,1`). Whatever Python decides from it
-while the step is built (an `if`, a shape) cannot be swept, and is refused by name.
+A swept hyper-parameter enters the compiled step as an array with one number per search. It can be any real number of
+the section `search`, of its optimisers, or of the options of its method (`method_options.beta=0.5,1`). A number that
+decides how Python builds the step (in an `if`, a shape) cannot be swept and is refused by name.
 """
 
 import itertools
@@ -24,19 +24,19 @@ from jdarts.methods.registry import float_options, with_known_method
 
 METHOD_OPTIONS = "search.method_options."
 MOST = 1_000
-"""Searches of one program: all of them are held in memory, or computed in turn."""
+"""Largest number of searches in one program, which are all in memory or are computed in turn."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One search: its seed, and its values of the swept hyper-parameters by their names in the configuration."""
+    """One search: its seed and its values of the swept hyper-parameters, by their names in the configuration."""
 
     seed: int
     values: tuple[tuple[str, float], ...] = ()
 
     @property
     def name(self) -> str:
-        """The name of its folder, e.g. `seed-3` or `seed-0,learning_rate-0.01`."""
+        """The name of the search's folder, e.g. `seed-3` or `seed-0,learning_rate-0.01`."""
         last = [path.rpartition(".")[2] for path, _ in self.values]
         shown = [
             f"{short if last.count(short) == 1 else path}-{value:g}"
@@ -45,7 +45,7 @@ class Member:
         return ",".join([f"seed-{self.seed}", *shown])
 
     def config(self, base: Experiment) -> Experiment:
-        """The configuration of this search run by itself; raises `UserError` if a value breaks a rule."""
+        """The configuration of this search alone; raises `UserError` if a value is not allowed."""
         fields = [(path, value) for path, value in self.values if not path.startswith(METHOD_OPTIONS)]
         options = tuple(
             f"{path.removeprefix(METHOD_OPTIONS)}={value!r}"
@@ -62,9 +62,9 @@ def members_of(config: Experiment, seeds: str | None, sweeps: Sequence[str]) -> 
 
     Args:
       seeds: a number of seeds, counted from `config.seed`, or a list "0,3,7"; None is the seed of `config`.
-      sweeps: "NAME=VALUE,VALUE,…" each; a name may leave out the section `search`.
+      sweeps: texts "NAME=VALUE,VALUE,…"; a name may leave out the section `search`.
 
-    Returns an empty tuple if both are absent. Raises `UserError` for anything that makes no sense.
+    Returns an empty tuple if both are absent. Raises `UserError` for texts that it cannot interpret.
     """
     if seeds is None and not sweeps:
         return ()
@@ -136,7 +136,7 @@ def stacked(members: Sequence[Member], dtype: Any = np.float32) -> tuple[np.ndar
 
 
 def with_values(config: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """`config` with arrays, traced ones too, in the places of `values`; its rules are not checked again."""
+    """`config` with the arrays of `values`, which may be traced, in their places; its rules are not checked again."""
     for path, value in values.items():
         if path.startswith(METHOD_OPTIONS):
             pair = (path.removeprefix(METHOD_OPTIONS), value)

@@ -1,13 +1,15 @@
 """The losses of a search: the cross-entropy of the supernet on a batch, by op weights and by alphas.
 
-**Batch norm, stated once.** In training mode every forward pass normalises by the statistics of its own batch (of the
-global batch on several devices) and is differentiated through them. It also returns, as `aux["batch_stats"]`, what its
-batch makes of the running averages in `batch["batch_stats"]`; nothing moves them inside a loss. The search keeps the
-averages of the weight step's pass and drops all others, unless `search.alpha_step_moves_statistics`
-(`jdarts.search.checks`). In evaluation mode (`train=False`) the running averages normalise and stay as they are.
+**The batch-norm policy.** In training mode every forward pass normalises by the statistics of its own batch (of the
+global batch on several devices) and is differentiated through them. It also returns the running averages of
+`batch["batch_stats"]`, updated by its batch, as `aux["batch_stats"]`; a loss has no other effect on them. The search
+keeps the averages from the pass of the weight step and drops all others, unless `search.alpha_step_moves_statistics`
+is set (`jdarts.search.conventions`). In evaluation mode (`train=False`) the running averages normalise and do not
+change.
 
 A batch is the dictionary that `jdarts.search.batches` draws: `images` `[batch, height, width, channels]`, normalised;
-`labels` `[batch]`; `key` for the noise of the network; `relax_key` for that of the relaxation; `batch_stats`; `step`.
+`labels` `[batch]`; `key` for the noise of the network; `relax_key` for the noise of the relaxation; `batch_stats`;
+`step`.
 """
 
 from collections.abc import Callable
@@ -36,10 +38,10 @@ class Objective:
 
     Attributes:
       supernet: the network as a function of vectors.
-      method, space: how alphas become op weights.
+      method, space: turn alphas into op weights.
       clock: `step -> Clock`, for relaxations and edges that change over the epochs.
-      axis_name: mapped axis that the batch is split over; losses and aux are means over it.
-      bfloat16: compute the network in bfloat16; the loss is still taken in the type of `w`.
+      axis_name: mapped axis over which the batch is split; losses and aux are means over it.
+      bfloat16: compute the network in bfloat16; the loss is computed in the dtype of `w`.
     """
 
     supernet: VectorNetwork
@@ -52,11 +54,11 @@ class Objective:
     def network_loss(
         self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = True
     ) -> tuple[jax.Array, LossAux]:
-        """`(cross-entropy, {"accuracy", "batch_stats"})` with these op weights, below any relaxation."""
+        """`(cross-entropy, {"accuracy", "batch_stats"})` for op weights, without a relaxation."""
         w = averaging_gradients(w, self.axis_name)
         op_weights = averaging_gradients(op_weights, self.axis_name, whole=False)
         dtype = jnp.bfloat16 if self.bfloat16 else w.dtype
-        # Running averages are linear in what they start from: begin at zero, add the decayed old ones afterwards.
+        # Running averages are linear in their old values: start from zero and add the decayed old values afterwards.
         running = jnp.zeros_like(batch["batch_stats"]) if train else batch["batch_stats"]
         weights, op_weights, images = jax.tree.map(lambda x: x.astype(dtype), (w, op_weights, batch["images"]))
         logits, changed = self.supernet.network.apply(
@@ -76,12 +78,12 @@ class Objective:
         return pmean((cross_entropy(logits, batch["labels"]), aux), self.axis_name)
 
     def loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
-        """L(w, α) on a batch: the loss that the alphas descend, without regularisers."""
+        """L(w, α) on a batch: the loss of the alphas, without regularisers."""
         p = self.method.op_weights(self.space, alphas, batch["relax_key"], self.clock(batch["step"]))
         return self.network_loss(w, p, batch)
 
     def weight_loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
-        """The loss of a weight step with op weights of its own (`Method.own_weight_step`); no gradient by alphas."""
+        """The loss of a weight step that has its own op weights (`Method.own_weight_step`); no gradient by alphas."""
         still = lax.stop_gradient(w)
         p = self.method.weight_step_weights(
             self.space,
@@ -93,9 +95,9 @@ class Objective:
         return self.network_loss(w, lax.stop_gradient(p), batch)
 
     def score(self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = False) -> jax.Array:
-        """The accuracy of one candidate with shared weights, without drop-path and with one fixed noise.
+        """The accuracy of one candidate with shared weights, without drop-path and with fixed noise.
 
-        Of `batch` only `images`, `labels`, `batch_stats` and `step` count; the running averages are not moved.
+        Reads only `images`, `labels`, `batch_stats` and `step` of `batch`. The running averages do not change.
         """
         logits, _ = self.supernet.network.apply(
             self.supernet.packed(w, batch["batch_stats"]),
@@ -112,10 +114,10 @@ class Objective:
         return pmean(accuracy(logits, batch["labels"]), self.axis_name)
 
     def edge_values(self, step: jax.Array) -> dict[str, jax.Array]:
-        """The moving numbers of the edges in this step, by name, e.g. the probability of drop-path."""
+        """The scheduled numbers of the edges in this step, by name, e.g. the probability of drop-path."""
         return edge_values(self.method, self.clock, step)
 
 
 def edge_values(method: Method, clock: Callable[[jax.Array], Clock], step: jax.Array) -> dict[str, jax.Array]:
-    """The values of the schedules of `method.edge_values` in this step."""
+    """The values of the schedules `method.edge_values` in this step."""
     return {name: schedule(clock(step)) for name, schedule in method.edge_values.items()}

@@ -1,4 +1,4 @@
-"""The compiled program of one search, or of several that differ in seeds and hyper-parameters, for a placement."""
+"""A search on a placement: one search, or several that differ in seeds and hyper-parameters, in one program."""
 
 import contextlib
 import itertools
@@ -36,12 +36,12 @@ from jdarts.spaces.space import Space
 
 @dataclass(frozen=True)
 class PlacedSearch:
-    """A search, or several, compiled for a placement.
+    """One search, or several, on the devices of a placement.
 
     Attributes:
       init: `() -> state`.
       step: `state -> (state, metrics)`; metrics are scalars, means over the searches whose numbers are finite.
-      snapshot: `state -> {"alphas": …, "sums": …, "finite": …}` whole on the host of every process.
+      snapshot: `state -> {"alphas": …, "sums": …, "finite": …}`, complete on the host of every process.
       steps_per_epoch: whole training batches in an epoch.
       method: the search method.
       search: the pure functions of one search of `config`, on one device.
@@ -62,7 +62,7 @@ def place_search(
     placement: Placement,
     members: Sequence[Member] = (),
 ) -> PlacedSearch:
-    """The program of one search (no members) or of several.
+    """One search (without members) or the searches `members` on the devices of `placement`.
 
     Raises `UserError` if a swept hyper-parameter decides how the step is built.
     """
@@ -80,7 +80,7 @@ def place_search(
     def step_one(state, arrays, values):
         return member_search(values).step(state, arrays)
 
-    step_one.__name__ = search.step.__name__  # under which a lone search's program is found in the compilation cache
+    step_one.__name__ = search.step.__name__  # so that the compilation cache finds the program of a single search
 
     seeds, values = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
     seeds, values = split_members((seeds, values), placement)
@@ -107,14 +107,14 @@ def place_search(
 
 
 class Advance:
-    """`state -> (state, metrics)`: one compiled step with the batch that is due.
+    """`state -> (state, metrics)`: one compiled step on the next batch.
 
     Args:
       step: `(state, batch, values) -> (state, metrics)`, compiled.
-      batches: `number of a step -> iterator of batches` from there on.
-      values: of the swept hyper-parameters, by name.
-      mean: of the metrics over the members; None without members.
-      check_every: steps between two comparisons of the replicas; 0 for none.
+      batches: `number of a step -> iterator of batches`, starting with that step's.
+      values: values of the swept hyper-parameters, by name.
+      mean: takes the mean of the metrics over the members; None without members.
+      check_every: number of steps between two comparisons of the replicas; 0 for no comparisons.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class Advance:
         self._taken = 0
 
     def __call__(self, state: SearchState) -> tuple[SearchState, dict[str, jax.Array]]:
-        """One step."""
-        if self._arrays is None:  # only now is it known where a resumed run goes on
+        """Take one step."""
+        if self._arrays is None:  # the first state tells the step at which a resumed run continues
             self._arrays = self._batches(int(np.max(jax.device_get(state.step.addressable_shards[0].data))))
         batch = next(self._arrays)
         with _refusing(self._values, self._members):
@@ -151,7 +151,7 @@ class Resident:
         self._arrays = replicate(search.arrays, placement)
 
     def __call__(self, step: int) -> Iterator[Any]:
-        """Endless, whatever the step."""
+        """An endless iterator of the same arrays for every step."""
         del step
         return itertools.repeat(self._arrays)
 
@@ -167,14 +167,14 @@ def _mean_over_members(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _view(state: Any, axes: int) -> dict[str, Any]:
-    """The parts of a state that records need, and `finite` of each member; leaves begin with axes of members."""
+    """The parts of a state that records need, and `finite` per member; the first `axes` of every leaf are members."""
     leaves = jax.tree.leaves((state.alphas, state.weights))
     finite = [jnp.all(jnp.isfinite(leaf), tuple(range(axes, leaf.ndim))) for leaf in leaves]
     return {"alphas": state.alphas, "sums": state.sums, "finite": jnp.all(jnp.stack(finite), axis=0)}
 
 
 def _check_sweep(init_one, values, members: Sequence[Member]) -> None:
-    """Refuse hyper-parameters that Python looks at while the functions of a search are made."""
+    """Raise `UserError` for swept hyper-parameters whose values Python needs to build the functions of a search."""
     for name in values:
         with _refusing([name], members):
             one = {name: jax.ShapeDtypeStruct((), values[name].dtype)}
@@ -183,7 +183,7 @@ def _check_sweep(init_one, values, members: Sequence[Member]) -> None:
 
 @contextlib.contextmanager
 def _refusing(names: Iterable[str], members: Sequence[Member]) -> Iterator[None]:
-    """Explain JAX's errors about a number that is needed before it exists: one that is swept."""
+    """Turn JAX's errors about the value of a traced number into a `UserError` about the swept hyper-parameter."""
     try:
         yield
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):

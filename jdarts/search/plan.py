@@ -1,10 +1,10 @@
-"""The estimated cost of a search on many devices, before anybody pays for them.
+"""The estimated cost of a search on many devices, without these devices.
 
 The step is traced twice in the forms that accelerators run, with the images that one device would get. The trace over
 the data axis gives the all-reduces (`jdarts.search.collectives`); their bytes do not depend on the number of devices.
-The trace for one device is compiled here, mixed edge by mixed edge: XLA's analyses of these programs give arithmetic,
-memory traffic and memory. Times come from a roofline and the usual all-reduce model, with the peak figures of the
-vendors: an estimate to plan with, not a measurement. Compilers for accelerators fuse more than single edges.
+The trace for one device is compiled on this machine, mixed edge by mixed edge. XLA's analyses of these programs give
+arithmetic, memory traffic and memory. The times come from a roofline and the usual all-reduce model, with the vendors'
+peak figures. They are an estimate for planning, not a measurement: compilers for accelerators fuse across edges.
 """
 
 import math
@@ -27,14 +27,16 @@ from jdarts.spaces.space import Space
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """Peak figures of one device, as its vendor gives them.
+    """Peak figures of one device, from its vendor.
 
     Attributes:
-      flops: operations a second with 16-bit inputs; `flops32` with 32-bit ones.
-      bandwidth: bytes a second to and from its memory; `memory`: bytes of it.
-      link: bytes a second that a device sends to its neighbours in an all-reduce, in one direction.
+      flops, flops32: operations per second with 16-bit and with 32-bit inputs.
+      bandwidth: bytes per second to and from the device's memory.
+      memory: bytes of the device's memory.
+      link: bytes per second that a device sends to its neighbours in an all-reduce, in one direction.
       hop: seconds from one device to the next.
-      group: devices joined by `link`; beyond it `far` bytes a second.
+      group: number of devices joined by `link`.
+      far: bytes per second between groups.
     """
 
     flops: float
@@ -56,7 +58,7 @@ DEVICE_KINDS = {
     "h100": DeviceKind(989e12, 494e12, 3.35e12, 80e9, 450e9, 3e-6, 8, 50e9),
 }
 
-_EFFICIENCY = 0.4  # share of a peak that small convolutions reach at best
+_EFFICIENCY = 0.4  # largest share of a peak that small convolutions reach
 
 
 def _quiet(text: str) -> None:
@@ -67,8 +69,12 @@ def _quiet(text: str) -> None:
 class Cost:
     """One device's share of a step, by XLA's analyses.
 
-    Attributes: `images` a device; `flops`; `traffic`, bytes read and written; `memory`, bytes of arguments, results
-    and temporaries; `collectives`.
+    Attributes:
+      images: images per device and batch.
+      flops: floating-point operations.
+      traffic: bytes read and written.
+      memory: bytes of arguments, results and temporaries.
+      collectives: the all-reduces.
     """
 
     images: int
@@ -80,7 +86,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a step on `data` replicas, and the share of them spent on communication."""
+    """Seconds of computation and of communication in a step on `data` replicas."""
 
     data: int
     compute: float
@@ -107,7 +113,7 @@ def step_collectives(config: Experiment, space: Space, data: SearchData, placeme
 
 
 def _shapes(data: SearchData) -> dict[str, jax.ShapeDtypeStruct]:
-    """The data of a search as shapes: nothing is put on a device."""
+    """The data of a search as shapes; nothing is put on a device."""
     arrays = {}
     for name, split in (("train", data.train), ("val", data.val)):
         arrays[f"{name}_images"] = jax.ShapeDtypeStruct(split.images.shape, np.uint8)
@@ -121,7 +127,7 @@ def measure(
     """Trace and compile the step with the images of one of `data_axis` replicas, and read its cost.
 
     `tell` receives a line when each of the slow parts begins. Raises `UserError` if the batch cannot be divided, or if
-    there are not two devices here.
+    this machine has fewer than two devices.
     """
     batch, parts = config.search.batch_size, config.search.microbatches
     if batch % (data_axis * parts):
@@ -150,11 +156,12 @@ def measure(
 
 
 def estimate(cost: Cost, kind: DeviceKind, data: int, *, bfloat16: bool = False) -> Estimate:
-    """The time of a step on `data` replicas of the whole batch that `cost` describes one share of.
+    """The time of a step on `data` replicas; `cost` is the cost of one device's share of the batch.
 
-    Compute is the larger of arithmetic and memory traffic at a fixed share of the peaks, in proportion to the images
-    of a device. An all-reduce of n bytes over R devices sends 2n(R − 1)/R bytes through a device's link, in
-    2·2(√R − 1) hops on a torus and 2·log₂R in a tree of groups. Those that need not wait for one another share hops.
+    The time of the computation is the larger of the times of arithmetic and memory traffic at a fixed share of the
+    peaks, in proportion to the images per device. An all-reduce of n bytes over R devices sends 2n(R − 1)/R bytes
+    through a device's link, in 2·2(√R − 1) hops on a torus and 2·log₂R hops in a tree of groups. Independent
+    all-reduces share hops.
     """
     peak = kind.flops if bfloat16 else kind.flops32
     compute = max(cost.flops / peak, cost.traffic / kind.bandwidth) / _EFFICIENCY
@@ -167,7 +174,10 @@ def estimate(cost: Cost, kind: DeviceKind, data: int, *, bfloat16: bool = False)
 
 
 def largest_useful(cost: Cost, kind: DeviceKind, *, data: int, batch_size: int, bfloat16: bool = False) -> int:
-    """The most replicas (a power of two) of which communication takes at most half; `cost` is that of `data`."""
+    """The most replicas (a power of two) with which communication takes at most half of a step.
+
+    `cost` is the cost with `data` replicas.
+    """
     useful, replicas = 1, 2
     while replicas <= batch_size and batch_size % replicas == 0:
         factor = data / replicas
@@ -187,7 +197,7 @@ def plan(
     kind: str,
     tell: Callable[[str], None] = _quiet,
 ) -> str:
-    """The plan as text, for people. `tell` receives lines of progress."""
+    """The plan as readable text. `tell` receives lines of progress."""
     if kind not in DEVICE_KINDS:
         raise unknown("kind of device", kind, DEVICE_KINDS)
     if devices < 1 or devices % config.devices.seed:
@@ -203,11 +213,11 @@ def plan(
     return "\n".join(
         [
             f"{devices} × {kind}, seed {config.devices.seed} × data {replicas}: "
-            f"{cost.images} of {config.search.batch_size} images a device and batch",
+            f"{cost.images} of {config.search.batch_size} images per device and batch",
             f"  compiled here, one device: {cost.flops / 1e9:.2f} GFLOP, {cost.traffic / 1e9:.2f} GB of memory "
-            f"traffic a step, {cost.memory / 1e9:.2f} GB held ({fits} in {figures.memory / 1e9:.0f} GB)",
-            f"  all-reduces: {cost.collectives.count} a step, of which {cost.collectives.chain} wait for one another; "
-            f"{cost.collectives.bytes / 1e6:.2f} MB a device",
+            f"traffic per step, {cost.memory / 1e9:.2f} GB held ({fits} in {figures.memory / 1e9:.0f} GB)",
+            f"  all-reduces: {cost.collectives.count} per step, {cost.collectives.chain} of them in sequence; "
+            f"{cost.collectives.bytes / 1e6:.2f} MB per device",
             f"  estimated step: {1e3 * guess.step:.2f} ms ({guess.share:.0%} communication); "
             f"{config.search.epochs} epochs of {steps} steps: {whole / 3600:.2f} h",
             f"  largest useful data axis: {useful} (communication at most half of a step)",

@@ -1,7 +1,7 @@
-"""Many searches as one compiled placed: several seeds, several hyper-parameters, one step.
+"""Many searches as one compiled program: several seeds, several hyper-parameters, one step.
 
-Every search ends as it would by itself; the records tell of each, and of mean and standard deviation over those that
-stayed finite. No best one is picked: that would be a choice on the data that the alphas were fitted to.
+Every search has the same result as if it ran alone. The records contain each search, and mean and standard deviation
+over the searches that stayed finite. No best search is chosen, since the alphas were fitted to the data of the choice.
 """
 
 import json
@@ -40,12 +40,12 @@ from jdarts.search.state import METRICS, SearchState
 
 
 def run_population(run: SearchRun, members: Sequence[Member], placement: Placement) -> list[Found]:
-    """Run all members to the end; see `run_loop` for what is raised.
+    """Run all members to the end. Raises the same errors as `run_loop`.
 
-    Writes into `run.folder`: `metrics.jsonl` (mean and standard deviation over members, an epoch a line), checkpoints
-    of the stacked state, `members.json`; and for each member a folder with `metrics.jsonl`, `genotypes.jsonl` and
-    `genotype.txt`, as a search by itself would write them. The hooks of `run` are called for each member after every
-    epoch; their warnings are told with the member's name.
+    Writes into `run.folder`: `metrics.jsonl` (mean and standard deviation over members, one line per epoch),
+    checkpoints of the stacked state, `members.json`; and for each member a folder with `metrics.jsonl`,
+    `genotypes.jsonl` and `genotype.txt`, like those of a single search. The hooks of `run` are called for each member
+    after every epoch; their warnings are reported with the member's name.
     """
     settings, folder = run.config.search, run.folder
     check_members(settings, members)
@@ -78,7 +78,7 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
 
 @dataclass(frozen=True)
 class MemberRecords:
-    """The records of a program of several searches at the end of an epoch: of each and of all, by member."""
+    """The records of several searches at the end of an epoch; the sequences have one entry per member."""
 
     placed: PlacedSearch
     members: Sequence[Member]
@@ -94,7 +94,7 @@ class MemberRecords:
         methods = [configured(own.search) for own in configs]
         folders = [run.folder.subfolder(member.name) for member in members]
         hooks_of = run.hooks(run.config, placed.search)
-        alone = processes.count() == 1  # otherwise no process holds a whole search
+        alone = processes.count() == 1  # with several processes, none of them holds a whole search
         hooks = []
         for member, own, method, folder in zip(members, configs, methods, folders, strict=True):
             warn = partial(_warn, run.reporter, member.name)
@@ -135,7 +135,7 @@ class MemberRecords:
         return added
 
     def compared(self, state: Any, results: Sequence[Found], epochs: int) -> list[Found]:
-        """The results of methods that compare candidates on images: each member's with its own weights."""
+        """The results of a method that compares candidates on images; each member uses its own weights."""
         state_of, compared = _member_states(state), []
         for i, found in enumerate(results):
             if found.genotype is not None:
@@ -153,7 +153,7 @@ def _warn(reporter: Reporter, name: str, text: str) -> None:
 
 
 def check_members(settings: SearchConfig, members: Sequence[Member]) -> None:
-    """Refuse what several searches cannot do; `UserError`, before anything compiles."""
+    """Raise `UserError`, before anything compiles, for settings that several searches do not support."""
     if members and settings.hessian_every and processes.count() > 1:
         raise UserError(
             f"search.hessian_every is {settings.hessian_every}, but with --seeds or --sweep over "
@@ -169,13 +169,13 @@ def own_loop(method: Method) -> str:
 
 
 def check_method(method: Method) -> None:
-    """Refuse what one program cannot do for each of its members at its own time."""
+    """Raise `UserError` if searches of `method` do not fit in one program (see `own_loop`)."""
     if what := own_loop(method):
         raise UserError(f"method {method.name} {what}, so several searches do not fit in one program")
 
 
 def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> None:
-    """Note which searches the run holds; refuse to go on with others."""
+    """Store the names of the run's searches; raise `UserError` if a resumed run is given other searches."""
     names, file = [member.name for member in members], run.path / "searches.json"
     if not resume or not file.exists():
         run.write_json(file.name, names)
@@ -189,7 +189,7 @@ def same_members(run: RunFolder, members: Sequence[Member], *, resume: bool) -> 
 
 
 def _member_states(state: Any) -> Callable[[int], Any]:
-    """`member -> its state`, on one device; all are fetched at the first call."""
+    """`member -> its state` on one device; the first call fetches the states of all members."""
 
     @cache
     def here() -> Any:
@@ -203,7 +203,7 @@ def _member_states(state: Any) -> Callable[[int], Any]:
 
 
 def of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
-    """Skip connections and looked-up accuracies of a member; NaN, under the same names, if its search diverged."""
+    """Skip connections and looked-up accuracies of a member; NaN under the same names if its search diverged."""
     if genotype is not None:
         return {"skip_connections": skips_in(genotype), **(table.test_accuracies(genotype) if table else {})}
     known = table.test_accuracies(table.architectures[0]) if table else {}

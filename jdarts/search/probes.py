@@ -15,9 +15,9 @@ from jdarts.search.state import SearchState
 def alpha_spectrum(search: Search, *, shift: float = 0.0) -> Callable[[SearchState, Arrays], np.ndarray]:
     """`(state, arrays) -> [n]`: the eigenvalues of `∂²L/∂α² + shift · I`, largest last (RobustDARTS, Zela et al. 2020).
 
-    L is the loss of the alpha step at the present weights, on the batch of the last alpha step, the batch norms in
-    training mode; α all alphas together. The published numbers have `shift` = the alphas' weight decay. The matrix is
-    dense, from one product with the Hessian an alpha, and symmetric up to rounding.
+    L is the loss of the alpha step at the present weights, on the batch of the last alpha step, with batch norms in
+    training mode; α are all alphas together. The published numbers use `shift` = the alphas' weight decay. The dense
+    matrix is computed by one Hessian-vector product per alpha; it is symmetric up to rounding.
     """
 
     def hessian(state, arrays):

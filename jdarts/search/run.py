@@ -1,4 +1,4 @@
-"""Run a search: by one loop, or by the driver that its method names."""
+"""`run_search`: run a search in one loop, or by the driver that its method names."""
 
 from jdarts.data.streaming import StreamedData
 from jdarts.devices.placement import Placement
@@ -11,19 +11,19 @@ from jdarts.search.state import SearchState
 
 
 def run_search(run: SearchRun, placement: Placement | None = None) -> tuple[Genotype, SearchState | None]:
-    """Search as `run.method` says, and return the genotype with the final state (None for a method without one).
+    """Search with `run.method`; return the genotype and the final state (None if the method has no state).
 
-    `placement` says on which devices (`jdarts.devices.placement.place`); None is one device.
+    `placement` contains the devices (`jdarts.devices.placement.place`); None is one device.
 
-    Writes into `run.folder`: `metrics.jsonl` and `genotypes.jsonl` (one record an epoch, the last included),
-    checkpoints; drivers write the same into subfolders. Raises `UserError` for settings that do not fit the data before
-    anything compiles; see `run_loop` for the rest.
+    Writes into `run.folder`: `metrics.jsonl` and `genotypes.jsonl` (one record per epoch) and checkpoints; drivers
+    write the same into subfolders. Raises `UserError` before anything compiles if settings do not fit the data, and the
+    errors of `run_loop`.
     """
     if run.method.driver is not None:
         if placement is not None and placement.backend != "jit":
             raise UserError(
-                f"method {run.method.name} runs several loops, on one device only, and {placement.data} were asked "
-                "for; pass --devices.backend jit --devices.data 1"
+                f"method {run.method.name} runs several loops, which needs one device, but {placement.data} were "
+                "requested; pass --devices.backend jit --devices.data 1"
             )
         if isinstance(run.data, StreamedData):
             raise UserError(f"method {run.method.name} runs several loops, which streamed images do not support")

@@ -1,4 +1,4 @@
-"""Comparing candidates with shared weights, for derivations that look at images (SETN, RSPS, DARTS-PT)."""
+"""Accuracies of candidates with shared weights, for derivations that evaluate images (SETN, RSPS, DARTS-PT)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +11,15 @@ from jdarts.search.hooks import EpochEnd, Hook
 from jdarts.search.search import Search
 from jdarts.search.state import SearchState
 
-SCORED_IMAGES = 512  # of the validation split, as in the benchmark's code
+SCORED_IMAGES = 512  # images of the validation split, as in the code of NAS-Bench-201
 
 
 def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
-    """The hook that records `held_out_accuracy`, for single-level searches: nothing learns from their validation split.
+    """The hook that records `held_out_accuracy` in a single-level search, which does not learn from validation images.
 
-    It is the accuracy of the relaxed network (weights as they are derived from) on all images of that split, with
-    running averages in the batch norms. No hook for a bilevel search, whose `val_accuracy` is kept, for streamed
-    images, and for a split that single-level training has taken.
+    It is the accuracy of the relaxed network, with the op weights of the derivation, on all images of the validation
+    split, with running averages in the batch norms. There is no hook for a bilevel search, which records
+    `val_accuracy`, for streamed images, or if single-level training uses all images.
     """
     single = search.hypergradient == "single_level" and method.alpha_data is None
     if not single or not isinstance(search.data, SearchData) or search.data.single:
@@ -40,7 +40,7 @@ def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
 def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
     """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`.
 
-    `train` normalises by the statistics of that batch, otherwise by running averages.
+    With `train`, batch norms use the statistics of that batch, otherwise the running averages.
     """
     images, labels = search.arrays["val_images"], search.arrays["val_labels"]
     rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]

@@ -1,6 +1,6 @@
 """The pure functions of one search, built from its configuration, space and data.
 
-Everything that depends on the epoch is computed from `state.step`, so a search is traced once.
+All values that depend on the epoch are computed from `state.step`, so a search is traced once.
 """
 
 from collections.abc import Callable
@@ -41,8 +41,8 @@ class Search:
       init: `(key) -> SearchState`.
       step: `(state, arrays) -> (state, metrics)`; metrics are scalars of this step.
       objective: the losses.
-      batches: the draws.
-      data: what is drawn from.
+      batches: the batches.
+      data: the images from which batches are drawn.
       steps_per_epoch: whole training batches in an epoch.
       hypergradient: name of the estimator in use.
     """
@@ -75,24 +75,24 @@ class Search:
         return self.batches.draw(state, arrays)
 
     def loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, Any]:
-        """The loss that the alphas descend, unregularised, and its aux (`Objective.loss`)."""
+        """The loss of the alphas, without regularisers, and its aux (`Objective.loss`)."""
         return self.objective.loss(w, alphas, batch)
 
     def network_loss(self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = True) -> tuple[jax.Array, Any]:
-        """The loss below any relaxation, and its aux (`Objective.network_loss`)."""
+        """The loss for op weights, without a relaxation, and its aux (`Objective.network_loss`)."""
         return self.objective.network_loss(w, op_weights, batch, train)
 
     def score(
         self, state: SearchState, op_weights: Any, images: jax.Array, labels: jax.Array, train: bool = False
     ) -> jax.Array:
-        """Accuracy on uint8 images with the shared weights, the batch norms in training or in evaluation mode."""
+        """Accuracy on uint8 images with the shared weights; `train` sets the mode of the batch norms."""
         images = normalize(images, mean=self.data.mean, std=self.data.std)
         batch = {"images": images, "labels": labels, "batch_stats": state.batch_stats, "step": state.step}
         return self.objective.score(state.weights, op_weights, batch, train)
 
     @cached_property
     def compiled_score(self) -> Callable[..., jax.Array]:
-        """`score`, compiled once for all who compare architectures with it."""
+        """`score`, compiled once for all comparisons of architectures."""
         return jax.jit(self.score, static_argnums=4)
 
     def variables(self, state: SearchState) -> dict[str, Any]:
@@ -105,8 +105,11 @@ class Search:
 
     @cached_property
     def arrays(self) -> Arrays:
-        """The data on the device, put there when first asked for: uint8 images `[N, H, W, C]` and int32 labels `[N]`
-        of both splits. Streamed images are not there; the step receives them batch by batch."""
+        """The data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
+
+        They are put on the device at the first access. Streamed images are not included; the step receives them batch
+        by batch.
+        """
         assert isinstance(self.data, SearchData), "streamed images are given to the step batch by batch"
         return {
             "train_images": jnp.asarray(self.data.train.images),
@@ -128,9 +131,9 @@ def make_search(
 
     Args:
       method: the search method; None builds the one that `config.search.method` names.
-      axis_name: mapped axis that each batch is split over (`jdarts.devices.replicas`). The batch size is that of all
-        devices together; losses and gradients are means over the axis, batch norms see the whole batch, and images,
-        augmentation, noise and relaxation are those of one device.
+      axis_name: mapped axis over which each batch is split (`jdarts.devices.replicas`). The batch size is the total of
+        all devices. Losses and gradients are means over the axis, and batch norms see the whole batch. Images,
+        augmentation, noise and relaxation are the same as on one device.
     """
     method = method or configured(config.search)
     settings = unchecked(config.search, hypergradient=hypergradient_of(config.search, method))
@@ -168,7 +171,7 @@ def make_search(
 
 
 def search_step(settings: SearchConfig, objective: Objective, batches: Batches) -> SearchStep:
-    """Algorithm 1 with the optimisers and the hypergradient of `settings`, whose hypergradient is not None."""
+    """Algorithm 1 with the optimisers and the hypergradient of `settings`; the hypergradient must not be None."""
     method, hypergradient = objective.method, settings.hypergradient or ""
     weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, batches.steps_per_epoch)
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)

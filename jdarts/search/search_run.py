@@ -1,4 +1,4 @@
-"""A search that is asked for: everything `run_search` and the drivers need, as one value."""
+"""`SearchRun`: all that `run_search` and the drivers need for a search, as one value."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,19 +17,19 @@ from jdarts.spaces.space import Space
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A search that is asked for.
+    """A search to run.
 
         run = SearchRun(config, space, data, folder, configured(config.search))
         genotype, state = run_search(run)
 
     Attributes:
       config: all settings.
-      space: what is searched.
+      space: the search space.
       data: images; a driver that also trains cells needs the whole `Dataset`.
-      folder: where records, checkpoints and results go.
-      method: how it is searched; `jdarts.methods.configured(config.search)` builds the one of the settings.
-      resume: go on from the newest checkpoint in `folder`.
-      reporter: what a person sees of the run.
+      folder: the folder for records, checkpoints and results.
+      method: the search method; `jdarts.methods.configured(config.search)` builds the method of the settings.
+      resume: continue from the newest checkpoint in `folder`.
+      reporter: shows the run to the user.
       hooks: makes the functions that are called after every epoch (`jdarts.search.hooks`).
     """
 
@@ -44,14 +44,14 @@ class SearchRun:
 
     @property
     def dataset(self) -> Dataset:
-        """All images, for drivers that train cells, too. Raises `UserError` where there are those of a search only."""
+        """All images, for drivers that also train cells. Raises `UserError` if the run has only images of a search."""
         if not isinstance(self.data, Dataset):
-            raise UserError(f"method {self.method.name} trains cells, too, and needs a whole data set to do so")
+            raise UserError(f"method {self.method.name} also trains cells, which needs a whole data set")
         return self.data
 
     @property
     def search_data(self) -> SearchData | StreamedData:
-        """The training and validation images of the search; those of the test are out of reach."""
+        """The training and validation images of the search, without the test images."""
         return self.data.for_search(self.config.data) if isinstance(self.data, Dataset) else self.data
 
     def split(self) -> "SearchRun":
@@ -63,7 +63,7 @@ class SearchRun:
         return replace(self, folder=self.folder.subfolder(name), **changes)
 
     def loop_settings(self, steps_per_epoch: int) -> LoopSettings:
-        """The length of the search and how often it saves, as the settings say."""
+        """The length of the search and the interval of its checkpoints, from the settings."""
         settings = self.config.search
         return LoopSettings(
             epochs=settings.epochs,

@@ -1,6 +1,6 @@
-"""Several searches one after the other, for methods that one program cannot hold: drivers above the step, stop rules.
+"""Several searches one after the other, for methods that do not fit in one program: with drivers or stop rules.
 
-Folders, records and results are those of `jdarts.search.population`.
+Folders, records and results are like those of `jdarts.search.population`.
 """
 
 import math
@@ -24,9 +24,9 @@ RESULT = "genotype.txt"
 
 
 def run_separately(run: SearchRun, members: Sequence[Member], placement: Placement) -> list[Found]:
-    """Run all members, each to its end as a search by itself; a member that diverges stops nobody.
+    """Run all members, each as a single search; a member that diverges does not stop the others.
 
-    With `run.resume`, members that have a result are not run again. Raises what `run_search` raises.
+    With `run.resume`, members that have a result are not run again. Raises the errors of `run_search`.
     """
     config, reporter = run.config, run.reporter
     same_members(run.folder, members, resume=run.resume)
@@ -56,6 +56,6 @@ def _finished(folder: RunFolder) -> Genotype | None:
 
 
 def _last(folder: RunFolder) -> dict[str, float]:
-    """The search's own numbers after its last epoch; none for methods without a supernet, or with several."""
+    """The metrics of the last epoch; empty for methods with no supernet or several."""
     records: list[dict[str, Any]] = folder.records("metrics")
     return {name: records[-1].get(name, math.nan) for name in METRICS} if records else {}

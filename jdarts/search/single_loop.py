@@ -37,9 +37,9 @@ class LoopOutcome:
     """The result of one loop.
 
     Attributes:
-      genotype: the result; with a stop rule perhaps that of an earlier epoch.
+      genotype: the result; a stop rule may choose the genotype of an earlier epoch.
       search, state: the functions and the last state.
-      stopped_at: finished epochs whose genotype a stop rule returned; None if the search ran to its end.
+      stopped_at: the epoch whose genotype a stop rule returned; None if the search ran to its end.
     """
 
     genotype: Genotype
@@ -55,7 +55,7 @@ class Compiled:
     Attributes:
       search: the pure functions, on one device.
       init: `(key) -> state`.
-      step: `(state, arrays) -> (state, metrics)`; streamed images come from `step` itself.
+      step: `(state, arrays) -> (state, metrics)`; if images are streamed, `step` reads them and ignores `arrays`.
     """
 
     search: Search
@@ -70,10 +70,10 @@ def run_single_loop(
     compiled: Compiled | None = None,
     start: Callable[[Search, SearchState], SearchState] | None = None,
 ) -> LoopOutcome:
-    """Search in one loop, without regard to `run.method.driver`.
+    """Search in one loop; `run.method.driver` is ignored.
 
-    For drivers that go on from somewhere: `compiled` is what `compile_search` made of the same run, `start` may replace
-    the initial state.
+    Drivers that continue a search pass `compiled`, the result of `compile_search` for the same run, and `start`, a
+    function that replaces the initial state.
     """
     run = run.split()
     settings, method = run.config.search, run.method
@@ -117,7 +117,7 @@ def run_single_loop(
 
 
 def _stopped(run: SearchRun, title: str, search: Search, state: SearchState, epoch: int) -> LoopOutcome:
-    """The outcome of a search that a stop rule has ended with the genotype of `epoch`."""
+    """The outcome of a search that a stop rule ended, with the genotype of `epoch`."""
     last = int(state.step) // search.steps_per_epoch
     run.reporter.message(f"{title}: stopped after epoch {last}; the result is the genotype of epoch {epoch}")
     text = next(record["genotype"] for record in records(run.folder) if record["epoch"] == epoch)
@@ -125,7 +125,10 @@ def _stopped(run: SearchRun, title: str, search: Search, state: SearchState, epo
 
 
 class StopRule:
-    """The stop rule of a run's method, asked after every epoch; `found` has the epoch whose genotype it returns."""
+    """The stop rule of a run's method, called after every epoch.
+
+    `found` is empty until the rule stops the search, then holds the epoch whose genotype is the result.
+    """
 
     def __init__(self, run: SearchRun):
         self._run = run
@@ -151,9 +154,9 @@ class EpochRecords:
     """The record of a search at the end of an epoch; called with the state and the number of finished epochs.
 
     Attributes:
-      hooks: called last, see `jdarts.search.hooks`.
-      eigenvalues: measures the curvature that some stop rules ask for, every `measured_every` epochs.
-      table: a benchmark's table, where the genotype is looked up.
+      hooks: called last; see `jdarts.search.hooks`.
+      eigenvalues: measures the curvature that some stop rules need, every `measured_every` epochs.
+      table: a benchmark's table, in which the genotype is looked up.
     """
 
     run: SearchRun
@@ -165,7 +168,7 @@ class EpochRecords:
 
     @classmethod
     def of(cls, run: SearchRun, search: Search) -> "EpochRecords":
-        """The records that the settings and the method of `run` ask for."""
+        """The records that the settings and the method of `run` need."""
         settings = run.config.search
         hooks_of = run.hooks(run.config, search)
         return cls(
@@ -207,7 +210,7 @@ def _eigenvalues(run: SearchRun, search: Search) -> Measure:
 
 
 def records(run: RunFolder) -> list[dict[str, Any]]:
-    """The records of a search's finished epochs, metrics and genotypes together, oldest first."""
+    """The records of the finished epochs of a search, metrics and genotypes merged, oldest first."""
     genotypes = {record["epoch"]: record for record in run.records("genotypes")}
     return [{**genotypes.get(record["epoch"], {}), **record} for record in run.records("metrics")]
 
@@ -220,7 +223,7 @@ def on_one_device(state: SearchState) -> SearchState:
 
 
 def compile_placed(run: SearchRun, placement: Placement) -> Compiled:
-    """Like `compile_search`, as one program for the devices of `placement`; `search` is that of one device."""
+    """The search with its `init` and `step` on the devices of `placement`; `search` is for one device."""
     placed = place_search(run.config, run.space, run.search_data, placement)
     return Compiled(placed.search, lambda key: placed.init(), lambda state, arrays: placed.step(state))
 

@@ -9,7 +9,7 @@ from flax import struct
 PyTree = Any
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-"""The metrics of a step, and of an epoch in mean over its steps."""
+"""The metrics of a step; those of an epoch are means over its steps."""
 
 
 @struct.dataclass
@@ -22,7 +22,7 @@ class SearchState:
       batch_stats: running averages of batch norm as one vector (policy: `jdarts.search.objective`).
       alphas: `{"normal": [14, ops], "reduce": [14, ops]}`.
       weight_opt_state, alpha_opt_state: states of the two optax optimisers.
-      key: PRNG key of the run; every draw is a function of it and of `step`.
+      key: PRNG key of the run; every draw is a function of `key` and `step`.
       sums: sums of this epoch's metrics over its finished steps, for the epoch's record.
     """
 
@@ -39,7 +39,10 @@ class SearchState:
 def finished(
     before: SearchState, moved: SearchState, metrics: dict[str, jax.Array], steps_per_epoch: int
 ) -> tuple[SearchState, dict[str, jax.Array]]:
-    """`moved` with the step counted and its metrics in the sums of the epoch; the metrics and whether all is finite."""
+    """`(state, metrics)` after a step: `step` is increased, `metrics` are added to the sums of the epoch.
+
+    The returned metrics contain `finite`, which is true if all numbers are finite.
+    """
     fresh = before.step % steps_per_epoch == 0
     sums = {name: jnp.where(fresh, 0, before.sums[name]) + metrics[name] for name in METRICS}
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((moved.weights, moved.alphas))])

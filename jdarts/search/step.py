@@ -1,12 +1,12 @@
-"""One search step: Algorithm 1 of DARTS (Liu et al., ICLR 2019), with the choices that a method may make in it.
+"""One search step: Algorithm 1 of DARTS (Liu et al., ICLR 2019), with the choices of a method.
 
     while not converged:
         1. update the alphas by the gradient of L_val(w − ξ ∇_w L_train(w, α), α)
         2. update the weights by the gradient of L_train(w, α)
 
-Step 2 uses the alphas that step 1 has just moved, and moves the weights from where they were, not from the unrolled
-ones. The virtual step sees the training batch of step 2; k virtual steps see those of the next k weight steps. A method
-may take step 2 first. With the single-level gradient both move at once.
+Step 2 uses the new alphas of step 1. It starts from the current weights, not from the unrolled ones. The virtual step
+uses the training batch of step 2; k virtual steps use the batches of the next k weight steps. A method may take step 2
+first. With the single-level gradient, weights and alphas move together.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,11 @@ class SearchStep:
     """Algorithm 1 for one search.
 
     Attributes:
-      hypergradient: the estimator of dL_val/dα (`jdarts.hypergrad`), of `virtual_steps` unrolled steps.
+      hypergradient: the estimator of dL_val/dα (`jdarts.hypergrad`), with `virtual_steps` unrolled steps.
       weight_gradients: `(w, alphas, batch) -> ((loss, aux), (gradient by w, by alphas))`.
-      single_level: the hypergradient is that of the training loss, and gives the gradient by w, too.
-      moved_statistics: `(seen, before, running) -> running` after the forward passes of an alpha step; None if they
-        move nothing (the batch-norm policy is stated in `jdarts.search.objective`).
+      single_level: True if the hypergradient is the gradient of the training loss, with the gradient by w.
+      moved_statistics: `(seen, before, running) -> running` after the forward passes of an alpha step; None if these
+        do not move the running averages (batch-norm policy: `jdarts.search.objective`).
     """
 
     objective: Objective
@@ -63,7 +63,7 @@ class SearchStep:
         return finished(state, moved, metrics, self.batches.steps_per_epoch)
 
     def alpha_step(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, hypergrad.Aux]:
-        """Step 1: `(state with new alphas, the losses seen on the way)`."""
+        """Step 1: `(state with new alphas, aux of the hypergradient)`."""
         if self.objective.method.alphas_fixed:
             return state, hypergrad.Aux(*self.objective.loss(state.weights, state.alphas, val_batch))
         grads, seen = self.hypergradient(state.weights, state.alphas, state.weight_opt_state, ahead, val_batch)
@@ -73,7 +73,7 @@ class SearchStep:
         return state.replace(alphas=alphas, alpha_opt_state=opt_state, batch_stats=running), seen
 
     def weight_step(self, state: Any, train_batch: Batch, seen: hypergrad.Aux | None = None) -> tuple[Any, Any]:
-        """Step 2: `(state with new weights, (loss, aux))`; a single-level alpha step has `seen` the gradient."""
+        """Step 2: `(state with new weights, (loss, aux))`; with a single-level method, `seen` holds the gradient."""
         if seen is None or seen.weight_grads is None or self.objective.method.own_weight_step:
             (value, aux), (grads, _) = self.weight_gradients(state.weights, state.alphas, train_batch)
         else:
@@ -84,13 +84,13 @@ class SearchStep:
         return state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"]), (value, aux)
 
     def virtual_batches(self, state: SearchState, train_batch: Batch, arrays: Arrays) -> Batch:
-        """The training batches of the virtual steps: one as it is, several stacked."""
+        """The training batches of the virtual steps: one batch, or several stacked."""
         if self.virtual_steps == 1 or self.objective.method.alphas_fixed:
             return train_batch
         return self.batches.look_ahead(state, arrays, self.virtual_steps)
 
     def statistics(self, state: SearchState, seen: hypergrad.Aux, before: jax.Array) -> jax.Array:
-        """The running averages after an alpha step whose passes began with `before`."""
+        """The running averages after an alpha step whose passes started from `before`."""
         if self.moved_statistics is None:
             return state.batch_stats
         moved = self.moved_statistics(seen, before, state.batch_stats)

@@ -1,4 +1,4 @@
-"""Streamed images in a search: the batches that a step sees, and those of a finished step read again."""
+"""Streamed images in a search: the batches of the coming steps, and those of a finished step, read again."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,9 +19,7 @@ from jdarts.search.state import SearchState
 def open_splits(
     config: Experiment, data: StreamedData, method: Method, *, process: int = 0, processes: int = 1
 ) -> dict[str, Stream]:
-    """The streams `train` (for the weights) and `val` (for the alphas), as process `process` of `processes` reads
-    them.
-    """
+    """The streams `train` (for the weights) and `val` (for the alphas) of process `process` of `processes`."""
     options = {
         "size": config.data.streamed_side,
         "batch_size": config.search.batch_size,
@@ -38,9 +36,9 @@ def open_splits(
 
 
 def last_arrays(config: Experiment, search: Search) -> Callable[[SearchState], Arrays]:
-    """`state -> arrays` with which `search.draw` gives the batches of the last finished step again.
+    """`state -> arrays` with which `search.draw` returns the batches of the last finished step.
 
-    For images on the device these are all of them; streamed ones are read once more, the whole batch of `config`.
+    Images on the device are all in `arrays`. Streamed images are read again, the whole batch of `config`.
     """
     data = search.data
     if not isinstance(data, StreamedData):
@@ -59,14 +57,14 @@ def last_arrays(config: Experiment, search: Search) -> Callable[[SearchState], A
 
 
 def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[str, Stream]:
-    """The rows that this process reads: those of its share of the training batches, and of those of the alphas."""
+    """The streams of this process's share of the training batches and of the alphas' batches."""
     return open_splits(config, data, method, process=jax.process_index(), processes=processes.count())
 
 
 def streamed_batches(
     config: Experiment, data: StreamedData, method: Method, placement: Placement
 ) -> Callable[[int], Iterator[Any]]:
-    """`step -> iterator of global batches` from there on, each process reading its rows."""
+    """`step -> iterator of global batches`, starting with that step's; each process reads its own rows."""
     settings, streams = config.search, streams_of(config, data, method)
 
     def batches(step: int) -> Iterator[Any]:

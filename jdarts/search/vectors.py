@@ -1,7 +1,7 @@
 """The supernet as a function of two vectors: its weights, and the running averages of its batch norms.
 
 A supernet has hundreds of weight arrays. Optimisers and their pull-backs over so many arrays take longer to compile
-than the cells themselves, so a search holds one vector (`Packing`) and shows it as a tree only on request.
+than the cells, so a search holds one vector (`Packing`) and converts it to a tree only on request.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class VectorNetwork:
 
     Attributes:
       network: the Flax module.
-      params, stats: where each array lies in the vector of weights and in that of running averages.
-      ranges: from which interval each weight is drawn at the start.
+      params, stats: the place of each array in the vector of weights and in the vector of running averages.
+      ranges: the initial distribution of each weight.
     """
 
     network: nn.Module
@@ -40,7 +40,7 @@ class VectorNetwork:
         return initial_statistics_vector(self.stats)
 
     def packed(self, w: jax.Array, running: jax.Array) -> Variables:
-        """The Flax variables in the form that the network reads where it is compiled (`jdarts.staging.unit`)."""
+        """The Flax variables in the form that the network reads in a compiled step (`jdarts.staging.unit`)."""
         return {"params": self.params.pack(w), "batch_stats": self.stats.pack(running)}
 
     def statistics(self, packed: Any) -> jax.Array:
@@ -57,7 +57,7 @@ class VectorNetwork:
 
 
 def vector_network(network: Any, op_weights: Any, images: Any, edge_values: Any) -> VectorNetwork:
-    """`network` as a function of vectors; arrays or their shapes as a forward pass receives them."""
+    """`network` as a function of vectors; the other arguments are arrays, or shapes, for a forward pass."""
     shapes, ranges = abstract_network(network, op_weights, images, True, edge_values)
     params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
     return VectorNetwork(network, params, stats, ranges)

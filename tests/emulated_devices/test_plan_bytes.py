@@ -110,7 +110,7 @@ def test_more_devices_take_less_compute_and_a_larger_share_of_communication(cost
 
 def test_a_plan_is_text_and_refuses_what_cannot_be():
     text = plan(CONFIGURATION, TINY, DATA, devices=8, kind="h100")
-    assert "2 of 16 images a device" in text and "largest useful data axis" in text
+    assert "2 of 16 images per device" in text and "largest useful data axis" in text
     with pytest.raises(UserError, match="unknown kind of device 'tpu-v5'"):
         plan(CONFIGURATION, TINY, DATA, devices=8, kind="tpu-v5")
     with pytest.raises(UserError, match="batch_size is 16, which 256 data replicas cannot share"):

@@ -59,7 +59,7 @@ def test_the_summary_has_all_cells_and_learned_something(finished):
     assert str(folder) in text and "reduction cell" in text
     assert not any(line.startswith("normal cell") for line in text.splitlines()), "one cell: it is a reduction cell"
     assert "normal=" not in text
-    assert "memory: the search step needs" in text and "an epoch (10 steps)" in text
+    assert "memory: the search step needs" in text and "per epoch (10 steps)" in text
 
 
 def test_the_run_folder_is_complete(finished):

@@ -79,7 +79,7 @@ def test_the_pace_is_told_once_and_changes_nothing():
         states.append(timed(states[-1]))
         assert len(said) == (len(states) > 3)
     assert states == [0, 1, 2, 3, 4, 5]
-    assert said == ["time: 3 s a step, about 5 min 0 s an epoch (100 steps), 4 h 10 min for 50 epochs"]
+    assert said == ["time: 3 s per step, about 5 min 0 s per epoch (100 steps), 4 h 10 min for 50 epochs"]
 
 
 def test_the_pace_waits_for_the_device():

@@ -1,7 +1,7 @@
-"""Drivers: methods that one loop cannot hold, one file each. Each reuses `run_single_loop`.
+"""Drivers: methods that need more than one loop, one file per method. They call `run_single_loop`.
 
-A driver is the function `search` of its file, `run -> (genotype, last state or None)`; a method names it
-(`Method.driver`).
+A driver is the function `search` of its file, `run -> (genotype, last state or None)`. A method names its driver in
+`Method.driver`.
 """
 
 from collections.abc import Callable, Mapping

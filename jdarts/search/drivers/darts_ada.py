@@ -1,4 +1,4 @@
-"""DARTS-ADA (Zela et al., ICLR 2020): when the stop rule fires, go back and on with stronger weight decay."""
+"""DARTS-ADA (Zela et al., ICLR 2020): when the stop rule fires, go back and continue with stronger weight decay."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,13 +18,13 @@ from jdarts.search.state import SearchState
 
 
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:
-    """Search; when the stop rule fires, go on from the epoch it returns with the weight decay multiplied.
+    """Search; when the stop rule fires, continue from the epoch that it returns, with the weight decay multiplied.
 
-    The whole state of that epoch is restored, records included. The last level runs to its end.
+    The whole state of that epoch is restored, including its records. The last level runs to its end.
     """
     run, method, settings = run.split(), run.method, run.config.search
     decay, limit, factor = settings.weight_optimizer.weight_decay, method.options["limit"], method.options["multiply"]
-    folders: list[Path] = []  # of the checkpoints of all levels so far, the newest first
+    folders: list[Path] = []  # checkpoint folders of all levels so far, the newest first
     returned = level = 0
     while True:
         last = decay * factor > limit * (1 + 1e-9)
@@ -46,13 +46,13 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
 
 
 def _with_decay(settings: SearchConfig, decay: float) -> SearchConfig:
-    """The settings with another weight decay, and all checkpoints kept, since a rollback may need any of them."""
+    """The settings with another weight decay; they keep all checkpoints, since a rollback may need any of them."""
     optimizer = replace(settings.weight_optimizer, weight_decay=decay)
     return replace(settings, weight_optimizer=optimizer, keep_checkpoints=settings.epochs + 2)
 
 
 def _copy_records(source: RunFolder, target: RunFolder, *, up_to: int) -> None:
-    """Let the next level begin with the records of the epochs that it does not repeat."""
+    """Copy the records of the epochs that the next level does not repeat."""
     for name in ("metrics", "genotypes"):
         if not target.records(name):
             for record in source.records(name):
@@ -65,7 +65,7 @@ def _rolled_back(folders: list[Path], epoch: int) -> Callable[[Search, SearchSta
 
 
 def _checkpoint(folders: list[Path], epoch: int, step: int, like: SearchState) -> SearchState:
-    """The state after `step` steps; a level that began at that epoch has it from the level before."""
+    """The state after `step` steps, from the newest level that has it; a level does not save its own first state."""
     for folder in folders:
         with Checkpoints(folder, keep=10**6) as checkpoints:
             restored = checkpoints.restore_latest(jax.eval_shape(lambda: like), up_to=step)

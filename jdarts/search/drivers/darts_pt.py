@@ -1,11 +1,11 @@
-"""Perturbation-based derivation (DARTS-PT, Wang et al., ICLR 2021, algorithm 1): train while deriving.
+"""Perturbation-based derivation (DARTS-PT, Wang et al., ICLR 2021, algorithm 1) with tuning between the decisions.
 
 After the search every edge is fixed, in random order, to the op whose removal costs the supernet the most validation
-accuracy; each decision is followed by a few epochs of tuning. A fixed edge's alphas stand so far apart that their
-softmax is one-hot in float32, so tuning is the search step as it is. In DARTS cells the nodes then keep the two edges
-whose removal costs the most. DIFF: the published code tunes between those removals, too; here they are decided on the
-tuned supernet one after the other. An interrupted derivation goes on inside the tuning that it was in: decisions that
-were made are read back, tunings that were finished are their last checkpoints.
+accuracy. Each decision is followed by a few epochs of tuning. The alphas of a fixed edge are so far apart that their
+softmax is one-hot in float32, so tuning uses the search step unchanged. In DARTS cells each node then keeps the two
+edges whose removal costs the most. DIFF: the published code also tunes between these removals; here they are decided
+one after the other on the tuned supernet. An interrupted derivation continues inside the tuning in which it stopped:
+earlier decisions are read from the records, finished tunings from their last checkpoints.
 """
 
 from collections.abc import Callable
@@ -30,14 +30,14 @@ from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights
 from jdarts.stopping import Stop
 
-FAR = 40.0  # e^-40 is nothing beside 1 in float32
+FAR = 40.0  # 1 + e^-80 is 1 in float32
 
 
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:
-    """Search with `run.method`, then derive by perturbation; `decisions.jsonl` holds what was measured."""
+    """Search with `run.method`, then derive by perturbation; `decisions.jsonl` holds the measured accuracies."""
     method = run.method
     if method.relax is not None or method.edge_normalisation:
-        raise UserError(f"darts_pt fixes edges of a softmax relaxation; {method.name} has another one")
+        raise UserError(f"darts_pt fixes edges of a softmax relaxation; {method.name} has another relaxation")
     run = replace(run.split(), method=replace(method, driver=None))
     outcome = run_single_loop(run.stage("search"))
     epochs = method.options["tune_epochs"]
@@ -69,7 +69,7 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
 
 
 def _decide(run: SearchRun, outcome: LoopOutcome, number: int, cell_type: str, row: int) -> int:
-    """The column of the op that an edge is fixed to; the decision is recorded."""
+    """Decide and record the op of an edge; return its column."""
     accuracies, column = weakest_without(run.space, run.method, outcome, cell_type, row, jax.random.key(number))
     run.folder.append(
         "decisions",
@@ -87,7 +87,7 @@ def _decide(run: SearchRun, outcome: LoopOutcome, number: int, cell_type: str, r
 def weakest_without(
     space: Space, method: Method, outcome: LoopOutcome, cell_type: str, row: int, key: jax.Array
 ) -> tuple[list[float], int]:
-    """Accuracies with each op of an edge switched off, and the op without which the supernet is worst."""
+    """Accuracies with each op of an edge switched off, and the column of the op whose removal costs the most."""
     weights = method.deterministic_weights(space, outcome.state.alphas)
     evaluate = scorer(outcome.search, outcome.state, key, train=True)
     ops = len(space.tables[cell_type][row])
@@ -96,13 +96,13 @@ def weakest_without(
 
 
 def fixed(alphas: Any, cell_type: str, row: int, column: int) -> Any:
-    """`alphas` with the edge `row` decided for the op in `column`."""
+    """`alphas` with the edge `row` fixed to the op in `column`."""
     line = jnp.full(alphas[cell_type].shape[1], -FAR).at[column].set(FAR)
     return {**alphas, cell_type: alphas[cell_type].at[row].set(line)}
 
 
 def _tuning_settings(settings: SearchConfig, epochs: int) -> SearchConfig:
-    """The settings of the search with a tenth of its learning rate, over all epochs of tuning."""
+    """The settings of the search with a tenth of its learning rate and all epochs of tuning."""
     sgd = settings.weight_optimizer
     rate = sgd.learning_rate / 10
     slow = replace(sgd, learning_rate=rate, learning_rate_min=min(sgd.learning_rate_min, rate))
@@ -114,7 +114,7 @@ def _until(epoch: int) -> Stop:
 
 
 def _continue(outcome: LoopOutcome, alphas: Any, *, fresh: bool) -> Callable[[Search, SearchState], SearchState]:
-    """Go on from `outcome` with other alphas; `fresh` begins the tuning: step 0, a new optimiser of the weights."""
+    """A start from `outcome` with other alphas; `fresh` starts the tuning, with step 0 and a new weight optimiser."""
 
     def start(search, state):
         del search
@@ -129,7 +129,7 @@ def _with(state: Any, **changes: Any) -> Any:
 
 
 def _topology(space: Space, method: Method, outcome: LoopOutcome) -> Genotype:
-    """The decided ops, and in DARTS cells the two edges of a node whose removal costs the most."""
+    """The genotype of the decided ops; in DARTS cells a node keeps the two edges whose removal costs the most."""
     weights = {c: np.array(p) for c, p in method.deterministic_weights(space, outcome.state.alphas).items()}
     if isinstance(space, NASBench201Space):
         return space.derive(weights)  # type: ignore[arg-type]

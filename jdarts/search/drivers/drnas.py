@@ -1,12 +1,13 @@
 """DrNAS' progressive search (Chen et al., ICLR 2021): prune ops and widen the supernet between two stages.
 
-Half of the epochs with few channels in the ops and all candidates; then every edge keeps its best candidates and more
-channels pass through them. Weights, running averages, momentum and Adam's moments go over; the learning rate falls
-over both stages as over one search.
+The first stage, half of the epochs, has all candidates and few channels in the ops. In the second stage every edge
+keeps its best candidates, and more channels pass through them. Weights, running averages, momentum and Adam's moments
+are carried over; one learning-rate schedule spans both stages.
 
-A wider op takes its new channels from old ones chosen at random, the same in all layers of a width; weights are divided
-by how often their input channel occurs, so that an op on repeated channels gives its old output repeated (Net2WiderNet,
-Chen et al. 2016). DIFF: the paper names neither the choice nor the division; the published code was not compared.
+The new channels of a wider op are copies of old channels, chosen at random, the same in all layers of a width. Weights
+are divided by the number of copies of their input channel, so that an op on copied channels returns copies of its old
+output (Net2WiderNet, Chen et al. 2016). DIFF: the paper states neither the choice nor the division; the published code
+was not compared.
 """
 
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
 
 
 def transplanted(old: Search, before: Any, new: Search, fresh: SearchState) -> SearchState:
-    """The state of `new`, a search of the same cells with fewer candidates or wider ops, as `before` goes on there."""
+    """The state that continues `before` in `new`, a search of the same cells with fewer candidates or wider ops."""
     template = new.variables(fresh)
 
     def carried(weights, batch_stats):
@@ -78,7 +79,7 @@ def transplanted(old: Search, before: Any, new: Search, fresh: SearchState) -> S
     columns = _columns(old.space, new.space)
 
     def of_alphas(tree):
-        """Each matrix of `tree` by the columns of its own cell type; other leaves as they are."""
+        """`tree` with the kept columns of each matrix of a cell type; other leaves are unchanged."""
         if isinstance(tree, Mapping):
             return {
                 name: jnp.take_along_axis(leaf, jnp.asarray(columns[name]), axis=1) if name in columns else leaf
@@ -98,7 +99,7 @@ def transplanted(old: Search, before: Any, new: Search, fresh: SearchState) -> S
 
 
 def _columns(old: Space, new: Space) -> dict[str, np.ndarray]:
-    """For every cell type `[edges, kept ops]`: where the candidates of the new space stand in the old one."""
+    """The columns of the new space's candidates in the old space, `[edges, kept ops]` for every cell type."""
     return {
         name: np.array([[ops.index(op) for op in fewer] for ops, fewer in zip(old.tables[name], table, strict=True)])
         for name, table in new.tables.items()
@@ -119,7 +120,7 @@ def _tree(old: Search, new: Search, source: Any, like: Any) -> Any:
 
 
 def _rows(old: Search, new: Search, path: WeightPath) -> tuple[list[int], list[int]]:
-    """The rows of the alphas of the edges over which the variable at `path` is stacked, before and now."""
+    """The rows in the alphas of the edges over which the variable at `path` is stacked, in the old and new search."""
     part = next((name for name in path if name.startswith("from_")), None)
     if part is None:
         return [], []
@@ -136,7 +137,8 @@ def _rows(old: Search, new: Search, path: WeightPath) -> tuple[list[int], list[i
 def widened(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """`value` with more channels on the axes where `shape` is larger.
 
-    The last but one axis, if it grows, is that of a kernel's input channels, divided by how often each occurs.
+    If the last but one axis grows, it is the axis of a kernel's input channels; the weights of each input channel are
+    divided by its number of copies.
     """
     for axis, (have, wanted) in enumerate(zip(value.shape, shape, strict=True)):
         if have == wanted:
@@ -150,6 +152,6 @@ def widened(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def sources(have: int, wanted: int) -> np.ndarray:
-    """The old channel that each of `wanted` channels is, `[wanted]`: the old ones, then others drawn at random."""
+    """The old channel of which each new channel is a copy, `[wanted]`: all `have` old ones, then random ones."""
     rng = np.random.default_rng([have, wanted])
     return np.concatenate([np.arange(have), rng.integers(have, size=max(wanted - have, 0))])[:wanted]

@@ -1,4 +1,4 @@
-"""P-DARTS (Chen et al., ICCV 2019): three fresh supernets, ever deeper, on ever fewer candidates."""
+"""P-DARTS (Chen et al., ICCV 2019): three new supernets, each deeper and with fewer candidates than the one before."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,7 @@ from jdarts.search.single_loop import run_single_loop
 from jdarts.search.state import SearchState
 
 KEPT = (5 / 8, 3 / 5)
-"""The share of the candidates that goes from one stage to the next: 8, 5, 3 in the DARTS space."""
+"""The share of the candidates kept from one stage to the next: 8, 5, 3 candidates in the DARTS space."""
 
 
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:

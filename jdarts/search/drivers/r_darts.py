@@ -1,7 +1,7 @@
-"""R-DARTS (Zela et al., ICLR 2020): searches of different regularisation, the best chosen by validation.
+"""R-DARTS (Zela et al., ICLR 2020): searches with different regularisation; validation accuracy chooses the best.
 
-Every strength has a search and a short training of its cell. The report lists all of them, with validation and test
-accuracy; only the validation accuracy chooses.
+Each strength has a search and a short training of the found cell. The report lists validation and test accuracy of all
+strengths; the test accuracy plays no part in the choice.
 """
 
 import json
@@ -21,7 +21,7 @@ from jdarts.search.single_loop import run_single_loop
 
 
 def search(run: SearchRun) -> tuple[Genotype, None]:
-    """The best cell of several searches; `strengths.json` holds all of them, `strength_i/` the runs."""
+    """The best cell of several searches; `strengths.json` lists all cells, `strength_i/` are the runs."""
     options, found = run.method.options, []
     for i, strength in enumerate(options["strengths"]):
         stage = run.stage(f"strength_{i}")
@@ -35,7 +35,7 @@ def search(run: SearchRun) -> tuple[Genotype, None]:
 
 
 def _searched(run: SearchRun, strength: float, title: str) -> Genotype:
-    """The cell of the search of this strength; read back if it was found before."""
+    """The cell found with this strength; read from the run if it was found before."""
     if (run.folder.path / "genotype.txt").is_file():
         return parse((run.folder.path / "genotype.txt").read_text())
     settings, method = regularised(run.config.search, run.method, strength)
@@ -46,7 +46,7 @@ def _searched(run: SearchRun, strength: float, title: str) -> Genotype:
 
 
 def _trained(run: SearchRun, genotype: Genotype, title: str) -> dict[str, Any]:
-    """Validation accuracy and result of a short training of `genotype`; read back if it was trained before."""
+    """Validation accuracy and result of a short training of `genotype`; read from the run if it was trained before."""
     folder, options = run.folder.subfolder("train"), run.method.options
     if not (folder.path / "result.json").is_file():
         short = replace(run.config.train, epochs=options["train_epochs"], val_fraction=options["val_fraction"])
@@ -57,7 +57,7 @@ def _trained(run: SearchRun, genotype: Genotype, title: str) -> dict[str, Any]:
 
 
 def regularised(settings: SearchConfig, method: Method, strength: float) -> tuple[SearchConfig, Method]:
-    """The settings and the method of the search with this weight decay, or with this drop-path."""
+    """The settings and the method of the search with the weight decay, or the drop-path, `strength`."""
     plain = replace(method, driver=None)
     if method.options["by"] == "dp":
         dropping = r_darts_dp(drop_path=strength)
@@ -68,7 +68,7 @@ def regularised(settings: SearchConfig, method: Method, strength: float) -> tupl
 
 
 def table(found: list[dict[str, Any]], best: int, by: str) -> str:
-    """All searches as lines of text, the chosen one marked."""
+    """A text table of all searches, with the chosen one marked."""
     rows = [f"{'weight decay' if by == 'l2' else 'drop-path':>12}  validation    test  parameters"]
     for i, entry in enumerate(found):
         rows.append(

@@ -10,9 +10,10 @@ from jdarts.search.search_run import SearchRun
 
 
 def search(run: SearchRun) -> tuple[Genotype, None]:
-    """The best of `samples` random cells: by a table's 12-epoch validation accuracy, or each trained as `config.train`.
+    """The best of `samples` random cells, by validation accuracy.
 
-    Trained cells are compared on the validation images of `train.val_fraction`.
+    The accuracies come from a table (after 12 epochs), or each cell is trained with `config.train` and evaluated on the
+    validation images of `train.val_fraction`.
     """
     config, space, folder = run.config, run.space, run.folder
     rng = np.random.default_rng(config.seed)

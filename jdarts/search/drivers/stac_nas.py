@@ -1,4 +1,4 @@
-"""StacNAS (Li et al., 2019): one op of every group first, then the ops of the winning group."""
+"""StacNAS (Li et al., 2019): first a search among one op of each group, then among the ops of the winning group."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -18,12 +18,12 @@ STACNAS_GROUPS = {
     "sep_conv_3x3": ("sep_conv_3x3", "sep_conv_5x5", "none"),
     "dil_conv_3x3": ("dil_conv_3x3", "dil_conv_5x5", "none"),
 }
-"""The representative of each group, and the candidates of the group. The second skip is the published placeholder that
-keeps the widths equal, and stands for the same edge."""
+"""The representative of each group and the candidates of the group. The second skip is the placeholder of the published
+code, which gives all groups the same width; it derives to the same edge."""
 
 
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:
-    """Search among the representatives, then on every edge among the candidates of the group that won there."""
+    """Search among the representatives, then, on every edge, among the candidates of its winning group."""
     space: Any = cast(Any, run.space)
     needed = {op for group in STACNAS_GROUPS.values() for op in group}
     if not all(needed <= set(ops) for table in space.tables.values() for ops in table):

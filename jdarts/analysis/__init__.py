@@ -1,7 +1,7 @@
 """Analyses of a search: exact curvature, landscapes, correlations and gaps, for any run folder or live state.
 
-All of them use pure functions `loss(w, alphas, batch) -> (scalar, aux)`, on any pytrees. `open_run(folder)` and
-`live(config, state)` make such functions and batches from a search:
+They use pure functions `loss(w, alphas, batch) -> (scalar, aux)` on any pytrees. `open_run(folder)` and
+`live(config, state)` make such functions, and batches, from a search:
 
     from jdarts import analysis
 

@@ -1,10 +1,10 @@
 """The exact Hessian of a loss by the alphas, `∂²L/∂α²`: a dense n × n matrix (224 × 224 for the DARTS space).
 
-RobustDARTS monitors its largest eigenvalue (Zela et al. 2020, §3; procedure of their code). It is exact: second
-derivatives by automatic differentiation, without a step size. By default it is computed by
-`jdarts.analysis.dense_hessian`, as one program that `jdarts.staging` compiles in pieces. The plain form, for sharded
-batches and other compilers, computes columns as Hessian-vector products, forward over reverse: `H v = jax.jvp(∇_α L,
-(α,), (v,))`. It linearises the gradient once per batch and pushes a chunk of directions at a time through that map.
+RobustDARTS monitors its largest eigenvalue (Zela et al. 2020, §3; the procedure is that of their code). The Hessian is
+exact: automatic differentiation needs no step size. By default `jdarts.analysis.dense_hessian` computes it as one
+program that `jdarts.staging` compiles in pieces. The plain form, for sharded batches and other compilers, computes
+columns as Hessian-vector products, forward over reverse: `H v = jax.jvp(∇_α L, (α,), (v,))`. It linearises the gradient
+once per batch and pushes a chunk of directions at a time through the linear map.
 """
 
 import functools
@@ -35,9 +35,9 @@ class AlphaHessian:
       eigenvalues: `[n]`, largest first; `eigenvectors[:, i]` belongs to `eigenvalues[i]`.
       errors: standard error over the batches of `v_iᵀ H v_i`, `[n]`; NaN for a single batch.
       gradient: mean gradient by the alphas (with the decay term), `[n]`.
-      asymmetry: largest `|H − Hᵀ|` over the largest `|H|` before symmetrising: rounding only, about 1e-7 in float32.
-      batch_eigenvalues: largest eigenvalue of each batch's own Hessian, `[batches]`.
-      shifts: the softmax's flat directions `[n, edges]`.
+      asymmetry: largest `|H − Hᵀ|` over the largest `|H|` before symmetrising; a rounding error, about 1e-7 in float32.
+      batch_eigenvalues: largest eigenvalue of the Hessian of each batch, `[batches]`.
+      shifts: the flat directions of the softmax, `[n, edges]`.
       weight_decay: λ on the diagonal.
     """
 
@@ -53,7 +53,7 @@ class AlphaHessian:
 
     @property
     def max_eigenvalue(self) -> float:
-        """The dominant eigenvalue of RobustDARTS: the largest, not the largest in magnitude."""
+        """The dominant eigenvalue of RobustDARTS: the largest one, not the one of largest magnitude."""
         return float(self.eigenvalues[0])
 
     @property
@@ -75,9 +75,9 @@ class AlphaHessian:
 def directions_at_once(batch: Any) -> int:
     """Number of directions to push at once through a network of images `[N, H, W, ·]`, 1 to 56.
 
-    On a CPU as many as make 64 images of 32 × 32: arrays of a few MB are still in its cache when they are read again.
-    A mixed edge of S0 at batch 64 takes 33 ms per direction one by one, 36 in twos, 46 in fours. Elsewhere, or without
-    images: 8.
+    On a CPU, the product of directions and images is about 64 images of 32 × 32: arrays of a few MB are still in the
+    cache when they are read again. A mixed edge of S0 at batch 64 takes 33 ms per direction one at a time, 36 two at a
+    time and 46 four at a time. On other backends, or without images, the number is 8.
     """
     pixels = max((np.prod(np.shape(x)[:3]) for x in jax.tree.leaves(batch) if np.ndim(x) == 4), default=0)
     if not pixels or not kernels.on_cpu():
@@ -90,7 +90,7 @@ def linearized_gradient(loss: Loss, *, axis_name: str | None = None) -> tuple[Ca
 
     `start(w, alphas, batch) -> (gradient [n], linear map)`; `push(linear map, directions [k, n]) -> products [k, n]`.
     Inside `shard_map` or `pmap`, `axis_name` names the axis over which the batch is split; loss, gradient and products
-    are averaged over it. (The network's batch norm needs the same name for statistics of the whole batch.)
+    are averaged over it. (Batch norm in the network needs the same name for the statistics of the whole batch.)
     """
     scalar = scalar_loss(loss)
 
@@ -110,7 +110,7 @@ def linearized_gradient(loss: Loss, *, axis_name: str | None = None) -> tuple[Ca
 
 @functools.lru_cache(maxsize=16)
 def _compiled_pair(loss: Loss, compile: Compile) -> tuple[Callable, Callable]:
-    """Both functions compiled; the same pair for the same loss, so a trajectory of Hessians compiles once."""
+    """Both functions, compiled; cached by loss, so that a trajectory of Hessians compiles once."""
     start, push = linearized_gradient(loss)
     return compile(start), compile(push)
 
@@ -142,18 +142,18 @@ def alpha_hessian(
     """The exact Hessian of the mean loss over `batches` by the alphas.
 
     Args:
-      loss: `loss(w, alphas, batch) -> (scalar, aux)`; it decides if batch norm uses batch or running statistics
+      loss: `loss(w, alphas, batch) -> (scalar, aux)`. It chooses batch or running statistics for batch norm
         (`jdarts.analysis.live` builds both).
-      batches: at least one; their spread gives the error bars.
+      batches: at least one batch; the spread over the batches gives the error bars.
       chunk: number of directions that go through the network at once; None: `directions_at_once` of the first batch. If
-        memory does not suffice, one at a time is tried before it fails.
-      weight_decay: λ of the alphas' optimiser; adds λ to every eigenvalue, as the RobustDARTS code reports them.
-      mesh: with an axis `data_axis`, over which the leading axis of every array of a batch is split; `loss` must then
-        use that axis name where it needs the whole batch (batch norm).
+        memory does not suffice, one direction at a time is tried.
+      weight_decay: λ of the alphas' optimiser. It is added to every eigenvalue, as in the RobustDARTS code.
+      mesh: mesh with an axis `data_axis`, over which the leading axis of every array of a batch is split; `loss` must
+        use this axis name where it needs the whole batch (in batch norm).
       compile: None for `jdarts.staging`; or `jax.jit` or a similar function, with the loop over chunks in Python.
-      products: `(w, alphas, batch, directions) -> (gradient, products)`, already compiled, instead of the above.
+      products: compiled `(w, alphas, batch, directions) -> (gradient, products)`, used instead of compiling `loss`.
 
-    Raises `UserError` without batches, for a chunk below 1, or for a Hessian that is not finite.
+    Raises `UserError` without batches, for a chunk below 1, or for a non-finite Hessian.
     """
     batches = list(batches)
     if not batches:
@@ -197,8 +197,9 @@ def total_hessian(
 ) -> AlphaHessian:
     """Hessian of the bilevel objective `J(α) = L_val(w − U(∇_w L_train(w, α)), α)` through one optimiser step.
 
-    This is the objective of second-order DARTS, whereas `alpha_hessian` holds the weights fixed. `batch_pairs` are
-    `(train_batch, val_batch)`. Exact; needs third derivatives of the training loss, and about four times the work.
+    This is the objective of second-order DARTS; `alpha_hessian` holds the weights fixed. `batch_pairs` are
+    `(train_batch, val_batch)`. The result is exact. It needs third derivatives of the training loss and about four
+    times the work of `alpha_hessian`.
     """
 
     def objective(w, alphas, batch):
@@ -213,7 +214,7 @@ def total_hessian(
 
 
 def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_decay: float = 0.0) -> AlphaHessian:
-    """The `AlphaHessian` of per-batch matrices `[batches, n, n]` and a mean gradient `[n]`."""
+    """The `AlphaHessian` of one matrix per batch, `[batches, n, n]`, and a mean gradient `[n]`."""
     largest = np.abs(matrices).max()
     if not np.isfinite(largest):
         raise UserError("the Hessian is not finite; the weights or the loss overflow at this state")
@@ -260,7 +261,7 @@ def compiled_hessian(loss: Loss, chunk: int) -> Callable:
 
 
 def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[Any, np.ndarray]:
-    """The unchanged gradient, and the Hessian from `push(directions [chunk, n])`, float64."""
+    """`(gradient, Hessian)`, the Hessian from `push(directions [chunk, n])` in float64."""
     (units,) = unit_directions([jnp.zeros(n, dtype)], [np.arange(n)], chunk)
     rows = [np.asarray(push(directions), np.float64) for directions in units]
     return gradient, np.concatenate(rows)[:n].T

@@ -30,11 +30,18 @@ DIRECTIONS = ("random", "gradient", "eigenvectors")
 
 @dataclass(frozen=True)
 class AnalysisOptions:
-    """Options of the analyses: `batches` of `batch_size` images (None: the search's), `points` per landscape side.
+    """Options of the analyses.
 
-    `chunk`: directions of the Hessian that go through the network at once (None: chosen by the batch). `train_mode`:
-    batch statistics in batch norm for the Hessian, as RobustDARTS measures it. `weight_decay`: added to the Hessian's
-    diagonal.
+    Attributes:
+      parts: names of the analyses.
+      batches: number of batches.
+      batch_size: images per batch; None: the batch size of the search.
+      points: grid points per side of the landscape.
+      directions: kind of the landscape's directions.
+      chunk: directions of the Hessian that go through the network at once; None: chosen by the batch.
+      train_mode: use batch statistics in batch norm for the Hessian, as RobustDARTS does.
+      weight_decay: number added to the Hessian's diagonal.
+      seed: seed of all draws.
     """
 
     parts: tuple[str, ...] = DEFAULT
@@ -58,9 +65,9 @@ class AnalysisOptions:
 def analyze(
     path: str | Path, options: AnalysisOptions, *, imports: Sequence[str] = (), tell: Callable[[str], None] = print
 ) -> Path:
-    """Run the chosen analyses on the newest checkpoint of a run folder; returns the path of `analysis.json`.
+    """Run the chosen analyses on the newest checkpoint of a run folder; return the path of `analysis.json`.
 
-    `imports` and errors are those of `open_run`; also raises `UserError` for options that do not fit the data.
+    `imports` and errors are as for `open_run`. Raises `UserError` also for options that do not fit the data.
     """
     live = open_run(path, imports=imports, warn=lambda text: tell(f"warning: {text}"))
     folder = find_run(path) / "analysis"
@@ -169,7 +176,7 @@ def _slope(live: LiveSearch, options: AnalysisOptions) -> Any:
 
 
 def sampling_schemes(live: LiveSearch, options: AnalysisOptions) -> dict[str, Sequence[tuple[Any, Any]]]:
-    """Pairs (batch of the weights, batch of the alphas) as DARTS and Single-DARTS draw them."""
+    """Pairs (batch of the weights, batch of the alphas), drawn as in DARTS and Single-DARTS."""
     train = live.batches(options.batches + 1, split="train", size=options.batch_size, seed=options.seed)
     val = _batches(live, options)
     return {

@@ -10,16 +10,16 @@ import numpy as np
 from jdarts import kernels, staging
 from jdarts.devices.memory import available, does_not_fit
 
-# Growth of a process's heap per byte alive at once: the alpha-Hessian of S0 (8 cells, batch 64, direction by direction)
-# has 4.29 GB alive, and the process took 6.96 GB, because arrays of many sizes leave holes between each other.
+# Size of the process's heap per byte alive at once. In the alpha-Hessian of S0 (8 cells, batch 64, one direction at a
+# time) 4.29 GB were alive and the process took 6.96 GB, because arrays of many sizes leave gaps.
 HEAP = 1.45
 
 
 def compile_pieces(function: Callable) -> Callable:
     """`function`, compiled by `jdarts.staging` at its first call with arguments of some shapes.
 
-    That call raises `DoesNotFit`, a `UserError`, if the program needs more memory than is available: on a CPU `HEAP`
-    times the bytes alive at once.
+    That call raises `DoesNotFit`, a `UserError`, if the program needs more memory than is available. On a CPU the need
+    is `HEAP` times the bytes alive at once.
     """
     programs: dict[Any, staging.Program] = {}
 

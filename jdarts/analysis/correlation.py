@@ -1,9 +1,9 @@
 """Gradient correlation and operator gradients: the causes of the alphas' preferences (Single-DARTS, Hou et al. 2021).
 
-Eq. 8 there: the last weight step on batch A changes the alpha gradient of a learnable op on batch B by −η times
-`C(A, B) = ⟨∇_θ L(B), ∇_θ L(A)⟩`, where θ are the op's own weights. With A and B from different halves (bilevel) C is
-about zero on average; with A = B (single level) it is ‖∇_θ L‖² ≥ 0, and learnable ops gain. The paper's formula is
-reconstructed from its text; both the raw inner product and the cosine are given.
+By eq. 8 of the paper, the last weight step on batch A changes the alpha gradient of a learnable op on batch B by −η
+times `C(A, B) = ⟨∇_θ L(B), ∇_θ L(A)⟩`, where θ are the weights of the op. With A and B from different halves (bilevel),
+C is about zero on average. With A = B (single level) it is ‖∇_θ L‖² ≥ 0, and learnable ops gain. The formula is
+reconstructed from the text of the paper. Results contain the inner product and the cosine.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,7 @@ from jdarts.hypergrad.checks import scalar_loss
 
 
 class Correlation(NamedTuple):
-    """`⟨∇_θ L(A), ∇_θ L(B)⟩` of one group of weights: raw, as a cosine, and the two norms."""
+    """`⟨∇_θ L(A), ∇_θ L(B)⟩` of one group of weights: the raw inner product, the cosine and the two norms."""
 
     raw: float
     cosine: float
@@ -28,7 +28,7 @@ class Correlation(NamedTuple):
 
 
 def weight_gradient(loss: Loss, *, compile: Callable = jax.jit) -> Callable:
-    """`(w, alphas, batch) -> ∇_w L`, compiled; pass it to `gradient_correlation` to compile once for many states."""
+    """`(w, alphas, batch) -> ∇_w L`, compiled, for `gradient_correlation`; one function serves many states."""
     scalar = scalar_loss(loss)
     return compile(lambda w, alphas, batch: jax.grad(lambda x: scalar(x, alphas, batch)[0])(w))
 
@@ -38,7 +38,7 @@ def gradient_correlation(gradient: Callable, w: Any, alphas: Any, batch_a: Any, 
 
     Args:
       gradient: `(w, alphas, batch) -> ∇_w L`, see `weight_gradient`.
-      groups: name → function that picks the group's arrays out of a gradient, see `op_groups`.
+      groups: name → function that selects the arrays of the group in a gradient, see `op_groups`.
 
     Returns `{name: Correlation}`. The cosine is NaN where a gradient is zero.
     """
@@ -77,7 +77,7 @@ def op_groups(weights: Mapping, *, cells: Iterable[str] | None = None) -> dict[s
 
 
 def operator_gradients(loss: Loss, w: Any, op_weights: Mapping, batch: Any, tables: Mapping, *, compile=jax.jit):
-    """Mean `∂L/∂p` of each op over its edges: negative means that more of the op lowers the loss.
+    """Mean `∂L/∂p` of each op over its edges. A negative mean says that a larger op weight lowers the loss.
 
     `loss` takes op weights `p` instead of alphas; `tables` is `CellSpace.tables`. Returns `{cell: {op: mean}}`.
     """

@@ -1,10 +1,11 @@
-"""The dense Hessian by the alphas as one traceable function, without work for parts that are zero or known by symmetry.
+"""The dense Hessian by the alphas as one traceable function. It skips parts that are zero or known by symmetry.
 
-Directions are pushed through the linearised gradient in groups, each linearised by only its own alphas. For the DARTS
-supernet a group consists of the edges that enter one node of one kind of cell: its directions do not affect the cells
-before the first of this kind, nor the nodes before theirs in that cell. As the matrix is symmetric, each group is
-multiplied only with itself and the later groups, so the reverse pass ends where the forward pass began.
-`jdarts.staging` computes the common parts of groups, such as the forward pass, once.
+The alphas are divided into groups. For each group, the gradient is linearised by the alphas of the group, and their
+directions are pushed through the linear map. For the DARTS supernet, a group consists of the edges that enter one node
+of one kind of cell. Its directions change nothing in the cells before the first cell of this kind, and in that cell
+nothing in earlier nodes. The matrix is symmetric, so the gradient is needed only by the alphas of the same and of later
+groups; the reverse pass therefore ends at the place where the forward tangents start. `jdarts.staging` computes the
+common parts of the groups, such as the forward pass, once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,14 +27,15 @@ from jdarts.networks.wiring import rows_of
 
 @dataclass(frozen=True, eq=False)
 class RelaxedLoss:
-    """A loss of alphas that acts only through op weights: `loss(w, alphas, batch) -> (scalar, aux)`.
+    """A loss that depends on the alphas only through op weights: `loss(w, alphas, batch) -> (scalar, aux)`.
 
     Attributes:
       relax: `(alphas, batch) -> op_weights`, a dictionary of arrays `[edges, ...]`.
-      network: `(w, op_weights, batch) -> (scalar, aux)`; where programs are compiled by mixed edges, each entry of the
-        op weights may be a list of its rows.
-      idle: for some entries of the op weights, NumPy masks, true where the network does not see them (those of `none`).
-      nodes: for some entries, the node that the edge of each row enters.
+      network: `(w, op_weights, batch) -> (scalar, aux)`. In programs compiled by mixed edges, it receives every entry
+        of the op weights as a list of its rows.
+      idle: NumPy masks by entry of the op weights, true for op weights that the network ignores (those of `none`). An
+        entry without a mask has none.
+      nodes: by entry, the node that the edge of each row enters.
     """
 
     relax: Callable[[Any, Any], dict[str, jax.Array]]
@@ -49,8 +51,8 @@ class RelaxedLoss:
 def hessian_of(loss: Loss, w: Any, alphas: Any, batch: Any, chunk: int) -> tuple[jax.Array, jax.Array]:
     """`(gradient [n], Hessian [n, n])` of a loss by the alphas; traceable.
 
-    `chunk` directions go through the network at once. For a `RelaxedLoss`, directions are those of op weights p,
-    without those of `none`: `H = Jᵀ (∂²loss/∂p²) J + Σ_k ∂loss/∂p_k ∂²p_k/∂α²` with `J = ∂p/∂α`.
+    `chunk` directions go through the network at once. For a `RelaxedLoss`, the directions are op weights p that are not
+    idle, and `H = Jᵀ (∂²loss/∂p²) J + Σ_k ∂loss/∂p_k ∂²p_k/∂α²` with `J = ∂p/∂α`.
     """
     if not isinstance(loss, RelaxedLoss):
         parts, structure = jax.tree.flatten(alphas)
@@ -87,7 +89,10 @@ def _of_arrays(loss: Loss, w, structure, batch) -> Callable[[list[jax.Array]], j
 
 
 def _joined(groups: list[list[int]], counts: list[int], least: int) -> list[list[int]]:
-    """Neighbours joined until each group but the last has `least` directions: few programs, few padded chunks."""
+    """`groups` with neighbours joined until each, except the last, has at least `least` directions.
+
+    This keeps the number of programs and of padded chunks small. `counts`: number of directions of each part.
+    """
     joined: list[list[int]] = []
     filled = least
     for group in groups:
@@ -106,9 +111,10 @@ def _by_groups(
     groups: list[list[int]],
     chunk: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Gradient `[n]` and Hessian `[n, n]` by all `parts`, one after the other.
+    """Gradient `[n]` and Hessian `[n, n]` by the concatenation of all `parts`.
 
-    Each part is in one group. Rows and columns outside the `active` entries (indices) of a part stay zero.
+    Each part is in one group. `active` has the indices of the entries of each part that get rows and columns; the
+    others stay zero.
     """
     starts = np.cumsum([0, *(part.size for part in parts)])
     slopes: dict[int, jax.Array] = {}
@@ -121,7 +127,7 @@ def _by_groups(
             return jax.grad(lambda arrays: function(_replaced(moved, reached, arrays)))([moved[i] for i in reached])
 
         found, linear = jax.linearize(slope, [parts[i] for i in own])
-        if k == 0:  # all parts are reached
+        if k == 0:  # the first group reaches all parts
             slopes = dict(zip(reached, found, strict=True))
         rows = np.concatenate([starts[i] + active[i] for i in own])
         columns = np.concatenate([starts[i] + active[i] for i in reached])

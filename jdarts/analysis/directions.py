@@ -48,8 +48,8 @@ def unit_directions(parts: Sequence[jax.Array], active: Sequence[np.ndarray], ch
 def shift_directions(alphas) -> np.ndarray:
     """Orthonormal directions `[n, edges]`, float64, along which a softmax over the last axis does not change.
 
-    One for each edge: adding a constant to all alphas of the edge. The Hessian of any loss of softmaxed alphas has a
-    zero mode along each of them.
+    Each direction adds a constant to all alphas of one edge. The Hessian of any loss of softmaxed alphas is zero along
+    these directions.
     """
     leaves = [np.shape(leaf) for leaf in jax.tree.leaves(alphas)]
     n, edges = sum(map(np.prod, leaves)), sum(np.prod(shape[:-1], dtype=int) for shape in leaves)
@@ -82,10 +82,10 @@ def random_direction(key: jax.Array, alphas):
 def scaled(direction, alphas, scaling: Scaling = "cell"):
     """`direction` scaled to the size of `alphas`.
 
-    "cell": every array has the Frobenius norm of its alphas (DARTS-, the published plots). "edge": every row has the
-    norm of its row, the counterpart of filter normalisation. "model": one factor for all. "none": unchanged.
+    "cell": every array has the Frobenius norm of its alphas (as in the published plots of DARTS-). "edge": every row
+    has the norm of its alphas, like filter normalisation. "model": one factor for all arrays. "none": unchanged.
 
-    Raises `UserError` for a direction of norm zero or one that is not finite.
+    Raises `UserError` for a direction of norm zero or a non-finite direction.
     """
     check_direction(direction)
     if scaling == "none":

@@ -1,4 +1,4 @@
-"""The discretisation gap: accuracy of the supernet with soft op weights against that with only the derived ops."""
+"""The discretisation gap: the supernet's accuracy with soft op weights minus its accuracy with only the derived ops."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ def evaluate(loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) ->
 def recalibrated(train_loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> Any:
     """Batch-norm statistics for these op weights: the plain mean over `batches`, without the old averages.
 
-    `train_loss` is compiled, in training mode. A batch norm moves its averages by `momentum` towards the batch's;
-    starting from averages of zero, its result divided by `momentum` is the batch's own statistics.
+    `train_loss` is a compiled loss in training mode. A batch norm moves its averages by `momentum` towards the
+    statistics of the batch. Starting from zero, the moved averages divided by `momentum` are these statistics.
     """
     total = None
     for batch in batches:
@@ -42,9 +42,10 @@ def discretisation_gap(
 ) -> dict[str, Any]:
     """Supernet accuracy with soft and with one-hot op weights, with and without batch-norm recalibration.
 
-    `genotype` defaults to the derived one; `batches` to all whole validation batches; `recalibration` is the number of
-    training batches whose statistics replace the running ones. Keys: `soft`, `one_hot`, `soft_recalibrated`,
-    `one_hot_recalibrated` (each loss and accuracy), `gap`, `gap_recalibrated` (accuracies, soft minus one-hot).
+    `genotype` defaults to the derived genotype, `batches` to all whole validation batches. `recalibration` is the
+    number of training batches whose statistics replace the running statistics. The keys of the result are `soft`,
+    `one_hot`, `soft_recalibrated`, `one_hot_recalibrated` (each with loss and accuracy), `gap` and `gap_recalibrated`
+    (differences of accuracies, soft minus one-hot).
     """
     op_weights = live.op_weights
     genotype = genotype or live.genotype
@@ -66,5 +67,5 @@ def discretisation_gap(
 
 @functools.lru_cache(maxsize=16)
 def _compiled(loss: Loss) -> Callable:
-    """The compiled loss; the same one for the same loss."""
+    """The compiled loss, cached by loss."""
     return compile_pieces(loss)

@@ -1,7 +1,7 @@
-"""Figures of analyses, with matplotlib: made to be read at half size and by colour-blind readers.
+"""Figures of analyses, made with matplotlib, legible at half size and for colour-blind readers.
 
-Each function returns a `Figure`; `save` writes it as SVG and PNG. Figures belong to no pyplot session, so they work in
-scripts, notebooks (where they display automatically) and threads.
+Each function returns a `Figure`; `save` writes it as SVG and PNG. Figures do not use a pyplot session, so they work in
+scripts, in threads and in notebooks, which display them automatically.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def spectrum_figure(hessian: AlphaHessian, title: str = "") -> Figure:
 def landscape_figure(
     landscapes: Mapping[str, Landscape], *, axes: tuple[str, str] = ("direction 1", "direction 2")
 ) -> Figure:
-    """Contours of loss (above) and accuracy (below), one column for each name, on common colour scales."""
+    """Contours of loss (above) and accuracy (below), one column per name, on common colour scales."""
     columns = len(landscapes)
     fig = Figure(figsize=(4.3 * columns, 7.2), layout="constrained")
     FigureCanvasAgg(fig)
@@ -108,7 +108,7 @@ def landscape_figure(
 def surface_figure(
     landscape: Landscape, *, axes: tuple[str, str] = ("direction 1", "direction 2"), title: str = ""
 ) -> Figure:
-    """The loss as a surface, as in DARTS- and SmoothDARTS."""
+    """The loss as a surface plot, like those of DARTS- and SmoothDARTS."""
     fig = Figure(figsize=(5.6, 4.4), layout="constrained")
     FigureCanvasAgg(fig)
     axis: Any = fig.add_subplot(projection="3d")
@@ -125,7 +125,7 @@ def surface_figure(
 
 
 def correlation_figure(schemes: Mapping[str, Mapping[str, Correlation]]) -> Figure:
-    """Cosine of the weight gradients on two batches for each op kind, one group of bars for each sampling scheme."""
+    """Cosine of the weight gradients on two batches for each kind of op; one group of bars per sampling scheme."""
     fig, (axis,) = figure(width=7.2, height=3.8)
     ops = list(next(iter(schemes.values())))
     width = 0.8 / len(schemes)
@@ -151,7 +151,7 @@ def correlation_figure(schemes: Mapping[str, Mapping[str, Correlation]]) -> Figu
 
 
 def operator_figure(gradients: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Mean `∂L/∂p` of each op, by cell; learnable ops and those without weights in two colours."""
+    """Mean `∂L/∂p` of each op, by cell; learnable ops and ops without weights have different colours."""
     from jdarts.analysis.indicators import PARAMETER_FREE
 
     fig, axes = figure(len(gradients), width=4.4, sharey=True)

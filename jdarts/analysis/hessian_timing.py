@@ -1,4 +1,4 @@
-"""Time the exact alpha-Hessian of a supernet: `python -m jdarts.analysis.hessian_timing --batch-size 16`.
+"""Timing of the exact alpha-Hessian of a supernet: `python -m jdarts.analysis.hessian_timing --batch-size 16`.
 
 Images are synthetic, since time and memory do not depend on them.
 """
@@ -19,7 +19,7 @@ from jdarts.search.search import make_search
 
 
 def main() -> None:
-    """Prints the seconds to compile and to run, the bytes alive at once, and the (device's own) peak of memory."""
+    """Print the seconds to compile and to run, the bytes alive at once, and the peak memory of process or device."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", default="darts_cnn")
     parser.add_argument("--channels", type=int, default=16)

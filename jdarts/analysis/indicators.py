@@ -1,4 +1,4 @@
-"""Indicators of op weights, without a network: skip dominance, entropy, margins, op shares. Plain NumPy.
+"""Indicators of op weights in plain NumPy, without a network: skip dominance, entropy, margins, op shares.
 
 `p`: op weights of one cell type, `[edges, ops]`; `table`: the candidate ops of each edge, in column order.
 """
@@ -25,9 +25,9 @@ def softmax(alphas: Any) -> np.ndarray:
 
 
 def entropies(p: np.ndarray) -> np.ndarray:
-    """Entropy of each edge, relative to the largest possible (ln ops): `[edges]`, 1 uniform, 0 decided.
+    """Entropy of each edge relative to its maximum, ln ops: `[edges]`, 1 for uniform and 0 for one-hot rows.
 
-    Rows are normalised first, so that sigmoid weights have an entropy, too.
+    Rows are normalised first, so that sigmoid weights also have an entropy.
     """
     p = np.asarray(p, np.float64)
     q = p / np.clip(p.sum(-1, keepdims=True), 1e-300, None)
@@ -50,9 +50,9 @@ def op_shares(p: np.ndarray, table: EdgeOps) -> dict[str, float]:
 
 
 def skip_dominance(p: np.ndarray, table: EdgeOps) -> float:
-    """Mean over edges of the skip weight minus the largest learnable op's weight; positive: skips lead.
+    """Mean over edges of the skip weight minus the largest weight of a learnable op; positive if skips lead.
 
-    NaN for a table in which no edge offers both.
+    NaN if no edge of the table has both as candidates.
     """
     gaps = []
     for row, ops in zip(np.asarray(p, np.float64), table, strict=True):

@@ -1,7 +1,8 @@
 """Loss and accuracy around the alphas, on a grid along two directions; the weights stay fixed.
 
-The plots of DARTS- (two random directions, scaled "cell") and of SmoothDARTS (gradient and an orthogonal direction):
-`L(α + x d₁ + y d₂)` for x, y in [−1, 1]. Published grids have 51 × 51 points on 25,000 images in evaluation mode.
+It is `L(α + x d₁ + y d₂)` for x, y in [−1, 1], as plotted by DARTS- (two random directions, scaled "cell") and
+SmoothDARTS (gradient and an orthogonal direction). Published grids have 51 × 51 points on 25,000 images in evaluation
+mode.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +29,9 @@ class Landscape(NamedTuple):
     """Values on the grid `α + x[i] d₁ + y[j] d₂`.
 
     Attributes:
-      x `[I]`, y `[J]`: coordinates. loss `[I, J]`: means over all batches. accuracy `[I, J]`, NaN if the loss's aux has
-      none.
+      x, y: coordinates, `[I]` and `[J]`.
+      loss: means over all batches, `[I, J]`.
+      accuracy: means over all batches, `[I, J]`; NaN if the aux of the loss has no accuracy.
     """
 
     x: np.ndarray
@@ -39,14 +41,14 @@ class Landscape(NamedTuple):
 
 
 def random_directions(key: jax.Array, alphas: Any, *, scaling: Scaling = "cell", legacy: bool = False) -> tuple:
-    """Two random directions, the second orthogonal to the first, then scaled (DARTS-; `legacy` is their division)."""
+    """Two random directions, made orthogonal, then scaled (DARTS-); `legacy`: see `orthogonal_to`."""
     first, second = (random_direction(k, alphas) for k in jax.random.split(key))
     second = orthogonal_to(first, second, legacy=legacy)
     return scaled(first, alphas, scaling), scaled(second, alphas, scaling)
 
 
 def gradient_directions(key: jax.Array, gradient: Any, alphas: Any, *, scaling: Scaling = "model") -> tuple:
-    """The loss's gradient by the alphas (tree or `[n]`) and a random direction orthogonal to it (SmoothDARTS)."""
+    """The `gradient` by the alphas (tree or `[n]`) and a random direction orthogonal to it (SmoothDARTS)."""
     first = as_tree(gradient, alphas) if np.ndim(gradient) == 1 and not isinstance(gradient, dict) else gradient
     check_direction(first, "gradient")
     second = orthogonal_to(first, random_direction(key, alphas))
@@ -55,7 +57,7 @@ def gradient_directions(key: jax.Array, gradient: Any, alphas: Any, *, scaling: 
 
 
 def eigen_directions(eigenvectors: np.ndarray, alphas: Any, *, scaling: Scaling = "model") -> tuple:
-    """The first two columns of `eigenvectors [n, n]` as directions: the most curved plane."""
+    """The first two columns of `eigenvectors [n, n]` as directions, which span the plane of largest curvature."""
     first, second = (as_tree(eigenvectors[:, i], alphas) for i in range(2))
     return scaled(first, alphas, scaling), scaled(second, alphas, scaling)
 
@@ -74,8 +76,8 @@ def landscape(
 ) -> Landscape:
     """Loss and accuracy on a `points` × `points` grid over [−reach, reach]².
 
-    `chunk` grid points are evaluated at once by `vmap` (1 is best on a CPU). Raises `UserError` for a direction of norm
-    zero, a grid without points or no batches.
+    `vmap` evaluates `chunk` grid points at once (1 is best on a CPU). Raises `UserError` for a direction of norm zero,
+    for a grid without points, and without batches.
     """
     for name, direction in zip(("first direction", "second direction"), directions, strict=True):
         check_direction(direction, name)

@@ -37,11 +37,12 @@ from jdarts.spaces.space import Space
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LiveSearch:
-    """A search at one state, with everything that analyses need of it.
+    """A search at one state, as analyses use it.
 
     Attributes:
-      config, space, data: as the search was built.
-      search: its pure functions. state: weights, alphas and the rest at one step.
+      config, space, data: arguments with which the search was built.
+      search: the pure functions of the search.
+      state: weights, alphas and all else at one step.
     """
 
     config: Experiment
@@ -81,7 +82,7 @@ class LiveSearch:
         return int(self.state.step) // self.search.steps_per_epoch
 
     def at(self, state: SearchState) -> "LiveSearch":
-        """The same search at another state; compiled losses stay compiled."""
+        """The same search at another state; it uses the same compiled losses."""
         other = dataclasses.replace(self, state=state)
         other.__dict__["_losses"] = self._losses
         return other
@@ -91,11 +92,11 @@ class LiveSearch:
         return {}
 
     def loss(self, *, train: bool, takes: Literal["alphas", "op_weights"] = "alphas") -> Loss:
-        """`loss(w, alphas, batch) -> (cross-entropy, {"accuracy", "batch_stats"})`; one function object for each kind.
+        """`loss(w, alphas, batch) -> (cross-entropy, {"accuracy", "batch_stats"})`; equal calls return the same object.
 
-        The relaxation is the method's, with the batch's key. `train` selects batch statistics for batch norm, otherwise
-        the running ones in `batch["batch_stats"]`. With `takes="op_weights"` the second argument is the op weights of
-        the network.
+        The relaxation is that of the method, with the key of the batch. With `train`, batch norm uses batch statistics,
+        otherwise the running statistics `batch["batch_stats"]`. With `takes="op_weights"`, the second argument is the
+        op weights of the network.
         """
         search, method, epochs = self.search, self.search.method, self.config.search.epochs
 
@@ -112,7 +113,7 @@ class LiveSearch:
 
     @property
     def _idle(self) -> dict[str, np.ndarray]:
-        """Masks of the op weights that the network does not see: those of `none`, unless edges run one sampled op."""
+        """Masks of the op weights that the network ignores: those of `none`, unless edges run one sampled op."""
         if self.search.method.edge.sampled:
             return {}
         return {c: np.array([[op == "none" for op in ops] for ops in table]) for c, table in self.space.tables.items()}
@@ -150,9 +151,9 @@ class LiveSearch:
         return [self._batch(split, r, jax.random.key(i), False) for i, r in enumerate(rows)]
 
     def last_alpha_batch(self, arrays: Any = None) -> dict[str, Any]:
-        """The validation batch that the last alpha step saw, augmented as it was (RobustDARTS' choice).
+        """The validation batch of the last alpha step, with the same augmentation (the choice of RobustDARTS).
 
-        `arrays` are those of that step (`jdarts.search.streams.last_arrays`), by default all images on the device.
+        `arrays` are the arrays of that step (`jdarts.search.streams.last_arrays`), by default all images on the device.
         """
         state: Any = self.state
         before = state.replace(step=jnp.maximum(state.step - 1, 0))
@@ -192,11 +193,12 @@ def open_run(
 ) -> LiveSearch:
     """The search in a run folder (or in its `search` subfolder) at its newest readable checkpoint.
 
-    The files in `imports` are executed first. A user's method or space that is still unknown is read from the file that
-    defined it, if that has not changed since the run started (`jdarts.config.user_files`).
+    The files in `imports` are executed first. If the user's method or space is still unknown, the file that defined it
+    is executed, unless it has changed since the run started (`jdarts.config.user_files`).
 
     `warn` receives a line for each damaged checkpoint that is skipped (default: a Python warning). Raises `UserError`
-    for a folder without a run or a checkpoint, a configuration or checkpoint of another version, and damaged files.
+    for a folder without a run or a checkpoint, for a configuration or checkpoint of another version, and for damaged
+    files.
     """
     folder = find_run(path)
     config = read_config(folder)
@@ -228,7 +230,7 @@ def known_method(folder: Path, config: Experiment) -> Method:
 
 
 def known_space(folder: Path, config: Experiment) -> Space:
-    """The space of a run, as `known_method`."""
+    """The space of a run; like `known_method`, it may execute the user's unchanged file."""
     name = config.space.name
     what = f"space {name!r}"
     if name.endswith(".py"):

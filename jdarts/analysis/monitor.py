@@ -1,8 +1,8 @@
-"""Monitoring during a search: eigenvalue trajectories, and a collapse monitor that warns with its evidence.
+"""Monitoring during a search: eigenvalue trajectories, and warnings of a collapse with the numbers that show it.
 
-`monitor_hooks` returns the hooks that a search calls after every epoch (`jdarts.search.hooks`); their results join the
-epoch's record in `metrics.jsonl`. They keep no state of their own: the history is in the file, so a resumed search
-gives the same warnings as an uninterrupted one.
+`monitor_hooks` returns the hooks that a search calls after every epoch (`jdarts.search.hooks`). Their results are added
+to the record of the epoch in `metrics.jsonl`. The hooks have no state and read the history from that file, so a resumed
+search gives the same warnings as an uninterrupted one.
 """
 
 import math
@@ -28,12 +28,12 @@ from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
 
 PARAMETER_FREE_SHARE = 0.8
-"""Warn if more than this share of the edges learn nothing (skips, pooling)."""
+"""Warn if more than this share of the edges have no weights (skips, pooling)."""
 EARLY_ENTROPY = 0.5
-"""Warn if the mean relative entropy of the edges is below this before half of the epochs are over."""
+"""Warn if the mean relative entropy of the edges is below this in the first half of the epochs."""
 OF_THE_NORMAL_CELL = ("normal_skips", "normal_parameter_free", "normal_edges", "skip_dominance")
 EIGENVALUE_WINDOW, EIGENVALUE_LAG, EIGENVALUE_GROWTH = 5, 4, 1.3
-"""RobustDARTS' rule (its code): local mean of 5 measurements over that 4 measurements earlier."""
+"""The rule of the RobustDARTS code: the local mean of 5 measurements over the local mean 4 measurements earlier."""
 
 
 def monitor_hooks(config: Experiment, search: Search) -> HooksOf:
@@ -46,13 +46,13 @@ def monitor_hooks(config: Experiment, search: Search) -> HooksOf:
 
 
 def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
-    """Spectrum of the exact alpha-Hessian every `search.hessian_every` epochs and after the last.
+    """The hook that measures the spectrum of the exact alpha-Hessian.
 
-    Measured as in RobustDARTS: validation cross-entropy on the last batch of the alphas, weights fixed, batch
-    statistics in batch norm; without the weight decay that their code adds. Entries: `alpha_hessian_eigenvalues` (all,
-    largest first), `dominant_eigenvalue`, `alive` (True if there is any curvature), `alpha_gradient_norm`,
-    `alpha_hessian_seconds`. If a method itself measures `dominant_eigenvalue`, which then includes the decay, its value
-    is kept.
+    It measures every `search.hessian_every` epochs and after the last epoch, as RobustDARTS does: validation
+    cross-entropy on the last batch of the alphas, fixed weights, batch statistics in batch norm. The weight decay that
+    their code adds is left out. Entries: `alpha_hessian_eigenvalues` (all, largest first), `dominant_eigenvalue`,
+    `alive` (True if any curvature is left), `alpha_gradient_norm`, `alpha_hessian_seconds`. If the method measures
+    `dominant_eigenvalue`, which includes the decay, that value is kept.
     """
     watched: list[LiveSearch] = []
     every, arrays_of = config.search.hessian_every, last_arrays(config, search)
@@ -79,12 +79,12 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
 
 
 def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn) -> Hook:
-    """Counts skips, measures entropy and margin, and warns when a rule of `findings` first applies.
+    """The hook that counts skips, measures entropy and margin, and warns when a rule of `findings` first applies.
 
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
-    `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). Methods that
-    never move their alphas get no warnings, because the derived cell is noise of the initialisation. Networks without a
-    normal cell get none of the entries about it.
+    `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). There are no
+    warnings for methods that never move their alphas, since their derived cell is noise from the initialisation.
+    Networks without a normal cell have no entries about it.
     """
     space, fixed = search.space, search.method.alphas_fixed
     left_out = OF_THE_NORMAL_CELL if untrained(config, space.tables) else ()
@@ -107,11 +107,11 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
 def collapse_indicators(
     op_weights: Mapping[str, Any], space: Space, genotype: Genotype | None = None
 ) -> dict[str, Any]:
-    """The numbers used by the rules, from the op weights of one epoch and the genotype derived from them."""
+    """The numbers that the rules use, from the op weights of one epoch and the genotype derived from them."""
     tables = space.tables
     p: dict[str, Any] = {name: np.asarray(op_weights[name]) for name in tables}
     counts = indicators.op_counts(genotype or space.derive(p))["normal"]
-    first = next(iter(tables))  # the normal cell, or NAS-Bench-201's only one
+    first = next(iter(tables))  # the normal cell, or the only cell of NAS-Bench-201
     return {
         "normal_skips": counts.get("skip_connect", 0),
         "normal_parameter_free": sum(n for op, n in counts.items() if op in indicators.PARAMETER_FREE),
@@ -123,7 +123,7 @@ def collapse_indicators(
 
 
 def findings(history: Sequence[Record], settings: SearchConfig) -> list[tuple[str, str]]:
-    """Every rule that applies after the last epoch of `history`, with the numbers that show it."""
+    """`(rule, text)` of every rule that applies after the last epoch of `history`; the text has the numbers."""
     if not history:
         return []
     last, found = history[-1], []
@@ -181,7 +181,7 @@ def findings(history: Sequence[Record], settings: SearchConfig) -> list[tuple[st
 
 
 def eigenvalue_growth(values: Sequence[float]) -> tuple[float, float, float] | None:
-    """`(ratio, now, before)` of RobustDARTS' local means; None while there are too few measurements."""
+    """`(ratio, now, before)` of RobustDARTS' local means; None if there are too few measurements."""
 
     def local(k: int) -> float:
         return float(np.mean(values[max(0, k - EIGENVALUE_WINDOW + 1) : k + 1]))

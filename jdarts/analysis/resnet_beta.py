@@ -1,23 +1,23 @@
 """The ResNet-β experiment of DARTS- (Chu et al. 2021, §3 and Fig. 2): a network learns the weight of its skips.
 
-Every block is `x ↦ f(x) + β · skip(x)` with a learnable scalar β, shared by all blocks or one for each block. Started
-at 0, 0.5 and 1, β of the paper's ResNet-50 ends near 1: a network prefers skips regardless of their purpose. A softmax
-over ops that contains a skip therefore collapses to it, and DARTS- adds the skip outside the softmax. The gradient
-shows the same: through n blocks of slope a it is `(a + β)ⁿ`, which vanishes for small β.
+Every block is `x ↦ f(x) + β · skip(x)` with a learnable scalar β, shared by all blocks or one per block. In the paper's
+ResNet-50, β ends near 1 from initial values of 0, 0.5 and 1: a network prefers skips regardless of their purpose. A
+softmax over ops that contains a skip therefore collapses to it, and DARTS- adds the skip outside the softmax. The
+gradient gives a reason: through n blocks of slope a it is `(a + β)ⁿ`, which vanishes for small β.
 
-β can leave 0: its gradient is the sum over blocks of ⟨∂L/∂output, skip(x)⟩, which is not 0 there. Only projections on
-skips (where the shape changes) get no gradient as long as β is 0.
+β can leave 0: its gradient is the sum over blocks of ⟨∂L/∂output, skip(x)⟩, which is not 0 there. Only the projections
+on skips (where the shape changes) have no gradient while β is 0.
 
-Recipe (not published): SGD 0.1, cosine, momentum 0.9, weight decay 5e-4 on the weights but not on β. The defaults are a
-14-layer network on 5,000 images, for a CPU; `--blocks 3,4,6,3 --bottleneck --channels 64 --epochs 200 --limit 50000`
-is ResNet-50.
+Recipe (not published): SGD with learning rate 0.1, cosine schedule, momentum 0.9, weight decay 5e-4 on the weights but
+not on β. The defaults are a 14-layer network on 5,000 images, for a CPU. ResNet-50 is `--blocks 3,4,6,3 --bottleneck
+--channels 64 --epochs 200 --limit 50000`.
 
-**The defaults do not reproduce the figure.** On 5,000 real images β ended at 0, 0.31 and 0.46 from the starts 0, 0.5
-and 1. The differences are depth (14 layers, not 50) and length: 20 epochs of 39 steps are 780 steps; the paper's curves
-meet after about 40 epochs of the whole set (16,000 steps, if its batches had 128 images). It has not been measured
-which of the two matters; `--blocks`, `--epochs`, `--learning-rate` and `--weight-decay` allow it. β is also not an
-absolute measure: behind batch norms only its ratio to the scales of f's last norms counts, and those are under weight
-decay.
+**The defaults do not reproduce the figure.** On 5,000 real images, β ended at 0, 0.31 and 0.46 from the initial values
+0, 0.5 and 1. The experiments differ in depth (14 layers instead of 50) and in length: 20 epochs of 39 steps are 780
+steps, but the paper's curves meet after about 40 epochs of the whole set (16,000 steps if its batches had 128 images).
+The effects of depth and length have not been measured separately; `--blocks`, `--epochs`, `--learning-rate` and
+`--weight-decay` make this possible. β is also not an absolute measure: behind batch norms, only its ratio to the scales
+of f's last norms matters, and these have weight decay.
 """
 
 import time
@@ -54,8 +54,8 @@ from jdarts.staging import compiler_options
 class BetaConfig:
     """One experiment: the same network trained once for every initial β.
 
-    `blocks`: number of residual blocks of each stage; each stage after the first halves the image and doubles the
-    channels.
+    `blocks` has the number of residual blocks of each stage. Each stage after the first halves the image and doubles
+    the channels.
     """
 
     data: DataConfig = field(default_factory=lambda: DataConfig(source="cifar10", limit=5000))
@@ -75,7 +75,7 @@ class BetaConfig:
         if not self.betas:
             raise UserError("betas is empty; give at least one initial value")
         if not self.blocks or min(self.blocks) < 1:
-            raise UserError(f"blocks is {self.blocks}; use at least one block a stage")
+            raise UserError(f"blocks is {self.blocks}; use at least one block per stage")
         if self.epochs < 1 or self.channels < 1:
             raise UserError(f"epochs is {self.epochs} and channels {self.channels}; use at least 1")
         if not np.isfinite(self.betas).all():
@@ -139,7 +139,7 @@ class ResNet(nn.Module):
 
 
 def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: Callable[[str], None] = print) -> dict:
-    """Train once. Returns `{"initial", "betas": one list for each epoch (the start first), "train_accuracy", …}`."""
+    """Train once; return `{"initial", "betas", "train_accuracy", …}`, where `betas` has the start and each epoch."""
     network = ResNet(config, initial, data.num_classes)
     per_epoch = steps_per_epoch(len(data.train), config.batch_size)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * per_epoch)
@@ -214,7 +214,7 @@ def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: 
 
 
 def run_beta(config: BetaConfig, folder: str | Path, *, tell: Callable[[str], None] = print) -> Path:
-    """Train from all initial values; writes `resnet_beta.json`, `.svg`, `.png`; returns the first's path."""
+    """Train from all initial values; write `resnet_beta.json`, `.svg` and `.png`; return the path of the JSON file."""
     data = load(config.data).for_training()
     steps_per_epoch(len(data.train), config.batch_size)
     place = Path(folder)
@@ -233,7 +233,7 @@ def run_beta(config: BetaConfig, folder: str | Path, *, tell: Callable[[str], No
 
 
 def beta_figure(runs: list[dict]) -> Any:
-    """β over the epochs for every initial value; if each block has its own β, a band spans them."""
+    """β over the epochs for every initial value; if each block has its own β, a band shows their range."""
     from jdarts.analysis import figures
 
     fig, (axis,) = figures.figure()

@@ -1,7 +1,7 @@
-"""Curvature of a loss by the weights, `∂²L/∂w²`: too large to store, so only by matrix-vector products.
+"""Curvature of a loss by the weights, `∂²L/∂w²`, by matrix-vector products, since the matrix is too large to store.
 
-Lanczos for the ends of the spectrum, stochastic Lanczos quadrature for its density, Hutchinson's estimator for the
-trace (Ghorbani et al. 2019; Yao et al. 2020). On accelerators Lanczos is matfree's, one compiled loop
+Lanczos gives the ends of the spectrum, stochastic Lanczos quadrature its density, and Hutchinson's estimator the trace
+(Ghorbani et al. 2019; Yao et al. 2020). On accelerators, the Lanczos of matfree runs as one compiled loop
 (`pip install "jdarts[analysis]"`).
 """
 
@@ -23,7 +23,7 @@ class Spectrum(NamedTuple):
     """A spectral density estimate; float64.
 
     Attributes:
-      nodes, weights: `[probes, steps]` Ritz values, and the share of the spectrum for each (rows sum to 1).
+      nodes, weights: Ritz values `[probes, steps]`, and the share of the spectrum of each (rows sum to 1).
       largest, smallest: extreme Ritz values over all probes.
     """
 
@@ -33,7 +33,7 @@ class Spectrum(NamedTuple):
     smallest: float
 
     def density(self, grid: np.ndarray, width: float) -> np.ndarray:
-        """Density at `grid [m]`, each node spread to a Gaussian of standard deviation `width`; integrates to 1."""
+        """Density at `grid [m]`, a sum of Gaussians of standard deviation `width` at the nodes; its integral is 1."""
         z = (np.asarray(grid)[:, None] - self.nodes.reshape(-1)) / width
         kernel = np.exp(-0.5 * z * z) / (width * np.sqrt(2 * np.pi))
         return kernel @ self.weights.reshape(-1) / len(self.nodes)
@@ -47,7 +47,7 @@ class Trace(NamedTuple):
 
 
 def weight_product(loss: Loss, w: Any, alphas: Any, batch: Any, *, compile: Callable = jax.jit) -> Callable:
-    """`v [p] -> ∇²_w L · v [p]` over the flattened weights, at fixed alphas and batch; in the type of the weights."""
+    """`v [p] -> ∇²_w L · v [p]` over the flattened weights, at fixed alphas and batch; in the dtype of the weights."""
     vector, unflatten = ravel_pytree(w)
 
     def product(v, vector, alphas, batch):
@@ -62,16 +62,17 @@ def lanczos(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ritz values `[steps]`, ascending, and their squared first components, from `start [p]`.
 
-    Full reorthogonalisation. `loop="matfree"` runs all steps as one compiled loop, "python" one product per call;
-    "auto" uses "python" on CPU, where XLA runs convolutions inside loops 30 times slower.
+    Every vector is reorthogonalised against all earlier ones. `loop="matfree"` runs all steps as one compiled loop,
+    "python" calls one product per step. "auto" uses "python" on a CPU, where XLA runs convolutions inside loops 30
+    times slower.
 
-    Raises `UserError` for a wrong number of steps, a start of norm zero, or if matfree is needed and missing.
+    Raises `UserError` for a wrong number of steps, for a start of norm zero, or if matfree is needed and missing.
     """
     size = start.shape[0]
     if not 1 <= steps <= size:
         raise UserError(f"Lanczos steps is {steps} for {size} weights; use 1 to {size}")
     if not float(jnp.linalg.norm(start)) > 0:
-        raise UserError("the start vector of Lanczos has norm zero; give another")
+        raise UserError("the start vector of Lanczos has norm zero; give another vector")
     if loop == "auto":
         loop = "python" if kernels.on_cpu() else "matfree"
     if loop == "matfree":
@@ -84,7 +85,7 @@ def lanczos(
 
 
 def _tridiagonal(product: Callable, start: jax.Array, steps: int) -> np.ndarray:
-    """The `steps × steps` tridiagonal matrix of Lanczos' recursion, every new vector orthogonalised twice."""
+    """The `steps × steps` tridiagonal matrix of the Lanczos recursion; every new vector is orthogonalised twice."""
     basis = [np.asarray(start, np.float64) / np.linalg.norm(np.asarray(start, np.float64))]
     matrix = np.zeros((steps, steps))
     for i in range(steps):
@@ -108,7 +109,7 @@ def weight_spectrum(
 ) -> Spectrum:
     """Stochastic Lanczos quadrature: the spectral density of the `size` × `size` matrix behind `product`.
 
-    `dtype` is that of the probes; float is float32, or float64 under `jax_enable_x64`.
+    `dtype` is the dtype of the probes; `float` is float32, or float64 under `jax_enable_x64`.
     """
     if probes < 1:
         raise UserError(f"probes is {probes}; use at least 1")
@@ -120,7 +121,7 @@ def weight_spectrum(
 
 
 def hutchinson_trace(product: Callable, size: int, key: jax.Array, *, probes: int = 16, dtype=float) -> Trace:
-    """`E[zᵀ H z]` over random signs z of `dtype`: unbiased for the trace."""
+    """The mean of `zᵀ H z` over random signs z of `dtype`, an unbiased estimate of the trace."""
     if probes < 2:
         raise UserError(f"probes is {probes}; use at least 2, for an error bar")
     signs = (jax.random.rademacher(k, (size,), dtype) for k in jax.random.split(key, probes))

@@ -99,7 +99,7 @@ def test_ranks_agree_with_scipy(seed):
 def test_rank_edge_cases():
     assert kendall([1, 2, 3], [3, 2, 1]) == spearman([1, 2, 3], [3, 2, 1]) == -1
     assert np.isnan(kendall([1, 1], [1, 2])) and np.isnan(spearman([1, 1], [1, 2]))
-    with pytest.raises(UserError, match="one length"):
+    with pytest.raises(UserError, match="equal length"):
         kendall([1, 2], [1, 2, 3])
     with pytest.raises(UserError, match="not finite"):
         spearman([1, np.nan], [1, 2])

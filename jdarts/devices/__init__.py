@@ -1,1 +1,1 @@
-"""Placement of a search: processes, replicas of a batch, devices, memory."""
+"""Placement of a search: processes, devices, replicas of a batch, memory."""

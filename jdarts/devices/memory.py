@@ -1,4 +1,4 @@
-"""Memory: available on the host and on devices, and used by a computation."""
+"""Memory: bytes available on the host and on devices, and bytes used by a computation."""
 
 import contextlib
 import os
@@ -19,17 +19,17 @@ _UNLIMITED = 2**60  # cgroups of the first version write a number near 2^63 for 
 
 @dataclass(frozen=True)
 class Available:
-    """Bytes that are still available, and the memory they belong to."""
+    """Bytes that are still available, and the memory that they belong to."""
 
     bytes: int
     where: str
 
 
 def available() -> Available | None:
-    """Bytes that the default device can still allocate; None where the platform keeps no statistics.
+    """Bytes that the default device can still allocate; None if the platform keeps no statistics.
 
-    Accelerators report their own memory. On the CPU it is the memory that the kernel can give without swapping, within
-    the limit of the control group (a container's memory limit).
+    Accelerators report their own memory. On the CPU it is the memory that the operating system can provide without
+    swapping, within the limit of the control group (the memory limit of a container).
     """
     device = jax.local_devices()[0]
     if kernels.on_cpu(device):
@@ -51,7 +51,7 @@ def does_not_fit(what: str, needed: int, free: Available, advice: str) -> DoesNo
 
 
 def host_available(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that this process can still get from the host; None where the system does not say."""
+    """Bytes that this process can still allocate on the host; None if the system does not report them."""
     bounds = [_meminfo(proc / "meminfo"), *_group_bounds(proc / "self" / "cgroup", cgroup)]
     known = [bound for bound in bounds if bound is not None]
     return max(0, min(known)) if known else None
@@ -62,13 +62,13 @@ def _meminfo(path: Path) -> int | None:
         name, _, rest = line.partition(":")
         if name == "MemAvailable":
             return int(rest.split()[0]) * 1024
-    if path == Path("/proc/meminfo") and "SC_PHYS_PAGES" in os.sysconf_names:  # not Linux: all memory
+    if path == Path("/proc/meminfo") and "SC_PHYS_PAGES" in os.sysconf_names:  # without Linux: all memory
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
 def _group_bounds(membership: Path, root: Path) -> Iterator[int | None]:
-    """Bytes left of the limit of each control group above this process."""
+    """Bytes left in the limit of each control group that contains this process."""
     for line in _lines(membership):
         _, controllers, inside = line.split(":", 2)
         if controllers == "":
@@ -101,7 +101,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def tree_bytes(tree: Any) -> int:
-    """Bytes of all arrays in a pytree, `jax.ShapeDtypeStruct`s included; PRNG keys count as their words."""
+    """Bytes of all arrays and `jax.ShapeDtypeStruct`s in a pytree; PRNG keys count with their integer words."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -111,7 +111,7 @@ def tree_bytes(tree: Any) -> int:
 
 
 def reset_peak() -> bool:
-    """Reset the peak of this process's resident memory; False where the system cannot (only Linux can)."""
+    """Reset the peak of this process's resident memory; False if the system does not support it (only Linux does)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
         return True
@@ -137,7 +137,7 @@ def _status(field: str) -> int | None:
 
 
 def device_peak() -> int | None:
-    """Most bytes ever in use on the default device, by its own count; None where it keeps none (the CPU)."""
+    """Peak of the bytes in use on the default device, by its own count; None if it keeps no count (the CPU)."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 

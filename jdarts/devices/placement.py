@@ -1,18 +1,18 @@
-"""One step, three backends: plain jit, `shard_map` over a mesh, `pmap`.
+"""The placement of a step on devices, with three backends: plain jit, `shard_map` over a mesh, and `pmap`.
 
-A step is written for one replica: `step(state, arrays, values) -> (state, metrics)` with the axis name "data" for its
-collectives (`jdarts.devices.replicas`). `Placement` says on how many devices it runs:
+A step is written for one replica: `step(state, arrays, values) -> (state, metrics)`, with the axis name "data" for its
+collectives (`jdarts.devices.replicas`). `Placement` contains the devices and the backend:
 
     jit         one device
     shard_map   `jax.jit(jax.shard_map(step))` over a mesh with the axes ("seed", "data"); the default for several
-                devices and hosts. Types say what varies over the mesh, so a step whose replicas would drift apart (a
-                per-replica key in the sampling of alphas) does not trace.
-    pmap        `jax.pmap` with the same axis name; one process, one seed. Nothing checks that replicas agree, except
-                `devices.check_replicas_every`.
+                devices and hosts. Types record which values vary over the mesh, so a step whose replicas would drift
+                apart (for example by a per-replica key in the sampling of alphas) cannot be traced.
+    pmap        `jax.pmap` with the same axis name; one process, one seed. Only `devices.check_replicas_every` checks
+                that the replicas agree.
 
 State and metrics are replicated over "data". With several members (seeds, hyper-parameters) every leaf of state and
 metrics has a leading axis of members, split over "seed". On each device the members are vmapped. On a single CPU device
-they by default run in turn through one compiled step: vmapped convolutions with a kernel per member are grouped
+they by default run in turn through one compiled step: vmapped convolutions with one kernel per member are grouped
 convolutions, which XLA:CPU runs many times slower than separate ones.
 """
 
@@ -37,15 +37,15 @@ StepFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Placement:
-    """The devices of a search and how its step runs on them; `place` makes one from a configuration.
+    """The devices and the backend of a search; `place` makes one from a configuration.
 
     Attributes:
-      backend: how the step is compiled.
-      data: replicas that share each batch.
-      seed: groups of devices that share the members.
-      members: searches in one program; 0 for a single search, whose state has no leading axis of members.
-      in_turn: the members take their steps one after the other, not vmapped (one device only).
-      devices: the seed·data devices in use, over all processes.
+      backend: "jit", "shard_map" or "pmap".
+      data: number of replicas that share each batch.
+      seed: number of groups of devices that share the members.
+      members: number of searches in one program; 0 for a single search, whose state has no leading axis of members.
+      in_turn: True if the members take their steps one after the other instead of vmapped (one device only).
+      devices: the seed·data devices in use, of all processes.
     """
 
     backend: Literal["jit", "shard_map", "pmap"]
@@ -62,10 +62,10 @@ class Placement:
 
     @cached_property
     def mesh(self) -> Mesh:
-        """The mesh ("seed", "data"); Auto axes, since explicit ones refuse gathers by row numbers.
+        """The mesh ("seed", "data"), with Auto axes, since explicit axes refuse gathers by row numbers.
 
-        The mesh of pmap has only the axis "data", like pmap's results: state on another mesh would make the second step
-        compile again.
+        For pmap the mesh has only the axis "data", like the results of pmap. With state on another mesh, the second
+        step would be compiled again.
         """
         if self.backend == "pmap":
             return Mesh(np.array(self.devices), (DATA,), axis_types=(AxisType.Auto,))
@@ -74,8 +74,10 @@ class Placement:
 
     @property
     def state_spec(self) -> PartitionSpec:
-        """Layout of the state on the mesh, spelled like that of the step's results: an axis of one device is not named,
-        because the second step would otherwise compile again."""
+        """The layout of the state on the mesh, in the form that the results of the step have.
+
+        An axis of one device is not named; otherwise the second step would be compiled again.
+        """
         return PartitionSpec(SEED) if self.members and self.seed > 1 else PartitionSpec()
 
     def describe(self) -> str:
@@ -94,7 +96,7 @@ def place(
     members: int = 0,
     devices: Sequence[Any] | None = None,
 ) -> Placement:
-    """The placement that `config` asks for on `devices` (all devices of all processes).
+    """The placement of `config` on `devices` (all devices of all processes).
 
     Raises `UserError` for more replicas than devices, and for a batch or a number of members that cannot be divided.
     """
@@ -146,8 +148,8 @@ def place(
 def connect_processes(placement: Placement) -> None:
     """Connect the devices of several processes for the collectives of the step; does nothing in one process.
 
-    The CPU backend waits one minute for this in the first collective. Compilation comes before that, and a process that
-    finds nothing in its compilation cache (only the first process writes one) can take minutes longer than another.
+    Otherwise the first collective of the CPU backend makes the connection and waits at most one minute for it, but a
+    process without a compilation cache (only the first process writes one) can compile for minutes longer than others.
     """
     if len({device.process_index for device in placement.devices}) == 1:
         return
@@ -160,8 +162,8 @@ def connect_processes(placement: Placement) -> None:
 def compile_init(init: Callable[[Any, Any], Any], placement: Placement) -> Callable[[Any, Any], Any]:
     """`init(seed, values) -> state`, jitted, with its result laid out over the mesh.
 
-    With members both arguments have a leading axis. The state is created in its final layout: a copy made later could
-    share memory with its source, and donating one would then invalidate the other.
+    With members, both arguments have a leading axis. The state is created in its final layout: a later copy could share
+    memory with its source, and donating one would invalidate the other.
     """
     mapped = jax.vmap(init) if placement.members else init
     if placement.backend == "jit":
@@ -175,14 +177,14 @@ def compile_step(
     """`step(state, arrays, values) -> (state, metrics)` of one replica, jitted for the whole placement.
 
     Args:
-      step: for one replica and one member.
-      placement: with members, states, values and metrics have a leading axis.
-      streamed: 0: every replica sees all of `arrays` (the data set on the device). P: `arrays` is one global batch,
-        `[P, B/P, …]` in P micro-batches; each replica sees its rows as `[B/R, …]`.
+      step: the step of one replica and one member.
+      placement: if it has members, states, values and metrics have a leading axis.
+      streamed: with 0, every replica sees all of `arrays` (the data set on the device). With P > 0, `arrays` is one
+        global batch in P micro-batches, `[P, B/P, …]`; each replica sees its rows as `[B/R, …]`.
       check_types: `check_vma` of `shard_map`: refuse a step whose replicas could end with different states.
-      calls: how often the step will run (`staging.compile`).
+      calls: number of times that the step will run (see `staging.compile`).
 
-    The state is donated.
+    The compiled step donates the state.
     """
     if placement.in_turn:
         return _in_turn(_flatten_rows(step) if streamed else step, placement.members, calls)
@@ -191,7 +193,7 @@ def compile_step(
         mapped = _flatten_rows(mapped)
     options: Any = {"compiler_options": staging.compiler_options(large=True, calls=calls)}
     if placement.backend == "jit":
-        if kernels.on_cpu(placement.devices[0]):  # vmapped kernels are grouped convolutions: pieces do not help
+        if kernels.on_cpu(placement.devices[0]):  # pieces do not help with the grouped convolutions of vmap
             return jax.jit(mapped, donate_argnums=0, **options)
         return _at_first_call(mapped, calls)
     if placement.backend == "pmap":
@@ -216,7 +218,7 @@ def compile_step(
 
 
 def over_mesh(step: StepFunction, placement: Placement, streamed: int = 0, check_types: bool = True) -> StepFunction:
-    """`step` of one replica under `shard_map` over the mesh of the placement, not jitted; see `compile_step`."""
+    """The `step` of one replica under `shard_map` over the placement's mesh, not jitted; see `compile_step`."""
     spec = placement.state_spec
     return jax.shard_map(
         step,
@@ -228,7 +230,7 @@ def over_mesh(step: StepFunction, placement: Placement, streamed: int = 0, check
 
 
 def _in_turn(step: StepFunction, members: int, calls: int | None) -> StepFunction:
-    """`step` of one member applied to all in turn: compiled once, like that of a single search."""
+    """The `step` of one member, compiled once like the step of a single search, applied to all members in turn."""
     program = _at_first_call(step, calls)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
     stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
@@ -244,7 +246,7 @@ def _in_turn(step: StepFunction, members: int, calls: int | None) -> StepFunctio
 
 
 def _at_first_call(step: StepFunction, calls: int | None) -> StepFunction:
-    """`step` compiled by `jdarts.staging` when it is first called."""
+    """`step`, compiled by `jdarts.staging` at its first call."""
     program: list[staging.Program] = []
 
     def run(*args):
@@ -263,7 +265,7 @@ def _flatten_rows(step: StepFunction) -> StepFunction:
 
 
 def replicate(tree: Any, placement: Placement) -> Any:
-    """Arrays that are equal in every process, on every device of the placement."""
+    """The arrays of `tree`, equal in every process, on every device of the placement."""
     if placement.backend == "jit":
         return jax.device_put(tree, placement.devices[0])
     sharding = NamedSharding(placement.mesh, PartitionSpec())
@@ -271,7 +273,7 @@ def replicate(tree: Any, placement: Placement) -> Any:
 
 
 def split_members(tree: Any, placement: Placement) -> Any:
-    """Host arrays with a leading axis of members (or none, without members), laid out like the state."""
+    """Host arrays in the layout of the state, with a leading axis of members if there are members."""
     if placement.backend == "jit":
         return jax.device_put(tree, placement.devices[0])
     sharding = NamedSharding(placement.mesh, placement.state_spec)
@@ -307,7 +309,7 @@ def gather_rows(local: dict[str, np.ndarray], placement: Placement, *, batch_siz
 
 
 def check_replicas(state: Any) -> None:
-    """Raise `ReplicasDiffer` unless all copies of every array, on all devices and processes, are equal bit for bit."""
+    """Raise `ReplicasDiffer` unless all copies of each array, on all devices and processes, are equal bit for bit."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
         if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
@@ -322,7 +324,7 @@ def check_replicas(state: Any) -> None:
 
 
 def _check_across_processes(state: Any) -> None:
-    """Compare checksums of the arrays that every process holds whole."""
+    """Compare the checksums of the arrays that every process holds completely."""
     import zlib
 
     from jax.experimental import multihost_utils
@@ -343,6 +345,6 @@ def _check_across_processes(state: Any) -> None:
 def _differ(path, who: str) -> ReplicasDiffer:
     name = jax.tree_util.keystr(path, simple=True, separator=".")
     return ReplicasDiffer(
-        f"{name} differs between {who}, which should hold the same values: the step draws or computes something per "
-        "replica that enters the state (fold the replica's number into keys of augmentation and dropout only)"
+        f"{name} differs between {who}, which should hold the same values: a value that the step draws or computes "
+        "per replica enters the state (fold the replica's number only into keys of augmentation and dropout)"
     )

@@ -1,8 +1,8 @@
-"""The part of a global batch that a replica holds, as seen inside a data-parallel step.
+"""The part of a global batch that a replica holds in a data-parallel step.
 
-A step runs once for each replica of a mesh axis and always means the *global* batch: losses, gradients and statistics
-are means over the axis, and every random draw about an image is a function of the key and of the image's row in the
-global batch. The number of replicas therefore changes only the speed. `axis_name=None` is the step of one device.
+A step runs once on each replica of a mesh axis, and its results are those of the *global* batch: losses, gradients and
+statistics are means over the axis, and every random draw for an image is a function of the key and of the image's row
+in the global batch. The number of replicas therefore changes only the speed. With `axis_name=None` there is one device.
 
 Letters: B rows of the global batch, R replicas, P micro-batches.
 """
@@ -21,8 +21,8 @@ from jdarts.jax_versions import varying_axes
 def pmean(tree: Any, axis_name: str | None) -> Any:
     """The mean of every array over the replicas; `tree` itself without an axis.
 
-    An array whose type says that all replicas hold the same value (`shard_map` with `check_vma`) is returned unchanged,
-    without communication.
+    If the type of an array says that all replicas hold the same value (in `shard_map` with `check_vma`), the array is
+    returned unchanged, without communication.
     """
     if axis_name is None:
         return tree
@@ -31,14 +31,14 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
 
 
 def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True) -> Any:
-    """`tree`, the same on all replicas, whose gradient becomes the mean over the replicas: that of the global batch.
+    """`tree`, equal on all replicas; its gradient becomes the mean over the replicas, that of the global batch.
 
-    For a loss that itself ends in `pmean`. The two together are right under `pmap` and `shard_map`, with and without
-    `check_vma`, and for every gradient that an estimator takes on its way, products with second derivatives included.
-    With `whole`, every array (such as a vector of all weights) is reduced once, and its type then varies over the
-    replicas. Without, its type stays the same on all replicas, and each of its uses is reduced.
+    Use it in a loss that ends in `pmean`. The two together are right under `pmap` and `shard_map`, with and without
+    `check_vma`, for every gradient that an estimator computes, including products with second derivatives. With
+    `whole`, the gradient of every array (such as a vector of all weights) is reduced once, and the type of the array
+    varies over the replicas. Otherwise the type does not vary, and the gradient of each use of the array is reduced.
 
-    Raises `UserError` if the types say that `tree` differs between replicas.
+    Raises `UserError` if, by its types, `tree` differs between replicas.
     """
     if axis_name is None:
         return tree
@@ -49,15 +49,15 @@ def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True)
                 f"weights or op weights differ between the replicas of axis {axis_name!r}; draw them with a key that "
                 "is the same on all replicas (no axis_index in relaxations)"
             )
-        # the transpose of the cast sums over the replicas
+        # The transpose of the cast is a sum over the replicas.
         return jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), tree) if whole else tree
     # The mean of equal values is the value (to the last bit for 2, 4, 8 … replicas), and the mean is its own transpose.
-    # A custom derivative would save the collective forward, but allow only one direction of differentiation.
+    # A custom derivative would save the forward collective, but would allow only one mode of differentiation.
     return lax.pmean(tree, axis_name)
 
 
 def is_typed(axis_name: str) -> bool:
-    """True if types say what varies over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
+    """True if types record which arrays vary over the axis: in `shard_map` with `check_vma`, not in `pmap`."""
     return axis_name in varying_axes(lax.axis_index(axis_name))
 
 
@@ -66,9 +66,9 @@ class Share:
     """The replica's share of a global batch.
 
     Attributes:
-      axis_name: the mesh axis of the replicas, None for one device.
-      microbatches: parts of a batch that are computed in turn. Part i of the global batch consists of the replicas'
-        parts i, so batch norm sees the same part whatever the number of replicas.
+      axis_name: the mesh axis of the replicas; None for one device.
+      microbatches: number of parts of a batch that are computed in turn. Part i of the global batch consists of the
+        parts i of all replicas, so batch norm sees the same part for any number of replicas.
     """
 
     axis_name: str | None = None
@@ -88,11 +88,11 @@ class Share:
         return mine.reshape(-1, *rows.shape[1:])
 
     def total(self, rows: int) -> int:
-        """Rows of the global batch if this replica holds `rows`."""
+        """Number of rows of the global batch if this replica holds `rows` rows."""
         return rows * self.replicas
 
     def keys(self, key: jax.Array, rows: int) -> jax.Array:
-        """One key for each of this replica's `rows` rows, `[rows]`, folded with the global row number."""
+        """One key per row of this replica, `[rows]`: `key` folded with the row's number in the global batch."""
         first = 0 if self.axis_name is None else lax.axis_index(self.axis_name) * rows
         return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(rows, dtype=jnp.int32))
 

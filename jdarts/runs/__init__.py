@@ -1,1 +1,1 @@
-"""Runs: folders, locks, checkpoints, interruption, and the loop over steps."""
+"""Runs: folders, locks, checkpoints, interruption, and the loop over epochs and steps."""

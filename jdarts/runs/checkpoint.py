@@ -1,10 +1,10 @@
 """Checkpoints of a whole pytree that are restored bit for bit, or not at all.
 
-Orbax supplies what is hard about files: atomic step folders, saving in the background, retention, several hosts. This
-module adds three things. All leaves that one host holds completely are stored as *one* byte array, because orbax takes
-seconds for thousands of small arrays; leaves sharded over devices are left to orbax. A checksum of those bytes is
-stored, because orbax returns a flipped bit without complaint. Shapes and dtypes are compared before anything is loaded,
-because orbax casts silently.
+Orbax provides atomic step folders, saving in the background, retention, and support for several hosts. This module adds
+three things. All leaves that one host holds completely are stored as *one* byte array, because orbax takes seconds for
+thousands of small arrays; orbax stores leaves that are sharded over devices. A checksum of the bytes is stored, because
+orbax does not detect a flipped bit. Shapes and dtypes are compared before anything is loaded, because orbax casts
+silently.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from jdarts.errors import CannotWrite, FolderDeleted, UserError
 
 @dataclass(frozen=True)
 class Restored:
-    """The newest readable checkpoint: its step, its state and the JSON data saved with it."""
+    """A checkpoint that was read: its step, its state and the JSON data saved with it."""
 
     step: int
     state: Any
@@ -44,10 +44,10 @@ class Restored:
 class Checkpoints:
     """The newest `keep` checkpoints of one run, in one directory; use it in a `with` statement.
 
-    Saving goes on in the background; leaving the `with` (or `wait`) completes it. A process killed during a save leaves
-    the earlier checkpoints intact. `warn` receives one line for each unreadable checkpoint that `restore_latest` skips;
-    by default it becomes a Python warning. With `read_only` nothing is changed, so another process may write at the
-    same time.
+    Saves run in the background; the end of the `with` block, or `wait`, completes them. If a process is killed during a
+    save, the earlier checkpoints stay intact. `warn` receives one line for each unreadable checkpoint that
+    `restore_latest` skips; the default is a Python warning. With `read_only` nothing is changed, so another process may
+    write at the same time.
 
     Example::
 
@@ -77,7 +77,7 @@ class Checkpoints:
                 options = ocp.CheckpointManagerOptions(
                     max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
                 )
-            with _silence():  # about damaged metadata: an unreadable checkpoint is reported when it is asked for
+            with _silence():  # orbax would print errors about damaged metadata, which `restore_latest` reports
                 self._manager: Any = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot keep checkpoints in {self.directory}: {error}") from None
@@ -89,23 +89,23 @@ class Checkpoints:
         try:
             self.close()
         except CannotWrite:
-            if not isinstance(error, CannotWrite):  # else the same failure would be reported twice
+            if not isinstance(error, CannotWrite):  # otherwise the same failure would be reported twice
                 raise
 
     def steps(self) -> list[int]:
-        """The saved steps, oldest first (unreadable ones included)."""
+        """The saved steps, oldest first, including unreadable checkpoints."""
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Returns once every save is complete on disk; raises any error of the saves in the background.
+        """Wait until every save is complete on disk; raise any error of the saves in the background.
 
-        `CannotWrite` if the disk is full or read-only, or if the folder is gone.
+        The error is `CannotWrite` if the disk is full or read-only, or if the folder is gone.
         """
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Completes the pending save and stops the background threads."""
+        """Complete the pending save and stop the background threads."""
         try:
             self.wait()
         finally:
@@ -113,13 +113,13 @@ class Checkpoints:
                 self._manager.close()
 
     def save(self, step: int, state: Any, meta: dict | None = None) -> None:
-        """Saves `state` (a pytree of arrays and PRNG keys) and `meta` (JSON data) as checkpoint `step`.
+        """Save `state` (a pytree of arrays and PRNG keys) and `meta` (JSON data) as checkpoint `step`.
 
-        The values are copied before this returns, so the caller may donate `state` to the next step. Saving the step
-        that was saved last again does nothing. Raises `CannotWrite` if this save or the one before failed on disk, and
-        `ValueError` if the directory holds newer readable checkpoints: restore them, or use another directory.
+        The values are copied before this returns, so the caller may donate `state` to the next step. A second save of
+        the newest step does nothing. Raises `CannotWrite` if this save or the one before failed on disk, and
+        `ValueError` if the directory holds newer readable checkpoints; restore them, or use another directory.
         """
-        if not self.directory.is_dir():  # orbax would create it again, without the rest of the run
+        if not self.directory.is_dir():  # orbax would create the folder again, without the rest of the run
             raise FolderDeleted(f"the folder {self.directory} was deleted")
         with self._writing():
             self._save(step, state, meta)
@@ -153,12 +153,11 @@ class Checkpoints:
         self._last_saved = (step, checksum)
 
     def restore_latest(self, like: Any, *, up_to: int | None = None) -> Restored | None:
-        """The newest checkpoint that can be read, laid out like `like`; None if nothing was saved.
+        """The newest checkpoint that can be read, in the structure and layout of `like`; None if nothing was saved.
 
-        With `up_to`, only steps up to that one count.
-
-        `like` holds arrays or `jax.ShapeDtypeStruct`s. A truncated or corrupt checkpoint is skipped with a warning.
-        Raises `UserError` if there are checkpoints but none can be read, or if leaves differ from those of `like`.
+        With `up_to`, checkpoints of later steps are ignored. `like` holds arrays or `jax.ShapeDtypeStruct`s. A
+        truncated or corrupt checkpoint is skipped with a warning. Raises `UserError` if there are checkpoints but none
+        can be read, or if leaves differ from those of `like`.
         """
         unreadable = 0
         for step in reversed(self.steps()):
@@ -169,7 +168,7 @@ class Checkpoints:
                 stored = [(str(name), tuple(shape), str(dtype)) for name, shape, dtype in header["leaves"]]
                 _compare(stored, like, where=str(self.directory / str(step)))
                 read, reason = _attempt(lambda step=step, header=header: self._read(step, header, like))
-                if read is not None:  # errors from here on are not due to the file
+                if read is not None:  # later errors are not caused by the file
                     self._last_saved = (step, header["crc32"])
                     return Restored(step, _assemble(read, header["sharded"], like), header["meta"])
             unreadable += 1
@@ -217,15 +216,15 @@ class Checkpoints:
 
 
 def _seal(header: dict) -> int:
-    """A checksum of the description, the same before and after it is written as JSON."""
+    """A checksum of the description; it is the same before and after a round trip through JSON."""
     plain = json.loads(json.dumps(header))
     return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
 
 
 def _errno(error: OSError | ValueError) -> int | None:
-    """The system's error number of a failed write; None if there is none.
+    """The system's error number of a failed write; None if the error has none.
 
-    TensorStore raises `ValueError` with the number in the text. TensorStore and orbax leave it out if a folder is gone.
+    TensorStore raises `ValueError` with the number in the text. TensorStore and orbax omit it if a folder is gone.
     """
     if isinstance(error, OSError):
         return error.errno
@@ -236,7 +235,7 @@ def _errno(error: OSError | ValueError) -> int | None:
 
 
 def _assemble(read: dict, sharded: list[int], like: Any) -> Any:
-    """The pytree `like`, with the values read."""
+    """The pytree `like` with the values of `read`."""
     leaves, structure = jax.tree.flatten(like)
     values, offset = [], 0
     for index, leaf in enumerate(leaves):
@@ -250,18 +249,18 @@ def _assemble(read: dict, sharded: list[int], like: Any) -> Any:
 
 
 def _attempt(read: Callable[[], dict]) -> tuple[dict | None, str]:
-    """The result of `read`, or None and the reason in one short line; silent either way."""
+    """`(result of read, "")`, or `(None, the reason in one short line)`; nothing is printed."""
     with _silence():
         try:
             return read(), ""
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-        gc.collect()  # abandoned coroutines warn when they are collected: collect them here
+        gc.collect()  # abandoned coroutines warn when they are collected, so they are collected here, silently
     return None, f"{reason[:160]}…" if len(reason) > 160 else reason
 
 
 def _pack(state: Any) -> tuple[list, np.ndarray, dict]:
-    """Leaf descriptions, the bytes of the leaves held whole, and the sharded leaves by index."""
+    """`(descriptions of the leaves, bytes of the leaves that are not sharded, sharded leaves by index)`."""
     leaves, parts, sharded = [], [], {}
     for index, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(state)[0]):
         name = _name(path)
@@ -288,7 +287,7 @@ def _unpack(data: np.ndarray, like: Any) -> Any:
         return array.copy() if isinstance(like, np.ndarray) else array[()]
     sharding = _sharding(like)
     if isinstance(like, jax.Array) and not like.committed:
-        sharding = None  # stays uncommitted, as it was
+        sharding = None  # an uncommitted array stays uncommitted
     if _is_key(like) and sharding is not None and not sharding.is_fully_addressable:
         bits = jax.make_array_from_callback(shape, sharding, lambda index: array[index])
         return jax.random.wrap_key_data(bits, impl=_key_impl(like))
@@ -307,7 +306,7 @@ def _unpack(data: np.ndarray, like: Any) -> Any:
 
 
 def _compare(stored: list[tuple[str, tuple, str]], like: Any, where: str) -> None:
-    """Raises `UserError` naming the first leaf in which a checkpoint and `like` differ."""
+    """Raise `UserError` that names the first leaf in which a checkpoint and `like` differ."""
     named = jax.tree_util.tree_flatten_with_path(like)[0]
     wanted = [(_name(path), tuple(leaf.shape), str(leaf.dtype)) for path, leaf in named]
     if stored == wanted:
@@ -346,7 +345,7 @@ def _key_data(like: Any) -> jax.ShapeDtypeStruct:
 
 
 def _key_impl(like: Any) -> Any:
-    found = []  # key_impl needs a key; inside a trace even a shape is one
+    found = []  # `key_impl` needs a key; inside a trace, the shape of a key becomes one
     jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), jax.ShapeDtypeStruct(like.shape, like.dtype))
     return found[0]
 
@@ -377,7 +376,7 @@ def _bytes(leaf: Any) -> int:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Drops the output of orbax and asyncio about a damaged file; the caller reports it in one line."""
+    """Suppress the output of orbax and asyncio about a damaged file; the caller reports it in one line."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda unraisable: None
     try:
@@ -391,4 +390,4 @@ def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-logging.getLogger("absl").addFilter(_not_orbax)  # its errors are also raised
+logging.getLogger("absl").addFilter(_not_orbax)  # orbax also raises the errors that it logs

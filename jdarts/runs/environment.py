@@ -1,4 +1,4 @@
-"""The environment of a run, for its record: versions, devices, time."""
+"""The environment of a run, for the record of the run: versions, devices, time."""
 
 import os
 import platform
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
 
 
 def differences(stored: Mapping[str, Any]) -> list[str]:
-    """Facts that affect the bits of a result and differ from the environment `stored`: `jax 0.10.2 (was 0.10.1)`."""
+    """Differences from the environment `stored` that affect the bits of a result, e.g. `jax 0.10.2 (was 0.10.1)`."""
     now = describe()
     names = ("jdarts", *LIBRARIES, "python", "platform", "devices", "processor")
     return [f"{name} {now[name]} (was {stored[name]})" for name in names if stored.get(name, now[name]) != now[name]]

@@ -1,8 +1,8 @@
 """The folder of one run: configuration, records and results, written so that a crash leaves no half-written file.
 
-In a run of several processes, all of which see the folder, only the first one writes.
+In a run of several processes, all processes see the folder and only the first one writes.
 
-JSON is strict: NaN and infinities, which JSON cannot express, are written as null. Every other float is written with
+The files are strict JSON. It has no NaN and infinities, so they are written as null. All other floats are written with
 enough digits to read back the same bits.
 """
 
@@ -26,10 +26,10 @@ CONFIG = "config.json"
 
 
 class RunFolder:
-    """A folder on disk; get one from `jdarts.runs.opening.hold`, or without a lock from `create` or `open`.
+    """A run folder on disk. `jdarts.runs.opening.hold` returns one with a lock; `create` and `open`, one without.
 
-    A failed write raises `CannotWrite`. With a `lock`, a folder that was deleted or replaced meanwhile raises
-    `FolderDeleted`. `written` lists the files that this object and those of its subfolders have written.
+    A failed write raises `CannotWrite`. With a `lock`, a write raises `FolderDeleted` if the folder was deleted or
+    replaced. `written` lists the files that this object and its subfolders have written.
     """
 
     def __init__(self, path: str | Path, lock: RunLock | None = None):
@@ -39,7 +39,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: Experiment) -> "RunFolder":
-        """Makes the folder of a new run, with `config` in it; `UserError` if there is one already."""
+        """Make the folder of a new run and store `config` in it; `UserError` if the folder exists already."""
         processes.first_does(lambda: cls._create(Path(path), config))
         return cls(path)
 
@@ -64,7 +64,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def subfolder(self, name: str) -> "RunFolder":
-        """A folder inside this one with its own records, results and checkpoints, made if needed."""
+        """A folder inside this one, with its own records, results and checkpoints; it is made if needed."""
         if processes.is_first():
             with self._writing(self.path / name):
                 (self.path / name).mkdir(exist_ok=True)
@@ -73,12 +73,12 @@ class RunFolder:
         return inner
 
     def check_present(self) -> None:
-        """Raises `FolderDeleted` if the folder, which this process has locked, was deleted or replaced."""
+        """Raise `FolderDeleted` if this process has locked the folder and it was deleted or replaced."""
         if self._lock is not None:
             self._lock.check()
 
     def append(self, name: str, record: dict[str, Any]) -> None:
-        """Adds one line to NAME.jsonl, on disk when this returns; replaces an unfinished last line."""
+        """Add one line to NAME.jsonl, replacing an unfinished last line; the line is on disk when this returns."""
         if not processes.is_first():
             return
         line, path = _dumps(record).encode() + b"\n", self.path / f"{name}.jsonl"
@@ -92,14 +92,14 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        """The records of NAME.jsonl, none if there is no such file; an unfinished last line is left out."""
+        """The records of NAME.jsonl without an unfinished last line; empty if the file does not exist."""
         return [record for _, record in self._lines(name)]
 
     def truncate(self, name: str, *, after_step: int) -> None:
-        """Drops the records of NAME.jsonl whose "step" is above `after_step`, and an unfinished last line.
+        """Remove the records of NAME.jsonl whose "step" is above `after_step`, and an unfinished last line.
 
-        Resuming from the checkpoint of a step then continues the file as if the run had never stopped.
-        Records without a "step" stay.
+        A run that resumes from the checkpoint of a step then continues the file as if it had never stopped. Records
+        without a "step" stay.
         """
         path = self.path / f"{name}.jsonl"
         if not path.exists():
@@ -111,11 +111,11 @@ class RunFolder:
                 _replace(path, content)
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Writes NAME (with its suffix) as JSON in one move: readers see all of it or the old content."""
+        """Write the file NAME (with suffix) as JSON, atomically: readers see the new content or the old one."""
         return self.write_text(name, _dumps(value, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
-        """Writes NAME (with its suffix) in one move, like `write_json`."""
+        """Write the file NAME (with suffix) atomically, like `write_json`."""
         path = self.path / name
         if processes.is_first():
             with self._writing(path):
@@ -136,7 +136,7 @@ class RunFolder:
         path = self.path / f"{name}.jsonl"
         if not path.exists():
             return []
-        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is unfinished, or empty
+        lines = path.read_bytes().split(b"\n")[:-1]  # the text after the last newline is unfinished or empty
         parsed = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -150,7 +150,7 @@ class RunFolder:
 
 
 def write_config(path: Path, config: Experiment) -> None:
-    """Stores `config` in the folder `path`; `UserError` if another process has just done so."""
+    """Store `config` in the folder `path`; `UserError` if another process has just stored one."""
     try:
         _write_new(path / CONFIG, to_json(config))
     except FileExistsError:
@@ -158,7 +158,7 @@ def write_config(path: Path, config: Experiment) -> None:
 
 
 def check_folder(path: Path, config: Experiment, *, resume: bool) -> None:
-    """Raises the `UserError` that `RunFolder.open` (if `resume`) or `create` would raise; changes nothing."""
+    """Raise the `UserError` that `RunFolder.open` (if `resume`) or `create` would raise; change nothing."""
     stored = path / CONFIG
     if resume:
         if not stored.is_file():
@@ -214,14 +214,14 @@ def _dumps(value: Any, indent: int | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types: arrays as numbers and lists, NaN and infinities as None."""
+    """The value in JSON's types: arrays become numbers and lists, NaN and infinities become None."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if hasattr(value, "tolist"):  # NumPy and JAX
+    if hasattr(value, "tolist"):  # arrays of NumPy and JAX
         return _plain(value.tolist())
     return str(value) if isinstance(value, Path) else value
 
@@ -255,7 +255,7 @@ def _remove(path: Path) -> None:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Writes a whole new file; of two processes that try at once, one gets `FileExistsError`."""
+    """Write a new file atomically; if two processes try at once, one gets `FileExistsError`."""
     temporary = _temporary(path, text.encode())
     try:
         try:

@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM: they end a process at once, or ask a loop to stop at its next safe point.
 
-The command line calls `end_on_signals` before it imports anything slow. From then on a signal ends the process with one
-line, even inside a long call of C++ such as a compilation. No exception is raised, so no `except` can swallow the
-signal, and no half-imported module can report it wrongly. Inside a `StopSignal` block the first signal is only noted.
+The command line calls `end_on_signals` before any slow import. Afterwards a signal ends the process with one line, even
+inside a long C++ call such as a compilation. No exception is raised, so no `except` can swallow the signal, and no
+half-imported module can report it wrongly. Inside a `StopSignal` block the first signal is only recorded.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _watching = False
 _delivered: list[int] = []  # signals that Python's handler has seen, in the main thread
-_first: int | None = None  # the first signal that a StopSignal block has noted
+_first: int | None = None  # the first signal that a StopSignal block has recorded
 _block: "StopSignal | None" = None
 _hint: Callable[[], str] = str
 
 
 class StopSignal:
-    """Notes SIGINT and SIGTERM while its `with` block runs, so that a loop can finish its step and save.
+    """Records SIGINT and SIGTERM during its `with` block, so that a loop can finish its step and save.
 
-    `received` is the number of the first signal, or None. A SIGINT after any other signal ends the process at once
-    under `end_on_signals`; otherwise it raises `KeyboardInterrupt`. The earlier handlers are restored at the end.
-    Python delivers signals to the main thread only; in another thread nothing is installed and `received` stays None.
+    `received` is the number of the first signal, or None. After a first signal, a SIGINT ends the process at once under
+    `end_on_signals`; otherwise it raises `KeyboardInterrupt`. The end of the block restores the earlier handlers.
+    Python delivers signals only to the main thread; in another thread nothing is installed and `received` stays None.
 
     Example::
 
@@ -68,10 +68,10 @@ class StopSignal:
 
 
 def end_on_signals() -> None:
-    """Let SIGINT and SIGTERM end this process at once, with one line on standard error and status 130 or 143.
+    """Make SIGINT and SIGTERM end this process at once, with one line on standard error and status 130 or 143.
 
-    A separate thread acts on the signal, because Python's handlers wait until the main thread returns from C++.
-    For processes that belong to jdarts; does nothing on systems without POSIX signals, or outside the main thread.
+    A separate thread acts on the signal, because Python's handlers wait until the main thread returns from C++. Use it
+    only in processes of jdarts. It does nothing on systems without POSIX signals, or outside the main thread.
     """
     global _watching
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
@@ -79,7 +79,7 @@ def end_on_signals() -> None:
     if not _watching:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the thread keeps this mask: signals go to others
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the new thread inherits the mask
         threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -107,9 +107,9 @@ def raise_on_signals() -> None:
 
 
 def before_exec() -> bool:
-    """Hold signals back until the program that replaces this one calls `end_on_signals`; True if it may start now.
+    """Block signals until the program that replaces this one calls `end_on_signals`; True if it may start.
 
-    False after a signal: the process is about to end.
+    False after a signal, since the process is about to end.
     """
     if _watching:
         _block_signals()
@@ -117,7 +117,7 @@ def before_exec() -> bool:
 
 
 def explain_with(hint: Callable[[], str]) -> None:
-    """Set `hint`, which returns the end of the line with which a signal ends the process; "" adds nothing."""
+    """Set the function that returns the end of the line that a signal prints; "" adds nothing."""
     global _hint
     _hint = hint
 
@@ -131,13 +131,13 @@ def _unblock_signals() -> None:
 
 
 def _leave_to_parent() -> None:
-    """In a forked child, which shares the pipe with its parent: close the pipe before a signal can arrive."""
+    """Close the pipe in a forked child, which shares it with its parent, before a signal can arrive."""
     raise_on_signals()
     _unblock_signals()
 
 
 def _note_delivery(number: int, frame: FrameType | None) -> None:
-    """The handler; the thread that reads the pipe acts on the signal."""
+    """The signal handler: it only records the signal; the thread that reads the pipe acts on it."""
     del frame
     _delivered.append(number)
 
@@ -166,7 +166,7 @@ def _receive(number: signal.Signals) -> None:
 def _end(number: signal.Signals) -> None:
     try:
         hint = _hint()
-    except Exception:  # whatever it reads may be gone
+    except Exception:  # files that the hint reads may be gone
         hint = ""
     with contextlib.suppress(OSError):
         if os.isatty(1):

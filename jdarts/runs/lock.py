@@ -1,8 +1,8 @@
 """The lock of a run folder: one process writes there at a time.
 
-The kernel holds the lock (`flock`), so it ends with its owner, however the owner ends. The file `.lock` also names
-host, process and start time. Where the file system does not support `flock`, or does not share it between hosts, the
-record and a heartbeat (the file's modification time) decide. Readers of a run folder need no lock.
+The kernel holds the lock (`flock`), so the lock ends whenever its owner ends. The file `.lock` also records host,
+process and start time of the owner. If the file system does not support `flock`, or does not share it between hosts,
+the record and a heartbeat (the modification time of the file) decide. Readers of a run folder need no lock.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from jdarts.errors import FolderDeleted, UserError
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: the record decides
+except ImportError:  # without POSIX, the record decides
     fcntl = None
 
 NAME = ".lock"
@@ -31,10 +31,10 @@ _TRIES, _PAUSE = 5, 0.1  # `refuse_if_locked` of another process holds the lock 
 
 
 class RunLock:
-    """Holds the lock of the run folder `path` until `release`, or the end of a `with` block.
+    """Holds the lock of the run folder `path` until `release` or the end of a `with` block.
 
-    Raises `UserError`, which names the owner, if another process holds it. Waits at most `SILENCE` seconds, and only if
-    an owner on another host left its record behind.
+    Raises `UserError` with the owner's name if another process holds the lock. It waits only if there is a record of an
+    owner on another host, at most `SILENCE` seconds.
     """
 
     def __init__(self, path: Path):
@@ -59,14 +59,14 @@ class RunLock:
         self.release()
 
     def check(self) -> None:
-        """Raises `FolderDeleted` if the folder has been deleted or replaced since the lock was taken."""
+        """Raise `FolderDeleted` if the folder has been deleted or replaced since the lock was taken."""
         if not _same_file(self._file, self.path):
             raise FolderDeleted(
                 f"the run folder {self.path.parent} was deleted or replaced while the run was writing to it"
             )
 
     def release(self) -> None:
-        """Gives the lock back and removes its file."""
+        """Release the lock and remove its file."""
         if self._released.is_set():
             return
         self._released.set()
@@ -82,7 +82,7 @@ class RunLock:
 
 
 def refuse_if_locked(path: Path) -> None:
-    """Raises the `UserError` of `RunLock` if a process of this host holds the lock of the folder; changes nothing."""
+    """Raise the `UserError` of `RunLock` if a process on this host holds the lock of the folder; change nothing."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError), open(path / NAME, "rb") as file:
@@ -93,7 +93,7 @@ def refuse_if_locked(path: Path) -> None:
 
 
 def _open_locked(path: Path) -> tuple[int, bool]:
-    """A descriptor of the lock file, and True if the kernel's lock is on it (not every file system has one)."""
+    """A descriptor of the lock file, and True if the kernel locked it (not every file system supports this)."""
     owner: dict[str, Any] = {}
     for _ in range(_TRIES):
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -101,7 +101,7 @@ def _open_locked(path: Path) -> tuple[int, bool]:
             if fcntl is None:
                 return file, False
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same_file(file, path):  # else its owner removed it between `open` and `flock`
+            if _same_file(file, path):  # otherwise its owner removed it between `open` and `flock`
                 return file, True
         except BlockingIOError:
             owner = _read(file)
@@ -113,7 +113,7 @@ def _open_locked(path: Path) -> tuple[int, bool]:
 
 
 def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
-    """True if the process that left a record still runs although the kernel's lock is free or not supported."""
+    """True if the process of a record still runs, although the kernel's lock is free or not supported."""
     if owner.get("host") == socket.gethostname():
         return not by_kernel and owner.get("pid") != os.getpid() and _runs(owner.get("pid"))
     before, until = _beaten(path), time.monotonic() + SILENCE
@@ -125,7 +125,7 @@ def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
 
 
 def _beaten(path: Path) -> int:
-    with open(path, "rb") as file:  # opening makes a network file system report the newest time
+    with open(path, "rb") as file:  # after `open`, a network file system reports the newest time
         return os.fstat(file.fileno()).st_mtime_ns
 
 
@@ -152,7 +152,7 @@ def _record() -> dict[str, Any]:
 
 
 def _read(file: int) -> dict[str, Any]:
-    """The record, empty if there is none or if it is damaged."""
+    """The record of the owner; empty if it is missing or damaged."""
     try:
         found = json.loads(os.pread(file, 4096, 0))
     except (OSError, ValueError):

@@ -55,17 +55,17 @@ def run_loop(
     """Run `step` for all epochs of `settings`, and return the last state.
 
     Args:
-      state: the initial state; a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
-      step: `state -> (state, metrics)`; metrics has the boolean `finite` besides the numbers to show.
-      on_epoch_end: `(state, finished epochs) -> record`; the record goes to `metrics.jsonl` and the display.
-      suspects: settings to name when the loss diverges.
-      stop_after: `finished epochs -> bool`, called when the record of an epoch is written; True ends the run.
+      state: the initial state, a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
+      step: `state -> (state, metrics)`; metrics contain the boolean `finite` and the numbers to show.
+      on_epoch_end: `(state, finished epochs) -> record`; the record is written to `metrics.jsonl` and shown.
+      suspects: settings that the message about a divergence names.
+      stop_after: `finished epochs -> bool`, called after the record of an epoch is written; True ends the run.
       also: further folders to which `on_epoch_end` writes records.
 
     Raises:
-      Interrupted: after SIGINT or SIGTERM; the state is saved. Before the first step has finished there is nothing to
-        save, and a signal acts as it does outside the loop.
-      Diverged: at the first step whose loss or weights are not finite; the last good checkpoint is kept.
+      Interrupted: after SIGINT or SIGTERM; the state is saved. Before the end of the first step there is nothing to
+        save, and a signal acts as outside the loop.
+      Diverged: at the first step with a non-finite loss or weight; the last good checkpoint is kept.
       CannotWrite: the disk is full or read-only, or the run folder is gone.
     """
     stop: StopSignal | None = None
@@ -114,7 +114,7 @@ def run_loop(
 def _restored(
     title: str, state: Any, checkpoints: Checkpoints, settings: LoopSettings, reporter: Reporter, *, resume: bool
 ) -> tuple[Any, int]:
-    """The initial state, and its number of finished steps."""
+    """The state with which the loop starts, and its number of finished steps."""
     restored = checkpoints.restore_latest(_layout(state)) if resume else None
     if restored is None:
         return state, _steps_done(state)
@@ -136,19 +136,19 @@ class _Clock:
 
 
 def _layout(state: Any) -> Any:
-    """Shapes of a state, with shardings if it is on several devices."""
+    """The shapes of a state, with shardings if it is on several devices."""
     if all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(state)):
         return jax.eval_shape(lambda: state)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
 
 
 def _steps_done(state: Any) -> int:
-    """The finished steps of a state; all its members have the same number if it holds several."""
+    """The number of finished steps of a state; it is the same for all members."""
     return int(np.max(np.asarray(state.step.addressable_shards[0].data)))
 
 
 def _stop_now(stop: StopSignal, done: int) -> int | None:
-    """The signal to stop at, or None: several processes agree on it every few steps, so that all save the same step."""
+    """The signal that stops the loop, or None. Several processes agree on it every few steps and save the same step."""
     if processes.count() == 1:
         return stop.received
     return processes.agree_to_stop(stop.received) if done % _AGREE_EVERY == 0 else None
@@ -161,7 +161,7 @@ def _due(settings: LoopSettings, done: int, epoch: int, inside: int) -> bool:
 
 
 class _LateMetrics:
-    """Reads metrics a few steps late, so that the device never waits for the host, and stops a diverged run."""
+    """Reads metrics a few steps late, so that the device does not wait for the host, and stops a diverged run."""
 
     def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):
         self._title, self._checkpoints, self._suspects = title, checkpoints, suspects
@@ -169,7 +169,7 @@ class _LateMetrics:
         self._lag = 1 if kernels.on_cpu() else 16
 
     def push(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float] | None:
-        """Remember the metrics of `step`; return the newest that are old enough to be read."""
+        """Store the metrics of `step`; return the newest metrics that are old enough to be read."""
         self._pending.append((step, metrics))
         known = None
         while len(self._pending) > self._lag:

@@ -1,7 +1,7 @@
-"""Opening a run's folder: a new one, an earlier one to continue, or one to start over.
+"""Opening the folder of a run: a new run, an earlier run to continue, or a run to start over.
 
-A folder in which a start failed before anything was recorded does not block its name: the next start uses it again.
-`--overwrite` moves the folder of an earlier run aside. What a run has computed is never deleted.
+If a start failed before anything was recorded, the next start uses the folder again. `--overwrite` moves the folder of
+an earlier run aside. Results of a run are never deleted.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from jdarts.runs.folder import CONFIG, RunFolder, check_folder, write_config
 from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
 CLASSES = "classes.json"
-"""The names of the classes in the order of a network's outputs, where the source has names."""
+"""The file with the names of the classes in the order of a network's outputs, if the source has names."""
 START = (CONFIG, CLASSES, "environment.json", "own_ops.json", "searches.json", user_files.RECORD)
-"""The files that a run writes before its first step, besides the copies of `user_files`."""
+"""The files that a run writes before its first step, in addition to the copies of `user_files`."""
 
 
 def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False) -> None:
-    """Raises the `UserError` that `hold` would raise, unless another host holds the lock; changes nothing."""
+    """Raise the `UserError` that `hold` would raise; change nothing. Locks of other hosts are not noticed."""
     processes.first_does(lambda: _check(path, config, resume, overwrite))
 
 
@@ -41,18 +41,18 @@ def hold(
 
     Args:
       resume: continue the run in that folder; it must have the same `config`.
-      overwrite: move the folder of an earlier run aside first, to a name that ends in `.old-1`, `.old-2`, ….
+      overwrite: first move the folder of an earlier run aside, to a name that ends in `.old-1`, `.old-2`, ….
       tell: receives one line if a folder was moved.
 
-    Raises `UserError` if the folder is in use, or holds a run (without `resume`) or none (with it). In a run of several
-    processes the first one holds the lock.
+    Raises `UserError` if the folder is in use, if it holds a run and `resume` is false, or if it holds no run and
+    `resume` is true. In a run of several processes, the first one holds the lock.
     """
     lock = processes.first_does(lambda: _take(path, config, resume, overwrite, tell))
     run = RunFolder(path, lock)
     try:
         yield run
     except FolderDeleted:
-        _wait_until_quiet(path)  # the remains can be judged only after the deletion has ended
+        _wait_until_quiet(path)  # the remaining files are known only after the deletion has ended
         raise
     finally:
         if lock is not None:
@@ -125,7 +125,7 @@ def _remove_failed_start(path: Path) -> None:
 
 
 def _has_only_started(path: Path) -> bool:
-    """True if a run died in this folder before it recorded or saved anything."""
+    """True if a run in this folder ended before it recorded or saved anything."""
     copies = user_files.FOLDER if (path / user_files.RECORD).exists() else None
     for file in path.rglob("*"):
         parts = file.relative_to(path).parts
@@ -140,7 +140,7 @@ def _has_only_started(path: Path) -> bool:
 
 
 def _wait_until_quiet(path: Path) -> None:
-    """Returns when no file of the folder has appeared or vanished for half a second, or after ten seconds."""
+    """Wait until no file of the folder has appeared or vanished for half a second, at most ten seconds."""
     before, unchanged, until = None, 0, time.monotonic() + 10
     while unchanged < 5 and time.monotonic() < until:
         time.sleep(0.1)
@@ -149,9 +149,9 @@ def _wait_until_quiet(path: Path) -> None:
 
 
 def _remove_remains(path: Path, written: Iterable[Path]) -> None:
-    """Removes the files that this process wrote to the run folder while or after somebody deleted it.
+    """Remove the files that this process wrote to the run folder during or after its deletion.
 
-    Failed saves may go on in the background, so this ends only when no new file appears.
+    Failed saves may continue in the background, so this returns only when no new file appears.
     """
     for _ in range(5):
         _wait_until_quiet(path)
@@ -168,7 +168,7 @@ def _clear(path: Path, written: Iterable[Path]) -> None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     for folder in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
         with contextlib.suppress(OSError):
-            folder.rmdir()  # only if empty
+            folder.rmdir()  # removes only an empty folder
     with contextlib.suppress(OSError):
         path.rmdir()
 

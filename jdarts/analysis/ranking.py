@@ -53,5 +53,5 @@ def _checked(x, y) -> tuple[np.ndarray, np.ndarray]:
             f"rank correlation of arrays of shapes {a.shape} and {b.shape}; give two lists of equal length, at least 2"
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise UserError("rank correlation of non-finite scores; leave out the architectures with these scores")
+        raise UserError("rank correlation of scores that are not finite; leave out these architectures")
     return a, b

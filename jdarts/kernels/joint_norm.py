@@ -1,18 +1,18 @@
-"""Batch normalisation of many images at once, as accelerators want it: few kernels, and nothing kept that is cheap.
+"""Batch normalisation of many images at once, for accelerators: few kernels, and no stored values that are cheap.
 
-A batch norm is a handful of kernels of a few microseconds, and a mixed edge has nine of them. Here the statistics of
-all images that are ready at the same time are one pair of reductions: each image is summed in blocks of pixels, and one
-more kernel adds up the blocks of all. `mix_standardised` also takes the weighted sum over the ops into the derivative:
-the sums that batch norm needs, and those that the gradient by the op weights needs, are the same numbers.
+A batch norm takes several kernels of a few microseconds each, and a mixed edge has nine batch norms. Here the
+statistics of all images that are available at the same time are computed by one pair of reductions: each image is
+summed in blocks of pixels, and one more kernel adds up the blocks of all images. `mix_standardised` also includes the
+weighted sum over the ops in the derivative, because batch norm and the gradient by the op weights need the same sums.
 
-The derivative is built of two maps, linear in each argument, that are each other's transposes:
+The derivative consists of two maps that are linear in each argument and each other's transposes:
 
     scaled(v, images) → v · image, channel by channel        dots(images, others) → Σ over pixels of image · other
 
-so `grad`, `jvp` and both upon each other keep the joint form. Standardised images are computed again from the images
-where a derivative needs them (`jax.checkpoint`); a backward pass keeps the images alone.
+`grad`, `jvp` and any composition of them therefore keep the joint form. Where a derivative needs the standardised
+images, they are recomputed from the images (`jax.checkpoint`); a backward pass stores only the images.
 
-Letters: N images, H × W pixels, C channels; `Σ` over images means their channels side by side.
+Letters: N images, H × W pixels, C channels. `[Σ C]` is a vector of the channels of all images, concatenated.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ _SAVED = "jdarts_saved"
 
 
 def saved(x: jax.Array) -> jax.Array:
-    """Mark a value that the backward pass of `recomputing` reads; it computes most others again."""
+    """Mark a value that the backward pass of `recomputing` stores; it recomputes most other values."""
     return checkpoint_name(x, _SAVED)
 
 
@@ -43,27 +43,27 @@ def _is_saved(primitive, *_, **params) -> bool:
 def recomputing(function: Callable) -> Callable:
     """`function` with a backward pass that stores only convolutions, matrix products and `saved` values.
 
-    It computes all other values again in the kernels that need them: on an accelerator this is faster than writing and
+    All other values are recomputed in the kernels that need them. On an accelerator this is faster than writing and
     reading them.
     """
     return jax.checkpoint(function, policy=_is_saved, prevent_cse=False)
 
 
 def by_image(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
-    """Cut a vector `[Σ C]` into one for each image."""
+    """Cut a vector `[Σ C]` into one vector `[C]` per image."""
     return list(lax.split(vector, [x.shape[-1] for x in images]))
 
 
 def block_sums(x: jax.Array) -> jax.Array:
-    """Sums of `x [N, H, W, C]` over blocks of pixels, `[blocks, C]`, about as many blocks as pixels in each."""
+    """Sums of `x [N, H, W, C]` over blocks of pixels, `[blocks, C]`; about √(N·H·W) blocks of √(N·H·W) pixels."""
     pixels = prod(x.shape[:-1])
     blocks = gcd(pixels, 1 << (isqrt(pixels).bit_length() - 1))
     return jnp.sum(x.reshape(blocks, pixels // blocks, x.shape[-1]), 1)
 
 
 def _sums(images: Sequence[jax.Array]) -> jax.Array:
-    """Sums over pixels, `[Σ C]`: a kernel an image (or less), and one for the blocks of all."""
-    blocks = lax.optimization_barrier([block_sums(x) for x in images])  # or XLA makes one slow reduction of two
+    """Sums over pixels, `[Σ C]`, by at most one kernel per image and one kernel for the blocks of all images."""
+    blocks = lax.optimization_barrier([block_sums(x) for x in images])  # or XLA merges both into one slow reduction
     return jnp.sum(jnp.concatenate(blocks, -1), 0)
 
 
@@ -88,7 +88,7 @@ _dots_p = make_primitive("dots", _dots, lambda *images: [(sum(x.shape[-1] for x 
 
 
 def scaled(vector: jax.Array, images: Sequence[jax.Array]) -> list[jax.Array]:
-    """Every image times its part of a vector: `[Σ C]`, images `[N, H, W, C]` → images of the same shapes."""
+    """Every image `[N, H, W, C]` times its part of `vector [Σ C]`, channel by channel; the shapes do not change."""
     return bind_alike(_scaled_p, vector, *images)
 
 
@@ -129,10 +129,10 @@ ad.primitive_transposes[_dots_p] = _transpose_dots
 
 
 def moments(images: Sequence[jax.Array], axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance of every channel of every image, `[Σ C]` each, reading each image once.
+    """Mean and biased variance of every channel of every image, `[Σ C]` each; each image is read once.
 
-    Squares are taken of the distance from the first pixel, so that a large mean does not cancel the digits. With
-    `axis_name` the moments are those over that mesh axis too.
+    The first pixel is subtracted before squaring, so that a large mean does not cancel significant digits. With
+    `axis_name` the moments are also over that mesh axis.
     """
     wide = [_wide(x) for x in images]
     origins = [x[:1, :1, :1] for x in wide]
@@ -154,13 +154,13 @@ def _standard(images, mean, factor):
 
 
 def _mean_dots(tangents, images, axis_name: str | None):
-    """Means over pixels of tangents, and of tangents times images, `[Σ C]` each."""
+    """Means over pixels of `tangents`, and of `tangents` times `images`, `[Σ C]` each."""
     ones = [jnp.ones_like(x) for x in images]
     sums = dots([*tangents, *tangents], [*ones, *images]) / prod(images[0].shape[:-1])
     return jnp.split(sums if axis_name is None else lax.pmean(sums, axis_name), 2)
 
 
-_again = partial(jax.checkpoint, prevent_cse=False)  # a derivative computes again what it needs
+_again = partial(jax.checkpoint, prevent_cse=False)  # derivatives recompute the values that they need
 
 
 def _saved_moments(results):
@@ -170,10 +170,10 @@ def _saved_moments(results):
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def standardise_each(images: list[jax.Array], rectified: tuple[bool, ...], eps: float, axis_name: str | None = None):
-    """`(x − mean) / √(var + eps)` per channel of several images `[N, H, W, C]` with as many pixels.
+    """`(x − mean) / √(var + eps)` per channel, for several images `[N, H, W, C]` with the same number of pixels.
 
-    Returns `(list of results, mean [Σ C], biased variance [Σ C])`, in float32 also for 16-bit images; where `rectified`
-    the result is max(·, 0).
+    Returns `(list of results, mean [Σ C], biased variance [Σ C])`, in float32 also for 16-bit images. Results of
+    `rectified` images are max(·, 0).
     """
     mean, var = moments(images, axis_name)
     standard = _standard(images, mean, lax.rsqrt(var + eps))
@@ -209,10 +209,10 @@ def mix_standardised(
     eps: float,
     axis_name: str | None = None,
 ):
-    """Σ weight · (x − mean) / √(var + eps) over `images`, + Σ weight · x over `plain`, all `[N, H, W, C]` of one shape.
+    """Σ weight · (x − mean) / √(var + eps) over `images` + Σ weight · x over `plain`; all `[N, H, W, C]` of one shape.
 
-    Weights are `[C]`. Returns `(sum [N, H, W, C], mean [Σ C], biased variance [Σ C])` of `images`, in float32 also for
-    16-bit ones.
+    Weights are `[C]`. Returns `(sum [N, H, W, C], mean [Σ C], biased variance [Σ C])` with the statistics of `images`,
+    in float32 also for 16-bit images.
     """
     mean, var = moments(images, axis_name)
     standard = _standard(images, mean, lax.rsqrt(var + eps))

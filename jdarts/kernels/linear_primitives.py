@@ -1,13 +1,13 @@
 """Shifted-slice convolution and pooling as JAX primitives that are linear in each argument.
 
-XLA:CPU is slow at grouped convolutions, and the transposes that JAX derives for sums of slices (pads and adds) are
-slower still. A primitive states its own transposes. The three maps of a depthwise convolution
+XLA:CPU is slow at grouped convolutions, and the transposes that JAX derives for sums of slices (pads and adds) are even
+slower. A primitive defines its own transposes. The three maps of a depthwise convolution
 
     forward(x, kernel) → y      input_grad(y, kernel) → x      kernel_grad(x, y) → kernel
 
-are bilinear and each is a transpose of the others; pooling is a linear map and its transpose. The set is closed, so
-`grad`, `jvp`, `jvp` of `grad` (the exact hypergradient), `vmap` and plain forward mode all work, and a trace holds one
-equation per convolution instead of three per kernel tap.
+are bilinear, and each is a transpose of the others. Pooling is a linear map and its transpose. Both sets are closed
+under differentiation, so `grad`, `jvp`, `jvp` of `grad` (the exact hypergradient), `vmap` and plain forward mode all
+work. A trace has one equation per convolution instead of three per kernel tap.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ from jdarts.kernels.own_primitives import bind_alike
 class Geometry(NamedTuple):
     """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`.
 
-    Forward maps of one image pad it in memory by `margin` pixels, if that is more than they need: equal margins make
-    it one padded image for all of them.
+    Forward maps pad their image in memory by `margin` pixels if that is more than they need. Maps of the same image
+    with equal margins then share one padded image.
     """
 
     kernel: int
@@ -64,7 +64,7 @@ def _pad(x, padding: int, value=0.0):
 
 
 def _pad_image(x, rows: tuple[int, int], columns: tuple[int, int], value=0.0):
-    """Pad with columns and channels as one axis: XLA:CPU then copies whole rows, two to six times faster."""
+    """Pad with columns and channels as one axis, so that XLA:CPU copies whole rows; it is two to six times faster."""
     n, h, w, c = x.shape
     flat = lax.pad(
         x.reshape(n, h, w * c),
@@ -75,10 +75,10 @@ def _pad_image(x, rows: tuple[int, int], columns: tuple[int, int], value=0.0):
 
 
 def _taps(x, g: Geometry):
-    """The k² strided views of the image `x`, padded here, in kernel order."""
+    """The k² strided views of the padded image `x`, in kernel order."""
     padding = max(g.padding, g.margin)
     padded = _pad(x, padding)
-    if g.margin:  # else XLA makes one for each shape of the fusions that read it
+    if g.margin:  # otherwise XLA makes a padded image for each shape of the fusions that read it
         padded = lax.optimization_barrier(padded)
     return _windows(padded, g.kernel, g.stride, g.dilation, g.out_size, padding - g.padding)
 
@@ -93,11 +93,12 @@ def _windows(padded, k: int, stride: int, dilation: int, out_size, first: int = 
 
 
 def _carry_back(g: Geometry, term: Callable, *outputs):
-    """The transpose of a window's sum: of outputs `[N, H', W', C]` to the input's pixels, `[N, H, W, C]`.
+    """The transpose of a sum over windows: from outputs `[N, H', W', C]` to the pixels of the input, `[N, H, W, C]`.
 
-    `term(i, j, *views)` is what the outputs give to the pixels at place i, j of their windows. A stride divides the
-    input into stride² grids of every stride-th pixel. Each is an image of its own here, summed from those of the k²
-    places that reach it; of outputs spread over the input with holes, all but one in stride² summands would be zeros.
+    `term(i, j, *views)` is the contribution of the outputs to the pixels at place i, j of their windows. A stride
+    divides the input into stride² grids of every stride-th pixel. Each grid is summed as a separate image, from only
+    those of the k² places that reach it. If the outputs were spread over the input with zeros in between, all but one
+    in stride² summands would be zero.
     """
     grids = [_grids(g, size) for size in (g.height, g.width)]
     pads = []
@@ -121,9 +122,10 @@ def _carry_back(g: Geometry, term: Callable, *outputs):
 
 
 class _Grid(NamedTuple):
-    """Every stride-th pixel along one axis, `pixels` of them from `offset` on.
+    """Every stride-th pixel along one axis: `pixels` of them, starting at `offset`.
 
-    `taps`: each tap that reaches them, with the output that reaches the first of them (negative: of the padding).
+    `taps` are pairs: a tap that reaches these pixels, and the output that reaches the first pixel by this tap (negative
+    if it lies in the padding).
     """
 
     offset: int
@@ -141,10 +143,10 @@ def _grids(g: Geometry, size: int) -> list[_Grid]:
 
 
 def _spread(x, g: Geometry, row: int, column: int):
-    """The image of the grid that begins at a row and a column, on the whole input with zeros between its pixels."""
+    """The image `x` of the grid that starts at a row and a column, spread over the input with zeros in between."""
     if g.stride == 1:
         return x
-    if platform.on_cpu():  # or the fusion that adds up the grids computes it once for each of its pixels
+    if platform.on_cpu():  # otherwise the fusion that adds up the grids recomputes it for each pixel
         x = lax.optimization_barrier(x)
     pads = [(0, 0, 0)]
     for first, size, count in ((row, g.height, x.shape[1]), (column, g.width, x.shape[2])):
@@ -161,7 +163,7 @@ def _sum(terms):
 
 
 def _weigh(kernel) -> Callable:
-    """`(i, j, view) -> view · kernel[i, j]`, in `lax`: a step has thousands of taps, and `jnp` is slow to trace."""
+    """`(i, j, view) -> view · kernel[i, j]`; in `lax`, since a step has thousands of taps and `jnp` traces slowly."""
     height, width, channels = kernel.shape
     rows = lax.split(lax.reshape(kernel, (height * width, channels)), [1] * (height * width))
     return lambda i, j, view: lax.mul(view, lax.broadcast_in_dim(rows[width * i + j], view.shape, (0, 3)))
@@ -184,10 +186,10 @@ def _same_dtype(a, b):
 
 
 def _kernel_grad(x, y, *, geometry: Geometry):
-    """For each tap the sum over images and pixels of `x · y`, in two steps that vectorise over pixels and channels.
+    """The sum over images and pixels of `x · y` for each tap, in two steps that vectorise over pixels and channels.
 
-    First up to eight images (or groups of images) are added up, tap by tap: one loop without a reduction for each
-    kernel row. Then the rest is reduced. Where the images cannot be grouped so, a dense convolution serves.
+    First, up to eight images (or groups of images) are added up tap by tap, in one loop without a reduction per kernel
+    row. Then the remaining sums are reduced. If the images cannot be grouped in this way, a dense convolution is used.
     """
     x, y = _same_dtype(x, y)
     g, images = geometry, x.shape[0]
@@ -252,7 +254,7 @@ def _give(y, tap, *, geometry: Geometry):
 
 
 def _primitive(name: str, body: Callable, result: Literal["output", "input", "kernel"]) -> Primitive:
-    """`result`: what the result is shaped like."""
+    """A primitive of `body` whose result has the shape of the output, the input or the kernel."""
     primitive = Primitive(f"jdarts_{name}")
     jitted = partial(jax.jit, static_argnames="geometry")(body)
 
@@ -280,7 +282,7 @@ def _primitive(name: str, body: Callable, result: Literal["output", "input", "ke
 
 
 def _batch(primitive, args, dims, geometry: Geometry):
-    """Fold the mapped axis into the images if only images are mapped, else into the channels."""
+    """Fold the mapped axis into the images if only images are mapped, otherwise into the channels."""
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     image = [i for i, a in enumerate(args) if a.ndim - (dims[i] is not None) == 4]
     only_images = all((d is None) == (i not in image) for i, d in enumerate(dims))
@@ -311,7 +313,7 @@ give_p = _primitive("take_tap_transpose", _give, "input")
 
 
 def _bilinear(primitive, transpose_first: Primitive, transpose_second: Primitive, swap=(False, False)):
-    """Declare `primitive(a, b)` bilinear: its transposes in a and in b are `first(ct, b)` and `second(a, ct)`."""
+    """Declare `primitive(a, b)` bilinear, with the transposes `first(ct, b)` in a and `second(a, ct)` in b."""
 
     def first(ct, a, b, *, geometry):
         del a
@@ -330,7 +332,7 @@ _bilinear(kernel_grad_p, input_grad_p, forward_p, swap=(True, False))
 
 
 def _linear_pair(one: Primitive, other: Primitive):
-    """Declare two maps, linear in their first argument, as each other's transposes; a second one is an index."""
+    """Declare two maps, linear in their first argument, as each other's transposes; a second argument is an index."""
     for primitive, transpose in ((one, other), (other, one)):
 
         def jvp(primals, tangents, *, geometry, primitive=primitive):
@@ -362,7 +364,7 @@ def depthwise_shift(x, kernel, geometry: Geometry):
 
 
 def box_sum(x, geometry: Geometry):
-    """Sum over each window, zeros outside the image: `[N, H, W, C]` → `[N, H', W', C]`."""
+    """Sum over each window, with zeros outside the image: `[N, H, W, C]` → `[N, H', W', C]`."""
     return bind_alike(box_p, x, geometry=geometry)
 
 
@@ -375,7 +377,7 @@ def take_tap(x, tap, geometry: Geometry):
 
 
 def shifted_max_tap(x, geometry: Geometry):
-    """Position of the largest pixel of each window (the first among equals), −∞ outside the image; int8."""
+    """Position of the largest pixel of each window, int8: the first among equals; the image is padded with −∞."""
     padded = _pad(x, geometry.padding, -jnp.inf)
     windows = _windows(padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size)
     _, _, best = next(windows)

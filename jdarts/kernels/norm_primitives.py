@@ -1,14 +1,14 @@
-"""Batch normalisation of one image after the other, as CPUs want it, in primitives.
+"""Batch normalisation of one image at a time, for CPUs, in primitives.
 
-A trace holds one equation for a batch norm, for its derivative, and for the derivative of that, where the formulas have
-a dozen, three dozen and a hundred; a third of what JAX traces of a supernet was batch norms. With the means taken
-over the pixels of a channel, f = 1/√(var + eps) and y = f·(x − mean):
+A trace has one equation each for a batch norm, its derivative and its second derivative, where the formulas have a
+dozen, three dozen and a hundred. With the formulas, batch norms were a third of the trace of a supernet. Means are
+taken over the pixels of a channel, f = 1/√(var + eps), y = f·(x − mean):
 
     standardise(x)      →  y, mean, var, f
-    project(f, y, dx)   →  f·(dx − mean(dx) − y·along), mean(dx), along = mean(y·dx), and the changes of var and f
+    project(f, y, dx)   →  f·(dx − mean(dx) − y·along), mean(dx), along = mean(y·dx), tangents of var and f
 
-The second is linear in dx, and its first result is its own transpose, so it serves backward passes too. The third,
-`project_jvp`, is the change of the second with f, y and dx.
+`project` is linear in dx. As a function of dx, its first result is its own transpose, so backward passes use it, too.
+A third primitive, `project_jvp`, has the tangents of the results of `project` for tangents of f, y and dx.
 """
 
 from functools import partial
@@ -21,8 +21,8 @@ from jax.interpreters import ad
 
 from jdarts.kernels.own_primitives import bind_alike, make_primitive, transpose_linear
 
-# An image that is kept passes such a barrier, so that nobody copies it. What a sum reads is behind one of its own: if
-# it is the same for all that is mapped, XLA then repeats it inside the sum, not in memory for all who read it.
+# An image that is stored passes through this barrier, so that it is not copied. The operand of a sum passes through
+# another one: if `vmap` does not map the operand, XLA broadcasts it inside the sum and not in memory for all readers.
 once = lax.optimization_barrier
 
 
@@ -33,7 +33,7 @@ def channel_mean(x, axis_name: str | None = None):
 
 
 def standardise_and_factor(x, *, eps: float, axis_name: str | None = None):
-    """`(y, mean, var, f)`, see above."""
+    """`(y, mean, var, f)`; see the module's docstring."""
     mean = channel_mean(x, axis_name)
     centred = x - mean
     var = channel_mean(centred * centred, axis_name)
@@ -42,14 +42,17 @@ def standardise_and_factor(x, *, eps: float, axis_name: str | None = None):
 
 
 def project(factor, y, dx, *, axis_name: str | None = None):
-    """`(f·(dx − mean(dx) − y·along), mean(dx), along, change of var, change of f)`, see above."""
+    """`(f·(dx − mean(dx) − y·along), mean(dx), along, tangent of var, tangent of f)`; see the module's docstring."""
     dmean = channel_mean(dx, axis_name)
     along = channel_mean(once(y) * dx, axis_name)
     return once(factor * (dx - dmean - y * along)), dmean, along, 2 * along / factor, -factor * factor * along
 
 
 def _project_jvp(factor, y, dx, dmean, along, dfactor, dy, ddx):
-    """The last three are the changes of the first three; `dmean` and `along` are what `project` found."""
+    """The tangents of the results of `project(factor, y, dx)`.
+
+    `dmean` and `along` are results of `project`; `dfactor`, `dy` and `ddx` are the tangents of its arguments.
+    """
     ddmean = channel_mean(ddx)
     dalong = channel_mean(dy * once(dx) + once(y) * ddx)
     moved = dfactor * (dx - dmean - y * along) + factor * (ddx - ddmean - dy * along - y * dalong)
@@ -123,8 +126,8 @@ def _over_axis_jvp(eps, axis_name, primals, tangents):
 def standardise(x: jax.Array, eps: float, axis_name: str | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`(x − mean) / √(var + eps)` per channel with the batch statistics of `x [N, H, W, C]`.
 
-    Returns `(y, mean [C], biased variance [C])`, in float32 also for 16-bit `x`; with `axis_name` the statistics are
-    means over that mesh axis too.
+    Returns `(y, mean [C], biased variance [C])`, in float32 also for 16-bit `x`. With `axis_name` the statistics are
+    also means over that mesh axis.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     results = standardise_p.bind(wide, eps=eps) if axis_name is None else _over_axis(wide, eps, axis_name)

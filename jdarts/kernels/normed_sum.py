@@ -1,17 +1,17 @@
-"""The weighted sum of what batch norms give, as CPUs want it, in primitives.
+"""The weighted sum of batch-normalised images, for CPUs, in primitives.
 
-Most ops of a mixed edge end in a batch norm, whose derivative needs the sums Σ y_k·c over the pixels of every channel:
-y_k is what the norm of op k gives, c the gradient of the edge. The gradient by the op weights needs Σ y_k·c over all
-pixels, the same numbers added up. As one function of weights p and images x, both are found in one pass, the gradients
-p_k·c of the ops are never written down, and derivatives of derivatives keep c once instead of once for every op. With
-f_k and means over pixels as in `jdarts.kernels.norm_primitives`:
+Most ops of a mixed edge end in a batch norm. Its derivative needs the sums Σ y_k·c over the pixels of each channel,
+where y_k is the output of the norm of op k and c the gradient of the edge. The gradient by the op weights needs Σ y_k·c
+over all pixels and channels, which is the sum of these numbers. One function of weights p and images x computes both in
+one pass. The gradients p_k·c of the ops are never stored, and second derivatives store c once instead of once per op.
+With f_k and means over pixels as in `jdarts.kernels.norm_primitives`:
 
     normed_sum(p, x)            →  Σ_k p_k·y_k, y, mean, var, f
-    tangent(p, f, y, dp, dx)    →  the changes of all of these
+    tangent(p, f, y, dp, dx)    →  the tangents of these results
     gradient(p, f, y, c)        →  (Σ y_k·c)_k, p_k·f_k·(c − mean(c) − y_k·mean(y_k·c)), mean(c), mean(y_k·c)
 
-The second and third are linear in what comes last, and the first results of each are the other's transpose. The fourth,
-`gradient_jvp`, is the change of the third with p, f, y and c.
+`tangent` is linear in (dp, dx), and `gradient` is linear in c. The first results of each are the transpose of the
+other. A fourth primitive, `gradient_jvp`, has the tangents of the results of `gradient` for tangents of p, f, y and c.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from jdarts.kernels.weighted_sum import entries, mix, mix_p
 
 
 def _split(values: Sequence, *counts: int) -> list:
-    """Consecutive parts of `values`: a list where a count is given, the value itself for a count of 0."""
+    """Consecutive parts of `values`: a list for a count above 0, a single value for a count of 0."""
     parts, rest = [], list(values)
     for count in counts:
         parts.append(rest[:count] if count else rest[0])
@@ -126,7 +126,7 @@ def _jvp_of_gradient(primals, tangents):
 
 
 def _without_moved_images(primals, results, dp, dc):
-    """The second and further results are linear in p, the first does not depend on it."""
+    """The derivative if only p and c move; of the results of `gradient`, only the K images depend on p, linearly."""
     along_p, along_c = _unmoved(results), _unmoved(results)
     k = primals[0].size
     if type(dp) is not ad.Zero:
@@ -171,10 +171,10 @@ ad.primitive_transposes[gradient_jvp_p] = _transpose_of_gradient_jvp
 def normed_sum(
     weights: jax.Array, images: Sequence[jax.Array], eps: float
 ) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
-    """`Σ_k weights_k · (x_k − mean) / √(var + eps)` of `[K]` and K ≥ 1 images `x_k [N, H, W, C]`.
+    """`Σ_k weights_k · (x_k − mean) / √(var + eps)` for `weights [K]` and K ≥ 1 images `x_k [N, H, W, C]`.
 
-    Mean and variance are those of the batch, per channel. Returns `(sum, means [C] of the K images, biased variances)`,
-    in float32 also for 16-bit images.
+    Mean and variance are those of the batch, per channel. Returns `(sum, K means [C], K biased variances [C])`, in
+    float32 also for 16-bit images.
     """
     wide = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in images]
     results = bind_alike(normed_sum_p, weights.astype(wide[0].dtype), *wide, eps=eps)

@@ -1,6 +1,6 @@
-"""JAX primitives made of functions of arrays.
+"""JAX primitives made from functions of arrays.
 
-A primitive is one equation in a trace, whatever its function does, and states its own derivatives and transposes.
+A primitive is a single equation in a trace, and it has its own rules for derivatives and transposes.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ def make_primitive(
 ) -> Primitive:
     """A primitive of `body`, which takes arrays and, by name, the hashable `params`, and returns a list of arrays.
 
-    `shapes(*types of the arguments)` are those of the results; their type of number is the widest of the arguments'.
+    `shapes(*types of the arguments)` returns the shapes of the results. Their dtype is the widest of the arguments'.
     """
     primitive = Primitive(f"jdarts_{name}")
     primitive.multiple_results = True
-    jitted = jax.jit(body, static_argnames=params)  # traced once, for all programs
+    jitted = jax.jit(body, static_argnames=params)  # traced once for all programs
 
     def abstract(*avals, **_):
         dtype = jnp.result_type(*(a.dtype for a in avals))
@@ -56,9 +56,9 @@ def bind_alike(primitive: Primitive, *args, **params):
 
 
 def linear_in(primitive: Primitive, groups: Callable[[int], Sequence[range]]) -> None:
-    """Declare that a primitive of arrays alone is linear in each of some groups of arguments.
+    """Declare that a primitive without parameters is linear in each of several groups of arguments.
 
-    `groups(number of arguments)` are their places. What is in no group has no derivative.
+    `groups(number of arguments)` returns the places of each group. Arguments in no group have no derivative.
     """
 
     def jvp(primals, tangents):
@@ -76,9 +76,9 @@ def linear_in(primitive: Primitive, groups: Callable[[int], Sequence[range]]) ->
 
 
 def transpose_linear(function: Callable, cts: Sequence[Any], args: Sequence[Any], known: int) -> list[Any]:
-    """The transpose of `function(*args) -> results`, linear in all arguments from place `known` on together.
+    """The transpose of `function(*args) -> results`, which is jointly linear in all arguments from place `known` on.
 
-    As a rule of a primitive: `cts` may be symbolic zeros, and arguments that are known get None.
+    It is a transpose rule for a primitive: `cts` may be symbolic zeros, and known arguments get None.
     """
     changes = args[known:]
     unknown = [ad.is_undefined_primal(change) for change in changes]

@@ -1,8 +1,8 @@
-"""Each map of the candidate ops in a few lines of `lax`: the meaning of all fast forms, and their oracle.
+"""Each map of the candidate ops in a few lines of `lax`: the definition of all fast forms, and their test oracle.
 
 Letters: N images, H × W pixels, C channels of one edge, k the size of a kernel. Arrays are channels-last,
-`[N, H, W, C]`; a stride divides H and W, rounding up. Semantics are PyTorch's: symmetric padding, and pools ignore what
-lies outside the image. All maps can be differentiated as often as wanted, in both modes.
+`[N, H, W, C]`; a stride divides H and W, rounding up. Semantics are those of PyTorch: padding is symmetric, and pooling
+ignores pixels outside the image. All maps can be differentiated any number of times, in both modes.
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ def convolution(x, kernel, *, stride: int = 1, padding: int = 0):
 
 @_map("stride", "dilation")
 def depthwise(x, kernel, *, stride: int = 1, dilation: int = 1):
-    """Depthwise convolution with `kernel [k, k, C]`, k odd, padded so that only a stride makes the image smaller."""
+    """Depthwise convolution with `kernel [k, k, C]`, k odd, padded so that only a stride reduces the image size."""
     pad = dilation * (kernel.shape[0] - 1) // 2
     options = {"rhs_dilation": (dilation, dilation), "dimension_numbers": _LAYOUT, "feature_group_count": x.shape[-1]}
     return lax.conv_general_dilated(x, kernel[:, :, None], (stride, stride), [(pad, pad)] * 2, **options)
@@ -51,7 +51,9 @@ def separable(x, depth_kernel, point_kernel, *, stride: int = 1, dilation: int =
 
 @jax.jit
 def halve(x, first, second):
-    """Two 1 × 1 convolutions of stride 2, the second moved by one pixel each way: `[C, D]` each → 2D channels."""
+    """Two 1 × 1 convolutions of stride 2, with kernels `[C, D]`, the second shifted by one pixel on both axes → 2D
+    channels.
+    """
     return jnp.concatenate([pointwise(x[:, ::2, ::2], first), pointwise(x[:, 1::2, 1::2], second)], axis=-1)
 
 
@@ -80,7 +82,7 @@ def avg_pool(x, *, stride: int = 1):
 def standardise(x, eps: float):
     """`(x − mean) / √(var + eps)` per channel over the batch → `(y, mean [C], biased variance [C])`.
 
-    Computed in float32 at least; `y` has the type of `x`.
+    It is computed in float32 or wider; `y` has the dtype of `x`.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean, var = jnp.mean(wide, (0, 1, 2)), jnp.var(wide, (0, 1, 2))

@@ -1,8 +1,8 @@
-"""ReLU as CPUs want it: what it keeps for its derivative is one byte a pixel.
+"""ReLU for CPUs, which stores only one byte per pixel for its derivative.
 
-The derivative that JAX writes selects between a gradient and an image of zeros, and a compiled piece of a network keeps
-that image like anything else that is known before the gradient. Here the choice is a primitive, `gate(mask, g)`, linear
-in g and its own transpose.
+JAX's derivative selects between a gradient and an image of zeros. A compiled piece of a network stores this image, like
+all values that are known before the gradient. Here the selection is a primitive, `gate(mask, g)`, which is linear in g
+and its own transpose.
 """
 
 import jax
@@ -25,7 +25,7 @@ ad.primitive_transposes[gate_p] = _transpose_of_gate
 
 @jax.custom_jvp
 def relu(x: jax.Array) -> jax.Array:
-    """`max(x, 0)`, with derivative 0 at 0, as `flax.linen.relu` has it."""
+    """`max(x, 0)`, with derivative 0 at 0, like `flax.linen.relu`."""
     return jnp.maximum(x, 0)
 
 

@@ -1,7 +1,7 @@
-"""The weighted sum over the ops of a mixed edge as a primitive, so that a trace holds one equation for it.
+"""The weighted sum over the ops of a mixed edge as a primitive, so that it is one equation in a trace.
 
-With K weights p, K images y and one image c, the number Σ_k p_k·⟨y_k, c⟩ is linear in each of the three. Its three
-gradients are maps that are linear in two arguments each, and each other's transposes:
+For K weights p, K images y and one image c, the number Σ_k p_k·⟨y_k, c⟩ is linear in each of the three. Its three
+gradients are bilinear maps and each other's transposes:
 
     mix(p, y) = Σ_k p_k·y_k        spread(p, c) = (p_k·c)_k        match(y, c) = (⟨y_k, c⟩)_k
 """
@@ -19,7 +19,7 @@ from jdarts.kernels.own_primitives import bind_alike, linear_in, make_primitive
 
 
 def entries(p):
-    """The numbers of `p [K]`, one by one."""
+    """The entries of `p [K]` as a list of scalars."""
     return [lax.reshape(entry, ()) for entry in lax.split(p, [1] * p.size)]
 
 
@@ -43,7 +43,7 @@ match_p = make_primitive("match", _match, lambda c, *y: [(len(y),)])
 
 
 def _given(found: Callable[[], list[jax.Array]], *arguments) -> list[jax.Array | None]:
-    """`found` for the arguments that are asked for, None for those that are known."""
+    """`found()` for undefined primals among the `arguments`, None for known arguments."""
     asked = [ad.is_undefined_primal(argument) for argument in arguments]
     if not any(asked):
         return [None] * len(arguments)
@@ -71,5 +71,5 @@ for _primitive, _transpose in ((mix_p, _transpose_mix), (spread_p, _transpose_sp
 
 
 def weighted_sum(weights: jax.Array, images: Sequence[jax.Array]) -> jax.Array:
-    """Σ_k weights_k · images_k, of `[K]` and K ≥ 1 arrays of one shape."""
+    """Σ_k weights_k · images_k, for `weights [K]` and K ≥ 1 arrays of one shape."""
     return bind_alike(mix_p, weights, *images)[0]

@@ -53,7 +53,7 @@ def test_the_programs_of_accelerators_make_the_same_search(space, method, cells,
         ends, programs = [], []
         forms = [("edges", 1, None), ("cells", 1, None)]
         if space == "robust_s1":  # as one program, and as a few
-            forms += [("cells", 10**6, 10**6), ("cells", 10**6, 4000)]
+            forms += [("cells", 10**6, 10**6), ("cells", 10**6, 1500)]
         for unit, calls, most in forms:
             if unit == "cells":
                 accelerator()

@@ -167,7 +167,7 @@ def _mean_over_members(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _view(state: Any, axes: int) -> dict[str, Any]:
-    """The parts of a state that records need, and `finite` per member; the first `axes` of every leaf are members."""
+    """The parts of a state that records need, and `finite` per member; leaves have `axes` leading axes of members."""
     leaves = jax.tree.leaves((state.alphas, state.weights))
     finite = [jnp.all(jnp.isfinite(leaf), tuple(range(axes, leaf.ndim))) for leaf in leaves]
     return {"alphas": state.alphas, "sums": state.sums, "finite": jnp.all(jnp.stack(finite), axis=0)}

@@ -103,7 +103,7 @@ STILL_WIDE = {
 PLAIN_AND_FAST = {"BatchNorm", "DilConv", "FactorizedReduce", "Noise", "Pool", "ReLUConvBN", "SepConv", "SkipConnect"}
 PLAIN_AND_FAST |= {"Stem"}
 """Modules with a plain and a fast form, under one name."""
-STILL_TWICE = {"Cell", "PyTree", "Range"}
+STILL_TWICE = {"PyTree"}
 
 
 def below(name: str, *packages: str) -> bool:

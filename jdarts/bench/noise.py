@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts.networks.cells import Cell
+from jdarts.networks.cells import SearchCell
 from jdarts.networks.plain import Classifier
 
 Rate = float | jax.Array
@@ -42,7 +42,7 @@ def noisy(key: jax.Array, *, dropout: Rate = 0.0, drop_path: Rate = 0.0) -> Iter
             mask = _mask(key, module.path, dropout, (x.shape[0], x.shape[-1]))
             return call(_dropped(x, mask[:, None, None, :]), *args[1:], **kwargs)
         result = call(*args, **kwargs)
-        if context.method_name == "__call__" and isinstance(module, Cell):
+        if context.method_name == "__call__" and isinstance(module, SearchCell):
             nodes = len(module.intermediate)
             mask = _mask(key, module.path, drop_path, (result.shape[0], 1, 1, nodes))
             return _dropped(result, jnp.repeat(mask, result.shape[-1] // nodes, axis=-1))

@@ -109,7 +109,7 @@ class MixedEdges(nn.Module):
         return {op: [t for t, row in ops.items() if op in row] for op in found}
 
 
-class Cell(MixedEdges):
+class SearchCell(MixedEdges):
     """A cell of the DARTS spaces: two inputs, intermediate nodes, their concatenation.
 
     `from_{source}_{op}` holds the weights of that op on every edge out of `source` that has it as a candidate, stacked
@@ -151,7 +151,7 @@ class Cell(MixedEdges):
         return sorted({target for _, target in self.edges})
 
 
-class Cell201(MixedEdges):
+class SearchCell201(MixedEdges):
     """A cell of NAS-Bench-201: node 0 is the input, the last node the output (Dong and Yang 2020, §2)."""
 
     @nn.compact

@@ -12,7 +12,7 @@ from jax import lax
 
 from jdarts.errors import UserError
 from jdarts.kernels import reference
-from jdarts.networks.cells import Cell, MixedEdges
+from jdarts.networks.cells import MixedEdges, SearchCell
 from jdarts.networks.edges import EdgeValues
 from jdarts.ops import plain
 from jdarts.ops.initializers import uniform_fan_in
@@ -61,7 +61,7 @@ class Mixing(MixedEdges):
         return candidate(op, channels, edges, stride, name=name)
 
 
-class PlainCell(Mixing, Cell):
+class PlainCell(Mixing, SearchCell):
     """A search cell of the DARTS spaces."""
 
     def preprocess(self, name: str, x, train: bool) -> jax.Array:

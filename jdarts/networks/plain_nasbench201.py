@@ -8,14 +8,14 @@ import jax
 from flax import linen as nn
 
 from jdarts.kernels import reference
-from jdarts.networks.cells import Cell201
+from jdarts.networks.cells import SearchCell201
 from jdarts.networks.plain import Mixing
 from jdarts.ops import plain
 from jdarts.ops.initializers import uniform_fan_in
 from jdarts.ops.table import candidate
 
 
-class PlainCell201(Mixing, Cell201):
+class PlainCell201(Mixing, SearchCell201):
     """A search cell of NAS-Bench-201."""
 
     def op(self, op: str, channels: int, edges: int, stride: int, *, name: str) -> nn.Module:

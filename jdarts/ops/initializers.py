@@ -17,7 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 
-class Range(NamedTuple):
+class InitialDistribution(NamedTuple):
     """The initial distribution of a parameter: uniform on `centre ± half_width`; `centre` may be an array.
 
     `draw`, if there is one, is used instead: `key -> array`, for each row of a parameter stacked over edges.
@@ -28,10 +28,10 @@ class Range(NamedTuple):
     draw: Callable[[jax.Array], jax.Array] | None = None
 
 
-_seen: ContextVar[dict[int, tuple[Any, Range]] | None] = ContextVar("seen", default=None)
+_seen: ContextVar[dict[int, tuple[Any, InitialDistribution]] | None] = ContextVar("seen", default=None)
 
 
-def _initializer(range_: Range):
+def _initializer(range_: InitialDistribution):
     def init(key, shape, dtype=None):
         dtype = dtype or jnp.result_type(float)
         seen = _seen.get()
@@ -48,17 +48,17 @@ def _initializer(range_: Range):
 
 def uniform_fan_in(fan_in: int):
     """PyTorch's default initialiser of convolutions and linear layers: U(−1/√fan_in, 1/√fan_in)."""
-    return _initializer(Range(0.0, fan_in**-0.5))
+    return _initializer(InitialDistribution(0.0, fan_in**-0.5))
 
 
 def constant(value: float):
     """An initialiser for parameters that start at a constant (batch norm's scale and shift)."""
-    return _initializer(Range(value, 0.0))
+    return _initializer(InitialDistribution(value, 0.0))
 
 
 def drawn(draw: Callable[[jax.Array], jax.Array]):
     """An initialiser for parameters `[edges, …]` of which `draw(key)` makes one row."""
-    return _initializer(Range(0.0, 0.0, draw))
+    return _initializer(InitialDistribution(0.0, 0.0, draw))
 
 
 def draw_rows(key: jax.Array, wanted: Sequence[tuple[Callable[[jax.Array], jax.Array], int]]) -> list[jax.Array]:
@@ -76,12 +76,14 @@ def draw_rows(key: jax.Array, wanted: Sequence[tuple[Callable[[jax.Array], jax.A
 
 def identity(key, shape, dtype=None):
     """An initialiser for square kernels `[…, C, C]` that start as the identity."""
-    return _initializer(Range(np.broadcast_to(np.eye(shape[-1], dtype=np.float32), shape), 0.0))(key, shape, dtype)
+    return _initializer(InitialDistribution(np.broadcast_to(np.eye(shape[-1], dtype=np.float32), shape), 0.0))(
+        key, shape, dtype
+    )
 
 
 @contextmanager
 def _noting_ranges():
-    seen: dict[int, tuple[Any, Range]] = {}
+    seen: dict[int, tuple[Any, InitialDistribution]] = {}
     token = _seen.set(seen)
     try:
         yield seen
@@ -90,9 +92,10 @@ def _noting_ranges():
 
 
 def abstract_network(network: nn.Module, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
-    """`(variables, ranges)` of `network` for the call `network(*args, **kwargs)`: shapes, and a `Range` a parameter.
+    """`(variables, ranges)` of `network` for the call `network(*args, **kwargs)`.
 
-    Nothing is computed; arguments may be `jax.ShapeDtypeStruct`s.
+    `variables` are shapes, `ranges` has an `InitialDistribution` for each parameter. Nothing is computed; arguments may
+    be `jax.ShapeDtypeStruct`s.
     """
     ranges = None
 
@@ -118,7 +121,7 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
     """Variables of `network` for the call `network(*args, **kwargs)`, distributed as `network.init` draws them."""
     shapes, ranges = abstract_network(network, *args, **kwargs)
     leaves, structure = jax.tree.flatten(shapes["params"])
-    is_range = lambda leaf: isinstance(leaf, Range)  # noqa: E731
+    is_range = lambda leaf: isinstance(leaf, InitialDistribution)  # noqa: E731
     stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), minval=-1.0)
     flat = jax.tree.leaves(ranges, is_leaf=is_range)
     made, start = [], 0

@@ -33,7 +33,7 @@ class Form(NamedTuple):
 
     Attributes:
       stem: the module of the first layer, by its number of channels.
-      cell: the module of a cell, by the fields of `jdarts.networks.cells.Cell`.
+      cell: the module of a cell, by the fields of `jdarts.networks.cells.SearchCell`.
       op_weights: brings an array of op weights, or a list of its rows, to what the cells take.
     """
 
@@ -53,6 +53,6 @@ def form(axis_name: str | None, remat: bool) -> Form:
 
 
 def cell_nasbench201(axis_name: str | None, remat: bool) -> Callable[..., nn.Module]:
-    """The module of a cell of NAS-Bench-201, by the fields of `jdarts.networks.cells.Cell201`."""
+    """The module of a cell of NAS-Bench-201, by the fields of `jdarts.networks.cells.SearchCell201`."""
     cell: Any = nn.remat(CellByNode, static_argnums=(3,)) if remat else CellByNode  # argument 3 is `train`
     return partial(cell, axis_name=axis_name)

@@ -9,7 +9,7 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.kernels import relu
-from jdarts.networks.cells import Cell201
+from jdarts.networks.cells import SearchCell201
 from jdarts.networks.edges import EdgeValues
 from jdarts.networks.fast import pieces
 from jdarts.networks.fast.layers import edge_by_edge
@@ -19,7 +19,7 @@ from jdarts.ops.initializers import uniform_fan_in
 _EPS = 1e-5
 
 
-class CellByNode(Cell201):
+class CellByNode(SearchCell201):
     """A search cell of NAS-Bench-201: all edges out of a node share one call of each op."""
 
     def body(self, x, p, train: bool, edge_weights, values: EdgeValues):

@@ -16,7 +16,7 @@ from jax import lax
 
 from jdarts import kernels, staging
 from jdarts.kernels import normed_sum, recomputing, relu, weighted_sum
-from jdarts.networks.cells import Cell
+from jdarts.networks.cells import SearchCell
 from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, edge_by_edge
 from jdarts.networks.fast.ops import candidate
 from jdarts.networks.fast.packing import Packing, stacked_edges
@@ -68,7 +68,7 @@ def child(parent: nn.Module, network: nn.Module, name: str, x, train: bool) -> j
     return y
 
 
-class CellWithLayers(Cell):
+class CellWithLayers(SearchCell):
     """A cell of the DARTS spaces with the layers before its edges; a form adds `mix`."""
 
     def preprocess(self, name: str, x, train: bool) -> jax.Array:

@@ -44,7 +44,7 @@ class MixedEdges(nn.Module):
             nodes[source] = self.ready(source, nodes[source])
             for target, y in self.edges_from(source, nodes[source], p, train, values).items():
                 if edge_weights is not None:
-                    y = y * edge_weights[self.edges.index((source, target))]
+                    y = y * edge_weights[self.row(source, target)]
                 if "drop_path" in values:
                     y = drop_path(self.make_rng("drop_path"), y, values["drop_path"], Share(self.axis_name))
                 nodes[target] = nodes[target] + y if target in nodes else y
@@ -59,9 +59,9 @@ class MixedEdges(nn.Module):
             beta = jnp.asarray(values["auxiliary_skip"], x.dtype)
             skips = self.auxiliary(source, inner, len(mixed), train)
             mixed = {t: y + beta * skip for (t, y), skip in zip(mixed.items(), skips, strict=True)}
-        return (
-            {t: join_channels(y, bypass, parts, self.stride(source)) for t, y in mixed.items()} if parts > 1 else mixed
-        )
+        if parts == 1:
+            return mixed
+        return {t: join_channels(y, bypass, parts, self.stride(source)) for t, y in mixed.items()}
 
     def skips(self, x, edges: int, values: EdgeValues) -> list[jax.Array]:
         """The op `skip_connect` of stride 1 on every edge, with the dropout of P-DARTS if there is any."""
@@ -101,6 +101,10 @@ class MixedEdges(nn.Module):
     def row(self, source: int, target: int) -> int:
         """The row of the op weights that belongs to the edge `source → target`."""
         return self.edges.index((source, target))
+
+    def columns(self, op: str, source: int, target: int) -> list[int]:
+        """The columns of `op` on the edge `source → target`; an op may be listed again (StacNAS' placeholder)."""
+        return [k for k, name in enumerate(self.table[self.row(source, target)]) if name == op]
 
     def candidates(self, source: int) -> dict[str, list[int]]:
         """The ops on the edges out of `source`, without `none`, and the targets of the edges that have them."""

@@ -50,10 +50,10 @@ class Mixing(MixedEdges):
                 module = self.op(op, x.shape[-1], len(targets), stride, name=f"from_{source}_{op}")
                 outputs = module(x, train)
             for place, target in enumerate(targets):
-                row = self.row(source, target)
+                first = self.row(source, target) * p.shape[1]
                 y = outputs[place % len(outputs)]  # a user's op without weights has one output for all edges
-                for column in (k for k, name in enumerate(self.table[row]) if name == op):
-                    mixed[target] = mixed[target] + entries[row * p.shape[1] + column] * y
+                for column in self.columns(op, source, target):
+                    mixed[target] = mixed[target] + entries[first + column] * y
         return mixed
 
     def op(self, op: str, channels: int, edges: int, stride: int, *, name: str) -> nn.Module:

@@ -13,7 +13,8 @@ from jax import lax
 NODES = 4
 EDGES = 14
 OFFSETS = {2: 0, 3: 2, 4: 5, 5: 9}
-NASBENCH201_EDGES = tuple((source, target) for target in (1, 2, 3) for source in range(target))
+NASBENCH201_NODES = 4  # the input included
+NASBENCH201_EDGES = tuple((source, target) for target in range(1, NASBENCH201_NODES) for source in range(target))
 DARTS_EDGES = tuple((source, target) for target in OFFSETS for source in range(target))
 
 OpTable = tuple[tuple[str, ...], ...]

@@ -15,6 +15,7 @@ from jdarts.genotypes import NASBENCH201_OPS, Cell, Genotype
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.nasbench201 import Supernet201, check_stages
 from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
+from jdarts.networks.wiring import NASBENCH201_NODES as NODES
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.weight_checks import finite_weights
 
@@ -96,8 +97,8 @@ class NASBench201Space:
 
     def genotype(self, ops: list[str] | tuple[str, ...]) -> Genotype:
         """The genotype with these ops on the six edges."""
-        nodes = [tuple((ops[EDGES.index((s, t))], s) for s in range(t)) for t in range(1, 4)]
-        return Genotype(normal=Cell(nodes=tuple(nodes), concat=(3,), inputs=1), reduce=None)
+        nodes = [tuple((ops[EDGES.index((s, t))], s) for s in range(t)) for t in range(1, NODES)]
+        return Genotype(normal=Cell(nodes=tuple(nodes), concat=(NODES - 1,), inputs=1), reduce=None)
 
     def one_hot(self, genotype: Genotype) -> OpWeights:
         """Op weights that switch on exactly the ops of `genotype` inside the supernet."""

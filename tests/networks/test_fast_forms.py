@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from support.one_cell import NARROW_CELL
 
 from jdarts import kernels, spaces, staging
 from jdarts.errors import UserError
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.fast.packing import Packing
-from jdarts.networks.wiring import NASBENCH201_EDGES
 from jdarts.ops.initializers import abstract_network
 from jdarts.spaces import define_space
 from jdarts.spaces.nasbench201 import NASBench201Space
@@ -63,8 +63,7 @@ OWN = define_space(
     normal=("scaled", "first_pixels", "skip_connect"),
     ops={"scaled": Scaled, "first_pixels": first_pixels},
 )
-_OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}
-NARROW201 = NASBench201Space(cell=tuple(("none", "skip_connect", _OP_FROM[s]) for s, _ in NASBENCH201_EDGES))
+NARROW201 = NASBench201Space(cell=NARROW_CELL)
 
 
 class Network(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from jax import lax
+from support.one_cell import NARROW_CELL, OneCell
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
 from jdarts.data import load
@@ -24,7 +25,7 @@ from jdarts.networks.edges import PLAIN
 from jdarts.networks.fast.layers import Stem
 from jdarts.networks.fast.nasbench201 import CellByNode
 from jdarts.networks.plain import Classifier
-from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable
+from jdarts.networks.wiring import NASBENCH201_EDGES
 from jdarts.ops.batch_norm import BatchNorm
 from jdarts.search import make_search
 from jdarts.spaces.nasbench201 import NASBench201Space
@@ -39,18 +40,8 @@ CONFIG = Experiment(
 STEPS = 3  # two in the first epoch, one in the second
 
 
-class Network(nn.Module):
+class Network(OneCell):
     """One cell followed by a batch norm, so that running averages depend on the alphas."""
-
-    table: OpTable
-    channels: int
-    classes: int
-
-    def edges_of(self, path):
-        del path
-
-    def body_of(self, path):
-        del path
 
     @nn.compact
     def __call__(self, op_weights, images, train, edge_values=None):
@@ -65,8 +56,7 @@ class Space(NASBench201Space):
         return Network(self.cell, channels, classes)
 
 
-OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}
-SPACE = Space(cell=tuple(("none", "skip_connect", OP_FROM[source]) for source, _ in NASBENCH201_EDGES))
+SPACE = Space(cell=NARROW_CELL)
 
 
 @pytest.fixture(autouse=True)

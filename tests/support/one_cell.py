@@ -42,4 +42,5 @@ class OneCellSpace(NASBench201Space):
 
 
 _OP_FROM = {0: "nor_conv_3x3", 1: "nor_conv_1x1", 2: "avg_pool_3x3"}  # a network computes each of them once
-NARROW = OneCellSpace(cell=tuple(("none", "skip_connect", _OP_FROM[source]) for source, _ in NASBENCH201_EDGES))
+NARROW_CELL = tuple(("none", "skip_connect", _OP_FROM[source]) for source, _ in NASBENCH201_EDGES)
+NARROW = OneCellSpace(cell=NARROW_CELL)

@@ -57,10 +57,8 @@ class CellByCell(pieces.CellWithLayers):
 
     def _weights_of(self, op: str, source: int, targets: list[int], p: list[list[jax.Array]]) -> jax.Array:
         """The weights of an op on the edges `source → targets`, `[len(targets)]`."""
-        rows = [(self.table[r], p[r]) for r in (self.row(source, t) for t in targets)]
-        # an op may be listed again (StacNAS' placeholder)
-        sums = [sum(weight for other, weight in zip(ops, row, strict=False) if other == op) for ops, row in rows]
-        return jnp.concatenate(sums)
+        rows = {t: p[self.row(source, t)] for t in targets}
+        return jnp.concatenate([sum(rows[t][k] for k in self.columns(op, source, t)) for t in targets])
 
     def _piece(self, s0, s1, p, train: bool, edge_weights, values: EdgeValues):
         noisy = any("noise" in ops or any(map(user_ops.is_own, ops)) for ops in self.table)

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jdarts import kernels
 from jdarts.kernels import by_image, mix_standardised, standardise_each
@@ -73,8 +72,8 @@ class JointOps:
             ends += [image for image in images if self._ends_everywhere(image)]
             images = self._standardise([image for image in images if not self._ends_everywhere(image)])
         whole, in_phases = ([image for image in ends if image.phases == phases] for phases in (False, True))
-        everywhere = [each for each in self._outputs if len(self._targets) > 1 and each.targets == self._targets]
-        others = [each for each in self._outputs if not (len(self._targets) > 1 and each.targets == self._targets)]
+        everywhere = [each for each in self._outputs if each.targets == self._targets]
+        others = [each for each in self._outputs if each.targets != self._targets]
         sums = []
         if whole:
             sums.append(self._sum(whole, everywhere, x.dtype))
@@ -92,8 +91,7 @@ class JointOps:
             for i, target in enumerate(targets):
                 terms[target].append(weights[i] * images[i % len(images)])
         if sums:
-            wide = kernels.cut(_total(sums))
-            parts = lax.split(wide, [self._channels] * len(self._targets), axis=-1)
+            parts = edge_by_edge(kernels.cut(_total(sums)), len(self._targets))
             for target, part in zip(self._targets, parts, strict=True):
                 terms[target].append(part)
         return {target: _total(images) if images else zeros for target, images in terms.items()}

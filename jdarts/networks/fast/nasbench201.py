@@ -57,9 +57,9 @@ class CellByNode(SearchCell201):
             else:
                 outputs = edge_by_edge(convolutions[op](active), len(targets))
             for y, target in zip(outputs, targets, strict=True):
-                row = self.row(source, target)
-                for column in (k for k, name in enumerate(self.table[row]) if name == op):
-                    mixed[target] = mixed[target] + p[row][column] * y
+                row = p[self.row(source, target)]
+                for column in self.columns(op, source, target):
+                    mixed[target] = mixed[target] + row[column] * y
         return mixed
 
     def _sampled(self, source: int, target: int, x, p, convolutions: dict[str, "NorConvs"]) -> jax.Array:

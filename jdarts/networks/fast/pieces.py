@@ -119,9 +119,8 @@ def body(network: Any, train: bool, update: bool, called: str | None) -> Callabl
     """A cell behind its preprocessing as a piece, as accelerators want it.
 
     `(keys, params, running statistics, s0, s1, op weights, edge weights, edge values) -> (value, new running
-    statistics)`, parameters and statistics as vectors (`Packing`) or None. `keys` are
-    those of its random numbers, which depend on the cell's name `called`; without any the cells of a resolution are one
-    program.
+    statistics)`, parameters and statistics as vectors (`Packing`) or None. `keys` are those of its random numbers,
+    which depend on the cell's name `called`; without any the cells of a resolution are one program.
     """
     ops = {op for row in network.table for op in row}
     return _body(network, train, update, called, user_ops.among(tuple(sorted(ops))))

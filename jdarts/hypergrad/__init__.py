@@ -99,6 +99,7 @@ from jdarts.hypergrad.central_difference import finite_difference, redraw_key
 from jdarts.hypergrad.diagnosis import explain_non_finite
 from jdarts.hypergrad.implicit import conjugate_gradient, neumann
 from jdarts.hypergrad.k_step import stack_batches
+from jdarts.hypergrad.memory import WithMemory
 from jdarts.hypergrad.menu import ESTIMATORS, by_name
 from jdarts.hypergrad.one_step import first_order, single_level, unrolled
 from jdarts.hypergrad.products import (
@@ -118,6 +119,7 @@ __all__ = [
     "Aux",
     "Estimator",
     "Loss",
+    "WithMemory",
     "alpha_gradients",
     "amended",
     "both_products",

@@ -65,10 +65,11 @@ def checked(
     If both losses are one function, both batches must have the same structure. Unless `steps` is None, `train_batch`
     must hold `steps` stacked batches. `opt_state` must be a state of `optimizer`. No loss is traced, except inside a
     mapped axis without `axis_name`; there the gradient of each loss is checked (`jdarts.hypergrad.axes.check_reduced`).
+    A memory (`jdarts.hypergrad.memory`) is passed on.
     """
     known, names = set(), axis_names(axis_name)
 
-    def checked_estimator(w, alphas, opt_state, train_batch, val_batch):
+    def checked_estimator(w, alphas, opt_state, train_batch, val_batch, *memory):
         leaves, structure = jax.tree.flatten((w, alphas, opt_state, train_batch, val_batch))
         kinds = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
         signature = (structure, kinds, mapped_axes())
@@ -88,7 +89,7 @@ def checked(
                 for loss, batch in ((train_loss, first), (val_loss, val_batch)):
                     if loss is not None:
                         check_reduced(scalar_loss(loss), w, alphas, batch)
-        grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch)
+        grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch, *memory)
         if signature not in known:
             check_whole((aux.val_loss, aux.train_loss), (w, alphas))
             known.add(signature)

@@ -41,6 +41,7 @@ class Aux(NamedTuple):
         the DARTS code: w − (ε/‖u‖) u, then w + (ε/‖u‖) u.
       residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear system in the implicit estimators: 0 for an exact solution, 1 for
         x = 0.
+      memory: the memory of the next call, of an estimator that has one (`jdarts.hypergrad.memory`).
     """
 
     val_loss: jax.Array
@@ -50,3 +51,4 @@ class Aux(NamedTuple):
     weight_grads: Any = None
     points_aux: Any = None
     residual: jax.Array | None = None
+    memory: Any = None

@@ -1,0 +1,35 @@
+"""Estimators with a memory: a value that passes from one call to the next, such as the last solution of a linear system.
+
+Such an estimator is called like any other; without a memory it starts afresh. To carry the memory, pass the last one:
+
+    grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch)                 # starts from init(w, alphas)
+    grads, aux = estimator(w, alphas, opt_state, train_batch, val_batch, aux.memory)     # continues
+
+A search keeps the memory in `SearchState.hypergradient_memory`, so that checkpoints hold it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jdarts.hypergrad.types import Aux, PyTree
+
+
+@dataclass(frozen=True)
+class WithMemory:
+    """An estimator that carries a memory.
+
+    Attributes:
+      init: `(w, alphas) -> memory`, a pytree of arrays whose structure, shapes and dtypes never change.
+      estimate: `(w, alphas, opt_state, train_batch, val_batch, memory) -> (grads, aux)`; `aux.memory` is the memory of
+        the next call.
+    """
+
+    init: Callable[[PyTree, PyTree], PyTree]
+    estimate: Callable[..., tuple[PyTree, Aux]]
+
+    def __call__(
+        self, w: PyTree, alphas: PyTree, opt_state: PyTree, train_batch: PyTree, val_batch: PyTree, memory=None
+    ) -> tuple[PyTree, Aux]:
+        """`(grads, aux)`; a memory of None is that of `init`."""
+        memory = self.init(w, alphas) if memory is None else memory
+        return self.estimate(w, alphas, opt_state, train_batch, val_batch, memory)

@@ -121,8 +121,7 @@ def study_networks(
     """
     return {
         name: difference_study(
-            trained.loss,
-            trained.loss,
+            (trained.loss, trained.loss),
             trained.optimizer,
             trained.arguments(rates),
             epsilons=epsilons,
@@ -164,8 +163,7 @@ def study_precisions(
         arguments = trained.arguments(rates)
         with jax.enable_x64(True):
             double[name] = difference_study(
-                trained.loss,
-                trained.loss,
+                (trained.loss, trained.loss),
                 trained.optimizer,
                 in_float64(arguments),
                 epsilons=epsilons,

@@ -28,6 +28,7 @@ collectives is a separate problem on each replica.
     first_order          w                    ∂_α L_val                                  1 gradient
     single_level         - (training at w)    ∂_α L_train, with ∂_w L_train              1 gradient, shared with w
     unrolled             w' (or w_k)          exact, through k optimiser steps           k + 1 gradients, k products
+    look_back            w', the next w       exact, through the step really taken       2 gradients, 1 product
     finite_difference    w'                   approximate: unrolled, differenced         2 gradients, 2 by α only
     neumann              w (or w')            implicit, n terms of a series for H⁻¹      1 (2) gradients, n products
     conjugate_gradient   w                    implicit, H⁻¹ by n CG iterations           1 gradient, n + 2 products
@@ -53,7 +54,7 @@ Clipping adds the Jacobian of `g ↦ g · min(1, c/‖g‖)`, and Adam adds the 
 **Conditions for exactness.** The value equals that of `jax.grad` through the step, up to rounding, if
 * mixed derivatives commute: every `custom_jvp` or `custom_vjp` rule is the true derivative of its function. Other
   rules, such as straight-through estimators, make the reverse products wrong (by 0.3 % for one step and 0.4 % for two
-  in a small network whose every tanh had the slope 1). `unrolled(mode="forward")` does not exchange derivatives; it
+  in a small network whose every tanh had the slope 1). `unrolled(mode=Forward())` does not exchange derivatives; it
   agrees with `jax.grad` through the step if these rules act on the weights;
 * the loss is twice differentiable at the point; at a kink (ReLU, max pooling) JAX takes one-sided derivatives;
 * the derivative of the optimiser's step is informative. The update of sign optimisers (lion, sign_sgd) is piecewise
@@ -98,10 +99,10 @@ from jdarts.hypergrad.amended_darts import amended
 from jdarts.hypergrad.central_difference import finite_difference, redraw_key
 from jdarts.hypergrad.diagnosis import explain_non_finite
 from jdarts.hypergrad.implicit import conjugate_gradient, neumann
-from jdarts.hypergrad.k_step import stack_batches
+from jdarts.hypergrad.k_step import Forward, Reverse, stack_batches
 from jdarts.hypergrad.memory import WithMemory
 from jdarts.hypergrad.menu import ESTIMATORS, by_name
-from jdarts.hypergrad.one_step import first_order, single_level, unrolled
+from jdarts.hypergrad.one_step import first_order, look_back, single_level, unrolled
 from jdarts.hypergrad.products import (
     alpha_gradients,
     both_products,
@@ -118,7 +119,9 @@ __all__ = [
     "ESTIMATORS",
     "Aux",
     "Estimator",
+    "Forward",
     "Loss",
+    "Reverse",
     "WithMemory",
     "alpha_gradients",
     "amended",
@@ -132,6 +135,7 @@ __all__ = [
     "gradients",
     "hessian_product",
     "hvp",
+    "look_back",
     "mixed_hvp",
     "mixed_product",
     "neumann",

@@ -15,6 +15,8 @@ from jdarts.hypergrad.products import add, alpha_gradients, gradients, norm, sca
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss, PyTree
 from jdarts.hypergrad.update import Step
 
+Redraw = Callable[[Any, int], Any]
+
 
 def redraw_key(batch: Any, side: int) -> Any:
     """`batch` with `side` folded into its entry `key`; a batch without a key is returned unchanged."""
@@ -29,10 +31,7 @@ def finite_difference(
     optimizer: optax.GradientTransformation,
     *,
     epsilon: float = 0.01,
-    noise: Literal["same", "legacy"] = "same",
-    redraw: Callable[[Any, int], Any] = redraw_key,
-    virtual_optimizer: optax.GradientTransformation | None = None,
-    points_aux: bool = False,
+    noise: Literal["same", "legacy"] | Redraw = "same",
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Estimator:
@@ -53,51 +52,29 @@ def finite_difference(
     Args:
       epsilon: distance of the two points from w, as a Euclidean norm over all weights.
       noise: "same" uses the same noise (dropout, drop-path) at both points. "legacy" draws it separately for each, as
-        the published implementations do. The difference of the two noises is then divided by 2ε and can exceed the
-        product by far.
-      redraw: `(batch, side) -> batch` with separate noise for side 1 and side 2; used by "legacy".
-      points_aux: also return the aux of the training loss at the two points, as `aux.points_aux`.
-      virtual_optimizer, microbatches, axis_name: as for `unrolled`.
+        the published implementations do, by `redraw_key`. The difference of the two noises is then divided by 2ε and
+        can exceed the product by far. A function `(batch, side) -> batch` draws the noise of side 1 and of side 2.
+      optimizer, microbatches, axis_name: as for `unrolled`.
+
+    `aux.points_aux` holds the aux of the training loss at the two points.
     """
     check_number("epsilon", epsilon, positive=True)
-    check_choice("noise", noise, ("same", "legacy"))
+    if not callable(noise):
+        check_choice("noise", noise, ("same", "legacy"))
     check_count("microbatches", microbatches, 1)
-    optimizer = virtual_optimizer or optimizer
     train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
-    train_gradients = gradients(train_loss, microbatches)
-    val_gradients = gradients(val_loss, microbatches)
-    slope = _slope(train_loss, microbatches, points_aux)
+    train_gradients, val_gradients = gradients(train_loss, microbatches), gradients(val_loss, microbatches)
+    product = _difference(alpha_gradients(train_loss, microbatches), epsilon, two_sides(noise))
     step = Step(optimizer)
-
-    def central(u, w, alphas, batches):
-        """`(difference along u, aux of the lower and the upper point)`; `batches` of the upper and the lower point."""
-        s = distance(epsilon, u)
-        lower, lower_aux = slope(add(w, scale(-s, u)), alphas, batches[1])
-        upper, upper_aux = slope(add(w, scale(s, u)), alphas, batches[0])
-        change = jax.tree.map(lambda a, b: (0.5 / s).astype(a.dtype) * (a - b), upper, lower)
-        return change, (lower_aux, upper_aux)
-
-    def product(u, g, w, alphas, batch, singular):
-        two = (batch, batch) if noise == "same" else (redraw(batch, 1), redraw(batch, 2))
-        if not singular:
-            return central(u, w, alphas, two)
-        rest, apart, lost = split(u, g)
-        change, auxes = central(rest, w, alphas, two)
-        more = jax.lax.cond(
-            anywhere(jax.tree.map(lambda leaf: leaf != 0, apart)),
-            lambda: central(apart, w, alphas, (batch, batch))[0],
-            lambda: jax.tree.map(jnp.zeros_like, alphas),
-        )
-        return jax.tree.map(lambda a, b: jnp.where(lost & (b != 0), jnp.nan, a + b), change, more), auxes
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         (train_value, train_aux), (g, by_alphas) = train_gradients(w, alphas, train_batch)
         at = step.point(g, opt_state, w, train_value, by_alphas)
         (val_value, val_aux), (v, d) = val_gradients(step.from_point(at)[0], alphas, val_batch)
         u, by_value, singular = step.pull_to_gradient(v, at)
-        change, both = product(u, g, w, alphas, train_batch, singular)
+        change, points_aux = product(u, g, w, alphas, train_batch, singular)
         grads = add(at.through_value(by_value, d), change)
-        return grads, Aux(val_value, val_aux, train_value, train_aux, points_aux=both if points_aux else None)
+        return grads, Aux(val_value, val_aux, train_value, train_aux, points_aux=points_aux)
 
     sound = checked(
         estimator,
@@ -108,6 +85,39 @@ def finite_difference(
         axis_name=axis_name,
     )
     return explained(sound, train_loss, val_loss, optimizer, 1, microbatches)
+
+
+def two_sides(noise: str | Redraw) -> Callable[[Any], tuple[Any, Any]]:
+    """`batch -> (batch of the upper point, batch of the lower point)`."""
+    if noise == "same":
+        return lambda batch: (batch, batch)
+    redraw = noise if callable(noise) else redraw_key
+    return lambda batch: (redraw(batch, 1), redraw(batch, 2))
+
+
+def _difference(slope: Callable, epsilon: float, two_sides: Callable) -> Callable:
+    """`(u, g, w, alphas, batch, singular) -> (difference along u, aux of the lower and the upper point)`."""
+
+    def central(u, w, alphas, batches):
+        s = distance(epsilon, u)
+        lower, lower_aux = slope(add(w, scale(-s, u)), alphas, batches[1])
+        upper, upper_aux = slope(add(w, scale(s, u)), alphas, batches[0])
+        change = jax.tree.map(lambda a, b: (0.5 / s).astype(a.dtype) * (a - b), upper, lower)
+        return change, (lower_aux, upper_aux)
+
+    def product(u, g, w, alphas, batch, singular):
+        if not singular:
+            return central(u, w, alphas, two_sides(batch))
+        rest, apart, lost = split(u, g)
+        change, auxes = central(rest, w, alphas, two_sides(batch))
+        more = jax.lax.cond(
+            anywhere(jax.tree.map(lambda leaf: leaf != 0, apart)),
+            lambda: central(apart, w, alphas, (batch, batch))[0],
+            lambda: jax.tree.map(jnp.zeros_like, alphas),
+        )
+        return jax.tree.map(lambda a, b: jnp.where(lost & (b != 0), jnp.nan, a + b), change, more), auxes
+
+    return product
 
 
 def distance(epsilon: float, u: PyTree) -> jax.Array:
@@ -133,17 +143,3 @@ def split(u: PyTree, g: PyTree) -> tuple[PyTree, PyTree, jax.Array]:
     size = jnp.where(largest > 0, largest, 1)
     apart = jax.tree.map(lambda leaf, wrong: leaf + size.astype(leaf.dtype) * generic(leaf, wrong), known, bad)
     return rest, apart, anywhere(bad)
-
-
-def _slope(loss: Loss, microbatches: int, with_aux: bool) -> Callable:
-    """`(w, alphas, batch) -> (∂/∂alphas, aux)`; aux is None unless asked for."""
-    if not with_aux:
-        of_alphas = alpha_gradients(loss, microbatches)
-        return lambda w, alphas, batch: (of_alphas(w, alphas, batch), None)
-    of_both = gradients(loss, microbatches)
-
-    def slope(w, alphas, batch):
-        (_, aux), (_, by_alphas) = of_both(w, alphas, batch)  # the compiler removes the unused weight gradient
-        return by_alphas, aux
-
-    return slope

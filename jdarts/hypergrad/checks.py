@@ -145,7 +145,7 @@ def check_opt_state(optimizer: optax.GradientTransformation, w: Any, opt_state: 
     if jax.tree.structure(opt_state) != jax.tree.structure(fresh) or expected != found:
         raise UserError(
             f"opt_state does not fit w: {_difference(expected, found)}; pass the state that this optimizer's init(w) "
-            "makes (a virtual_optimizer takes the same state if optax.identity() stands for each part it leaves out)"
+            "makes (another optimizer takes the same state if optax.identity() stands for each part that it omits)"
         )
     value = jax.ShapeDtypeStruct((), jnp.result_type(float))
     _, later = _attempt("take a step", Step(optimizer).advance, shapes, fresh, shapes, value)

@@ -41,7 +41,7 @@ def explain_non_finite(
     with the same arguments.
 
     Args:
-      train_loss, val_loss, optimizer, steps, microbatches: as for `unrolled` (its `virtual_optimizer`, if it has one).
+      train_loss, val_loss, optimizer, steps, microbatches: as for `unrolled`.
       arguments: the five arguments of the estimator, arrays.
     """
     try:

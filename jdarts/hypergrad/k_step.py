@@ -13,13 +13,15 @@ The forward propagation carries the tangents `∂s/∂α_j` through the same ste
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jdarts.errors import UserError
+from jdarts.hypergrad.checks import check_choice, check_count
 from jdarts.hypergrad.differentiable import twice
 from jdarts.hypergrad.infinite import along
 from jdarts.hypergrad.products import add, both_products, gradients
@@ -38,21 +40,73 @@ def stack_batches(batches: list | tuple) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
 
 
-def k_step(train_loss, val_loss, optimizer, *, steps, stacked, mode, checkpoint, chunk, microbatches) -> Estimator:
-    """The estimator behind `jdarts.hypergrad.unrolled`; with `stacked`, `train_batch` has a leading axis of steps."""
+@dataclass(frozen=True)
+class Reverse:
+    """Reverse mode of `unrolled`: the recursion from the last step to the first.
+
+    Attributes:
+      checkpoint: the points that are kept, each with weights, optimiser state and gradient: "every" step's, or "sqrt",
+        every √k-th step's; the steps between are recomputed, at the cost of one more gradient per step.
+      last: differentiate only the last steps (truncated back-propagation, Shaban et al. 2019); the weights before them
+        count as constants, and nothing of the earlier steps is kept. None differentiates all steps.
+    """
+
+    checkpoint: Literal["every", "sqrt"] = "every"
+    last: int | None = None
+
+    def __post_init__(self):
+        check_choice("checkpoint", self.checkpoint, ("every", "sqrt"))
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Forward mode of `unrolled`: the tangents of the alphas, carried through the steps.
+
+    Attributes:
+      chunk: number of alphas that are treated at once.
+      last: as for `Reverse`.
+    """
+
+    chunk: int = 16
+    last: int | None = None
+
+    def __post_init__(self):
+        check_count("chunk", self.chunk, 1)
+
+
+def check_mode(mode: Reverse | Forward, steps: int) -> None:
+    """Raise `UserError` unless `mode` is a mode that fits `steps`."""
+    if not isinstance(mode, (Reverse, Forward)):
+        raise UserError(f"mode is {mode!r}; use jdarts.hypergrad.Reverse() or Forward()")
+    if mode.last is not None:
+        check_count("last", mode.last, 1)
+        if mode.last > steps:
+            raise UserError(f"last is {mode.last}, but there are only {steps} steps; use {steps} or fewer")
+
+
+def k_step(train_loss, val_loss, optimizer, *, steps, mode, microbatches) -> Estimator:
+    """The estimator behind `jdarts.hypergrad.unrolled`; several steps have batches stacked along a leading axis."""
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     step = Step(optimizer)
-    if mode == "forward":
-        train, pull = _forward(train_gradients, step, steps, chunk)
-        pull = twice(train_loss, pull, instead='mode="reverse" may be able to')
+    last = steps if mode.last is None else mode.last
+    recursion = _Recursion(both_products(train_loss, microbatches), train_gradients, step, last)
+    if isinstance(mode, Forward):
+        train, pull = _forward(train_gradients, step, last, mode.chunk)
+        pull = twice(train_loss, pull, instead="mode=Reverse() may be able to")
     else:
-        recursion = _Recursion(both_products(train_loss, microbatches), train_gradients, step, steps)
-        train, pull = recursion.every() if checkpoint == "every" else recursion.sqrt()
+        train, pull = recursion.every() if mode.checkpoint == "every" else recursion.sqrt()
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
-        batches = train_batch if stacked else jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], train_batch)
-        w_k, kept, (train_value, train_aux) = train(w, alphas, opt_state, batches)
+        batches = train_batch if steps > 1 else jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], train_batch)
+        seen = None
+        if last < steps:
+            head, batches = _cut(batches, steps - last)
+            opt_state = recursion.settled(w, alphas, opt_state, head)
+            (w, opt_state), _, found = recursion.run(alphas, (w, opt_state), head, steps - last)
+            seen = _first(found)
+        w_k, kept, found = train(w, alphas, opt_state, batches)
+        train_value, train_aux = seen or found
         (val_value, val_aux), (v, d) = val_gradients(w_k, alphas, val_batch)
         return pull(v, d, alphas, opt_state, kept), Aux(val_value, val_aux, train_value, train_aux)
 
@@ -151,9 +205,13 @@ def _first(sequence):
 
 def _segments(sequence, length, size):
     """`(head, tail)`: the `length` elements of a sequence as segments of `size`, and the remaining elements."""
-    whole = length - length % size
-    head = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), sequence)
-    return head, jax.tree.map(lambda leaf: leaf[whole:], sequence)
+    head, tail = _cut(sequence, length - length % size)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), head), tail
+
+
+def _cut(sequence, length):
+    """`(the first `length` elements, the others)`."""
+    return jax.tree.map(lambda leaf: leaf[:length], sequence), jax.tree.map(lambda leaf: leaf[length:], sequence)
 
 
 def _forward(train_gradients, step, steps, chunk):

@@ -1,4 +1,4 @@
-"""Estimators with a memory: a value that passes from one call to the next, such as the last solution of a linear system.
+"""Estimators with a memory: a value that passes from one call to the next, such as the solution of a linear system.
 
 Such an estimator is called like any other; without a memory it starts afresh. To carry the memory, pass the last one:
 

@@ -1,14 +1,12 @@
-"""Estimators that look at most one optimiser step ahead: single level, first order, exact one-step unrolling."""
-
-from typing import Literal
+"""Estimators with the current weights or with steps of their optimiser: first order, single level, exact unrolling."""
 
 import optax
 
 from jdarts.hypergrad.axes import over_axis
-from jdarts.hypergrad.checks import check_choice, check_count, checked
+from jdarts.hypergrad.checks import check_count, checked
 from jdarts.hypergrad.diagnosis import explained
 from jdarts.hypergrad.infinite import along
-from jdarts.hypergrad.k_step import k_step
+from jdarts.hypergrad.k_step import Forward, Reverse, check_mode, k_step
 from jdarts.hypergrad.products import gradients, mixed_product
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss
 from jdarts.hypergrad.update import Step
@@ -64,53 +62,35 @@ def unrolled(
     optimizer: optax.GradientTransformation,
     *,
     steps: int = 1,
-    virtual_optimizer: optax.GradientTransformation | None = None,
-    mode: Literal["reverse", "forward"] = "reverse",
-    checkpoint: Literal["every", "sqrt"] = "every",
-    chunk: int = 16,
+    mode: Reverse | Forward = Reverse(),  # noqa: B008
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Estimator:
-    """The exact hypergradient of `steps` real optimiser steps (derivation in the package docstring).
+    """The exact hypergradient of `steps` optimiser steps (derivation in the package docstring).
 
     The validation loss is taken at the weights after those steps (w' for one step); so are the value and aux of it in
     the result.
 
     Args:
       train_loss, val_loss: `loss(w, alphas, batch) -> (scalar, aux)`.
-      optimizer: the optax chain that trains the weights, unchanged; `opt_state` is its current state.
+      optimizer: the optax chain that takes the steps, from its state `opt_state`. For the real step pass the chain
+        that trains the weights. A virtual step may differ: the DARTS code unrolls momentum and decay, but not clipping.
+        Another chain receives the state of the real one; put `optax.identity()` in place of a stateless part that it
+        leaves out.
       steps: with 1, `train_batch` is one batch. With k > 1 it is k different batches, stacked along a new leading axis
         of every array (`stack_batches`); the optimiser's state advances from step to step.
-      virtual_optimizer: an optimiser that takes the steps instead of `optimizer`, for conventions that differ from the
-        real step: the DARTS code unrolls momentum and decay, but not clipping. It receives the same `opt_state`; put
-        `optax.identity()` in place of a stateless part that it leaves out.
-      mode: "reverse" costs about two gradients and one product per step, for any number of alphas; "forward" costs one
-        product per step and alpha, and its memory does not grow with the steps (for k > 1 and few alphas).
-      checkpoint: the points that reverse mode keeps, each with weights, optimiser state and gradient: "every" step's,
-        or "sqrt", every √k-th step's; the steps between are recomputed, at the cost of one more gradient per step.
-      chunk: number of alphas that forward mode treats at once.
+      mode: `Reverse` costs about two gradients and one product per step, for any number of alphas; `Forward` costs one
+        product per step and alpha, and its memory does not grow with the steps (for k > 1 and few alphas). Both can
+        differentiate the last steps only.
       microbatches: number of equal parts of every batch; gradients and products are accumulated over the parts.
       axis_name: the mapped axis (or a tuple of axes) over which each batch is split; see the package docstring.
     """
     check_count("steps", steps, 1)
-    check_count("chunk", chunk, 1)
     check_count("microbatches", microbatches, 1)
-    check_choice("mode", mode, ("reverse", "forward"))
-    check_choice("checkpoint", checkpoint, ("every", "sqrt"))
-    optimizer = virtual_optimizer or optimizer
+    check_mode(mode, steps)
     train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
-    if steps > 1 or mode == "forward":
-        estimator = k_step(
-            train_loss,
-            val_loss,
-            optimizer,
-            steps=steps,
-            stacked=steps > 1,
-            mode=mode,
-            checkpoint=checkpoint,
-            chunk=chunk,
-            microbatches=microbatches,
-        )
+    if steps > 1 or isinstance(mode, Forward):
+        estimator = k_step(train_loss, val_loss, optimizer, steps=steps, mode=mode, microbatches=microbatches)
     else:
         estimator = _one_step(train_loss, val_loss, optimizer, microbatches)
     sound = checked(
@@ -125,7 +105,41 @@ def unrolled(
     return explained(sound, train_loss, val_loss, optimizer, steps, microbatches)
 
 
-def _one_step(train_loss, val_loss, optimizer, microbatches) -> Estimator:
+def look_back(
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    microbatches: int = 1,
+    axis_name: AxisName = None,
+) -> Estimator:
+    """The exact hypergradient of the step that the weights really take, which moves the weights first.
+
+    The gradient is that of `unrolled`, and `aux.moved` holds `(w', opt_state')`, the end of the step. The caller goes
+    on from w' instead of taking the step again with the new alphas:
+
+        (w, α) → w' = w + U(∇_w L_train(w, α)),    α' from dL_val(w', α)/dα through that step
+
+    This saves one of the gradients of a search step. It is another algorithm than DARTS': there, the weights follow
+    the new alphas (Liu et al. 2019, Algorithm 1); here, they follow the old ones. `optimizer`, with its state
+    `opt_state`, must be the one that trains the weights. Other arguments: as for `unrolled`.
+    """
+    check_count("microbatches", microbatches, 1)
+    train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
+    estimator = _one_step(train_loss, val_loss, optimizer, microbatches, really=True)
+    sound = checked(
+        estimator,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        optimizer=optimizer,
+        microbatches=microbatches,
+        axis_name=axis_name,
+    )
+    return explained(sound, train_loss, val_loss, optimizer, 1, microbatches)
+
+
+def _one_step(train_loss, val_loss, optimizer, microbatches, really=False) -> Estimator:
+    """The estimator behind `unrolled`; with `really`, its aux holds the end of the step."""
     train_gradients = gradients(train_loss, microbatches)
     val_gradients = gradients(val_loss, microbatches)
     product = mixed_product(train_loss, microbatches)
@@ -134,9 +148,10 @@ def _one_step(train_loss, val_loss, optimizer, microbatches) -> Estimator:
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         (train_value, train_aux), (g, slope) = train_gradients(w, alphas, train_batch)
         at = step.point(g, opt_state, w, train_value, slope)
-        (val_value, val_aux), (v, d) = val_gradients(step.from_point(at)[0], alphas, val_batch)
+        moved = step.from_point(at)
+        (val_value, val_aux), (v, d) = val_gradients(moved[0], alphas, val_batch)
         u, by_value, singular = step.pull_to_gradient(v, at)
         grads = along(lambda u, d: product(w, alphas, train_batch, u, d), u, singular, at.through_value(by_value, d))
-        return grads, Aux(val_value, val_aux, train_value, train_aux)
+        return grads, Aux(val_value, val_aux, train_value, train_aux, moved=moved if really else None)
 
     return estimator

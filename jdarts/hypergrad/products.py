@@ -47,7 +47,7 @@ def gradients(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> 
 
 
 def alpha_gradients(loss: Loss, microbatches: int = 1, axis_name: AxisName = None) -> Callable:
-    """`(w, alphas, batch) -> ∂/∂alphas`, averaged over micro-batches."""
+    """`(w, alphas, batch) -> (∂/∂alphas, aux)`, averaged over micro-batches."""
     return _alpha_gradients(over_axis(loss, axis_name), microbatches)
 
 
@@ -106,8 +106,7 @@ def _gradients(loss, microbatches):
 
 @functools.lru_cache(maxsize=64)
 def _alpha_gradients(loss, microbatches):
-    of_alphas = jax.grad(scalar_loss(loss), argnums=1, has_aux=True)
-    one = once(loss, lambda w, alphas, batch: of_alphas(w, alphas, batch)[0])
+    one = once(loss, jax.grad(scalar_loss(loss), argnums=1, has_aux=True))
     return staging.traced_once(averaged(one, microbatches))
 
 

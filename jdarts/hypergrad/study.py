@@ -12,7 +12,7 @@ the two points add to the parts of the error from ε² and rounding (see `finite
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from jdarts.errors import UserError
-from jdarts.hypergrad.central_difference import distance, redraw_key, split
+from jdarts.hypergrad.central_difference import distance, split, two_sides
 from jdarts.hypergrad.checks import check_choice, check_number
 from jdarts.hypergrad.infinite import along
 from jdarts.hypergrad.products import add, gradients, mixed_product, scale
@@ -74,22 +74,21 @@ Compile = Callable[[Callable], Callable]
 
 
 def difference_study(
-    train_loss: Loss,
-    val_loss: Loss,
+    losses: tuple[Loss, Loss],
     optimizer: optax.GradientTransformation,
     arguments: tuple[PyTree, PyTree, PyTree, PyTree, PyTree],
     *,
     epsilons: Sequence[float],
     noise: Sequence[NoiseKind] = ("same", "legacy"),
-    redraw: Callable[[Any, int], Any] = redraw_key,
     precise: bool = True,
     compile: Compile = jax.jit,
 ) -> Study:
     """Errors of the finite difference and of the exact product at `arguments`, an estimator's five arguments.
 
     Args:
+      losses: the training loss and the validation loss.
       epsilons: positive distances, as `finite_difference(epsilon=…)`.
-      noise, redraw: as for `finite_difference`.
+      noise: as for `finite_difference`.
       precise: use the exact product in float64 as the reference, with all floating arguments cast (exactly) to
         float64. The losses must then compute in the dtype of their arguments (a loss that casts to float32 gives a
         reference no better than float32) and draw noise in a fixed dtype (`jax.random` draws other numbers in float64).
@@ -97,32 +96,12 @@ def difference_study(
       compile: compiles the gradient and the product of a loss. It receives the same function object for the same loss.
         The compiled function is called with arguments of both precisions.
     """
-    if not epsilons:
-        raise UserError("no epsilons to study; give one or more positive numbers")
-    for epsilon in epsilons:
-        check_number("epsilon", epsilon, positive=True)
-    for kind in noise:
-        check_choice("noise", kind, ("same", "legacy"))
-    w, alphas, _, batch, _ = arguments
-    d, parts, exact = _exact(train_loss, val_loss, optimizer, arguments, compile)
-    gradient = compile(gradients(train_loss))
-
-    def central(u, epsilon: float, batches):
-        s = distance(epsilon, u)
-        upper, lower = (
-            gradient(add(w, scale(side, u)), alphas, side_batch)[1][1]
-            for side, side_batch in zip((s, -s), batches, strict=True)
-        )
-        return scale(0.5 / s, jax.tree.map(lambda a, b: a - b, upper, lower))
-
-    def difference(epsilon: float, kind: NoiseKind):
-        two = (batch, batch) if kind == "same" else (redraw(batch, 1), redraw(batch, 2))
-        sides = [two, *[(batch, batch)] * (len(parts) - 1)]  # as in `finite_difference`
-        return functools.reduce(add, [central(u, epsilon, side) for u, side in zip(parts, sides, strict=True)], d)
-
+    _check(epsilons, noise)
+    d, parts, exact = _exact(*losses, optimizer, arguments, compile)
+    difference = _differences(compile(gradients(losses[0])), arguments, parts, d)
     found = {kind: [flat(difference(epsilon, kind)) for epsilon in epsilons] for kind in noise}
     if precise:
-        reference_d, reference = float64_reference(train_loss, val_loss, optimizer, arguments, compile=compile)
+        reference_d, reference = float64_reference(*losses, optimizer, arguments, compile=compile)
     else:
         reference_d, reference = flat(d), flat(exact)
     term = float(np.linalg.norm(reference - reference_d))
@@ -138,6 +117,34 @@ def difference_study(
         epsilons=tuple(map(float, epsilons)),
         term=term / float(np.linalg.norm(reference)),
     )
+
+
+def _check(epsilons: Sequence[float], noise: Sequence[NoiseKind]) -> None:
+    if not epsilons:
+        raise UserError("no epsilons to study; give one or more positive numbers")
+    for epsilon in epsilons:
+        check_number("epsilon", epsilon, positive=True)
+    for kind in noise:
+        check_choice("noise", kind, ("same", "legacy"))
+
+
+def _differences(gradient: Callable, arguments: tuple, parts: list, d: PyTree) -> Callable[[float, NoiseKind], PyTree]:
+    """`(epsilon, kind of noise) -> dJ/dα` by the finite difference along each of the `parts` of u."""
+    w, alphas, _, batch, _ = arguments
+
+    def central(u, epsilon, batches):
+        s = distance(epsilon, u)
+        upper, lower = (
+            gradient(add(w, scale(side, u)), alphas, side_batch)[1][1]
+            for side, side_batch in zip((s, -s), batches, strict=True)
+        )
+        return scale(0.5 / s, jax.tree.map(lambda a, b: a - b, upper, lower))
+
+    def difference(epsilon, kind):
+        sides = [two_sides(kind)(batch), *[(batch, batch)] * (len(parts) - 1)]  # as in `finite_difference`
+        return functools.reduce(add, [central(u, epsilon, side) for u, side in zip(parts, sides, strict=True)], d)
+
+    return difference
 
 
 def float64_reference(

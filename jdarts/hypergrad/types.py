@@ -37,8 +37,9 @@ class Aux(NamedTuple):
         docstring.
       train_loss, train_aux: value and aux of the training loss at `w` (k steps: on the first of the batches).
       weight_grads: gradient of the training loss by `w`, if the estimator returns it (`single_level`).
-      points_aux: aux of the training loss at the two points of `finite_difference(points_aux=True)`, in the order of
-        the DARTS code: w − (ε/‖u‖) u, then w + (ε/‖u‖) u.
+      moved: `(weights, state of the optimiser)` after the differentiated step (`look_back`).
+      points_aux: aux of the training loss at the two points of `finite_difference`, in the order of the DARTS code:
+        w − (ε/‖u‖) u, then w + (ε/‖u‖) u.
       residual: `‖v − (H + δI) x‖ / ‖v‖` of the linear system in the implicit estimators: 0 for an exact solution, 1 for
         x = 0.
       memory: the memory of the next call, of an estimator that has one (`jdarts.hypergrad.memory`).
@@ -49,6 +50,7 @@ class Aux(NamedTuple):
     train_loss: jax.Array | None = None
     train_aux: Any = None
     weight_grads: Any = None
+    moved: tuple[Any, Any] | None = None
     points_aux: Any = None
     residual: jax.Array | None = None
     memory: Any = None

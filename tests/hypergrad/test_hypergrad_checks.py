@@ -28,8 +28,10 @@ def untraceable(w, alphas, batch):
     [
         (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, steps=0), "steps is 0; use a whole number, 1 or more"),
         (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, steps=1.5), "steps is 1.5"),
-        (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, mode="up"), "mode is 'up'; it must be one of 'reverse'"),
-        (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, checkpoint="none"), "checkpoint is 'none'"),
+        (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, mode="up"), "mode is 'up'; use jdarts.hypergrad.Reverse()"),
+        (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, mode=hypergrad.Reverse("none")), "checkpoint is 'none'"),
+        (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, mode=hypergrad.Forward(0)), "chunk is 0"),
+        (lambda: hypergrad.unrolled(loss, loss, OPTIMIZER, steps=2, mode=hypergrad.Reverse(last=3)), "only 2 steps"),
         (lambda: hypergrad.first_order(loss, loss, microbatches=0), "microbatches is 0"),
         (lambda: hypergrad.finite_difference(loss, loss, OPTIMIZER, epsilon=-0.01), "epsilon is -0.01; use a positive"),
         (lambda: hypergrad.finite_difference(loss, loss, OPTIMIZER, epsilon=0), "epsilon is 0; use a positive number"),

@@ -76,7 +76,7 @@ def test_redrawn_noise_is_no_derivative():
     same, legacy = wrong_by(), wrong_by(noise="legacy")
     assert same < 1e-4
     assert legacy > 1e3 * same
-    assert wrong_by(noise="legacy", redraw=lambda batch, side: batch) == same
+    assert wrong_by(noise=lambda batch, side: batch) == same
 
 
 def test_without_a_key_legacy_has_nothing_to_redraw():

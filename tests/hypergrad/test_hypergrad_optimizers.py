@@ -13,6 +13,7 @@ from jdarts import hypergrad
 from jdarts.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("x64")
+MODES = {"reverse": hypergrad.Reverse(), "forward": hypergrad.Forward()}
 COMMON = ("adam", "adaptive_grad_clip", "lamb", "MultiSteps", "polyak_sgd")
 
 
@@ -76,7 +77,7 @@ def every_way(optimizer):
         first = jax.tree.map(lambda leaf: leaf[0], batches)
         found = {(1, "autodiff"): through_the_step(w, alphas, state, first, val_batch)}
         for steps, mode in ((1, "reverse"), (2, "reverse"), (2, "forward")):
-            estimator = hypergrad.unrolled(loss, loss, optimizer, steps=steps, mode=mode)
+            estimator = hypergrad.unrolled(loss, loss, optimizer, steps=steps, mode=MODES[mode])
             found[steps, mode] = estimator(w, alphas, state, first if steps == 1 else batches, val_batch)[0]
         return found
 
@@ -153,8 +154,8 @@ def test_weights_of_half_precision(dtype):
         assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype(dtype)}
         if name == "unrolled":
             np.testing.assert_allclose(flat(grads), exact[1], rtol=0.05, atol=0.05 * np.linalg.norm(exact[1]))
-    for options in ({}, {"checkpoint": "sqrt"}, {"mode": "forward"}):
-        grads, _ = jax.jit(hypergrad.unrolled(loss, loss, optimizer, steps=2, **options))(
+    for mode in (*MODES.values(), hypergrad.Reverse("sqrt")):
+        grads, _ = jax.jit(hypergrad.unrolled(loss, loss, optimizer, steps=2, mode=mode))(
             w, alphas, state, batches, batch
         )
         np.testing.assert_allclose(flat(grads), exact[2], rtol=0.05, atol=0.05 * np.linalg.norm(exact[2]))

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.usefixtures("x64")
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 BUILDERS = {
     "unrolled": hypergrad.unrolled,
-    "unrolled_1_forward": lambda *a: hypergrad.unrolled(*a, mode="forward"),
+    "unrolled_1_forward": lambda *a: hypergrad.unrolled(*a, mode=hypergrad.Forward()),
     "unrolled_2": lambda *a: hypergrad.unrolled(*a, steps=2),
-    "unrolled_2_sqrt": lambda *a: hypergrad.unrolled(*a, steps=2, checkpoint="sqrt"),
-    "unrolled_2_forward": lambda *a: hypergrad.unrolled(*a, steps=2, mode="forward"),
+    "unrolled_2_sqrt": lambda *a: hypergrad.unrolled(*a, steps=2, mode=hypergrad.Reverse("sqrt")),
+    "unrolled_2_forward": lambda *a: hypergrad.unrolled(*a, steps=2, mode=hypergrad.Forward()),
     "finite_difference": hypergrad.finite_difference,
     "neumann": hypergrad.neumann,
     "conjugate_gradient": lambda *a: hypergrad.conjugate_gradient(*a, iterations=2, damping=1.0),
@@ -85,7 +85,7 @@ def test_a_custom_rule_that_is_the_gradient_changes_nothing(name, rule, expected
     loss = make_loss(RULES[rule])
     run = jax.jit(BUILDERS[name](loss, loss, OPTIMIZER))
     if rule == "nested" and name.endswith("forward"):
-        with pytest.raises(UserError, match=r'twice: .*custom_vjp.*; mode="reverse" may be able to') as caught:
+        with pytest.raises(UserError, match=r"twice: .*custom_vjp.*; mode=Reverse\(\) may be able to") as caught:
             run(*arguments(name))
         assert "\n" not in str(caught.value)
     else:
@@ -99,7 +99,7 @@ def test_a_loss_without_second_derivative_is_refused_in_one_line(name, expected)
     if name == "finite_difference":
         assert error(run(*arguments(name))[0], expected[name]) < 1e-12
         return
-    able = 'mode="reverse"' if name.endswith("forward") else "first_order, single_level and finite_difference take only"
+    able = r"mode=Reverse\(\)" if name.endswith("forward") else "first_order, single_level and finite_diff"
     with pytest.raises(UserError, match=f"the loss 'loss' cannot be differentiated twice: .*Pure callbacks.*; {able}"):
         run(*arguments(name))
 
@@ -142,7 +142,7 @@ def test_reverse_mode_presumes_that_mixed_derivatives_commute(steps):
     right = jax.jit(jax.grad(objective(loss, loss, OPTIMIZER, w, state, batches, val)))(alphas)
     reverse, forward = (
         jax.jit(hypergrad.unrolled(loss, loss, OPTIMIZER, steps=steps, mode=mode))(*inputs)[0]
-        for mode in ("reverse", "forward")
+        for mode in (hypergrad.Reverse(), hypergrad.Forward())
     )
     assert error(forward, right) < 1e-12
     assert error(reverse, right) > 1e-3

@@ -23,7 +23,7 @@ def point(dtype=np.float64, **options):
 def test_it_measures_the_estimators_themselves(x64):
     optimizer, arguments = point(dropout=True)
     epsilons = (1e-3, 0.1)
-    study = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=epsilons, compile=jax.jit)
+    study = difference_study((mlp_loss, mlp_loss), optimizer, arguments, epsilons=epsilons, compile=jax.jit)
     exact = flat(jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*arguments)[0])
     assert study.exact.relative_error < 1e-14 and study.exact.cosine > 1 - 1e-14
     for noise in ("same", "legacy"):
@@ -41,7 +41,7 @@ def test_it_measures_the_estimators_themselves(x64):
 
 def test_the_reference_of_float32_arguments_is_their_float64_value():
     optimizer, arguments = point(np.float32)
-    study = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=(3.0,), compile=jax.jit)
+    study = difference_study((mlp_loss, mlp_loss), optimizer, arguments, epsilons=(3.0,), compile=jax.jit)
     assert 1e-9 < study.exact.relative_error < 1e-5, "float32 against float64: rounding, no more and no less"
     d, exact = float64_reference(mlp_loss, mlp_loss, optimizer, arguments, compile=jax.jit)
     with jax.enable_x64(True):
@@ -49,7 +49,9 @@ def test_the_reference_of_float32_arguments_is_their_float64_value():
         again = flat(jax.jit(hypergrad.unrolled(mlp_loss, mlp_loss, optimizer))(*precise)[0])
     np.testing.assert_allclose(exact, again, rtol=1e-12)
     assert np.linalg.norm(exact - d) > 0
-    rough = difference_study(mlp_loss, mlp_loss, optimizer, arguments, epsilons=(3.0,), precise=False, compile=jax.jit)
+    rough = difference_study(
+        (mlp_loss, mlp_loss), optimizer, arguments, epsilons=(3.0,), precise=False, compile=jax.jit
+    )
     assert rough.exact.relative_error == 0
     np.testing.assert_allclose(
         rough.differences["same"][0].relative_error, study.differences["same"][0].relative_error, rtol=0.05
@@ -69,7 +71,7 @@ def test_bad_input_is_refused_before_anything_is_traced(options, expected):
         raise AssertionError("traced")
 
     with pytest.raises(UserError, match=expected):
-        difference_study(untouched, untouched, CHAINS["sgd"](), (None,) * 5, **options)
+        difference_study((untouched, untouched), CHAINS["sgd"](), (None,) * 5, **options)
 
 
 @pytest.mark.slow

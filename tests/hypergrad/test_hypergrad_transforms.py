@@ -16,7 +16,7 @@ BUILDERS = {
     "single_level": hypergrad.single_level,
     "unrolled": hypergrad.unrolled,
     "two_steps": lambda *a, **k: hypergrad.unrolled(*a, steps=2, **k),
-    "two_steps_forward": lambda *a, **k: hypergrad.unrolled(*a, steps=2, mode="forward", **k),
+    "two_steps_forward": lambda *a, **k: hypergrad.unrolled(*a, steps=2, mode=hypergrad.Forward(), **k),
     "finite_difference": hypergrad.finite_difference,
     "neumann": hypergrad.neumann,
     "conjugate_gradient": lambda *a, **k: hypergrad.conjugate_gradient(*a, iterations=2, damping=1.0, **k),

@@ -22,10 +22,10 @@ ADAPTIVE = {
 }
 BUILDERS = {
     "one step": hypergrad.unrolled,
-    "one step, forward": partial(hypergrad.unrolled, mode="forward"),
+    "one step, forward": partial(hypergrad.unrolled, mode=hypergrad.Forward()),
     "two steps": partial(hypergrad.unrolled, steps=2),
-    "two steps, sqrt": partial(hypergrad.unrolled, steps=2, checkpoint="sqrt"),
-    "two steps, forward": partial(hypergrad.unrolled, steps=2, mode="forward"),
+    "two steps, sqrt": partial(hypergrad.unrolled, steps=2, mode=hypergrad.Reverse("sqrt")),
+    "two steps, forward": partial(hypergrad.unrolled, steps=2, mode=hypergrad.Forward()),
     "finite difference": partial(hypergrad.finite_difference, epsilon=1e-3),
     "neumann": partial(hypergrad.neumann, terms=2),
 }
@@ -84,7 +84,7 @@ def bent_arguments(optimizer, used):
 
 ESTIMATORS = {
     "reverse": hypergrad.unrolled,
-    "forward": partial(hypergrad.unrolled, mode="forward"),
+    "forward": partial(hypergrad.unrolled, mode=hypergrad.Forward()),
     "difference": hypergrad.finite_difference,
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 from jdarts import spaces
 from jdarts.analysis.monitor import monitor_hooks
 from jdarts.benchmarks import load_table
-from jdarts.config import Experiment, user_files
+from jdarts.config import Experiment, own_estimators, user_files
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
 from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.devices import processes
@@ -31,6 +31,7 @@ from jdarts.runs.opening import CLASSES, hold
 from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun, run_search
 from jdarts.search.checks import check_split
+from jdarts.search.conventions import hypergradient_of
 from jdarts.search.estimate import check_weights
 from jdarts.search.found import Found, genotype_file, summary, untrained
 from jdarts.search.members import Member
@@ -249,6 +250,9 @@ def _keep_user_files(run: RunFolder, config: Experiment) -> None:
     """Copy the files of the user's own methods and space into the run folder."""
     methods = [part.strip() for part in config.search.method.split("+")]
     files = {f"method {method!r}": registry.source_file(registry.get(method)) for method in methods}
+    own = hypergradient_of(config.search, configured(config.search))
+    if own in own_estimators.OWN:
+        files[f"hypergradient {own!r}"] = own_estimators.source_file(own_estimators.OWN[own])
     files[f"space {config.space.name!r}"] = spaces.source_file(config.space.name)
     sources = user_files.keep(run.path, files)
     if sources is not None:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import spaces
+from jdarts import hypergrad, spaces
 from jdarts.analysis.dense_hessian import RelaxedLoss
 from jdarts.config import Experiment, user_files
 from jdarts.config.files import from_json
@@ -226,6 +226,9 @@ def known_method(folder: Path, config: Experiment) -> Method:
     """
     for part in registry.unknown_parts(config.search.method):
         user_files.run(user_files.original(folder, f"method {part!r}"))
+    name = config.search.hypergradient
+    if name is not None and not hypergrad.is_known(name):
+        user_files.run(user_files.original(folder, f"hypergradient {name!r}"))
     return registry.build(config.search.method, config.search.method_options)
 
 

@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from jdarts.config import own_estimators
 from jdarts.config.ranges import (
     Cells,
     Channels,
@@ -180,15 +181,13 @@ class SearchConfig(Section):
     epochs: Epochs = 50
     batch_size: BatchSize = 64
     """Images per step, for both the weight batch and the alpha batch."""
-    hypergradient: (
-        Literal[
-            "first_order", "single_level", "unrolled", "finite_difference", "neumann", "conjugate_gradient", "amended"
-        ]
-        | None
-    ) = None
-    """Estimator of the alphas' gradient (`jdarts.hypergrad`); None is the method's choice, for DARTS unrolled.
-    first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order through the real
-    optimiser step."""
+    hypergradient: str | None = None
+    """Estimator of the alphas' gradient (`jdarts.hypergrad`), or a function of your own; None is the method's choice,
+    for DARTS unrolled. first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order
+    through the real optimiser step. look_back: the same, but the weights move first, by the step that is
+    differentiated; it costs one gradient less."""
+    hypergradient_options: tuple[str, ...] = ()
+    """Options of the estimator, each as option=value."""
     unroll_steps: Annotated[int, Range(1, 1_000)] = 1
     """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take only one."""
     hypergradient_terms: Annotated[int, Range(0, 10_000, note="0 is first order")] = 3
@@ -221,6 +220,7 @@ class SearchConfig(Section):
     """Measure the exact alpha-Hessian's eigenvalues every N epochs and after the last; 0 is off."""
 
     def __post_init__(self):
+        object.__setattr__(self, "hypergradient", own_estimators.name_of(self.hypergradient))
         check_fields(self, "search.")
         _require(
             self.unroll_steps == 1 or self.hypergradient in ("unrolled", None),

@@ -88,8 +88,11 @@ noise, and the derivative is that of one function. Batch norm uses the statistic
 through. `microbatches=m` computes every gradient and product part by part, with the memory of one part. The result is
 the same, except that batch norm sees the statistics of a part and noise is drawn for each part.
 
-**Your own estimator** is a function with this signature. The building blocks are `gradients`, `mixed_product`,
-`hessian_product` and `both_products` for losses, and `hvp`, `mixed_hvp` and `gauss_newton_vp` for any function.
+**Your own estimator** is a function with this signature. A search uses it if `search.hypergradient` or
+`Method.hypergradient` holds the function that builds it, or the name under which `register` made it known. It may have
+a memory (`jdarts.hypergrad.memory`), and an attribute `batches` if it takes several stacked training batches. The
+building blocks are `gradients`, `mixed_product`, `hessian_product` and `both_products` for losses, and `hvp`,
+`mixed_hvp` and `gauss_newton_vp` for any function.
 
 Bad input raises `jdarts.errors.UserError`: bad options when the estimator is built; bad arguments (dtypes, the state of
 the optimiser, the lengths of batches) before a loss is traced; bad results of a loss during tracing.
@@ -100,8 +103,8 @@ from jdarts.hypergrad.central_difference import finite_difference, redraw_key
 from jdarts.hypergrad.diagnosis import explain_non_finite
 from jdarts.hypergrad.implicit import conjugate_gradient, neumann
 from jdarts.hypergrad.k_step import Forward, Reverse, stack_batches
-from jdarts.hypergrad.memory import WithMemory
-from jdarts.hypergrad.menu import ESTIMATORS, by_name
+from jdarts.hypergrad.memory import WithMemory, batches_of
+from jdarts.hypergrad.menu import ESTIMATORS, by_name, check_named, is_known, register
 from jdarts.hypergrad.one_step import first_order, look_back, single_level, unrolled
 from jdarts.hypergrad.products import (
     alpha_gradients,
@@ -125,8 +128,10 @@ __all__ = [
     "WithMemory",
     "alpha_gradients",
     "amended",
+    "batches_of",
     "both_products",
     "by_name",
+    "check_named",
     "conjugate_gradient",
     "explain_non_finite",
     "finite_difference",
@@ -135,11 +140,13 @@ __all__ = [
     "gradients",
     "hessian_product",
     "hvp",
+    "is_known",
     "look_back",
     "mixed_hvp",
     "mixed_product",
     "neumann",
     "redraw_key",
+    "register",
     "single_level",
     "stack_batches",
     "unrolled",

@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import axis_names, check_reduced, check_replicated, check_whole
+from jdarts.hypergrad.memory import with_batches
 from jdarts.hypergrad.microbatch import check_divides
 from jdarts.hypergrad.types import AxisName, Estimator, Loss, split_arrays
 from jdarts.hypergrad.update import Step, dtype_of
@@ -95,7 +96,7 @@ def checked(
             known.add(signature)
         return grads, aux
 
-    return checked_estimator
+    return with_batches(checked_estimator, steps or 1)
 
 
 def check_count(name: str, value: Any, least: int) -> None:

@@ -14,6 +14,7 @@ from jax.extend.core import JaxprEqn
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.infinite import along, generic
+from jdarts.hypergrad.memory import like
 from jdarts.hypergrad.products import add, both_products, gradients
 from jdarts.hypergrad.types import Estimator, Loss, PyTree
 from jdarts.hypergrad.update import Point, Step, no_adjoint
@@ -68,7 +69,7 @@ def explained(
                 pass  # a non-finite loss is a result that the caller sees
         return grads, aux
 
-    return explained_estimator
+    return like(estimator, explained_estimator)
 
 
 def _replay(train_loss, val_loss, step: Step, arguments, steps: int, microbatches: int) -> None:

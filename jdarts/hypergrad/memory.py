@@ -9,9 +9,9 @@ A search keeps the memory in `SearchState.hypergradient_memory`, so that checkpo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jdarts.hypergrad.types import Aux, PyTree
+from jdarts.hypergrad.types import Aux, Estimator, PyTree
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,12 @@ class WithMemory:
       init: `(w, alphas) -> memory`, a pytree of arrays whose structure, shapes and dtypes never change.
       estimate: `(w, alphas, opt_state, train_batch, val_batch, memory) -> (grads, aux)`; `aux.memory` is the memory of
         the next call.
+      batches: the number of training batches that `train_batch` stacks (`stack_batches`); 1 is one batch, not stacked.
     """
 
     init: Callable[[PyTree, PyTree], PyTree]
     estimate: Callable[..., tuple[PyTree, Aux]]
+    batches: int = 1
 
     def __call__(
         self, w: PyTree, alphas: PyTree, opt_state: PyTree, train_batch: PyTree, val_batch: PyTree, memory=None
@@ -33,3 +35,28 @@ class WithMemory:
         """`(grads, aux)`; a memory of None is that of `init`."""
         memory = self.init(w, alphas) if memory is None else memory
         return self.estimate(w, alphas, opt_state, train_batch, val_batch, memory)
+
+
+def batches_of(estimator: Estimator) -> int:
+    """The number of training batches that an estimator takes, stacked; 1 for one batch that is not stacked.
+
+    It is the attribute `batches` of the estimator, if there is one.
+    """
+    return getattr(estimator, "batches", 1)
+
+
+def like(estimator: Estimator, wrapped: Callable[..., tuple[PyTree, Aux]]) -> Estimator:
+    """`wrapped`, which calls `estimator`, with the memory and the number of batches of that estimator."""
+    if isinstance(estimator, WithMemory):
+        return replace(estimator, estimate=wrapped)
+
+    def same(*arguments):
+        return wrapped(*arguments)
+
+    return with_batches(same, batches_of(estimator))
+
+
+def with_batches(estimator: Estimator, batches: int) -> Estimator:
+    """`estimator` itself, which takes that number of stacked training batches."""
+    estimator.batches = batches  # pyright: ignore[reportFunctionMemberAccess]
+    return estimator

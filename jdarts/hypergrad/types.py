@@ -8,7 +8,7 @@ import jax
 PyTree = Any
 Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, Any]]
 AxisName = str | tuple[str, ...] | None  # names of the mapped axes that hold parts of each batch
-Estimator = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree], tuple[PyTree, "Aux"]]
+Estimator = Callable[..., tuple[PyTree, "Aux"]]  # (w, alphas, opt_state, train_batch, val_batch) -> (grads, aux)
 
 
 def split_arrays(tree: PyTree) -> tuple[list, Callable[[list], PyTree], Hashable]:

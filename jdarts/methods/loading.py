@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jdarts import spaces
+from jdarts import hypergrad, spaces
 from jdarts.config import Experiment, as_dict
 from jdarts.config.files import find, load_config, parse_overrides, with_values
 from jdarts.config.section import given
 from jdarts.errors import UserError
 from jdarts.methods.published import Published, as_text, fitting
-from jdarts.methods.registry import build, with_known_method
+from jdarts.methods.registry import build, configured
 
+HYPERGRADIENT = {"search.hypergradient", "search.hypergradient_options"}
 METHOD, OPTIONS, SPACE = "search.method", "search.method_options", "space.name"
 FRACTIONS = {"data.train_fraction", "data.val_fraction"}
 """Setting one of these fields fixes both, because their sum is bounded."""
@@ -25,10 +26,12 @@ def load_known(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Exper
 def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]) -> Experiment:
     """`config` itself, which was loaded from that file with these overrides.
 
-    Raises `UserError` for an unknown method, option or space. The message begins with the file that holds the name.
+    Raises `UserError` for an unknown method, hypergradient, option or space. The message begins with the file that
+    holds the name.
     """
     chosen = parse_overrides(overrides)
-    _check(lambda: with_known_method(config), path_or_name, from_file={METHOD, OPTIONS}.isdisjoint(chosen))
+    _check(lambda: configured(config.search), path_or_name, from_file={METHOD, OPTIONS}.isdisjoint(chosen))
+    _check(lambda: hypergrad.check_named(config.search), path_or_name, from_file=HYPERGRADIENT.isdisjoint(chosen))
     if not config.space.name.endswith(".py"):  # the file of a space is executed when the search begins
         _check(lambda: spaces.get(config.space.name), path_or_name, from_file=SPACE not in chosen)
     return config

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jdarts.config import own_estimators
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.methods.published import Published
@@ -63,7 +64,8 @@ class Method:
         multiplies the edges' outputs (PC-DARTS). They are the entries `{cell type}_edges` of the alphas.
 
     Hypergradient:
-      hypergradient: name of the estimator, unless the configuration names one; `hypergradient_options`, its options.
+      hypergradient: name of the estimator, or a function that builds one (`jdarts.hypergrad.register`), unless the
+        configuration names one; `hypergradient_options`, its options.
       alpha_data: the split from which the alphas' batch is drawn.
       order: the update that comes first. The second update uses the result of the first. With "single_level" both
         move by one gradient at the old values.
@@ -108,7 +110,7 @@ class Method:
     edge_values: Mapping[str, Schedule] = field(default_factory=dict)
     edge_normalisation: bool | None = None
     # hypergradient
-    hypergradient: str | None = None
+    hypergradient: str | Callable[..., Any] | None = None
     hypergradient_options: Mapping[str, Any] = field(default_factory=dict)
     alpha_data: Literal["val", "train"] | None = None
     order: Literal["alphas_first", "weights_first"] | None = None
@@ -130,6 +132,7 @@ class Method:
     published: tuple[Published, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "hypergradient", own_estimators.name_of(self.hypergradient))
         if self.order not in (None, "alphas_first", "weights_first"):
             raise UserError(f"order is {self.order!r}; it must be 'alphas_first' or 'weights_first'")
         if self.alpha_data not in (None, "val", "train"):

@@ -12,13 +12,14 @@ Every call of a registered method checks the ranges of its options (`jdarts.conf
 import functools
 import inspect
 import os
-import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from jdarts import hypergrad
 from jdarts.config import Experiment, SearchConfig
-from jdarts.config.ranges import check, described, shown
+from jdarts.config.options import parse, split
+from jdarts.config.ranges import check, described
 from jdarts.errors import UserError, unknown
 from jdarts.methods.method import Method, compose
 from jdarts.methods.published import as_text
@@ -134,19 +135,18 @@ def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
     chosen: dict[str, dict[str, Any]] = {part: {} for part in parts}
     known = {part: option_types(part) for part in parts}
     for given in options:
-        key, has_value, value = given.partition("=") if isinstance(given, str) else (given[0], True, given[1])
-        if not has_value:
-            raise UserError(f"search.method_options has {given!r}; write option=value")
-        part, option = _owner(key.strip(), known)
+        key, value = split(given, "search.method_options") if isinstance(given, str) else given
+        part, option = _owner(key, known)
         if isinstance(given, str):
-            value = _parse(value.strip(), known[part][option], f"{key.strip()} of method {name}")
+            value = parse(value, known[part][option], f"{key} of method {name}")
         chosen[part][option] = value
     return compose(*(get(part)(**values) for part, values in chosen.items()))
 
 
 def with_known_method(config: Experiment) -> Experiment:
-    """`config` itself. Raises `UserError`, as `build` does, unless its method is known and accepts its options."""
+    """`config` itself. Raises `UserError` unless its method and hypergradient are known and accept their options."""
     configured(config.search)
+    hypergrad.check_named(config.search)
     return config
 
 
@@ -175,25 +175,3 @@ def _owner(key: str, known: dict[str, dict[str, Any]]) -> tuple[str, str]:
             raise UserError(f"method {'+'.join(known)} has no options, but search.method_options has {key!r}")
         raise unknown(f"option of method {'+'.join(known)}", key, have)
     return owners[0], option
-
-
-def _parse(text: str, hint: Any, what: str) -> Any:
-    alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for kind in alternatives:
-        if typing.get_origin(kind) is Literal:
-            if text in map(str, typing.get_args(kind)):
-                return next(choice for choice in typing.get_args(kind) if str(choice) == text)
-        elif kind is bool:
-            if text.lower() in ("true", "false"):
-                return text.lower() == "true"
-        elif typing.get_origin(kind) is tuple:
-            return tuple(_parse(item, typing.get_args(kind)[0], what) for item in text.split(","))
-        elif kind is str:
-            return text
-        else:
-            try:
-                return kind(text)
-            except ValueError:
-                pass
-    wanted = ", ".join(map(str, typing.get_args(hint))) or getattr(hint, "__name__", str(hint))
-    raise UserError(f"{what} is {shown(text)}; it must be {wanted}")

@@ -1,10 +1,12 @@
 """Checks before anything compiles: settings must fit the data, the method and each other."""
 
+from jdarts import hypergrad
 from jdarts.config import SearchConfig
 from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.errors import UserError
 from jdarts.methods import Method
+from jdarts.search.batches import Batches
 from jdarts.search.conventions import hypergradient_of
 
 
@@ -20,17 +22,24 @@ def check_split(settings: SearchConfig, method: Method, data: SearchData | Strea
         )
 
 
-def check_streamed(settings: SearchConfig, data: SearchData | StreamedData) -> None:
-    """Raise `UserError` if the images are streamed and there is more than one virtual step."""
-    if isinstance(data, StreamedData) and settings.unroll_steps > 1:
+def check_batches(estimator: hypergrad.Estimator, batches: Batches) -> None:
+    """Raise `UserError` if the images are streamed and the hypergradient takes several training batches."""
+    count = hypergrad.batches_of(estimator)
+    if batches.streamed and count > 1:
         raise UserError(
-            f"search.unroll_steps is {settings.unroll_steps}, but streamed images come one batch at a time; use 1"
+            f"the hypergradient takes {count} training batches a step, but streamed images come one batch at a time; "
+            "use search.unroll_steps 1, or an estimator that takes one batch"
         )
 
 
 def check_conventions(settings: SearchConfig, method: Method) -> None:
     """Raise `UserError` if a setting of `jdarts.search.conventions` would have no effect with this method."""
     hypergradient = hypergradient_of(settings, method)
+    if hypergradient == "look_back" and method.own_weight_step:
+        raise UserError(
+            f"search.hypergradient is look_back, which differentiates the weight step by the alphas, but the weight "
+            f"step of {method.name} has op weights of its own; use unrolled"
+        )
     if not settings.virtual_clip and hypergradient not in ("unrolled", "finite_difference"):
         raise UserError(
             f"search.virtual_clip is false, but hypergradient {hypergradient} takes no virtual step; "

@@ -6,9 +6,8 @@ alpha step (`search.alpha_step_moves_statistics`). With `finite_difference` and 
 theirs.
 """
 
-from typing import Any
-
 import jax
+import optax
 
 from jdarts.config import SearchConfig
 from jdarts.hypergrad import Aux
@@ -19,19 +18,12 @@ from jdarts.optimizers import weight_sgd
 
 def hypergradient_of(settings: SearchConfig, method: Method) -> str:
     """The name of the estimator in use: from the settings, else from the method, else DARTS' unrolled step."""
-    return settings.hypergradient or method.hypergradient or "unrolled"
+    return str(settings.hypergradient or method.hypergradient or "unrolled")
 
 
-def estimator_options(settings: SearchConfig, steps_per_epoch: int) -> dict[str, Any]:
-    """The options of the hypergradient estimator that the two settings ask for."""
-    options: dict[str, Any] = {}
-    if not settings.virtual_clip:
-        options["virtual_optimizer"] = weight_sgd(
-            settings.weight_optimizer, settings.epochs, steps_per_epoch, clip=False
-        )
-    if settings.alpha_step_moves_statistics and settings.hypergradient == "finite_difference":
-        options["points_aux"] = True
-    return options
+def virtual_optimizer(settings: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
+    """The optimiser of the weights as the hypergradient sees it: without clipping if `search.virtual_clip` is off."""
+    return weight_sgd(settings.weight_optimizer, settings.epochs, steps_per_epoch, clip=settings.virtual_clip)
 
 
 def moved_statistics(hypergradient: str, seen: Aux, start: jax.Array, running: jax.Array) -> jax.Array:

@@ -24,8 +24,8 @@ from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.batches import Arrays, Batches, batches_for
-from jdarts.search.checks import check_conventions, check_split, check_streamed
-from jdarts.search.conventions import estimator_options, hypergradient_of, moved_statistics
+from jdarts.search.checks import check_batches, check_conventions, check_split
+from jdarts.search.conventions import hypergradient_of, moved_statistics, virtual_optimizer
 from jdarts.search.objective import Batch, Objective, edge_values
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
@@ -139,7 +139,6 @@ def make_search(
     settings = unchecked(config.search, hypergradient=hypergradient_of(config.search, method))
     check_split(settings, method, data)
     check_conventions(settings, method)
-    check_streamed(settings, data)
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
     steps_per_epoch(len(data.val), settings.batch_size)  # refuses a batch larger than the validation split
     clock = partial(clock_at, steps_per_epoch=per_epoch, epochs=settings.epochs)
@@ -176,16 +175,18 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches) 
     weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, batches.steps_per_epoch)
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
-    options |= estimator_options(settings, batches.steps_per_epoch)
     loss = objective.loss
+    estimator = hypergrad.by_name(
+        settings, loss, loss, virtual_optimizer(settings, batches.steps_per_epoch), options=options
+    )
+    check_batches(estimator, batches)
     return SearchStep(
         objective,
         batches,
         weight_optimizer,
         AlphaUpdate(method, objective.space, alpha_optimizer, objective.clock),
-        hypergrad.by_name(settings, loss, loss, weight_optimizer, options=options),
+        estimator,
         hypergrad.gradients(objective.weight_loss if method.own_weight_step else loss, settings.microbatches),
-        virtual_steps=settings.unroll_steps,
         single_level=hypergradient == "single_level",
         moved_statistics=partial(moved_statistics, hypergradient) if settings.alpha_step_moves_statistics else None,
     )
@@ -204,6 +205,7 @@ def initial_state(step: SearchStep, initial_alphas: Callable[[jax.Array], Any], 
         alphas=alphas,
         weight_opt_state=step.weight_optimizer.init(weights),
         alpha_opt_state=step.update_alphas.optimizer.init(alphas),
+        hypergradient_memory=step.initial_memory(weights, alphas),
         key=run_key,
         sums={name: jnp.zeros(()) for name in METRICS},
     )

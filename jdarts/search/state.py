@@ -22,6 +22,7 @@ class SearchState:
       batch_stats: running averages of batch norm as one vector (policy: `jdarts.search.objective`).
       alphas: `{"normal": [14, ops], "reduce": [14, ops]}`.
       weight_opt_state, alpha_opt_state: states of the two optax optimisers.
+      hypergradient_memory: memory of the hypergradient estimator (`jdarts.hypergrad.memory`); None if it has none.
       key: PRNG key of the run; every draw is a function of `key` and `step`.
       sums: sums of this epoch's metrics over its finished steps, for the epoch's record.
     """
@@ -32,6 +33,7 @@ class SearchState:
     alphas: PyTree
     weight_opt_state: PyTree
     alpha_opt_state: PyTree
+    hypergradient_memory: PyTree
     key: jax.Array
     sums: dict[str, jax.Array]
 

@@ -6,7 +6,8 @@
 
 Step 2 uses the new alphas of step 1. It starts from the current weights, not from the unrolled ones. The virtual step
 uses the training batch of step 2; k virtual steps use the batches of the next k weight steps. A method may take step 2
-first. With the single-level gradient, weights and alphas move together.
+first. With the single-level gradient, weights and alphas move together. With `look_back` the step that the
+hypergradient differentiates is step 2 itself, by the old alphas.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class SearchStep:
     """Algorithm 1 for one search.
 
     Attributes:
-      hypergradient: the estimator of dL_val/dα (`jdarts.hypergrad`), with `virtual_steps` unrolled steps.
+      hypergradient: the estimator of dL_val/dα (`jdarts.hypergrad`).
       weight_gradients: `(w, alphas, batch) -> ((loss, aux), (gradient by w, by alphas))`.
       single_level: True if the hypergradient is the gradient of the training loss, with the gradient by w.
       moved_statistics: `(seen, before, running) -> running` after the forward passes of an alpha step; None if these
@@ -44,7 +45,6 @@ class SearchStep:
     update_alphas: AlphaUpdate
     hypergradient: hypergrad.Estimator
     weight_gradients: Callable[..., Any]
-    virtual_steps: int = 1
     single_level: bool = False
     moved_statistics: Callable[[hypergrad.Aux, jax.Array, jax.Array], jax.Array] | None = None
 
@@ -66,14 +66,23 @@ class SearchStep:
         """Step 1: `(state with new alphas, aux of the hypergradient)`."""
         if self.objective.method.alphas_fixed:
             return state, hypergrad.Aux(*self.objective.loss(state.weights, state.alphas, val_batch))
-        grads, seen = self.hypergradient(state.weights, state.alphas, state.weight_opt_state, ahead, val_batch)
+        memory = () if state.hypergradient_memory is None else (state.hypergradient_memory,)
+        grads, seen = self.hypergradient(state.weights, state.alphas, state.weight_opt_state, ahead, val_batch, *memory)
         key = (train_batch if self.single_level else val_batch)["relax_key"]
         alphas, opt_state = self.update_alphas(grads, state.alpha_opt_state, state.alphas, key, state.step)
         running = self.statistics(state, seen, val_batch["batch_stats"])
-        return state.replace(alphas=alphas, alpha_opt_state=opt_state, batch_stats=running), seen
+        state = state.replace(alphas=alphas, alpha_opt_state=opt_state, batch_stats=running)
+        return state.replace(hypergradient_memory=seen.memory), seen
 
     def weight_step(self, state: Any, train_batch: Batch, seen: hypergrad.Aux | None = None) -> tuple[Any, Any]:
-        """Step 2: `(state with new weights, (loss, aux))`; with a single-level method, `seen` holds the gradient."""
+        """Step 2: `(state with new weights, (loss, aux))`.
+
+        `seen` holds the gradient of a single-level method, and the new weights of `look_back`.
+        """
+        if seen is not None and seen.moved is not None:
+            (w, opt_state), (value, aux) = seen.moved, (seen.train_loss, seen.train_aux)
+            state = state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"])
+            return state, (value, aux)
         if seen is None or seen.weight_grads is None or self.objective.method.own_weight_step:
             (value, aux), (grads, _) = self.weight_gradients(state.weights, state.alphas, train_batch)
         else:
@@ -84,10 +93,18 @@ class SearchStep:
         return state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"]), (value, aux)
 
     def virtual_batches(self, state: SearchState, train_batch: Batch, arrays: Arrays) -> Batch:
-        """The training batches of the virtual steps: one batch, or several stacked."""
-        if self.virtual_steps == 1 or self.objective.method.alphas_fixed:
+        """The training batches of the hypergradient: one batch, or several stacked."""
+        batches = hypergrad.batches_of(self.hypergradient)
+        if batches == 1 or self.objective.method.alphas_fixed:
             return train_batch
-        return self.batches.look_ahead(state, arrays, self.virtual_steps)
+        return self.batches.look_ahead(state, arrays, batches)
+
+    def initial_memory(self, w: jax.Array, alphas: Any) -> Any:
+        """The memory of the hypergradient before the first step; None if it has none."""
+        estimator: Any = self.hypergradient
+        if not isinstance(estimator, hypergrad.WithMemory) or self.objective.method.alphas_fixed:
+            return None
+        return estimator.init(w, alphas)
 
     def statistics(self, state: SearchState, seen: hypergrad.Aux, before: jax.Array) -> jax.Array:
         """The running averages after an alpha step whose passes started from `before`."""

@@ -9,6 +9,7 @@ from jdarts import kernels
 CASES = {
     "first_order": {"hypergradient": "first_order"},
     "unrolled": {"hypergradient": "unrolled"},
+    "look_back": {"hypergradient": "look_back"},
     "two_steps": {"hypergradient": "unrolled", "unroll_steps": 2},
     "neumann": {"hypergradient": "neumann", "hypergradient_terms": 2},
     "single_level": {"hypergradient": "single_level"},

@@ -56,5 +56,5 @@ def test_eight_devices_equal_one_and_resume_inside_an_epoch(config):
 
 def test_looking_ahead_is_refused(config):
     search = dataclasses.replace(config.search, hypergradient="unrolled", unroll_steps=2)
-    with pytest.raises(UserError, match="unroll_steps is 2, but streamed images come one batch at a time"):
+    with pytest.raises(UserError, match="takes 2 training batches a step, but streamed images come one"):
         build(dataclasses.replace(config, search=search), backend="jit")

@@ -23,12 +23,26 @@ from jdarts.spaces import define_space
 space = define_space("small", nodes=1, normal=("noise", "skip_connect", "sep_conv_3x3"))
 """
 CONFIG = """
+import jax
+from jdarts import hypergrad
 from jdarts.config import *
+
+def averaged(train_loss, val_loss, optimizer, *, keep: float = 0.5):
+    \"\"\"The mean of the hypergradients so far: a memory that checkpoints must hold.\"\"\"
+    exact = hypergrad.unrolled(train_loss, val_loss, optimizer)
+
+    def estimate(*arguments):
+        grads, aux = exact(*arguments[:-1])
+        mean = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, arguments[-1], grads)
+        return mean, aux._replace(memory=mean)
+
+    return hypergrad.WithMemory(lambda w, alphas: jax.tree.map(lambda a: 0 * a, alphas), estimate)
+
 config = Experiment(
     name="tiny",
     data=DataConfig(source="synthetic:8x8x1:4:160", crop_padding=1),
     space=SpaceConfig(name="small.py", channels=4, cells=1),
-    search=SearchConfig(epochs=3, batch_size=8, checkpoint_every_steps=3),
+    search=SearchConfig(epochs=3, batch_size=8, checkpoint_every_steps=3, hypergradient=averaged),
     train=TrainConfig(epochs=3, batch_size=8, channels=4, cells=1, auxiliary_weight=0, drop_path=0.3, cutout=2,
                       val_fraction=0.25),
 )

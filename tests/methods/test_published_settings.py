@@ -213,6 +213,12 @@ def test_the_settings_are_shown(capsys):
     [
         ("method='dartz'", "", "mine.py: unknown method 'dartz'; did you mean 'darts'?"),
         ("method='pc_darts', method_options=('part=3',)", "", "mine.py: unknown option of method pc_darts 'part'"),
+        ("hypergradient='secnd'", "", "mine.py: unknown hypergradient 'secnd'; "),
+        (
+            "hypergradient='unrolled', hypergradient_options=('terms=3',)",
+            "",
+            "mine.py: unknown option of hyper",
+        ),
         ("method='gdas+snas'", "", "mine.py: gdas and snas both decide the relaxation"),
         ("", "name='robust_s5'", "mine.py: unknown space 'robust_s5'; did you mean 'robust_s"),
     ],
@@ -228,6 +234,8 @@ def test_a_wrong_name_in_a_file_is_told_with_the_file(tmp_path, monkeypatch, sea
     with pytest.raises(UserError) as caught:
         load_known(CIFAR, ["--search.method", "dartz"])
     assert str(caught.value).startswith("unknown method 'dartz'")
+    with pytest.raises(UserError, match=r"^unknown hypergradient 'unroled'; did you mean 'unrolled'\?"):
+        load_known(CIFAR, ["--search.hypergradient", "unroled"])
 
 
 def test_a_mistake_in_a_json_file_is_told_with_the_file(tmp_path, monkeypatch):

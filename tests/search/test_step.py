@@ -5,6 +5,7 @@ No network and no images: `Toy` stands in for the objective and the batches of a
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -13,9 +14,12 @@ import numpy as np
 import optax
 import pytest
 
+from jdarts import hypergrad
 from jdarts.config import AdamConfig, SearchConfig, SGDConfig
+from jdarts.errors import UserError
 from jdarts.methods import Method, darts
 from jdarts.schedules import clock_at
+from jdarts.search.checks import check_conventions
 from jdarts.search.search import search_step
 from jdarts.search.state import METRICS, SearchState
 
@@ -43,6 +47,7 @@ class Toy:
     method: Method
     steps_per_epoch: int = PER_EPOCH
     space: Any = None
+    streamed: bool = False
 
     def clock(self, step):
         return clock_at(step, self.steps_per_epoch, 2)
@@ -92,6 +97,7 @@ def start(step) -> SearchState:
         alphas=alphas,
         weight_opt_state=step.weight_optimizer.init(w),
         alpha_opt_state=step.update_alphas.optimizer.init(alphas),
+        hypergradient_memory=step.initial_memory(w, alphas),
         key=jax.random.key(0),
         sums=dict.fromkeys(METRICS, jnp.zeros(())),
     )
@@ -128,7 +134,7 @@ def _by_hand(method, hypergradient, virtual, data):
     def upper(alphas, w, momentum, t):
         if hypergradient == "single_level":
             return train(w, alphas, t)
-        for i in range(virtual if hypergradient == "unrolled" else 0):
+        for i in range(virtual if hypergradient in ("unrolled", "look_back") else 0):
             w, momentum = weights(w, alphas, momentum, t + i)
         return toy.loss(w, alphas, {"target": data[1, t], "batch_stats": 0.0})[0]
 
@@ -152,7 +158,7 @@ def _by_hand(method, hypergradient, virtual, data):
             alphas, moments = moved_alphas(alphas, moments, w, momentum, t)
         else:
             alphas, moments = moved_alphas(alphas, moments, w, momentum, t)
-            together = hypergradient == "single_level" and not method.own_weight_step
+            together = hypergradient in ("single_level", "look_back") and not method.own_weight_step
             loss = own if method.own_weight_step else train
             w, momentum = weights(w, before if together else alphas, momentum, t, loss)
         passed.append((w, alphas))
@@ -165,6 +171,7 @@ CASES = {
     "first order": (darts(), "first_order", 1),
     "unrolled": (darts(), "unrolled", 1),
     "two virtual steps": (darts(), "unrolled", 2),
+    "look back": (darts(), "look_back", 1),
     "single level": (darts(), "single_level", 1),
     "weights first": (FIRST, "unrolled", 1),
     "weights first, two virtual steps": (FIRST, "unrolled", 2),
@@ -188,6 +195,37 @@ def test_steps_equal_the_algorithm_written_out(name):
         np.testing.assert_allclose(state.weights, w, rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(state.alphas["a"], alphas["a"], rtol=1e-10, atol=1e-13)
     assert [int(state.step) for state in states] == [0, 1, 2, 3]
+
+
+def averaged_first_order(train_loss, val_loss, optimizer, *, keep: float = 0.5):
+    """The first-order gradient, averaged over the steps in its memory."""
+    first = hypergrad.first_order(train_loss, val_loss)
+
+    def estimate(w, alphas, opt_state, train_batch, val_batch, memory):
+        grads, aux = first(w, alphas, opt_state, train_batch, val_batch)
+        mean = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, memory, grads)
+        return mean, aux._replace(memory=mean)
+
+    return hypergrad.WithMemory(lambda w, alphas: jax.tree.map(jnp.zeros_like, alphas), estimate)
+
+
+def test_a_search_carries_the_memory_of_an_estimator():
+    kept = replace(darts(), hypergradient=averaged_first_order, hypergradient_options={"keep": 0.25})
+    states, _ = searched(kept, hypergradient=kept.hypergradient)
+    toy, mean, moments = Toy(kept), {"a": jnp.zeros(3)}, adam().init({"a": jnp.zeros(3)})
+    for t, (before, after) in enumerate(pairwise(states)):
+        batch = {"target": targets()[1, t], "batch_stats": 0.0}
+        grads = jax.grad(lambda a, w=before.weights, batch=batch: toy.loss(w, a, batch)[0])(before.alphas)
+        mean = {"a": 0.25 * mean["a"] + 0.75 * grads["a"]}
+        np.testing.assert_allclose(after.hypergradient_memory["a"], mean["a"], rtol=1e-12)
+        updates: Any
+        updates, moments = adam().update(mean, moments, before.alphas)
+        np.testing.assert_allclose(after.alphas["a"], before.alphas["a"] + updates["a"], rtol=1e-12)
+
+
+def test_look_back_needs_a_weight_step_of_the_same_loss():
+    with pytest.raises(UserError, match="look_back, which differentiates the weight step"):
+        check_conventions(SearchConfig(hypergradient="look_back"), OWN)
 
 
 def test_the_choices_of_a_method_lead_elsewhere():

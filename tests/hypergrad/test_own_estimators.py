@@ -123,9 +123,8 @@ def test_names_are_not_taken_twice():
         hypergrad.register(hypergrad.unrolled)
     with pytest.raises(UserError, match="has no name; define it with def"):
         hypergrad.register(partial(scaled, factor=3.0))
-    other = (
-        eval(compile("def scaled(a, b, c): pass\nmade = scaled", "elsewhere.py", "exec"), names := {}) or names["made"]
-    )
+    elsewhere: dict = {}
+    exec(compile("def scaled(train_loss, val_loss, optimizer): pass", "elsewhere.py", "exec"), elsewhere)
     hypergrad.register(scaled)
     with pytest.raises(UserError, match=r"'scaled' is already registered, by .*test_own_estimators.py; .*elsewhere.py"):
         hypergrad.register(elsewhere["scaled"])

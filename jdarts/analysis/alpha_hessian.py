@@ -75,14 +75,14 @@ class AlphaHessian:
 def directions_at_once(batch: Any) -> int:
     """Number of directions to push at once through a network of images `[N, H, W, ·]`, 1 to 56.
 
-    On a CPU, the product of directions and images is about 64 images of 32 × 32: arrays of a few MB are still in the
-    cache when they are read again. A mixed edge of S0 at batch 64 takes 33 ms per direction one at a time, 36 two at a
-    time and 46 four at a time. On other backends, or without images, the number is 8.
+    On a CPU, arrays of so many directions are still in the cache when they are read again
+    (`jdarts.kernels.Machine.cached_pixels`). On other devices, or without images, the number is 8.
     """
     pixels = max((np.prod(np.shape(x)[:3]) for x in jax.tree.leaves(batch) if np.ndim(x) == 4), default=0)
-    if not pixels or not kernels.on_cpu():
+    cached = kernels.machine().cached_pixels
+    if not pixels or cached is None:
         return 8
-    return int(min(max(64 * 32 * 32 // pixels, 1), 56))
+    return int(min(max(cached // pixels, 1), 56))
 
 
 def linearized_gradient(loss: Loss, *, axis_name: str | None = None) -> tuple[Callable, Callable]:

@@ -18,11 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jdarts import staging
 from jdarts.analysis.directions import flatten, unit_directions
 from jdarts.hypergrad import Loss
 from jdarts.hypergrad.checks import scalar_loss
-from jdarts.networks.wiring import rows_of
+from jdarts.networks import fast
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +30,8 @@ class RelaxedLoss:
 
     Attributes:
       relax: `(alphas, batch) -> op_weights`, a dictionary of arrays `[edges, ...]`.
-      network: `(w, op_weights, batch) -> (scalar, aux)`. In programs compiled by mixed edges, it receives every entry
-        of the op weights as a list of its rows.
+      network: `(w, op_weights, batch) -> (scalar, aux)`. It receives every entry of the op weights as the supernet's
+        form reads it: an array, or a list of its rows.
       idle: NumPy masks by entry of the op weights, true for op weights that the network ignores (those of `none`). An
         entry without a mask has none.
       nodes: by entry, the node that the edge of each row enters.
@@ -63,19 +62,19 @@ def hessian_of(loss: Loss, w: Any, alphas: Any, batch: Any, chunk: int) -> tuple
     def relaxed(v):
         return flatten(loss.relax(unflatten(v), batch))[0]
 
-    by_rows = staging.unit() == "edges"
+    as_read = fast.form(axis_name=None, remat=False).op_weights
     parts, active, groups, tree = [], [], [], {}
     for name, p in sorted(loss.relax(alphas, batch).items()):
         seen = ~loss.idle.get(name, np.zeros(p.shape, bool))
+        tree[name] = as_read(p)
         rows, masks, nodes = [p], [seen], [0]
-        if by_rows:
-            rows, masks, nodes = rows_of(p), list(seen), loss.nodes.get(name, [0] * len(p))
+        if isinstance(tree[name], list):
+            rows, masks, nodes = tree[name], list(seen), loss.nodes.get(name, [0] * len(p))
         places = range(len(parts), len(parts) + len(rows))
         parts += rows
         active += [np.flatnonzero(mask) for mask in masks]
         by_node = [[i for i, node in zip(places, nodes, strict=True) if node == this] for this in sorted(set(nodes))]
         groups += _joined(by_node, [len(own) for own in active], 2 * chunk)
-        tree[name] = rows if by_rows else p
     structure = jax.tree.structure(tree)
     slope, inner = _by_groups(_of_arrays(loss.network, w, structure, batch), parts, active, groups, chunk)
     jacobian = jax.jacfwd(relaxed)(vector)

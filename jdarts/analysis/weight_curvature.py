@@ -63,8 +63,7 @@ def lanczos(
     """Ritz values `[steps]`, ascending, and their squared first components, from `start [p]`.
 
     Every vector is reorthogonalised against all earlier ones. `loop="matfree"` runs all steps as one compiled loop,
-    "python" calls one product per step. "auto" uses "python" on a CPU, where XLA runs convolutions inside loops 30
-    times slower.
+    "python" calls one product per step. "auto" takes the faster one (`kernels.Machine.loops`).
 
     Raises `UserError` for a wrong number of steps, for a start of norm zero, or if matfree is needed and missing.
     """
@@ -73,9 +72,7 @@ def lanczos(
         raise UserError(f"Lanczos steps is {steps} for {size} weights; use 1 to {size}")
     if not float(jnp.linalg.norm(start)) > 0:
         raise UserError("the start vector of Lanczos has norm zero; give another vector")
-    if loop == "auto":
-        loop = "python" if kernels.on_cpu() else "matfree"
-    if loop == "matfree":
+    if loop == "matfree" or (loop == "auto" and kernels.machine().loops == "compiled"):
         decompose = _matfree().tridiag_sym(steps, reortho="full", materialize=True)
         tridiagonal = np.asarray(decompose(product, start).J_small, np.float64)
     else:

@@ -12,9 +12,6 @@ import jax.numpy as jnp
 from jdarts import kernels
 from jdarts.bench.timing import seconds_of
 
-_SIZE = {"cpu": 2048}  # rows of the square matrices; accelerators take 8192
-_COPY_BYTES = {"cpu": 2**28}  # larger than every cache; accelerators take 1 GiB
-
 
 @dataclass(frozen=True)
 class Ceilings:
@@ -45,15 +42,15 @@ def measure_ceilings(
       copy_bytes: size of the copied array; by default larger than all caches.
       dtypes: of the matrices; by default float32, and except on the CPU also bfloat16.
     """
-    platform = kernels.backend()
-    size = size or _SIZE.get(platform, 8192)
-    dtypes = dtypes or (("float32",) if platform == "cpu" else ("float32", "bfloat16"))
+    machine = kernels.machine()
+    size = size or machine.busy_rows
+    dtypes = dtypes or machine.fast_dtypes
     rates = {}
     for dtype in dtypes:
         a = jax.random.normal(jax.random.key(0), (size, size), dtype)
         product = jax.jit(jnp.dot).lower(a, a).compile()
         rates[dtype] = 2 * size**3 / _best(lambda f=product, a=a: f(a, a), repetitions)
-    count = (copy_bytes or _COPY_BYTES.get(platform, 2**30)) // 4
+    count = (copy_bytes or machine.busy_bytes) // 4
     x = jnp.zeros((count,), jnp.float32)
     copy = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
     held = [x]

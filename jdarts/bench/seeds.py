@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jdarts import kernels, staging
+from jdarts import staging
 from jdarts.bench.steps import Say
 from jdarts.bench.timing import Spread, Stepper, interleave, ratio, seconds_of, spread
 from jdarts.config import Experiment
@@ -76,8 +76,8 @@ def measure_seeds(
         state = jax.jit(search.init)(keys[0]) if apart else jax.jit(jax.vmap(search.init))(keys)
         built = make_search(config, space, data)  # rebuilt, so that programs share no trace
         step = built.step if apart else jax.vmap(built.step, in_axes=(0, None))
-        unit = None if apart or not kernels.on_cpu() else "whole"
-        programs[name] = program = staging.compile(step, state, search.arrays, donate_argnums=(0,), unit=unit)
+        compile = staging.compile if apart else staging.compile_vmapped
+        programs[name] = program = compile(step, state, search.arrays, donate_argnums=(0,))
         say(f"  traced in {program.trace_seconds:.1f} s, compiled in {program.compile_seconds:.1f} s")
         check_memory(memory_need(program, state, search.arrays), memory.available(), config)
         size = memory.tree_bytes(state)

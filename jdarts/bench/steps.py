@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jdarts import kernels, staging
+from jdarts import staging
 from jdarts.bench.timing import Spread, Stepper, seconds_of, spread
 from jdarts.config import Experiment
 from jdarts.config.swept import unchecked
@@ -175,11 +175,8 @@ def compile_steps(
 
 def first_call(run: Callable[[], Any]) -> tuple[float, int | None, int | None]:
     """Seconds of the first call of `run`, and the largest growth of the host process and of the accelerator."""
-    on_host = kernels.on_cpu() and memory.reset_peak()
-    before = memory.process_resident() or 0
-    seconds = seconds_of(run)
-    after = memory.process_peak() if on_host else None
-    return seconds, None if after is None else max(0, after - before), memory.device_peak()
+    seconds, growth = memory.host_growth(lambda: seconds_of(run))
+    return seconds, growth, memory.device_peak()
 
 
 def build_step(config: Experiment, space: Space, data: SearchData, name: str) -> tuple[Search, Callable]:

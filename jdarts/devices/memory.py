@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ import numpy as np
 
 from jdarts import kernels
 from jdarts.errors import DoesNotFit
+
+T = TypeVar("T")
 
 _UNLIMITED = 2**60  # cgroups of the first version write a number near 2^63 for "no limit"
 
@@ -32,7 +34,7 @@ def available() -> Available | None:
     swapping, within the limit of the control group (the memory limit of a container).
     """
     device = jax.local_devices()[0]
-    if kernels.on_cpu(device):
+    if kernels.machine(device).memory == "host":
         free = host_available()
         return None if free is None else Available(free, "of this machine's memory")
     statistics = device.memory_stats() or {}
@@ -116,6 +118,18 @@ def reset_peak() -> bool:
         Path("/proc/self/clear_refs").write_text("5")
         return True
     return False
+
+
+def host_growth(run: Callable[[], T]) -> tuple[T, int | None]:
+    """The result of `run`, and the largest growth of this process during it.
+
+    The growth is None if arrays are in the memory of the device, or if the system does not measure it.
+    """
+    measured = kernels.machine().memory == "host" and reset_peak()
+    before = process_resident() or 0
+    result = run()
+    peak = process_peak() if measured else None
+    return result, None if peak is None else max(0, peak - before)
 
 
 def process_peak() -> int | None:

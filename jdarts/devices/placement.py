@@ -140,9 +140,9 @@ def place(
             f"devices.members is 'in_turn' on {count} devices ({backend}); use 'vmap', or --devices.backend jit "
             "--devices.data 1"
         )
-    on_cpu = kernels.on_cpu(devices[0])
-    in_turn = backend == "jit" and (config.members == "in_turn" or (config.members == "auto" and on_cpu))
-    return Placement(backend, data, seed, members, tuple(devices[:count]), in_turn and members > 0)
+    sharing = kernels.machine(devices[0]).members if config.members == "auto" else config.members
+    in_turn = backend == "jit" and sharing == "in_turn" and members > 0
+    return Placement(backend, data, seed, members, tuple(devices[:count]), in_turn)
 
 
 def connect_processes(placement: Placement) -> None:
@@ -191,11 +191,8 @@ def compile_step(
     mapped = jax.vmap(step, in_axes=(0, None, 0)) if placement.members else step
     if streamed:
         mapped = _flatten_rows(mapped)
-    options: Any = {"compiler_options": staging.compiler_options(large=True, calls=calls)}
     if placement.backend == "jit":
-        if kernels.on_cpu(placement.devices[0]):  # pieces do not help with the grouped convolutions of vmap
-            return jax.jit(mapped, donate_argnums=0, **options)
-        return _at_first_call(mapped, calls)
+        return _at_first_call(staging.compile_vmapped, mapped, calls)
     if placement.backend == "pmap":
         split = 1 if streamed else None
         program = jax.pmap(
@@ -214,7 +211,8 @@ def compile_step(
             return program(state, arrays, values, replicas)
 
         return run
-    return jax.jit(over_mesh(mapped, placement, streamed, check_types), donate_argnums=0, **options)
+    options = staging.compiler_options(large=True, calls=calls)
+    return jax.jit(over_mesh(mapped, placement, streamed, check_types), donate_argnums=0, compiler_options=options)
 
 
 def over_mesh(step: StepFunction, placement: Placement, streamed: int = 0, check_types: bool = True) -> StepFunction:
@@ -231,7 +229,7 @@ def over_mesh(step: StepFunction, placement: Placement, streamed: int = 0, check
 
 def _in_turn(step: StepFunction, members: int, calls: int | None) -> StepFunction:
     """The `step` of one member, compiled once like the step of a single search, applied to all members in turn."""
-    program = _at_first_call(step, calls)
+    program = _at_first_call(staging.compile, step, calls)
     take = jax.jit(lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree))
     stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
@@ -245,13 +243,13 @@ def _in_turn(step: StepFunction, members: int, calls: int | None) -> StepFunctio
     return run
 
 
-def _at_first_call(step: StepFunction, calls: int | None) -> StepFunction:
-    """`step`, compiled by `jdarts.staging` at its first call."""
+def _at_first_call(compile: Callable[..., staging.Program], step: StepFunction, calls: int | None) -> StepFunction:
+    """`step`, compiled at its first call by `compile`, a function of `jdarts.staging`."""
     program: list[staging.Program] = []
 
     def run(*args):
         if not program:
-            program.append(staging.compile(step, *jax.eval_shape(lambda: args), donate_argnums=(0,), calls=calls))
+            program.append(compile(step, *jax.eval_shape(lambda: args), donate_argnums=(0,), calls=calls))
         return program[0](*args)
 
     return run

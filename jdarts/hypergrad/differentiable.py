@@ -39,10 +39,10 @@ def twice(
 
     def taken(*arguments):
         arrays, rebuild, rest = split_arrays(arguments)
-        key, causes = (staging.unit(), rest), {}
-        if key not in known:
-            known[key] = [jax.jit(_of_arrays(way, rebuild)) for way in ways]
-        for way in known[key]:
+        causes: dict[str, Exception | None] = {}
+        if rest not in known:
+            known[rest] = [staging.jit(_of_arrays(way, rebuild)) for way in ways]
+        for way in known[rest]:
             try:
                 closed = jax.make_jaxpr(way)(arrays)
             except _ERRORS as error:

@@ -58,26 +58,27 @@ from jdarts.kernels.joint_norm import (
     standardise_each,
 )
 from jdarts.kernels.normed_sum import normed_sum
-from jdarts.kernels.platform import Impl, backend, for_accelerators, on_accelerator, on_cpu, resolve
+from jdarts.kernels.platform import Impl, Machine, description, for_accelerators, machine, on_accelerator, resolve
 from jdarts.kernels.relu import relu
 from jdarts.kernels.weighted_sum import weighted_sum
 
 __all__ = [
     "Impl",
+    "Machine",
     "avg_pool",
-    "backend",
     "by_image",
     "convolution",
     "cut",
     "depthwise",
+    "description",
     "for_accelerators",
     "from_phases",
     "halve",
+    "machine",
     "max_pool",
     "mix_standardised",
     "normed_sum",
     "on_accelerator",
-    "on_cpu",
     "pointwise",
     "recomputing",
     "relu",

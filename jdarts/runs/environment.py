@@ -15,18 +15,14 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 def describe() -> dict[str, Any]:
     """Versions, devices and time of day, ready for JSON; starts the accelerator if it is not started yet."""
-    import jax
-
     from jdarts import kernels
 
-    devices = jax.devices()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "jdarts": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
-        "platform": kernels.backend(),
-        "devices": f"{len(devices)} × {devices[0].device_kind}",
+        **kernels.description(),
         "processor": _processor(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",

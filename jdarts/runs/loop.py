@@ -166,7 +166,7 @@ class _LateMetrics:
     def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):
         self._title, self._checkpoints, self._suspects = title, checkpoints, suspects
         self._pending: deque[tuple[int, Mapping[str, jax.Array]]] = deque()
-        self._lag = 1 if kernels.on_cpu() else 16
+        self._lag = kernels.machine().steps_in_flight
 
     def push(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float] | None:
         """Store the metrics of `step`; return the newest metrics that are old enough to be read."""

@@ -58,21 +58,25 @@ def _anew(function: Callable) -> Callable:
     return lambda *arrays: function(*arrays)
 
 
-def traced_once(function: Callable) -> Callable:
-    """`function` of arrays, traced only once in a program that is compiled in pieces and calls it in several places.
-
-    A program that is not compiled in pieces calls `function` itself.
-    """
+def jit(function: Callable) -> Callable:
+    """`jax.jit(function)` for a function of arrays that may contain pieces: its traces are cached by unit, too."""
     traced: dict[Unit, Callable] = {}
 
     def call(*args):
-        if not in_pieces():
-            return function(*args)
         if unit() not in traced:
             traced[unit()] = jax.jit(_anew(function))
         return traced[unit()](*args)
 
     return call
+
+
+def traced_once(function: Callable) -> Callable:
+    """`function` of arrays, traced only once in a program that is compiled in pieces and calls it in several places.
+
+    A program that is not compiled in pieces calls `function` itself.
+    """
+    traced = jit(function)
+    return lambda *args: traced(*args) if in_pieces() else function(*args)
 
 
 class Program:
@@ -176,6 +180,14 @@ def compile(
         return runner.peak() if what == "peak" else runner.cost(what)
 
     return Program(run, traced - started, time.perf_counter() - traced, programs, analysis)
+
+
+def compile_vmapped(function: Callable, *args: Any, **options: Any) -> Program:
+    """`compile` for a `function` that is vmapped over networks with different weights, with the same `options`.
+
+    Its convolutions are grouped. Pieces do not help with those on a CPU, so there it is compiled whole.
+    """
+    return compile(function, *args, unit="whole" if default_unit() == "edges" else None, **options)
 
 
 def _traced(function: Callable, args: tuple, unit: Unit) -> tuple[ClosedJaxpr, Any]:

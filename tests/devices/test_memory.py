@@ -2,12 +2,14 @@
 
 import mmap
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jdarts import kernels
 from jdarts.devices import memory
 
 GB = 2**30
@@ -86,15 +88,24 @@ def test_this_machine_answers():
 def test_the_peak_of_one_piece_of_work_is_seen():
     if not memory.reset_peak():
         pytest.skip("this system does not let a process reset its peak")
-    before = memory.process_resident()
-    with mmap.mmap(-1, 2**26) as block:  # new pages: those of an array may be left over on the heap from another test
-        for _ in range(64):
-            block.write(bytes(2**20))
-    peak = memory.process_peak()
-    assert peak is not None and before is not None and 0.9 * 2**26 < peak - before < 4 * 2**26
-    assert memory.reset_peak()
-    again = memory.process_peak()
-    assert again is not None and again < peak, "the peak was reset"
+
+    def work() -> str:
+        with mmap.mmap(-1, 2**26) as block:  # new pages: those of an array may be left over from another test
+            for _ in range(64):
+                block.write(bytes(2**20))
+        return "done"
+
+    result, growth = memory.host_growth(work)
+    assert result == "done" and growth is not None and 0.9 * 2**26 < growth < 4 * 2**26
+    _, growth = memory.host_growth(lambda: None)
+    assert growth is not None and growth < 0.5 * 2**26, "the peak was reset"
+
+
+def test_arrays_on_a_device_say_nothing_about_the_host(monkeypatch):
+    accelerator = kernels.machine(SimpleNamespace(platform="gpu"))
+    monkeypatch.setattr(kernels, "machine", lambda device=None: accelerator)
+    assert memory.host_growth(lambda: 3) == (3, None)
+    assert memory.available() is None, "the CPU's own statistics, which it does not keep"
 
 
 def test_bytes_of_a_tree():

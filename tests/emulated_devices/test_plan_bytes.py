@@ -1,4 +1,4 @@
-"""The plan's all-reduces against those in the step that XLA compiled for 1, 2, 4 and 8 devices."""
+"""The plan's all-reduces against those in the step that XLA compiled for 2 and 8 devices."""
 
 import math
 import re
@@ -45,7 +45,7 @@ def in_text(hlo: str) -> Collectives:
     return Collectives(count, total, max(chains.values(), default=0))
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("devices", [2, 8])
 def test_all_reduces_are_those_of_the_compiled_step(cost, devices):
     placement = place(DevicesConfig(data=devices), batch_size=CONFIGURATION.search.batch_size)
     search = make_search(CONFIGURATION, TINY, DATA, axis_name=placement.axis_name)
@@ -53,12 +53,9 @@ def test_all_reduces_are_those_of_the_compiled_step(cost, devices):
     with kernels.for_accelerators():
         lowered = step.lower(jax.eval_shape(search.init, jax.random.key(0)), search.arrays, {})
     found = in_text(lowered.compile({"xla_disable_hlo_passes": "cpu-all-reduce-combiner"}).as_text())
-    if devices == 1:
-        assert found == Collectives(0, 0, 0)
-    else:
-        assert found.bytes == cost.collectives.bytes
-        assert abs(found.count - cost.collectives.count) <= 2, "XLA may merge a few equal ones differently"
-        assert abs(found.chain - cost.collectives.chain) <= 2
+    assert found.bytes == cost.collectives.bytes
+    assert abs(found.count - cost.collectives.count) <= 2, "XLA may merge a few equal ones differently"
+    assert abs(found.chain - cost.collectives.chain) <= 2
 
 
 def traced(function):

@@ -197,6 +197,17 @@ def test_without_pieces_or_on_request_it_is_one_program():
     np.testing.assert_allclose(whole(weights, x)[1], jax.jit(gradient)(weights, x)[1], rtol=1e-6)
 
 
+def test_vmapped_networks_are_one_program_on_a_cpu():
+    weights, x, _ = data()
+    many = jnp.stack([weights, 2 * weights])
+    vmapped = jax.vmap(gradient, in_axes=(0, None))
+    assert staging.compile(vmapped, many, x).programs > 1
+    program = staging.compile_vmapped(vmapped, many, x, calls=3)
+    assert program.programs == 1
+    for i, one in enumerate(many):
+        np.testing.assert_allclose(program(many, x)[1][i], jax.jit(gradient)(one, x)[1], rtol=1e-4, atol=1e-5)
+
+
 def test_networks_learn_how_they_are_compiled():
     seen = []
 
@@ -235,6 +246,12 @@ def test_what_a_program_calls_often_is_traced_once_for_each_unit():
     once(weights, x)
     once(weights, x)
     assert seen == ["edges", "cells", "whole", "whole"], "elsewhere it is the function itself"
+    cached = staging.jit(noted)
+    seen.clear()
+    for unit in ("edges", "whole", "edges"):
+        staging.compile(lambda w, x: cached(w, x), weights, x, unit=unit)
+    cached(weights, x)
+    assert seen == ["edges", "whole"]
 
 
 def test_operations_between_pieces_that_share_nothing_are_programs_of_their_own():

@@ -38,29 +38,33 @@ class LoopSettings:
         return self.epochs * self.steps_per_epoch
 
 
-def run_loop(
-    title: str,
-    state: Any,
-    step: Callable[[Any], tuple[Any, Mapping[str, jax.Array]]],
-    *,
-    settings: LoopSettings,
-    run: RunFolder,
-    reporter: Reporter,
-    resume: bool,
-    on_epoch_end: Callable[[Any, int], dict[str, Any]],
-    suspects: str,
-    stop_after: Callable[[int], bool] | None = None,
-    also: Sequence[RunFolder] = (),
-) -> Any:
-    """Run `step` for all epochs of `settings`, and return the last state.
+@dataclass(frozen=True)
+class Loop:
+    """A loop of steps.
 
-    Args:
-      state: the initial state, a pytree with `state.step`. With `resume`, the newest readable checkpoint replaces it.
+    Attributes:
+      title: the name of the loop in messages.
       step: `state -> (state, metrics)`; metrics contain the boolean `finite` and the numbers to show.
+      settings: the number of steps and the interval of the checkpoints.
       on_epoch_end: `(state, finished epochs) -> record`; the record is written to `metrics.jsonl` and shown.
       suspects: settings that the message about a divergence names.
       stop_after: `finished epochs -> bool`, called after the record of an epoch is written; True ends the run.
       also: further folders to which `on_epoch_end` writes records.
+    """
+
+    title: str
+    step: Callable[[Any], tuple[Any, Mapping[str, jax.Array]]]
+    settings: LoopSettings
+    on_epoch_end: Callable[[Any, int], dict[str, Any]]
+    suspects: str
+    stop_after: Callable[[int], bool] = lambda epoch: False
+    also: Sequence[RunFolder] = ()
+
+
+def run_loop(loop: Loop, state: Any, folder: RunFolder, *, reporter: Reporter, resume: bool) -> Any:
+    """Take all steps of `loop` from `state`, a pytree with `state.step`, and return the last state.
+
+    Records and checkpoints are written to `folder`. With `resume`, the newest readable checkpoint replaces `state`.
 
     Raises:
       Interrupted: after SIGINT or SIGTERM; the state is saved. Before the end of the first step there is nothing to
@@ -69,57 +73,63 @@ def run_loop(
       CannotWrite: the disk is full or read-only, or the run folder is gone.
     """
     stop: StopSignal | None = None
+    settings = loop.settings
     with (
         contextlib.ExitStack() as signals,
-        Checkpoints(run.checkpoints_dir, settings.keep_checkpoints, warn=reporter.warning) as checkpoints,
+        Checkpoints(folder.checkpoints_dir, settings.keep_checkpoints, warn=reporter.warning) as checkpoints,
     ):
-        state, done = _restored(title, state, checkpoints, settings, reporter, resume=resume)
-        for folder in (run, *also):
-            for name in ("metrics", "genotypes"):
-                folder.truncate(name, after_step=done)
-        reporter.phase(title, settings.epochs, settings.steps_per_epoch, done)
-        late = _LateMetrics(title, checkpoints, suspects)
+        state, done = _restored(loop, state, checkpoints, reporter) if resume else (state, _steps_done(state))
+        _drop_records([folder, *loop.also], after_step=done)
+        reporter.phase(loop.title, settings.epochs, settings.steps_per_epoch, done)
+        late = _LateMetrics(loop, checkpoints)
         epoch, inside = divmod(done, settings.steps_per_epoch)
-        if stop_after is not None and inside == 0 and epoch and stop_after(epoch):
+        if inside == 0 and epoch and loop.stop_after(epoch):
             return state
         clock = _Clock()
         while done < settings.steps:
-            state, metrics = step(state)
+            state, metrics = loop.step(state)
             stop = stop or signals.enter_context(StopSignal())
             done += 1
             reporter.step(done, late.push(done, metrics))
             epoch, inside = divmod(done, settings.steps_per_epoch)
             if inside == 0:
                 late.drain()
-                record = {"step": done, "epoch": epoch, **on_epoch_end(state, epoch)}
-                run.append("metrics", {**record, **clock.lap()})
+                record = {"step": done, "epoch": epoch, **loop.on_epoch_end(state, epoch)}
+                folder.append("metrics", {**record, **clock.lap()})
                 reporter.epoch(epoch, record)
-            ending = inside == 0 and stop_after is not None and stop_after(epoch)
+            ending = inside == 0 and loop.stop_after(epoch)
             stopping = not ending and _stop_now(stop, done) is not None
             if ending or stopping or _due(settings, done, epoch, inside):
                 late.drain()
-                run.check_present()
+                folder.check_present()
                 checkpoints.save(done, state)
             if ending or stopping:
                 break
     received = processes.agree_to_stop(stop.received) if stop is not None else None
     if received is not None:
-        raise Interrupted(
-            received,
-            f"saved after step {done} of {settings.steps} in {run.path}; give the same command with --resume to go on",
-        )
+        raise Interrupted(received, _saved(done, settings, folder))
     return state
 
 
-def _restored(
-    title: str, state: Any, checkpoints: Checkpoints, settings: LoopSettings, reporter: Reporter, *, resume: bool
-) -> tuple[Any, int]:
-    """The state with which the loop starts, and its number of finished steps."""
-    restored = checkpoints.restore_latest(_layout(state)) if resume else None
+def _restored(loop: Loop, state: Any, checkpoints: Checkpoints, reporter: Reporter) -> tuple[Any, int]:
+    """The state of the newest readable checkpoint, or `state`, and its number of finished steps."""
+    restored = checkpoints.restore_latest(_layout(state))
     if restored is None:
         return state, _steps_done(state)
-    reporter.message(f"{title}: resumed after step {restored.step} of {settings.steps}")
+    reporter.message(f"{loop.title}: resumed after step {restored.step} of {loop.settings.steps}")
     return restored.state, restored.step
+
+
+def _drop_records(folders: Sequence[RunFolder], after_step: int) -> None:
+    """Remove the records of later steps, which will be written again."""
+    for folder in folders:
+        for name in ("metrics", "genotypes"):
+            folder.truncate(name, after_step=after_step)
+
+
+def _saved(done: int, settings: LoopSettings, folder: RunFolder) -> str:
+    """The message about an interrupted run."""
+    return f"saved after step {done} of {settings.steps} in {folder.path}; give the same command with --resume to go on"
 
 
 class _Clock:
@@ -163,8 +173,8 @@ def _due(settings: LoopSettings, done: int, epoch: int, inside: int) -> bool:
 class _LateMetrics:
     """Reads metrics a few steps late, so that the device does not wait for the host, and stops a diverged run."""
 
-    def __init__(self, title: str, checkpoints: Checkpoints, suspects: str):
-        self._title, self._checkpoints, self._suspects = title, checkpoints, suspects
+    def __init__(self, loop: Loop, checkpoints: Checkpoints):
+        self._loop, self._checkpoints = loop, checkpoints
         self._pending: deque[tuple[int, Mapping[str, jax.Array]]] = deque()
         self._lag = kernels.machine().steps_in_flight
 
@@ -190,7 +200,6 @@ class _LateMetrics:
             kept = self._checkpoints.steps()
             numbers = ", ".join(f"{name} {value:g}" for name, value in values.items())
             good = f"the checkpoint of step {kept[-1]} is kept" if kept else "there is no checkpoint yet"
-            raise Diverged(
-                f"{self._title} diverged at step {step} ({numbers}); likely at fault: {self._suspects}; {good}"
-            )
+            suspects = f"likely at fault: {self._loop.suspects}"
+            raise Diverged(f"{self._loop.title} diverged at step {step} ({numbers}); {suspects}; {good}")
         return values

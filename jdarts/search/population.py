@@ -28,7 +28,7 @@ from jdarts.genotypes import Genotype
 from jdarts.methods import Method, configured
 from jdarts.relaxation import entropy, softmax
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.loop import run_loop
+from jdarts.runs.loop import Loop, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.search.found import Found, append_result, describe, genotype_file, genotype_record, summary
 from jdarts.search.hooks import EpochEnd, Hook, call_hooks
@@ -52,18 +52,15 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
     same_members(folder, members, resume=run.resume)
     placed = place_search(run.config, run.space, run.search_data, placement, members)
     records = MemberRecords.of(run, placed, members)
-    state = run_loop(
+    loop = Loop(
         "search",
-        placed.init(),
         placed.step,
-        settings=run.loop_settings(placed.steps_per_epoch),
-        run=folder,
-        reporter=run.reporter,
-        resume=run.resume,
+        run.loop_settings(placed.steps_per_epoch),
         on_epoch_end=records,
         suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
         also=records.folders,
     )
+    state = run_loop(loop, placed.init(), folder, reporter=run.reporter, resume=run.resume)
     results = records.found(state)
     if placed.method.compares and isinstance(placed.search.data, SearchData):
         results = records.compared(state, results, settings.epochs)

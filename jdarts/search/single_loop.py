@@ -16,7 +16,7 @@ from jdarts.devices.placement import Placement
 from jdarts.genotypes import Genotype, parse
 from jdarts.relaxation import entropy, softmax
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.loop import run_loop
+from jdarts.runs.loop import Loop, run_loop
 from jdarts.search.estimate import announce_pace, tell_memory
 from jdarts.search.found import append_result, genotype_record
 from jdarts.search.hooks import EpochEnd, Hook, call_hooks
@@ -85,19 +85,15 @@ def run_single_loop(
     stop = StopRule(run)
     resident = {} if isinstance(run.data, StreamedData) else search.arrays
     optimizer = settings.weight_optimizer
-    state = run_loop(
+    loop = Loop(
         title,
-        state,
         announce_pace(
             lambda s: compiled.step(s, resident),
             run.reporter.message,
             steps_per_epoch=search.steps_per_epoch,
             epochs=settings.epochs,
         ),
-        settings=run.loop_settings(search.steps_per_epoch),
-        run=run.folder,
-        reporter=run.reporter,
-        resume=run.resume,
+        run.loop_settings(search.steps_per_epoch),
         on_epoch_end=EpochRecords.of(run, search),
         suspects=(
             f"search.weight_optimizer.learning_rate {optimizer.learning_rate}, "
@@ -106,6 +102,7 @@ def run_single_loop(
         ),
         stop_after=stop,
     )
+    state = run_loop(loop, state, run.folder, reporter=run.reporter, resume=run.resume)
     if stop.found:
         return _stopped(run, title, search, state, stop.found[-1])
     key = jax.random.fold_in(jax.random.key(run.config.seed), settings.epochs)

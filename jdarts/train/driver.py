@@ -9,7 +9,7 @@ from jdarts.data import Dataset
 from jdarts.genotypes import Genotype
 from jdarts.networks.of_genotype import count_network
 from jdarts.runs.folder import RunFolder
-from jdarts.runs.loop import LoopSettings, run_loop
+from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.step import METRICS, evaluate, make_training
 
@@ -53,22 +53,19 @@ def run_training(
         return record
 
     optimizer = settings.optimizer
-    state = run_loop(
+    loop = Loop(
         title,
-        state,
         lambda s: training.step(s, training.arrays),
-        settings=LoopSettings(
+        LoopSettings(
             epochs=settings.epochs,
             steps_per_epoch=training.steps_per_epoch,
             checkpoint_every=settings.checkpoint_every,
             keep_checkpoints=settings.keep_checkpoints,
         ),
-        run=run,
-        reporter=reporter,
-        resume=resume,
-        on_epoch_end=on_epoch_end,
-        suspects=(f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}"),
+        on_epoch_end,
+        suspects=f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}",
     )
+    state = run_loop(loop, state, run, reporter=reporter, resume=resume)
     figures = evaluate(training, state, split.test, settings.batch_size)
     count = count_network(
         genotype,

@@ -23,7 +23,6 @@ of f's last norms matters, and these have weight decay.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,55 +137,88 @@ class ResNet(nn.Module):
         return BatchNorm(channels, name=f"{name}_norm")(conv(x), train)
 
 
-def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: Callable[[str], None] = print) -> dict:
-    """Train once; return `{"initial", "betas", "train_accuracy", …}`, where `betas` has the start and each epoch."""
-    network = ResNet(config, initial, data.num_classes)
-    per_epoch = steps_per_epoch(len(data.train), config.batch_size)
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * per_epoch)
+@dataclass(frozen=True)
+class BetaTraining:
+    """The functions of one training from the initial value `initial` of β.
 
-    def decayed(params):
-        return {
-            name: jax.tree.map(lambda _, name=name: name != "beta" or config.decay_beta, part)
-            for name, part in params.items()
-        }
+    A state is `(params, batch_stats, opt_state)`. Images are uint8, `[N, H, W, C]`.
+    """
 
-    optimizer = optax.chain(
-        optax.add_decayed_weights(config.weight_decay, mask=decayed), optax.sgd(schedule, momentum=0.9)
-    )
-    prepare = partial(
-        augment, mean=data.mean, std=data.std, crop_padding=config.data.crop_padding, flip=config.data.flip, cutout=0
-    )
-    images, labels = jnp.asarray(data.train.images), jnp.asarray(data.train.labels)
-    run_key = jax.random.key(config.seed)
+    config: BetaConfig
+    initial: float
+    data: TrainingData
 
-    def step(state, index, images, labels):
+    @property
+    def network(self) -> ResNet:
+        """The network with its initial β."""
+        return ResNet(self.config, self.initial, self.data.num_classes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of whole batches in an epoch."""
+        return steps_per_epoch(len(self.data.train), self.config.batch_size)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """SGD with momentum and a cosine schedule; β has weight decay only with `decay_beta`."""
+        config = self.config
+
+        def decayed(params):
+            return {
+                name: jax.tree.map(lambda _, name=name: name != "beta" or config.decay_beta, part)
+                for name, part in params.items()
+            }
+
+        schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * self.steps_per_epoch)
+        decay = optax.add_decayed_weights(config.weight_decay, mask=decayed)
+        return optax.chain(decay, optax.sgd(schedule, momentum=0.9))
+
+    def init(self) -> Any:
+        """The state before the first step."""
+        dummy = jnp.zeros((2, *self.data.train.images.shape[1:]))
+        key = jax.random.fold_in(jax.random.key(self.config.seed), 2)
+        variables = jax.jit(lambda key: self.network.init(key, dummy, True))(key)
+        return variables["params"], variables["batch_stats"], self.optimizer.init(variables["params"])
+
+    def step(self, state, index, images, labels):
+        """`(state, (loss, accuracy))` after step `index`, on the batch that it draws."""
         params, stats, opt_state = state
+        config, per_epoch, run_key = self.config, self.steps_per_epoch, jax.random.key(self.config.seed)
         order = epoch_permutation(jax.random.fold_in(run_key, index // per_epoch), len(labels))
         rows = batch_indices(order, index, config.batch_size)
-        batch = prepare(jax.random.fold_in(jax.random.fold_in(run_key, 1), index), images[rows])
+        batch = augment(
+            jax.random.fold_in(jax.random.fold_in(run_key, 1), index),
+            images[rows],
+            mean=self.data.mean,
+            std=self.data.std,
+            crop_padding=config.data.crop_padding,
+            flip=config.data.flip,
+            cutout=0,
+        )
 
         def loss(params):
-            logits, changed = network.apply(
-                {"params": params, "batch_stats": stats}, batch, True, mutable=["batch_stats"]
-            )
+            variables = {"params": params, "batch_stats": stats}
+            logits, changed = self.network.apply(variables, batch, True, mutable=["batch_stats"])
             return cross_entropy(logits, labels[rows]), (changed["batch_stats"], accuracy(logits, labels[rows]))
 
         (value, (stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = self.optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), stats, opt_state), (value, right)
 
-    def right(state, images, labels):
-        logits: Any = network.apply(
-            {"params": state[0], "batch_stats": state[1]}, normalize(images, mean=data.mean, std=data.std), False
-        )
+    def right(self, state, images, labels):
+        """The accuracy on these images, with running statistics."""
+        inputs = normalize(images, mean=self.data.mean, std=self.data.std)
+        logits: Any = self.network.apply({"params": state[0], "batch_stats": state[1]}, inputs, False)
         return accuracy(logits, labels)
 
-    options = compiler_options()
-    step = jax.jit(step, donate_argnums=0, compiler_options=options)
-    right = jax.jit(right, compiler_options=options)
-    dummy = jnp.zeros((2, *data.train.images.shape[1:]))
-    variables = jax.jit(lambda key: network.init(key, dummy, True))(jax.random.fold_in(run_key, 2))
-    state = (variables["params"], variables["batch_stats"], optimizer.init(variables["params"]))
+
+def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: Callable[[str], None] = print) -> dict:
+    """Train once; return `{"initial", "betas", "train_accuracy", …}`, where `betas` has the start and each epoch."""
+    training = BetaTraining(config, initial, data)
+    per_epoch, options = training.steps_per_epoch, compiler_options()
+    images, labels = jnp.asarray(data.train.images), jnp.asarray(data.train.labels)
+    step = jax.jit(training.step, donate_argnums=0, compiler_options=options)
+    state = training.init()
     found: dict[str, Any] = {"initial": initial, "betas": [_betas(state)], "train_loss": [], "train_accuracy": []}
     started = time.monotonic()
     for epoch in range(config.epochs):
@@ -206,11 +238,16 @@ def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: 
         mean = float(np.mean(found["betas"][-1]))
         tell(f"β₀ {initial:g}, epoch {epoch + 1}/{config.epochs}: loss {value:.3f}, accuracy {share:.2%}, β {mean:.3f}")
     found["seconds"] = round(time.monotonic() - started, 2)
+    found["test_accuracy"] = _test_accuracy(jax.jit(training.right, compiler_options=options), state, data)
+    return found
+
+
+def _test_accuracy(right: Callable, state: Any, data: TrainingData) -> float:
+    """The mean accuracy on the test images, in whole batches of at most 250; `right` is `BetaTraining.right`."""
     size = min(250, len(data.test))
     whole = range(0, len(data.test) - size + 1, size)
     parts = [right(state, data.test.images[i : i + size], data.test.labels[i : i + size]) for i in whole]
-    found["test_accuracy"] = float(np.mean([float(part) for part in parts]))
-    return found
+    return float(np.mean([float(part) for part in parts]))
 
 
 def run_beta(config: BetaConfig, folder: str | Path, *, tell: Callable[[str], None] = print) -> Path:

@@ -218,7 +218,7 @@ def test_analyses(precision):
     directions = analysis.eigen_directions(hessian.eigenvectors, live.alphas)
     for pair in (directions, analysis.random_directions(KEY, live.alphas)):
         assert types(pair) <= {precision}
-    plane = analysis.landscape(loss, live.w, live.alphas, [batch], directions, points=2)
+    plane = analysis.landscape(loss, live.w, live.alphas, [batch], analysis.Grid(directions, points=2))
     assert np.isfinite(plane.loss).all()
     gradient = analysis.weight_gradient(loss)
     groups = analysis.op_groups(live.tree(live.w))

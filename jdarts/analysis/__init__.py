@@ -11,9 +11,9 @@ They use pure functions `loss(w, alphas, batch) -> (scalar, aux)` on any pytrees
 
 | question | function |
 |---|---|
-| How curved is the loss by the alphas? | `alpha_hessian`, `total_hessian` (through one weight step) |
+| How curved is the loss by the alphas? | `alpha_hessian`, also of a `bilevel_objective` (through one weight step) |
 | How curved is it by the weights? | `weight_product` with `lanczos`, `weight_spectrum`, `hutchinson_trace` |
-| What does the loss look like around the alphas? | `landscape` with `random_directions`, `gradient_directions`, … |
+| What does the loss look like around the alphas? | `landscape` on a `Grid` along `random_directions`, … |
 | Which ops does the alpha gradient favour? | `gradient_correlation`, `operator_gradients` |
 | What is lost by discretising? | `discretisation_gap` |
 | Does the supernet rank architectures correctly? | `kendall`, `spearman`, `rank_correlation` |
@@ -21,7 +21,14 @@ They use pure functions `loss(w, alphas, batch) -> (scalar, aux)` on any pytrees
 """
 
 from jdarts.analysis import indicators
-from jdarts.analysis.alpha_hessian import AlphaHessian, alpha_hessian, alpha_products, total_hessian
+from jdarts.analysis.alpha_hessian import (
+    AlphaHessian,
+    alpha_hessian,
+    alpha_products,
+    bilevel_objective,
+    hessian_from_products,
+    sharded_products,
+)
 from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.correlation import (
     Correlation,
@@ -34,6 +41,7 @@ from jdarts.analysis.correlation import (
 from jdarts.analysis.directions import shift_directions
 from jdarts.analysis.discretisation import discretisation_gap
 from jdarts.analysis.landscape import (
+    Grid,
     Landscape,
     eigen_directions,
     gradient_directions,
@@ -54,18 +62,21 @@ from jdarts.analysis.weight_curvature import (
 __all__ = [
     "AlphaHessian",
     "Correlation",
+    "Grid",
     "Landscape",
     "LiveSearch",
     "Spectrum",
     "Trace",
     "alpha_hessian",
     "alpha_products",
+    "bilevel_objective",
     "compile_pieces",
     "correlate",
     "discretisation_gap",
     "eigen_directions",
     "gradient_correlation",
     "gradient_directions",
+    "hessian_from_products",
     "hutchinson_trace",
     "indicators",
     "kendall",
@@ -77,9 +88,9 @@ __all__ = [
     "operator_gradients",
     "random_directions",
     "rank_correlation",
+    "sharded_products",
     "shift_directions",
     "spearman",
-    "total_hessian",
     "weight_gradient",
     "weight_product",
     "weight_spectrum",

@@ -134,10 +134,7 @@ def alpha_hessian(
     *,
     chunk: int | None = None,
     weight_decay: float = 0.0,
-    mesh: jax.sharding.Mesh | None = None,
-    data_axis: str = "data",
     compile: Compile | None = None,
-    products: Callable | None = None,
 ) -> AlphaHessian:
     """The exact Hessian of the mean loss over `batches` by the alphas.
 
@@ -148,58 +145,79 @@ def alpha_hessian(
       chunk: number of directions that go through the network at once; None: `directions_at_once` of the first batch. If
         memory does not suffice, one direction at a time is tried.
       weight_decay: λ of the alphas' optimiser. It is added to every eigenvalue, as in the RobustDARTS code.
-      mesh: mesh with an axis `data_axis`, over which the leading axis of every array of a batch is split; `loss` must
-        use this axis name where it needs the whole batch (in batch norm).
       compile: None for `jdarts.staging`; or `jax.jit` or a similar function, with the loop over chunks in Python.
-      products: compiled `(w, alphas, batch, directions) -> (gradient, products)`, used instead of compiling `loss`.
 
     Raises `UserError` without batches, for a chunk below 1, or for a non-finite Hessian.
     """
     batches = list(batches)
-    if not batches:
-        raise UserError("a Hessian needs at least one batch")
-    chunk = directions_at_once(batches[0]) if chunk is None else chunk
-    if chunk < 1:
-        raise UserError(f"chunk is {chunk}; push at least 1 direction at a time")
-    n, dtype = flatten(alphas)[0].size, flatten(alphas)[0].dtype
-    if products is None and mesh is None and compile in (None, compile_pieces):
+    chunk = _checked(batches, chunk)
+    if compile in (None, compile_pieces):
         program = compiled_hessian(loss, chunk)
         return _summary([program(w, alphas, batch) for batch in batches], alphas, weight_decay)
-    compile = compile or jax.jit
-    if products is None and mesh is None:
-        start, push = _compiled_pair(loss, compile)
+    start, push = _compiled_pair(loss, compile)
 
-        def columns(batch):
-            gradient, linear = start(w, alphas, batch)
-            return gradient, lambda directions: push(linear, directions)
-    else:
-        whole = products if products is not None else _sharded(loss, mesh, data_axis, compile)
+    def columns(batch):
+        gradient, linear = start(w, alphas, batch)
+        return _dense(gradient, lambda directions: push(linear, directions), chunk)
 
-        def columns(batch):
-            gradient = whole(w, alphas, batch, jnp.zeros((min(chunk, n), n), dtype))[0]
-            return gradient, lambda directions: whole(w, alphas, batch, directions)[1]
-
-    return _summary([_dense(*columns(batch), n, chunk, dtype) for batch in batches], alphas, weight_decay)
+    return _summary([columns(batch) for batch in batches], alphas, weight_decay)
 
 
-def total_hessian(
-    train_loss: Loss,
-    val_loss: Loss,
-    optimizer: Any,
+def hessian_from_products(
+    products: Callable,
     w: Any,
     alphas: Any,
-    opt_state: Any,
-    batch_pairs: Sequence[tuple[Any, Any]],
+    batches: Sequence[Any],
     *,
     chunk: int | None = None,
     weight_decay: float = 0.0,
-    compile: Compile | None = None,
 ) -> AlphaHessian:
-    """Hessian of the bilevel objective `J(α) = L_val(w − U(∇_w L_train(w, α)), α)` through one optimiser step.
+    """The Hessian of `alpha_hessian` from a compiled function `(w, alphas, batch, directions) -> (gradient, products)`.
 
-    This is the objective of second-order DARTS; `alpha_hessian` holds the weights fixed. `batch_pairs` are
-    `(train_batch, val_batch)`. The result is exact. It needs third derivatives of the training loss and about four
-    times the work of `alpha_hessian`.
+    Such functions are `jax.jit(alpha_products(loss))` and `sharded_products(loss, mesh)`. The other arguments and the
+    errors are those of `alpha_hessian`.
+    """
+    batches = list(batches)
+    chunk = _checked(batches, chunk)
+    vector = flatten(alphas)[0]
+    nothing = jnp.zeros((min(chunk, vector.size), vector.size), vector.dtype)
+
+    def columns(batch):
+        gradient = products(w, alphas, batch, nothing)[0]
+        return _dense(gradient, lambda directions: products(w, alphas, batch, directions)[1], chunk)
+
+    return _summary([columns(batch) for batch in batches], alphas, weight_decay)
+
+
+def sharded_products(
+    loss: Loss, mesh: jax.sharding.Mesh, *, data_axis: str = "data", compile: Compile = jax.jit
+) -> Callable:
+    """`alpha_products` of batches that are split over the axis `data_axis` of `mesh`, compiled.
+
+    The leading axis of every array of a batch is split. `loss` must use this axis name where it needs the whole batch
+    (in batch norm). Raises `UserError` if the mesh has no such axis.
+    """
+    if data_axis not in mesh.axis_names:
+        raise UserError(f"the mesh has the axes {list(mesh.axis_names)}; it needs {data_axis!r}")
+    spec = jax.sharding.PartitionSpec
+    mapped = jax.shard_map(
+        alpha_products(loss, axis_name=data_axis),
+        mesh=mesh,
+        in_specs=(spec(), spec(), spec(data_axis), spec()),
+        out_specs=spec(),
+    )
+    return compile(mapped)
+
+
+def bilevel_objective(train_loss: Loss, val_loss: Loss, optimizer: Any) -> Loss:
+    """`J(α) = L_val(w − U(∇_w L_train(w, α)), α)`, the loss through one step of the optimiser of the weights.
+
+    This is the objective of second-order DARTS (Liu et al. 2019, eq. 6). A batch of the returned loss is
+    `(opt_state, train_batch, val_batch)`. The exact Hessian of the objective needs third derivatives of the training
+    loss and about four times the work of the Hessian of `val_loss`:
+
+        objective = bilevel_objective(train_loss, val_loss, optimizer)
+        alpha_hessian(objective, w, alphas, [(opt_state, train_batch, val_batch)])
     """
 
     def objective(w, alphas, batch):
@@ -209,8 +227,7 @@ def total_hessian(
         moved = jax.tree.map(lambda x, u: x + u, w, updates)
         return val_loss(moved, alphas, val_batch)
 
-    batches = [(opt_state, *pair) for pair in batch_pairs]
-    return alpha_hessian(objective, w, alphas, batches, chunk=chunk, weight_decay=weight_decay, compile=compile)
+    return objective
 
 
 def summarize(matrices: np.ndarray, gradient: np.ndarray, alphas: Any, weight_decay: float = 0.0) -> AlphaHessian:
@@ -260,9 +277,20 @@ def compiled_hessian(loss: Loss, chunk: int) -> Callable:
     return run
 
 
-def _dense(gradient, push, n: int, chunk: int, dtype) -> tuple[Any, np.ndarray]:
+def _checked(batches: Sequence[Any], chunk: int | None) -> int:
+    """The number of directions at once; raises `UserError` for a number below 1 or without batches."""
+    if not batches:
+        raise UserError("a Hessian needs at least one batch")
+    chunk = directions_at_once(batches[0]) if chunk is None else chunk
+    if chunk < 1:
+        raise UserError(f"chunk is {chunk}; push at least 1 direction at a time")
+    return chunk
+
+
+def _dense(gradient: jax.Array, push: Callable, chunk: int) -> tuple[jax.Array, np.ndarray]:
     """`(gradient, Hessian)`, the Hessian from `push(directions [chunk, n])` in float64."""
-    (units,) = unit_directions([jnp.zeros(n, dtype)], [np.arange(n)], chunk)
+    n = gradient.size
+    (units,) = unit_directions([jnp.zeros(n, gradient.dtype)], [np.arange(n)], chunk)
     rows = [np.asarray(push(directions), np.float64) for directions in units]
     return gradient, np.concatenate(rows)[:n].T
 
@@ -271,16 +299,3 @@ def _summary(found: Sequence[tuple[Any, Any]], alphas: Any, weight_decay: float)
     found = [(np.asarray(g, np.float64), np.asarray(h, np.float64)) for g, h in found]
     gradient = np.mean([g for g, _ in found], axis=0) + weight_decay * np.asarray(flatten(alphas)[0], np.float64)
     return summarize(np.stack([h for _, h in found]), gradient, alphas, weight_decay)
-
-
-def _sharded(loss: Loss, mesh, data_axis: str, compile: Compile) -> Callable:
-    if data_axis not in mesh.axis_names:
-        raise UserError(f"the mesh has the axes {list(mesh.axis_names)}; it needs {data_axis!r}")
-    spec = jax.sharding.PartitionSpec
-    mapped = jax.shard_map(
-        alpha_products(loss, axis_name=data_axis),
-        mesh=mesh,
-        in_specs=(spec(), spec(), spec(data_axis), spec()),
-        out_specs=spec(),
-    )
-    return compile(mapped)

@@ -17,7 +17,7 @@ from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.correlation import gradient_correlation, op_groups, operator_gradients, weight_gradient
 from jdarts.analysis.directions import flatten
 from jdarts.analysis.discretisation import discretisation_gap
-from jdarts.analysis.landscape import eigen_directions, gradient_directions, landscape, random_directions
+from jdarts.analysis.landscape import Grid, eigen_directions, gradient_directions, landscape, random_directions
 from jdarts.analysis.live import LiveSearch, find_run, open_run
 from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, weight_spectrum
 from jdarts.errors import UserError
@@ -158,8 +158,7 @@ def _landscape(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
         live.w,
         live.alphas,
         _batches(live, options),
-        directions,
-        points=options.points,
+        Grid(directions, points=options.points),
         compile=compile_pieces,
     )
     drawn = {"landscape": figures.landscape_figure({f"epoch {live.epoch}": found}, axes=names)}

@@ -6,6 +6,7 @@ mode.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -62,33 +63,61 @@ def eigen_directions(eigenvectors: np.ndarray, alphas: Any, *, scaling: Scaling 
     return scaled(first, alphas, scaling), scaled(second, alphas, scaling)
 
 
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The points `α + x[i] d₁ + y[j] d₂` for x and y in [−reach, reach].
+
+    Attributes:
+      directions: the pair `(d₁, d₂)`, trees like the alphas.
+      points: number of points along both directions, or a number for each.
+      reach: largest x and y.
+
+    Raises `UserError` for a direction of norm zero and for a grid without points.
+    """
+
+    directions: tuple[Any, Any]
+    points: int | tuple[int, int] = 51
+    reach: float = 1.0
+
+    def __post_init__(self):
+        for name, direction in zip(("first direction", "second direction"), self.directions, strict=True):
+            check_direction(direction, name)
+        if min(self.counts) < 1:
+            raise UserError(f"the grid has {self.counts[0]} × {self.counts[1]} points; use at least 1 of each")
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of points along each direction."""
+        return (self.points, self.points) if isinstance(self.points, int) else self.points
+
+    @property
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The coordinates x and y; a single point lies at 0."""
+        x, y = (np.linspace(-self.reach, self.reach, count) if count > 1 else np.zeros(1) for count in self.counts)
+        return x, y
+
+
 def landscape(
     loss: Loss,
     w: Any,
     alphas: Any,
     batches: Sequence[Any],
-    directions: tuple[Any, Any],
+    grid: Grid,
     *,
-    points: int | tuple[int, int] = 51,
-    reach: float = 1.0,
     chunk: int = 1,
     compile: Callable = jax.jit,
 ) -> Landscape:
-    """Loss and accuracy on a `points` × `points` grid over [−reach, reach]².
+    """Loss and accuracy at the points of `grid`, means over `batches`.
 
-    `vmap` evaluates `chunk` grid points at once (1 is best on a CPU). Raises `UserError` for a direction of norm zero,
-    for a grid without points, and without batches.
+    `vmap` evaluates `chunk` grid points at once (1 is best on a CPU). Raises `UserError` for a chunk below 1, or
+    without batches.
     """
-    for name, direction in zip(("first direction", "second direction"), directions, strict=True):
-        check_direction(direction, name)
     if not batches:
         raise UserError("a landscape needs at least one batch")
-    counts = (points, points) if isinstance(points, int) else points
-    if min(counts) < 1 or chunk < 1:
-        raise UserError(f"the grid is {counts[0]} × {counts[1]} in chunks of {chunk}; use at least 1 of each")
-    x, y = (np.linspace(-reach, reach, c) if c > 1 else np.zeros(1) for c in counts)
+    if chunk < 1:
+        raise UserError(f"chunk is {chunk}; evaluate at least 1 grid point at a time")
     centre, unflatten = flatten(alphas)
-    first, second = (flatten(d)[0] for d in directions)
+    first, second = (flatten(d)[0] for d in grid.directions)
 
     def one(at, w, batch):
         value, aux = loss(w, unflatten(centre + at[0] * first + at[1] * second), batch)
@@ -98,11 +127,12 @@ def landscape(
     many = compile(
         lambda at, w, batch: jax.vmap(lambda a: one(a, w, batch))(at) if chunk > 1 else one(at[0], w, batch)[None]
     )
-    grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
-    padded = np.concatenate([grid, np.zeros((-len(grid) % chunk, 2))])
+    x, y = grid.axes
+    points = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
+    padded = np.concatenate([points, np.zeros((-len(points) % chunk, 2))])
     values = np.zeros((len(padded), 2))
     for first_row in range(0, len(padded), chunk):
         at = jnp.asarray(padded[first_row : first_row + chunk], centre.dtype)
         values[first_row : first_row + chunk] = np.mean([np.asarray(many(at, w, b), np.float64) for b in batches], 0)
-    loss_values, accuracies = values[: len(grid)].reshape(*counts, 2).transpose(2, 0, 1)
+    loss_values, accuracies = values[: len(points)].reshape(*grid.counts, 2).transpose(2, 0, 1)
     return Landscape(x, y, loss_values, accuracies)

@@ -14,7 +14,15 @@ from jax.flatten_util import ravel_pytree
 from support.mixture import mixture_loss, mixture_network, mixture_problem
 
 from jdarts import staging
-from jdarts.analysis import LiveSearch, alpha_hessian, alpha_products, compiling, total_hessian
+from jdarts.analysis import (
+    LiveSearch,
+    alpha_hessian,
+    alpha_products,
+    bilevel_objective,
+    compiling,
+    hessian_from_products,
+    sharded_products,
+)
 from jdarts.analysis.alpha_hessian import directions_at_once
 from jdarts.analysis.dense_hessian import RelaxedLoss, hessian_of
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -196,11 +204,12 @@ def test_softmax_has_a_zero_mode_an_edge_and_weight_decay_moves_it_to_lambda():
     np.testing.assert_allclose(plain.projected(), plain.matrix, atol=1e-12)
 
 
-def test_the_total_hessian_is_that_of_the_whole_bilevel_objective():
+def test_the_hessian_of_the_whole_bilevel_objective():
     w, alphas, batches = mixture_problem()
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.3, momentum=0.9))
     state = optimizer.init(w)
-    found = total_hessian(mixture_loss, mixture_loss, optimizer, w, alphas, state, [tuple(batches)], compile=jax.jit)
+    loss = bilevel_objective(mixture_loss, mixture_loss, optimizer)
+    found = alpha_hessian(loss, w, alphas, [(state, *batches)], compile=jax.jit)
     vector, unflatten = ravel_pytree(alphas)
 
     def objective(v):
@@ -241,7 +250,7 @@ import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
-from jdarts.analysis import alpha_hessian
+from jdarts.analysis import alpha_hessian, hessian_from_products, sharded_products
 from support.mixture import mixture_problem
 w, alphas, batches = mixture_problem(rows=6)
 
@@ -260,7 +269,7 @@ def loss(axis_name):
 
 mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 one = alpha_hessian(loss(None), w, alphas, batches)
-two = alpha_hessian(loss("data"), w, alphas, batches, mesh=mesh)
+two = hessian_from_products(sharded_products(loss("data"), mesh), w, alphas, batches)
 assert np.abs(one.matrix).max() > 1e-2
 np.testing.assert_allclose(two.matrix, one.matrix, atol=1e-13)
 np.testing.assert_allclose(two.gradient, one.gradient, atol=1e-13)
@@ -286,7 +295,7 @@ def test_mistakes():
         alpha_hessian(mixture_loss, w, jax.tree.map(lambda a: a * jnp.nan, alphas), batches)
     with pytest.raises(UserError, match="needs 'data'"):
         mesh = jax.make_mesh((1,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
-        alpha_hessian(mixture_loss, w, alphas, batches, mesh=mesh)
+        sharded_products(mixture_loss, mesh)
 
 
 def test_products_are_one_pure_function():
@@ -295,6 +304,6 @@ def test_products_are_one_pure_function():
     gradient, products = jax.jit(alpha_products(mixture_loss))(w, alphas, batches[0], directions)
     reference = dense(mixture_loss, w, alphas, batches[0])
     np.testing.assert_allclose(products, directions @ reference, atol=1e-12)
-    found = alpha_hessian(mixture_loss, w, alphas, batches, products=jax.jit(alpha_products(mixture_loss)))
+    found = hessian_from_products(jax.jit(alpha_products(mixture_loss)), w, alphas, batches, chunk=5)
     np.testing.assert_allclose(found.matrix, reference, atol=1e-12)
     np.testing.assert_allclose(found.gradient, gradient, atol=1e-14)

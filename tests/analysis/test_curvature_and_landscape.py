@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from support.mixture import mixture_loss, mixture_problem
 
 from jdarts.analysis import (
+    Grid,
     alpha_hessian,
     eigen_directions,
     gradient_directions,
@@ -92,7 +93,7 @@ def test_curvature_mistakes(curvature, monkeypatch):
 def test_landscape_values_are_the_losses_there(chunk):
     w, alphas, batches = mixture_problem()
     d1, d2 = random_directions(jax.random.key(0), alphas)
-    found = landscape(mixture_loss, w, alphas, batches, (d1, d2), points=(3, 5), reach=0.5, chunk=chunk)
+    found = landscape(mixture_loss, w, alphas, batches, Grid((d1, d2), points=(3, 5), reach=0.5), chunk=chunk)
     assert found.loss.shape == found.accuracy.shape == (3, 5)
     for i, x in enumerate(found.x):
         for j, y in enumerate(found.y):
@@ -124,7 +125,7 @@ def test_eigenvectors_and_gradients_as_directions():
     d1, d2 = eigen_directions(hessian.eigenvectors, alphas)
     size = float(jnp.linalg.norm(ravel_pytree(alphas)[0]))
     step = 1e-3 / size
-    found = landscape(mixture_loss, w, alphas, batches, (d1, d2), points=(3, 3), reach=step)
+    found = landscape(mixture_loss, w, alphas, batches, Grid((d1, d2), points=3, reach=step))
     second = (found.loss[0, 1] - 2 * found.loss[1, 1] + found.loss[2, 1]) / (step * size) ** 2
     assert second == pytest.approx(hessian.max_eigenvalue, rel=1e-4)
     g1, g2 = gradient_directions(jax.random.key(0), hessian.gradient, alphas)
@@ -138,14 +139,18 @@ def test_landscape_mistakes():
     zero = jax.tree.map(jnp.zeros_like, alphas)
     d1, _ = random_directions(jax.random.key(1), alphas)
     with pytest.raises(UserError, match="second direction has norm zero"):
-        landscape(mixture_loss, w, alphas, batches, (d1, zero))
+        Grid((d1, zero))
     with pytest.raises(UserError, match="norm zero"):
         random_directions(jax.random.key(0), jax.tree.map(lambda a: a[:0], alphas))
     with pytest.raises(UserError, match="gradient has norm zero"):
         gradient_directions(jax.random.key(0), np.zeros(12), alphas)
     with pytest.raises(UserError, match=r"need \[12\]"):
         as_tree(np.zeros(11), alphas)
-    with pytest.raises(UserError, match="at least 1 of each"):
-        landscape(mixture_loss, w, alphas, batches, (d1, d1), points=0)
+    with pytest.raises(UserError, match=r"3 × 0 points; use at least 1 of each"):
+        Grid((d1, d1), points=(3, 0))
+    with pytest.raises(UserError, match="chunk is 0"):
+        landscape(mixture_loss, w, alphas, batches, Grid((d1, d1), points=2), chunk=0)
+    with pytest.raises(UserError, match="at least one batch"):
+        landscape(mixture_loss, w, alphas, [], Grid((d1, d1), points=2))
     with pytest.raises(UserError, match="scaling is 'layer'"):
         scaled(d1, alphas, "layer")

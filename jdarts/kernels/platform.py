@@ -4,7 +4,6 @@ Other modules do not ask for the backend. They read the number or the choice tha
 """
 
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,8 @@ import jax
 
 Impl = Literal["auto", "conv", "shift", "dense"]
 
-_planned: ContextVar[bool] = ContextVar("planned", default=False)
+# A context of JAX is part of the key of JAX's caches: a jitted function is traced again for an accelerator.
+_planned = jax.make_user_context(default_value=False)
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,14 @@ def on_cpu(device: Any = None) -> bool:
 
 def on_accelerator() -> bool:
     """True if the backend is not the CPU, or a program for an accelerator is traced."""
-    return _planned.get() or not on_cpu()
+    return _planned.value or not on_cpu()
 
 
 @contextmanager
 def for_accelerators():
     """Trace the forms that accelerators run, on whatever backend, to read what they would cost (`jdarts plan`)."""
-    token = _planned.set(True)
-    try:
+    with _planned(True):
         yield
-    finally:
-        _planned.reset(token)
 
 
 def resolve(impl: Impl) -> str:

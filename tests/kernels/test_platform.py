@@ -4,9 +4,11 @@ import dataclasses
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 
 from jdarts import kernels
 from jdarts.analysis.alpha_hessian import directions_at_once
+from jdarts.networks.fast import pieces
 
 GPU = kernels.machine(SimpleNamespace(platform="gpu"))
 
@@ -28,3 +30,25 @@ def test_the_directions_of_a_hessian_follow_the_machine(monkeypatch):
     assert directions_at_once(images) == 1
     monkeypatch.setattr(kernels, "machine", lambda: GPU)
     assert directions_at_once(images) == 8
+
+
+def traces_of(function, *args) -> list[str]:
+    """The trace for this machine, for accelerators, and for this machine again."""
+    texts = [str(jax.make_jaxpr(function)(*args))]
+    with kernels.for_accelerators():
+        texts.append(str(jax.make_jaxpr(function)(*args)))
+    return [*texts, str(jax.make_jaxpr(function)(*args))]
+
+
+def test_a_jitted_function_is_traced_again_for_accelerators():
+    here, there, again = traces_of(jax.jit(kernels.cut), jnp.ones(3))
+    assert "optimization_barrier" in here and "optimization_barrier" not in there and again == here
+
+
+def test_a_mixed_edge_that_was_marked_once_follows_the_platform():
+    options = pieces.Options(channels=2, stride=1, axis_name=None, train=True, update=False)
+    edge = pieces.mixed_edge(("sep_conv_3x3",), options)
+    here, there, again = traces_of(edge, jnp.ones((2, 4, 4, 2)), {}, jnp.ones(1), jnp.ones(44), None)
+    for name in ("jdarts_depthwise", "jdarts_normed_sum"):
+        assert name in here and name not in there
+    assert again == here

@@ -237,10 +237,9 @@ def _mixed_edge(ops: tuple[str, ...], options: Options, own: tuple[user_ops.OwnO
         if shapes
     }
 
-    # Elsewhere ops end in batch norms of their own, one after the other.
-    together = options.train and options.axis_name is None and not kernels.on_accelerator()
-
     def mixed(x, light, p, weights, running):
+        # Elsewhere ops end in batch norms of their own, one after the other.
+        together = options.train and options.axis_name is None and not kernels.on_accelerator()
         params, stats, changed, normed, images, activated = {}, {}, {}, {}, {}, x
         if made:
             params = packings["params"].unravel(weights)

@@ -24,6 +24,7 @@ from jdarts.spaces.cell_space import CellSpace
 _CELL = re.compile(r"cells\.(\d+)\.")
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
 
+VariablePath = tuple[str, ...]
 WeightKind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
 
 
@@ -32,7 +33,7 @@ class _Entry:
     """A PyTorch array and its place in jdarts: `path` in the variables, `index` on the edge axis, if any."""
 
     name: str
-    path: tuple[str, ...]
+    path: VariablePath
     index: int | None
     kind: WeightKind
 
@@ -79,9 +80,16 @@ def load_torch_supernet(
     entries = list(_entries(space, cells))
     for name in sorted(set(arrays) - {entry.name for entry in entries}):
         raise UserError(f"array {name!r} is not a part of {network}; check the space and the number of cells")
+    values = _collect(arrays, entries, leaves, network)
+    return traverse_util.unflatten_dict({path: jnp.asarray(value) for path, value in values.items()})
 
-    values: dict[tuple[str, ...], np.ndarray] = {}
-    first: dict[tuple[tuple[str, ...], int | None], str] = {}
+
+def _collect(
+    arrays: Mapping[str, np.ndarray], entries: list[_Entry], leaves: Mapping[VariablePath, Any], network: str
+) -> dict[VariablePath, np.ndarray]:
+    """The variables by path, put together from the PyTorch arrays; `network` describes the supernet in errors."""
+    values: dict[VariablePath, np.ndarray] = {}
+    first: dict[tuple[VariablePath, int | None], str] = {}  # the array that filled a place
     for entry in entries:
         leaf = leaves[entry.path]
         slot_shape = leaf.shape if entry.index is None else leaf.shape[1:]
@@ -97,7 +105,7 @@ def load_torch_supernet(
         if slot not in first:
             first[slot] = entry.name
             target[... if entry.index is None else entry.index] = value
-    return traverse_util.unflatten_dict({path: jnp.asarray(value) for path, value in values.items()})
+    return values
 
 
 def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[str, np.ndarray]:

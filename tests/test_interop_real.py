@@ -13,7 +13,7 @@ import pytest
 
 from jdarts import staging
 from jdarts.config import DataConfig
-from jdarts.data import augment, load, normalize
+from jdarts.data import Augmentation, load, normalize
 from jdarts.genotypes import Cell, Genotype
 from jdarts.interop import load_torch_supernet, save_torch_supernet
 from jdarts.networks.reductions import reduction_cells
@@ -107,7 +107,7 @@ def correct(validation, networks):
     _, logits = networks
 
     def counted(key, images, labels, **augmentation):
-        batch = augment(key, images, mean=mean, std=std, cutout=0, **augmentation)
+        batch = Augmentation(mean=mean, std=std, cutout=0, **augmentation)(key, images)
         return jnp.sum(logits(batch).argmax(-1) == labels)
 
     return counted

@@ -55,28 +55,16 @@ QUESTIONS = {"on_accelerator", "on_cpu", "unit", "in_pieces", "default_unit"}
 """The functions of `jdarts.kernels` and `jdarts.staging` that tell the backend or the unit of compilation."""
 
 STILL_LONG = {
-    "jdarts.commands.runs:add_commands",
-    "jdarts.data.cifar_pickle:_interpret",
     "jdarts.hypergrad.implicit:neumann",
-    "jdarts.interop:load_torch_supernet",
-    "jdarts.networks.counting:count_darts_cnn",
-    "jdarts.train.step:make_training",
 }
 STILL_WIDE = {
-    "jdarts.data.augment:augment",
-    "jdarts.data.streaming:Stream.__init__",
     "jdarts.hypergrad.implicit:conjugate_gradient",
     "jdarts.hypergrad.implicit:neumann",
-    "jdarts.kernels.norm_primitives:_project_jvp",
-    "jdarts.methods.snas:snas",
-    "jdarts.networks.counting:count_darts_cnn",
-    "jdarts.networks.fast.pieces:_body.cell_body",
 }
 
 PLAIN_AND_FAST = {"BatchNorm", "DilConv", "FactorizedReduce", "Noise", "Pool", "ReLUConvBN", "SepConv", "SkipConnect"}
 PLAIN_AND_FAST |= {"Stem"}
 """Modules with a plain and a fast form, under one name."""
-STILL_TWICE = {"PyTree"}
 
 
 def below(name: str, *packages: str) -> bool:
@@ -186,7 +174,7 @@ def test_a_type_has_a_name_of_its_own():
                 case ast.ClassDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
                     homes.setdefault(name, set()).add(module)
     twice = {name for name, modules in homes.items() if len(modules) > 1 and name[0].isupper() and not name.isupper()}
-    assert twice == PLAIN_AND_FAST | STILL_TWICE
+    assert twice == PLAIN_AND_FAST
 
 
 def test_the_root_is_small():

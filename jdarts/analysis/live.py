@@ -18,7 +18,7 @@ from jdarts import hypergrad, spaces
 from jdarts.analysis.dense_hessian import RelaxedLoss
 from jdarts.config import Experiment, user_files
 from jdarts.config.files import from_json
-from jdarts.data import SearchData, augment, load
+from jdarts.data import Augmentation, SearchData, load
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.hypergrad import Loss
@@ -162,9 +162,7 @@ class LiveSearch:
     def _batch(self, split: Split, rows: np.ndarray, key: jax.Array, augmented: bool) -> dict[str, Any]:
         images = getattr(self.data, split)
         settings = self.config.data
-        prepared = augment(
-            key,
-            jnp.asarray(images.images[rows]),
+        augmentation = Augmentation(
             mean=self.data.mean,
             std=self.data.std,
             crop_padding=settings.crop_padding if augmented else 0,
@@ -172,7 +170,7 @@ class LiveSearch:
             cutout=settings.search_cutout if augmented else 0,
         )
         return {
-            "images": prepared,
+            "images": augmentation(key, jnp.asarray(images.images[rows])),
             "labels": jnp.asarray(images.labels[rows]),
             "key": jax.random.fold_in(key, 1),
             "relax_key": jax.random.fold_in(key, 2),

@@ -34,8 +34,8 @@ from flax import linen as nn
 
 from jdarts.config import DataConfig
 from jdarts.data import (
+    Augmentation,
     TrainingData,
-    augment,
     batch_indices,
     epoch_permutation,
     load,
@@ -186,15 +186,14 @@ class BetaTraining:
         config, per_epoch, run_key = self.config, self.steps_per_epoch, jax.random.key(self.config.seed)
         order = epoch_permutation(jax.random.fold_in(run_key, index // per_epoch), len(labels))
         rows = batch_indices(order, index, config.batch_size)
-        batch = augment(
-            jax.random.fold_in(jax.random.fold_in(run_key, 1), index),
-            images[rows],
+        prepare = Augmentation(
             mean=self.data.mean,
             std=self.data.std,
             crop_padding=config.data.crop_padding,
             flip=config.data.flip,
             cutout=0,
         )
+        batch = prepare(jax.random.fold_in(jax.random.fold_in(run_key, 1), index), images[rows])
 
         def loss(params):
             variables = {"params": params, "batch_stats": stats}

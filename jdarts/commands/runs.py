@@ -26,12 +26,20 @@ LONG_COMMANDS = ("analyze", "resnet-beta")
 
 def add_commands(add: Callable[..., Parser]) -> None:
     """Define the commands with `add(name, execute, help)`."""
+    _add_report(add)
+    _add_analyze(add)
+    _add_resnet_beta(add)
+
+
+def _add_report(add: Callable[..., Parser]) -> None:
     report = add("report", _report, "write a run, or several compared, as one HTML file")
     report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
     report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
     report.add_argument("--text", action="store_true", help="print a table of the results (Markdown) and write no file")
     report.add_argument("--watch", action="store_true", help="update it while the search runs")
 
+
+def _add_analyze(add: Callable[..., Parser]) -> None:
     analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
     analyze.add_argument("run", metavar="RUN", help="a run folder")
     for part, help in (
@@ -64,6 +72,8 @@ def add_commands(add: Callable[..., Parser]) -> None:
     analyze.add_argument("--eval-mode", action="store_true", help="running batch-norm statistics in the Hessian")
     analyze.add_argument("--seed", type=from_zero, default=0, help="seed of batches and directions (default: 0)")
 
+
+def _add_resnet_beta(add: Callable[..., Parser]) -> None:
     beta = add("resnet-beta", _resnet_beta, "let a residual network learn the weight of its skips (DARTS-, Fig. 2)")
     beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
     beta.add_argument("--path", default="", help="file or folder of the data")

@@ -7,7 +7,7 @@ data = dataset.for_training()             # train, optional val, test
 
 from jdarts.config import DataConfig
 from jdarts.data.arrays import channel_statistics, converted_to, from_arrays, remapped
-from jdarts.data.augment import augment, cutout, normalize, random_crop, random_flip
+from jdarts.data.augment import Augmentation, cutout, normalize, random_crop, random_flip
 from jdarts.data.batching import batch_indices, epoch_permutation, random_batch, steps_per_epoch
 from jdarts.data.dataset import (
     Dataset,
@@ -23,6 +23,7 @@ from jdarts.errors import UserError, unknown
 
 __all__ = [
     "SOURCES",
+    "Augmentation",
     "Dataset",
     "Images",
     "SearchData",
@@ -30,7 +31,6 @@ __all__ = [
     "TrainImages",
     "TrainingData",
     "ValImages",
-    "augment",
     "batch_indices",
     "channel_statistics",
     "cutout",

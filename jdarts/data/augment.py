@@ -5,6 +5,7 @@ Dimension letters: B images in a batch, H height, W width, C channels.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -99,34 +100,43 @@ def normalize(images: jax.Array, *, mean: Statistics, std: Statistics, dtype: DT
     return ((images.astype(working) / 255 - shift) / scale).astype(dtype)
 
 
-def augment(
-    key: jax.Array,
-    images: jax.Array,
-    *,
-    mean: Statistics,
-    std: Statistics,
-    crop_padding: int,
-    flip: bool,
-    cutout: int,
-    dtype: DTypeLike | None = None,
-    share: Share = WHOLE,
-) -> jax.Array:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Augmentation:
     """The training augmentation of the DARTS code: random crop, mirror, normalise, cutout.
 
-    Maps uint8 [B, H, W, C] to `dtype` of the same shape. The crop pads with black *before* normalising, so
-    the border becomes `(0 - mean) / std`; cutout comes *after* it, so its square is 0. `crop_padding`, `flip`
-    and `cutout` are static. The three operations use `jax.random.split(key, 3)` in this order: switching one
-    off does not change the draws of the others. On several replicas the draws are made for the whole batch and
-    `share` takes those of the replica's images, so an image is augmented in the same way on any number of devices.
+    `augmentation(key, images)` maps uint8 [B, H, W, C] to `dtype` of the same shape. The crop pads with black *before*
+    normalising, so the border becomes `(0 - mean) / std`; cutout comes *after* it, so its square is 0. The three
+    operations use `jax.random.split(key, 3)` in this order: switching one off does not change the draws of the others.
 
-        batch = augment(key, images[rows], mean=data.mean, std=data.std, crop_padding=4, flip=True, cutout=0)
+    Attributes:
+      mean, std: of each channel, for pixels between 0 and 1.
+      crop_padding: pixels added on each side before the crop; 0 does not crop.
+      flip: mirror half of the images.
+      cutout: side of the square in pixels; 0 cuts nothing out.
+      dtype: of the result; None is float32, or float64 under `jax_enable_x64`.
+
+    Example::
+
+        augmentation = Augmentation(mean=data.mean, std=data.std, crop_padding=4, flip=True, cutout=0)
+        batch = augmentation(key, images[rows])
     """
-    crop_key, flip_key, cutout_key = jax.random.split(key, 3)
-    images = random_crop(crop_key, images, crop_padding, share)
-    if flip:
-        images = random_flip(flip_key, images, share)
-    normal = normalize(images, mean=mean, std=std, dtype=dtype)
-    return _cutout(cutout_key, normal, cutout, share)
 
+    mean: Statistics
+    std: Statistics
+    crop_padding: int
+    flip: bool
+    cutout: int
+    dtype: DTypeLike | None = None
 
-_cutout = cutout  # the argument of `augment` hides the function
+    def __call__(self, key: jax.Array, images: jax.Array, share: Share = WHOLE) -> jax.Array:
+        """Augment the images of one replica.
+
+        The draws are made for the whole batch and `share` takes those of the replica, so that an image is augmented in
+        the same way on any number of devices.
+        """
+        crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+        images = random_crop(crop_key, images, self.crop_padding, share)
+        if self.flip:
+            images = random_flip(flip_key, images, share)
+        normal = normalize(images, mean=self.mean, std=self.std, dtype=self.dtype)
+        return cutout(cutout_key, normal, self.cutout, share)

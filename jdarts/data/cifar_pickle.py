@@ -9,6 +9,7 @@ the array, its dtype, and the text form in which Python 3 stores bytes at protoc
 import pickletools
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +42,6 @@ class _Array:
 _MARK = object()
 _ARRAY_MAKERS = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
 _NAMES = {*_ARRAY_MAKERS, "numpy ndarray", "numpy dtype", "_codecs encode"}
-_PUSH_AS_IS = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE"}
-_PUSH_BYTES = {"BINSTRING", "SHORT_BINSTRING"}  # Python 2 strings: genops decodes them as latin-1
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 def read_batch(content: bytes, where: str) -> dict[str, Any]:
@@ -73,77 +71,114 @@ def _as_batch(value: Any) -> dict[str, Any]:
 
 
 def _interpret(content: bytes) -> Any:
-    """Walk the opcodes with a stack and a memo, as the pickle protocol (2 and 3) prescribes."""
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    """The value that a pickle of protocol 2 or 3 describes, found without executing anything in it."""
+    machine = _Machine()
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name == "STOP":
+            return machine.result()
+        if opcode.name not in _OPCODES:
+            raise _Refused(f"opcode {opcode.name}")
+        _OPCODES[opcode.name](machine, argument)
+    raise _Refused("it has no end")
 
-    def pop_to_mark() -> list[Any]:
-        start = next((i for i in range(len(stack) - 1, -1, -1) if stack[i] is _MARK), None)
+
+class _Machine:
+    """The stack and the memo of the pickle protocol. The methods execute one opcode each, given its argument."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def result(self) -> Any:
+        if len(self.stack) != 1:
+            raise _Refused("it ends in the middle of a value")
+        return self.stack[0]
+
+    def pop_to_mark(self) -> list[Any]:
+        start = next((i for i in range(len(self.stack) - 1, -1, -1) if self.stack[i] is _MARK), None)
         if start is None:
             raise _Refused("a mark is missing")
-        items = stack[start + 1 :]
-        del stack[start:]
+        items = self.stack[start + 1 :]
+        del self.stack[start:]
         return items
 
-    for opcode, argument, _ in pickletools.genops(content):
-        op = opcode.name
-        if op in _PUSH_AS_IS or op in ("BINBYTES", "SHORT_BINBYTES"):
-            stack.append(argument)
-        elif op in _PUSH_BYTES:
-            stack.append(_text(argument).encode("latin-1"))
-        elif op in _CONSTANTS:
-            stack.append(_CONSTANTS[op])
-        elif op == "PROTO":
-            if argument not in (2, 3):
-                raise _Refused(f"pickle protocol {argument}")
-        elif op == "MARK":
-            stack.append(_MARK)
-        elif op in ("BINPUT", "LONG_BINPUT"):
-            memo[int(_number(argument))] = stack[-1]
-        elif op in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[int(_number(argument))])
-        elif op == "EMPTY_DICT":
-            stack.append({})
-        elif op == "EMPTY_LIST":
-            stack.append([])
-        elif op == "EMPTY_TUPLE":
-            stack.append(())
-        elif op in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            size = int(op[-1])
-            items = tuple(stack[-size:])
-            del stack[-size:]
-            stack.append(items)
-        elif op == "TUPLE":
-            stack.append(tuple(pop_to_mark()))
-        elif op == "APPEND":
-            item = stack.pop()
-            _expect(stack[-1], list).append(item)
-        elif op == "APPENDS":
-            items = pop_to_mark()
-            _expect(stack[-1], list).extend(items)
-        elif op == "SETITEM":
-            item, key = stack.pop(), stack.pop()
-            _expect(stack[-1], dict)[key] = item
-        elif op == "SETITEMS":
-            items = pop_to_mark()
-            _expect(stack[-1], dict).update(zip(items[::2], items[1::2], strict=True))
-        elif op == "GLOBAL":
-            if argument not in _NAMES:
-                raise _Refused(f"it refers to {argument!r}")
-            stack.append(_Name(_text(argument)))
-        elif op == "REDUCE":
-            arguments, function = stack.pop(), stack.pop()
-            stack.append(_construct(_expect(function, _Name), _expect(arguments, tuple)))
-        elif op == "BUILD":
-            state = stack.pop()
-            _set_state(stack[-1], _expect(state, tuple))
-        elif op == "STOP":
-            if len(stack) != 1:
-                raise _Refused("it ends in the middle of a value")
-            return stack[0]
-        else:
-            raise _Refused(f"opcode {op}")
-    raise _Refused("it has no end")
+    def check_protocol(self, version: Any) -> None:
+        if version not in (2, 3):
+            raise _Refused(f"pickle protocol {version}")
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def push_bytes(self, text: Any) -> None:
+        self.push(_text(text).encode("latin-1"))
+
+    def push_name(self, path: Any) -> None:
+        if path not in _NAMES:
+            raise _Refused(f"it refers to {path!r}")
+        self.push(_Name(_text(path)))
+
+    def remember(self, place: Any) -> None:
+        self.memo[_number(place)] = self.stack[-1]
+
+    def recall(self, place: Any) -> None:
+        self.push(self.memo[_number(place)])
+
+    def make_tuple(self, size: int) -> None:
+        items = tuple(self.stack[-size:])
+        del self.stack[-size:]
+        self.push(items)
+
+    def append(self, _: Any) -> None:
+        item = self.stack.pop()
+        _expect(self.stack[-1], list).append(item)
+
+    def extend(self, _: Any) -> None:
+        items = self.pop_to_mark()
+        _expect(self.stack[-1], list).extend(items)
+
+    def set_item(self, _: Any) -> None:
+        item, key = self.stack.pop(), self.stack.pop()
+        _expect(self.stack[-1], dict)[key] = item
+
+    def set_items(self, _: Any) -> None:
+        items = self.pop_to_mark()
+        _expect(self.stack[-1], dict).update(zip(items[::2], items[1::2], strict=True))
+
+    def call(self, _: Any) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        self.push(_construct(_expect(function, _Name), _expect(arguments, tuple)))
+
+    def build(self, _: Any) -> None:
+        state = self.stack.pop()
+        _set_state(self.stack[-1], _expect(state, tuple))
+
+
+_OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": _Machine.check_protocol,
+    "MARK": lambda machine, _: machine.push(_MARK),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE"), _Machine.push),
+    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES"), _Machine.push),
+    **dict.fromkeys(("BINSTRING", "SHORT_BINSTRING"), _Machine.push_bytes),  # Python 2; genops decodes them as latin-1
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.remember),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.make_tuple(1),
+    "TUPLE2": lambda machine, _: machine.make_tuple(2),
+    "TUPLE3": lambda machine, _: machine.make_tuple(3),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
+    "APPEND": _Machine.append,
+    "APPENDS": _Machine.extend,
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": _Machine.set_items,
+    "GLOBAL": _Machine.push_name,
+    "REDUCE": _Machine.call,
+    "BUILD": _Machine.build,
+}
 
 
 def _expect(value: Any, kind: type) -> Any:

@@ -268,72 +268,89 @@ class _Rows:
         return self._stream.load(int(index))
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchShare:
+    """The rows of every global batch that one process reads: an equal part of each micro-batch.
+
+    Attributes:
+      batch_size, microbatches: B and P.
+      process, processes: number of this process, and H.
+
+    Raises `UserError` unless the processes can share every micro-batch equally.
+    """
+
+    batch_size: int
+    microbatches: int = 1
+    process: int = 0
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        parts = self.microbatches * self.processes
+        if self.batch_size % parts:
+            raise UserError(
+                f"search.batch_size is {self.batch_size}, which {self.processes} process(es) with {self.microbatches} "
+                f"microbatch(es) cannot share equally; use a multiple of {parts}"
+            )
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in a batch that the process reads, B/H."""
+        return self.batch_size // self.processes
+
+    def position(self, index: int) -> tuple[int, int]:
+        """`(step, row of the global batch)` of the process's image number `index`."""
+        step, inside = divmod(index, self.rows)
+        in_part = self.rows // self.microbatches
+        part, row = divmod(inside, in_part)
+        return step, part * (self.batch_size // self.microbatches) + self.process * in_part + row
+
+
 class Stream:
     """Batches of one split for one process: `{"images": uint8 [P, B/P/H, S, S, 3], "labels": int32 [P, B/P/H]}`.
 
     Args:
       split: source and rows.
+      share: the rows of each batch that the process reads.
       seed: of the order of every epoch and of the crops.
-      size: side of the images.
-      batch_size, microbatches: B and P.
-      process, processes: number of this process, and H.
+      size: side of the images in pixels, S.
       threads: images decoded at once; 0 decodes in the calling thread.
+
+    Raises `UserError` if the split has fewer images than a batch.
 
     Example::
 
-        for batch in Stream(data.train, seed=0, size=224, batch_size=1024).batches(start=step):
+        for batch in Stream(data.train, BatchShare(batch_size=1024), seed=0, size=224).batches(start=step):
             ...
     """
 
-    def __init__(
-        self,
-        split: StreamSplit,
-        *,
-        seed: int,
-        size: int,
-        batch_size: int,
-        microbatches: int = 1,
-        process: int = 0,
-        processes: int = 1,
-        threads: int = 16,
-    ):
-        if batch_size % (microbatches * processes):
+    def __init__(self, split: StreamSplit, share: BatchShare, *, seed: int, size: int, threads: int = 16):
+        if len(split) < share.batch_size:
             raise UserError(
-                f"search.batch_size is {batch_size}, which {processes} process(es) with {microbatches} microbatch(es) "
-                f"cannot share equally; use a multiple of {microbatches * processes}"
+                f"search.batch_size is {share.batch_size}, but the split has {len(split)} images; use fewer"
             )
-        if len(split) < batch_size:
-            raise UserError(f"search.batch_size is {batch_size}, but the split has {len(split)} images; use fewer")
-        self._split, self._seed, self._size = split, seed, size
-        self._batch, self._parts = batch_size, microbatches
-        self._process, self._processes, self._threads = process, processes, threads
-        self.steps_per_epoch = len(split) // batch_size
+        self._split, self._share, self._seed, self._size, self._threads = split, share, seed, size, threads
+        self.steps_per_epoch = len(split) // share.batch_size
         self._order: Callable[[int], np.ndarray] = lru_cache(maxsize=2)(self._epoch_order)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         random = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
         return random.permutation(self._split.rows)
 
-    def position(self, index: int) -> tuple[int, int]:
-        """`(step, row of the global batch)` of the process's image number `index`."""
-        local = self._batch // self._processes
-        step, inside = divmod(index, local)
-        part, row = divmod(inside, local // self._parts)
-        return step, part * (self._batch // self._parts) + self._process * (local // self._parts) + row
-
     def load(self, index: int) -> dict[str, Any]:
         """The process's image number `index`, counted from the start of the run, decoded."""
-        step, row = self.position(index)
+        step, row = self._share.position(index)
         epoch, inside = divmod(step, self.steps_per_epoch)
-        number = int(self._order(epoch)[inside * self._batch + row])
+        batch = self._share.batch_size
+        number = int(self._order(epoch)[inside * batch + row])
         encoded = self._split.source[number]
         image = decode_image(encoded.content, self._split.source.where(number), _RGB)
-        random = np.random.Generator(np.random.Philox(key=[self._seed, step * self._batch + row], counter=[0, 0, 0, 1]))
+        random = np.random.Generator(np.random.Philox(key=[self._seed, step * batch + row], counter=[0, 0, 0, 1]))
         return {"images": crop_resize(image, self._size, random), "labels": np.int32(encoded.label)}
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """The process's rows of one step only: `{"images": [B/H, S, S, 3], "labels": [B/H]}`."""
-        local = self._batch // self._processes
+        local = self._share.rows
         with ThreadPoolExecutor(max(self._threads, 1)) as pool:
             rows = list(pool.map(self.load, range(step * local, (step + 1) * local)))
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -342,11 +359,11 @@ class Stream:
         """The batches from step `start` on, without end; the images of two more batches are read ahead in parallel."""
         import grain
 
-        local = self._batch // self._processes
+        local = self._share.rows
         rows = grain.MapDataset.source(_Rows(self))[start * local :]
         ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=2 * local)
         for batch in rows.to_iter_dataset(ahead).batch(local, drop_remainder=True):
-            yield {name: value.reshape(self._parts, -1, *value.shape[1:]) for name, value in batch.items()}
+            yield {name: value.reshape(self._share.microbatches, -1, *value.shape[1:]) for name, value in batch.items()}
 
 
 def decode_rate(stream: Stream, *, images: int = 256) -> float:

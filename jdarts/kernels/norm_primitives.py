@@ -48,11 +48,12 @@ def project(factor, y, dx, *, axis_name: str | None = None):
     return once(factor * (dx - dmean - y * along)), dmean, along, 2 * along / factor, -factor * factor * along
 
 
-def _project_jvp(factor, y, dx, dmean, along, dfactor, dy, ddx):
-    """The tangents of the results of `project(factor, y, dx)`.
+def _project_jvp(factor, y, dx, dmean, along, *tangents):
+    """The tangents of the results of `project(factor, y, dx)` for `tangents` of its three arguments.
 
-    `dmean` and `along` are results of `project`; `dfactor`, `dy` and `ddx` are the tangents of its arguments.
+    `dmean` and `along` are results of `project`.
     """
+    dfactor, dy, ddx = tangents
     ddmean = channel_mean(ddx)
     dalong = channel_mean(dy * once(dx) + once(y) * ddx)
     moved = dfactor * (dx - dmean - y * along) + factor * (ddx - ddmean - dy * along - y * dalong)

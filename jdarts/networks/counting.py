@@ -27,6 +27,15 @@ class ModuleCount:
 
 
 @dataclass(frozen=True)
+class _Features:
+    """The output of a module. `halved`: the module has half the height and width of its input."""
+
+    channels: int
+    size: Size
+    halved: bool = False
+
+
+@dataclass(frozen=True)
 class Count:
     """The size of a network, module by module in the order of the forward pass."""
 
@@ -51,8 +60,7 @@ def count_darts_cnn(
     classes: int,
     image_size: int | Size = 32,
     stem: Literal["cifar", "imagenet"] = "cifar",
-    auxiliary: bool = False,
-    auxiliary_second_norm: bool = True,
+    auxiliary: bool | Literal["one_norm"] = False,
 ) -> Count:
     """Size of the evaluation network of a DARTS genotype (Liu et al., 2019).
 
@@ -63,8 +71,8 @@ def count_darts_cnn(
       classes: outputs of the linear layer.
       image_size: height and width of the input in pixels, or the side of a square one.
       stem: "cifar", one convolution to 3 × channels; "imagenet", three of stride 2.
-      auxiliary: count the auxiliary head too.
-      auxiliary_second_norm: with its second batch norm, which the ImageNet head of the DARTS authors lacks.
+      auxiliary: count the auxiliary head too; "one_norm" is the ImageNet head of the DARTS authors, which lacks the
+        second batch norm.
 
     Raises `UserError` for odd channels or an image too small or odd for the two reductions.
 
@@ -80,49 +88,42 @@ def count_darts_cnn(
     if channels % 2:
         raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
 
-    modules: list[ModuleCount] = []
-    if stem == "cifar":
-        size, before_size = image, image
-        before_channels = out_channels = 3 * channels
-        modules.append(ModuleCount("stem", *_conv_bn(3, out_channels, 3, size)))
-    elif stem == "imagenet":
-        half, before_size, size = (_divided(image, 2**k) for k in (1, 2, 3))
-        first, second = _conv_bn(3, channels // 2, 3, half), _conv_bn(channels // 2, channels, 3, before_size)
-        modules.append(ModuleCount("stem0", *_add([first, second])))
-        modules.append(ModuleCount("stem1", *_conv_bn(channels, channels, 3, size)))
-        before_channels = out_channels = channels
-    else:
-        raise unknown("stem", stem, ("cifar", "imagenet"))
-
-    width, reduced_before = channels, stem == "imagenet"
-    head = None
+    modules, before, last = _darts_stem(stem, channels, image)
+    head: list[ModuleCount] = []
     counted: dict[tuple[bool, int], Pair] = {}
+    width = channels
     for index in range(cells):
         reduction = index in (cells // 3, 2 * cells // 3)
-        if (reduction and _odd(size)) or (reduced_before and _odd(before_size)):
-            multiple = 32 if stem == "imagenet" else 4
-            raise UserError(
-                f"image_size is {_words(image)}, which cell {index} cannot halve any more; "
-                f"use a multiple of {multiple} with stem {stem!r}"
-            )
+        if (reduction and _odd(last.size)) or (last.halved and _odd(before.size)):
+            raise _cannot_halve(image, stem, index)
         width *= 2 if reduction else 1
         cell = genotype.reduce if reduction else genotype.normal
-        pre0 = (_factorized_reduce if reduced_before else _relu_conv_bn)(before_channels, width, size)
-        pre1 = _relu_conv_bn(out_channels, width, size)
         if (reduction, width) not in counted:
-            counted[reduction, width] = _add(_darts_cell(cell, width, size, reduction))
+            counted[reduction, width] = _add(_darts_cell(cell, width, last.size, reduction))
         name = f"cell{index} ({'reduce' if reduction else 'normal'})"
-        modules.append(ModuleCount(name, *_add([pre0, pre1, counted[reduction, width]])))
-        before_size, size = size, _divided(size, 2) if reduction else size
-        before_channels, out_channels = out_channels, len(cell.concat) * width
-        reduced_before = reduction
+        modules.append(ModuleCount(name, *_add([_preprocessing(before, last, width), counted[reduction, width]])))
+        size = _divided(last.size, 2) if reduction else last.size
+        before, last = last, _Features(len(cell.concat) * width, size, halved=reduction)
         if auxiliary and index == 2 * cells // 3:
-            stride = 3 if stem == "cifar" else 2
-            head = ModuleCount(
-                "auxiliary", *_auxiliary(out_channels, classes, size, stride, second_norm=auxiliary_second_norm)
-            )
-    modules.append(ModuleCount("classifier", out_channels * classes + classes, out_channels * classes))
-    return Count((*modules, *([head] if head else [])))
+            head = [ModuleCount("auxiliary", *_auxiliary(last, classes, stem, second_norm=auxiliary != "one_norm"))]
+    modules.append(ModuleCount("classifier", last.channels * classes + classes, last.channels * classes))
+    return Count((*modules, *head))
+
+
+def _darts_stem(stem: str, channels: int, image: Size) -> tuple[list[ModuleCount], _Features, _Features]:
+    """The modules of a stem and the two inputs of the first cell."""
+    if stem == "cifar":
+        features = _Features(3 * channels, image)
+        return [ModuleCount("stem", *_conv_bn(3, 3 * channels, 3, image))], features, features
+    if stem == "imagenet":
+        half, quarter, eighth = (_divided(image, 2**k) for k in (1, 2, 3))
+        first, second = _conv_bn(3, channels // 2, 3, half), _conv_bn(channels // 2, channels, 3, quarter)
+        modules = [
+            ModuleCount("stem0", *_add([first, second])),
+            ModuleCount("stem1", *_conv_bn(channels, channels, 3, eighth)),
+        ]
+        return modules, _Features(channels, quarter, halved=True), _Features(channels, eighth, halved=True)
+    raise unknown("stem", stem, ("cifar", "imagenet"))
 
 
 def count_nasbench201(
@@ -222,6 +223,19 @@ def _factorized_reduce(inputs: int, outputs: int, size: Size) -> Pair:
     return _add([half, half, _batch_norm(outputs)])
 
 
+def _cannot_halve(image: Size, stem: str, index: int) -> UserError:
+    return UserError(
+        f"image_size is {_words(image)}, which cell {index} cannot halve any more; "
+        f"use a multiple of {32 if stem == 'imagenet' else 4} with stem {stem!r}"
+    )
+
+
+def _preprocessing(before: _Features, last: _Features, width: int) -> Pair:
+    """The two layers at the inputs of a cell: the outputs of the cell before the last and of the last one."""
+    first = _factorized_reduce if last.halved else _relu_conv_bn
+    return _add([first(before.channels, width, last.size), _relu_conv_bn(last.channels, width, last.size)])
+
+
 def _darts_cell(cell: Cell, width: int, size: Size, reduction: bool) -> Iterable[Pair]:
     """The ops of a cell with inputs of `size`; in a reduction cell an input is read with stride 2."""
     for edges in cell.live_nodes:
@@ -253,11 +267,12 @@ def count_op(op: str, width: int, size: Size, stride: int) -> Pair:
     raise AssertionError(op)  # a Cell has known ops only
 
 
-def _auxiliary(inputs: int, classes: int, size: Size, stride: int, *, second_norm: bool) -> Pair:
-    if any((side - 5) // stride + 1 != 2 for side in size):
+def _auxiliary(inputs: _Features, classes: int, stem: str, *, second_norm: bool) -> Pair:
+    stride, sides, image = (3, "8 to 10", 32) if stem == "cifar" else (2, "7 or 8", 224)
+    height, width = inputs.size
+    if any((side - 5) // stride + 1 != 2 for side in inputs.size):
         raise UserError(
-            f"the auxiliary head sees {size[0]}×{size[1]} pixels, not {'8 to 10' if stride == 3 else '7 or 8'}: "
-            f"use image_size {'32' if stride == 3 else '224'} or auxiliary=False"
+            f"the auxiliary head sees {height}×{width} pixels, not {sides}: use image_size {image} or auxiliary=False"
         )
-    features = [_conv_bn(inputs, 128, 1, (2, 2)), (_conv_bn if second_norm else _conv)(128, 768, 2, (1, 1))]
+    features = [_conv_bn(inputs.channels, 128, 1, (2, 2)), (_conv_bn if second_norm else _conv)(128, 768, 2, (1, 1))]
     return _add([*features, (768 * classes + classes, 768 * classes)])

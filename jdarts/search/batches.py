@@ -6,14 +6,13 @@ batches as an uninterrupted one, and the batches of later steps can be drawn ahe
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jdarts.config import DataConfig
-from jdarts.data import SearchData, augment, batch_indices, epoch_permutation, random_batch
+from jdarts.data import Augmentation, SearchData, batch_indices, epoch_permutation, random_batch
 from jdarts.data.augment import cutout
 from jdarts.data.streaming import StreamedData
 from jdarts.devices.replicas import Share
@@ -36,7 +35,7 @@ class Batches:
       alpha_split: the split from which the alphas' batch is drawn.
       streamed: True if the host has chosen the images; `arrays` then holds only one batch of each split.
       share: this replica's part of the global batch.
-      prepare: `(key, uint8 images) -> images`: crop, flip, normalise, and cutout if its probability is 1.
+      augmentation: of the images; with cutout only if all images are masked.
       cutout_side: side of the square that random cutout masks, in pixels.
       cutout_probability: schedule of the share of images that random cutout masks; None without random cutout.
       clock: `step -> Clock`.
@@ -47,7 +46,7 @@ class Batches:
     alpha_split: Split
     streamed: bool
     share: Share
-    prepare: Callable[[jax.Array, jax.Array], jax.Array]
+    augmentation: Augmentation
     cutout_side: int
     cutout_probability: Schedule | None
     clock: Callable[[jax.Array], Clock]
@@ -87,7 +86,7 @@ class Batches:
     ) -> Batch:
         """The given rows of a split. The first of the `keys` augments the images; the second is for the network."""
         augment_key, network_key = keys
-        images = self.prepare(augment_key, arrays[f"{split}_images"][rows])
+        images = self.augmentation(augment_key, arrays[f"{split}_images"][rows], self.share)
         if self.cutout_probability is not None:
             images = self._random_cutout(augment_key, images, self.cutout_probability, state.step)
         return {
@@ -120,14 +119,12 @@ def batches_for(
     clock: Callable[[jax.Array], Clock],
 ) -> Batches:
     """The batches of `size` images that a search with `method` draws from `data`."""
-    prepare = partial(
-        augment,
+    augmentation = Augmentation(
         mean=data.mean,
         std=data.std,
         crop_padding=settings.crop_padding,
         flip=settings.flip,
         cutout=0 if method.cutout_probability else settings.search_cutout,
-        share=share,
     )
     streamed = isinstance(data, StreamedData)
     return Batches(
@@ -136,7 +133,7 @@ def batches_for(
         alpha_split="val" if streamed else method.alpha_data or "val",
         streamed=streamed,
         share=share,
-        prepare=prepare,
+        augmentation=augmentation,
         cutout_side=settings.search_cutout,
         cutout_probability=method.cutout_probability,
         clock=clock,

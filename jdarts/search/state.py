@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-PyTree = Any
+from jdarts.hypergrad.types import PyTree
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 """The metrics of a step; those of an epoch are means over its steps."""

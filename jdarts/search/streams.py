@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jdarts.config import Experiment
-from jdarts.data.streaming import Stream, StreamedData
+from jdarts.data.streaming import BatchShare, Stream, StreamedData
 from jdarts.devices import processes
 from jdarts.devices.placement import Placement, gather_rows
 from jdarts.methods import Method
@@ -20,18 +20,15 @@ def open_splits(
     config: Experiment, data: StreamedData, method: Method, *, process: int = 0, processes: int = 1
 ) -> dict[str, Stream]:
     """The streams `train` (for the weights) and `val` (for the alphas) of process `process` of `processes`."""
-    options = {
-        "size": config.data.streamed_side,
-        "batch_size": config.search.batch_size,
-        "microbatches": config.search.microbatches,
-        "process": process,
-        "processes": processes,
-        "threads": config.data.read_threads,
-    }
+    settings = config.search
+    share = BatchShare(
+        batch_size=settings.batch_size, microbatches=settings.microbatches, process=process, processes=processes
+    )
+    options = {"size": config.data.streamed_side, "threads": config.data.read_threads}
     alphas = data.train if method.alpha_data == "train" else data.val
     return {
-        "train": Stream(data.train, seed=2 * config.seed, **options),
-        "val": Stream(alphas, seed=2 * config.seed + 1, **options),
+        "train": Stream(data.train, share, seed=2 * config.seed, **options),
+        "val": Stream(alphas, share, seed=2 * config.seed + 1, **options),
     }
 
 

@@ -6,18 +6,18 @@ SGD with momentum and a cosine schedule, global-norm clipping, cutout, an auxili
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 from flax import struct
 
 from jdarts import staging
-from jdarts.config import Experiment
-from jdarts.data import TrainingData, augment, batch_indices, epoch_permutation, normalize, steps_per_epoch
+from jdarts.config import Experiment, TrainConfig
+from jdarts.data import Augmentation, TrainingData, batch_indices, epoch_permutation, normalize, steps_per_epoch
 from jdarts.data.dataset import Images
 from jdarts.genotypes import Genotype
 from jdarts.losses import accuracy, cross_entropy
@@ -27,17 +27,15 @@ from jdarts.optimizers import weight_sgd
 
 METRICS = ("train_loss", "train_accuracy")
 
-PyTree = Any
-
 
 @struct.dataclass
 class TrainState:
     """The state of a training after `step` steps; everything needed to resume bit for bit."""
 
     step: jax.Array
-    weights: PyTree
-    batch_stats: PyTree
-    opt_state: PyTree
+    weights: Any
+    batch_stats: Any
+    opt_state: Any
     key: jax.Array
     sums: dict[str, jax.Array]
 
@@ -65,41 +63,67 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
     """Build the pure functions of a training from its configuration, genotype and data."""
     settings = config.train
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
-    network = derived_network(
-        genotype,
-        channels=settings.channels,
-        cells=settings.cells,
-        classes=data.num_classes,
-        auxiliary=settings.auxiliary_weight > 0,
+    protocol = _Protocol(
+        settings=settings,
+        network=derived_network(
+            genotype,
+            channels=settings.channels,
+            cells=settings.cells,
+            classes=data.num_classes,
+            auxiliary=settings.auxiliary_weight > 0,
+        ),
+        optimizer=weight_sgd(settings.optimizer, settings.epochs, per_epoch),
+        augmentation=Augmentation(
+            mean=data.mean,
+            std=data.std,
+            crop_padding=config.data.crop_padding,
+            flip=config.data.flip,
+            cutout=settings.cutout,
+        ),
+        image_shape=data.train.images.shape[1:],
+        steps_per_epoch=per_epoch,
     )
-    optimizer = weight_sgd(settings.optimizer, settings.epochs, per_epoch)
-    image_shape = data.train.images.shape[1:]
-    prepare = partial(
-        augment,
-        mean=data.mean,
-        std=data.std,
-        crop_padding=config.data.crop_padding,
-        flip=config.data.flip,
-        cutout=settings.cutout,
+    options = staging.compiler_options(large=True, calls=settings.epochs * per_epoch)
+    arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
+    return Training(
+        protocol.init,
+        jax.jit(protocol.step, donate_argnums=0, compiler_options=options),
+        jax.jit(protocol.logits, compiler_options=options),
+        arrays,
+        per_epoch,
     )
 
-    def init(key):
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Protocol:
+    """The functions of `Training`, not compiled."""
+
+    settings: TrainConfig
+    network: nn.Module
+    optimizer: optax.GradientTransformation
+    augmentation: Augmentation
+    image_shape: tuple[int, ...]
+    steps_per_epoch: int
+
+    def init(self, key: jax.Array) -> TrainState:
         weight_key, run_key = jax.random.split(key)
-        variables = init_network(network, weight_key, jnp.zeros((2, *image_shape)), True)
+        variables = init_network(self.network, weight_key, jnp.zeros((2, *self.image_shape)), True)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             weights=variables["params"],
             batch_stats=variables["batch_stats"],
-            opt_state=optimizer.init(variables["params"]),
+            opt_state=self.optimizer.init(variables["params"]),
             key=run_key,
             sums={name: jnp.zeros(()) for name in METRICS},
         )
 
-    def loss(weights, batch_stats, images, labels, key, drop_path):
+    def loss(self, weights, batch_stats, images, labels, key, drop_path):
+        """`(loss, (new batch statistics, accuracy))` of a batch; `drop_path` is the probability of dropping an op."""
+        settings = self.settings
         drop_key, noise_key = jax.random.split(key)
         if settings.activations == "bfloat16":
             weights, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (weights, images))
-        (logits, auxiliary), changed = network.apply(
+        (logits, auxiliary), changed = self.network.apply(
             {"params": weights, "batch_stats": batch_stats},
             images,
             True,
@@ -114,18 +138,19 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
             value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
         return value, (changed["batch_stats"], accuracy(logits, labels))
 
-    def step(state, arrays):
+    def step(self, state: TrainState, arrays: dict[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
+        settings, per_epoch = self.settings, self.steps_per_epoch
         order_key, step_key = jax.random.split(state.key)
         epoch = state.step // per_epoch
         order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
         rows = batch_indices(order, state.step, settings.batch_size)
         augment_key, network_key = jax.random.split(jax.random.fold_in(step_key, state.step))
-        images = prepare(augment_key, arrays["images"][rows])
+        images = self.augmentation(augment_key, arrays["images"][rows])
         drop_path = settings.drop_path * epoch / settings.epochs if settings.drop_path else 0.0
-        (value, (batch_stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(
+        (value, (batch_stats, right)), grads = jax.value_and_grad(self.loss, has_aux=True)(
             state.weights, state.batch_stats, images, arrays["labels"][rows], network_key, drop_path
         )
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.weights)
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.weights)
         weights = optax.apply_updates(state.weights, updates)
         metrics = {"train_loss": value, "train_accuracy": right}
         fresh = state.step % per_epoch == 0
@@ -141,21 +166,11 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData) ->
         )
         return state, {**metrics, "finite": finite}
 
-    def logits(state, images):
+    def logits(self, state: TrainState, images: jax.Array) -> jax.Array:
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
-        inputs = normalize(images, mean=data.mean, std=data.std)
+        inputs = normalize(images, mean=self.augmentation.mean, std=self.augmentation.std)
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
-        return network.apply(variables, inputs, False, rngs=rngs)[0]
-
-    options = staging.compiler_options(large=True, calls=settings.epochs * per_epoch)
-    arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
-    return Training(
-        init,
-        jax.jit(step, donate_argnums=0, compiler_options=options),
-        jax.jit(logits, compiler_options=options),
-        arrays,
-        per_epoch,
-    )
+        return self.network.apply(variables, inputs, False, rngs=rngs)[0]
 
 
 def evaluate(training: Training, state: TrainState, images: Images, batch_size: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdarts.data import augment, cutout, normalize, random_crop, random_flip
+from jdarts.data import Augmentation, cutout, normalize, random_crop, random_flip
 from jdarts.data.augment import (
     crop,
     cutout_at,
@@ -44,13 +44,13 @@ def numpy_augment(images, offsets, flips, centers, padding, side) -> np.ndarray:
 
 
 @pytest.mark.parametrize("padding,do_flip,side", [(4, True, 0), (4, True, 6), (2, False, 4), (0, True, 0)])
-def test_augment_equals_plain_numpy(padding, do_flip, side):
+def test_augmentation_equals_plain_numpy(padding, do_flip, side):
     images, key = some_images(), jax.random.key(3)
     crop_key, flip_key, cutout_key = jax.random.split(key, 3)
     offsets = np.asarray(draw_crop_offsets(crop_key, 16, padding))
     flips = np.asarray(draw_flips(flip_key, 16)) if do_flip else np.zeros(16, bool)
     centers = np.asarray(draw_cutout_centers(cutout_key, 16, 12, 10))
-    result = augment(key, jnp.asarray(images), mean=MEAN, std=STD, crop_padding=padding, flip=do_flip, cutout=side)
+    result = Augmentation(mean=MEAN, std=STD, crop_padding=padding, flip=do_flip, cutout=side)(key, jnp.asarray(images))
     expected = numpy_augment(images, offsets, flips, centers, padding, side)
     assert result.dtype == jnp.float32
     np.testing.assert_allclose(result, expected, atol=2e-6)
@@ -116,7 +116,7 @@ def test_same_key_same_result_other_key_other_result():
 
     def run(seed):
         return np.asarray(
-            augment(jax.random.key(seed), images, mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=4)
+            Augmentation(mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=4)(jax.random.key(seed), images)
         )
 
     np.testing.assert_array_equal(run(5), run(5))
@@ -125,8 +125,8 @@ def test_same_key_same_result_other_key_other_result():
 
 def test_switching_one_operation_off_keeps_the_draws_of_the_others():
     images, key = jnp.asarray(some_images()), jax.random.key(9)
-    with_cutout = augment(key, images, mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=4)
-    without = augment(key, images, mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=0)
+    with_cutout = Augmentation(mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=4)(key, images)
+    without = Augmentation(mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=0)(key, images)
     kept = np.asarray(with_cutout) != 0
     assert kept.mean() > 0.8
     np.testing.assert_array_equal(np.asarray(with_cutout)[kept], np.asarray(without)[kept])
@@ -137,7 +137,7 @@ def test_jit_equals_no_jit(dtype):
     images, key = jnp.asarray(some_images()), jax.random.key(4)
 
     def run(key, images):
-        return augment(key, images, mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=4, dtype=dtype)
+        return Augmentation(mean=MEAN, std=STD, crop_padding=4, flip=True, cutout=4, dtype=dtype)(key, images)
 
     compiled, plain = jax.jit(run)(key, images), run(key, images)
     assert compiled.dtype == plain.dtype == dtype
@@ -145,11 +145,11 @@ def test_jit_equals_no_jit(dtype):
     np.testing.assert_allclose(np.asarray(compiled, np.float32), np.asarray(plain, np.float32), atol=tolerance, rtol=0)
 
 
-def test_augment_vmaps_over_keys():
+def test_augmentation_vmaps_over_keys():
     images, keys = jnp.asarray(some_images(batch=4)), jax.random.split(jax.random.key(0), 3)
 
     def run(key):
-        return augment(key, images, mean=MEAN, std=STD, crop_padding=2, flip=True, cutout=4)
+        return Augmentation(mean=MEAN, std=STD, crop_padding=2, flip=True, cutout=4)(key, images)
 
     out, one = jax.jit(jax.vmap(run))(keys), jax.jit(run)
     for i in range(3):
@@ -160,7 +160,7 @@ def test_zero_means_off():
     images, key = jnp.asarray(some_images()), jax.random.key(0)
     assert random_crop(key, images, 0) is images
     assert cutout(key, images, 0) is images
-    out = augment(key, images, mean=MEAN, std=STD, crop_padding=0, flip=False, cutout=0)
+    out = Augmentation(mean=MEAN, std=STD, crop_padding=0, flip=False, cutout=0)(key, images)
     np.testing.assert_array_equal(out, normalize(images, mean=MEAN, std=STD))
 
 

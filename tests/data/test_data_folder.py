@@ -10,7 +10,7 @@ from PIL import Image
 
 from jdarts.config import DataConfig
 from jdarts.data import image_files, load
-from jdarts.data.streaming import Stream, open_streams
+from jdarts.data.streaming import BatchShare, Stream, open_streams
 from jdarts.errors import DataNote, DataWarning, UserError
 
 RED = Image.new("RGB", (6, 5), (200, 30, 10))
@@ -316,7 +316,7 @@ def test_streams_share_the_scan_and_name_the_file(tidy):
         image.save(bee / f"0{i}.jpg")
     RED.convert("RGBA").save(bee / "layer.png")
     data = open_streams(config)
-    stream = Stream(data.train, seed=0, size=4, batch_size=2, threads=0)
+    stream = Stream(data.train, BatchShare(batch_size=2), seed=0, size=4, threads=0)
     assert stream.batch(0)["images"].shape == (2, 4, 4, 3)
     for file in (tidy / "train").rglob("*.png"):
         file.write_bytes(b"\x89PNG damaged")

@@ -12,6 +12,7 @@ from jdarts.config import DataConfig
 from jdarts.data import load
 from jdarts.data.order import class_split
 from jdarts.data.streaming import (
+    BatchShare,
     Stream,
     crop_resize,
     decode_rate,
@@ -42,8 +43,8 @@ def data(folder):
     return open_streams(dataclasses.replace(CONFIG, path=str(folder)))
 
 
-def stream(data, **options):
-    return Stream(data.train, seed=5, size=8, **{"batch_size": 8, "threads": 2, **options})
+def stream(data, *, threads=2, **share):
+    return Stream(data.train, BatchShare(**{"batch_size": 8, **share}), seed=5, size=8, threads=threads)
 
 
 def first(batches, count):
@@ -73,7 +74,7 @@ def test_the_validation_split_of_a_folder_trains_the_alphas(folder, tmp_path):
     for one, other in ((streamed.train, held.train), (streamed.val, held.val)):
         labels = one.source.labels()[one.rows]
         assert len(one) == len(other) and np.bincount(labels).tolist() == np.bincount(other.labels).tolist()
-    validation = Stream(streamed.val, seed=0, size=8, batch_size=12, threads=0).batch(0)
+    validation = Stream(streamed.val, BatchShare(batch_size=12), seed=0, size=8, threads=0).batch(0)
     assert sorted(validation["images"][:, 0, 0, 0].tolist()) == sorted(held.val.images[:, 0, 0, 0].tolist())
     assert streamed.class_names == held.class_names == ("class_0", "class_1", "class_2")
     for options in ({"own_validation": False}, {"path": str(folder)}):
@@ -194,7 +195,7 @@ def test_array_records_give_the_images_of_the_folder(folder, tmp_path):
     data = open_streams(
         DataConfig(source="stream:tfds:tiny", path=str(tmp_path), train_fraction=0.5, val_fraction=0.5, image_size=9)
     )
-    batch = next(Stream(data.train, seed=0, size=9, batch_size=6, threads=0).batches())
+    batch = next(Stream(data.train, BatchShare(batch_size=6), seed=0, size=9, threads=0).batches())
     assert len(set(numbers(batch).ravel())) == 6
     np.testing.assert_array_equal(numbers(batch) % 3, batch["labels"])
 

@@ -86,15 +86,12 @@ def test_small_network_and_another_width():
 
 
 @pytest.mark.parametrize(
-    ("network", "second_norm", "parameters"),
-    [(CIFAR, True, 476_426), (IMAGENET, True, 1_262_312), (IMAGENET, False, 1_260_776)],
+    ("network", "auxiliary", "parameters"),
+    [(CIFAR, True, 476_426), (IMAGENET, True, 1_262_312), (IMAGENET, "one_norm", 1_260_776)],
 )
-def test_auxiliary_head(network, second_norm, parameters):
+def test_auxiliary_head(network, auxiliary, parameters):
     genotype = published.get("DARTS_V2")
-    plain, full = (
-        count_darts_cnn(genotype, **network, auxiliary=value, auxiliary_second_norm=second_norm)
-        for value in (False, True)
-    )
+    plain, full = (count_darts_cnn(genotype, **network, auxiliary=value) for value in (False, auxiliary))
     assert full.modules[:-1] == plain.modules
     assert full.modules[-1].name == "auxiliary"
     assert full.modules[-1].parameters == full.parameters - plain.parameters == parameters

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jdarts.config import DataConfig
-from jdarts.data import augment, batch_indices, epoch_permutation, load, random_batch
+from jdarts.data import Augmentation, batch_indices, epoch_permutation, load, random_batch
 from jdarts.devices.replicas import Share
 from jdarts.methods import darts
 from jdarts.schedules import clock_at
@@ -65,7 +65,7 @@ def test_rows_images_and_keys_are_those_of_the_step(step):
     np.testing.assert_array_equal(train["labels"], rows)
     np.testing.assert_array_equal(alpha["labels"], 100 + random_batch(keys[0], 20, SIZE))
     options = {"mean": DATA.mean, "std": DATA.std, "crop_padding": 1, "flip": True, "cutout": 2}
-    direct = jax.jit(partial(augment, **options))(keys[1], ARRAYS["train_images"][rows])
+    direct = jax.jit(Augmentation(**options))(keys[1], ARRAYS["train_images"][rows])
     np.testing.assert_array_equal(train["images"], direct)
     for batch, key in ((train, keys[2]), (alpha, keys[4])):
         assert batch["key"] == key and batch["relax_key"] == jax.random.fold_in(key, 0)

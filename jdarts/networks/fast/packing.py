@@ -21,7 +21,6 @@ from jdarts.ops.initializers import draw_rows, initial_statistic
 from jdarts.staging import Unit
 
 Path = tuple[str, ...]
-PyTree = Any
 
 BODY = "body"  # the packed variables of a cell behind its preprocessing
 
@@ -55,7 +54,7 @@ class Packing:
 
     def __init__(
         self,
-        like: PyTree,
+        like: Any,
         edges_of: Callable[[Path], Sequence[Path] | None] = lambda path: None,
         body_of: Callable[[Path], Path | None] = lambda path: None,
     ):
@@ -79,13 +78,13 @@ class Packing:
                 raise ValueError(f"the blocks of {body} do not follow each other")
             self._bodies[body] = self._bodies.get(body, 0) + size
 
-    def ravel(self, tree: PyTree) -> jax.Array:
+    def ravel(self, tree: Any) -> jax.Array:
         """A plain tree as a vector `[size]`."""
         leaves: Any = traverse_util.flatten_dict(tree)
         parts = [leaves[path] if row is None else leaves[path][row] for path, row in self._parts()]
         return self._joined(parts)
 
-    def unravel(self, vector: jax.Array) -> PyTree:
+    def unravel(self, vector: jax.Array) -> Any:
         """The inverse of `ravel`."""
         if not self.size:
             return {}
@@ -99,7 +98,7 @@ class Packing:
             leaves[path] = lax.reshape(lax.concatenate(in_order, 0), shape)
         return traverse_util.unflatten_dict(leaves)
 
-    def pack(self, vector: jax.Array, unit: Unit | None = None) -> PyTree:
+    def pack(self, vector: jax.Array, unit: Unit | None = None) -> Any:
         """The arrays as a network wants them that is compiled by `unit`, by default `jdarts.staging.unit()`.
 
         "whole": a plain tree. "edges", "cells": the block of each edge, or of each body, as a vector under its path.
@@ -115,7 +114,7 @@ class Packing:
         }
         return traverse_util.unflatten_dict(leaves)
 
-    def unpack(self, tree: PyTree, unit: Unit | None = None) -> jax.Array:
+    def unpack(self, tree: Any, unit: Unit | None = None) -> jax.Array:
         """The inverse of `pack`: a vector `[size]`."""
         unit = unit or staging.unit()
         if unit == "whole":
@@ -151,7 +150,7 @@ class Packing:
         return math.prod(self._shape(path, row))
 
 
-def init_vector(key: jax.Array, packing: Packing, ranges: PyTree) -> jax.Array:
+def init_vector(key: jax.Array, packing: Packing, ranges: Any) -> jax.Array:
     """Initial weights `[size]` for parameters with these ranges (`jdarts.ops.initializers.abstract_network`)."""
     flat: Any = traverse_util.flatten_dict(ranges)
 

@@ -130,7 +130,8 @@ def body(network: Any, train: bool, update: bool, called: str | None) -> Callabl
 def _body(network: Any, train: bool, update: bool, called: str | None, own: tuple[user_ops.OwnOp, ...]) -> Callable:
     del own  # part of the cache's key
 
-    def cell_body(keys, vector, running, s0, s1, weights, edge_weights, edge_values):
+    def cell_body(keys, vector, running, *inputs):
+        s0, s1, weights, edge_weights, edge_values = inputs
         with staging.undivided():
             args = s0, s1, weights, train, edge_weights, edge_values
             params, stats = _packings_of_body(network, *jax.tree.map(_like, args))

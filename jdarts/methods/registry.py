@@ -6,9 +6,11 @@ options, typed by their annotations. Importing the file that holds it registers 
     @register
     def my_method(*, strength: Annotated[float, Range(0, below=1)] = 0.5) -> Method: ...
 
+If the default of an argument is a dataclass, its fields are options in place of the argument.
 Every call of a registered method checks the ranges of its options (`jdarts.config.ranges`).
 """
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -34,24 +36,47 @@ def register(factory: Factory) -> Factory:
     A file that is executed again replaces its own methods. Raises `UserError` if another file has that name.
     """
     name = factory.__name__
+    signature = inspect.signature(factory)
+    groups: dict[str, Any] = {
+        p.name: p.default for p in signature.parameters.values() if dataclasses.is_dataclass(p.default)
+    }
+    options = [option for p in signature.parameters.values() for option in _options(p)]
     if name in _METHODS and source_file(_METHODS[name]) != source_file(factory):
         raise UserError(
-            f"a method named {name!r} is already registered, by {source_file(_METHODS[name])}; choose another name for "
-            f"that of {source_file(factory)}"
+            f"a method named {name!r} is already registered, by {source_file(_METHODS[name])}; rename the one in "
+            f"{source_file(factory)}"
         )
-    for option in inspect.signature(factory).parameters.values():
+    for option in options:
         if option.kind is not option.KEYWORD_ONLY or option.default is option.empty:
             raise UserError(f"option {option.name} of method {name} must be keyword-only and have a default")
 
     @functools.wraps(factory)
-    def checked(**options: Any) -> Method:
-        hints = typing.get_type_hints(factory, include_extras=True)
-        for option, value in options.items():
+    def checked(**values: Any) -> Method:
+        hints = typing.get_type_hints(checked, include_extras=True)
+        for option, value in values.items():
             check(f"{option} of method {name}", value, hints.get(option, Any))
-        return factory(**options)
+        for argument, group in groups.items():
+            own = {f.name: values.pop(f.name) for f in dataclasses.fields(group) if f.name in values}
+            values[argument] = dataclasses.replace(group, **own)
+        return factory(**values)
 
+    made: Any = checked
+    made.__signature__ = signature.replace(parameters=options)
+    made.__annotations__ = {o.name: o.annotation for o in options if o.annotation is not o.empty}
     _METHODS[name] = checked
     return checked
+
+
+def _options(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """The options that an argument of a method stands for: itself, or the fields of a dataclass."""
+    group = parameter.default
+    if not dataclasses.is_dataclass(group):
+        return [parameter]
+    hints = typing.get_type_hints(type(group), include_extras=True)
+    return [
+        parameter.replace(name=f.name, default=getattr(group, f.name), annotation=hints[f.name])
+        for f in dataclasses.fields(group)
+    ]
 
 
 def source_file(factory: Callable) -> str:
@@ -83,7 +108,7 @@ def option_types(name: str) -> dict[str, Any]:
 
 
 def option_ranges(name: str) -> dict[str, str]:
-    """The options of a method with their ranges in words, empty where the type already says everything."""
+    """The options of a method with their ranges in words; empty where the type has no range."""
     hints = typing.get_type_hints(get(name), include_extras=True)
     return {option: described(hints.get(option, str)) for option in option_types(name)}
 

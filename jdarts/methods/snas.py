@@ -11,8 +11,10 @@ so that is the expectation over the categorical choice without its noise. `chann
 pixels) must be those of the search. The policy-gradient form of the paper is not included.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 
 from jdarts import relaxation
@@ -22,30 +24,54 @@ from jdarts.methods.published import ALL_IMAGES, on_cells, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.methods.resources import Resource, op_costs
 from jdarts.schedules import ramp
+from jdarts.spaces.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceCost:
+    """The cost of a relaxed network in the loss.
+
+    Attributes:
+      resource: the cost of an op; "none" leaves the term out.
+      resource_weight: factor of the term.
+      estimate: op weights in the term: those of the step, or `softmax(α)`.
+      channels, cells, size: of the supernet, and the side of the images in pixels.
+    """
+
+    resource: Resource = "none"
+    resource_weight: NonNegative = 1.5e-3
+    estimate: Literal["sample", "expectation"] = "sample"
+    channels: PositiveInt = 16
+    cells: Cells = 8
+    size: PositiveInt = 32
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Channels, cells and image side, which must be those of the search."""
+        return {"channels": self.channels, "cells": self.cells, "size": self.size}
+
+    def log(self, p: dict[str, jax.Array], space: Space) -> jax.Array:
+        """`ln Σ_cells Σ_e Σ_o p_eo · c_o` for op weights `p`; the sum is at least 1, where the logarithm is 0."""
+        costs = op_costs(space, self.resource, **self.sizes)
+        total = jnp.sum(jnp.stack([jnp.sum(p[name] * jnp.asarray(c, p[name].dtype)) for name, c in costs.items()]))
+        return jnp.log(jnp.maximum(total, 1.0))
 
 
 @register
 def snas(
-    *,
-    temperature_start: Positive = 1.0,
-    temperature_end: Positive = 0.03,
-    resource: Literal["none", "parameters", "flops", "memory"] = "none",
-    resource_weight: NonNegative = 1.5e-3,
-    estimate: Literal["sample", "expectation"] = "sample",
-    channels: PositiveInt = 16,
-    cells: Cells = 8,
-    size: PositiveInt = 32,
+    *, temperature_start: Positive = 1.0, temperature_end: Positive = 0.03, cost: ResourceCost = ResourceCost()
 ) -> Method:
     """SNAS; `resource` adds the logarithm of the expected cost, times `resource_weight`, to the alphas' loss."""
     temperature = ramp(temperature_start, temperature_end)
+    costs_nothing = cost.resource == "none"
 
     def relax(alphas, key, clock, space):
         del space
         return relaxation.gumbel_softmax(alphas, key, temperature(clock))
 
     def regularizer(alphas, key, clock, space):
-        p = relax(alphas, key, clock, space) if estimate == "sample" else relaxation.softmax(alphas)
-        return resource_weight * log_cost(p, space, resource, channels=channels, cells=cells, size=size)
+        p = relax(alphas, key, clock, space) if cost.estimate == "sample" else relaxation.softmax(alphas)
+        return cost.resource_weight * cost.log(p, space)
 
     return Method(
         name="snas",
@@ -54,8 +80,8 @@ def snas(
         relax=relax,
         derive_weights=relaxation.softmax,
         hypergradient="single_level",
-        regularizer=None if resource == "none" else regularizer,
-        options={} if resource == "none" else {"sizes": {"channels": channels, "cells": cells, "size": size}},
+        regularizer=None if costs_nothing else regularizer,
+        options={} if costs_nothing else {"sizes": cost.sizes},
         published=(
             on_cells(
                 "CIFAR-10 test error 2.85 ± 0.02 %, with drop-path of 0.3 while searching, which jdarts leaves out",
@@ -67,10 +93,3 @@ def snas(
             ),
         ),
     )
-
-
-def log_cost(p, space, resource: Resource, *, channels: int, cells: int, size: int):
-    """`ln Σ_cells Σ_e Σ_o p_eo · c_o`, of op weights `p`; the sum is bounded below by 1, where the logarithm is 0."""
-    costs = op_costs(space, resource, channels=channels, cells=cells, size=size)
-    total = jnp.sum(jnp.stack([jnp.sum(p[name] * jnp.asarray(c, p[name].dtype)) for name, c in costs.items()]))
-    return jnp.log(jnp.maximum(total, 1.0))

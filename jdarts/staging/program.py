@@ -157,6 +157,7 @@ def compile(
     closed, shapes = _traced(function, args, unit)
     if not has_pieces(closed.jaxpr):
         return _compile_whole(function, args, donate_argnums, started, options)
+    closed = pruned(closed)
     often = unit == "cells" and (calls or 0) >= _MANY_CALLS
     if often and count_equations(closed.jaxpr.eqns) <= _MOST_EQUATIONS:
 
@@ -191,13 +192,12 @@ def compile_vmapped(function: Callable, *args: Any, **options: Any) -> Program:
 
 
 def _traced(function: Callable, args: tuple, unit: Unit) -> tuple[ClosedJaxpr, Any]:
-    """The trace for a unit of compilation, without unread results, and the shapes of the results."""
+    """The trace for a unit of compilation and the shapes of the results."""
     token = _unit.set(unit)
     try:
-        closed, shapes = jax.make_jaxpr(_anew(function), return_shape=True)(*args)
+        return jax.make_jaxpr(_anew(function), return_shape=True)(*args)
     finally:
         _unit.reset(token)
-    return pruned(closed), shapes
 
 
 def _compile_whole(function, args, donate_argnums, started: float, options: dict[str, Any] | None) -> Program:

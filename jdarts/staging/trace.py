@@ -117,14 +117,13 @@ class Graph:
 
 
 def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions | None = None) -> Graph:
-    """The flat form of a traced program, without nodes that its outputs do not need.
+    """The flat form of a traced program. `pruned` programs have no nodes that their outputs do not need.
 
     With `shared`, values that are computed twice appear once.
     """
     graph = Graph([Ref(v.aval) for v in closed.jaxpr.invars], [], [])
     known = _Known(expressions or Expressions(), {} if shared else None)
     graph.outputs = _walk(closed.jaxpr, closed.consts, graph.inputs, graph, known)
-    graph.nodes = _alive(graph)
     return graph
 
 
@@ -219,7 +218,8 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
             keys = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": []}[name]
             functions = [eqn.params[key] for key in keys] or list(eqn.params["branches"])
             options = {"shared": known.shared is not None, "expressions": known.expressions}
-            graph.nodes.append(Control(eqn, inputs, made, [trace(function, **options) for function in functions]))
+            bodies = [trace(pruned(function), **options) for function in functions]  # JAX prunes no while loops
+            graph.nodes.append(Control(eqn, inputs, made, bodies))
         else:
             raise NotImplementedError(f"a piece inside {name!r} cannot be compiled by itself; jit the whole program")
         values.update(zip(eqn.outvars, outputs, strict=True))
@@ -228,13 +228,3 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
 
 def _size(atom: Atom) -> int:
     return math.prod(atom.aval.shape)
-
-
-def _alive(graph: Graph) -> list[Node]:
-    needed = {atom for atom in graph.outputs if isinstance(atom, Ref)}
-    alive = []
-    for node in reversed(graph.nodes):
-        if not needed.isdisjoint(node.outputs):
-            needed.update(atom for atom in node.inputs if isinstance(atom, Ref))
-            alive.append(node)
-    return alive[::-1]

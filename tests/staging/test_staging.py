@@ -10,7 +10,7 @@ import pytest
 
 from jdarts import staging
 from jdarts.staging import program as staging_program
-from jdarts.staging.trace import count_equations
+from jdarts.staging.trace import Control, Piece, count_equations, pruned, trace
 
 
 def layer(x, w):
@@ -156,6 +156,29 @@ def test_loops_and_branches_around_pieces():
     check(until, weights, x)
     check(either, weights, x)
     check(remembered, weights, x)
+
+
+def test_unread_pieces_are_left_out_also_inside_loops_and_branches():
+    def one_of_two(x, w):
+        LAYER(x + 1, w)  # never read
+        return LAYER(x, w)
+
+    def until(x, w):
+        return jax.lax.while_loop(lambda c: c[0] < 5, lambda c: (c[0] + 1, one_of_two(c[1], w)), (0, x))
+
+    def pieces(graph) -> int:
+        inside = sum(pieces(body) for node in graph.nodes if isinstance(node, Control) for body in node.bodies)
+        return inside + sum(isinstance(node, Piece) for node in graph.nodes)
+
+    weights, x, _ = data()
+    for function in (
+        one_of_two,
+        until,
+        jax.checkpoint(one_of_two),
+        lambda x, w: jax.lax.scan(lambda x, _: (one_of_two(x, w), None), x, length=3),
+        lambda x, w: jax.lax.cond(x[0, 0] > 0, one_of_two, lambda x, w: x, x, w),
+    ):
+        assert pieces(trace(pruned(jax.make_jaxpr(function)(x, weights[0])))) == 1
 
 
 def test_keys_constants_scalars_and_repeated_or_unused_arguments():

@@ -1,5 +1,7 @@
 """The parts of NAS-Bench-201's networks in the form that searches and derived networks run."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -24,7 +26,7 @@ class CellByNode(SearchCell201):
 
     def body(self, x, p, train: bool, edge_weights, values: EdgeValues):
         """The cell, as one piece where programs are compiled in pieces."""
-        # Sampled edges are pieces of their own: Python then chooses the branch, see `pieces.sampled_convolution`.
+        # The ops of sampled edges are pieces of their own: Python then chooses the branch, see `_sampled_convolution`.
         if staging.in_pieces() and not self.edge.sampled and not pieces.DRAWING & values.keys():
             params, _ = pieces.variables(self, train)  # a cell has no running statistics
             alone: Any = self.clone(parent=None, name=None)
@@ -79,12 +81,33 @@ class CellByNode(SearchCell201):
                 case "avg_pool_3x3":
                     return lambda x: kernels.avg_pool(x)
             kernel, bias = convolutions[op].one(self.candidates(source)[op].index(target))
-            return lambda x: pieces.sampled_convolution(self.axis_name, _EPS, staging.unit())(x, kernel, bias)
+            return lambda x: _sampled_convolution(self.axis_name, staging.unit())(x, kernel, bias)
 
         ops, row = self.table[self.row(source, target)], p[self.row(source, target)]
         chosen = jnp.argmax(row)
         y = lax.switch(chosen, [branch(op) for op in ops], x)
         return row[chosen] * y + (jnp.sum(row) - row[chosen])
+
+
+def _convolution(active: jax.Array, kernel: jax.Array, bias: jax.Array, axis_name: str | None) -> jax.Array:
+    """Convolution, bias and normalisation of an op without its ReLU."""
+    y = kernels.convolution(active, kernel, padding=kernel.shape[0] // 2) + bias
+    return kernels.standardise(y, _EPS, axis_name)[0].astype(active.dtype)
+
+
+@lru_cache(maxsize=16)
+def _sampled_convolution(axis_name: str | None, unit: staging.Unit) -> Callable:
+    """A convolution of one edge with its ReLU as a piece: `(x, kernel, bias) -> value`.
+
+    A branch that holds a piece is taken in Python, where the convolution is compiled like any other: XLA:CPU runs those
+    inside its own conditionals several times slower, as it does inside loops. An accelerator would have to wait for the
+    host at every edge; there (`unit` "cells") it is no piece.
+    """
+
+    def convolution(x, kernel, bias):
+        return _convolution(relu(x), kernel, bias, axis_name)
+
+    return convolution if unit == "cells" else staging.piece(convolution)
 
 
 class NorConvs(nn.Module):
@@ -104,8 +127,7 @@ class NorConvs(nn.Module):
     def __call__(self, active: jax.Array) -> jax.Array:
         """`[N, H, W, C]` → `[N, H, W, T·C]`."""
         wide = self.kernels.transpose(1, 2, 3, 0, 4).reshape(*self.kernels.shape[1:4], -1)
-        y = kernels.convolution(active, wide, padding=self.kernel // 2) + self.biases.reshape(-1)
-        return kernels.standardise(y, _EPS, self.axis_name)[0].astype(y.dtype)
+        return _convolution(active, wide, self.biases.reshape(-1), self.axis_name)
 
     def one(self, edge: int) -> tuple[jax.Array, jax.Array]:
         """Kernel `[k, k, C, C]` and bias `[C]` of one edge."""

@@ -174,22 +174,6 @@ def _like(x):
     return jax.ShapeDtypeStruct(x.shape, jnp.result_type(float) if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype)
 
 
-@lru_cache(maxsize=256)
-def sampled_convolution(axis_name: str | None, eps: float, unit: staging.Unit) -> Callable:
-    """ReLU, convolution, normalisation of one op of NAS-Bench-201 as a piece: `(x, kernel, bias) -> value`.
-
-    A branch that holds a piece is taken in Python, where the convolution is compiled like any other: XLA:CPU runs those
-    inside its own conditionals several times slower, as it does inside loops. An accelerator would have to wait for the
-    host at every edge; there (`unit` "cells") it is no piece.
-    """
-
-    def convolution(x, kernel, bias):
-        y = kernels.convolution(relu(x), kernel, padding=kernel.shape[0] // 2) + bias
-        return kernels.standardise(y, eps, axis_name)[0].astype(x.dtype)
-
-    return convolution if unit == "cells" else staging.piece(convolution)
-
-
 def pools(ops: tuple[str, ...], options: Options) -> Callable:
     """Pooling ops on one node: `(x, {op: running statistics}) -> ({op: value}, {op: new running statistics})`."""
     return _pools(ops, options, user_ops.among(ops))

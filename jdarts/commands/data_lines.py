@@ -12,20 +12,20 @@ from jdarts.errors import DataNote, DataWarning
 
 @contextlib.contextmanager
 def data_lines() -> Iterator[None]:
-    """Inside, each `DataWarning` is one line (`note:` for a `DataNote`), printed once, by the first process.
+    """Context that prints each `DataWarning` as one line (`note:` for a `DataNote`), once, in the first process.
 
     Other warnings are shown as usual.
     """
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if not issubclass(category, DataWarning):
             show_others(message, category, *place, **more)
             return
         text = " ".join(str(message).split())
-        if text in told or not processes.is_first():
+        if text in printed or not processes.is_first():
             return
-        told.add(text)
+        printed.add(text)
         kind = "note" if issubclass(category, DataNote) else "warning"
         print(f"jdarts: {kind}: {text}", file=sys.stderr, flush=True)
 

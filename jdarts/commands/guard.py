@@ -1,4 +1,4 @@
-"""The last line of defence of the command line: any exception becomes one line and an exit status."""
+"""Turns any exception of a command into one line for the user and an exit status."""
 
 import errno
 import signal

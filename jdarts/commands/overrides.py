@@ -24,7 +24,7 @@ def print_help(command: Parser, rest: list[str]) -> int:
 
 
 def _options(command: Parser, fixed: list[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of an option and its value; an argument without option stands for both."""
+    """Pairs of an option and its value; an argument that belongs to no option is paired with itself."""
     takes_value = {option for action in command._actions for option in action.option_strings if action.nargs != 0}
     remaining = iter(fixed)
     for token in remaining:

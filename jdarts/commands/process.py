@@ -15,9 +15,10 @@ def prefer_plain_loops() -> None:
     """Make XLA use its older generator of loops for CPUs, unless XLA_FLAGS already has options of that kind.
 
     The second-order step of S0 (8 cells, batch 16, two cores, jaxlib 0.10.2) then compiles in 50 and 55 instead of 75
-    and 66 s, and takes 6 % longer (6.80 against 6.43 s, the sum of the fastest call of each piece). For a search of
-    hours set XLA_FLAGS to an option of that kind, possibly one that XLA does not know and ignores, such as
-    `--xla_backend_extra_options=xla_cpu_newer_loops`: XLA reads the choice only from the environment.
+    and 66 s, and takes 6 % longer (6.80 against 6.43 s, the sum of the fastest call of each piece). In a search of
+    hours the newer generator saves time: keep it by setting XLA_FLAGS to any option of that kind, for example to
+    `--xla_backend_extra_options=xla_cpu_newer_loops`, which XLA does not know and ignores. XLA reads the choice only
+    from the environment.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if _EXTRA_OPTIONS not in flags:

@@ -32,7 +32,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _add_report(add: Callable[..., Parser]) -> None:
-    report = add("report", _report, "write a run, or several compared, as one HTML file")
+    report = add("report", _report, "write an HTML report of a run, or a comparison of several")
     report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
     report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
     report.add_argument("--text", action="store_true", help="print a table of the results (Markdown) and write no file")
@@ -43,11 +43,11 @@ def _add_analyze(add: Callable[..., Parser]) -> None:
     analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
     analyze.add_argument("run", metavar="RUN", help="a run folder")
     for part, help in (
-        ("hessian", "exact Hessian by the alphas, with its spectrum"),
+        ("hessian", "exact Hessian of the validation loss in the alphas, with its spectrum"),
         ("landscape", "loss and accuracy around the alphas"),
         ("correlation", "gradient correlation and operator gradients"),
         ("gap", "discretisation gap"),
-        ("weights", "curvature by the weights (not in the default)"),
+        ("weights", "curvature of the loss in the weights (not done by default)"),
     ):
         analyze.add_argument(f"--{part}", action="append_const", const=part, dest="parts", help=help)
     analyze.add_argument(
@@ -58,7 +58,7 @@ def _add_analyze(add: Callable[..., Parser]) -> None:
         default=[],
         help="execute the file that defines the run's own method or space, if the original has changed or is gone",
     )
-    analyze.add_argument("--batches", type=positive, default=2, help="validation batches (default: 2)")
+    analyze.add_argument("--batches", type=positive, default=2, help="number of validation batches (default: 2)")
     analyze.add_argument("--batch-size", type=positive, help="images in a batch (default: that of the search)")
     analyze.add_argument("--points", type=positive, default=11, help="grid points per side (default: 11)")
     analyze.add_argument("--directions", default="random", help="random, gradient or eigenvectors (default: random)")
@@ -77,7 +77,7 @@ def _add_resnet_beta(add: Callable[..., Parser]) -> None:
     beta = add("resnet-beta", _resnet_beta, "let a residual network learn the weight of its skips (DARTS-, Fig. 2)")
     beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
     beta.add_argument("--path", default="", help="file or folder of the data")
-    beta.add_argument("--limit", type=positive, default=5000, help="training images (default: 5000)")
+    beta.add_argument("--limit", type=positive, default=5000, help="number of training images (default: 5000)")
     beta.add_argument("--betas", type=numbers(float, float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
     beta.add_argument("--per-block", action="store_true", help="a separate β for every block")
     beta.add_argument("--decay-beta", action="store_true", help="also apply weight decay to β")

@@ -1,7 +1,7 @@
 """The configuration of an experiment, its files, and the ranges of its values.
 
 * `experiment`: the dataclasses. * `files`: reading files and overrides. * `ranges`: the allowed values of a field.
-* `section`: the fields that were written down. * `swept`: values that are arrays.
+* `section`: the fields that were set explicitly. * `swept`: values that one compiled step sweeps.
 * `user_files`: source files of the user.
 """
 

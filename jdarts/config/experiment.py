@@ -2,8 +2,8 @@
 
 A file in `configs/` holds data only: one module-level `config = Experiment(...)`. Every value can be overridden on
 the command line (`--search.epochs 3`). Wrong values raise `UserError` (a `ValueError`) naming field, value and remedy
-before anything is compiled. The names of method and space, and the options of the method, are checked where these are
-known (`jdarts.methods.loading`). Epochs, batch sizes and image sizes are counts; learning rates and decays
+before anything is compiled. `jdarts.methods.loading` checks the names of method and space,
+and the options of the method. Epochs, batch sizes and image sizes are counts; learning rates and decays
 apply per step.
 """
 
@@ -276,8 +276,9 @@ class DevicesConfig(Section):
     seed: PositiveInt = 1
     """Groups of devices that share the searches of --seeds and --sweep."""
     members: Literal["auto", "vmap", "in_turn"] = "auto"
-    """Sharing of one device by several searches. vmap: every operation serves all of them. in_turn: one compiled step,
-    called for each; a single search and a member then compute the same bits. auto: in_turn on a CPU, vmap elsewhere."""
+    """Sharing of one device by several searches. vmap: every operation serves all of them. in_turn: one compiled step
+    is called for each search, which then computes the same bits as it would alone. auto: in_turn on a CPU, vmap
+    elsewhere."""
     check_replicas_every: CountOrOff = 0
     """Compare all copies of the state bit for bit every N steps; 0 is off."""
 

@@ -1,7 +1,7 @@
 """Configurations from files, command-line overrides and JSON; every mistake is reported in one line.
 
-A configuration file is Python code with a module-level `config = Experiment(...)`. Reading it *runs* it: only
-read files that you would run.
+A configuration file is Python code with a module-level `config = Experiment(...)`. Reading it executes it: read only
+files that you trust.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ def override(config: Experiment, overrides: Sequence[str]) -> Experiment:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """The values of command-line options by dotted name; of several for one field the last counts."""
+    """The values of command-line options by dotted name; if a field is set several times, the last value counts."""
     known = option_types()
     values = {}
     tokens = iter(overrides)
@@ -200,7 +200,7 @@ def _execute(path: Path) -> Experiment:
         raise UserError(f"{error.filename or path}:{error.lineno}: {error.msg}") from None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit, GeneratorExit, or an own class: the file's mistake like any other
+    except BaseException as error:  # also SystemExit, GeneratorExit and the user's own classes
         raise _explain(error, path) from None
     if not hasattr(module, "config"):
         raise UserError(f"{path} defines no config; it needs a line config = Experiment(...)")
@@ -310,7 +310,7 @@ def _section(values: dict, cls: type, where: str) -> Any:
     typed = {name: _typed(value, hints[name], prefix + name) for name, value in values.items()}
     try:
         return cls(**typed)
-    except UserError as error:  # a section used twice does not know its own name
+    except UserError as error:  # a section that is used twice has no name of its own
         known = str(error).startswith(where.partition(".")[0])
         raise error if known else UserError(f"{where}: {error}") from None
 

@@ -81,7 +81,7 @@ def described(hint: Any) -> str:
 
 
 def check(what: str, value: Any, hint: Any) -> None:
-    """Raise `UserError` if `value`, or an element of it, is a text or outside the range that `hint` declares.
+    """Raise `UserError` if `value`, or an element of it, is a string or outside the range that `hint` declares.
 
     Values that are not Python or NumPy numbers, such as the traced arrays of a sweep, pass.
     """

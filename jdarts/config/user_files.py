@@ -111,9 +111,9 @@ def has_record(folder: Path) -> bool:
 
 
 def original(folder: Path, what: str) -> Path:
-    """The user's file that defines `what` by the record of the run in `folder`, if none of the run's files has changed.
+    """The user's file that defines `what`, as recorded by the run in `folder`.
 
-    Raises `UserError` that names the copy if one has changed or is gone.
+    Raises `UserError` that names the copy if one of the run's files has changed or is gone.
     """
     advice = "name the file that defines it with --import FILE (imports=[FILE] in Python)"
     try:

@@ -1,4 +1,4 @@
-"""A data set from arrays: one entry for every source, with one validation.
+"""A data set from arrays, with the checks that all sources share.
 
 Letters: N images, H height, W width, C channels.
 """

@@ -29,7 +29,7 @@ def load_digits() -> Dataset:
     for digit in range(10):
         is_test[np.flatnonzero(labels == digit)[:DIGITS_TEST_PER_CLASS]] = True
     train, test = order[~is_test], order[is_test]
-    # without the second shuffle, digits whose 36 were found early would fill the front
+    # otherwise the digits whose 36 test images come first would fill the front
     train = train[fixed_order(len(train), seed=1)]
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     return from_arrays("digits", (images[train], digits.target[train]), (images[test], digits.target[test]))

@@ -156,7 +156,7 @@ def _files_in_tar(path: Path, version: _Version) -> dict[str, bytes]:
 
 
 def _require_end(archive: tarfile.TarFile, path: Path) -> None:
-    """Refuse an archive whose tail is missing; reading to the end also checks the checksum of a compressed one."""
+    """Refuse an archive whose end is missing; reading to the end also verifies the checksum of a compressed one."""
     stream = archive.fileobj
     if stream is None:
         return

@@ -95,12 +95,12 @@ def _missing(labels: np.ndarray, present: np.ndarray) -> tuple[int, np.ndarray]:
 
 def _listed(classes: np.ndarray, names: Sequence[str]) -> str:
     """`class 3 (cat)`, or the number of classes and the first of them."""
-    shown = [f"{label} ({names[label]})" if _told(label, names) else f"{label}" for label in classes[:4].tolist()]
+    shown = [f"{label} ({names[label]})" if _has_name(label, names) else f"{label}" for label in classes[:4].tolist()]
     if len(classes) == 1:
         return f"class {shown[0]}"
     more = ", …" if len(classes) > len(shown) else ""
     return f"{len(classes)} classes ({', '.join(shown)}{more})"
 
 
-def _told(label: int, names: Sequence[str]) -> bool:
+def _has_name(label: int, names: Sequence[str]) -> bool:
     return label < len(names) and names[label] != str(label)

@@ -1,4 +1,4 @@
-"""Images with labels, in three types that cannot be confused, and the splitting of a data set.
+"""Labelled images, in a type for each use (training, validation, test), and the splitting of a data set.
 
 Dimension letters: N images, H height, W width, C channels.
 """
@@ -224,7 +224,7 @@ class Dataset(_Described):
         if own is not None:
             n_train = _count(min(config.train_fraction + config.val_fraction, 1.0), n)
             remedy = OWN_VALIDATION_REMEDY
-            tell_own_validation(self.name, validation=len(own), used=n_train, training=n)
+            note_own_validation(self.name, validation=len(own), used=n_train, training=n)
         kept = slice(n - n_val, n) if n_val else slice(0, n_train)
         train = TrainImages(source.images[:n_train], source.labels[:n_train])
         val = ValImages(source.images[kept], source.labels[kept]) if own is None else own
@@ -263,7 +263,7 @@ class Dataset(_Described):
                     f"into {n - n_val} and {n_val}; both parts need at least one"
                 )
             if val is not None:
-                _tell(
+                _warn(
                     f"{self.name}: its validation split is not used, since train.val_fraction is {val_fraction}; "
                     "with 0 it monitors the training",
                     DataWarning,
@@ -290,16 +290,16 @@ class Dataset(_Described):
         return {name: getattr(self, name) for name in names}
 
 
-def tell_own_validation(name: str, *, validation: int, used: int, training: int) -> None:
+def note_own_validation(name: str, *, validation: int, used: int, training: int) -> None:
     """Report that the validation split of a source trains the alphas, and `used` of its training images the weights."""
-    _tell(
+    _warn(
         f"{name}: the {validation:,} images of its validation split train the alphas, {used:,} of the {training:,} "
         "training images the weights; --data.own_validation false splits the training images instead",
         DataNote,
     )
 
 
-def _tell(text: str, category: type[DataWarning]) -> None:
+def _warn(text: str, category: type[DataWarning]) -> None:
     warnings.warn(text, category, stacklevel=3)
 
 

@@ -62,7 +62,7 @@ class ImageForm:
             return _array(self._sized(self._coloured(image)))
 
     def shape(self, content: bytes) -> tuple[int, int, int]:
-        """The shape that `decode` would give, from the header only if the file looks complete.
+        """The shape of the result of `decode`. If the file looks complete, only its header is read.
 
         Raises `OddImage`, also for a file that ends too early.
         """
@@ -77,7 +77,7 @@ class ImageForm:
         return height, width, 1 if gray else 3
 
     def array(self, image: np.ndarray) -> np.ndarray:
-        """The same for a decoded image, uint8 [H, W, C] with 1 or 3 channels."""
+        """Convert a decoded image, uint8 [H, W, C] with 1 or 3 channels."""
         from PIL import Image
 
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

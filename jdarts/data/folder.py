@@ -102,7 +102,7 @@ def _root(path: str) -> Path:
         raise UserError("source folder needs data.path: the folder that holds train/CLASS/*.png and test/CLASS/*.png")
     root = Path(path)
     if not root.is_dir():
-        raise UserError(f"data.path is {path!r}, which is no folder; give the one that holds train/CLASS/*.png")
+        raise UserError(f"data.path is {path!r}, which is not a folder; give the one that holds train/CLASS/*.png")
     require_train(root)
     return root
 

@@ -19,7 +19,7 @@ from jdarts.data.progress import counted
 from jdarts.errors import DataWarning, UserError
 
 UNREAD_SUFFIXES = (".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".jfif")
-HEADERS_FROM = 20_000  # with this many files, after one wrong shape only headers are read
+HEADERS_FROM = 20_000  # files; from this many on, one wrong shape ends the decoding, and only headers are read
 _CHUNK = 64  # files a task of the thread pool
 _NAMED = 3  # files named for each kind
 
@@ -118,14 +118,14 @@ def read_images(files: list[str], rows: np.ndarray, odd: OddFiles, form: ImageFo
     shape = _first_shape(files, form)
     pixels = _allocate(odd.root, len(files), shape) if shape else np.empty((0, 0, 0, 0), np.uint8)
     shapes: dict[tuple[int, ...], list[str]] = {}
-    glance = False
+    headers_only = False
 
     def read(start: int) -> int:
-        nonlocal glance
+        nonlocal headers_only
         for i in range(start, min(start + _CHUNK, len(files))):
             try:
                 content = _content(files[i])
-                if glance:
+                if headers_only:
                     found = form.shape(content)
                 else:
                     image = form.decode(content)
@@ -133,7 +133,7 @@ def read_images(files: list[str], rows: np.ndarray, odd: OddFiles, form: ImageFo
                     if found == shape:
                         pixels[rows[i]] = image
                     elif len(files) >= HEADERS_FROM:
-                        glance = True
+                        headers_only = True
                 shapes.setdefault(found, []).append(files[i])
             except OddImage as problem:
                 odd.add(problem.kind, files[i], problem.remedy)

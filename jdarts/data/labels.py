@@ -120,10 +120,10 @@ def _require_known(data: str, labels: Labels, distinct: np.ndarray) -> None:
     for split, found in labels.items():
         unknown = ~np.isin(found, distinct)
         if unknown.any():
-            strange = np.unique(found[unknown])
+            unseen = np.unique(found[unknown])
             raise UserError(
                 f"{data}: {int(unknown.sum()):,} of the {found.size:,} labels of the {split} split are "
-                f"{_listed(strange)}, which no training image has (they have {_listed(distinct)}); "
+                f"{_listed(unseen)}, which no training image has (they have {_listed(distinct)}); "
                 "give all splits the same classes"
             )
 

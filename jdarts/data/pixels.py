@@ -26,7 +26,7 @@ def as_uint8(data: str, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     ranges = {split: _range(f"{data}: {split}", images) for split, images in placed.items()}
     unit = ranges["train"][1] <= 1
     scales = {split: _scale(f"{data}: {split}", images, ranges[split], unit) for split, images in placed.items()}
-    _tell(data, placed, ranges, scales)
+    _note(data, placed, ranges, scales)
     return {split: _converted(images, scales[split]) for split, images in placed.items()}
 
 
@@ -89,7 +89,7 @@ def _scale(where: str, images: np.ndarray, limits: tuple[float, float], unit: bo
     return 255 if largest == 1 else 1
 
 
-def _tell(
+def _note(
     data: str,
     splits: Mapping[str, np.ndarray],
     ranges: Mapping[str, tuple[float, float]],

@@ -18,7 +18,7 @@ import numpy as np
 
 from jdarts.config import DataConfig
 from jdarts.data.class_balance import Part, check_limit, compare_classes
-from jdarts.data.dataset import OWN_VALIDATION_REMEDY, tell_own_validation
+from jdarts.data.dataset import OWN_VALIDATION_REMEDY, note_own_validation
 from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.data.folder import Listing, list_folder, require_train
 from jdarts.data.order import class_split, training_order
@@ -161,9 +161,10 @@ def open_sources(config: DataConfig) -> Mapping[str, Source]:
 
 
 def crop_resize(image: np.ndarray, size: int, random: np.random.Generator | None) -> np.ndarray:
-    """uint8 [H, W, C] to [size, size, 3]: a random part of 8 to 100 % of its area, or its centre if `random` is None.
+    """Cut a part out of uint8 [H, W, C] and resize it to [size, size, 3], bilinear.
 
-    The random part is that of Inception's augmentation: its sides between 3:4 and 4:3, bilinear (Szegedy et al. 2015).
+    The part is random, with 8 to 100 % of the area and sides of 3:4 to 4:3, as in Inception's augmentation (Szegedy et
+    al. 2015); or the largest square in the centre if `random` is None.
     """
     from PIL import Image
 
@@ -212,7 +213,7 @@ class StreamedData:
 
 
 def open_streams(config: DataConfig) -> StreamedData:
-    """The splits of `config`: for every class its first share for the weights, its second for the alphas.
+    """The splits of `config`: the first share of every class trains the weights, the second the alphas.
 
     `config.limit` keeps the same share of every class. The validation split of a folder trains the alphas instead of
     the second share, which then stays with the first, unless `config.own_validation` is false; that of TFDS is not
@@ -239,7 +240,7 @@ def open_streams(config: DataConfig) -> StreamedData:
         val = StreamSplit(source, held_out[0])
     else:
         val = StreamSplit(own, np.arange(len(own)))
-        tell_own_validation(source.name, validation=len(own), used=len(train), training=len(labels))
+        note_own_validation(source.name, validation=len(own), used=len(train), training=len(labels))
     parts = Part("training images", labels[train]), Part("validation images", val.source.labels()[val.rows])
     compare_classes(source.name, *parts, source.class_names, remedy)
     side = config.streamed_side

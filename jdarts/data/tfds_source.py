@@ -73,7 +73,7 @@ def _default_data_dir() -> str:
 
 
 def _version_folder(spec: str, match: re.Match[str], data_dir: Path) -> Path:
-    """The folder DATA_DIR/NAME[/CONFIG]/VERSION, or an error that says how to make it."""
+    """The folder DATA_DIR/NAME[/CONFIG]/VERSION; the `UserError` for a missing one says how to make it."""
     parent = data_dir / match["name"] / (match["config"] or "")
     prepared = {
         tuple(map(int, folder.name.split("."))): folder

@@ -121,7 +121,7 @@ class Genotype:
     def to_text(self, *, without: str = "") -> str:
         """DARTS text on one line, or the arch string of NAS-Bench-201; `parse` returns an equal genotype from it.
 
-        `without` is the name of a cell to leave out, for people; `parse` does not read such a text.
+        `without` names a cell to leave out of a text for people; `parse` does not read such a text.
         """
         if self.reduce is None:
             return self.to_nasbench201()

@@ -273,7 +273,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Genotype:
-    """The published genotype called `name`, whose letter case does not matter; `-` is read as `_`.
+    """The published genotype called `name`, in upper or lower case; `-` is read as `_`.
 
     Raises `UserError` with the nearest name if there is none.
     """

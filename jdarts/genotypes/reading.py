@@ -25,16 +25,16 @@ def is_text(text: str) -> bool:
 
 
 def parse(text: str, name: str | None = None) -> Genotype:
-    """The genotype that `text` denotes, in any notation of this module.
+    """The genotype that `text` denotes, in any of the notations of `jdarts.genotypes`.
 
     Args:
       text: a genotype, or a log or Python module that contains one.
       name: selects one of several genotypes in `text`, by the name that it is assigned to or by its line number.
 
-    Raises `UserError`, one line with the place, what was found and what was expected.
+    Raises `UserError`: one line with the place, the text found there and the expected one.
     """
     if len(text) > _LARGEST:
-        raise UserError(f"the text has {len(text)} characters; a genotype's has some hundreds, at most {_LARGEST}")
+        raise UserError(f"the text has {len(text)} characters; a genotype has a few hundred, at most {_LARGEST}")
     text = cleaned(text)
     stripped = text.strip()
     if DARTS_TEXT.search(text):

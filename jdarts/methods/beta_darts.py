@@ -33,5 +33,5 @@ def beta_darts(*, weight: NonNegative = 50.0) -> Method:
 
 
 def mean_logsumexp(alphas):
-    """Mean over all edges of `logsumexp(α)`."""
+    """Mean over all edges of `logsumexp(α)`, of alphas `[edges, ops]` by cell type."""
     return jnp.mean(jnp.concatenate([jax.nn.logsumexp(a, axis=-1) for a in alphas.values()]))

@@ -45,7 +45,7 @@ def drop_nas(*, rate: Fraction = 3e-5) -> Method:
 
 
 def draw_mask(alphas, key, space, rate: float):
-    """Masks of the ops that take part, 0 or 1 for each: drawn for every edge, with at least one op of each group."""
+    """0/1 masks `[edges, ops]` of the ops that run, by cell type; at least one op of each group of an edge runs."""
     return {
         name: _draw_mask(a, jax.random.fold_in(key, i), space.tables[name], rate)
         for i, (name, a) in enumerate(sorted(alphas.items()))
@@ -66,7 +66,9 @@ def _draw_mask(a, key, table, rate):
 
 
 def adjust(old, new, keep):
-    """New alphas: dropped ones unchanged, kept ones shifted so that their total probability stays the same."""
+    """`new` alphas, but the old ones where an op was dropped; on such an edge the others are shifted together, so that
+    their total probability stays the same.
+    """
 
     def one(a, b, k):
         b = jnp.where(k > 0, b, a)

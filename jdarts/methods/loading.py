@@ -1,4 +1,4 @@
-"""Configurations whose names of method and space are checked, with the published settings of a method if asked for."""
+"""Loads configurations: checks the names of method and space, and applies published settings of a method on request."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def load_known(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Exper
 
 
 def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]) -> Experiment:
-    """`config` itself, which was loaded from that file with these overrides.
+    """Check the method, its options and the space of a loaded configuration; returns `config`.
 
     Raises `UserError` for an unknown method, hypergradient, option or space. The message begins with the file that
     holds the name.
@@ -47,9 +47,9 @@ def _check(look_up: Any, path_or_name: str | Path, *, from_file: bool) -> None:
 def with_method(
     config: Experiment, method: str, path_or_name: str | Path, overrides: Sequence[str] = ()
 ) -> tuple[Experiment, str]:
-    """`config`, as it was loaded from the file, with a method and its published settings; and one line that says so.
+    """`config` with a method and its published settings, and a line for the user that lists them.
 
-    A setting applies to a field that neither the file nor `overrides` give. Raises `UserError` as `known` does.
+    A published setting applies to a field that neither the file nor `overrides` set. Raises `UserError` like `known`.
     """
     chosen = parse_overrides(overrides)
     if chosen.get(METHOD, method) != method:

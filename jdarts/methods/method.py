@@ -59,7 +59,7 @@ class Method:
 
     Edge:
       edge: static settings of the supernet's edges.
-      edge_values: schedules of their moving numbers, by name.
+      edge_values: schedules of the settings that change during the search, by name.
       edge_normalisation: every edge gets one more parameter; the softmax of these over the edges that enter a node
         multiplies the edges' outputs (PC-DARTS). They are the entries `{cell type}_edges` of the alphas.
 
@@ -68,7 +68,7 @@ class Method:
         configuration names one; `hypergradient_options`, its options.
       alpha_data: the split from which the alphas' batch is drawn.
       order: the update that comes first. The second update uses the result of the first. With "single_level" both
-        move by one gradient at the old values.
+        move by the gradients of one loss at the old values.
       alpha_start: first epoch in which the alphas move; before it the state of their optimiser does not move either.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
       cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
@@ -192,12 +192,12 @@ class Method:
         return {**alphas, **{name + EDGES_SUFFIX: noise[i] for i, name in enumerate(sorted(alphas))}}
 
     def penalty(self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock) -> jax.Array:
-        """The regulariser's value; only for methods that have one."""
+        """The value of the regulariser, a scalar; the method must have one."""
         assert self.regularizer is not None
         return self.regularizer(_ops(alphas), key, clock, space)
 
     def after_update(self, space: Space, old: Alphas, new: Alphas, key: jax.Array, clock: Clock) -> Alphas:
-        """The alphas that the hook behind their update makes of `new`."""
+        """The new alphas, changed by `post_update` if the method has one."""
         if self.post_update is None:
             return new
         return {**new, **self.post_update(_ops(old), _ops(new), key, clock, space)}
@@ -247,7 +247,7 @@ SEAMS = {
     "alpha_start": "warm-up of the alphas",
     "alphas_fixed": "fixed alphas",
     "edge_normalisation": "edge normalisation",
-    "post_update": "hook behind the alphas' update",
+    "post_update": "hook after the alphas' update",
     "init_alphas": "initial alphas",
     "stop": "stop rule",
     "derive": "derivation",
@@ -311,4 +311,4 @@ def _one(first: Any, second: Any, default: Any, words: str, a: Method, b: Method
 
 
 def _clash(words: str, a: Method, b: Method) -> UserError:
-    return UserError(f"{a.name} and {b.name} both decide the {words}; compose methods that differ elsewhere")
+    return UserError(f"{a.name} and {b.name} both decide the {words}; leave one of them out")

@@ -1,11 +1,11 @@
 """PR-DARTS (Zhou et al., NeurIPS 2020, arXiv:2006.16537): sparse hard-concrete gates and a path-depth term.
 
 Gate `g = clip(a + (b − a) σ((α + logit u) / τ), 0, 1)`, a = −0.1, b = 1.1, u uniform; the two largest gates of an edge
-that survive op dropout (0.4) run, straight-through. `π = σ(α − τ ln(−a/b))` is the probability of an open gate; added
-to the validation loss: 0.01 R_skip + 0.005 (R_other + R_pool) − 0.005 R_path, where R is the mean π of the sampled
-entries of a group beyond 0.20, and R_path the product along the chain of consecutive edges of the mean π of sampled ops
-with weights. The weights move first; τ 1 → 0.1. DIFF: code followed (three groups, thresholds); the paper has two
-groups and τ from 10. Derivation: per node the two best (edge, op) pairs.
+that survive op dropout (0.4) run, with straight-through gradients. `π = σ(α − τ ln(−a/b))` is the probability of an
+open gate; added to the validation loss: 0.01 R_skip + 0.005 (R_other + R_pool) − 0.005 R_path, where R is the mean π of
+the sampled entries of a group beyond 0.20, and R_path the product along the chain of consecutive edges of the mean π of
+sampled ops with weights. The weights move first; τ 1 → 0.1. DIFF: code followed (three groups, thresholds); the paper
+has two groups and τ from 10. Derivation: the two best (edge, op) pairs of each node.
 """
 
 import jax
@@ -74,7 +74,7 @@ def pr_darts(
 
 
 def _gates(alphas, key, tau, op_dropout):
-    """`(0/1 mask of the two ops that run, their straight-through weights)` of every edge."""
+    """`(0/1 mask of the two ops that run, straight-through op weights)`, each `[edges, ops]`, by cell type."""
 
     def one(a, k):
         gate_key, drop_key, tie_key = jax.random.split(k, 3)
@@ -105,7 +105,10 @@ def _mean(values, mask):
 
 
 def _path(active, mask, edges):
-    """Product over the chain node → next node of the mean activity of sampled ops; skips edges without a sampled op."""
+    """Product of the mean activity of the sampled ops over the edges from each node to the next one.
+
+    Edges without a sampled op are skipped.
+    """
     product = jnp.ones(())
     for row, (source, target) in enumerate(edges):
         if target == source + 1:

@@ -43,8 +43,8 @@ class Published:
     """The settings of one published search.
 
     Attributes:
-      kind: the spaces for which it is meant: "darts_cnn" for all spaces of DARTS cells, or "nasbench201".
-      result: the result reached with the settings, and its source if that is not the paper.
+      kind: the spaces that the settings are for: "darts_cnn" (all spaces of DARTS cells) or "nasbench201".
+      result: the published result, and its source if that is not the paper.
       settings: fields of `Experiment` by dotted name.
       options: options of the method, each as option=value.
     """
@@ -66,7 +66,7 @@ def on_nasbench201(result: str, changes: Mapping[str, Any] | None = None, option
 
 
 def fitting(published: Iterable[Published], space: str) -> Published | None:
-    """The entry for the space of that name, None if there is none. Own spaces count as DARTS cells."""
+    """The entry for the space of that name, or None. Users' own spaces count as DARTS cells."""
     kind = "nasbench201" if space == "nasbench201" else "darts_cnn"
     return next((entry for entry in published if entry.kind == kind), None)
 

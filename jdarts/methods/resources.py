@@ -2,8 +2,8 @@
 
 Costs are those of the derived network's ops (`jdarts.networks.counting`): parameters, multiply–accumulates (called
 FLOPs in the papers), and memory accesses, the numbers that an op reads and writes: its input, its output and its
-weights (SNAS, Xie et al. 2019). `none` and skips at stride 1 cost no arithmetic; a skip still moves its input and
-output, `none` moves nothing.
+weights (SNAS, Xie et al. 2019). `none` and skips at stride 1 cost no arithmetic. A skip still reads its input
+and writes its output; `none` does neither.
 """
 
 from functools import lru_cache
@@ -58,6 +58,6 @@ def _cell_costs(table: OpTable, edges, resource: Resource, width: int, side: int
         output = side // 2 if reduction else side
         for column, op in enumerate(ops):
             parameters, macs = count_op(op, width, (output, output), stride)
-            moved = 0 if op == "none" else width * ((output * stride) ** 2 + output**2) + parameters
-            costs[row, column] = {"parameters": parameters, "flops": macs, "memory": moved}[resource]
+            memory = 0 if op == "none" else width * ((output * stride) ** 2 + output**2) + parameters
+            costs[row, column] = {"parameters": parameters, "flops": macs, "memory": memory}[resource]
     return costs

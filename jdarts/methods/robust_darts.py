@@ -3,13 +3,13 @@
 `darts_es` watches the largest eigenvalue of the Hessian of the validation loss by the alphas (every second epoch, on
 the last alpha batch, plus the alphas' decay) and stops when its local average has grown by a factor of 1.3 over 8
 epochs; the result is the genotype from before the growth. `darts_ada` instead goes back to that epoch with ten times
-the weight decay, until 0.03 is reached. `r_darts_dp`: drop-path on every edge and cutout, both growing linearly (needs
-data.search_cutout 16). `r_darts` is the outer loop, R-DARTS(L2) and R-DARTS(DP): four searches, with weight decays of
-3, 9, 27, 81 · 10⁻⁴ or drop-path of 0, 0.2, 0.4, 0.6 (0: also without cutout); each found cell is trained for a while
-and the best by validation is the result. DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5; this
-follows the code. A dead network also has small eigenvalues: all of them equal the alphas' decay, whatever the accuracy
-(the published searches that died on SVHN kept 19.0 %, the share of the most frequent class). Dead epochs cause a
-warning, and their genotype is not returned.
+the weight decay, until the decay reaches 0.03. `r_darts_dp`: drop-path on every edge and cutout, both growing linearly
+(needs data.search_cutout 16). `r_darts` is the outer loop, R-DARTS(L2) and R-DARTS(DP): four searches, with weight
+decays of 3, 9, 27, 81 · 10⁻⁴ or drop-path of 0, 0.2, 0.4, 0.6 (0: also without cutout); each found cell is trained for
+a while and the best by validation is the result. DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5;
+this follows the code. A dead network also has small eigenvalues: all of them equal the alphas' decay, whatever the
+accuracy (the published searches that died on SVHN kept 19.0 %, the share of the most frequent class). Dead epochs cause
+a warning, and their genotype is not returned.
 """
 
 from typing import Annotated, Literal
@@ -100,9 +100,9 @@ def r_darts(
     train_epochs: Epochs = 100,
     val_fraction: Annotated[float, Range(above=0, below=1)] = 0.5,
 ) -> Method:
-    """R-DARTS: one search for each of `strengths` (none: the four published ones); the best by validation is kept.
+    """R-DARTS: one search for each of `strengths` (empty: the four published ones); the best by validation is kept.
 
-    `by` says which setting has these strengths: the weight decay of the search or its drop-path. Each found cell is
+    `strengths` are weight decays of the search (`by="l2"`) or drop-path probabilities ("dp"). Each found cell is
     trained for `train_epochs` epochs, otherwise as in `train`, and compared on the last `val_fraction` of the training
     images.
     """

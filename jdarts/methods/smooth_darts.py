@@ -58,7 +58,7 @@ def sdarts_adv(
 
 
 def attack(p, key, epsilon, loss, steps: int):
-    """Op weights within ε of `p` at which `loss` is higher than at `p`, or `p` itself if the ascent found none."""
+    """Op weights within ε of `p` with a higher `loss`, by gradient ascent; `p` itself if the ascent found none."""
 
     def ascend(_, q):
         grads = jax.grad(loss)(q)

@@ -224,12 +224,12 @@ def _place(columns: list[list[_Vertex]], left: float, top: float) -> tuple[float
         _separate(column, [0.0] * len(column))
     for sweep in range(120):
         for column in columns if sweep % 2 else columns[::-1]:
-            wished = []
+            targets = []
             for vertex in column:
                 near = [(v, 20 if {v.kind, vertex.kind} == {"pass"} else 1) for v in vertex.before + vertex.after]
                 weight = sum(w for _, w in near)
-                wished.append(sum(v.y * w for v, w in near) / weight if near else vertex.y)
-            _separate(column, wished)
+                targets.append(sum(v.y * w for v, w in near) / weight if near else vertex.y)
+            _separate(column, targets)
     shift = top - min(vertex.y - vertex.height / 2 for column in columns for vertex in column)
     right = left
     for i, column in enumerate(columns):
@@ -243,15 +243,15 @@ def _place(columns: list[list[_Vertex]], left: float, top: float) -> tuple[float
     return right, max(vertex.y + vertex.height / 2 for column in columns for vertex in column)
 
 
-def _separate(column: list[_Vertex], wished: list[float]) -> None:
-    """Set y as near to `wished` (least squares) as the order and the least distances allow: pool adjacent violators."""
+def _separate(column: list[_Vertex], targets: list[float]) -> None:
+    """Set y as near to `targets` (least squares) as order and least distances allow: pool adjacent violators."""
     offsets = [0.0]
     for above, below in itertools.pairwise(column):
         gap = _PASS_GAP if "pass" in (above.kind, below.kind) else _GAP
         offsets.append(offsets[-1] + (above.height + below.height) / 2 + gap)
     pools: list[tuple[float, int]] = []  # mean, size
-    for wish, offset in zip(wished, offsets, strict=True):
-        mean, size = wish - offset, 1
+    for target, offset in zip(targets, offsets, strict=True):
+        mean, size = target - offset, 1
         while pools and pools[-1][0] > mean:
             other, count = pools.pop()
             mean, size = (mean * size + other * count) / (size + count), size + count

@@ -102,9 +102,9 @@ def line_chart(title: str, series: Sequence[Series], scales: Scales, *, marks: S
             hover[f"line-{i}"] = [f"{s.name}, {scales.x} {x:g}: {_value(y, scales)}" for x, y in s.finite]
         _limits(axes, series, scales)
         svg = _svg(figure, _description(title, series, scales), hover)
-    warned = [("warning", "warn", "2 2")] if marks else []
+    warning_entry = [("warning", "warn", "2 2")] if marks else []
     entries = [(s.name, s.colour, DASHES[s.dash]) for s in series]
-    return _card(title, svg, [*entries, *warned])
+    return _card(title, svg, [*entries, *warning_entry])
 
 
 def heat_map(
@@ -114,9 +114,11 @@ def heat_map(
     low, high = span
     lines = []
     for row, line in zip(rows, values, strict=True):
-        told = f"{row}: {line[0]:.3f} in epoch {epochs[0]}, {line[-1]:.3f} in epoch {epochs[-1]}"
+        description = f"{row}: {line[0]:.3f} in epoch {epochs[0]}, {line[-1]:.3f} in epoch {epochs[-1]}"
         image = _image((line[None] - low) / (high - low))
-        lines.append(f'<span>{escape(row)}</span><img src="{image}" alt="{escape(told)}" title="{escape(told)}"/>')
+        lines.append(
+            f'<span>{escape(row)}</span><img src="{image}" alt="{escape(description)}" title="{escape(description)}"/>'
+        )
     ends = f"<span>{epochs[0]}</span><span>{epochs[-1]}</span>" if len(epochs) > 1 else f"<span>{epochs[0]}</span>"
     return (
         f'<figure class="small"><figcaption>{escape(title)}</figcaption><div class="heat">{"".join(lines)}'

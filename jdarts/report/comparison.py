@@ -87,7 +87,7 @@ def _outcomes(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     title = "Results, mean ± std over seeds" if any(len(run.searches) > 1 for run in runs) else "Results"
     note = (
         f"Collapsed: more than {indicators.SKIP_SHARE:.0%} of the normal cell's edges are skip connections, from that "
-        "epoch to the end. Signs: there were such epochs before, or the search warned of collapse."
+        "epoch to the end. Signs of collapse: earlier epochs of that kind, or a warning during the search."
     )
     return f'<h3>{title}</h3>{table(rows, f"<tr>{head}</tr>")}<p class="soft">{note}</p>'
 
@@ -105,8 +105,8 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
     ) -> str:
         lines = []
         for i, group in enumerate(groups):
-            told = [run for run in group if not derived or judges_cells(run)]
-            points = [series(s) if series else s.series(name) for run in told for s in run.searches]
+            meaningful = [run for run in group if not derived or judges_cells(run)]
+            points = [series(s) if series else s.series(name) for run in meaningful for s in run.searches]
             if points := [p for p in points if p[0]]:
                 lines.append(_mean_line(names[id(group[0])], points, scales, i))
         return line_chart(title, lines, scales)

@@ -13,7 +13,7 @@ _LOGARITHMIC = 20
 
 
 def curves(run: RunRecord, search: SearchRecord) -> str:
-    """Charts of one search of a run, and of the retraining; nothing if nothing was recorded."""
+    """Charts of one search of a run, and of the retraining; empty if nothing was recorded."""
     marks = warnings(run, search)
 
     def chart(title: str, names: Mapping[str, str], scales: Scales) -> str:

@@ -22,7 +22,7 @@ _LEAST_SPAN = 0.01
 
 
 def op_weights(run: RunRecord, search: SearchRecord) -> str:
-    """Heat maps and shares of the op weights of `search`; nothing if no alphas were recorded."""
+    """Heat maps and shares of the op weights of `search`; empty if no alphas were recorded."""
     records = list({r["epoch"]: r for r in search.genotypes if isinstance(r.get("alphas"), dict)}.values())
     if not records:
         return ""

@@ -1,4 +1,4 @@
-"""The results of runs as a table with a row a run: test accuracy, skip connections, collapse, cost.
+"""The results of runs as a table with one row for each run: test accuracy, skip connections, collapse, cost.
 
 `outcome` reads one run. `text` writes several runs as Markdown that is aligned for the terminal.
 """

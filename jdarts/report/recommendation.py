@@ -39,14 +39,14 @@ def recommend(run: RunRecord) -> Recommendation | None:
     genotype, epoch, origin = _result(run, search)
     if without := unsearched(run):
         reason = untrained(run.config, genotype.cells)
-        told = [origin, f"Its normal cell is left out, since it is noise from the initialisation: {reason}."]
-        return Recommendation(genotype, epoch, search, [*reasons, *told, *_accuracy(search, epoch)], without)
+        notes = [origin, f"Its normal cell is left out, since it is noise from the initialisation: {reason}."]
+        return Recommendation(genotype, epoch, search, [*reasons, *notes, *_accuracy(search, epoch)], without)
     before = None if fixed else _before_collapse(search)
     genotype, epoch, origin = before or (genotype, epoch, origin)
-    told = [origin, sentence(run), *_accuracy(search, epoch)]
+    notes = [origin, sentence(run), *_accuracy(search, epoch)]
     if skip_share(genotype) > indicators.SKIP_SHARE:
-        told.append("No epoch has a cell with fewer skip connections: do not use the cells of this run.")
-    return Recommendation(genotype, epoch, search, reasons + [text for text in told if text])
+        notes.append("No epoch has a cell with fewer skip connections: do not use the cells of this run.")
+    return Recommendation(genotype, epoch, search, reasons + [text for text in notes if text])
 
 
 def _result(run: RunRecord, search: SearchRecord) -> tuple[Genotype, int, str]:
@@ -70,10 +70,10 @@ def _before_collapse(search: SearchRecord) -> tuple[Genotype, int, str] | None:
     if found is None or found.since is None:
         return None
     stretches = genotype_changes(search)
-    sound = next((s for s in reversed(stretches) if skip_share(s[2]) <= indicators.SKIP_SHARE), None)
-    if sound is None:
+    good = next((s for s in reversed(stretches) if skip_share(s[2]) <= indicators.SKIP_SHARE), None)
+    if good is None:
         return None
-    first, last, genotype = sound
+    first, last, genotype = good
     span = f"epoch {last}" if first == last else f"epochs {first} to {last}"
     most = f"{indicators.SKIP_SHARE:.0%}"
     return genotype, last, f"The last genotype with at most {most} skip connections, of {span}, before the collapse."

@@ -145,9 +145,11 @@ def _history(run: RunRecord, search: SearchRecord) -> str:
     if hidden:
         more = f"<details><summary>{len(hidden)} earlier genotypes</summary>{table(hidden, head)}</details>"
     times = len(stretches) - 1
-    often = f"changed {times} time{'' if times == 1 else 's'}, last in epoch {stretches[-1][0]}"
-    told = f"The genotype {often}." if times else "The genotype never changed."
-    return f"<p>{told}</p>{more}{table(shown, head)}"
+    summary = "The genotype never changed."
+    if times:
+        plural = "" if times == 1 else "s"
+        summary = f"The genotype changed {times} time{plural}, last in epoch {stretches[-1][0]}."
+    return f"<p>{summary}</p>{more}{table(shown, head)}"
 
 
 def changes(before: Genotype, after: Genotype, without: str = "") -> str:
@@ -158,10 +160,10 @@ def changes(before: Genotype, after: Genotype, without: str = "") -> str:
             continue
         old = before.cells[name].nodes if name in before.cells else ()
         for i, edges in enumerate(cell.nodes):
-            gone = [e for e in (old[i] if i < len(old) else ()) if e not in edges]
-            new = [e for e in edges if not (i < len(old) and e in old[i])]
-            if gone or new:
-                words = [f"− {op}({source})" for op, source in gone] + [f"+ {op}({source})" for op, source in new]
+            removed = [e for e in (old[i] if i < len(old) else ()) if e not in edges]
+            added = [e for e in edges if not (i < len(old) and e in old[i])]
+            if removed or added:
+                words = [f"− {op}({source})" for op, source in removed] + [f"+ {op}({source})" for op, source in added]
                 found.append(f"{name} {i}: {' '.join(words)}")
     return "; ".join(found)
 
@@ -170,13 +172,13 @@ def _configuration(run: RunRecord) -> str:
     defaults = flat(as_dict(Experiment()))
     changed, kept = [], []
     for name, value in run.options.items():
-        told = f"<tr><td>{escape(name)}</td><td>{escape(json.dumps(value, ensure_ascii=False))}</td></tr>"
-        (kept if defaults.get(name) == value else changed).append(told)
+        row = f"<tr><td>{escape(name)}</td><td>{escape(json.dumps(value, ensure_ascii=False))}</td></tr>"
+        (kept if defaults.get(name) == value else changed).append(row)
     options = (
         f"<h3>Settings that differ from the defaults</h3>{table(changed)}"
         f"<details><summary>{len(kept)} defaults</summary>{table(kept)}</details>"
     )
     facts = {**flat(run.environment), **{f"time, {k}": v for k, v in costs(run).items()}, "folder": str(run.path)}
     rows = [f"<tr><td>{escape(k)}</td><td>{escape(str(v))}</td></tr>" for k, v in facts.items()]
-    around = f"<h3>Environment and cost</h3>{table(rows)}"
-    return f'<div class="columns"><div>{options}</div><div>{around}</div></div>'
+    environment = f"<h3>Environment and cost</h3>{table(rows)}"
+    return f'<div class="columns"><div>{options}</div><div>{environment}</div></div>'

@@ -1,6 +1,6 @@
 """Readers of the notations of genotypes, in papers, logs, modules and files. Text is parsed, never evaluated.
 
-Use `jdarts.genotypes.parse`, which calls `read`. Every mistake is a `UserError` of one line with its place.
+`jdarts.genotypes.parse` calls them. Every mistake is a `UserError` of one line that names its place.
 
 * `structured`: JSON.
 * `text`: DARTS text and NAS-Bench-201 arch strings, by recursive descent over the tokens of `tokens`.

@@ -120,7 +120,7 @@ def _read_nodes(reader: Reader, outer: Bracket) -> _Edges:
         reader.close(node)
         target, comma = target + 1, reader.at(",")
         reader.comma_or(outer.close)
-    if outer.opened == "(" and target == 3 and not comma:  # to Python these brackets are no tuple
+    if outer.opened == "(" and target == 3 and not comma:  # in Python these parentheses do not make a tuple
         reader.fail(outer.start, "found '(' around a single list; write the list without '(' and ')'")
     reader.close(outer)
     return _Edges(edges, target - 1)

@@ -73,7 +73,7 @@ def numbers(hint: Any, kind: type = int) -> Callable[[str], tuple]:
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, from `32` or `32x48`."""
+    """Height and width in pixels, from `32` or `32x48`. Raises argparse's `ArgumentTypeError`."""
     height, cross, width = text.lower().partition("x")
     side = number(Annotated[int, Range(1, 65_536)])
     try:

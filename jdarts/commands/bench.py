@@ -10,7 +10,7 @@ from jdarts.errors import UserError
 
 KINDS = ("hypergrad", "seeds", "input")
 _OPTIONS = {"against": ("",), "only": ("", "hypergrad", "input"), "seeds": ("seeds",), "noise": ("hypergrad",)}
-"""Options that only some kinds of measurement have; the kind "" is the plain one."""
+"""The kinds of measurement that an option is for; "" is `jdarts bench CONFIG`."""
 
 
 def add_commands(add: Callable[..., Parser]) -> None:
@@ -20,28 +20,30 @@ def add_commands(add: Callable[..., Parser]) -> None:
         "config",
         metavar="[hypergrad|seeds|input] CONFIG",
         nargs="+",
-        help="a configuration as for search; after hypergrad: its alpha gradients by every estimator, seeds: several "
-        "searches in one program, input: the rate of reading its streamed images",
+        help="measure the steps of the search CONFIG; or with hypergrad: the alpha gradients of every estimator, with "
+        "seeds: several searches in one program, with input: the rate of reading streamed images",
     )
     bench.add_argument(
-        "--against", metavar="CONFIG", help="run another configuration in turn; its own overrides in the same quotes"
+        "--against",
+        metavar="CONFIG",
+        help="alternate with another configuration, its overrides in the same quotes",
     )
     bench.add_argument("--only", metavar="NAMES", help="what to measure, separated by commas (a wrong name lists all)")
     bench.add_argument(
         "--steps",
         type=positive,
         metavar="N",
-        help="rounds of repetitions (default: 10; others: 5); with --noise: search steps made before (default: 15)",
+        help="rounds of repetitions (default: 10; hypergrad, seeds, input: 5); with --noise: search steps before it (15)",
     )
     bench.add_argument(
         "--noise",
         action="store_true",
         default=None,
-        help="bench hypergrad: instead of costs, the error of the finite difference against its epsilon, in both "
+        help="bench hypergrad: measure not costs but the error of the finite difference for each epsilon, in both "
         "precisions, without noise and with dropout and drop-path",
     )
     bench.add_argument("--seeds", metavar="LIST", help="bench seeds: numbers of searches in one program (1,4,8)")
-    bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it instead of the table")
+    bench.add_argument("--json", metavar="FILE", help="write the result as JSON; - prints it in place of the table")
     bench.add_argument(
         "--cached",
         action="store_true",

@@ -23,8 +23,8 @@ from jdarts.runs import interrupts
 
 RUN_COMMANDS = ("run", "search", "train")
 METHOD_HELP = (
-    "search with this method and its published settings (jdarts methods NAME shows them), where neither CONFIG nor an "
-    "option sets a value; --search.method NAME sets the method alone"
+    "search with this method and its published settings (jdarts methods NAME shows them); values that CONFIG or an "
+    "option sets are kept; --search.method NAME sets the method alone"
 )
 SPACE_NAME_HELP = "short for --space.name (see jdarts spaces)"
 EPILOG = (

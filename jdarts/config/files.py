@@ -41,7 +41,10 @@ def override(config: Experiment, overrides: Sequence[str]) -> Experiment:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """The values of command-line options by dotted name; if a field is set several times, the last value counts."""
+    """The values of command-line options by dotted name; if a field is set several times, the last value counts.
+
+    Raises `UserError` for an unknown option or a value of the wrong type.
+    """
     known = option_types()
     values = {}
     tokens = iter(overrides)

@@ -54,8 +54,8 @@ def assemble(
 ) -> Dataset:
     """The `Dataset` of the splits `train` and, if given, `test` and `val`.
 
-    `remap` renumbers text and irregular labels (`labels.number_classes`); the other arguments are those of
-    `from_arrays`.
+    `remap` renumbers text and irregular labels (`labels.number_classes`); the other arguments and
+    the errors are those of `from_arrays`.
     """
     for split, (images, _) in splits.items():
         if images.shape[:1] == (0,):

@@ -39,6 +39,7 @@ def load_synthetic(spec: str) -> Dataset:
     """`HxWxC:CLASSES:IMAGES`: a smooth pattern for each class plus strong noise, the same on every call.
 
     IMAGES training images and a fifth as many test images, with balanced classes in random order.
+    Raises `UserError` for another form of `spec`, and for images of more than 2 GiB.
     """
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+):(\d+)", spec)
     if match is None:

@@ -25,10 +25,10 @@ class Part(NamedTuple):
 def compare_classes(data: str, train: Part, other: Part, names: Sequence[str], remedy: str) -> None:
     """Refuse two splits of `data` that largely hold different classes; warn if they differ a little.
 
-    `train` trains the weights; `other` holds the images that a search or a test uses besides. They are refused if more
-    than a fifth of `other` belongs to classes that `train` lacks, or if more than a fifth of `train` belongs to classes
-    that `other` lacks although `other` is so large (10 images per class) that chance would hardly leave a class out.
-    `names` are the class names, or empty.
+    `train` trains the weights; `other` trains the alphas, validates or tests. They are refused if more than a fifth of
+    `other` belongs to classes that `train` lacks. They are also refused if more than a fifth of `train` belongs to
+    classes that `other` lacks, unless `other` has fewer than 10 images per class and may lack some by chance. `names`
+    are the class names, or empty.
 
     Raises `UserError`; warns with `DataWarning`.
     """

@@ -148,7 +148,10 @@ def open_source(config: DataConfig) -> Source:
 
 
 def open_sources(config: DataConfig) -> Mapping[str, Source]:
-    """The sources `train` and, if a folder has one, `val` of `stream:folder` or `stream:tfds:NAME`."""
+    """The sources `train` and, if a folder has one, `val` of `stream:folder` or `stream:tfds:NAME`.
+
+    Raises `UserError` for another source or a folder without `data.path`.
+    """
     _, _, rest = config.source.partition(":")
     kind, _, details = rest.partition(":")
     if kind == "folder":

@@ -32,6 +32,8 @@ def load_tfds(spec: str, path: str, form: ImageForm = AS_STORED) -> Dataset:
     can only be searched on. Encoded images are converted to `form` as they are decoded. If the examples carry running
     numbers (`id` of train_00042, as in CIFAR), they are put back into that order, so that halves of the training images
     are the same as with the original files; TFDS stores examples shuffled.
+
+    Raises `UserError` for data that are missing, damaged, or not a classification set.
     """
     builder, image_key, label_key = open_builder(spec, path)
     splits = list(builder.info.splits)

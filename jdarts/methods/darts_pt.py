@@ -1,12 +1,13 @@
-"""DARTS-PT (Wang et al., ICLR 2021, arXiv:2108.04392): derive by the loss of accuracy, not by the size of the alphas.
+"""DARTS-PT (Wang et al., ICLR 2021, arXiv:2108.04392): derivation by the loss of accuracy, not by the alphas.
 
-After any search, one edge after another, in random order, is fixed to the op whose removal costs the most validation
-accuracy (its weight set to 0, the others unchanged, batch statistics), and the supernet is tuned for a few epochs.
-Then, in DARTS cells, nodes in random order keep the two edges whose removal costs the most. Tuning has a tenth of the
-search's learning rate, and still moves the alphas. Compose it with the search method: `compose(sdarts_rs(),
-darts_pt())`; used alone it follows first-order DARTS. `fixed_alphas` is the blank variant: op weights uniform
-throughout. CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89 (blank 6.20) %. `jdarts.search.drivers.darts_pt` is the
-driver.
+After any search, edges are decided one after the other, in random order. An edge keeps the op whose removal costs the
+most validation accuracy (its weight is set to 0, those of the others stay; batch norms use batch statistics). After
+each decision the supernet, alphas included, is tuned for a few epochs with a tenth of the search's learning rate. Then,
+in DARTS cells, nodes in random order keep the two edges whose removal costs the most.
+
+Compose it with the search method: `compose(sdarts_rs(), darts_pt())`; alone it follows first-order DARTS.
+`fixed_alphas` is the blank variant: the op weights stay uniform. CIFAR-10 2.61 ± 0.08 %, NAS-Bench-201 error 11.89
+(blank 6.20) %. The driver is `jdarts.search.drivers.darts_pt`.
 """
 
 import jax.numpy as jnp

@@ -1,13 +1,14 @@
 """DrNAS (Chen et al., ICLR 2021, arXiv:2006.10355): op weights sampled from a Dirichlet distribution.
 
-One sample for each edge and forward pass, concentration ELU(α) + 1, differentiated through; bilevel, first order. The
-prior pulls the alphas to 0: by Adam's decay 1e-3, or by `kl` times the divergence from Dirichlet(1). NAS-Bench-201: 100
-epochs, 94.36 ± 0.
+Each forward pass draws one sample for every edge, with concentration ELU(α) + 1, and gradients pass through the sample.
+Bilevel, first order. The prior pulls the alphas to 0, either as Adam's weight decay of 1e-3 or as `kl` times the
+divergence from Dirichlet(1). NAS-Bench-201: 100 epochs, 94.36 ± 0.
 
-`drnas_progressive` is the form for S0 (7 ops, 20 cells, 36 channels, CIFAR-10 2.46 ± 0.03 %): two stages of 25 epochs;
-in each the alphas are frozen for the first 10. First 1/6 of the channels pass through the ops; then every edge keeps
-the 4 ops with the largest softmax, and the supernet keeps its weights and is widened to 1/4 (`search.drivers.drnas`).
-SGD 0.1 → 0, batch 64, Adam 6e-4. For NAS-Bench-201: parts=1,1, keep=3, 50 + 50 epochs.
+`drnas_progressive` is the form for S0 (7 ops, 20 cells, 36 channels, CIFAR-10 2.46 ± 0.03 %): two stages of 25 epochs,
+in each of which the alphas are frozen for the first 10. In the first stage 1/6 of the channels pass through the ops.
+For the second every edge keeps its 4 ops with the largest softmax, and the supernet keeps its weights and is widened to
+1/4 of the channels (`search.drivers.drnas`). SGD 0.1 → 0, batch 64, Adam 6e-4. For NAS-Bench-201: parts=1,1, keep=3, 50
++ 50 epochs.
 """
 
 from dataclasses import replace
@@ -59,7 +60,10 @@ def drnas_progressive(
     frozen: CountOrOff = 10,
     kl: NonNegative = 0.0,
 ) -> Method:
-    """DrNAS in two stages, each half of the epochs; `parts` is K by stage, `keep` the number of ops in the second."""
+    """DrNAS in two stages, each half of the epochs; `parts` is K by stage, `keep` the number of ops in the second.
+
+    Raises `UserError` unless `parts` has two values, the second no larger.
+    """
     if len(parts) != 2 or parts[1] > parts[0]:
         raise UserError(f"parts of drnas_progressive is {parts}; give K of both stages, the second no larger, e.g. 6,4")
     return replace(

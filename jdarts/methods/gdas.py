@@ -1,6 +1,6 @@
 """GDAS (Dong & Yang, CVPR 2019, arXiv:1910.04465): one op an edge, sampled by Gumbel-softmax, straight-through.
 
-A fresh sample for the weight step and for the alpha step, shared by all cells of a kind; the weights move first. The
+The weight step and the alpha step each draw a sample, which all cells of a type share; the weights move first. The
 temperature falls linearly from 10 to 0.1. NAS-Bench-201: 250 epochs, SGD with Nesterov, decay 5e-4; 93.51 ± 0.13. DIFF:
 some readings of the paper end at 1; this follows the released scripts. DIFF: the NAS-Bench-201 code gives an op that
 was not run the gradient of a constant 1, the code for the DARTS-like space none at all; `sampled` does the former.

@@ -1,11 +1,14 @@
 """PR-DARTS (Zhou et al., NeurIPS 2020, arXiv:2006.16537): sparse hard-concrete gates and a path-depth term.
 
-Gate `g = clip(a + (b − a) σ((α + logit u) / τ), 0, 1)`, a = −0.1, b = 1.1, u uniform; the two largest gates of an edge
-that survive op dropout (0.4) run, with straight-through gradients. `π = σ(α − τ ln(−a/b))` is the probability of an
-open gate; added to the validation loss: 0.01 R_skip + 0.005 (R_other + R_pool) − 0.005 R_path, where R is the mean π of
-the sampled entries of a group beyond 0.20, and R_path the product along the chain of consecutive edges of the mean π of
-sampled ops with weights. The weights move first; τ 1 → 0.1. DIFF: code followed (three groups, thresholds); the paper
-has two groups and τ from 10. Derivation: the two best (edge, op) pairs of each node.
+The gate of an op is `g = clip(a + (b − a) σ((α + logit u) / τ), 0, 1)` with a = −0.1, b = 1.1 and u uniform; τ falls
+from 1 to 0.1. Op dropout (0.4) removes gates at random. Of the others the two largest of each edge run, with
+straight-through gradients. The weights move first. The genotype has the two best (edge, op) pairs of each node.
+
+The validation loss gains 0.01 R_skip + 0.005 (R_other + R_pool) − 0.005 R_path. Let `π = σ(α − τ ln(−a/b))`, the
+probability of an open gate. R of a group of ops is the mean π of its sampled entries minus 0.20, at least 0. R_path is
+the product, over the edges from each node to the next one, of the mean π of the sampled ops with weights.
+
+DIFF: this follows the code, with three groups and thresholds; the paper has two groups, and τ starts at 10.
 """
 
 import jax

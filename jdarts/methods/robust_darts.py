@@ -1,15 +1,19 @@
-"""RobustDARTS (Zela et al., ICLR 2020, arXiv:1909.09656): second-order DARTS, stopped or regularised.
+"""RobustDARTS (Zela et al., ICLR 2020, arXiv:1909.09656): second-order DARTS, stopped early or regularised.
 
-`darts_es` watches the largest eigenvalue of the Hessian of the validation loss by the alphas (every second epoch, on
-the last alpha batch, plus the alphas' decay) and stops when its local average has grown by a factor of 1.3 over 8
-epochs; the result is the genotype from before the growth. `darts_ada` instead goes back to that epoch with ten times
-the weight decay, until the decay reaches 0.03. `r_darts_dp`: drop-path on every edge and cutout, both growing linearly
-(needs data.search_cutout 16). `r_darts` is the outer loop, R-DARTS(L2) and R-DARTS(DP): four searches, with weight
-decays of 3, 9, 27, 81 · 10⁻⁴ or drop-path of 0, 0.2, 0.4, 0.6 (0: also without cutout); each found cell is trained for
-a while and the best by validation is the result. DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5;
-this follows the code. A dead network also has small eigenvalues: all of them equal the alphas' decay, whatever the
-accuracy (the published searches that died on SVHN kept 19.0 %, the share of the most frequent class). Dead epochs cause
-a warning, and their genotype is not returned.
+* `darts_es` measures the largest eigenvalue of the Hessian of the validation loss in the alphas, every second epoch, on
+  the last alpha batch, with the alphas' weight decay added. The search stops when the local average has grown by a
+  factor of 1.3 over 8 epochs. The result is the genotype from before the growth.
+* `darts_ada` does not stop but goes back to that epoch and continues with ten times the weight decay, until the decay
+  reaches 0.03.
+* `r_darts_dp` adds drop-path on every edge and cutout, both growing linearly (needs data.search_cutout 16).
+* `r_darts` is R-DARTS(L2) or R-DARTS(DP): four searches, with weight decays of 3, 9, 27, 81 · 10⁻⁴ or drop-path of 0,
+  0.2, 0.4, 0.6 (0: also without cutout). Each found cell is trained for a while; the best by validation is the result.
+
+DIFF: the paper says 0.75 and k = 5, the code 1.3 and windows of 5; this follows the code.
+
+A dead network also has small eigenvalues: all of them equal the alphas' decay, whatever the accuracy. (The published
+searches that died on SVHN kept an accuracy of 19.0 %, the share of the most frequent class.) Dead epochs cause a
+warning, and their genotype is not returned.
 """
 
 from typing import Annotated, Literal
@@ -104,7 +108,7 @@ def r_darts(
 
     `strengths` are weight decays of the search (`by="l2"`) or drop-path probabilities ("dp"). Each found cell is
     trained for `train_epochs` epochs, otherwise as in `train`, and compared on the last `val_fraction` of the training
-    images.
+    images. Raises `UserError` for repeated strengths, and for drop-path probabilities from 1.
     """
     strengths = strengths or STRENGTHS[by]
     if len(set(strengths)) < len(strengths) or (by == "dp" and max(strengths) >= 1):

@@ -33,7 +33,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         "--steps",
         type=positive,
         metavar="N",
-        help="rounds of repetitions (default: 10; hypergrad, seeds, input: 5); with --noise: search steps before it (15)",
+        help="rounds of repetitions (default: 10; hypergrad, seeds, input: 5); with --noise: prior search steps (15)",
     )
     bench.add_argument(
         "--noise",

@@ -18,9 +18,10 @@ They use pure functions `loss(w, alphas, batch) -> (scalar, aux)` on any pytrees
 | What is lost by discretising? | `discretisation_gap` |
 | Does the supernet rank architectures correctly? | `kendall`, `spearman`, `rank_correlation` |
 | Is the search collapsing? | `indicators`, `monitor` |
+| Which alpha-Hessians are published? | `published_hessians` (1,742 matrices of RobustDARTS) |
 """
 
-from jdarts.analysis import indicators
+from jdarts.analysis import indicators, published_hessians
 from jdarts.analysis.alpha_hessian import (
     AlphaHessian,
     alpha_hessian,
@@ -86,6 +87,7 @@ __all__ = [
     "op_groups",
     "open_run",
     "operator_gradients",
+    "published_hessians",
     "random_directions",
     "rank_correlation",
     "sharded_products",

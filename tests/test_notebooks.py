@@ -1,0 +1,48 @@
+"""Rules for committed notebooks: small outputs that name no machine, and a clean end where data is absent."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+MACHINE = re.compile(r"/(?:home|Users|root|tmp|work|opt)/|\d\d:\d\d:\d\d|0x[0-9a-f]{6}")
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_committed_notebook_is_small_and_names_no_machine(path):
+    assert path.stat().st_size < 400_000
+    notebook = nbformat.read(path, as_version=4)
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert not cell.metadata, "times of execution and states of an editor change with every run"
+        assert cell.get("execution_count") is None
+        for output in cell.get("outputs", ()):
+            assert output.output_type != "error"
+            texts = [output.get("text", "")] + [v for k, v in output.get("data", {}).items() if k.startswith("text/")]
+            for text in texts:
+                assert not MACHINE.search(text), text
+
+
+@pytest.mark.parametrize("name", ["published_hessians"])
+def test_a_committed_notebook_can_be_read_without_being_run(name):
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert any(output.output_type == "stream" for output in outputs)
+
+
+def test_the_published_hessians_end_cleanly_without_the_data(monkeypatch, tmp_path, capsys):
+    """In a kernel without the data, the first cell says where it is, and no later cell fails."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JDARTS_ROBUSTDARTS", "nowhere")
+    shell = InteractiveShell(user_ns={}, config=Config(HistoryManager={"enabled": False}))
+    notebook = nbformat.read(NOTEBOOKS / "published_hessians.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            shell.run_cell(cell.source).raise_error()
+    text = capsys.readouterr().out
+    assert "https://github.com/automl/RobustDARTS" in text and "searches" not in text

@@ -150,7 +150,7 @@ def test_unreadable_files_are_odd_files(tidy, monkeypatch):
     def denied(file):
         raise image_files.OddImage("not readable (Permission denied)")
 
-    refused(lambda: read(tidy / "nowhere"), "is no folder")
+    refused(lambda: read(tidy / "nowhere"), "is not a folder")
     monkeypatch.setattr(image_files, "_content", denied)
     refused(lambda: read(tidy), "8 of 8 images", "8 not readable (Permission denied)")
 

@@ -123,7 +123,9 @@ def test_one_file_may_hold_method_space_and_configuration(workplace):
 
     assert spaces.get(config.space.name).name == spaces.get(config.space.name).name == "mine"
     assert source_file(_METHODS["doubled"]) == str(Path("mine/all.py").resolve())
-    with pytest.raises(UserError, match=r"'doubled' is already registered, by .*all.py; .* of .*method_of_mine.py"):
+    with pytest.raises(
+        UserError, match=r"'doubled' is already registered, by .*all.py; rename the one in .*method_of_mine.py"
+    ):
         load_config("mine/own.py")
 
 

@@ -47,8 +47,9 @@ def drawer(method="darts"):
 
 
 def state_at(step: int) -> SearchState:
-    rest: dict[str, Any] = dict.fromkeys(("weights", "alphas", "weight_opt_state", "alpha_opt_state", "sums"))
-    return SearchState(step=jnp.int32(step), batch_stats=jnp.zeros(3), key=jax.random.key(7), **rest)
+    known = {"step": jnp.int32(step), "batch_stats": jnp.zeros(3), "key": jax.random.key(7)}
+    unread: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(SearchState))
+    return SearchState(**unread | known)
 
 
 def keys_at(step: int):

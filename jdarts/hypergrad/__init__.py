@@ -31,7 +31,8 @@ collectives is a separate problem on each replica.
     look_back            w', the next w       exact, through the step really taken       2 gradients, 1 product
     finite_difference    w'                   approximate: unrolled, differenced         2 gradients, 2 by α only
     neumann              w (or w')            implicit, n terms of a series for H⁻¹      1 (2) gradients, n products
-    conjugate_gradient   w                    implicit, H⁻¹ by n CG iterations           1 gradient, n + 2 products
+    conjugate_gradient   w                    implicit, H⁻¹ by n CG iterations           1 gradient, n + 1 products
+    implicit             w                    implicit, H⁻¹ by any solver                1 gradient, its products + 1
     amended              w                    ηH instead of H⁻¹                          1 gradient, 2 products
 
 **The exact one-step hypergradient.** The optimiser turns a gradient `g` into an update, `w' = w + U(g)`, with `g =
@@ -101,8 +102,10 @@ the optimiser, the lengths of batches) before a loss is traced; bad results of a
 from jdarts.hypergrad.amended_darts import amended
 from jdarts.hypergrad.central_difference import finite_difference, redraw_key
 from jdarts.hypergrad.diagnosis import explain_non_finite
-from jdarts.hypergrad.implicit import conjugate_gradient, neumann
+from jdarts.hypergrad.implicit import conjugate_gradient, implicit, neumann
 from jdarts.hypergrad.k_step import Forward, Reverse, stack_batches
+from jdarts.hypergrad.linear_system import Solver, System
+from jdarts.hypergrad.lineax_solver import Lineax
 from jdarts.hypergrad.memory import WithMemory, batches_of
 from jdarts.hypergrad.menu import ESTIMATORS, by_name, check_named, is_known, register
 from jdarts.hypergrad.one_step import first_order, look_back, single_level, unrolled
@@ -116,15 +119,22 @@ from jdarts.hypergrad.products import (
     mixed_hvp,
     mixed_product,
 )
+from jdarts.hypergrad.solvers import ConjugateGradient, GaussNewton, Neumann
 from jdarts.hypergrad.types import Aux, Estimator, Loss
 
 __all__ = [
     "ESTIMATORS",
     "Aux",
+    "ConjugateGradient",
     "Estimator",
     "Forward",
+    "GaussNewton",
+    "Lineax",
     "Loss",
+    "Neumann",
     "Reverse",
+    "Solver",
+    "System",
     "WithMemory",
     "alpha_gradients",
     "amended",
@@ -140,6 +150,7 @@ __all__ = [
     "gradients",
     "hessian_product",
     "hvp",
+    "implicit",
     "is_known",
     "look_back",
     "mixed_hvp",

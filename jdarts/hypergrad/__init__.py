@@ -33,6 +33,8 @@ collectives is a separate problem on each replica.
     neumann              w (or w')            implicit, n terms of a series for H⁻¹      1 (2) gradients, n products
     conjugate_gradient   w                    implicit, H⁻¹ by n CG iterations           1 gradient, n + 1 products
     implicit             w                    implicit, H⁻¹ by any solver                1 gradient, its products + 1
+    warm_started         w                    implicit, from the last solution           that of implicit, + 1 product
+    amortised            w                    implicit, solved over the calls            1 gradient, 1 product
     amended              w                    ηH instead of H⁻¹                          1 gradient, 2 products
 
 **The exact one-step hypergradient.** The optimiser turns a gradient `g` into an update, `w' = w + U(g)`, with `g =
@@ -100,6 +102,7 @@ the optimiser, the lengths of batches) before a loss is traced; bad results of a
 """
 
 from jdarts.hypergrad.amended_darts import amended
+from jdarts.hypergrad.amortised import amortised, warm_started
 from jdarts.hypergrad.central_difference import finite_difference, redraw_key
 from jdarts.hypergrad.diagnosis import explain_non_finite
 from jdarts.hypergrad.implicit import conjugate_gradient, implicit, neumann
@@ -138,6 +141,7 @@ __all__ = [
     "WithMemory",
     "alpha_gradients",
     "amended",
+    "amortised",
     "batches_of",
     "both_products",
     "by_name",
@@ -161,4 +165,5 @@ __all__ = [
     "single_level",
     "stack_batches",
     "unrolled",
+    "warm_started",
 ]

@@ -14,7 +14,7 @@ from jdarts.errors import UserError
 from jdarts.hypergrad.axes import axis_names, check_reduced, check_replicated, check_whole
 from jdarts.hypergrad.memory import with_batches
 from jdarts.hypergrad.microbatch import check_divides
-from jdarts.hypergrad.types import AxisName, Estimator, Loss, split_arrays
+from jdarts.hypergrad.types import AxisName, Loss, split_arrays
 from jdarts.hypergrad.update import Step, dtype_of
 from jdarts.jax_versions import mapped_axes
 
@@ -52,7 +52,7 @@ def scalar_loss(loss: Loss) -> Loss:
 
 
 def checked(
-    estimator: Estimator,
+    estimator: Callable[..., tuple[Any, Any]],
     *,
     train_loss: Loss | None = None,
     val_loss: Loss | None = None,
@@ -60,7 +60,7 @@ def checked(
     steps: int | None = None,
     microbatches: int = 1,
     axis_name: AxisName = None,
-) -> Estimator:
+) -> Callable[..., tuple[Any, Any]]:
     """`estimator` with its arguments checked once for each set of shapes.
 
     If both losses are one function, both batches must have the same structure. Unless `steps` is None, `train_batch`

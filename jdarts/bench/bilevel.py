@@ -17,7 +17,7 @@ import optax
 
 from jdarts import hypergrad
 from jdarts.bench.bilevel_problems import PROBLEMS, BilevelProblem
-from jdarts.hypergrad import WithMemory
+from jdarts.hypergrad import WithMemory, batches_of
 
 TOLERANCES = (0.1, 0.01)
 _HALF = 2  # the fresh batches of stocBiO are halves of the training data
@@ -29,14 +29,13 @@ class BilevelEntry:
 
     Attributes:
       description: in words.
-      build: `(problem, train_loss, val_loss) -> estimator` for the whole training data as `train_batch`, unless `batches` is not None.
-      batches: number of stacked batches that the estimator takes; None for one.
+      build: `(problem, train_loss, val_loss) -> estimator` for the whole training data as `train_batch`,
+        or for stacked batches (`jdarts.hypergrad.memory.batches_of`).
       fresh: the stacked batches are random halves of the training data; otherwise each is the whole.
     """
 
     description: str
     build: Callable[..., Any]
-    batches: int | None = None
     fresh: bool = False
 
 
@@ -62,7 +61,6 @@ ENTRIES: dict[str, BilevelEntry] = {
     "unrolled_10": BilevelEntry(
         "unrolled, 10 steps",
         lambda p, train, val: hypergrad.unrolled(train, val, optax.sgd(p.inner_step), steps=10),
-        batches=10,
     ),
     "finite_difference": BilevelEntry(
         "finite difference", lambda p, train, val: hypergrad.finite_difference(train, val, optax.sgd(p.inner_step))
@@ -71,7 +69,6 @@ ENTRIES: dict[str, BilevelEntry] = {
     "stocbio_10": BilevelEntry(
         "Neumann, 10 terms, a half of the data each",
         _implicit(lambda p: hypergrad.Neumann(10, p.inner_step / 2, fresh=True)),
-        batches=10,
         fresh=True,
     ),
     "conjugate_gradient_10": BilevelEntry(
@@ -199,19 +196,19 @@ def _trajectory(problem: BilevelProblem, entry: BilevelEntry, outer: int, inner:
 def _hypergradient(estimator, entry: BilevelEntry, problem: BilevelProblem, point: tuple, i):
     """`(grads, next memory)` at `(w, alphas, memory)` in outer iteration `i`."""
     w, alphas, memory = point
-    batch = _batches(entry, problem, i)
+    batch = _batches(entry, problem, batches_of(estimator), i)
     arguments = (w, alphas, optax.sgd(problem.inner_step).init(w), batch, problem.val)
     grads, aux = estimator(*arguments, memory) if isinstance(estimator, WithMemory) else estimator(*arguments)
     return grads, aux.memory
 
 
-def _batches(entry: BilevelEntry, problem: BilevelProblem, i):
-    if entry.batches is None:
+def _batches(entry: BilevelEntry, problem: BilevelProblem, count: int, i):
+    if count == 1:
         return problem.train
     if not entry.fresh:
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (entry.batches, *leaf.shape)), problem.train)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), problem.train)
     rows = len(problem.train["x"])
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), i), entry.batches)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), i), count)
     chosen = jax.vmap(lambda key: jax.random.permutation(key, rows)[: rows // _HALF])(keys)
     return jax.tree.map(lambda leaf: leaf[chosen], problem.train)
 

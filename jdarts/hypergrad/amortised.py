@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jdarts.config.ranges import NonNegative, Positive
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import axis_names, check_replicated, over_axis
 from jdarts.hypergrad.checks import check_count, check_number, checked, describe
-from jdarts.hypergrad.implicit import solution
+from jdarts.hypergrad.implicit import checked_solution, solution
 from jdarts.hypergrad.linear_system import relative
 from jdarts.hypergrad.memory import WithMemory
 from jdarts.hypergrad.products import add, both_products, gradients, scale
@@ -25,8 +26,8 @@ def amortised(
     val_loss: Loss,
     optimizer=None,
     *,
-    step_size: float | jax.Array = 0.1,
-    damping: float | jax.Array = 0.0,
+    step_size: Positive = 0.1,
+    damping: NonNegative = 0.0,
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> WithMemory:
@@ -77,7 +78,7 @@ def warm_started(
     optimizer=None,
     *,
     solver: Any = None,
-    damping: float | jax.Array = 0.0,
+    damping: NonNegative = 0.0,
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> WithMemory:
@@ -102,12 +103,8 @@ def warm_started(
         grads, aux, x = solve(w, alphas, opt_state, train_batch, val_batch, x)
         return grads, aux._replace(memory=x)
 
-    options: dict[str, Any] = {
-        "train_loss": over_axis(train_loss, axis_name),
-        "val_loss": over_axis(val_loss, axis_name),
-    }
-    sound = checked(estimator, **options, steps=solver.batches, microbatches=microbatches, axis_name=axis_name)
-    return WithMemory(zeros, sound)
+    options: dict[str, Any] = {"microbatches": microbatches, "axis_name": axis_name}
+    return WithMemory(zeros, checked_solution(estimator, train_loss, val_loss, solver, options), solver.batches)
 
 
 def zeros(w: PyTree, alphas: PyTree) -> PyTree:

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jdarts.config.ranges import NonNegative
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
 from jdarts.hypergrad.diagnosis import explained
 from jdarts.hypergrad.infinite import along
-from jdarts.hypergrad.linear_system import Solver, System, relative
+from jdarts.hypergrad.linear_system import Solver, System, last_of, relative
 from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, norm, power_of_two, scale
 from jdarts.hypergrad.solvers import ConjugateGradient, as_solver
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss, PyTree
@@ -33,7 +34,7 @@ def implicit(
     optimizer: optax.GradientTransformation | None = None,
     *,
     solver: Any = None,
-    damping: float | jax.Array = 0.0,
+    damping: NonNegative = 0.0,
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Estimator:
@@ -61,18 +62,25 @@ def implicit(
         grads, aux, _ = solve(*arguments)
         return grads, aux
 
-    return checked(
-        estimator,
-        train_loss=over_axis(train_loss, axis_name),
-        val_loss=over_axis(val_loss, axis_name),
-        steps=solver.batches,
-        microbatches=microbatches,
-        axis_name=axis_name,
-    )
+    options: dict[str, Any] = {"microbatches": microbatches, "axis_name": axis_name}
+    return checked_solution(estimator, train_loss, val_loss, solver, options)
+
+
+def checked_solution(
+    estimator: Callable[..., tuple[PyTree, Aux]],
+    train_loss: Loss,
+    val_loss: Loss,
+    solver: Solver,
+    options: dict[str, Any],
+) -> Callable[..., tuple[PyTree, Aux]]:
+    """`estimator` with checks of its arguments (`checked`), and of the batches that `solver` takes."""
+    train_loss, val_loss = (over_axis(loss, options["axis_name"]) for loss in (train_loss, val_loss))
+    steps = solver.batches if solver.batches > 1 else None
+    return checked(estimator, train_loss=train_loss, val_loss=val_loss, steps=steps, **options)
 
 
 def solution(
-    train_loss: Loss, val_loss: Loss, solver: Solver, damping: float | jax.Array, microbatches: int, axis_name: AxisName
+    train_loss: Loss, val_loss: Loss, solver: Solver, damping: float, microbatches: int, axis_name: AxisName
 ) -> Callable[..., tuple[PyTree, Aux, PyTree]]:
     """`(w, alphas, opt_state, train_batch, val_batch, start=None) -> (grads, aux, x)`: the work of `implicit`."""
     check_number("damping", damping)
@@ -88,7 +96,7 @@ def solution(
         unit, back = power_of_two(v)  # keeps the squares of very large or very small gradients in range
         x = solver.solve(system, scale(unit, v), None if start is None else scale(unit, start))
         x = scale(back, x)
-        last = train_batch if solver.batches is None else jax.tree.map(lambda leaf: leaf[-1], train_batch)
+        last = train_batch if solver.batches == 1 else last_of(train_batch)
         by_w, by_alphas = products(w, alphas, last, scale(-1, x))
         r = add(v, add(by_w, scale(-damping, x))) if curved is train_loss else system.on(last).residual(v, x)
         return add(d, by_alphas), Aux(value, aux, residual=relative(r, v)), x
@@ -102,7 +110,7 @@ def conjugate_gradient(
     optimizer=None,
     *,
     iterations: int = 5,
-    damping: float | jax.Array = 0.0,
+    damping: NonNegative = 0.0,
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Estimator:

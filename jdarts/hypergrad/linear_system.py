@@ -17,7 +17,7 @@ class System(NamedTuple):
     Attributes:
       curvature: `(w, alphas, batch, p) -> H p`.
       damping: δ.
-      w, alphas, opt_state, batch: the point, and the training batch (a solver with `batches` gets them stacked).
+      w, alphas, opt_state, batch: the point, and the training batch (several are stacked, see `Solver.batches`).
     """
 
     curvature: Callable[..., PyTree]
@@ -51,9 +51,9 @@ class Solver:
     """A method to solve `(H + δI) x = v`, for `jdarts.hypergrad.implicit`; subclasses define `solve`."""
 
     @property
-    def batches(self) -> int | None:
-        """None if the solver takes one training batch; otherwise the number of stacked batches that it takes."""
-        return None
+    def batches(self) -> int:
+        """The number of training batches that the solver takes, stacked; 1 is one batch, not stacked."""
+        return 1
 
     def solve(self, system: System, v: PyTree, start: PyTree = None) -> PyTree:
         """`x` such that `(H + δI) x ≈ v`, like `v`; `start` is a first guess, and None is zero.
@@ -65,6 +65,11 @@ class Solver:
     def curvature_of(self, train_loss: Loss) -> Loss:
         """The loss whose Hessian is H: the training loss, unless the solver puts another matrix in its place."""
         return train_loss
+
+
+def last_of(batches: PyTree) -> PyTree:
+    """The last of stacked batches."""
+    return jax.tree.map(lambda leaf: leaf[-1], batches)
 
 
 def relative(r: PyTree, v: PyTree) -> jax.Array:

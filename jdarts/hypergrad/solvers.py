@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jdarts.errors import UserError
 from jdarts.hypergrad.checks import check_count, check_number
-from jdarts.hypergrad.linear_system import Preconditioner, Solver, System
+from jdarts.hypergrad.linear_system import Preconditioner, Solver, System, last_of
 from jdarts.hypergrad.lineax_solver import Lineax
 from jdarts.hypergrad.products import add, inner, scale
 from jdarts.hypergrad.types import Loss, PyTree
@@ -26,11 +26,11 @@ class Neumann(Solver):
 
     With `fresh`, every term has its own batch, as in stocBiO (Ji et al. 2021, eq. 5): `γ Σ_j Π_{i≤j} (I − γ(H_i + δI))
     v`, where H_i belongs to batch i. `train_batch` then holds `terms` batches, stacked along a new leading axis
-    (`jdarts.hypergrad.stack_batches`). All but the last serve the terms; the last serves the mixed product and the
-    residual. For independent batches the mean of x is the series with the mean Hessian.
+    (`jdarts.hypergrad.stack_batches`); one batch is not stacked. All but the last serve the terms. The last serves the
+    mixed product and the residual. For independent batches the mean of x is the series with the mean Hessian.
 
     Attributes:
-      terms: number of terms, 0 or more; 0 is first order. With `fresh`, 1 or more.
+      terms: number of terms, 0 or more; 0 is first order.
       step_size: γ, in units of 1/H.
       fresh: a batch for each term.
     """
@@ -40,30 +40,30 @@ class Neumann(Solver):
     fresh: bool = False
 
     def __post_init__(self):
-        check_count("terms", self.terms, 1 if self.fresh else 0)
+        check_count("terms", self.terms, 0)
         check_number("step_size", self.step_size, positive=True)
 
     @property
-    def batches(self) -> int | None:
-        """`terms` with `fresh`, otherwise None."""
-        return self.terms if self.fresh else None
+    def batches(self) -> int:
+        """`terms` with `fresh`, otherwise 1."""
+        return max(self.terms, 1) if self.fresh else 1
 
     def solve(self, system: System, v: PyTree, start: PyTree = None) -> PyTree:
         """The partial sum of the series, from `start`."""
         if start is not None:
-            at = system.on(_one(system.batch, -1)) if self.fresh else system
+            at = system if self.batches == 1 else system.on(last_of(system.batch))
             return add(start, self.solve(system, at.residual(v, start)))
         if self.terms == 0:
             return jax.tree.map(jnp.zeros_like, v)
 
         def term(carry, batch):
             part, total = carry
-            at = system.on(batch) if self.fresh else system
+            at = system if self.batches == 1 else system.on(batch)
             part = add(part, scale(-self.step_size, at.multiply(part)))
             return (part, add(total, part)), None
 
         first = scale(self.step_size, v)
-        batches = jax.tree.map(lambda leaf: leaf[:-1], system.batch) if self.fresh else None
+        batches = None if self.batches == 1 else jax.tree.map(lambda leaf: leaf[:-1], system.batch)
         return jax.lax.scan(term, (first, first), batches, length=self.terms - 1)[0][1]
 
 
@@ -149,7 +149,7 @@ class GaussNewton(Solver):
         object.__setattr__(self, "solver", as_solver(self.solver))
 
     @property
-    def batches(self) -> int | None:
+    def batches(self) -> int:
         """The number of batches that the inner solver takes."""
         return self.solver.batches
 
@@ -203,7 +203,3 @@ def as_solver(solver: Any) -> Solver:
         "GaussNewton(…), a solver of lineax such as lineax.GMRES(rtol=1e-3, atol=1e-3), or a function "
         "(multiply, v) -> x"
     )
-
-
-def _one(batches: PyTree, index: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[index], batches)

@@ -42,7 +42,6 @@ def untraceable(w, alphas, batch):
         (lambda: hypergrad.implicit(loss, loss, solver="cg"), "solver is 'cg'; use Neumann(terms, step_size), Conj"),
         (lambda: hypergrad.implicit(loss, loss, solver=hypergrad.Neumann), "use Neumann(terms, step_size)"),
         (lambda: hypergrad.Neumann(3, 0.0), "step_size is 0.0; use a positive number"),
-        (lambda: hypergrad.Neumann(0, fresh=True), "terms is 0; use a whole number, 1 or more"),
         (lambda: hypergrad.ConjugateGradient(tolerance=-1), "tolerance is -1; use a number, 0 or more"),
         (lambda: hypergrad.conjugate_gradient(loss, loss, iterations=-2), "iterations is -2"),
         (lambda: hypergrad.amended(loss, loss, coefficient=float("nan")), "coefficient is nan"),

@@ -29,7 +29,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         metavar="[hypergrad|seeds|input] CONFIG|bilevel",
         nargs="+",
         help="measure the steps of the search CONFIG; or with hypergrad: the alpha gradients of every estimator, with "
-        "seeds: several searches in one program, with input: the rate of reading streamed images; or, without a CONFIG, "
+        "seeds: several searches in one program, with input: the rate of reading streamed images; or, without CONFIG, "
         "bilevel: convergence of the estimators on small bilevel problems",
     )
     bench.add_argument(

@@ -35,6 +35,7 @@ collectives is a separate problem on each replica.
     implicit             w                    implicit, H⁻¹ by any solver                1 gradient, its products + 1
     warm_started         w                    implicit, from the last solution           that of implicit, + 1 product
     amortised            w                    implicit, solved over the calls            1 gradient, 1 product
+    penalised            y, a second copy     first order, the training loss a penalty   3 gradients
     amended              w                    ηH instead of H⁻¹                          1 gradient, 2 products
 
 **The exact one-step hypergradient.** The optimiser turns a gradient `g` into an update, `w' = w + U(g)`, with `g =
@@ -111,7 +112,9 @@ from jdarts.hypergrad.linear_system import Solver, System
 from jdarts.hypergrad.lineax_solver import Lineax
 from jdarts.hypergrad.memory import WithMemory, batches_of
 from jdarts.hypergrad.menu import ESTIMATORS, by_name, check_named, is_known, register
+from jdarts.hypergrad.nystrom import Nystrom
 from jdarts.hypergrad.one_step import first_order, look_back, single_level, unrolled
+from jdarts.hypergrad.penalty import penalised
 from jdarts.hypergrad.products import (
     alpha_gradients,
     both_products,
@@ -135,6 +138,7 @@ __all__ = [
     "Lineax",
     "Loss",
     "Neumann",
+    "Nystrom",
     "Reverse",
     "Solver",
     "System",
@@ -160,6 +164,7 @@ __all__ = [
     "mixed_hvp",
     "mixed_product",
     "neumann",
+    "penalised",
     "redraw_key",
     "register",
     "single_level",

@@ -31,9 +31,9 @@ def amortised(
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> WithMemory:
-    """Implicit differentiation with one product a call: one gradient step on x for each call (SOBA).
+    """Implicit differentiation with one product a call: one gradient step on x for each call.
 
-    With the memory x, all at the current w (Dagréou et al. 2022, eq. 5–7; AmIGO by Arbel and Mairal 2022 takes several
+    With the memory x, all at the current w (SOBA, Dagréou et al. 2022; AmIGO by Arbel and Mairal 2022 takes several
     steps on x before it uses x, see `warm_started`):
 
         gradient     ∂_α L_val − ∇²_{αw} L_train x

@@ -21,10 +21,10 @@ from jdarts.hypergrad.types import Loss, PyTree
 class Neumann(Solver):
     """The first `terms` terms of the Neumann series `(H + δI)⁻¹ = γ Σ_j (I − γ(H + δI))^j`; each costs one product.
 
-    This is iDARTS (Zhang et al. 2021, eq. 9; its K is `terms − 1`). It converges if `0 < γ(λ + δ) < 2` for every
+    This is iDARTS (Zhang et al. 2021; its K is `terms − 1`). It converges if `0 < γ(λ + δ) < 2` for every
     eigenvalue λ of H. From a `start` it is as many Richardson iterations `x ← x + γ (v − (H + δI) x)`.
 
-    With `fresh`, every term has its own batch, as in stocBiO (Ji et al. 2021, eq. 5): `γ Σ_j Π_{i≤j} (I − γ(H_i + δI))
+    With `fresh`, every term has its own batch, as in stocBiO (Ji et al. 2021): `γ Σ_j Π_{i≤j} (I − γ(H_i + δI))
     v`, where H_i belongs to batch i. `train_batch` then holds `terms` batches, stacked along a new leading axis
     (`jdarts.hypergrad.stack_batches`); one batch is not stacked. All but the last serve the terms. The last serves the
     mixed product and the residual. For independent batches the mean of x is the series with the mean Hessian.

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
 import optax
 import pytest
@@ -49,7 +50,38 @@ BUILDERS = {
     "neumann": lambda *losses, **more: hypergrad.neumann(*losses, OPTIMIZER, point="unrolled", **more),
     "conjugate_gradient": lambda *losses, **more: hypergrad.conjugate_gradient(*losses, damping=1.0, **more),
     "amended": hypergrad.amended,
+    "nystrom": lambda *losses, **more: hypergrad.implicit(
+        *losses, solver=hypergrad.Nystrom(1, seed=1), damping=0.7, **more
+    ),
+    "lineax": lambda *losses, **more: hypergrad.implicit(
+        *losses, solver=lineax.CG(rtol=1e-12, atol=1e-12, max_steps=2), damping=1.0, **more
+    ),
+    "amortised": lambda *losses, **more: second_call(hypergrad.amortised(*losses, **more)),
+    "penalised": lambda *losses, **more: second_call(hypergrad.penalised(*losses, **more)),
 }
+
+
+def second_call(estimator):
+    """The estimator with the memory that its first call returns."""
+
+    def call(*arguments):
+        return estimator(*arguments, estimator(*arguments)[1].memory)
+
+    return call
+
+
+def network(w, alphas, batch):
+    return jnp.tanh(batch["x"] @ (w * jnp.exp(alphas)))
+
+
+def gauss_newton(*losses, **more):
+    """Implicit differentiation with the Gauss–Newton matrix of `loss`."""
+
+    def criterion(outputs, batch):
+        return jnp.mean((outputs - batch["y"]) ** 2)
+
+    solver = hypergrad.GaussNewton(network, criterion, hypergrad.ConjugateGradient(2))
+    return hypergrad.implicit(*losses, solver=solver, damping=0.1, **more)
 
 
 def steps_of(name):
@@ -135,6 +167,15 @@ def test_a_loss_that_reduces_is_refused_where_its_gradient_is_a_share(name):
         if way != "shard_map":  # there types tell JAX to reduce the gradient
             with pytest.raises(UserError, match=r"communicates over axis 'data'.* give the estimator axis_name='data'"):
                 run(*ARGUMENTS)
+
+
+def test_the_gauss_newton_matrix_is_that_of_the_whole_batch():
+    w, alphas, state, train, val = ARGUMENTS
+    arguments = (w, alphas, state, jax.tree.map(lambda a: a[:, 0], train), val)
+    grads, aux = jax.jit(gauss_newton(loss, loss))(*arguments)
+    assert aux.residual < 1e-12
+    for way, run in mapped(lambda *a: gauss_newton(loss, loss, axis_name="data")(*a)[0], 2).items():
+        assert equal(run(*arguments), grads), way
 
 
 def test_a_loss_that_reduces_its_gradients_itself_is_accepted(expected):

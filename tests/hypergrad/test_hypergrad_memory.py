@@ -16,7 +16,7 @@ DUMMY = jnp.zeros(2)
 
 
 def follow(estimator, calls, w, alpha):
-    """Gradients, residuals and memories of calls at one point, in one compiled loop."""
+    """Gradients, residuals (None where there are none) and memories of calls at one point, in one compiled loop."""
 
     def call(memory, _):
         grads, aux = estimator(w, alpha, None, DUMMY, DUMMY, memory)
@@ -80,7 +80,28 @@ def test_an_exact_memory_needs_no_iteration():
         assert error(grads, exact) < 1e-12 and error(aux.memory, x) < 1e-12
 
 
+def test_penalised_is_the_recursion_of_f2sa_and_converges_to_the_lagrangian():
+    """Against the recursion, its fixed point in closed form, and the exact gradient as the multiplier grows."""
+    train_loss, val_loss, w, alpha, a, exact, first = quadratic()
+    b = -np.asarray(jax.jacobian(lambda al: jax.grad(lambda w: train_loss(w, al, DUMMY)[0])(w))(alpha))
+    c = np.asarray(w - jax.grad(lambda w: val_loss(w, alpha, DUMMY)[0])(w))
+    gamma, errors = 0.4, []
+    for multiplier in (4.0, 40.0, 400.0):
+        estimator = hypergrad.penalised(train_loss, val_loss, multiplier=multiplier, step_size=gamma)
+        grads, _, memories = follow(estimator, 300, w, alpha)
+        y = np.asarray(w)
+        for i in range(4):
+            np.testing.assert_allclose(grads[i], first + multiplier * b.T @ (w - y), rtol=1e-10)
+            y = y - gamma * (a @ y - b @ alpha + (y - c) / multiplier)
+            np.testing.assert_allclose(memories[i], y, rtol=1e-12)
+        y = np.linalg.solve(multiplier * a + np.eye(6), multiplier * b @ alpha + c)
+        np.testing.assert_allclose(grads[-1], first + multiplier * b.T @ (w - y), rtol=1e-9)
+        errors.append(error(grads[-1], exact))
+    assert errors[0] < 0.5 and errors[1] < errors[0] / 7 and errors[2] < errors[1] / 9, "of order 1 / multiplier"
+
+
 BUILDERS = {
+    "penalised": lambda *a, **k: hypergrad.penalised(*a, multiplier=3.0, **k),
     "amortised": hypergrad.amortised,
     "warm_started": lambda *a, **k: hypergrad.warm_started(*a, damping=3.0, **k),
 }
@@ -88,6 +109,7 @@ BUILDERS = {
 
 def test_one_product_a_call():
     assert counts(hypergrad.amortised) == {"train": 1, "val": 1}
+    assert counts(hypergrad.penalised) == {"train": 2, "val": 1}
     two = hypergrad.ConjugateGradient(2)
     assert counts(lambda *losses: hypergrad.warm_started(*losses, solver=two, damping=5.0)) == {"train": 4, "val": 1}
 

@@ -1,6 +1,8 @@
 """A cell-based search space: its table of candidate ops, alphas, supernet, derivation and derived networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable, OpWeights
 from jdarts.ops import user_ops
 from jdarts.ops.candidates import CANDIDATES
 from jdarts.ops.user_ops import OwnOp
+from jdarts.spaces.cell_decisions import CellDecisions, cell_decisions
+from jdarts.spaces.decisions import Choices, Decision, checked_choices
 from jdarts.spaces.weight_checks import checked_weights, finite_weights
 
 CELL_TYPES = ("normal", "reduce")
@@ -161,6 +165,39 @@ class CellSpace:
                 nodes.append(tuple(edges))
             cells[cell_type] = Cell(nodes=tuple(nodes), concat=tuple(self.entering))
         return Genotype(**cells)
+
+    @cached_property
+    def nodes(self) -> CellDecisions:
+        """The decisions node by node; `jdarts.spaces.cell_decisions` describes them."""
+        return cell_decisions(self.name, self.tables, self.edges)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The inputs and ops of every node of both cells."""
+        return self.nodes.decisions
+
+    @property
+    def size(self) -> int:
+        """The number of different genotypes without `none`, whatever the order of the edges of a node."""
+        return self.nodes.size
+
+    def is_valid(self, choices: Sequence[int]) -> bool:
+        """True if the choices are in range and every chosen op is a candidate of the chosen edge."""
+        return self.nodes.edges(choices) is not None
+
+    def decode(self, choices: Sequence[int]) -> Genotype:
+        """The genotype, with the edges of a node in the order of their sources; raises `UserError` if not valid."""
+        edges = self.nodes.edges(checked_choices(self, choices))
+        assert edges is not None, "the choices are valid"
+        return self.nodes.genotype(edges)
+
+    def encode(self, genotype: Genotype) -> Choices:
+        """The canonical choices; raises `UserError` for a genotype of another space.
+
+        The order of a node's edges is lost, so that `decode(encode(g))` is `g` with the edges in the order of their
+        sources: the same sum.
+        """
+        return self.nodes.choices(genotype)
 
     def _top_two(self, p: np.ndarray, table: OpTable) -> Cell:
         nodes = []

@@ -4,7 +4,10 @@ One cell of four nodes and six edges, each with one of five ops; the same cell e
 `jdarts.networks.nasbench201`.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +20,7 @@ from jdarts.networks.nasbench201 import Supernet201, check_stages
 from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
 from jdarts.networks.wiring import NASBENCH201_NODES as NODES
 from jdarts.networks.wiring import OpTable, OpWeights
+from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
 from jdarts.spaces.weight_checks import finite_weights
 
 
@@ -115,6 +119,46 @@ class NASBench201Space:
         """A uniformly random op on each edge, `none` included."""
         rng = np.random.default_rng(seed)
         return self.genotype([ops[int(rng.integers(len(ops)))] for ops in self.cell])
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The op of every edge, `edge_0_1` and so on in the order of `edges`; edges with one candidate have none."""
+        return self._decisions
+
+    @cached_property
+    def _decisions(self) -> tuple[Decision, ...]:
+        return tuple(
+            Decision(f"edge_{source}_{target}", len(ops), "cell/op")
+            for (source, target), ops in zip(EDGES, self.cell, strict=True)
+            if len(ops) > 1
+        )
+
+    @property
+    def size(self) -> int:
+        """The number of genotypes; 15,625 with all ops on all edges."""
+        return math.prod(len(ops) for ops in self.cell)
+
+    def is_valid(self, choices: Sequence[int]) -> bool:
+        """True if the choices are in range."""
+        return in_range(self.decisions, choices)
+
+    def decode(self, choices: Sequence[int]) -> Genotype:
+        """The genotype with these candidates on the edges; raises `UserError` unless the choices are valid."""
+        rest = iter(checked_choices(self, choices))
+        return self.genotype([ops[next(rest) if len(ops) > 1 else 0] for ops in self.cell])
+
+    def encode(self, genotype: Genotype) -> Choices:
+        """The choices of a genotype; raises `UserError` for a genotype of another space."""
+        if genotype.reduce is not None:
+            raise UserError(f"space {self.name} has one cell; a genotype with a reduction cell does not belong to it")
+        chosen = {(s, t): op for t, edges in enumerate(genotype.normal.nodes, start=1) for op, s in edges}
+        for (source, target), ops in zip(EDGES, self.cell, strict=True):
+            if chosen[source, target] not in ops:
+                raise UserError(
+                    f"{chosen[source, target]} on edge {source}→{target} is not a candidate in space {self.name}"
+                )
+        found = (ops.index(chosen[edge]) for edge, ops in zip(EDGES, self.cell, strict=True) if len(ops) > 1)
+        return tuple(found)
 
 
 nasbench201 = NASBench201Space()

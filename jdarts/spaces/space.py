@@ -1,5 +1,6 @@
 """The interface of a space for a search: alphas, a supernet that takes op weights, a derivation."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
@@ -7,6 +8,7 @@ import jax
 from jdarts.genotypes import Genotype
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.wiring import OpTable, OpWeights
+from jdarts.spaces.decisions import Choices, Decision
 
 
 class Space(Protocol):
@@ -67,4 +69,28 @@ class Space(Protocol):
 
     def random_genotype(self, seed: int) -> Genotype:
         """A uniformly random genotype."""
+        ...
+
+    # A space of decisions, too; `jdarts.spaces.decisions.DecisionSpace` describes these.
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """All decisions, in the order of the choices."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The number of different architectures."""
+        ...
+
+    def is_valid(self, choices: Sequence[int], /) -> bool:
+        """True if the choices are in range and describe an architecture."""
+        ...
+
+    def decode(self, choices: Sequence[int], /) -> Genotype:
+        """The genotype of the choices."""
+        ...
+
+    def encode(self, genotype: Genotype, /) -> Choices:
+        """The canonical choices of a genotype."""
         ...

@@ -1,0 +1,150 @@
+"""Architectures as tuples of choices: encode and decode, what uniform choices reach, sizes of spaces, mistakes."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jdarts import spaces
+from jdarts.errors import UserError
+from jdarts.genotypes import Cell, Genotype, parse
+from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, combinations, is_canonical, uniform
+
+ALL = tuple(spaces.get(name) for name in spaces.names())
+UNEVEN = spaces.define_space(
+    "uneven",
+    edges=[(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)],
+    normal={
+        (0, 2): ("none", "skip_connect", "sep_conv_3x3"),
+        (1, 2): ("skip_connect", "sep_conv_3x3", "sep_conv_5x5"),
+        (0, 3): ("none", "skip_connect", "sep_conv_3x3"),
+        (1, 3): ("max_pool_3x3", "none", "sep_conv_3x3"),
+        (2, 3): ("skip_connect", "sep_conv_3x3", "sep_conv_5x5"),
+    },
+    reduce=("max_pool_3x3",),
+)
+"""A space with two ops on some edges and three on others, and a reduction cell with one op."""
+FEW_OPS = spaces.NASBench201Space("few_ops", (("none", "skip_connect"),) * 6)
+UNEVEN_SIZE = (2 * 3) * (2 * 2 + 2 * 3 + 2 * 3) * 1 * 3
+"""Ops of node 2; of node 3 with the inputs {0,1}, {0,2}, {1,2}; then the reduction cell, which decides inputs only."""
+
+
+def in_order(genotype: Genotype) -> Genotype:
+    """The same genotype, with the edges of every node in the order of their sources."""
+    cells = {
+        name: Cell(tuple(tuple(sorted(edges, key=lambda e: e[1])) for edges in cell.nodes), cell.concat, cell.inputs)
+        for name, cell in genotype.cells.items()
+    }
+    return Genotype(**{"reduce": None} | cells)
+
+
+@pytest.mark.parametrize("space", [*ALL, UNEVEN], ids=lambda space: space.name)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_encode_and_decode_are_inverse(space, seed):
+    rng = np.random.default_rng(seed)
+    architecture = space.decode(uniform(space, rng))
+    canonical = space.encode(architecture)
+    assert is_canonical(space, canonical)
+    assert space.decode(canonical) == architecture
+    if hasattr(space, "random_genotype"):
+        genotype = space.random_genotype(seed)
+        assert space.decode(space.encode(genotype)) == in_order(genotype)
+        assert space.one_hot(space.decode(canonical)), "every op is a candidate of its edge"
+
+
+def test_the_order_of_two_inputs_does_not_matter():
+    space = spaces.darts_cnn
+    genotype = parse("DARTS_V1")
+    swapped = Genotype(*(Cell(tuple(e[::-1] for e in cell.nodes), cell.concat) for cell in genotype.cells.values()))
+    assert swapped != genotype
+    assert space.encode(swapped) == space.encode(genotype)
+    node_3 = [i for i, d in enumerate(space.decisions) if d.name.startswith("normal.3.")]
+    assert [space.decisions[i].name for i in node_3] == [
+        f"normal.3.{d}" for d in ("input_1", "input_2", "op_1", "op_2")
+    ]
+    choices = list(space.encode(genotype))
+    first, second, op_1, op_2 = (choices[i] for i in node_3)
+    for i, choice in zip(node_3, (second + 1, first, op_2, op_1), strict=True):
+        choices[i] = choice
+    assert space.decode(choices) == in_order(genotype)
+    assert not is_canonical(space, choices)
+
+
+@pytest.mark.parametrize("space", [UNEVEN, FEW_OPS], ids=lambda space: space.name)
+def test_uniform_choices_reach_every_architecture_equally(space):
+    """The frequencies are those of a uniform draw (chi-squared test)."""
+    rng = np.random.default_rng(0)
+    everything = set(all_canonical(space))
+    assert len(everything) == space.size
+    draws = 40 * space.size
+    seen = Counter(space.encode(space.decode(uniform(space, rng))) for _ in range(draws))
+    assert set(seen) == everything
+    chi_squared = sum((count - 40) ** 2 / 40 for count in seen.values())
+    freedom = space.size - 1
+    assert abs(chi_squared - freedom) < 4 * math.sqrt(2 * freedom)
+
+
+def test_sizes_are_the_published_ones():
+    assert spaces.darts_cnn.size == 1_037_664_180**2
+    assert spaces.darts_cnn_7.size == 1_037_664_180**2, "none is never derived"
+    for space in (spaces.robust_s1, spaces.robust_s2, spaces.robust_s3, spaces.robust_s4):
+        assert space.size == 46_080**2
+    assert spaces.nasbench201.size == 15_625 == combinations(spaces.nasbench201.decisions)
+    assert UNEVEN.size == UNEVEN_SIZE
+
+
+def test_every_tuple_of_a_darts_space_is_valid_and_each_architecture_has_as_many():
+    assert combinations(spaces.darts_cnn.decisions) == spaces.darts_cnn.size * 2**6, "three nodes a cell have an order"
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ((0,) * 5, "there are 5 choices; space nasbench201 has 6 decisions"),
+        ((0, 0, 5, 0, 0, 0), "decision edge_1_2 of space nasbench201 is 5; choose a whole number of 0 to 4"),
+        ((0, 0, -1, 0, 0, 0), "is -1"),
+        ((0, 0, True, 0, 0, 0), "is True"),
+        ((0, 0, 1.0, 0, 0, 0), "is 1.0"),
+        ("000000", "choices is '000000'"),
+    ],
+)
+def test_choices_out_of_range_are_told(choices, message):
+    with pytest.raises(UserError, match=message):
+        spaces.nasbench201.decode(choices)
+
+
+def test_an_op_that_the_chosen_edge_lacks_is_not_valid():
+    names = [decision.name for decision in UNEVEN.decisions]
+    choices = [0] * len(names)
+    choices[names.index("normal.3.op_1")] = 2  # the edge 0→3 has two ops without none
+    assert not UNEVEN.is_valid(choices)
+    with pytest.raises(UserError, match="describe no architecture of space uneven"):
+        checked_choices(UNEVEN, choices)
+    choices[names.index("normal.3.input_1")] = 2  # the edge 2→3 has three
+    assert UNEVEN.decode(choices).normal.nodes[1] == (("skip_connect", 0), ("sep_conv_5x5", 2))
+
+
+@pytest.mark.parametrize(
+    ("space", "text", "message"),
+    [
+        (spaces.darts_cnn, "NASNet", "normal cell of the genotype does not belong to space darts_cnn"),
+        (spaces.darts_cnn, "FairDARTS_b", r"node 3 of the normal cell has inputs from \[1\]; in this space it has 2"),
+        (spaces.robust_s2, "DARTS_V2", "node 5 of the normal cell: dil_conv_3x3 is not a candidate on edge 2→5"),
+        (spaces.nasbench201, "DARTS_V2", "space nasbench201 has one cell"),
+        (spaces.darts_cnn, "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", "normal cell of the genotype"),
+    ],
+)
+def test_genotypes_of_other_spaces_are_refused(space, text, message):
+    with pytest.raises(UserError, match=message):
+        space.encode(parse(text))
+
+
+@pytest.mark.parametrize(("options", "group"), [(1, "cell/op"), (3, "op"), (3, "/op"), (3, "cell/")])
+def test_a_decision_has_options_and_a_group(options, group):
+    with pytest.raises(UserError, match="decision d has"):
+        Decision("d", options, group)
+    assert Decision("d", 3, "normal/op").part == "normal" and Decision("d", 3, "normal/op").kind == "op"

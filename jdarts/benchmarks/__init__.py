@@ -1,5 +1,11 @@
-"""Tables of trained architectures, in which to look up a genotype instead of training it."""
+"""Tables of trained architectures, in which to look up an architecture instead of training it.
 
-from jdarts.benchmarks.nasbench201 import Entry, Table, load_table
+The public files of NAS-Bench-201, NAS-Bench-Macro and Accel-NASBench are read; jdarts contains none of them.
+"""
 
-__all__ = ["Entry", "Table", "load_table"]
+from jdarts.benchmarks.accel_nasbench import load_accel_table
+from jdarts.benchmarks.nasbench201 import Table, load_table
+from jdarts.benchmarks.nasbench_macro import load_macro_table
+from jdarts.benchmarks.table import ArchitectureTable, Entry
+
+__all__ = ["ArchitectureTable", "Entry", "Table", "load_accel_table", "load_macro_table", "load_table"]

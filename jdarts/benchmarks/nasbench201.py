@@ -16,35 +16,22 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jdarts.errors import UserError, unknown
-from jdarts.genotypes import Genotype, parse
+from jdarts.benchmarks.table import ArchitectureTable
+from jdarts.errors import UserError
+from jdarts.genotypes import Genotype, excerpt, parse
 
 ARCHITECTURES = 15_625
 METRIC = "c10_test_200"
 _NUMBERS = ("params_c10", "flops_c10", "index")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One architecture: its arch string and the columns of its line, with percentages unchanged."""
-
-    arch: str
-    values: dict[str, float]
-
-    def __getitem__(self, column: str) -> float:
-        if column not in self.values:
-            raise unknown("column", column, self.values)
-        return self.values[column]
-
-
-class Table:
-    """All architectures of a table.
+class Table(ArchitectureTable):
+    """All architectures of a table of NAS-Bench-201.
 
     table = load_table("nasbench201.csv.gz")
     table.query(genotype)["c10_test_200"]       # 93.66
@@ -53,37 +40,7 @@ class Table:
     """
 
     def __init__(self, columns: dict[str, np.ndarray], architectures: list[str]):
-        self.columns, self.architectures = columns, architectures
-        self._rows = {arch: row for row, arch in enumerate(architectures)}
-        if len(self._rows) != len(architectures):
-            raise UserError("the table holds an architecture twice")
-
-    def __len__(self) -> int:
-        return len(self.architectures)
-
-    @cached_property
-    def accuracies(self) -> tuple[str, ...]:
-        """The names of the accuracy columns."""
-        return tuple(name for name in self.columns if name not in _NUMBERS)
-
-    def query(self, genotype: Genotype | str) -> Entry:
-        """The line of a genotype; raises `UserError` if it belongs to another space or is not in the table."""
-        row = self._row(genotype)
-        return Entry(self.architectures[row], {name: float(values[row]) for name, values in self.columns.items()})
-
-    def rank(self, genotype: Genotype | str, metric: str = METRIC) -> int:
-        """1 + the number of architectures that are better by `metric`."""
-        values = self._column(metric)
-        return 1 + int(np.sum(values > values[self._row(genotype)]))
-
-    def regret(self, genotype: Genotype | str, metric: str = METRIC) -> float:
-        """Distance below the best architecture, in percentage points."""
-        values = self._column(metric)
-        return float(np.max(values) - values[self._row(genotype)])
-
-    def best(self, metric: str = METRIC) -> Entry:
-        """The architecture with the largest `metric`."""
-        return self.query(self.architectures[int(np.argmax(self._column(metric)))])
+        super().__init__(columns, architectures, (name for name in columns if name not in _NUMBERS), METRIC)
 
     def test_accuracies(self, genotype: Genotype | str) -> dict[str, float]:
         """`{"benchmark_c10_accuracy": fraction, …}`: test accuracies after 200 epochs, for the records of a search."""
@@ -91,16 +48,12 @@ class Table:
         names = [name for name in self.accuracies if name.endswith("_test_200")]
         return {f"benchmark_{name.split('_')[0]}_accuracy": entry[name] / 100 for name in names}
 
-    def _column(self, metric: str) -> np.ndarray:
-        if metric not in self.accuracies:
-            raise unknown("accuracy", metric, self.accuracies)
-        return self.columns[metric]
-
-    def _row(self, genotype: Genotype | str) -> int:
-        arch = (parse(genotype) if isinstance(genotype, str) else genotype).to_nasbench201()
-        if arch not in self._rows:
-            raise UserError(f"{arch} is not in the table of {len(self)} architectures")
-        return self._rows[arch]
+    def text(self, architecture: Any) -> str:
+        """The arch string; raises `UserError` for a genotype of another space."""
+        genotype = parse(architecture) if isinstance(architecture, str) else architecture
+        if not isinstance(genotype, Genotype):
+            raise UserError(f"{excerpt(genotype)} is no genotype; a table of NAS-Bench-201 is asked for genotypes")
+        return genotype.to_nasbench201()
 
 
 def load_table(path: str | Path) -> Table:

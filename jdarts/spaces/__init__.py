@@ -7,14 +7,20 @@ from jdarts.errors import UserError, unknown
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.darts_cnn import darts_cnn, darts_cnn_7
+from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
+from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
+from jdarts.spaces.nasbench_macro import nasbench_macro
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
 from jdarts.spaces.space import Space
 
 __all__ = [
     "DESCRIPTIONS",
     "CellSpace",
+    "Choices",
+    "Decision",
+    "DecisionSpace",
     "DerivedNetwork",
     "NASBench201Space",
     "Space",
@@ -23,8 +29,11 @@ __all__ = [
     "darts_cnn_7",
     "define_space",
     "get",
+    "get_decisions",
+    "mnasnet",
     "names",
     "nasbench201",
+    "nasbench_macro",
     "register",
     "robust_s1",
     "robust_s2",
@@ -42,6 +51,8 @@ DESCRIPTIONS = {
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
 }
+DECISIONS_ONLY: dict[str, DecisionSpace] = {space.name: space for space in (nasbench_macro, mnasnet)}
+"""Spaces of benchmark tables, for which jdarts builds no networks."""
 _SPACES: dict[str, Space] = {}
 _FILES: dict[str, str] = {}
 
@@ -80,6 +91,18 @@ def get(name: str) -> Space:
     if name not in _SPACES:
         raise unknown("space", name, _SPACES)
     return _SPACES[name]
+
+
+def get_decisions(name: str) -> DecisionSpace:
+    """The space of decisions of that name: one of `DECISIONS_ONLY`, or any that `get` knows.
+
+    Raises `UserError` if there is none.
+    """
+    if name in DECISIONS_ONLY:
+        return DECISIONS_ONLY[name]
+    if not name.endswith(".py") and name not in _SPACES:
+        raise unknown("space", name, (*_SPACES, *DECISIONS_ONLY))
+    return get(name)
 
 
 def names() -> tuple[str, ...]:

@@ -5,7 +5,8 @@ A node with more than two entering edges has four decisions, `normal.4.input_1`,
 for the ops only, as in the derivation (Liu et al. 2019, §2.4). The options are
 
 * `input_1`: the k sources of the node, in ascending order;
-* `input_2`: the k−1 others, in ascending order, so that the two inputs always differ;
+* `input_2`: the first k−1 sources; the one that is `input_1` already stands for the last source. The two inputs always
+  differ, and another `input_1` leaves the source of `input_2` as it is, unless the two collide;
 * `op_1`, `op_2`: the candidates of the chosen edge in the order of its list, without `none`.
 
 Every architecture with such a node has two tuples, one for each order of the inputs. In the canonical one the first
@@ -79,7 +80,7 @@ class NodeDecisions:
         rest, sources = iter(choices), list(self.candidates)
         if not self.wired:
             first, second = next(rest), next(rest)
-            sources = [sources[first], sources[second + (second >= first)]]
+            sources = [sources[first], sources[second if second != first else -1]]
         edges = []
         for source, options in zip(sources, self.op_options, strict=True):
             op = next(rest) if options > 1 else 0
@@ -102,7 +103,7 @@ class NodeDecisions:
         found, all_sources = [], list(self.candidates)
         if not self.wired:
             first, second = (all_sources.index(source) for source in sources)
-            found += [first, second - 1]
+            found += [first, second if second < len(all_sources) - 1 else first]
         for (op, source), options in zip(ordered, self.op_options, strict=True):
             if options > 1:
                 found.append(self.candidates[source].index(op))

@@ -12,8 +12,10 @@ from jdarts import spaces
 from jdarts.errors import UserError
 from jdarts.genotypes import Cell, Genotype, parse
 from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, combinations, is_canonical, uniform
+from jdarts.spaces.mnasnet import read as read_mnasnet
+from jdarts.spaces.nasbench_macro import MacroNetwork
 
-ALL = tuple(spaces.get(name) for name in spaces.names())
+ALL = tuple(spaces.get_decisions(name) for name in (*spaces.names(), *spaces.DECISIONS_ONLY))
 UNEVEN = spaces.define_space(
     "uneven",
     edges=[(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)],
@@ -68,7 +70,9 @@ def test_the_order_of_two_inputs_does_not_matter():
     ]
     choices = list(space.encode(genotype))
     first, second, op_1, op_2 = (choices[i] for i in node_3)
-    for i, choice in zip(node_3, (second + 1, first, op_2, op_1), strict=True):
+    sources = [source for _, source in in_order(genotype).normal.nodes[1]]
+    assert (first, second) == (sources[0], sources[1]) == (0, 1), "the first node with three edges reads both inputs"
+    for i, choice in zip(node_3, (second, first, op_2, op_1), strict=True):
         choices[i] = choice
     assert space.decode(choices) == in_order(genotype)
     assert not is_canonical(space, choices)
@@ -94,7 +98,28 @@ def test_sizes_are_the_published_ones():
     for space in (spaces.robust_s1, spaces.robust_s2, spaces.robust_s3, spaces.robust_s4):
         assert space.size == 46_080**2
     assert spaces.nasbench201.size == 15_625 == combinations(spaces.nasbench201.decisions)
+    assert spaces.nasbench_macro.size == 6_561
+    assert spaces.mnasnet.size == 36**6 * 48 == combinations(spaces.mnasnet.decisions)
     assert UNEVEN.size == UNEVEN_SIZE
+
+
+def test_networks_of_benchmarks_are_checked_and_read():
+    text = "r1_k3_e6 r2_k5_e4 r3_k3_e6_se r3_k5_e6 r2_k5_e6 r4_k3_e1 r2_k3_e1_se"
+    network = read_mnasnet(text)
+    assert network.to_text() == text
+    assert spaces.mnasnet.encode(network)[:12] == (2, 0, 0, 0, 1, 1, 1, 0, 2, 0, 2, 1)
+    assert spaces.nasbench_macro.encode(MacroNetwork("22212220")) == (2, 2, 2, 1, 2, 2, 2, 0)
+    for wrong in (
+        lambda: read_mnasnet("r1_k3"),
+        lambda: read_mnasnet(text.replace("r3", "r4", 1)),
+        lambda: read_mnasnet(text + " r1_k3_e6"),
+        lambda: MacroNetwork("2221222"),
+        lambda: MacroNetwork("22212223"),
+        lambda: spaces.nasbench_macro.encode("22212220"),
+        lambda: spaces.get_decisions("nasbench_makro"),
+    ):
+        with pytest.raises(UserError, match=r"expected|use one of|has 7 blocks|did you mean"):
+            wrong()
 
 
 def test_every_tuple_of_a_darts_space_is_valid_and_each_architecture_has_as_many():

@@ -41,6 +41,8 @@ LAYERS = (
     "runs",
     "train",
     "search",
+    "estimation",
+    "strategies",
     "analysis",
     "report",
     "pipeline",

@@ -80,12 +80,10 @@ def _members(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _network(fields: Any, where: str) -> MnasNetwork:
     blocks = []
     for i in range(BLOCKS):
-        values = (
-            [fields.get(f"block{i}_{key}") for key in ("e", "k", "l", "se")] if isinstance(fields, dict) else [None]
-        )
-        if None in values:
-            raise UserError(f"{where}: architecture needs block{i}_e, _k, _l and _se")
-        blocks.append(MnasBlock(*values))
+        keys = [f"block{i}_{key}" for key in ("e", "k", "l", "se")]
+        if not isinstance(fields, dict) or not all(key in fields for key in keys):
+            raise UserError(f"{where}: architecture needs {', '.join(keys)}")
+        blocks.append(MnasBlock(*(fields[key] for key in keys)))
     try:
         return MnasNetwork(tuple(blocks))
     except UserError as error:

@@ -1,0 +1,29 @@
+"""Performance estimation: `(architecture, budget) -> Score`, from tables of benchmarks.
+
+table = load_table("nasbench201.csv.gz")
+estimator = nasbench201_lookup(table)
+estimator(genotype, {})["accuracy"]                 # validation accuracy after 12 epochs
+estimator(genotype, {"epochs": 200})["accuracy"]    # test accuracy after 200 epochs
+"""
+
+from jdarts.estimation.estimator import ACCURACY, Budget, Estimator, Objective, Score, objective
+from jdarts.estimation.table_lookup import TableLookup, accel_lookup, macro_lookup, nasbench201_lookup
+from jdarts.estimation.tradeoffs import HARD, SOFT, hypervolume, mnasnet_product, pareto_front
+
+__all__ = [
+    "ACCURACY",
+    "HARD",
+    "SOFT",
+    "Budget",
+    "Estimator",
+    "Objective",
+    "Score",
+    "TableLookup",
+    "accel_lookup",
+    "hypervolume",
+    "macro_lookup",
+    "mnasnet_product",
+    "nasbench201_lookup",
+    "objective",
+    "pareto_front",
+]

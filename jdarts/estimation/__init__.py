@@ -6,7 +6,7 @@ estimator(genotype, {})["accuracy"]                 # validation accuracy after 
 estimator(genotype, {"epochs": 200})["accuracy"]    # test accuracy after 200 epochs
 """
 
-from jdarts.estimation.estimator import ACCURACY, Budget, Estimator, Objective, Score, objective
+from jdarts.estimation.estimator import ACCURACY, Budget, Criterion, PerformanceEstimator, Score, criterion
 from jdarts.estimation.table_lookup import TableLookup, accel_lookup, macro_lookup, nasbench201_lookup
 from jdarts.estimation.tradeoffs import HARD, SOFT, hypervolume, mnasnet_product, pareto_front
 
@@ -15,15 +15,15 @@ __all__ = [
     "HARD",
     "SOFT",
     "Budget",
-    "Estimator",
-    "Objective",
+    "Criterion",
+    "PerformanceEstimator",
     "Score",
     "TableLookup",
     "accel_lookup",
+    "criterion",
     "hypervolume",
     "macro_lookup",
     "mnasnet_product",
     "nasbench201_lookup",
-    "objective",
     "pareto_front",
 ]

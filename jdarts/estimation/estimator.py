@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from jdarts.errors import UserError, unknown
 
 Budget = Mapping[str, float]
-"""What an estimate may cost, by name, such as `{"epochs": 12}`; empty for all that the estimator has."""
+"""The cost that an estimate may have, by name, such as `{"epochs": 12}`; empty for all that the estimator has."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Score:
         return self.values[name]
 
 
-class Estimator(Protocol):
+class PerformanceEstimator(Protocol):
     """Scores architectures of a space."""
 
     def __call__(self, architecture: Any, budget: Budget) -> Score:
@@ -37,7 +37,7 @@ class Estimator(Protocol):
 
 
 @dataclass(frozen=True)
-class Objective:
+class Criterion:
     """A number to optimise.
 
     Attributes:
@@ -55,13 +55,13 @@ class Objective:
         return float(score[self.name] if self.value is None else self.value(score))
 
 
-ACCURACY = Objective("accuracy")
+ACCURACY = Criterion("accuracy")
 SMALLER = ("parameters", "macs", "latency")
 """Values of which less is better."""
 
 
-def objective(name: str) -> Objective:
+def criterion(name: str) -> Criterion:
     """The objective of a value: `accuracy` and others are maximised, `parameters`, `macs` and `latency…` minimised."""
     if not name:
         raise UserError("an objective has no name; use one of the estimator's values, such as accuracy")
-    return Objective(name, maximize=not name.startswith(SMALLER))
+    return Criterion(name, maximize=not name.startswith(SMALLER))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.estimation.estimator import Objective, Score
+from jdarts.estimation.estimator import Criterion, Score
 
 SOFT, HARD = (-0.07, -0.07), (0.0, -1.0)
 """The exponents (α, β) of MnasNet: double latency for 5 % relative accuracy, and a penalty above the target only."""
@@ -13,7 +13,7 @@ SOFT, HARD = (-0.07, -0.07), (0.0, -1.0)
 
 def mnasnet_product(
     target: float, exponents: tuple[float, float] = SOFT, *, accuracy: str = "accuracy", cost: str = "latency"
-) -> Objective:
+) -> Criterion:
     """ACC · (LAT / T)^w with w = α if LAT ≤ T, else β (Tan et al. 2019, arXiv:1807.11626, eq. 2).
 
     Args:
@@ -28,10 +28,10 @@ def mnasnet_product(
         ratio = score[cost] / target
         return score[accuracy] * ratio ** exponents[ratio > 1]
 
-    return Objective(f"{accuracy}_by_{cost}", value=value)
+    return Criterion(f"{accuracy}_by_{cost}", value=value)
 
 
-def signed(points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[Objective]) -> np.ndarray:
+def signed(points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[Criterion]) -> np.ndarray:
     """The values of objectives `[points, objectives]`, negated where larger is better, so that less is better."""
     values = np.asarray(points, float)
     if values.ndim != 2 or values.shape[1] != len(objectives) or not np.all(np.isfinite(values)):
@@ -39,7 +39,7 @@ def signed(points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[
     return values * np.where([objective.maximize for objective in objectives], -1.0, 1.0)
 
 
-def pareto_front(points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[Objective]) -> np.ndarray:
+def pareto_front(points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[Criterion]) -> np.ndarray:
     """The indices of the points that no other point dominates; equal points are all kept."""
     losses = signed(points, objectives)
     kept = []
@@ -51,7 +51,7 @@ def pareto_front(points: Sequence[Sequence[float]] | np.ndarray, objectives: Seq
 
 
 def hypervolume(
-    points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[Objective], reference: Sequence[float]
+    points: Sequence[Sequence[float]] | np.ndarray, objectives: Sequence[Criterion], reference: Sequence[float]
 ) -> float:
     """The volume that the points dominate up to a reference point, by Optuna; 0 for points beyond it."""
     from optuna._hypervolume import compute_hypervolume

@@ -11,6 +11,7 @@ sampler of Optuna works in any space.
 """
 
 from jdarts.strategies.genetic import GeneticSearch
+from jdarts.strategies.parameters import ParameterSpace
 from jdarts.strategies.ppo import PPO
 from jdarts.strategies.random_search import RandomSearch
 from jdarts.strategies.registry import DESCRIPTIONS, by_name, names
@@ -24,6 +25,7 @@ __all__ = [
     "DESCRIPTIONS",
     "PPO",
     "GeneticSearch",
+    "ParameterSpace",
     "RandomSearch",
     "RegularizedEvolution",
     "Reinforce",

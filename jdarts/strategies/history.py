@@ -12,7 +12,7 @@ from jdarts.spaces.decisions import Choices
 from jdarts.strategies.parameters import Parameters
 
 State = TypeVar("State")
-Advance = Callable[[State, list["Evaluation"]], State]
+NextState = Callable[[State, list["Evaluation"]], State]
 
 
 class Evaluation(NamedTuple):

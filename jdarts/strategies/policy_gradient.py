@@ -10,6 +10,7 @@ gradient of the entropy only through the choices before.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,28 +20,51 @@ import numpy as np
 import optax
 from optuna.distributions import BaseDistribution
 
-from jdarts.errors import UserError
+from jdarts.errors import UserError, unknown
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.controller import Controller, Params, controller_of
 from jdarts.strategies.history import Derived, Evaluation, History
 from jdarts.strategies.strategy import Strategy, at_least, fraction
 
 _ATTEMPTS = 10_000
+_OF_THE_SPACE = ("options", "tables")
 
 
-class Adam(NamedTuple):
-    """The optimiser of a controller; ENAS uses b1 = 0 and eps = 1e-3."""
+@dataclass(frozen=True)
+class Learning:
+    """The settings of the updates; hashable, so that compiled functions are shared.
 
+    Attributes:
+      batch: evaluations for each update.
+      learning_rate, b1, b2, eps: of Adam; ENAS uses b1 = 0 and eps = 1e-3.
+      baseline_decay: b ← decay · b + (1 − decay) · R, moved before it is used; 1 for no baseline.
+      entropy_weight: w of the reward.
+
+    Raises `UserError` for values that are not possible.
+    """
+
+    batch: int = 1
     learning_rate: float = 3.5e-4
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    baseline_decay: float = 0.95
+    entropy_weight: float = 1e-5
 
-    def transformation(self) -> optax.GradientTransformation:
-        """The optax optimiser; raises `UserError` for a learning rate that is not positive."""
+    def __post_init__(self):
+        at_least("batch", self.batch, 1)
         if not self.learning_rate > 0:
             raise UserError(f"learning_rate of the controller is {self.learning_rate!r}; use a number above 0")
+        if fraction("baseline_decay", self.baseline_decay) == 0:
+            raise UserError("baseline_decay is 0: every reward would be its own baseline; use a number above 0, or 1")
+
+    def adam(self) -> optax.GradientTransformation:
+        """The optimiser."""
         return optax.adam(self.learning_rate, b1=self.b1, b2=self.b2, eps=self.eps)
+
+
+SETTINGS = (*Learning.__dataclass_fields__, *(f for f in Controller.__dataclass_fields__ if f not in _OF_THE_SPACE))
+"""The names of all settings of a controller and its updates."""
 
 
 class Learned(NamedTuple):
@@ -66,12 +90,8 @@ class PolicyGradient(Strategy):
 
     Args:
       space, seed: see `Strategy`.
-      batch: evaluations for each update.
-      adam: the optimiser, or its learning rate.
-      baseline_decay: b ← decay · b + (1 − decay) · R, moved before it is used; 1 for no baseline.
-      entropy_weight: w above.
       reward: R of a score; the score itself by default. Zoph & Le use the cube of the accuracy.
-      controller: other settings of `jdarts.strategies.controller.Controller`, by name.
+      settings: those of `Learning` and of `jdarts.strategies.controller.Controller`, by name.
     """
 
     def __init__(
@@ -79,26 +99,17 @@ class PolicyGradient(Strategy):
         space: DecisionSpace | Mapping[str, BaseDistribution],
         *,
         seed: int = 0,
-        batch: int = 1,
-        adam: Adam | float = 3.5e-4,
-        baseline_decay: float = 0.95,
-        entropy_weight: float = 1e-5,
         reward: Callable[[float], float] = float,
-        **controller: Any,
+        **settings: Any,
     ):
         super().__init__(space, seed=seed)
-        self.batch = at_least("batch", batch, 1)
-        self.baseline_decay = fraction("baseline_decay", baseline_decay)
-        if baseline_decay == 0:
-            raise UserError("baseline_decay is 0: every reward would be its own baseline; use a number above 0, or 1")
-        self.entropy_weight, self.reward = entropy_weight, reward
-        self.adam = adam if isinstance(adam, Adam) else Adam(adam)
-        unknown = [name for name in controller if name not in Controller.__dataclass_fields__]
-        if unknown:
-            raise UserError(f"{type(self).__name__} has no option {unknown[0]!r}")
-        self.controller = controller_of(self.space.decisions, **controller)
-        self.adam.transformation()
-        self._learned = Derived[Learned](self._initial, self._advance, self.batch)
+        for name in settings:
+            if name not in SETTINGS:
+                raise unknown(f"option of {type(self).__name__}", name, SETTINGS)
+        own = {name: settings.pop(name) for name in Learning.__dataclass_fields__ if name in settings}
+        self.learning, self.reward = Learning(**own), reward
+        self.controller = controller_of(self.space.decisions, **settings)
+        self._learned = Derived[Learned](self._initial, self._advance, self.learning.batch)
 
     @abstractmethod
     def update(self) -> Update:
@@ -126,17 +137,19 @@ class PolicyGradient(Strategy):
         return float(-jnp.mean(batch_log_probability(self.controller, params, choices)))
 
     def _initial(self) -> Learned:
-        params, state = _initial(self.controller, self.adam)(self.seed)
+        params, state = _initial(self.controller, self.learning)(self.seed)
         return Learned(params, state)
 
     def _advance(self, learned: Learned, evaluations: list[Evaluation]) -> Learned:
         choices = np.array([evaluation.choices for evaluation in evaluations], np.int32)
         rewards = np.array([self.reward(evaluation.score) for evaluation in evaluations], np.float64)
-        if self.entropy_weight:
-            rewards -= self.entropy_weight * np.asarray(_scorer(self.controller)(learned.params, choices), np.float64)
+        if self.learning.entropy_weight:
+            rewards -= self.learning.entropy_weight * np.asarray(
+                _scorer(self.controller)(learned.params, choices), np.float64
+            )
         advantages = []
         for reward in rewards.tolist():
-            decay = self.baseline_decay
+            decay = self.learning.baseline_decay
             learned = learned._replace(
                 reward_sum=decay * learned.reward_sum + (1 - decay) * reward,
                 weight_sum=decay * learned.weight_sum + (1 - decay),
@@ -165,9 +178,9 @@ def _scorer(controller: Controller) -> Callable[[Params, Any], jax.Array]:
 
 
 @cache
-def _initial(controller: Controller, adam: Adam) -> Callable[[int], tuple[Params, Any]]:
+def _initial(controller: Controller, learning: Learning) -> Callable[[int], tuple[Params, Any]]:
     def init(seed):
         params = controller.init(jax.random.key(seed))
-        return params, adam.transformation().init(params)
+        return params, learning.adam().init(params)
 
     return jax.jit(init)

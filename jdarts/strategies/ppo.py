@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from jdarts.errors import UserError
 from jdarts.spaces.decisions import DecisionSpace
 from jdarts.strategies.controller import Controller
-from jdarts.strategies.policy_gradient import Adam, PolicyGradient, Update, batch_log_probability
+from jdarts.strategies.policy_gradient import Learning, PolicyGradient, Update, batch_log_probability
 from jdarts.strategies.reinforce import step_along
 from jdarts.strategies.strategy import at_least
 
@@ -34,7 +34,7 @@ class PPO(PolicyGradient):
     baseline decay .95, batches of 20; the number of epochs is not published.
 
     Args:
-      space, seed, others: see `PolicyGradient`.
+      space, seed, settings: see `PolicyGradient`.
       clip: ε of the ratio.
       epochs: steps for each batch.
     """
@@ -44,27 +44,27 @@ class PPO(PolicyGradient):
         space: DecisionSpace | Mapping[str, BaseDistribution],
         *,
         seed: int = 0,
-        batch: int = 20,
         clip: float = 0.2,
         epochs: int = 4,
-        **others: Any,
+        **settings: Any,
     ):
-        super().__init__(space, seed=seed, batch=batch, **others)
+        settings.setdefault("batch", 20)
+        super().__init__(space, seed=seed, **settings)
         if not clip > 0:
             raise UserError(f"clip is {clip!r}; use a number above 0")
         self.clip, self.epochs = float(clip), at_least("epochs", epochs, 1)
 
     def update(self) -> Update:
         """The compiled update."""
-        return _update(self.controller, self.adam, self.clip, self.epochs)
+        return _update(self.controller, self.learning, self.clip, self.epochs)
 
 
 @cache
-def _update(controller: Controller, adam: Adam, clip: float, epochs: int) -> Update:
+def _update(controller: Controller, learning: Learning, clip: float, epochs: int) -> Update:
     def loss(params, choices, advantages, old):
         return ppo_loss(batch_log_probability(controller, params, choices), old, advantages, clip)
 
-    step = step_along(loss, adam)
+    step = step_along(loss, learning)
 
     def update(params, state, choices, advantages):
         old = batch_log_probability(controller, params, choices)

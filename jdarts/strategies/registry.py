@@ -12,6 +12,7 @@ from jdarts.errors import UserError, unknown
 from jdarts.spaces.decisions import DecisionSpace, combinations
 from jdarts.strategies.genetic import GeneticSearch
 from jdarts.strategies.parameters import Parameters
+from jdarts.strategies.policy_gradient import SETTINGS
 from jdarts.strategies.ppo import PPO
 from jdarts.strategies.random_search import RandomSearch
 from jdarts.strategies.regularized_evolution import RegularizedEvolution
@@ -83,10 +84,8 @@ def _options(make: Callable[..., BaseSampler]) -> tuple[str, ...]:
             if all(p.kind != p.VAR_KEYWORD for p in parameters):
                 break
     if make in (Reinforce, PPO):
-        from jdarts.strategies.controller import Controller
-
-        found |= {name: None for name in Controller.__dataclass_fields__ if name not in ("options", "tables")}
-    return tuple(name for name in found if name not in ("self", "space", "search_space", "seed"))
+        found |= dict.fromkeys(SETTINGS)
+    return tuple(name for name in found if name not in ("self", "space", "search_space", "seed", "settings"))
 
 
 def _grid(space: DecisionSpace, seed: int) -> BaseSampler:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jdarts.strategies.controller import Controller, Params
-from jdarts.strategies.policy_gradient import Adam, PolicyGradient, Update, batch_log_probability
+from jdarts.strategies.policy_gradient import Learning, PolicyGradient, Update, batch_log_probability
 
 
 def reinforce_loss(controller: Controller, params: Params, choices: jax.Array, advantages: jax.Array) -> jax.Array:
@@ -21,22 +21,22 @@ class Reinforce(PolicyGradient):
     """One step of Adam along the REINFORCE gradient for each batch of evaluations.
 
     With an LSTM the defaults are those of NASNet where Zoph & Le's are not public. NAS-Bench-201 (Dong & Yang 2020)
-    uses `hidden=None, adam=0.5, baseline_decay=0.9, entropy_weight=0, batch=1`.
+    uses `hidden=None, learning_rate=0.5, baseline_decay=0.9, entropy_weight=0, batch=1`.
     """
 
     def update(self) -> Update:
         """The compiled update."""
-        return _update(self.controller, self.adam)
+        return _update(self.controller, self.learning)
 
 
 @cache
-def _update(controller: Controller, adam: Adam) -> Update:
-    return jax.jit(step_along(lambda params, *batch: reinforce_loss(controller, params, *batch), adam))
+def _update(controller: Controller, learning: Learning) -> Update:
+    return jax.jit(step_along(lambda params, *batch: reinforce_loss(controller, params, *batch), learning))
 
 
-def step_along(loss: Callable[..., jax.Array], adam: Adam) -> Callable[..., tuple[Params, Any]]:
+def step_along(loss: Callable[..., jax.Array], learning: Learning) -> Callable[..., tuple[Params, Any]]:
     """One step of Adam: `(params, state, *batch)` to new parameters and state."""
-    optimizer = adam.transformation()
+    optimizer = learning.adam()
 
     def update(params, state, *batch):
         changes, state = optimizer.update(jax.grad(loss)(params, *batch), state, params)

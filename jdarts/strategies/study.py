@@ -14,7 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from jdarts.errors import UserError
-from jdarts.estimation import ACCURACY, Budget, Estimator, Objective
+from jdarts.estimation import ACCURACY, Budget, Criterion, PerformanceEstimator
 from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.parameters import Parameters
@@ -27,10 +27,10 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 def run_study(
     space: DecisionSpace,
     strategy: BaseSampler,
-    estimator: Estimator,
+    estimator: PerformanceEstimator,
     *,
     trials: int,
-    objectives: Sequence[Objective] = (ACCURACY,),
+    objectives: Sequence[Criterion] = (ACCURACY,),
     storage: BaseStorage | str | Path | None = None,
     budget: Budget | None = None,
 ) -> Study:
@@ -40,7 +40,8 @@ def run_study(
       space: a space of decisions.
       strategy: see `by_name`; any sampler of Optuna.
       estimator: scores architectures.
-      trials: the number of evaluated architectures, pruned trials included.
+      trials: the number of evaluated architectures, pruned trials included. Of several workers, each may be at one more
+        when the last one is done; it counts as well.
       objectives: one, or several for strategies such as `nsga2`.
       storage: None keeps the study in memory; a path is a journal file, which processes and hosts can share; a URL such
         as `postgresql://…` is a database.
@@ -83,13 +84,13 @@ def open_study(
     space: DecisionSpace,
     strategy: BaseSampler | None = None,
     *,
-    objectives: Sequence[Objective] = (ACCURACY,),
+    objectives: Sequence[Criterion] = (ACCURACY,),
     storage: BaseStorage | str | Path | None = None,
     name: str = "jdarts",
 ) -> Study:
     """The study in a storage, which is made if there is none; arguments and errors as in `run_study`."""
     if not objectives:
-        raise UserError("there is no objective; give at least one, such as objective('accuracy')")
+        raise UserError("there is no objective; give at least one, such as criterion('accuracy')")
     directions = [StudyDirection.MAXIMIZE if o.maximize else StudyDirection.MINIMIZE for o in objectives]
     about = {"space": space.name, "objectives": [objective.name for objective in objectives]}
     with _quiet():

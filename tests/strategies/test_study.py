@@ -1,0 +1,131 @@
+"""Searches as studies: strategies with estimators, storages, resuming, invalid choices, failures, other studies."""
+
+import json
+import threading
+
+import pytest
+from optuna.trial import TrialState
+
+from jdarts import spaces
+from jdarts.errors import UserError
+from jdarts.estimation import Score, criterion, mnasnet_product
+from jdarts.strategies import by_name, choices_of, names, open_study, run_study
+
+SPACE = spaces.nasbench_macro
+
+
+def estimator(network, budget):
+    """More digits are better and slower."""
+    digits = sum(map(int, network.to_text()))
+    return Score({"accuracy": float(digits) + budget.get("epochs", 0), "latency": 1.0 + digits}, cost=2.0)
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - {"gp"}))
+def test_every_strategy_searches(name):
+    settings = {"hidden": None} if name in ("reinforce", "ppo") else {}
+    study = run_study(SPACE, by_name(name, SPACE, seed=0, **settings), estimator, trials=12)
+    assert len(study.trials) == 12
+    best = study.best_trial
+    network = SPACE.decode(choices_of(SPACE, best))
+    assert best.user_attrs["score"] == {
+        "values": dict(estimator(network, {}).values),
+        "cost": 2.0,
+        "architecture": network.to_text(),
+    }
+    assert best.value == sum(map(int, network.to_text()))
+
+
+def test_a_journal_continues_in_another_process_and_is_not_taken_for_another_search(tmp_path):
+    path = tmp_path / "run" / "journal"
+
+    def search(trials, **settings):
+        return run_study(SPACE, by_name("random", SPACE), estimator, trials=trials, storage=path, **settings)
+
+    assert len(search(3).trials) == 3
+    study = search(5, budget={"epochs": 100})
+    assert len(study.trials) == 5 and [trial.value > 99 for trial in study.trials] == [False] * 3 + [True] * 2
+    assert len(search(5).trials) == 5, "nothing is missing"
+    assert all(json.loads(line) for line in path.read_text().splitlines()), "text, and nothing pickled"
+    with pytest.raises(UserError, match=r"the study 'jdarts' in .*journal is of .*nasbench_macro.*use another storage"):
+        run_study(spaces.mnasnet, by_name("random", spaces.mnasnet), estimator, trials=5, storage=path)
+    with pytest.raises(UserError, match="use another storage"):
+        search(5, objectives=[criterion("latency")])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot open the storage"):
+        run_study(SPACE, by_name("random", SPACE), estimator, trials=5, storage=tmp_path / "file" / "journal")
+    with pytest.raises(UserError, match=r"cannot open the storage nosuch://…@host/db"):
+        open_study(SPACE, storage="nosuch://user:secret@host/db")
+
+
+def test_several_workers_stop_together(tmp_path):
+    """Two threads with storages of their own; each may be at one more trial when the last one is done."""
+    studies = []
+
+    def work():
+        strategy = by_name("regularized_evolution", SPACE, seed=1, population=4, sample=2)
+        studies.append(run_study(SPACE, strategy, estimator, trials=30, storage=tmp_path / "journal"))
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    trials = studies[0].trials
+    assert 30 <= len(trials) <= 32 and all(trial.state == TrialState.COMPLETE for trial in trials)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+
+
+def test_choices_that_are_no_architecture_are_pruned():
+    """Samplers of Optuna do not know that an edge lacks an op."""
+    space = spaces.define_space(
+        "lopsided",
+        edges=[(0, 2), (0, 3), (1, 3), (2, 3)],
+        normal={
+            (0, 2): ("none", "skip_connect", "sep_conv_3x3"),
+            (0, 3): ("none", "skip_connect", "sep_conv_3x3"),
+            (1, 3): ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3"),
+            (2, 3): ("none", "skip_connect", "sep_conv_3x3"),
+        },
+    )
+    study = run_study(space, by_name("tpe", space), lambda g, budget: Score({"accuracy": 1.0}), trials=20)
+    states = [trial.state for trial in study.trials]
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED} and len(states) == 20
+
+
+def test_a_failing_estimate_ends_the_search_and_a_later_one_continues(tmp_path):
+    calls = []
+
+    def failing(network, budget):
+        calls.append(network)
+        if len(calls) == 3:
+            raise UserError("the table has no such network")
+        return estimator(network, budget)
+
+    def search():
+        return run_study(SPACE, by_name("random", SPACE), failing, trials=4, storage=tmp_path / "journal")
+
+    with pytest.raises(UserError, match="no such network"):
+        search()
+    states = [trial.state.name for trial in search().trials]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_several_objectives_and_products():
+    two = [criterion("accuracy"), criterion("latency")]
+    study = run_study(SPACE, by_name("nsga2", SPACE, seed=0, population_size=8), estimator, trials=24, objectives=two)
+    assert len(study.best_trials) >= len({trial.values[0] for trial in study.best_trials}) > 3
+    product = mnasnet_product(5.0)
+    study = run_study(SPACE, by_name("random", SPACE), estimator, trials=5, objectives=[product])
+    for trial in study.trials:
+        digits = trial.user_attrs["score"]["values"]["accuracy"]
+        assert trial.value == pytest.approx(digits * ((1 + digits) / 5) ** -0.07)
+
+
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match="trials is 0"):
+        run_study(SPACE, by_name("random", SPACE), estimator, trials=0)
+    with pytest.raises(UserError, match="there is no objective"):
+        run_study(SPACE, by_name("random", SPACE), estimator, trials=1, objectives=[])
+    study = run_study(SPACE, by_name("random", SPACE), estimator, trials=1)
+    with pytest.raises(UserError, match="trial 0 has no choices of space mnasnet"):
+        choices_of(spaces.mnasnet, study.trials[0])

@@ -27,12 +27,14 @@ Architectures
 Modules
     analysis        Hessians, landscapes, correlations and collapse indicators of a search
     data            image sources, splits, batches and on-device augmentation
+    estimation      scores of architectures: benchmark tables, objectives, Pareto fronts
     genotypes       genotypes, their notations and the published ones
     hypergrad       hypergradients of any two losses: exact, first order, implicit
     methods         search methods, their options, and composing or registering them
     relaxation      softmax, sigmoid, Gumbel and Dirichlet: alphas to op weights
     schedules       values that move with the epoch, such as the weight of an auxiliary skip
     spaces          search spaces, and defining one
+    strategies      random search, evolution and controllers in any space, as samplers of Optuna
     train           the training step of derived networks
 
 A search by hand, on 64 images of handwritten digits:
@@ -78,12 +80,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jdarts import analysis as analysis
     from jdarts import data as data
+    from jdarts import estimation as estimation
     from jdarts import genotypes as genotypes
     from jdarts import hypergrad as hypergrad
     from jdarts import methods as methods
     from jdarts import relaxation as relaxation
     from jdarts import schedules as schedules
     from jdarts import spaces as spaces
+    from jdarts import strategies as strategies
     from jdarts import train as train
     from jdarts.config import DataConfig as DataConfig
     from jdarts.config import Experiment as Experiment
@@ -104,7 +108,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("analysis", "data", "genotypes", "hypergrad", "methods", "relaxation", "schedules", "spaces", "train")
+_MODULES = (
+    "analysis",
+    "data",
+    "estimation",
+    "genotypes",
+    "hypergrad",
+    "methods",
+    "relaxation",
+    "schedules",
+    "spaces",
+    "strategies",
+    "train",
+)
 _MEMBERS = {
     "DataConfig": "config",
     "Experiment": "config",

@@ -1,5 +1,6 @@
 """Benchmarks: the cost of a search step on this machine, now.
 
+`python -m jdarts.bench.table_searches TABLE` compares search strategies on NAS-Bench-201.
 `jdarts bench CONFIG`, and with `hypergrad`, `seeds` or `input` before CONFIG, print the results of these modules:
 
     timing      interleaved repetitions, medians with quartiles, paired ratios

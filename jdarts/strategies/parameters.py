@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import Trial
 
 from jdarts.errors import UserError
 from jdarts.spaces.decisions import Choices, Decision, DecisionSpace, checked_choices, combinations, in_range
@@ -94,6 +95,16 @@ class Parameters:
     def values(self, choices: Sequence[int]) -> dict[str, Any]:
         """The parameters of a trial with these choices."""
         return {name: options[choice] for name, options, choice in zip(self.names, self._values, choices, strict=True)}
+
+    def suggest(self, trial: Trial) -> Choices | None:
+        """The choices that the sampler of a running trial proposes, as its parameters; None as in `choices`."""
+        values = {}
+        for name, distribution in self.distributions.items():
+            if isinstance(distribution, IntDistribution):
+                values[name] = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+            elif isinstance(distribution, CategoricalDistribution):
+                values[name] = trial.suggest_categorical(name, distribution.choices)
+        return self.choices(values)
 
     def choices(self, params: Mapping[str, Any]) -> Choices | None:
         """The choices of a trial with these parameters; None if one is missing or has another value."""

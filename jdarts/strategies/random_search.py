@@ -11,6 +11,8 @@ class RandomSearch(Strategy):
     Every architecture of the DARTS spaces and of NAS-Bench-201 has the same probability.
     """
 
+    uses_scores = False
+
     def propose(self, history: History, number: int) -> Choices:
         """A random architecture, whatever the history."""
         return uniform(self.space, self.rng(number))

@@ -20,7 +20,7 @@ from jdarts.strategies.parameters import Parameters, ParameterSpace
 
 
 class Strategy(BaseSampler):
-    """A search strategy over the decisions of a space, for one objective.
+    """A search strategy over the decisions of a space, for one objective unless it uses no scores.
 
     A proposal depends only on the seed, the number of the trial and the history of the study. The object keeps nothing
     that it could not derive from the history, so that a study can be continued by another object, in another process,
@@ -30,6 +30,9 @@ class Strategy(BaseSampler):
       space: the space, or the distributions of any Optuna objective with categorical and integer parameters.
       seed: a whole number of at least 0.
     """
+
+    uses_scores = True
+    """False for a strategy that ignores the history, which then serves any number of objectives."""
 
     def __init__(self, space: DecisionSpace | Mapping[str, BaseDistribution], *, seed: int = 0):
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -58,16 +61,22 @@ class Strategy(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One option for every decision; raises `UserError` for a study of several objectives."""
-        if len(study.directions) > 1:
-            raise UserError(
-                f"strategy {type(self).__name__} optimises one objective; the study has {len(study.directions)}: "
-                "use nsga2, tpe or random, or one product of the objectives"
-            )
+        self.check_objectives(len(study.directions))
+        if not self.uses_scores:
+            return self.parameters.values(self.propose(History(), trial.number))
         with self._lock:
             if self._history is None or not self._history.belongs_to(study):
                 self._history = StudyHistory(study, self.parameters)
             self._history.update()
             return self.parameters.values(self.propose(self._history, trial.number))
+
+    def check_objectives(self, count: int) -> None:
+        """Raise `UserError` unless the strategy serves a study of that many objectives."""
+        if count > 1 and self.uses_scores:
+            raise UserError(
+                f"strategy {type(self).__name__} optimises one objective; the study has {count}: "
+                "use nsga2, tpe or random, or one product of the objectives"
+            )
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -18,7 +18,7 @@ from jdarts.estimation import ACCURACY, Budget, Criterion, PerformanceEstimator
 from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.parameters import Parameters
-from jdarts.strategies.strategy import at_least
+from jdarts.strategies.strategy import Strategy, at_least
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 """The states of trials that count."""
@@ -54,13 +54,13 @@ def run_study(
     Raises `UserError` for a storage that cannot be opened or has a study of another space or of other objectives.
     """
     at_least("trials", trials, 1)
+    if isinstance(strategy, Strategy):
+        strategy.check_objectives(len(objectives))
     study = open_study(space, strategy, objectives=objectives, storage=storage)
     parameters = Parameters(space)
 
     def evaluate(trial: Trial) -> tuple[float, ...]:
-        found = parameters.choices(
-            {name: trial._suggest(name, distribution) for name, distribution in parameters.distributions.items()}
-        )
+        found = parameters.suggest(trial)
         if found is None or not space.is_valid(found):
             raise optuna.TrialPruned("the choices describe no architecture")
         architecture = space.decode(found)
@@ -148,9 +148,12 @@ def _shown(storage: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's line for every trial, which also looks for the best trial each time."""
+    """Without Optuna's line for every trial, which also looks for the best trial each time.
+
+    Its warning of a failed trial contains a traceback; the exception itself is raised.
+    """
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, logging.WARNING))
+    optuna.logging.set_verbosity(max(before, logging.ERROR))
     try:
         yield
     finally:

@@ -4,12 +4,13 @@ import json
 import threading
 
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from jdarts import spaces
 from jdarts.errors import UserError
 from jdarts.estimation import Score, criterion, mnasnet_product
-from jdarts.strategies import by_name, choices_of, names, open_study, run_study
+from jdarts.strategies import ParameterSpace, by_name, choices_of, names, open_study, run_study
 
 SPACE = spaces.nasbench_macro
 
@@ -92,7 +93,7 @@ def test_choices_that_are_no_architecture_are_pruned():
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED} and len(states) == 20
 
 
-def test_a_failing_estimate_ends_the_search_and_a_later_one_continues(tmp_path):
+def test_a_failing_estimate_ends_the_search_and_a_later_one_continues(tmp_path, capfd):
     calls = []
 
     def failing(network, budget):
@@ -106,6 +107,7 @@ def test_a_failing_estimate_ends_the_search_and_a_later_one_continues(tmp_path):
 
     with pytest.raises(UserError, match="no such network"):
         search()
+    assert "Traceback" not in "".join(capfd.readouterr())
     states = [trial.state.name for trial in search().trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
 
@@ -114,11 +116,24 @@ def test_several_objectives_and_products():
     two = [criterion("accuracy"), criterion("latency")]
     study = run_study(SPACE, by_name("nsga2", SPACE, seed=0, population_size=8), estimator, trials=24, objectives=two)
     assert len(study.best_trials) >= len({trial.values[0] for trial in study.best_trials}) > 3
+    assert len(run_study(SPACE, by_name("random", SPACE), estimator, trials=3, objectives=two).best_trials) > 0
+    with pytest.raises(UserError, match="Reinforce optimises one objective; the study has 2: use nsga2"):
+        run_study(SPACE, by_name("reinforce", SPACE), estimator, trials=1, objectives=two)
     product = mnasnet_product(5.0)
     study = run_study(SPACE, by_name("random", SPACE), estimator, trials=5, objectives=[product])
     for trial in study.trials:
         digits = trial.user_attrs["score"]["values"]["accuracy"]
         assert trial.value == pytest.approx(digits * ((1 + digits) / 5) ** -0.07)
+
+
+def test_parameters_of_any_kind_are_searched():
+    space = ParameterSpace({"kind": CategoricalDistribution(["a", "b"]), "depth": IntDistribution(2, 8, step=3)})
+
+    def depth_plus_kind(choices, budget):
+        return Score({"accuracy": float(sum(choices))})
+
+    study = run_study(space, by_name("genetic", space, population=2), depth_plus_kind, trials=6)
+    assert study.best_params == {"kind": "b", "depth": 8} and study.best_value == 3
 
 
 def test_mistakes_are_told():

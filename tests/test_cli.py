@@ -205,11 +205,29 @@ def test_count(capsys):
     assert cli.main(["count", "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|", "--auxiliary"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parameters"),
+    [
+        (["NASNET_A_MOBILE"], "5,289,978"),
+        (["pnasnet5-mobile"], "5,064,487"),
+        (["NASNET_A_CIFAR", "--cells", "6"], "1,294,698"),
+        (["PNASNET5_MOBILE", "--classes", "10"], f"{5_064_487 - 990 * (1080 + 1):,}"),
+        (["AMOEBANET_A_CIFAR", "--imagenet", "--channels", "50", "--cells", "12"], "5,086,930"),
+    ],
+)
+def test_count_of_published_networks(arguments, parameters, capsys):
+    """They have sizes of their own, which options replace."""
+    assert cli.main(["count", *arguments]) == 0
+    assert parameters in capsys.readouterr().out
+
+
 def test_draw_and_genotypes(capsys):
     assert cli.main(["draw", "DARTS_V2", "-o", "cell.svg"]) == 0
     assert Path("cell.svg").read_text().lstrip().startswith("<")
+    assert cli.main(["draw", "AMOEBANET_A_MOBILE", "-o", "blocks.svg"]) == 0
+    assert Path("blocks.svg").read_text().count("sep_conv_3x3") == 5
     assert cli.main(["genotypes"]) == 0
-    assert {"DARTS_V1", "DARTS_V2"} <= set(capsys.readouterr().out.split())
+    assert {"DARTS_V1", "DARTS_V2", "NASNET_A_MOBILE"} <= set(capsys.readouterr().out.split())
 
 
 def test_a_reader_that_leaves_is_no_error():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jdarts.commands.arguments import (
     GENOTYPE_HELP,
@@ -24,11 +25,11 @@ def add_commands(add: Callable[..., Parser]) -> None:
     count.add_argument("--channels", type=channels, help="channels of the first cell (default: 36; NAS-Bench-201: 16)")
     count.add_argument("--cells", type=cells, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)")
     count.add_argument("--classes", type=positive, help="classes (default: 10, with --imagenet 1000)")
+    count.epilog = "A published network, such as NASNET_A_MOBILE, has its own sizes; options replace them."
     size = count.add_mutually_exclusive_group()
     size.add_argument(
         "--image",
         type=image_size,
-        default=(32, 32),
         metavar="HxW",
         help="image size in pixels, 32 or 32x48 (default: 32)",
     )
@@ -55,28 +56,51 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 def _count(arguments: Arguments) -> None:
     genotype = load_genotype(arguments.genotype, arguments.space)
-    image = (224, 224) if arguments.imagenet else arguments.image
-    classes = arguments.classes or (1000 if arguments.imagenet else 10)
 
+    from jdarts.genotypes import BlockGenotype
+
+    count = (_count_blocks if isinstance(genotype, BlockGenotype) else _count_derived)(genotype, arguments)
+    print(f"parameters {count.parameters:>15,}  ({count.parameters / 1e6:.2f} M)")
+    print(f"MACs       {count.macs:>15,}  ({count.macs / 1e6:.1f} M)")
+
+
+def _count_derived(genotype: Any, arguments: Arguments) -> Any:
+    """The size of the network of DARTS cells or of a NAS-Bench-201 cell."""
     from jdarts.networks.counting import count_darts_cnn, count_nasbench201
 
+    image = (224, 224) if arguments.imagenet else arguments.image or (32, 32)
+    classes = arguments.classes or (1000 if arguments.imagenet else 10)
     if genotype.reduce is None:
         if arguments.imagenet or arguments.auxiliary:
             raise UserError("NAS-Bench-201 networks have neither an ImageNet form nor an auxiliary head")
         channels, cells = arguments.channels or 16, arguments.cells or 5
-        count = count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image)
-    else:
-        count = count_darts_cnn(
-            genotype,
-            channels=arguments.channels or 36,
-            cells=arguments.cells or 20,
-            classes=classes,
-            image_size=image,
-            stem="imagenet" if arguments.imagenet else "cifar",
-            auxiliary=arguments.auxiliary,
-        )
-    print(f"parameters {count.parameters:>15,}  ({count.parameters / 1e6:.2f} M)")
-    print(f"MACs       {count.macs:>15,}  ({count.macs / 1e6:.1f} M)")
+        return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image)
+    return count_darts_cnn(
+        genotype,
+        channels=arguments.channels or 36,
+        cells=arguments.cells or 20,
+        classes=classes,
+        image_size=image,
+        stem="imagenet" if arguments.imagenet else "cifar",
+        auxiliary=arguments.auxiliary,
+    )
+
+
+def _count_blocks(genotype: Any, arguments: Arguments) -> Any:
+    """The size of the network of cells of blocks; a published network has its own sizes, which options replace."""
+    from dataclasses import replace
+
+    from jdarts.genotypes import published_networks
+    from jdarts.networks.nasnet.size import count_nasnet
+
+    published = published_networks.find(arguments.genotype)
+    size = published_networks.CIFAR if published is None else published.size
+    if arguments.imagenet and size.stem != "imagenet":
+        size = replace(published_networks.IMAGENET, channels=size.channels, cells=size.cells)
+    given = {"channels": arguments.channels, "cells": arguments.cells, "classes": arguments.classes}
+    given["image_size"] = (224, 224) if arguments.imagenet else arguments.image
+    size = replace(size, **{name: value for name, value in given.items() if value is not None})
+    return count_nasnet(genotype, size, auxiliary=arguments.auxiliary)
 
 
 def _draw(arguments: Arguments) -> None:
@@ -113,9 +137,9 @@ def _query(arguments: Arguments) -> None:
 
 def _genotypes(arguments: Arguments) -> None:
     del arguments
-    import jdarts.genotypes.published
+    from jdarts.genotypes import published, published_networks
 
-    for name in jdarts.genotypes.published.names():
+    for name in (*published.names(), *published_networks.networks()):
         print(name)
 
 

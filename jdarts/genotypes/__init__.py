@@ -7,16 +7,34 @@ are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
   `(op, source)` pairs a node. If a node of a cell does not have exactly two inputs (FairDARTS), the cell is written
   as triples `(op, source, target)`, an extension by jdarts. The output of other programs is read too: positional
   fields, a list for each node, `list(range(2, 6))`, `np.int64(0)`, arrays.
-* JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object.
+* JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object. With the field `family`
+  it is a `BlockGenotype`, of NASNet, AmoebaNet, PNASNet or ENAS, whose only text form it is.
 * NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
-* The name of a published genotype (`jdarts.genotypes.published`), in upper or lower case. It is read but not written.
+* The name of a published genotype (`jdarts.genotypes.published`) or network (`jdarts.genotypes.published_networks`), in
+  upper or lower case. It is read but not written.
 
 A genotype may be part of a log or a Python module, after a timestamp or `NAME =` and before other lines. If a text
 holds several genotypes, a name or a line number selects one.
 """
 
-from jdarts.genotypes.genotype import DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Edge, Genotype, excerpt
+from jdarts.genotypes.blocks import BlockCell, BlockGenotype, block_cell
+from jdarts.genotypes.genotype import BLOCK_OPS, DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Edge, Genotype, excerpt
 from jdarts.genotypes.notation.structured import read_json
 from jdarts.genotypes.reading import load, parse
 
-__all__ = ["DARTS_OPS", "NASBENCH201_OPS", "OPS", "Cell", "Edge", "Genotype", "excerpt", "load", "parse", "read_json"]
+__all__ = [
+    "BLOCK_OPS",
+    "DARTS_OPS",
+    "NASBENCH201_OPS",
+    "OPS",
+    "BlockCell",
+    "BlockGenotype",
+    "Cell",
+    "Edge",
+    "Genotype",
+    "block_cell",
+    "excerpt",
+    "load",
+    "parse",
+    "read_json",
+]

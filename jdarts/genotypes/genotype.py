@@ -19,7 +19,31 @@ DARTS_OPS = (
     "dil_conv_5x5",
 )
 NASBENCH201_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-OPS = (*DARTS_OPS, "noise", "sep_conv_7x7", "conv_7x1_1x7", "nor_conv_1x1", "nor_conv_3x3")
+BLOCK_OPS = (
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "conv_7x1_1x7",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "dil_conv_3x3",
+    "conv_1x1",
+    "conv_3x3",
+    "conv_3x1_1x3",
+    "max_pool_5x5",
+    "max_pool_7x7",
+)
+"""The 13 ops of the NASNet space (Zoph et al. 2018, §3.2); its first eight are a common subset (Liu et al. 2018)."""
+OPS = (
+    *DARTS_OPS,
+    "noise",
+    "sep_conv_7x7",
+    "conv_7x1_1x7",
+    "nor_conv_1x1",
+    "nor_conv_3x3",
+    *BLOCK_OPS[8:],
+)
 
 Edge = tuple[str, int]
 
@@ -48,6 +72,10 @@ class Cell:
     concat: tuple[int, ...]
     inputs: int = 2
 
+    def lowest_output(self) -> int:
+        """The first node that `concat` may name."""
+        return self.inputs
+
     def __post_init__(self):
         inputs = whole_number(self.inputs, "inputs")
         if not 1 <= inputs <= _MOST_INPUTS:
@@ -62,15 +90,16 @@ class Cell:
         seen = set()
         for node in concat:
             # The bound is the number of nodes as given, so that absent nodes at the end may be named.
-            if not inputs <= node < inputs + len(self.nodes):
-                last = inputs + len(self.nodes) - 1
-                raise UserError(f"concat contains {node}; the intermediate nodes of this cell are {inputs} to {last}")
+            first, last = self.lowest_output(), inputs + len(self.nodes) - 1
+            if not first <= node <= last:
+                nodes = "intermediate nodes" if first else "nodes"
+                raise UserError(f"concat contains {node}; the {nodes} of this cell are {first} to {last}")
             if node in seen:
                 raise UserError(f"concat {excerpt(list(concat))} repeats node {node}; name each node once")
             seen.add(node)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "nodes", tuple(nodes))
-        present = set(self.present)
+        present = {*range(self.lowest_output(), inputs), *self.present}
         object.__setattr__(self, "concat", tuple(node for node in concat if node in present))
         if not self.concat:
             raise UserError(f"concat {excerpt(list(concat))} names no node that an edge enters; the cell has no output")

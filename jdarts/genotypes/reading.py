@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from jdarts.errors import UserError
-from jdarts.genotypes import published
+from jdarts.genotypes import published, published_networks
 from jdarts.genotypes.genotype import Genotype, excerpt
 from jdarts.genotypes.notation.places import ARCH_TEXT, DARTS_TEXT, choose
 from jdarts.genotypes.notation.structured import read_json
@@ -12,7 +12,7 @@ from jdarts.genotypes.notation.text import read_darts, read_nasbench201
 from jdarts.genotypes.notation.tokens import cleaned
 
 _LARGEST = 1_000_000  # characters
-_JSON = re.compile(r'\{\s*"(?:normal|reduce)(?:_concat)?"\s*:')
+_JSON = re.compile(r'\{\s*"(?:(?:normal|reduce)(?:_concat)?|family)"\s*:')
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes
 _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
@@ -49,7 +49,8 @@ def parse(text: str, name: str | None = None) -> Genotype:
     if found or stripped.startswith(("{", "[")):
         return read_json(text, 0 if not found or stripped.startswith("{") else found.start())
     if _NAME.fullmatch(stripped):
-        return published.get(stripped)
+        network = published_networks.find(stripped)
+        return published.get(stripped) if network is None else network.genotype
     raise UserError(
         f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), JSON, "
         "an arch string |op~0|+…, or the name of a published genotype"
@@ -65,7 +66,7 @@ def load(source: str | Path) -> Genotype:
     name = None
     if isinstance(source, str):
         stripped = source.strip()
-        if stripped in published.names() or is_text(source):
+        if stripped in published.names() or published_networks.find(stripped) or is_text(source):
             return parse(source)
         head, _, tail = source.rpartition(":")
         if _exists(head) and not _exists(source):

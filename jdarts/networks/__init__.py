@@ -5,7 +5,8 @@
   which nodes, edges and reduction cells there are.
 * `supernet`: the weight-sharing network of these parts.
 * `derived`: a genotype's network; `nasbench201`: the networks of that benchmark.
-* `of_genotype`: the network, check and count of a genotype of either kind; `counting`: parameters and operations.
+* `nasnet`: networks of NASNet-type cells as released.
+* `of_genotype`: the network, check and count of a genotype of any kind; `counting`: parameters and operations.
 * `fast`: the same networks as CPUs and accelerators compute them fast.
 
 Sizes are counted by programs that do without JAX, so this file imports nothing.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jdarts.errors import UserError, unknown
-from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.ops import user_ops
 
 Pair = tuple[int, int]  # parameters, MACs
@@ -83,6 +83,8 @@ def count_darts_cnn(
     """
     if genotype.reduce is None:
         raise UserError("genotype has no reduction cell; count it with count_nasbench201")
+    if isinstance(genotype, BlockGenotype):
+        raise UserError(f"a {genotype.family} genotype has a network of its own; count it with count_nasnet")
     image = _image(image_size)
     _check_positive(channels=channels, cells=cells, classes=classes)
     if channels % 2:

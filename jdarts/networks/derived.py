@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jdarts import kernels
 from jdarts.errors import UserError, unknown
-from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, Stem
 from jdarts.networks.fast.ops import candidate
@@ -58,6 +58,8 @@ def check_derived(
         raise UserError(
             "the genotype has no reduction cell (NAS-Bench-201); a derived network needs a normal and a reduction cell"
         )
+    if isinstance(genotype, BlockGenotype):
+        raise UserError(f"a {genotype.family} genotype has a network of its own (jdarts.networks.of_genotype)")
     for cell in genotype.cells.values():
         for op in (op for edges in cell.live_nodes for op, _ in edges):
             if user_ops.is_own(op):

@@ -1,12 +1,16 @@
-"""The network that trains a genotype, whichever space it is of: DARTS cells or the cell of NAS-Bench-201."""
+"""The network that trains a genotype, whichever space it is of: DARTS cells, NAS-Bench-201, cells of blocks."""
 
+from dataclasses import replace
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import BlockGenotype, Genotype
+from jdarts.genotypes.published_networks import CIFAR
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
+from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
+from jdarts.networks.nasnet.size import count_nasnet
 
 
 def derived_network(
@@ -20,8 +24,11 @@ def derived_network(
 ) -> Any:
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
-    `cells` counts all cells, for NAS-Bench-201 those of a stage.
+    `cells` counts all cells, for NAS-Bench-201 those of a stage, for NASNet-type networks the normal cells. The stem is
+    that for CIFAR.
     """
+    if isinstance(genotype, BlockGenotype):
+        return NasnetNetwork(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
     if genotype.reduce is None:
         return DerivedNetwork201(channels, cells, classes, genotype=genotype, axis_name=axis_name)
     return DerivedNetwork(
@@ -33,6 +40,8 @@ def check_network(
     genotype: Genotype, *, channels: int, cells: int, image_size: int | tuple[int, int], auxiliary: bool = False
 ) -> None:
     """Raise `UserError` unless `derived_network` can be built and run on such images."""
+    if isinstance(genotype, BlockGenotype):
+        return check_nasnet(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
     if genotype.reduce is not None:
         return check_derived(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -45,6 +54,9 @@ def count_network(
     genotype: Genotype, *, channels: int, cells: int, classes: int, image_size: int | tuple[int, int]
 ) -> Count:
     """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
+    if isinstance(genotype, BlockGenotype):
+        size = replace(CIFAR, channels=channels, cells=cells, classes=classes, image_size=image_size)
+        return count_nasnet(genotype, size)
     if genotype.reduce is not None:
         return count_darts_cnn(genotype, channels=channels, cells=cells, classes=classes, image_size=image_size)
     return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image_size)

@@ -51,6 +51,11 @@ def uniform_fan_in(fan_in: int):
     return _initializer(InitialDistribution(0.0, fan_in**-0.5))
 
 
+def uniform_fan_out(fan_out: int):
+    """An initialiser of variance 2 / fan_out (He et al. 2015): U(−√(6/fan_out), √(6/fan_out))."""
+    return _initializer(InitialDistribution(0.0, (6 / fan_out) ** 0.5))
+
+
 def constant(value: float):
     """An initialiser for parameters that start at a constant (batch norm's scale and shift)."""
     return _initializer(InitialDistribution(value, 0.0))
@@ -82,7 +87,8 @@ def identity(key, shape, dtype=None):
 
 
 @contextmanager
-def _noting_ranges():
+def noting_ranges():
+    """Initialisers inside make zeros and note the distribution of each in the yielded dictionary, by `id`."""
     seen: dict[int, tuple[Any, InitialDistribution]] = {}
     token = _seen.set(seen)
     try:
@@ -102,7 +108,7 @@ def abstract_network(network: nn.Module, *args: Any, **kwargs: Any) -> tuple[dic
     def init(*args):
         nonlocal ranges
         rngs = {name: jax.random.key(0) for name in ("params", "noise", "drop_path")}
-        with _noting_ranges() as seen:
+        with noting_ranges() as seen:
             variables = network.init(rngs, *args, **kwargs)
             ranges = jax.tree.map(lambda leaf: seen[id(leaf)][1], variables.get("params", {}))
         return variables

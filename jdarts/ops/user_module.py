@@ -17,18 +17,17 @@ whole batch, and scale and shift in derived networks only, which a `nn.BatchNorm
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from math import prod
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.extend import core
 
 from jdarts.errors import UserError
 from jdarts.ops import user_ops
 from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.initializers import drawn
+from jdarts.ops.network_size import multiply_adds
 from jdarts.ops.user_ops import OwnOp
 
 _CHECKED = (2, 8, 8, 16)  # the input that a new op is tried on
@@ -204,22 +203,4 @@ def count_own(op: str, channels: int, stride: int, size: tuple[int, int]) -> tup
     variables = jax.eval_shape(lambda x: one.init(jax.random.key(0), x, False), x)
     program = jax.make_jaxpr(lambda v, x: one.apply(v, x, False))(variables, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
-    return parameters, _macs(program.jaxpr)
-
-
-def _macs(program) -> int:
-    total = 0
-    for equation in program.eqns:
-        out = equation.outvars[0].aval if equation.outvars else None
-        name = equation.primitive.name
-        if name == "conv_general_dilated" and out is not None:
-            kernel = equation.invars[1].aval.shape
-            outputs = equation.params["dimension_numbers"].rhs_spec[0]
-            total += out.size * prod(kernel) // kernel[outputs]
-        elif name == "dot_general" and out is not None:
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            total += out.size * prod(equation.invars[0].aval.shape[i] for i in contracted)
-        else:
-            times = equation.params.get("length", 1) if name == "scan" else 1
-            total += times * sum(_macs(inner) for inner in core.jaxprs_in_params(equation.params))
-    return total
+    return parameters, multiply_adds(program.jaxpr)

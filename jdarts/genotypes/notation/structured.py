@@ -1,9 +1,10 @@
 """Genotypes in JSON, and cells from lists of edges."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from jdarts.errors import UserError, unknown
+from jdarts.genotypes.blocks import FAMILIES, BlockCell, BlockGenotype, Family
 from jdarts.genotypes.genotype import Cell, Edge, Genotype, excerpt, sequence, whole_number
 from jdarts.genotypes.notation.tokens import LARGEST
 
@@ -11,11 +12,14 @@ from jdarts.genotypes.notation.tokens import LARGEST
 def read_json(text: str, start: int = 0) -> Genotype:
     """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
-    After the prefix of a log line (`start` > 0), other lines may follow the object. Raises `UserError`.
+    With the field `family` it is a `BlockGenotype`. After the prefix of a log line (`start` > 0), other lines may follow
+    the object. Raises `UserError`.
     """
     data = _decode(text, start)
     if not isinstance(data, dict):
         raise UserError(f"genotype JSON is {excerpt(data)}; expected an object with the keys normal and reduce")
+    if "family" in data:
+        return _block_genotype(data)
     plain, darts = {"normal", "reduce"}, {"normal", "normal_concat", "reduce", "reduce_concat"}
     if set(data) not in (plain, darts):
         extra = sorted(set(data) - darts)
@@ -36,6 +40,26 @@ def read_json(text: str, start: int = 0) -> Genotype:
             raise UserError(f"genotype JSON, {name}: {error}") from None
     assert cells["normal"] is not None
     return Genotype(cells["normal"], cells["reduce"])
+
+
+def _block_genotype(data: dict[str, Any]) -> BlockGenotype:
+    keys = ("normal", "reduce", "family", "skip_reduction_layer_input")
+    for key in data:
+        if key not in keys:
+            raise unknown("key of a genotype in JSON", key[:60], keys)
+    for key in keys[:3]:
+        if key not in data:
+            raise UserError(f"genotype JSON lacks {key}")
+    cells: dict[str, Cell] = {}
+    for name in keys[:2]:
+        try:
+            cells[name] = _json_cell(data[name], BlockCell)
+        except UserError as error:
+            raise UserError(f"genotype JSON, {name}: {error}") from None
+    if not isinstance(data["family"], str):
+        raise UserError(f"genotype JSON, family: found {excerpt(data['family'])}, expected one of {list(FAMILIES)}")
+    skip = data.get(keys[3], False)
+    return BlockGenotype(cells["normal"], cells["reduce"], cast(Family, data["family"]), skip)
 
 
 def _decode(text: str, start: int) -> Any:
@@ -60,7 +84,7 @@ def _decode(text: str, start: int) -> Any:
     return data
 
 
-def _json_cell(value: Any) -> Cell:
+def _json_cell(value: Any, kind: type[Cell] = Cell) -> Cell:
     keys = ("nodes", "concat", "inputs")
     if not isinstance(value, dict):
         raise UserError(f"found {excerpt(value)}, expected an object with the keys {', '.join(keys)}")
@@ -70,7 +94,7 @@ def _json_cell(value: Any) -> Cell:
     for key in keys[:2]:
         if key not in value:
             raise UserError(f"the cell lacks {key}")
-    return Cell(value["nodes"], value["concat"], value.get("inputs", 2))
+    return kind(value["nodes"], value["concat"], value.get("inputs", 2))
 
 
 def _json_edges(value: Any, name: str) -> list[tuple[Any, ...]]:

@@ -85,6 +85,9 @@ BAD_INPUT = {
     "a mistyped option": (["run", "toy", "--resum"], "unknown option --resum; did you mean --resume?"),
     "another picture": (["draw", "DARTS_V2", "-o", "cell.pdf"], "ends in .svg or .png"),
     "no such folder": (["draw", "DARTS_V2", "-o", "no/cell.svg"], "there is no folder no"),
+    "a network without cells": (["draw", "ENAS_MACRO", "-o", "cell.svg"], "nothing draws or trains it"),
+    "an option without meaning": (["count", "ENAS_MACRO", "--cells", "3"], "--cells has no meaning for ENAS_MACRO"),
+    "a form that is not there": (["count", "ENAS_MICRO", "--imagenet"], "ENAS networks have no ImageNet form"),
     "not a number": (["count", "DARTS_V2", "--cells", "many"], "'many' is not a whole number, 1 to 1,000"),
 }
 
@@ -211,12 +214,15 @@ def test_count(capsys):
         (["NASNET_A_MOBILE"], "5,289,978"),
         (["pnasnet5-mobile"], "5,064,487"),
         (["NASNET_A_CIFAR", "--cells", "6"], "1,294,698"),
+        (["ENAS_MICRO"], "3,894,372"),
+        (["enas-micro", "--channels", "20", "--cells", "6"], "608,540"),
+        (["ENAS_MACRO"], "42,559,392"),
         (["PNASNET5_MOBILE", "--classes", "10"], f"{5_064_487 - 990 * (1080 + 1):,}"),
         (["AMOEBANET_A_CIFAR", "--imagenet", "--channels", "50", "--cells", "12"], "5,086,930"),
     ],
 )
 def test_count_of_published_networks(arguments, parameters, capsys):
-    """They have sizes of their own, which options replace."""
+    """Published networks have sizes of their own, which options replace."""
     assert cli.main(["count", *arguments]) == 0
     assert parameters in capsys.readouterr().out
 

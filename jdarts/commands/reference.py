@@ -55,11 +55,13 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    genotype = load_genotype(arguments.genotype, arguments.space)
+    from jdarts.genotypes import BlockGenotype, published_networks
 
-    from jdarts.genotypes import BlockGenotype
-
-    count = (_count_blocks if isinstance(genotype, BlockGenotype) else _count_derived)(genotype, arguments)
+    if published_networks.is_macro(arguments.genotype):
+        count = _count_macro(arguments)
+    else:
+        genotype = load_genotype(arguments.genotype, arguments.space)
+        count = (_count_blocks if isinstance(genotype, BlockGenotype) else _count_derived)(genotype, arguments)
     print(f"parameters {count.parameters:>15,}  ({count.parameters / 1e6:.2f} M)")
     print(f"MACs       {count.macs:>15,}  ({count.macs / 1e6:.1f} M)")
 
@@ -91,7 +93,7 @@ def _count_blocks(genotype: Any, arguments: Arguments) -> Any:
     from dataclasses import replace
 
     from jdarts.genotypes import published_networks
-    from jdarts.networks.nasnet.size import count_nasnet
+    from jdarts.networks.of_genotype import count_blocks
 
     published = published_networks.find(arguments.genotype)
     size = published_networks.CIFAR if published is None else published.size
@@ -100,7 +102,21 @@ def _count_blocks(genotype: Any, arguments: Arguments) -> Any:
     given = {"channels": arguments.channels, "cells": arguments.cells, "classes": arguments.classes}
     given["image_size"] = (224, 224) if arguments.imagenet else arguments.image
     size = replace(size, **{name: value for name, value in given.items() if value is not None})
-    return count_nasnet(genotype, size, auxiliary=arguments.auxiliary)
+    return count_blocks(genotype, size, auxiliary=arguments.auxiliary)
+
+
+def _count_macro(arguments: Arguments) -> Any:
+    """The size of the released ENAS macro network."""
+    from jdarts.genotypes.enas import MACRO_ARC, MacroArchitecture
+    from jdarts.networks.enas.size import count_enas_macro
+
+    given = {"--cells": arguments.cells, "--imagenet": arguments.imagenet, "--auxiliary": arguments.auxiliary}
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option} has no meaning for ENAS_MACRO: it has 24 layers, one form and one classifier")
+    sizes = {"channels": arguments.channels, "classes": arguments.classes, "image_size": arguments.image}
+    chosen = {name: value for name, value in sizes.items() if value is not None}
+    return count_enas_macro(MacroArchitecture.read(MACRO_ARC), **chosen)
 
 
 def _draw(arguments: Arguments) -> None:
@@ -139,7 +155,7 @@ def _genotypes(arguments: Arguments) -> None:
     del arguments
     from jdarts.genotypes import published, published_networks
 
-    for name in (*published.names(), *published_networks.networks()):
+    for name in (*published.names(), *published_networks.networks(), published_networks.MACRO):
         print(name)
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from jdarts.errors import unknown
 from jdarts.genotypes.genotype import Cell, Genotype
 from jdarts.genotypes.notation.text import read_nasbench201
-from jdarts.genotypes.published_networks import networks
+from jdarts.genotypes.published_networks import MACRO, networks
 
 _CODES = {
     "N": "none",
@@ -292,7 +292,7 @@ def _known(name: str) -> str:
         return name
     known = {_plain(other): other for other in names()}
     if _plain(name) not in known:
-        raise unknown("genotype", name[:80], (*names(), *networks()))
+        raise unknown("genotype", name[:80], (*names(), *networks(), MACRO))
     return known[_plain(name)]
 
 

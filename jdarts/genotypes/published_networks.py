@@ -3,7 +3,7 @@
 A line of the tables is one cell, `ops | inputs | used`, in the encoding of the release: block b applies ops 2b and
 2b+1 to inputs 2b and 2b+1. Input 0 is the output of the cell before, 1 that of the cell before that, 2+b that of block
 b. `used` has a 1 for every node that is not a part of the output. Sources: tensorflow/models (slim/nets/nasnet) and
-tensorflow/tpu (amoeba_net).
+tensorflow/tpu (amoeba_net). The cells of ENAS are in `jdarts.genotypes.enas`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
+from jdarts.errors import UserError
 from jdarts.genotypes.blocks import BlockCell, BlockGenotype, Family
+from jdarts.genotypes.enas import released_micro
+
+MACRO = "ENAS_MACRO"
+"""The name of the released ENAS macro network, `jdarts.genotypes.enas.MACRO_ARC`."""
 
 _CODES = {
     "none": "skip_connect",
@@ -103,12 +108,29 @@ def networks() -> Mapping[str, PublishedNetwork]:
         "AMOEBANET_A_MOBILE": PublishedNetwork(amoebanet_a, NetworkSize(50, 12), tpu),
         "AMOEBANET_A_CIFAR": PublishedNetwork(amoebanet_a, _cifar(36, 18), tpu),
         "AMOEBANET_C_MOBILE": PublishedNetwork(amoebanet_c, NetworkSize(50, 12), tpu),
+        "ENAS_MICRO": PublishedNetwork(released_micro(), _cifar(36, 15), "melodyguan/enas, cifar10_micro_final"),
     }
 
 
 def find(name: str) -> PublishedNetwork | None:
-    """The released network called `name` in upper or lower case, with `-` read as `_`; None if there is none."""
-    return networks().get(name.strip().upper().replace("-", "_"))
+    """The released network called `name` in upper or lower case, with `-` read as `_`; None if there is none.
+
+    Raises `UserError` for `MACRO`, which has no genotype of cells.
+    """
+    if is_macro(name):
+        raise UserError(
+            f"{MACRO} is a network without cells: `jdarts count {MACRO}` counts it, nothing draws or trains it"
+        )
+    return networks().get(_plain(name))
+
+
+def is_macro(name: str) -> bool:
+    """True if `name` is that of the released ENAS macro network."""
+    return _plain(name) == MACRO
+
+
+def _plain(name: str) -> str:
+    return name.strip().upper().replace("-", "_")
 
 
 def _genotype(normal: str, reduce: str, family: Family, *, skip: bool = False) -> BlockGenotype:

@@ -5,9 +5,11 @@ from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import BlockGenotype, Genotype
-from jdarts.genotypes.published_networks import CIFAR
+from jdarts.genotypes.published_networks import CIFAR, NetworkSize
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, check_derived
+from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
+from jdarts.networks.enas.size import count_enas_micro
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet
@@ -24,11 +26,12 @@ def derived_network(
 ) -> Any:
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
-    `cells` counts all cells, for NAS-Bench-201 those of a stage, for NASNet-type networks the normal cells. The stem is
+    `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. The stem is
     that for CIFAR.
     """
     if isinstance(genotype, BlockGenotype):
-        return NasnetNetwork(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
+        network = EnasMicroNetwork if genotype.family == "enas" else NasnetNetwork
+        return network(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
     if genotype.reduce is None:
         return DerivedNetwork201(channels, cells, classes, genotype=genotype, axis_name=axis_name)
     return DerivedNetwork(
@@ -41,7 +44,8 @@ def check_network(
 ) -> None:
     """Raise `UserError` unless `derived_network` can be built and run on such images."""
     if isinstance(genotype, BlockGenotype):
-        return check_nasnet(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
+        check = check_enas_micro if genotype.family == "enas" else check_nasnet
+        return check(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
     if genotype.reduce is not None:
         return check_derived(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -56,7 +60,16 @@ def count_network(
     """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
     if isinstance(genotype, BlockGenotype):
         size = replace(CIFAR, channels=channels, cells=cells, classes=classes, image_size=image_size)
-        return count_nasnet(genotype, size)
+        return count_blocks(genotype, size)
     if genotype.reduce is not None:
         return count_darts_cnn(genotype, channels=channels, cells=cells, classes=classes, image_size=image_size)
     return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image_size)
+
+
+def count_blocks(genotype: BlockGenotype, size: NetworkSize, *, auxiliary: bool = False) -> Count:
+    """Parameters and multiply–accumulates of the network of a genotype of blocks; its program is traced, not run."""
+    if genotype.family != "enas":
+        return count_nasnet(genotype, size, auxiliary=auxiliary)
+    if size.stem != "cifar":
+        raise UserError("ENAS networks have no ImageNet form")
+    return count_enas_micro(genotype, size, auxiliary=auxiliary)

@@ -19,6 +19,7 @@ from jdarts.networks.nasnet.layout import layout
 from jdarts.networks.nasnet.network import NasnetNetwork, StemKind, check_nasnet
 from jdarts.networks.nasnet.ops import BlockOp
 from jdarts.networks.nasnet.size import count_nasnet, network_of
+from jdarts.networks.of_genotype import count_blocks
 from jdarts.ops.initializers import init_network
 
 NORM = NormSettings(1e-5, 0.1)
@@ -33,6 +34,7 @@ SIZES = {
     "AMOEBANET_A_MOBILE": (5_086_930, "554.69"),
     "AMOEBANET_A_CIFAR": (3_218_266, "509.67"),
     "AMOEBANET_C_MOBILE": (6_353_815, "676.94"),
+    "ENAS_MICRO": (3_894_372, "620.9"),
 }
 
 
@@ -42,7 +44,7 @@ def genotype_of(name):
 
 @pytest.mark.parametrize("name", networks())
 def test_size_of_published_networks(name):
-    count = count_nasnet(genotype_of(name), networks()[name].size)
+    count = count_blocks(genotype_of(name), networks()[name].size)
     digits = len(SIZES[name][1].partition(".")[2])
     assert (count.parameters, f"{count.macs / 1e6:.{digits}f}") == SIZES[name]
 
@@ -302,7 +304,11 @@ def test_factorised_reduction(side, channels):
 
 
 def test_it_runs_and_every_parameter_has_a_gradient():
-    network = NasnetNetwork(genotype_of("NASNET_A_CIFAR"), channels=4, cells=3, classes=2, auxiliary=True, dropout=0.5)
+    cell = block_cell([(("sep_conv_3x3", 0), ("avg_pool_3x3", 1)), (("conv_3x3", 1), ("skip_connect", 2))])
+    reduce = replace(cell, concat=(0, 2, 3))
+    network = NasnetNetwork(
+        BlockGenotype(cell, reduce, "amoebanet"), channels=4, cells=3, classes=2, auxiliary=True, dropout=0.5
+    )
     images = jax.random.normal(jax.random.key(0), (4, 10, 10, 3))
     variables = init_network(network, jax.random.key(1), images, True)
 

@@ -5,10 +5,12 @@ import sys
 
 from jdarts.errors import UserError, unknown
 from jdarts.networks.derived import DerivedNetwork, check_derived
+from jdarts.spaces.block_spaces import BlockSpace, enas_micro, nasnet, nasnet_8, pnas
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.darts_cnn import darts_cnn, darts_cnn_7
 from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
+from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
@@ -17,23 +19,30 @@ from jdarts.spaces.space import Space
 
 __all__ = [
     "DESCRIPTIONS",
+    "BlockSpace",
     "CellSpace",
     "Choices",
     "Decision",
     "DecisionSpace",
     "DerivedNetwork",
+    "EnasMacroSpace",
     "NASBench201Space",
     "Space",
     "check_derived",
     "darts_cnn",
     "darts_cnn_7",
     "define_space",
+    "enas_macro",
+    "enas_micro",
     "get",
     "get_decisions",
     "mnasnet",
     "names",
     "nasbench201",
     "nasbench_macro",
+    "nasnet",
+    "nasnet_8",
+    "pnas",
     "register",
     "robust_s1",
     "robust_s2",
@@ -51,8 +60,10 @@ DESCRIPTIONS = {
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
 }
-DECISIONS_ONLY: dict[str, DecisionSpace] = {space.name: space for space in (nasbench_macro, mnasnet)}
-"""Spaces of benchmark tables, for which jdarts builds no networks."""
+DECISIONS_ONLY: dict[str, DecisionSpace] = {
+    space.name: space for space in (nasbench_macro, mnasnet, nasnet, nasnet_8, pnas, enas_micro, enas_macro)
+}
+"""Spaces without a relaxation: those of benchmark tables, for which jdarts builds no networks, and of blocks."""
 _SPACES: dict[str, Space] = {}
 _FILES: dict[str, str] = {}
 

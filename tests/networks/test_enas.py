@@ -1,4 +1,4 @@
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -132,7 +132,7 @@ def test_networks_run_and_every_parameter_has_a_gradient():
 
 def test_wrong_settings():
     genotype = released_micro()
-    good = {"channels": 8, "cells": 6, "image_size": 32}
+    good: dict[str, Any] = {"channels": 8, "cells": 6, "image_size": 32}
     nasnet = networks()["NASNET_A_CIFAR"].genotype
     cell = block_cell([(("conv_1x1", 0), ("conv_1x1", 1))])
     other = BlockGenotype(cell, cell, "enas")

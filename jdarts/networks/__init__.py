@@ -5,7 +5,8 @@
   which nodes, edges and reduction cells there are.
 * `supernet`: the weight-sharing network of these parts.
 * `derived`: a genotype's network; `nasbench201`: the networks of that benchmark.
-* `nasnet`: networks of NASNet-type cells as released; `enas`: those of ENAS.
+* `nasnet`: networks of NASNet-type cells as released; `enas`: those of ENAS; `chain`: plain convolutions with
+  skips.
 * `of_genotype`: the network, check and count of a genotype of any kind; `counting`: parameters and operations.
 * `fast`: the same networks as CPUs and accelerators compute them fast.
 

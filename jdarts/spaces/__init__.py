@@ -12,6 +12,7 @@ from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.mnasnet import mnasnet
+from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
@@ -21,6 +22,7 @@ __all__ = [
     "DESCRIPTIONS",
     "BlockSpace",
     "CellSpace",
+    "ChainSpace",
     "Choices",
     "Decision",
     "DecisionSpace",
@@ -38,6 +40,8 @@ __all__ = [
     "get_decisions",
     "mnasnet",
     "names",
+    "nas_chain",
+    "nas_chain_strides",
     "nasbench201",
     "nasbench_macro",
     "nasnet",
@@ -61,9 +65,20 @@ DESCRIPTIONS = {
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
 }
 DECISIONS_ONLY: dict[str, DecisionSpace] = {
-    space.name: space for space in (nasbench_macro, mnasnet, nasnet, nasnet_8, pnas, enas_micro, enas_macro)
+    space.name: space
+    for space in (
+        nasbench_macro,
+        mnasnet,
+        nasnet,
+        nasnet_8,
+        pnas,
+        enas_micro,
+        enas_macro,
+        nas_chain,
+        nas_chain_strides,
+    )
 }
-"""Spaces without a relaxation: those of benchmark tables, for which jdarts builds no networks, and of blocks."""
+"""Spaces without a relaxation. For the first two, those of benchmark tables, jdarts builds no networks."""
 _SPACES: dict[str, Space] = {}
 _FILES: dict[str, str] = {}
 

@@ -144,8 +144,9 @@ def test_wrong_settings():
         (nasnet, {}, "the genotype is of the family nasnet"),
         (other, {}, "unknown op of ENAS micro 'conv_1x1'"),
     ):
+        settings: dict[str, Any] = {**good, **change}
         with pytest.raises(UserError, match=words):
-            check_enas_micro(candidate, **good | change)
+            check_enas_micro(candidate, **settings)
     with pytest.raises(UserError, match="layer 1 is max_pool_3x3, which the ENAS release cannot build"):
         check_enas_macro(MacroArchitecture.read("0 5 0"), channels=4, image_size=32)
     with pytest.raises(UserError, match="channels is 5; it must be an even"):

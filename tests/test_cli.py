@@ -86,6 +86,14 @@ BAD_INPUT = {
     "another picture": (["draw", "DARTS_V2", "-o", "cell.pdf"], "ends in .svg or .png"),
     "no such folder": (["draw", "DARTS_V2", "-o", "no/cell.svg"], "there is no folder no"),
     "a network without cells": (["draw", "ENAS_MACRO", "-o", "cell.svg"], "nothing draws or trains it"),
+    "an op of other networks": (
+        ["count", "Genotype([('conv_3x3', 0), ('none', 1)], [2], [('none', 0), ('none', 1)], [2])"],
+        "networks of DARTS cells do not have it",
+    ),
+    "a wide pool": (
+        ["count", "Genotype([('max_pool_7x7', 0), ('none', 1)], [2], [('none', 0), ('none', 1)], [2])"],
+        "networks of DARTS cells do not have it",
+    ),
     "an option without meaning": (["count", "ENAS_MACRO", "--cells", "3"], "--cells has no meaning for ENAS_MACRO"),
     "a form that is not there": (["count", "ENAS_MICRO", "--imagenet"], "ENAS networks have no ImageNet form"),
     "not a number": (["count", "DARTS_V2", "--cells", "many"], "'many' is not a whole number, 1 to 1,000"),

@@ -247,13 +247,16 @@ def _darts_cell(cell: Cell, width: int, size: Size, reduction: bool) -> Iterable
 
 
 def count_op(op: str, width: int, size: Size, stride: int) -> Pair:
-    """Parameters and MACs of a candidate op of a derived network; `size` is that of its output in pixels."""
+    """Parameters and MACs of a candidate op of a derived network; `size` is that of its output in pixels.
+
+    Raises `UserError` for ops that networks of DARTS cells do not have.
+    """
     if user_ops.is_own(op):
         from jdarts.ops.user_module import count_own  # imports JAX
 
         return count_own(op, width, stride, size)
     match op.split("_"):
-        case ["none"] | ["noise"] | ["max" | "avg", "pool", _]:
+        case ["none"] | ["noise"] | ["max" | "avg", "pool", "3x3"]:
             return 0, 0
         case ["skip", "connect"]:
             return _factorized_reduce(width, width, size) if stride == 2 else (0, 0)
@@ -266,7 +269,7 @@ def count_op(op: str, width: int, size: Size, stride: int) -> Pair:
         case ["conv", "7x1", "1x7"]:
             weights = 7 * width * width  # of each; the first strides over the width alone
             return 2 * weights + 2 * width, weights * size[0] * size[1] * (stride + 1)
-    raise AssertionError(op)  # a Cell has known ops only
+    raise UserError(f"op {op} is one of the networks of blocks (BlockGenotype); networks of DARTS cells do not have it")
 
 
 def _auxiliary(inputs: _Features, classes: int, stem: str, *, second_norm: bool) -> Pair:

@@ -12,8 +12,8 @@ from jdarts.genotypes.notation.tokens import LARGEST
 def read_json(text: str, start: int = 0) -> Genotype:
     """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
-    With the field `family` it is a `BlockGenotype`. After the prefix of a log line (`start` > 0), other lines may follow
-    the object. Raises `UserError`.
+    With the field `family` it is a `BlockGenotype`. After the prefix of a log line (`start` > 0), other lines may
+    follow the object. Raises `UserError`.
     """
     data = _decode(text, start)
     if not isinstance(data, dict):

@@ -149,7 +149,12 @@ def _transpose_of_tangent(cts, *args):
 
 
 def _transpose_of_gradient(cts, *args):
-    k = args[0].size
+    k = (len(args) - 2) // 2
+    if ad.is_undefined_primal(args[0]):  # the K images are linear in p, see `_without_moved_images`
+        ones = jnp.ones(k, args[0].aval.dtype)
+        images = bind_alike(gradient_p, ones, *args[1:])[1 : 1 + k]
+        pairs = zip(_zeros(cts[1 : 1 + k]), images, strict=True)
+        return [jnp.stack([jnp.sum(ct * image) for ct, image in pairs])] + [None] * (len(args) - 1)
     if not _all_zero(cts[1 + k :]):
         return transpose_linear(_gradient, cts, args, len(args) - 1)
     return [None] * (len(args) - 1) + [bind_alike(tangent_p, *args[:-1], *_zeros(cts[: 1 + k]))[0]]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from support.derivatives import derivatives, draw, of_two_seeds, same, with_known
 
 from jdarts.kernels import normed_sum
@@ -55,9 +56,19 @@ def test_gradients_that_change_with_some_arguments_alone(moved):
             weights, images, c = (some[moved.index(i)] if i in moved else args[i] for i in range(3))
             return jax.vjp(lambda *args: function(*args)[0], weights, images)[1](c)
 
-        return jax.jvp(gradient, [args[i] for i in moved], directions)
+        primals = [args[i] for i in moved]
+        tangents = jax.jvp(gradient, primals, directions)
+        value, pull = jax.vjp(gradient, *primals)
+        third = jax.grad(
+            lambda *some: jnp.vdot(*ravel_each(jax.jvp(gradient, list(some), directions))), tuple(range(len(moved)))
+        )
+        return tangents, pull(jax.tree.map(jnp.sin, value)), third(*primals)
 
     same(along(found), along(written_out))
+
+
+def ravel_each(trees):
+    return [ravel_pytree(tree)[0] for tree in trees]
 
 
 @pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 1)])

@@ -11,7 +11,7 @@ def test_the_released_micro_cells():
     assert normal.nodes[0] == (("avg_pool_3x3", 0), ("sep_conv_3x3", 0))
     assert normal.nodes[4] == (("avg_pool_3x3", 0), ("sep_conv_5x5", 1))
     assert normal.concat == (2, 3, 4, 5, 6)
-    assert reduce.nodes[2] == (("sep_conv_5x5", 3), ("sep_conv_5x5", 1))
+    assert reduce.nodes[2] == (("sep_conv_5x5", 1), ("sep_conv_5x5", 3))
     assert reduce.concat == (2, 4, 5, 6)
 
 

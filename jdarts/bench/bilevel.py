@@ -20,6 +20,8 @@ from jdarts.bench.bilevel_problems import PROBLEMS, BilevelProblem
 from jdarts.hypergrad import WithMemory, batches_of
 
 TOLERANCES = (0.1, 0.01)
+LINEAX = "gmres_10"
+"""The entry that needs the package lineax."""
 _HALF = 2  # the fresh batches of stocBiO are halves of the training data
 
 
@@ -74,10 +76,18 @@ ENTRIES: dict[str, BilevelEntry] = {
     "conjugate_gradient_10": BilevelEntry(
         "conjugate gradients, 10 iterations", _implicit(lambda p: hypergrad.ConjugateGradient(10))
     ),
-    "gmres_10": BilevelEntry("GMRES of lineax, to 0.1 %", _implicit(_gmres)),
+    LINEAX: BilevelEntry("GMRES of lineax, to 0.1 %", _implicit(_gmres)),
+    "nystrom_10": BilevelEntry(
+        "Nyström, 10 columns, δ = 0.1",
+        lambda p, train, val: hypergrad.implicit(train, val, solver=hypergrad.Nystrom(10), damping=0.1),
+    ),
     "warm_started_2": BilevelEntry(
         "conjugate gradients, 2 iterations, warm start",
         lambda p, train, val: hypergrad.warm_started(train, val, solver=hypergrad.ConjugateGradient(2)),
+    ),
+    "penalised": BilevelEntry(
+        "penalty, no second derivative, λ = 10",
+        lambda p, train, val: hypergrad.penalised(train, val, multiplier=10.0, step_size=p.inner_step),
     ),
     "amortised": BilevelEntry(
         "amortised, 1 product", lambda p, train, val: hypergrad.amortised(train, val, step_size=p.inner_step)

@@ -1,10 +1,11 @@
 """The work of `jdarts bench bilevel`: choose, run, print, write JSON and a figure."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jdarts.bench.bilevel import ENTRIES, measure_bilevel
+from jdarts.bench.bilevel import ENTRIES, LINEAX, measure_bilevel
 from jdarts.bench.bilevel_problems import PROBLEMS
 from jdarts.bench.bilevel_report import BILEVEL_NOTES, problem_text, save_figure
 from jdarts.bench.command import check_target, deliver, say
@@ -46,13 +47,20 @@ def bench_bilevel(
 
 
 def choose_bilevel(only: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """`(problems, entries)` among the names `only`; all of a kind that `only` does not name."""
+    """`(problems, entries)` among the names `only`; all of a kind that `only` does not name.
+
+    The entry that needs lineax is left out where the package is not installed.
+    """
     names = list(only or ())
     for name in names:
         if name not in PROBLEMS and name not in ENTRIES:
             raise unknown("problem or estimator", name, [*PROBLEMS, *ENTRIES])
     problems, entries = ([name for name in kind if name in names] for kind in (PROBLEMS, ENTRIES))
-    return problems or list(PROBLEMS), entries or list(ENTRIES)
+    has_lineax = importlib.util.find_spec("lineax") is not None
+    if LINEAX in entries and not has_lineax:
+        raise UserError(f"{LINEAX} needs the package lineax; pip install 'jdarts[implicit]'")
+    able = [name for name in ENTRIES if name != LINEAX or has_lineax]
+    return problems or list(PROBLEMS), entries or able
 
 
 def _check_figure(figure_file: str) -> None:

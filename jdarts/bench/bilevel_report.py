@@ -20,6 +20,8 @@ BILEVEL_NOTES = (
     "passes: evaluations of the training loss with a gradient or a product, for the hypergradients until then "
     "(counted in one call at the end of the run); the inner steps are not among them. seconds: until then, with the "
     "inner steps, without compilation.",
+    "Nyström: x = v/δ outside the chosen columns, so it fails where H has not a low rank, as with a penalty on every "
+    "weight.",
     "error: (h(α) - h*) / (h(α_0) - h*) with the exact value function h(α) = L_val(w*(α), α) and its optimum h*.",
 )
 

@@ -191,7 +191,7 @@ class SearchConfig(Section):
     unroll_steps: Annotated[int, Range(1, 1_000)] = 1
     """Optimiser steps that unrolled looks ahead, each on its own training batch; the weights then take only one."""
     hypergradient_terms: Annotated[int, Range(0, 10_000, note="0 is first order")] = 3
-    """Terms of Neumann's series, or iterations of conjugate gradients."""
+    """Terms of Neumann's series, or iterations of conjugate gradients (also of implicit and warm_started)."""
     virtual_clip: bool = True
     """Clip the gradient in the virtual step of unrolled and finite_difference, as the real step does. The DARTS
     authors' code does not clip there: to reproduce it, use false, finite_difference and alpha_step_moves_statistics."""

@@ -12,10 +12,13 @@ from jdarts.config import SearchConfig, options, own_estimators
 from jdarts.config.ranges import check
 from jdarts.errors import UserError, unknown
 from jdarts.hypergrad.amended_darts import amended
+from jdarts.hypergrad.amortised import amortised, warm_started
 from jdarts.hypergrad.central_difference import finite_difference
-from jdarts.hypergrad.implicit import conjugate_gradient, neumann
+from jdarts.hypergrad.implicit import conjugate_gradient, implicit, neumann
 from jdarts.hypergrad.memory import like
 from jdarts.hypergrad.one_step import first_order, look_back, single_level, unrolled
+from jdarts.hypergrad.penalty import penalised
+from jdarts.hypergrad.solvers import ConjugateGradient
 from jdarts.hypergrad.types import Aux, Estimator, Loss
 
 ESTIMATORS: dict[str, Callable[..., Estimator]] = {
@@ -27,9 +30,20 @@ ESTIMATORS: dict[str, Callable[..., Estimator]] = {
     "neumann": neumann,
     "conjugate_gradient": conjugate_gradient,
     "amended": amended,
+    "implicit": implicit,
+    "amortised": amortised,
+    "warm_started": warm_started,
+    "penalised": penalised,
 }
-_NOT_OPTIONS = {"microbatches": "search.microbatches", "axis_name": "the devices", "steps": "search.unroll_steps"}
-"""Parameters of estimators that have a setting of their own."""
+_NOT_OPTIONS = {
+    "microbatches": "search.microbatches sets microbatches",
+    "axis_name": "the search sets axis_name",
+    "steps": "search.unroll_steps sets steps",
+    "solver": "register a function that passes a solver",
+    "mode": "register a function that passes a mode",
+}
+"""Parameters of estimators that have a setting of their own or cannot be written as text, with what to do."""
+_DAMPED = ("conjugate_gradient", "implicit", "amortised", "warm_started")
 
 
 def register(factory: Callable[..., Estimator]) -> Callable[..., Estimator]:
@@ -81,7 +95,7 @@ def read_options(name: str, texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         option, value = options.split(text, "search.hypergradient_options")
         if option in _NOT_OPTIONS:
-            raise UserError(f"search.hypergradient_options has {text!r}; {_NOT_OPTIONS[option]} sets {option}")
+            raise UserError(f"search.hypergradient_options has {text!r}; {_NOT_OPTIONS[option]}")
         if option not in known:
             if not known:
                 raise UserError(f"hypergradient {name} has no options, but search.hypergradient_options has {text!r}")
@@ -104,9 +118,9 @@ def by_name(
     """The estimator that a search configuration asks for.
 
     `hypergradient_terms` is the number of terms of the Neumann series, preconditioned by the optimiser, or the number
-    of iterations of conjugate gradients. Conjugate gradients are damped by the coupled weight decay, which belongs to
-    the training objective but not to the training loss. `options` are further options of the estimator, given by a
-    search method; those of `settings.hypergradient_options` win.
+    of iterations of conjugate gradients. Conjugate gradients and the other implicit estimators are damped by the
+    coupled weight decay, which belongs to the training objective but not to the training loss. `options` are further
+    options of the estimator, given by a search method; those of `settings.hypergradient_options` win.
     """
     name = settings.hypergradient or "unrolled"
     factory = find(name)
@@ -117,6 +131,9 @@ def by_name(
         given["terms"] = settings.hypergradient_terms
     elif name == "conjugate_gradient":
         given["iterations"] = settings.hypergradient_terms
+    elif name in ("implicit", "warm_started"):
+        given["solver"] = ConjugateGradient(settings.hypergradient_terms)
+    if name in _DAMPED:
         given["damping"] = settings.weight_optimizer.weight_decay
     given |= read_options(name, settings.hypergradient_options)
     if name in ESTIMATORS:

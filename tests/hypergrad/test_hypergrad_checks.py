@@ -112,7 +112,12 @@ def test_losses(name, result, message):
 @pytest.mark.parametrize("name", sorted(hypergrad.ESTIMATORS))
 def test_settings_choose_the_estimator(name):
     settings = SearchConfig(hypergradient=name, hypergradient_terms=2, microbatches=2)
-    options = {"neumann": {"terms": 2}, "conjugate_gradient": {"iterations": 2, "damping": 3e-4}}
+    cg = {"solver": hypergrad.ConjugateGradient(2), "damping": 3e-4}
+    options = {
+        "neumann": {"terms": 2},
+        "conjugate_gradient": {"iterations": 2, "damping": 3e-4},
+        **{"implicit": cg, "warm_started": cg, "amortised": {"damping": 3e-4}},
+    }
     expected = hypergrad.ESTIMATORS[name](loss, loss, OPTIMIZER, **options.get(name, {}))
     grads, _ = hypergrad.by_name(settings, loss, loss, OPTIMIZER)(W, ALPHAS, STATE, BATCH, BATCH)
     assert jnp.allclose(grads["a"], expected(W, ALPHAS, STATE, BATCH, BATCH)[0]["a"], rtol=1e-5)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Hashable
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jdarts import staging
 from jdarts.errors import UserError
 from jdarts.hypergrad.checks import first_line, name_of
 from jdarts.hypergrad.types import Loss, split_arrays
@@ -41,7 +40,7 @@ def twice(
         arrays, rebuild, rest = split_arrays(arguments)
         causes: dict[str, Exception | None] = {}
         if rest not in known:
-            known[rest] = [staging.jit(_of_arrays(way, rebuild)) for way in ways]
+            known[rest] = [jax.jit(_of_arrays(way, rebuild)) for way in ways]
         for way in known[rest]:
             try:
                 closed = jax.make_jaxpr(way)(arrays)

@@ -4,7 +4,6 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Literal
 
 import jax
@@ -25,17 +24,18 @@ _MANY_CALLS = 1500
 _MOST_EQUATIONS = 150_000
 _JOINED_EQUATIONS = 60_000
 
-_unit: ContextVar[Unit] = ContextVar("unit", default="whole")
+# A context of JAX is part of the key of JAX's caches: a jitted function is traced again for another unit.
+_unit = jax.make_user_context(default_value="whole")
 
 
 def unit() -> Unit:
     """The unit that is being traced for: supernets mark mixed edges as pieces, or cells, or nothing ("whole")."""
-    return _unit.get()
+    return _unit.value
 
 
 def in_pieces() -> bool:
     """True if the function being traced will be compiled in pieces."""
-    return _unit.get() != "whole"
+    return _unit.value != "whole"
 
 
 def default_unit() -> Unit:
@@ -46,28 +46,8 @@ def default_unit() -> Unit:
 @contextmanager
 def undivided():
     """Context for tracing the inside of a piece; nothing is marked as a piece in it."""
-    token = _unit.set("whole")
-    try:
+    with _unit("whole"):
         yield
-    finally:
-        _unit.reset(token)
-
-
-def _anew(function: Callable) -> Callable:
-    """A copy of `function` with no traces in JAX's cache. The cache does not know which unit a trace was made for."""
-    return lambda *arrays: function(*arrays)
-
-
-def jit(function: Callable) -> Callable:
-    """`jax.jit(function)` for a function of arrays that may contain pieces: its traces are cached by unit, too."""
-    traced: dict[Unit, Callable] = {}
-
-    def call(*args):
-        if unit() not in traced:
-            traced[unit()] = jax.jit(_anew(function))
-        return traced[unit()](*args)
-
-    return call
 
 
 def traced_once(function: Callable) -> Callable:
@@ -75,7 +55,7 @@ def traced_once(function: Callable) -> Callable:
 
     A program that is not compiled in pieces calls `function` itself.
     """
-    traced = jit(function)
+    traced = jax.jit(function)
     return lambda *args: traced(*args) if in_pieces() else function(*args)
 
 
@@ -193,11 +173,8 @@ def compile_vmapped(function: Callable, *args: Any, **options: Any) -> Program:
 
 def _traced(function: Callable, args: tuple, unit: Unit) -> tuple[ClosedJaxpr, Any]:
     """The trace for a unit of compilation and the shapes of the results."""
-    token = _unit.set(unit)
-    try:
-        return jax.make_jaxpr(_anew(function), return_shape=True)(*args)
-    finally:
-        _unit.reset(token)
+    with _unit(unit):
+        return jax.make_jaxpr(function, return_shape=True)(*args)
 
 
 def _compile_whole(function, args, donate_argnums, started: float, options: dict[str, Any] | None) -> Program:

@@ -3,7 +3,7 @@
 `python -m jdarts.bench.table_searches TABLE` compares search strategies on NAS-Bench-201.
 `jdarts bench CONFIG`, and with `hypergrad`, `seeds` or `input` before CONFIG, print the results of these modules:
 
-    timing      interleaved repetitions, medians with quartiles, paired ratios
+    timing      interleaved repetitions, medians with quartiles, ratios within each round
     ceilings    peak rates of the device: one large matrix product, one large copy
     steps       weight, first-order and second-order step of a configuration, compiled and measured
     gradients   the alpha gradient of every hypergradient estimator, against one weight step
@@ -14,5 +14,5 @@
     accuracy    errors of estimators against a float64 reference on a supernet in training; the finite difference also
                 in float64 (`jdarts bench hypergrad CONFIG --noise`)
 
-All numbers are in seconds, bytes, floating-point operations; rates are per second.
+All numbers are in seconds, bytes and floating-point operations; rates are per second.
 """

@@ -1,4 +1,4 @@
-"""Accuracy of hypergradients on a real supernet: train it for some steps, then study its gradients at that point."""
+"""Accuracy of hypergradients on a real supernet: it is trained for some steps, then its gradients are studied."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ NETWORKS: Mapping[str, dict[str, float]] = {
     "drop-path": {"drop_path": 0.2},
 }
 EPSILONS = tuple(10.0**k for k in range(-5, 2))  # six decades around DARTS' 0.01
-WIDE_EPSILONS = tuple(10.0**k for k in range(-8, 2))  # so small that float64 meets no kink of ReLU or pooling
+WIDE_EPSILONS = tuple(10.0**k for k in range(-8, 2))  # at the smallest, no kink of ReLU or pooling is met
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Trained:
       loss: `(weight vector, alphas, batch) -> (scalar, aux)`; entries `dropout` and `drop_path` of the batch are the
         rates of its noise.
       optimizer: that of the weights.
-      compile: compiles functions of the network in the way that suits this platform.
-      arguments: `(rates) -> an estimator's five arguments` at the state reached, for the next batches.
+      compile: compiles functions of the network with `jdarts.staging`.
+      arguments: `(rates) -> an estimator's five arguments` at the state reached, with the next batches.
       state: the state reached.
       train_losses: the training loss of every step.
     """
@@ -62,8 +62,8 @@ def train_supernet(
 ) -> Trained:
     """Search for `steps` first-order steps with noise of these rates, and return the point reached.
 
-    `visit` receives every point on the way, the initial one first. One compiled gradient serves the alphas, the weights
-    and the studies.
+    `visit` is called with every point, from the initial one to the last. One compiled gradient is used for the alphas,
+    the weights and the studies.
     """
     settings = config.search
     search = make_search(config, space, data)
@@ -117,7 +117,7 @@ def study_networks(
 ) -> dict[str, Study]:
     """The study of the finite difference at the point reached, with and without noise in the network.
 
-    Redrawing is studied only for networks with noise.
+    Redrawn noise is studied only for networks with noise.
     """
     return {
         name: difference_study(
@@ -138,8 +138,8 @@ class Precisions:
 
     Attributes:
       single: in float32, with the same noise and, for networks with noise, with redrawn noise.
-      double: in float64 with the same noise. Its errors are not due to rounding: they fall with the square of ε where
-        the loss is smooth between the two points, and do not where kinks of ReLU or max pooling lie between them.
+      double: in float64 with the same noise. Its errors are not due to rounding. They decrease with the square of ε
+        where the loss is smooth between the two points, but not where a kink of ReLU or max pooling lies between them.
     """
 
     single: Study

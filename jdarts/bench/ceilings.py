@@ -1,7 +1,7 @@
 """Measured peak rates of the device: one large matrix product and one large copy.
 
-Data sheets promise more than any program reaches, and a shared machine gives less. The ratio of a step's rate to these
-two numbers compares it with what this device reached in the same minute.
+Programs do not reach the figures of data sheets, and a shared machine is slower still. The rates of a step are
+therefore compared with rates that this device reached in the same minute.
 """
 
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ class Ceilings:
 def measure_ceilings(
     *, size: int | None = None, copy_bytes: int | None = None, repetitions: int = 5, dtypes: tuple[str, ...] = ()
 ) -> Ceilings:
-    """Measure both on the default device; about two seconds on two CPU cores.
+    """Measure both rates on the default device; this takes about two seconds on two CPU cores.
 
     Args:
-      size: rows of the square matrices; by default large enough that only arithmetic counts.
-      copy_bytes: size of the copied array; by default larger than all caches.
-      dtypes: of the matrices; by default float32, and except on the CPU also bfloat16.
+      size: rows of the square matrices; by default so many that only arithmetic takes time.
+      copy_bytes: bytes of the copied array; by default more than all caches hold.
+      dtypes: of the matrices; by default float32, and on accelerators also bfloat16.
     """
     machine = kernels.machine()
     size = size or machine.busy_rows

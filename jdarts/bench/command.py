@@ -120,8 +120,8 @@ def bench_gradients(
         gradients_table(costs),
         f"seconds: median (quartiles) of {rounds} rounds in which all rows run in turn. × {REFERENCE.replace('_', ' ')}"
         ": from the ratios within each round.",
-        "temporary: most that XLA allocates beyond weights, optimiser state and batches. process: growth of this "
-        "process in the first call.",
+        "temporary: the most memory that XLA allocates beyond weights, optimiser state and batches. process: growth of "
+        "this process in the first call.",
     ]
     result = {"benchmark": "hypergrad", "machine": machine, "config": as_dict(mine), "gradients": costs}
     return deliver(result, "\n".join(lines), json_file)
@@ -153,8 +153,8 @@ def bench_noise(
     for name, one in found.items():
         lines += [
             "",
-            f"{name}: the second-order term is {one.double.term:.1%} of the hypergradient; the exact product in "
-            f"float32 errs by {one.single.exact.relative_error:.1e}",
+            f"{name}: the second-order term is {one.double.term:.1%} of the hypergradient; the relative error of the "
+            f"exact product in float32 is {one.single.exact.relative_error:.1e}",
             precisions_table(one),
         ]
     result = {"benchmark": "noise", "machine": machine, "config": as_dict(mine), "steps": rounds, "networks": found}
@@ -169,7 +169,7 @@ def bench_seeds(
     rounds: int = 5,
     json_file: str | None = None,
 ) -> dict[str, Any]:
-    """Measure several searches in one program against separate searches, on one device; print and return."""
+    """Compare several searches in one program with separate searches on one device; print and return all results."""
     check_target(json_file)
     mine = load_known(config, overrides)
     check_method(build(mine.search.method, mine.search.method_options))
@@ -183,8 +183,8 @@ def bench_seeds(
         seeds_table(costs),
         f"step: median (quartiles) of {rounds} rounds in which all rows run in turn, on one device. × apart: as many "
         "separate steps over one step of the program, within each round; above 1 the program is faster.",
-        "temporary: most that XLA allocates beyond states and data set. In one program: vmapped. On a CPU, "
-        "jdarts search --seeds lets the searches take turns by default (devices.members), as fast as apart.",
+        "temporary: the most memory that XLA allocates beyond states and data set. One program is vmapped over the "
+        "searches. On a CPU, jdarts search --seeds by default runs them in turn (devices.members), as fast as apart.",
         "",
         apart_lines(costs),
     ]
@@ -200,7 +200,7 @@ def bench_input(
     rounds: int = 5,
     json_file: str | None = None,
 ) -> dict[str, Any]:
-    """Measure the rate at which this process reads streamed images, and how long the search step waits for them."""
+    """Measure the rate at which this process reads streamed images, and the time that a search step waits for them."""
     check_target(json_file)
     mine = load_known(config, overrides)
     wanted = choose({"rate": "", "step": ""}, only)
@@ -278,4 +278,4 @@ def _waiting(config: Experiment, space: Space, data: Dataset, step: CompiledStep
     try:
         return measure_waiting(config, space, data.for_search(config.data), step.search, step.program)
     except Interrupted as error:  # the loop's own message promises a run folder to resume
-        raise Interrupted(error.signal_number, "nothing is kept of a benchmark") from None
+        raise Interrupted(error.signal_number, "a benchmark saves nothing") from None

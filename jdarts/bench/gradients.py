@@ -19,7 +19,7 @@ from jdarts.spaces.space import Space
 
 REFERENCE = "weight_step"
 
-# With this damping no direction of negative curvature ends the iteration early: the cost is that of all iterations.
+# With this damping, no direction of negative curvature ends the iteration early, so all iterations are measured.
 _CG_DAMPING = 1e3
 
 
@@ -28,7 +28,7 @@ class GradientCost:
     """Cost of one way to compute the alpha gradient.
 
     Attributes:
-      description: in words.
+      description: a few words for the table.
       trace_seconds, compile_seconds: of the program that has batches and weights as arguments and the gradient as its
         only result; values that the gradient does not need are not computed.
       seconds: over the interleaved rounds.

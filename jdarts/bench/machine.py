@@ -1,4 +1,4 @@
-"""The machine of a measurement; without it the numbers mean nothing later."""
+"""The description of the machine, stored with every measurement."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ from jdarts.runs import environment
 
 
 def describe_machine() -> dict[str, Any]:
-    """`jdarts.runs.environment.describe`, and the allocator's use of huge pages; ready for JSON."""
+    """The result of `jdarts.runs.environment.describe`, and the use of huge pages by the allocator; ready for JSON."""
     huge = os.environ.get("GLIBC_TUNABLES", "") == "glibc.malloc.hugetlb=1"
     return {**environment.describe(), "huge_pages": huge}
 

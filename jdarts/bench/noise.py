@@ -3,9 +3,9 @@
     with noisy(key, dropout=0.3):                  # or drop_path=0.2
         logits = network.apply(variables, op_weights, images, True, …)
 
-The masks are functions of only the key and the module's name, and are drawn in float32 whatever the dtype of the
-network: the same network in float64 sees the same noise, which a comparison of precisions needs. Rates may be traced:
-one compiled function serves the plain network (0) and the noisy ones.
+The masks depend only on the key and the module's name, and are always drawn in float32. The same network in float64
+therefore sees the same noise, as a comparison of precisions needs. Rates may be traced, so one compiled function serves
+the network without noise (rate 0) and the noisy ones.
 """
 
 import zlib

@@ -1,4 +1,4 @@
-"""Speed of this host at reading and decoding streamed images, and the time that a search step waits for them."""
+"""The speed at which this host reads and decodes streamed images, and the time that a search step waits for them."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class ReadingCost:
 
     @property
     def share_of_step(self) -> float | None:
-        """Reading time over computing time; above 1 the device must wait, below it need not."""
+        """Reading time divided by computing time; above 1 the device must wait for images."""
         return None if self.step_seconds is None else self.reading_seconds / self.step_seconds.median
 
     @property
@@ -56,7 +56,7 @@ class ReadingCost:
 def measure_reading(
     config: Experiment, space: Space, data: StreamedData, *, step: bool, rounds: int, images: int, say: Say
 ) -> ReadingCost:
-    """Time the input of a search in this process only, and with `step` also the search step on one device.
+    """Time the input of a search in this process, and with `step` also the search step on one device.
 
     Args:
       rounds: number of measurements of the rate, each over `images` images, and number of timed steps.
@@ -84,7 +84,7 @@ def measure_reading(
         state, seen = program(state, batch, {})
         return state, seen
 
-    say(f"  {seconds_of(lambda: run(batch)):.1f} s with the first step")
+    say(f"  compiled, and took the first step, in {seconds_of(lambda: run(batch)):.1f} s")
     still = [seconds_of(lambda: run(batch)) for _ in range(rounds)]
     say("steps with reading …")
     for _ in range(_READ_AHEAD):

@@ -26,7 +26,7 @@ class SeedsCost:
 
     Attributes:
       searches: number of searches in the program, N.
-      trace_seconds, compile_seconds, first_seconds: once for the program, whatever N.
+      trace_seconds, compile_seconds, first_seconds: of the program, for all N searches together.
       seconds: a step of all N searches.
       gain: N steps of a separate search over one step of this program, from the ratios within each round.
       images: training images in a step of all N.
@@ -61,11 +61,13 @@ def parse_counts(text: str) -> list[int]:
 def measure_seeds(
     config: Experiment, space: Space, data: SearchData, counts: Sequence[int], *, rounds: int, say: Say
 ) -> dict[str, SeedsCost]:
-    """Compile a separate search ("apart") and, for every number in `counts`, that many searches in one program, on one
-    device; then run all of them in turn. Seeds count from `config.seed`, as in a search with --seeds.
+    """Time a step of a separate search ("apart") and of several searches in one program, for each number in `counts`.
 
-    The program is the vmapped one of accelerators and of `--devices.members vmap`. On a CPU a search with several seeds
-    lets them take turns by default: as fast as the row "apart", with the compile time of one.
+    The programs run in turn on one device. Seeds count from `config.seed`, as in a search with --seeds.
+
+    The program is vmapped over the searches, as on accelerators and with `--devices.members vmap`. On a CPU, a search
+    with several seeds by default runs them in turn through one compiled step: as fast as the row "apart", and compiled
+    once.
     """
     search = make_search(config, space, data)
     programs, runs, facts = {}, {}, {}

@@ -30,11 +30,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StepReport:
-    """Cost of one kind of step.
+    """The cost of one kind of step.
 
     Attributes:
-      trace_seconds, compile_seconds: from Python to a program, and from the program to machine code.
-      first_seconds: the first call, which also touches memory for the first time.
+      trace_seconds, compile_seconds: time to trace the step, and to compile the trace to machine code.
+      first_seconds: the first call, in which the system also provides the memory.
       seconds: of one step, over the rounds.
       images: training images per step (a search step also sees as many validation images).
       argument_bytes: state and data set.
@@ -145,9 +145,9 @@ def choose(names: dict[str, str], only: Iterable[str] | None) -> dict[str, str]:
 def compile_steps(
     config: Experiment, space: Space, data: SearchData, names: Iterable[str], say: Say
 ) -> dict[str, CompiledStep]:
-    """Compile each step, run it once, and record the cost of both.
+    """Compile each step and run it once; record the cost of both.
 
-    Every kind is built separately, so that kinds share no trace or program and each has its own compile time.
+    Every kind is built separately. Kinds therefore share no trace or program, and each has its own compile time.
     """
     compiled = {}
     for name in names:
@@ -174,7 +174,7 @@ def compile_steps(
 
 
 def first_call(run: Callable[[], Any]) -> tuple[float, int | None, int | None]:
-    """Seconds of the first call of `run`, and the largest growth of the host process and of the accelerator."""
+    """Seconds of the first call of `run`, largest growth of this process, peak memory of the accelerator."""
     seconds, growth = memory.host_growth(lambda: seconds_of(run))
     return seconds, growth, memory.device_peak()
 
@@ -190,7 +190,7 @@ def build_step(config: Experiment, space: Space, data: SearchData, name: str) ->
 
 
 def weight_step(config: Experiment, search: Search) -> Callable:
-    """A plain training step on the search's own training batches: the cost of a search without alphas."""
+    """A plain training step on the training batches of the search; it leaves out only the alphas."""
     settings = config.search
     optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
     gradient = averaged(jax.value_and_grad(search.loss, has_aux=True), settings.microbatches)

@@ -1,4 +1,4 @@
-"""Benchmark results for people, as aligned text, and for programs (`as_json`)."""
+"""Benchmark results as aligned text for people and as JSON for programs (`as_json`)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ from jdarts.search.estimate import format_seconds
 STEP_NOTES = (
     "step: median (quartiles) of rounds in which all steps run in turn. × weight: from the ratios within each round. "
     "images/s: training images.",
-    "arrays: state and data set. temporary: most that XLA allocates beyond them. process: growth of this process in "
-    "the first step. device: peak of the accelerator.",
-    "FLOP/s and bytes/s: XLA's count of the program over the median; in brackets the share of the ceiling.",
+    "arrays: state and data set. temporary: the most memory that XLA allocates beyond them. process: growth of this "
+    "process in the first step. device: the most memory in use on the accelerator.",
+    "FLOP/s and bytes/s: XLA's count for the program, divided by the median; in brackets the share of the ceiling.",
 )
 
 NOISE_NOTES = (
     "float64, float32: ‖finite difference − exact‖ / ‖exact‖ of the hypergradient. of the term: the float64 error as a "
     "multiple of the second-order term; at 1 that term is lost.",
     "order: power of ε with which the float64 error grows from the row above. +2: the loss is smooth between the two "
-    "points; -1: rounding; otherwise kinks of ReLU or max pooling lie between them.",
+    "points. -1: the error is rounding. Other values: kinks of ReLU or max pooling lie between the points.",
 )
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of the same number of cells as text: first column left-aligned, others right-aligned, empty ones left out.
+    """Rows of equally many cells as text: the first column is left-aligned, the others are right-aligned.
 
-    The first row is the head. A column with nothing below its head is dropped.
+    The first row is the head. A column that is empty below its head is left out.
     """
     kept = [c for c in range(len(rows[0])) if c == 0 or any(row[c] for row in rows[1:])]
     widths = {c: max(len(row[c]) for row in rows) for c in kept}
@@ -43,7 +43,7 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 
 
 def ceilings_line(ceilings: Ceilings) -> str:
-    """Both ceilings in one line."""
+    """The measured peak rates in one line."""
     products = ", ".join(f"{_rate(rate, 'FLOP/s')} ({dtype})" for dtype, rate in ceilings.flops_per_second.items())
     return f"ceilings: matrix product {products}; copy {_rate(ceilings.bytes_per_second, 'B/s')}"
 
@@ -136,15 +136,15 @@ def precisions_table(found: Precisions) -> str:
     double, single = found.double.differences["same"], found.single.differences["same"]
     redrawn = found.single.differences.get("legacy", (None,) * len(single))
     for row in zip(found.double.epsilons, double, found.orders, single, redrawn, strict=True):
-        epsilon, precise, order, rough, drowned = row
+        epsilon, in_double, order, in_single, with_redrawn = row
         rows.append(
             [
                 f"{epsilon:.0e}",
-                f"{precise.relative_error:.1e}",
+                f"{in_double.relative_error:.1e}",
                 "" if order is None else f"{order:+.1f}",
-                f"{precise.term_error:.1e}",
-                f"{rough.relative_error:.1e}",
-                "" if drowned is None else f"{drowned.relative_error:.1e}",
+                f"{in_double.term_error:.1e}",
+                f"{in_single.relative_error:.1e}",
+                "" if with_redrawn is None else f"{with_redrawn.relative_error:.1e}",
             ]
         )
     return align(rows)
@@ -172,16 +172,16 @@ def seeds_table(costs: Mapping[str, SeedsCost]) -> str:
 
 
 def apart_lines(costs: Mapping[str, SeedsCost]) -> str:
-    """Cost of the same searches one after the other: a line for each number of them."""
+    """The cost of searches in one program and of the same searches run separately: a line for each number of them."""
     apart, lines = costs[APART], []
     compile_apart = apart.trace_seconds + apart.compile_seconds
     for name, c in costs.items():
         if name != APART:
             lines.append(
-                f"{c.searches} searches: compiling {format_seconds(c.trace_seconds + c.compile_seconds)} together, "
-                f"{format_seconds(compile_apart)} apart (once, from the cache for the others) to "
-                f"{format_seconds(c.searches * compile_apart)}; a step of all {format_seconds(c.seconds.median)} "
-                f"together, {format_seconds(c.searches * apart.seconds.median)} apart"
+                f"{c.searches} searches in one program: {format_seconds(c.trace_seconds + c.compile_seconds)} to "
+                f"compile, {format_seconds(c.seconds.median)} per step of all; apart: {format_seconds(compile_apart)} "
+                f"(with a filled cache after the first) to {format_seconds(c.searches * compile_apart)} to compile, "
+                f"{format_seconds(c.searches * apart.seconds.median)} per step of all"
             )
     return "\n".join(lines)
 

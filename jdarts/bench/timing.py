@@ -1,8 +1,8 @@
-"""Clocks: interleaved repetitions, medians with their spread, ratios of neighbours.
+"""Timing: interleaved repetitions, medians with quartiles, ratios within each round.
 
-The speed of a machine drifts by tens of per cent within minutes, when clock rates change and other programs run. Two
-programs are therefore compared by running them in turn and taking the ratio of neighbours, not by two blocks of
-repetitions.
+The speed of a machine drifts by tens of per cent within minutes, when clock rates change or other programs run. Two
+programs are therefore run in turn, and their ratio is taken within each round. Two blocks of repetitions, one after the
+other, would not be comparable.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-SHORT = 0.02  # seconds: shorter steps are timed several at once, so that calling and waiting do not count
+SHORT = 0.02  # seconds; shorter steps are timed several at a time, so that the overhead of a call does not count
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """The spread of `numerators[i] / denominators[i]`: neighbours in time saw the same machine."""
+    """The spread of `numerators[i] / denominators[i]`, measured in the same round."""
     return spread([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
@@ -49,7 +49,7 @@ class Stepper:
         self._program, self._state, self._rest = program, state, rest
 
     def __call__(self) -> Any:
-        """One step; returns all values that must be waited for."""
+        """Take one step; the caller waits for all returned values."""
         self._state, seen = self._program(self._state, *self._rest)
         return self._state, seen
 
@@ -65,7 +65,7 @@ def seconds_of(run: Callable[[], Any], calls: int = 1) -> float:
 
 
 def calls_for(seconds: float) -> int:
-    """The number of calls of that length to time at once."""
+    """The number of calls, of `seconds` each, that are timed together."""
     return max(1, math.ceil(SHORT / max(seconds, 1e-6)))
 
 
@@ -75,10 +75,10 @@ def interleave(
     *,
     on_round: Callable[[int], None] = lambda done: None,
 ) -> dict[str, list[float]]:
-    """Seconds of every run in each of `repetitions` rounds, one after the other, in reverse order in every other round.
+    """Seconds per call of every run in each of `repetitions` rounds; entry i of all lists belongs to round i.
 
-    Every run is first called once, unmeasured, to find out how many calls make a measurement. Entry i of all lists
-    belongs to round i.
+    A round measures all runs in turn; every other round reverses their order. Before the first round, every run is
+    called once to choose the number of calls per measurement.
     """
     calls = {name: calls_for(seconds_of(run)) for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}

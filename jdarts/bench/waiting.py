@@ -1,8 +1,8 @@
 """The share of a real search loop in which no step is computed and the device waits for the host.
 
-A loop calls the compiled step, reads metrics, writes records, saves checkpoints. Any of that which does not overlap
-with a step is lost time. Here the real loop runs (`jdarts.search.single_loop`) in a temporary run folder, with a
-step that records the time of its call, and a thread that records the time of its results.
+A loop calls the compiled step, reads metrics, writes records and saves checkpoints. Work that does not overlap with a
+step is lost time. Here the real loop (`jdarts.search.single_loop`) runs in a temporary run folder, with a step that
+records the time of its call and a thread that records the time of its results.
 """
 
 import dataclasses
@@ -61,10 +61,11 @@ def waiting(called: Sequence[float], finished: Sequence[float], *, loop_epoch: i
     """The summary of the times at which steps were called and finished.
 
     Args:
-      called, finished: seconds on one clock; entry i belongs to step i. A step that was called before the previous one
-        finished starts when that finishes: no time was lost between them. The first epoch and its end are left out,
-        because they compile what records and checkpoints need, once in a search.
-      loop_epoch: steps per epoch in the observed loop. `steps_per_epoch`: in the configuration.
+      called, finished: seconds on one clock; entry i belongs to step i. A step that is called before the previous one
+        has finished starts when that one finishes; then no time is lost between them. The first epoch and its end are
+        left out, because functions for records and checkpoints are compiled there, once per search.
+      loop_epoch: steps per epoch in the observed loop.
+      steps_per_epoch: steps per epoch of the configuration.
     """
     start, end = np.asarray(called[1:]), np.asarray(finished)
     gaps = np.maximum(0.0, start - end[:-1])
@@ -127,8 +128,8 @@ def measure_waiting(
 ) -> Waiting:
     """Run the search loop of `config` for `epochs` short epochs of `loop_epoch` steps, and measure its use of time.
 
-    `search` and its compiled `step` are those of `config`. The work of a search at the end of an epoch (records,
-    checkpoints, monitors) is also done here.
+    `search` and its compiled `step` are those of `config`. At the end of an epoch the loop does the work of a real
+    search: records, checkpoints, monitors.
     """
     short = dataclasses.replace(search, steps_per_epoch=loop_epoch)
     config = dataclasses.replace(config, search=unchecked(config.search, epochs=epochs))

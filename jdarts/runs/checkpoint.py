@@ -34,7 +34,7 @@ from jdarts.errors import CannotWrite, FolderDeleted, UserError
 
 @dataclass(frozen=True)
 class Restored:
-    """A checkpoint that was read: its step, its state and the JSON data saved with it."""
+    """A checkpoint as it was read: step, state, and the JSON data saved with them."""
 
     step: int
     state: Any
@@ -351,7 +351,7 @@ def _key_impl(like: Any) -> Any:
 
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding | None:
-    """The sharding of the leaf, if it names real devices."""
+    """The sharding of the leaf; None if it does not name real devices."""
     sharding = getattr(leaf, "sharding", None)
     return None if isinstance(getattr(sharding, "mesh", None), jax.sharding.AbstractMesh) else sharding
 

@@ -2,8 +2,8 @@
 
 In a run of several processes, all processes see the folder and only the first one writes.
 
-The files are strict JSON. It has no NaN and infinities, so they are written as null. All other floats are written with
-enough digits to read back the same bits.
+The files are strict JSON, which has no NaN and no infinities; these are written as null. All other floats are written
+with enough digits to read back the same bits.
 """
 
 import contextlib

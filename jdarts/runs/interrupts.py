@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they end a process at once, or ask a loop to stop at its next safe point.
+"""SIGINT (Ctrl-C) and SIGTERM end a process at once, or make a loop stop after its current step.
 
 The command line calls `end_on_signals` before any slow import. Afterwards a signal ends the process with one line, even
 inside a long C++ call such as a compilation. No exception is raised, so no `except` can swallow the signal, and no
@@ -19,7 +19,7 @@ _watching = False
 _delivered: list[int] = []  # signals that Python's handler has seen, in the main thread
 _first: int | None = None  # the first signal that a StopSignal block has recorded
 _block: "StopSignal | None" = None
-_hint: Callable[[], str] = str
+_hint: Callable[[], str] = str  # returns ""
 
 
 class StopSignal:
@@ -97,7 +97,7 @@ def renew() -> None:
 
 
 def raise_on_signals() -> None:
-    """Return to Python's own handlers: SIGINT raises `KeyboardInterrupt`, SIGTERM kills."""
+    """Restore Python's own handlers: SIGINT raises `KeyboardInterrupt`, SIGTERM ends the process."""
     global _watching
     if _watching:
         _watching = False
@@ -117,7 +117,7 @@ def before_exec() -> bool:
 
 
 def explain_with(hint: Callable[[], str]) -> None:
-    """Set the function that returns the end of the line that a signal prints; "" adds nothing."""
+    """Set the function whose result is added to the line that is printed when a signal ends the process."""
     global _hint
     _hint = hint
 

@@ -19,7 +19,7 @@ from jdarts.errors import FolderDeleted, UserError
 
 try:
     import fcntl
-except ImportError:  # without POSIX, the record decides
+except ImportError:  # on systems without POSIX, the record decides
     fcntl = None
 
 NAME = ".lock"
@@ -113,7 +113,7 @@ def _open_locked(path: Path) -> tuple[int, bool]:
 
 
 def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
-    """True if the process of a record still runs, although the kernel's lock is free or not supported."""
+    """True if the owner in a record still runs; called when the kernel's lock is free or not supported."""
     if owner.get("host") == socket.gethostname():
         return not by_kernel and owner.get("pid") != os.getpid() and _runs(owner.get("pid"))
     before, until = _beaten(path), time.monotonic() + SILENCE

@@ -153,7 +153,7 @@ def _layout(state: Any) -> Any:
 
 
 def _steps_done(state: Any) -> int:
-    """The number of finished steps of a state; it is the same for all members."""
+    """The number of finished steps of a state, which is the same for all members."""
     return int(np.max(np.asarray(state.step.addressable_shards[0].data)))
 
 
@@ -171,7 +171,7 @@ def _due(settings: LoopSettings, done: int, epoch: int, inside: int) -> bool:
 
 
 class _LateMetrics:
-    """Reads metrics a few steps late, so that the device does not wait for the host, and stops a diverged run."""
+    """Reads metrics a few steps late, so that the device does not wait for the host; raises an error on divergence."""
 
     def __init__(self, loop: Loop, checkpoints: Checkpoints):
         self._loop, self._checkpoints = loop, checkpoints

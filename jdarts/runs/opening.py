@@ -69,7 +69,7 @@ def with_advice(error: CannotWrite, path: Path) -> CannotWrite | UserError:
 
 
 def advice(path: Path) -> str:
-    """The end of a line for the user: the state of the run at `path`, and what to do next."""
+    """The end of a message to the user: the state of the run at `path`, and what to do next."""
     if not (path / CONFIG).is_file():
         return (
             "nothing is left to continue: put the folder back and give the same command with --resume, or start again"

@@ -27,7 +27,7 @@ def test_a_committed_notebook_is_small_and_names_no_machine(path):
                 assert not MACHINE.search(text), text
 
 
-@pytest.mark.parametrize("name", ["published_hessians", "transforms"])
+@pytest.mark.parametrize("name", ["published_hessians", "exact_hessian", "transforms"])
 def test_a_committed_notebook_can_be_read_without_being_run(name):
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]

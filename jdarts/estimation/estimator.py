@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jdarts.errors import UserError, unknown
 
@@ -36,6 +36,19 @@ class PerformanceEstimator(Protocol):
         ...
 
 
+Report = Callable[[int, Score], None]
+"""Receives the number of finished epochs and the score so far. It ends the estimate by an exception."""
+
+
+@runtime_checkable
+class ReportingEstimator(PerformanceEstimator, Protocol):
+    """An estimator that computes for a long time and can be stopped early, as pruners do."""
+
+    def reporting(self, architecture: Any, budget: Budget, report: Report | None) -> Score:
+        """The score of an architecture, with intermediate scores reported."""
+        ...
+
+
 @dataclass(frozen=True)
 class Criterion:
     """A number to optimise.
@@ -56,12 +69,12 @@ class Criterion:
 
 
 ACCURACY = Criterion("accuracy")
-SMALLER = ("parameters", "macs", "latency")
+SMALLER = ("parameters", "macs", "latency", "seconds")
 """Values of which less is better."""
 
 
 def criterion(name: str) -> Criterion:
-    """The objective of a value: `accuracy` and others are maximised, `parameters`, `macs` and `latency…` minimised."""
+    """The objective of a value: those that start with a name of `SMALLER` are minimised, all others maximised."""
     if not name:
         raise UserError("an objective has no name; use one of the estimator's values, such as accuracy")
     return Criterion(name, maximize=not name.startswith(SMALLER))

@@ -17,7 +17,15 @@ from flax import struct
 
 from jdarts import staging
 from jdarts.config import Experiment, TrainConfig
-from jdarts.data import Augmentation, TrainingData, batch_indices, epoch_permutation, normalize, steps_per_epoch
+from jdarts.data import (
+    Augmentation,
+    SearchData,
+    TrainingData,
+    batch_indices,
+    epoch_permutation,
+    normalize,
+    steps_per_epoch,
+)
 from jdarts.data.dataset import Images
 from jdarts.genotypes import Genotype
 from jdarts.losses import accuracy, cross_entropy
@@ -59,8 +67,8 @@ class Training:
     steps_per_epoch: int
 
 
-def make_training(config: Experiment, genotype: Genotype, data: TrainingData) -> Training:
-    """Build the pure functions of a training from its configuration, genotype and data."""
+def make_training(config: Experiment, genotype: Genotype, data: TrainingData | SearchData) -> Training:
+    """Build the pure functions of a training from its configuration, its genotype and the images of `data.train`."""
     settings = config.train
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
     protocol = _Protocol(

@@ -31,7 +31,7 @@ class Score:
 class PerformanceEstimator(Protocol):
     """Scores architectures of a space."""
 
-    def __call__(self, architecture: Any, budget: Budget) -> Score:
+    def __call__(self, architecture: Any, budget: Budget, /) -> Score:
         """The score of an architecture; raises `UserError` for one that cannot be scored."""
         ...
 
@@ -44,7 +44,7 @@ Report = Callable[[int, Score], None]
 class ReportingEstimator(PerformanceEstimator, Protocol):
     """An estimator that computes for a long time and can be stopped early, as pruners do."""
 
-    def reporting(self, architecture: Any, budget: Budget, report: Report | None) -> Score:
+    def reporting(self, architecture: Any, budget: Budget, report: Report | None, /) -> Score:
         """The score of an architecture, with intermediate scores reported."""
         ...
 

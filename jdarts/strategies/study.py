@@ -1,24 +1,28 @@
 """A search as a study of Optuna: proposals of a strategy, scores of an estimator, a storage that others can join."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from jdarts.errors import UserError
-from jdarts.estimation import ACCURACY, Budget, Criterion, PerformanceEstimator
+from jdarts.errors import Diverged, UserError
+from jdarts.estimation import ACCURACY, Budget, Criterion, PerformanceEstimator, ReportingEstimator, Score
 from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.parameters import Parameters
+from jdarts.strategies.storage import open_storage, shown, told
 from jdarts.strategies.strategy import Strategy, at_least
+
+Evaluate = Callable[[Trial], "tuple[float, ...]"]
+"""Runs a trial: the values of its objectives. Raises `optuna.TrialPruned` for one without."""
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 """The states of trials that count."""
@@ -40,16 +44,14 @@ def run_study(
       space: a space of decisions.
       strategy: see `by_name`; any sampler of Optuna.
       estimator: scores architectures.
-      trials: the number of evaluated architectures, pruned trials included. Of several workers, each may be at one more
-        when the last one is done; it counts as well.
+      trials: see `optimize`.
       objectives: one, or several for strategies such as `nsga2`.
       storage: None keeps the study in memory; a path is a journal file, which processes and hosts can share; a URL such
         as `postgresql://…` is a database.
       budget: what each estimate may cost.
 
-    Every trial has the parameters of its decisions and the attribute `score`: values, cost in seconds (or null) and the
-    text of the architecture. Choices that describe no architecture are pruned. An exception of the estimator ends the
-    search, with its trial marked as failed; a later call continues.
+    The trials are those of `evaluation`. An exception of the estimator ends the search, with its trial marked as
+    failed; a later call continues.
 
     Raises `UserError` for a storage that cannot be opened or has a study of another space or of other objectives.
     """
@@ -57,6 +59,20 @@ def run_study(
     if isinstance(strategy, Strategy):
         strategy.check_objectives(len(objectives))
     study = open_study(space, strategy, objectives=objectives, storage=storage)
+    optimize(study, evaluation(space, estimator, objectives, budget or {}), trials)
+    return study
+
+
+def evaluation(
+    space: DecisionSpace, estimator: PerformanceEstimator, objectives: Sequence[Criterion], budget: Budget
+) -> Evaluate:
+    """The function that estimates the architecture of a trial.
+
+    Every trial has the parameters of its decisions and the attribute `score`: values, cost in seconds (or null) and the
+    text of the architecture. Choices that describe no architecture are pruned, and so are trainings that diverge, with
+    the attribute `diverged`. With one objective, the intermediate scores of a `ReportingEstimator` go to the pruner of
+    the study.
+    """
     parameters = Parameters(space)
 
     def evaluate(trial: Trial) -> tuple[float, ...]:
@@ -64,40 +80,94 @@ def run_study(
         if found is None or not space.is_valid(found):
             raise optuna.TrialPruned("the choices describe no architecture")
         architecture = space.decode(found)
-        score = estimator(architecture, budget or {})
-        text = architecture.to_text() if hasattr(architecture, "to_text") else str(architecture)
+        score = _estimate(trial, estimator, architecture, objectives, budget)
+        text = text_of(architecture)
         trial.set_user_attr("score", {"values": dict(score.values), "cost": score.cost, "architecture": text})
         return tuple(objective(score) for objective in objectives)
 
+    return evaluate
+
+
+def text_of(architecture: Any) -> str:
+    """The text of an architecture, that of `to_text` if it has this method."""
+    return architecture.to_text() if hasattr(architecture, "to_text") else str(architecture)
+
+
+def optimize(
+    study: Study, evaluate: Evaluate, trials: int, after: Callable[[Study], None] = lambda study: None
+) -> None:
+    """Run trials until the study has that many, those of other workers included.
+
+    Args:
+      study: its sampler proposes the parameters.
+      evaluate: runs a trial.
+      trials: the number of evaluated trials, pruned ones included. Of several workers, each may be at one more when the
+        last one is done; it counts as well.
+      after: called after each trial of this process; it may stop the study.
+    """
+
     def stop_at_last(study: Study, trial: FrozenTrial) -> None:
-        if trial.number + 1 >= trials and _done(study) >= trials:  # numbers are counted over all workers
+        if trial.number + 1 >= trials and done(study) >= trials:  # numbers are counted over all workers
             study.stop()
 
-    missing = trials - _done(study)
-    if missing > 0:
-        with _quiet():
-            study.optimize(evaluate, callbacks=[stop_at_last])
-    return study
+    if done(study) < trials:
+        with quiet():
+            study.optimize(evaluate, callbacks=[stop_at_last, lambda study, trial: after(study)])
+
+
+def _estimate(
+    trial: Trial, estimator: PerformanceEstimator, architecture: Any, objectives: Sequence[Criterion], budget: Budget
+) -> Score:
+    def report(epoch: int, score: Score) -> None:
+        trial.report(objectives[0](score), epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"pruned after epoch {epoch}")
+
+    prunes = len(objectives) == 1 and not isinstance(trial.study.pruner, optuna.pruners.NopPruner)
+    try:
+        if prunes and isinstance(estimator, ReportingEstimator):
+            return estimator.reporting(architecture, budget, report)
+        return estimator(architecture, budget)
+    except Diverged as error:
+        trial.set_user_attr("diverged", str(error))
+        raise optuna.TrialPruned(str(error)) from None
 
 
 def open_study(
-    space: DecisionSpace,
+    space: DecisionSpace | str,
     strategy: BaseSampler | None = None,
     *,
     objectives: Sequence[Criterion] = (ACCURACY,),
     storage: BaseStorage | str | Path | None = None,
     name: str = "jdarts",
+    pruner: BasePruner | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> Study:
-    """The study in a storage, which is made if there is none; arguments and errors as in `run_study`."""
+    """The study in a storage, which is made if there is none.
+
+    Args:
+      space: the space, or the name of what else is searched.
+      strategy, objectives, storage: as in `run_study`.
+      name: of the study in its storage.
+      pruner: decides whether a trial is worth going on with; None for none.
+      identity: facts that a study of an earlier call must share.
+
+    Raises `UserError` as `run_study` does.
+    """
     if not objectives:
         raise UserError("there is no objective; give at least one, such as criterion('accuracy')")
     directions = [StudyDirection.MAXIMIZE if o.maximize else StudyDirection.MINIMIZE for o in objectives]
-    about = {"space": space.name, "objectives": [objective.name for objective in objectives]}
-    with _quiet():
-        opened = _opened(storage)
+    about = {
+        "space": space if isinstance(space, str) else space.name,
+        "objectives": [objective.name for objective in objectives],
+        **(identity or {}),
+    }
+    opened = open_storage(storage)
+    with quiet(), told(storage):
         study = optuna.create_study(
             storage=opened,
             sampler=strategy,
+            pruner=pruner or optuna.pruners.NopPruner(),
             study_name=name,
             load_if_exists=True,
             directions=directions,
@@ -107,7 +177,7 @@ def open_study(
             study.set_user_attr("jdarts", about)
         elif known != about or study.directions != directions:
             raise UserError(
-                f"the study {name!r} in {_shown(storage)} is of {excerpt(known, 120)}, this search of "
+                f"the study {name!r} in {shown(storage)} is of {excerpt(known, 120)}, this search of "
                 f"{excerpt(about, 120)}; use another storage"
             )
     return study
@@ -121,33 +191,13 @@ def choices_of(space: DecisionSpace, trial: FrozenTrial) -> Choices:
     return choices
 
 
-def _done(study: Study) -> int:
+def done(study: Study) -> int:
+    """The number of evaluated trials."""
     return sum(trial.state in DONE for trial in study.get_trials(deepcopy=False))
 
 
-def _opened(storage: BaseStorage | str | Path | None) -> BaseStorage | None:
-    if storage is None or isinstance(storage, BaseStorage):
-        return storage
-    try:
-        if isinstance(storage, str) and "://" in storage:
-            return optuna.storages.RDBStorage(storage)
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        backend = JournalFileBackend(str(storage))
-        return optuna.storages.JournalStorage(backend)
-    except Exception as error:  # drivers of databases have errors of their own
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(f"cannot open the storage {_shown(storage)}: {reason}") from None
-
-
-def _shown(storage: Any) -> str:
-    """The storage for a message, without the password of a URL."""
-    text = str(storage) if isinstance(storage, str | Path) else type(storage).__name__
-    head, at, tail = text.rpartition("@")
-    return f"{head.partition('://')[0]}://…{at}{tail}" if at and "://" in head else text
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's line for every trial, which also looks for the best trial each time.
 
     Its warning of a failed trial contains a traceback; the exception itself is raised.

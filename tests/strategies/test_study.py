@@ -2,15 +2,21 @@
 
 import json
 import threading
+import time
+import warnings
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from jdarts import spaces
-from jdarts.errors import UserError
+from jdarts.errors import Diverged, UserError
 from jdarts.estimation import Score, criterion, mnasnet_product
 from jdarts.strategies import ParameterSpace, by_name, choices_of, names, open_study, run_study
+from jdarts.strategies import storage as storages
+from jdarts.strategies.parameters import Parameters
+from jdarts.strategies.study import evaluation, optimize
 
 SPACE = spaces.nasbench_macro
 
@@ -74,6 +80,74 @@ def test_several_workers_stop_together(tmp_path):
     trials = studies[0].trials
     assert 30 <= len(trials) <= 32 and all(trial.state == TrialState.COMPLETE for trial in trials)
     assert [trial.number for trial in trials] == list(range(len(trials)))
+
+
+@pytest.mark.parametrize("kind", ["journal", pytest.param("sqlite", marks=pytest.mark.slow)])
+def test_a_lost_trial_is_found_and_retried_once(kind, tmp_path, monkeypatch):
+    """A trial that is asked for and never finished is that of a killed worker."""
+    storage = f"sqlite:///{tmp_path}/db" if kind == "sqlite" else tmp_path / "journal"
+    silence, wait = (1, 2.1) if kind == "sqlite" else (0.1, 0.2)  # databases count whole seconds
+    strategy = by_name("random", SPACE)
+
+    def lose():
+        """Begin a trial, give one sign of life, and never finish."""
+        study = open_study(SPACE, strategy, storage=storage)
+        with warnings.catch_warnings(action="ignore"):
+            trial = study.ask(Parameters(SPACE).distributions)
+        study._storage.record_heartbeat(trial._trial_id)
+        return trial
+
+    def states(trials):
+        return [trial.state.name for trial in trials]
+
+    lost = lose()
+    trials = run_study(SPACE, strategy, estimator, trials=1, storage=storage).trials
+    assert states(trials) == ["RUNNING", "COMPLETE"], "it may still run"
+    monkeypatch.setattr(storages, "SILENCE", silence)
+    time.sleep(wait)
+    trials = run_study(SPACE, strategy, estimator, trials=2, storage=storage).trials
+    assert states(trials) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[2].params == lost.params, "the retry"
+    assert trials[2].user_attrs["score"]["values"]["accuracy"] == trials[2].value
+    for expected in (["FAIL", "WAITING"], ["FAIL", "FAIL"]):  # another trial and its retry are lost
+        lose()
+        time.sleep(wait)
+        study = open_study(SPACE, strategy, storage=storage)
+        with warnings.catch_warnings(action="ignore"):
+            optuna.storages.fail_stale_trials(study)
+        assert states(study.trials)[3:] == expected
+
+
+def test_a_diverged_estimate_is_pruned():
+    def diverging(network, budget):
+        raise Diverged("the loss is not finite")
+
+    study = run_study(SPACE, by_name("random", SPACE), diverging, trials=2)
+    assert [(t.state.name, t.user_attrs["diverged"]) for t in study.trials] == [
+        ("PRUNED", "the loss is not finite")
+    ] * 2
+
+
+def test_pruners_see_the_intermediate_scores():
+    class Curve:
+        """Three epochs; an architecture's accuracy is its trial's rank from the start."""
+
+        def __call__(self, network, budget):
+            return self.reporting(network, budget, lambda epoch, score: None)
+
+        def reporting(self, network, budget, report):
+            digits = sum(map(int, network.to_text()))
+            for epoch in (1, 2):
+                report(epoch, Score({"accuracy": digits + epoch}))
+            return Score({"accuracy": digits + 3.0})
+
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
+    study = open_study(SPACE, by_name("random", SPACE), pruner=pruner)
+    optimize(study, evaluation(SPACE, Curve(), [criterion("accuracy")], {}), 20)
+    pruned = [t for t in study.trials if t.state == TrialState.PRUNED]
+    complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    assert len(pruned) > 3 and len(complete) > 3 and all(list(t.intermediate_values) == [1] for t in pruned)
+    assert max(t.intermediate_values[1] for t in pruned) < study.best_value - 2
 
 
 def test_choices_that_are_no_architecture_are_pruned():

@@ -1,0 +1,120 @@
+"""Storages of studies: a journal file that hosts share, or a database; both find the trials of workers that died.
+
+Optuna fails a running trial whose worker has not given a sign of life for a while, and puts it in the queue once more.
+Its databases support that. Its journal does not, so `HeartbeatJournal` adds it.
+"""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from jdarts.errors import UserError
+
+HEARTBEAT = 15
+"""Seconds between two signs of life of a running trial."""
+SILENCE = 120
+"""Seconds after which a trial without signs of life counts as lost. Clocks of hosts must agree that well."""
+RETRIES = 1
+"""Times that a lost trial is evaluated again."""
+
+
+class HeartbeatJournal(JournalStorage, BaseHeartbeat):
+    """A journal whose running trials give signs of life, as the trials of Optuna's databases do.
+
+    A sign is a system attribute of the trial: the time in seconds. Its name contains the trial, since a retried trial
+    inherits the attributes of the lost one.
+    """
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Record the time. A trial that another worker has given up is left alone."""
+        try:
+            self.set_trial_system_attr(trial_id, _sign_of(trial_id), time.time())
+        except UpdateFinishedTrialError:
+            return
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        now = time.time()
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial._trial_id for trial in running if now - _last_sign(trial) > SILENCE]
+
+    def get_heartbeat_interval(self) -> int:
+        """Seconds between two signs of life."""
+        return HEARTBEAT
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None]:
+        """The function that puts a lost trial in the queue."""
+        return _retry()
+
+
+def open_storage(storage: BaseStorage | str | Path | None) -> BaseStorage | None:
+    """The storage of a URL or a journal file, which is made if it does not exist; None and storages as they are.
+
+    Raises `UserError` for one that cannot be opened.
+    """
+    if storage is None or isinstance(storage, BaseStorage):
+        return storage
+    with told(storage):
+        if is_url(storage):
+            return _database(str(storage))
+        path = Path(storage).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Optuna's default lock is a symbolic link, which it never takes over where its target has another path.
+        backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
+        return HeartbeatJournal(backend)
+
+
+@contextlib.contextmanager
+def told(storage: Any) -> Iterator[None]:
+    """Failures of a storage, inside the `with` block, become a `UserError` of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # drivers of databases have errors of their own
+        reason = getattr(error, "strerror", None) or str(error.__cause__ or error).strip() or type(error).__name__
+        raise UserError(f"cannot open the storage {shown(storage)}: {reason.splitlines()[0]}") from None
+
+
+def is_url(storage: Any) -> bool:
+    """True for the URL of a database, as in `sqlite:///study.db`."""
+    return isinstance(storage, str) and "://" in storage
+
+
+def shown(storage: Any) -> str:
+    """The storage for a message, without the name and password of a URL."""
+    text = str(storage) if isinstance(storage, str | Path) else type(storage).__name__
+    head, at, tail = text.rpartition("@")
+    return f"{head.partition('://')[0]}://…{at}{tail}" if at and "://" in head else text
+
+
+def _database(url: str) -> RDBStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RDBStorage(
+            url, heartbeat_interval=HEARTBEAT, grace_period=SILENCE, heartbeat_stale_trial_callback=_retry()
+        )
+
+
+def _retry() -> RetryHeartbeatStaleTrialCallback:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+
+
+def _sign_of(trial_id: int) -> str:
+    return f"jdarts:alive:{trial_id}"
+
+
+def _last_sign(trial: FrozenTrial) -> float:
+    started = trial.datetime_start
+    return trial.system_attrs.get(_sign_of(trial._trial_id), 0.0 if started is None else started.timestamp())

@@ -38,6 +38,10 @@ from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
 from jdarts.spaces import Space
+from jdarts.strategies import choices_of
+from jdarts.strategies.plan import JOURNAL, PLAN, TrialPlan, check_same, open_planned, prepare, task_of
+from jdarts.strategies.running import run_trials
+from jdarts.strategies.study import text_of
 from jdarts.train import TrainResult, run_training
 
 
@@ -63,7 +67,7 @@ def run_experiment(
     noise = untrained(config, space.tables)
     if noise and config.train.cells >= 3:
         raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
-    with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         method, folder = configured(config.search), run.subfolder("search")
         asked = SearchRun(config, space, data, folder, method, resume, reporter, monitor_hooks)
         if members:
@@ -136,7 +140,7 @@ def run_search_only(
     space, data = open_stream_search(config) if streamed else prepare_search(config)
     check_members(config.search, members)
     placement = place_search(config, members)
-    with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         method, folder = configured(config.search), run.subfolder("search")
         asked = SearchRun(config, space, data, folder, method, resume, reporter, monitor_hooks)
         if members:
@@ -144,6 +148,37 @@ def run_search_only(
         else:
             genotype = _search(asked, placement, run)
             _show_genotype(genotype, reporter, untrained(config, space.tables))
+        reporter.message(f"run folder: {run.path}")
+
+
+def run_strategy_search(
+    config: Experiment,
+    plan: TrialPlan,
+    run_dir: Path,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    reporter: Reporter,
+) -> None:
+    """Search by trials, as `plan` says, and show the best architecture."""
+    parts = prepare(config, plan)
+    if resume:
+        check_same(run_dir, plan)
+    study = open_planned(parts, run_dir / JOURNAL, resume=resume) if plan.storage else None
+    with open_run(run_dir, config, None, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+        run.write_json(PLAN, plan.as_json())
+        study = study or open_planned(parts, run.path / JOURNAL, resume=resume)
+        task = task_of(parts, study)
+        progress = run_trials(task, run, reporter, f"give the same command with --resume to go on in {run.path}")
+        run.write_json("summary.json", progress.summary())
+        if progress.best:
+            best = parts.space.decode(choices_of(parts.space, progress.best[0]))
+            run.write_text("genotype.txt", f"{text_of(best)}\n")
+            if isinstance(best, Genotype):
+                run.write_text("cells.svg", draw_svg(best, config.name))
+                _show_genotype(best, reporter)
+            else:
+                reporter.message(text_of(best))
         reporter.message(f"run folder: {run.path}")
 
 
@@ -159,7 +194,7 @@ def run_train_only(
     """Train one genotype from scratch and test it once."""
     data = load(config.data)
     _check_training(config, genotype, data)
-    with _open(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         result = run_training(config, genotype, data, run, resume=resume, reporter=reporter)
         _show_genotype(genotype, reporter)
         reporter.message(
@@ -225,10 +260,10 @@ def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> No
 
 
 @contextlib.contextmanager
-def _open(
+def open_run(
     run_dir: Path,
     config: Experiment,
-    data: Dataset | StreamedData,
+    data: Dataset | StreamedData | None,
     *,
     resume: bool,
     overwrite: bool,
@@ -240,7 +275,7 @@ def _open(
             _warn_of_another_environment(run, reporter)
         elif processes.is_first():
             run.write_json("environment.json", environment.describe())
-            if data.class_names:
+            if data is not None and data.class_names:
                 run.write_json(CLASSES, data.class_names)
             _keep_user_files(run, config)
         yield run
@@ -253,7 +288,8 @@ def _keep_user_files(run: RunFolder, config: Experiment) -> None:
     own = hypergradient_of(config.search, configured(config.search))
     if own in own_estimators.OWN:
         files[f"hypergradient {own!r}"] = own_estimators.source_file(own_estimators.OWN[own])
-    files[f"space {config.space.name!r}"] = spaces.source_file(config.space.name)
+    if config.space.name not in spaces.DECISIONS_ONLY:
+        files[f"space {config.space.name!r}"] = spaces.source_file(config.space.name)
     sources = user_files.keep(run.path, files)
     if sources is not None:
         run.write_json(user_files.RECORD, sources)

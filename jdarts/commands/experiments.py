@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jdarts.commands import process
+from jdarts.commands import process, trials
 from jdarts.commands.arguments import (
     CONFIG_HELP,
     GENOTYPE_HELP,
@@ -38,7 +38,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     """Define the commands with `add(name, execute, help)`."""
     for name, execute, help in (
         ("run", _run, "search, derive, retrain and test: a whole experiment"),
-        ("search", _search, "search for a cell only"),
+        ("search", _search, "search for a cell only, by a gradient-based method or, with --strategy, by trials"),
         ("train", _train, "train the network of a genotype from scratch"),
     ):
         command = add(name, execute, help, epilog=EPILOG)
@@ -52,6 +52,8 @@ def add_commands(add: Callable[..., Parser]) -> None:
         if name != "train":
             _add_many(command)
             command.add_argument("--method", metavar="NAME", help=METHOD_HELP)
+        if name == "search":
+            trials.add_options(command)
         command.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
         if name == "train":
             command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
@@ -86,6 +88,9 @@ def _run(arguments: Arguments) -> None:
 
 
 def _search(arguments: Arguments) -> None:
+    if trials.is_asked(arguments):
+        trials.search(arguments)
+        return
     _execute(arguments, "run_search_only")
 
 

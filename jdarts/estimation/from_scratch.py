@@ -78,6 +78,9 @@ class FromScratch:
     Raises `UserError` if no images are held out.
     """
 
+    VALUES = ("accuracy", "parameters", "macs", "seconds")
+    """The names of the values of a score."""
+
     def __init__(self, config: Experiment, data: Dataset):
         if config.data.val_fraction == 0:
             raise UserError(

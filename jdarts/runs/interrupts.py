@@ -29,6 +29,9 @@ class StopSignal:
     `end_on_signals`; otherwise it raises `KeyboardInterrupt`. The end of the block restores the earlier handlers.
     Python delivers signals only to the main thread; in another thread nothing is installed and `received` stays None.
 
+    Args:
+      work: what is finished first, for the line that the first signal prints.
+
     Example::
 
         with StopSignal() as stop:
@@ -36,7 +39,8 @@ class StopSignal:
                 ...
     """
 
-    def __init__(self):
+    def __init__(self, work: str = "the step and saving"):
+        self.work = work
         self.received: int | None = None
         self._previous: dict[int, object] = {}
         self._outer: StopSignal | None = None
@@ -158,7 +162,7 @@ def _receive(number: signal.Signals) -> None:
         _first = _block.received = number
         again = "; Ctrl-C once more ends at once, without saving" if number == signal.SIGINT else ""
         with contextlib.suppress(Exception):
-            print(f"jdarts: finishing the step and saving{again}", file=sys.stderr, flush=True)
+            print(f"jdarts: finishing {_block.work}{again}", file=sys.stderr, flush=True)
     else:
         _end(number)
 

@@ -9,6 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from jdarts.errors import UserError, unknown
+from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import DecisionSpace, combinations
 from jdarts.strategies.genetic import GeneticSearch
 from jdarts.strategies.parameters import Parameters
@@ -63,6 +64,10 @@ def by_name(name: str, space: DecisionSpace, *, seed: int = 0, **options: Any) -
     for option in options:
         if option not in known:
             raise unknown(f"option of strategy {name}", option, known)
+        if isinstance(options[option], str) and "str" not in known[option]:
+            raise UserError(
+                f"option {option} of strategy {name} is {excerpt(options[option])}; its type is {known[option]}"
+            )
     if name in _OWN:
         return make(space, seed=seed, **options)
     if name == "grid":
@@ -75,17 +80,24 @@ def by_name(name: str, space: DecisionSpace, *, seed: int = 0, **options: Any) -
         raise UserError(f"strategy {name}: {error}") from None
 
 
-def _options(make: Callable[..., BaseSampler]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
+def _options(make: Callable[..., BaseSampler]) -> dict[str, str]:
+    """The options of a strategy by name, with their types as text."""
+    found: dict[str, str] = {}
     for cls in make.__mro__ if isinstance(make, type) else ():
         if "__init__" in vars(cls):
             parameters = inspect.signature(cls.__init__).parameters.values()
-            found |= {p.name: None for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+            found |= {p.name: _type(p) for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
             if all(p.kind != p.VAR_KEYWORD for p in parameters):
                 break
     if make in (Reinforce, PPO):
-        found |= dict.fromkeys(SETTINGS)
-    return tuple(name for name in found if name not in ("self", "space", "search_space", "seed", "settings"))
+        found |= {name: "a number" for name in SETTINGS}
+    hidden = ("self", "space", "search_space", "seed", "settings")
+    return {name: kind for name, kind in found.items() if name not in hidden}
+
+
+def _type(parameter: inspect.Parameter) -> str:
+    hint = parameter.annotation
+    return hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint))
 
 
 def _grid(space: DecisionSpace, seed: int) -> BaseSampler:

@@ -21,7 +21,7 @@ from jdarts.strategies.parameters import Parameters
 from jdarts.strategies.storage import open_storage, shown, told
 from jdarts.strategies.strategy import Strategy, at_least
 
-Evaluate = Callable[[Trial], "tuple[float, ...]"]
+RunTrial = Callable[[Trial], "tuple[float, ...]"]
 """Runs a trial: the values of its objectives. Raises `optuna.TrialPruned` for one without."""
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -65,7 +65,7 @@ def run_study(
 
 def evaluation(
     space: DecisionSpace, estimator: PerformanceEstimator, objectives: Sequence[Criterion], budget: Budget
-) -> Evaluate:
+) -> RunTrial:
     """The function that estimates the architecture of a trial.
 
     Every trial has the parameters of its decisions and the attribute `score`: values, cost in seconds (or null) and the
@@ -94,7 +94,7 @@ def text_of(architecture: Any) -> str:
 
 
 def optimize(
-    study: Study, evaluate: Evaluate, trials: int, after: Callable[[Study], None] = lambda study: None
+    study: Study, evaluate: RunTrial, trials: int, after: Callable[[Study], None] = lambda study: None
 ) -> None:
     """Run trials until the study has that many, those of other workers included.
 

@@ -1,0 +1,203 @@
+"""The plan of a search by trials, and what it is made of: space, sampler, estimator, objectives, pruner."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+
+from jdarts import __version__, spaces
+from jdarts.config import DevicesConfig, Experiment
+from jdarts.config.files import to_json
+from jdarts.data import load
+from jdarts.errors import UserError, unknown
+from jdarts.estimation import Criterion, FromScratch, PerformanceEstimator, ReportingEstimator, criterion
+from jdarts.estimation.tables import table_estimator
+from jdarts.spaces.decisions import DecisionSpace, uniform
+from jdarts.strategies.pruners import pruner_by_name
+from jdarts.strategies.registry import by_name
+from jdarts.strategies.running import Task
+from jdarts.strategies.storage import open_storage, shown, told
+from jdarts.strategies.strategy import Strategy, at_least
+from jdarts.strategies.study import evaluation, open_study, quiet
+
+PLAN = "strategy.json"
+JOURNAL = "journal.log"
+ESTIMATORS = ("train", "table")
+_NOT_THE_SAME = ("trials", "storage", "jdarts")  # of one study
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """A search by trials, besides the configuration of its experiment.
+
+    Attributes:
+      strategy, options: as in `by_name`.
+      trials: the number of evaluated architectures.
+      estimator: `train` trains every architecture, `table` looks it up.
+      table: the file of the table; "" is `search.benchmark_table`.
+      objectives: values of the estimates.
+      budget: what an estimate may cost.
+      pruner: the name of a pruner.
+      storage: a URL or a journal file; "" is a journal in the run folder.
+    """
+
+    strategy: str
+    trials: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    estimator: str = "train"
+    table: str = ""
+    objectives: tuple[str, ...] = ("accuracy",)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    pruner: str = "none"
+    storage: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of `strategy.json`, with the version of jdarts and without the password of the storage."""
+        return {**dataclasses.asdict(self), "storage": shown(self.storage), "jdarts": __version__}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The parts of a search by trials."""
+
+    config: Experiment
+    plan: TrialPlan
+    space: DecisionSpace
+    sampler: BaseSampler
+    estimator: PerformanceEstimator
+    objectives: tuple[Criterion, ...]
+    pruner: BasePruner
+
+
+def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
+    """The parts of a search, after every check that needs no compilation; raises `UserError`."""
+    at_least("trials", plan.trials, 1)
+    space = spaces.get_decisions(config.space.name)
+    sampler = by_name(plan.strategy, space, seed=config.seed, **plan.options)
+    if len(set(plan.objectives)) < len(plan.objectives):
+        raise UserError(f"the objectives {', '.join(plan.objectives)} name one twice; leave it out")
+    objectives = tuple(criterion(name) for name in plan.objectives)
+    if isinstance(sampler, Strategy):
+        sampler.check_objectives(len(objectives))
+    pruner = pruner_by_name(plan.pruner)
+    estimator = _estimator(config, plan)
+    if not isinstance(pruner, NopPruner) and not isinstance(estimator, ReportingEstimator):
+        raise UserError(f"pruner {plan.pruner} needs intermediate scores, which tables do not have; use none")
+    if not isinstance(pruner, NopPruner) and len(objectives) > 1:
+        raise UserError(f"pruner {plan.pruner} is for one objective; there are {len(objectives)}: use none")
+    _try(space, estimator, plan)
+    return Prepared(config, plan, space, sampler, estimator, objectives, pruner)
+
+
+def _estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
+    if plan.estimator not in ESTIMATORS:
+        raise unknown("estimator", plan.estimator, ESTIMATORS)
+    if plan.estimator == "table":
+        return table_estimator(config.space.name, plan.table or config.search.benchmark_table)
+    if plan.table:
+        raise UserError(f"the table {plan.table} has no meaning for estimator train; use estimator table")
+    return FromScratch(config, load(config.data))
+
+
+def _try(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan) -> None:
+    """Check budget, network and objectives on a random architecture, without training it."""
+    example = space.decode(uniform(space, np.random.default_rng(0)))
+    if isinstance(estimator, FromScratch):
+        estimator.at(plan.budget).check(example)
+        values = estimator.VALUES
+    else:
+        values = tuple(estimator(example, plan.budget).values)
+    for name in plan.objectives:
+        if name not in values:
+            raise unknown("objective", name, values)
+
+
+def open_planned(parts: Prepared, journal: Path, *, resume: bool = False, worker: bool = False) -> Study:
+    """The study of a plan, in its storage or the journal of its run folder.
+
+    A worker joins a study that exists; otherwise the study is new, unless `resume`. Samplers of Optuna draw random
+    numbers of their own in every process. Raises `UserError` for a storage of another study.
+    """
+    storage = parts.plan.storage or journal
+    if worker:
+        _refuse_missing(parts, storage, journal)
+    study = open_study(
+        parts.space,
+        parts.sampler,
+        objectives=parts.objectives,
+        storage=storage,
+        name=parts.config.name,
+        pruner=parts.pruner,
+        identity={"configuration": identity(parts.config, parts.plan)},
+    )
+    known = len(study.get_trials(deepcopy=False))
+    if known and not (resume or worker):
+        raise UserError(
+            f"the storage {shown(storage)} has a study {parts.config.name!r} of {known} trials; continue it with "
+            "--resume in its run folder, or choose another --name"
+        )
+    if (known or worker) and not isinstance(parts.sampler, Strategy):
+        words = [parts.config.seed, known, *((os.getpid(), time.time_ns()) if worker else ())]
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        study.sampler = by_name(parts.plan.strategy, parts.space, seed=seed, **parts.plan.options)
+    return study
+
+
+def task_of(parts: Prepared, study: Study) -> Task:
+    """The trials that a study lacks."""
+    evaluate = evaluation(parts.space, parts.estimator, parts.objectives, parts.plan.budget)
+    return Task(study, evaluate, parts.objectives, parts.plan.trials)
+
+
+def _refuse_missing(parts: Prepared, storage: str | Path, journal: Path) -> None:
+    if storage is journal and not journal.is_file():
+        raise UserError(f"{journal.parent} has no {JOURNAL}; start its search first")
+    with quiet(), told(storage):
+        opened = open_storage(storage)
+        names = optuna.get_all_study_names(opened) if opened is not None else []
+    if parts.config.name not in names:
+        raise UserError(f"the storage {shown(storage)} has no study {parts.config.name!r}; start its search first")
+
+
+def identity(config: Experiment, plan: TrialPlan) -> str:
+    """A short hash of what all processes of a study share."""
+    shared = {name: value for name, value in plan.as_json().items() if name not in _NOT_THE_SAME}
+    text = to_json(dataclasses.replace(config, devices=DevicesConfig())) + json.dumps(shared, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_plan(run_dir: Path) -> tuple[TrialPlan, str]:
+    """The plan that a run folder stores, and the version of jdarts that wrote it; raises `UserError`."""
+    file = run_dir / PLAN
+    if not file.is_file():
+        raise UserError(f"{run_dir} is no run of jdarts search --strategy: it has no {PLAN}")
+    try:
+        stored = json.loads(file.read_text())
+        version = str(stored.pop("jdarts"))
+        plan = TrialPlan(**{**stored, "objectives": tuple(stored["objectives"])})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{file} cannot be read ({error}); start the search again") from None
+    return plan, version
+
+
+def check_same(run_dir: Path, plan: TrialPlan) -> None:
+    """Raise `UserError` unless a run folder stores this plan; the number of trials may differ."""
+    before, now = read_plan(run_dir)[0].as_json(), json.loads(json.dumps(plan.as_json()))
+    different = [
+        f"{name}: {before[name]!r} (stored) != {now[name]!r} (given)"
+        for name in now
+        if name != "trials" and json.loads(json.dumps(before[name])) != now[name]
+    ]
+    if different:
+        raise UserError(f"cannot resume {run_dir} with another plan: {'; '.join(different)}; give the stored values")

@@ -1,0 +1,284 @@
+"""`jdarts search --strategy` and `jdarts worker`: folders, resuming, workers that are killed, mistakes in one line."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from jdarts import cli, spaces
+from jdarts.commands import process
+from jdarts.genotypes import parse
+from jdarts.spaces.decisions import all_canonical
+from jdarts.strategies import open_study
+
+ROOT = str(Path(__file__).parents[2])
+CONFIG = """
+from jdarts.config import *
+config = Experiment(
+    name="toy",
+    data=DataConfig(source="synthetic:8x8x1:2:64", crop_padding=1, flip=False),
+    space=SpaceConfig(name="nasbench201"),
+    train=TrainConfig(batch_size=8, channels=4, cells=1, epochs=1, auxiliary_weight=0.0, cutout=0, drop_path=0.0),
+)
+"""
+EVOLUTION = ["--strategy", "regularized_evolution", "--strategy-options", "population=5,sample=3"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table in which an architecture is better the more 3 × 3 convolutions it has."""
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    with open(path, "w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["arch", "c10_valid_12", "c10_test_200", "params_c10"])
+        for choices in all_canonical(spaces.nasbench201):
+            arch = spaces.nasbench201.decode(choices).to_nasbench201()
+            score = arch.count("nor_conv_3x3")
+            lines.writerow([arch, 10 * score, 15 * score, 100 + sum(choices)])
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "enable_compilation_cache", lambda warn: None)
+    (tmp_path / "toy.py").write_text(CONFIG)
+
+
+def records(folder):
+    return [json.loads(line) for line in (Path(folder) / "trials.jsonl").read_text().splitlines()]
+
+
+def test_a_search_by_table_resumes_and_workers_join(table, capsys):
+    search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", table]
+    assert cli.main([*search, "--trials", "40"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(
+        r"trial 40 of 40: accuracy \d+, best accuracy \d0 \(trial \d+\), [\d,]+ trials/h, 0:00:00 left", out
+    )
+    found = records("runs/toy")
+    assert [record["number"] for record in found] == list(range(40))
+    best = max(found, key=lambda record: record["objectives"]["accuracy"])
+    assert Path("runs/toy/genotype.txt").read_text() == f"{best['architecture']}\n"
+    assert best["score"]["accuracy"] == 10 * best["architecture"].count("nor_conv_3x3")
+    assert "<svg" in Path("runs/toy/cells.svg").read_text()
+
+    assert cli.main([*search, "--trials", "60", "--resume"]) == 0
+    assert [record["number"] for record in records("runs/toy")] == list(range(60))
+    summary = json.loads(Path("runs/toy/summary.json").read_text())
+    assert summary["trials"] == {"complete": 60, "pruned": 0, "fail": 0}
+    assert parse(summary["best"][0]["architecture"]).to_nasbench201().count("nor_conv_3x3") >= 5
+    assert summary["best"][0]["params"].keys() == {d.name for d in spaces.nasbench201.decisions}
+
+    assert cli.main(["worker", "runs/toy"]) == 0
+    assert "the search has 60 of 60 trials" in capsys.readouterr().out
+    plan = json.loads(Path("runs/toy/strategy.json").read_text())
+    Path("runs/toy/strategy.json").write_text(json.dumps({**plan, "trials": 65}))
+    assert cli.main(["worker", "runs/toy"]) == 0
+    assert len(records("runs/toy")) == 60, "a worker writes no records"
+    assert cli.main([*search, "--trials", "65", "--resume"]) == 0
+    assert len(records("runs/toy")) == 65, "the search records the trials of workers"
+
+
+def test_the_history_is_that_of_an_uninterrupted_search(table):
+    search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", table]
+    assert cli.main([*search, "--trials", "30"]) == 0
+    assert cli.main([*search, "--trials", "12", "--run-dir", "parts"]) == 0
+    assert cli.main([*search, "--trials", "30", "--run-dir", "parts", "--resume"]) == 0
+    whole, parts = ([record["params"] for record in records(folder)] for folder in ("runs/toy", "parts"))
+    assert whole == parts
+
+
+def test_samplers_of_optuna_continue_with_other_numbers(table):
+    search = ["search", "toy.py", "--strategy", "tpe", "--estimator", "table", "--table", table]
+    assert cli.main([*search, "--trials", "8"]) == 0
+    assert cli.main([*search, "--trials", "16", "--resume"]) == 0
+    params = [tuple(record["params"].values()) for record in records("runs/toy")]
+    assert params[:8] != params[8:]
+
+
+def test_several_objectives_in_a_database(table, capsys):
+    search = ["search", "toy.py", "--strategy", "nsga2", "--strategy-options", "population_size=8", "--estimator"]
+    search += ["table", "--table", table, "--objectives", "accuracy,parameters", "--storage", "sqlite:///study.db"]
+    assert cli.main([*search, "--trials", "24"]) == 0
+    best = json.loads(Path("runs/toy/summary.json").read_text())["best"]
+    assert f"Pareto front {len(best)}" in capsys.readouterr().out
+    study = open_study_of("sqlite:///study.db")
+    assert {trial.number for trial in study.best_trials} == {record["number"] for record in best}
+    assert cli.main([*search, "--trials", "24", "--run-dir", "again"]) == 2
+    assert "has a study 'toy' of 24 trials; continue it with --resume" in capsys.readouterr().err
+    assert not Path("again").exists()
+    assert cli.main(["worker", "runs/toy"]) == 0
+
+
+def open_study_of(url):
+    return optuna.load_study(study_name="toy", storage=url)
+
+
+def test_architectures_are_trained(capsys):
+    search = ["search", "toy.py", "--strategy", "random", "--trials", "2", "--budget", "data=0.5,channels=2"]
+    assert cli.main([*search, "--objectives", "accuracy,macs"]) == 0
+    for record in records("runs/toy"):
+        assert set(record["score"]) == {"accuracy", "parameters", "macs", "seconds"} and record["cost"] > 0
+    assert "run folder: runs/toy" in capsys.readouterr().out
+
+
+TRIALS = ["search", "toy.py", "--strategy", "random", "--trials", "2"]
+BAD_INPUT = {
+    "an unknown strategy": (["search", "toy.py", "--strategy", "evolution", "--trials", "2"], "unknown strategy"),
+    "no number of trials": (["search", "toy.py", "--strategy", "random"], "needs their number: --trials N"),
+    "no strategy": (["search", "toy.py", "--trials", "2"], "--trials is an option of --strategy; name one"),
+    "two kinds of search": ([*TRIALS, "--method", "darts"], "--method is an option with --method, not with"),
+    "several seeds": ([*TRIALS, "--seeds", "3"], "not with --strategy"),
+    "an unknown option": ([*TRIALS, "--strategy-options", "population=3"], "unknown option of strategy random"),
+    "a wrong option": (
+        ["search", "toy.py", "--strategy", "genetic", "--trials", "2", "--strategy-options", "population=many"],
+        "option population of strategy genetic is 'many'; its type is int",
+    ),
+    "an option that is a function": (
+        ["search", "toy.py", "--strategy", "genetic", "--trials", "2", "--strategy-options", "legal=small"],
+        "option legal of strategy genetic is 'small'; its type is",
+    ),
+    "half an option": ([*TRIALS, "--strategy-options", "seed"], "write name=value,name=value"),
+    "an unknown estimator": ([*TRIALS, "--estimator", "guess"], "unknown estimator 'guess'"),
+    "no table": ([*TRIALS, "--estimator", "table"], "name its file with --table FILE"),
+    "a table to train by": ([*TRIALS, "--table", "x.csv"], "no meaning for estimator train"),
+    "a space without table": ([*TRIALS, "--estimator", "table", "--space", "darts_cnn"], "has no benchmark table"),
+    "a space without networks": ([*TRIALS, "--space", "nasbench_macro"], "architectures that jdarts does not train"),
+    "an unknown space": ([*TRIALS, "--space", "nasbench_makro"], "did you mean 'nasbench_macro'?"),
+    "a grid that is too large": (
+        ["search", "toy.py", "--strategy", "grid", "--trials", "2", "--space", "darts_cnn"],
+        "a grid over space darts_cnn has",
+    ),
+    "a strategy of one objective": (
+        ["search", "toy.py", *EVOLUTION, "--trials", "2", "--objectives", "accuracy,macs"],
+        "RegularizedEvolution optimises one objective",
+    ),
+    "an unknown objective": ([*TRIALS, "--objectives", "latency"], "unknown objective 'latency'"),
+    "an unknown budget": ([*TRIALS, "--budget", "epoch=3"], "unknown budget 'epoch'"),
+    "a budget without number": ([*TRIALS, "--budget", "epochs=few"], "epochs is 'few', which is not a number"),
+    "a wrong budget": ([*TRIALS, "--budget", "resolution=5"], "use a divisor of 8"),
+    "a network that is too deep": ([*TRIALS, "--train.auxiliary_weight", "0.4"], "no auxiliary head"),
+    "no validation images": ([*TRIALS, "--data.val_fraction", "0"], "compared on validation images"),
+    "an unknown pruner": ([*TRIALS, "--pruner", "asha"], "unknown pruner 'asha'"),
+    "a pruner of fronts": (
+        [*TRIALS, "--pruner", "median", "--objectives", "accuracy,macs"],
+        "pruner median is for one objective",
+    ),
+    "an unknown storage": ([*TRIALS, "--storage", "nosql://me:secret@host/db"], "cannot open the storage nosql://…@"),
+    "nothing to resume": ([*TRIALS, "--resume"], "runs/toy does not exist"),
+    "nothing to join": (["worker", "runs/toy"], "runs/toy does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_line_and_status_2(case, capsys, monkeypatch):
+    monkeypatch.setattr("jdarts.estimation.from_scratch.make_training", None)
+    arguments, expected = BAD_INPUT[case]
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("jdarts: error: ") and err.count("\n") == 1 and expected in err, err
+    assert [path.name for path in Path().iterdir()] == ["toy.py"]
+
+
+def test_mistakes_with_an_existing_search(table, capsys):
+    search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", table, "--trials", "3"]
+    assert cli.main(search) == 0
+
+    def mistake(arguments):
+        capsys.readouterr()
+        assert cli.main(arguments) == 2
+        return capsys.readouterr().err
+
+    assert "run folder runs/toy exists; pass --resume" in mistake(search)
+    other = [{"population=5,sample=3": "population=6,sample=3"}.get(word, word) for word in search]
+    assert "another plan: options: {'population': 5, 'sample': 3} (stored) != {'population': 6" in mistake(
+        [*other, "--resume"]
+    )
+    file = Path("runs/toy/strategy.json")
+    plan = json.loads(file.read_text())
+    file.write_text(json.dumps({**plan, "jdarts": "0.0.9"}))
+    assert "a run of jdarts 0.0.9, this worker is" in mistake(["worker", "runs/toy"])
+    file.write_text(json.dumps({**plan, "budget": {"epochs": 200}}))
+    assert "is of {'space': 'nasbench201'" in mistake(["worker", "runs/toy"]), "another configuration"
+    file.write_text(json.dumps({**plan, "storage": "postgresql://…@host/db"}))
+    assert "give its URL with --storage" in mistake(["worker", "runs/toy"])
+    file.write_text("{}")
+    assert "cannot be read" in mistake(["worker", "runs/toy"])
+    file.unlink()
+    assert "is no run of jdarts search --strategy" in mistake(["worker", "runs/toy"])
+
+
+def start(*arguments):
+    """A `jdarts` process that gives up silent trials after three seconds."""
+    code = (
+        "import sys, jdarts.strategies.storage as storage; storage.HEARTBEAT, storage.SILENCE = 1, 3; "
+        "from jdarts import cli; from jdarts.runs import interrupts; interrupts.end_on_signals(); "
+        f"sys.exit(cli.main({list(arguments)!r}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": ROOT, "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(study, state, count):
+    """Wait until that many trials are in a state."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        found = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == state]
+        if len(found) >= count:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"there are not {count} {state} trials: {study.trials}")
+
+
+@pytest.mark.slow
+def test_a_stopped_search_goes_on_and_the_trial_of_a_killed_worker_is_retried():
+    search = ["search", "toy.py", "--strategy", "random", "--trials", "6", "--train.epochs", "150"]
+    first = start(*search)
+    journal = Path("runs/toy/journal.log")
+    while not journal.exists() and first.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    study = open_study_of(JournalStorage(JournalFileBackend(str(journal))))
+    wait_for(study, "COMPLETE", 1)
+    wait_for(study, "RUNNING", 1)
+    first.send_signal(signal.SIGTERM)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 143, err
+    assert "finishing the running trial" in err and "--resume to go on in runs/toy" in err
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}, "the running trial was finished"
+
+    main, worker = start(*search, "--resume"), start("worker", "runs/toy")
+    running = wait_for(study, "RUNNING", 2)
+    worker.kill()
+    worker.communicate()
+    out, err = main.communicate(timeout=300)
+    assert main.returncode == 0, err
+    trials = study.trials
+    states = [trial.state.name for trial in trials]
+    assert states.count("COMPLETE") == 6 and states.count("FAIL") == 1, states
+    lost = trials[states.index("FAIL")]
+    assert lost.number in {trial.number for trial in running}
+    again = [trial for trial in trials if trial.params == lost.params and trial is not lost]
+    assert [trial.state.name for trial in again] == ["COMPLETE"], "retried once"
+    assert len(records("runs/toy")) == 7 and "trial 6 of 6" in out
+
+
+def test_open_study_reads_the_journal_of_a_run(table):
+    """The library and the command line share one form."""
+    search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", table, "--trials", "3"]
+    assert cli.main(search) == 0
+    with pytest.raises(Exception, match="use another storage"):
+        open_study(spaces.nasbench_macro, storage="runs/toy/journal.log", name="toy")

@@ -38,10 +38,6 @@ from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
 from jdarts.spaces import Space
-from jdarts.strategies import choices_of
-from jdarts.strategies.plan import JOURNAL, PLAN, TrialPlan, check_same, open_planned, prepare, task_of
-from jdarts.strategies.running import run_trials
-from jdarts.strategies.study import text_of
 from jdarts.train import TrainResult, run_training
 
 
@@ -95,7 +91,7 @@ def run_experiment(
             summary[name]["untrained"] = noise
         run.write_json("summary.json", summary)
         for genotype in cells.values():
-            _show_genotype(genotype, reporter, noise)
+            show_genotype(genotype, reporter, noise)
         trained = {name: result for name, (_, result) in results.items()}
         reporter.message(_table(trained, {"found": list(cells), "random": list(random_cells)}))
         reporter.message(f"run folder: {run.path}")
@@ -147,38 +143,7 @@ def run_search_only(
             _search_many(asked, members, placement)
         else:
             genotype = _search(asked, placement, run)
-            _show_genotype(genotype, reporter, untrained(config, space.tables))
-        reporter.message(f"run folder: {run.path}")
-
-
-def run_strategy_search(
-    config: Experiment,
-    plan: TrialPlan,
-    run_dir: Path,
-    *,
-    resume: bool,
-    overwrite: bool = False,
-    reporter: Reporter,
-) -> None:
-    """Search by trials, as `plan` says, and show the best architecture."""
-    parts = prepare(config, plan)
-    if resume:
-        check_same(run_dir, plan)
-    study = open_planned(parts, run_dir / JOURNAL, resume=resume) if plan.storage else None
-    with open_run(run_dir, config, None, resume=resume, overwrite=overwrite, reporter=reporter) as run:
-        run.write_json(PLAN, plan.as_json())
-        study = study or open_planned(parts, run.path / JOURNAL, resume=resume)
-        task = task_of(parts, study)
-        progress = run_trials(task, run, reporter, f"give the same command with --resume to go on in {run.path}")
-        run.write_json("summary.json", progress.summary())
-        if progress.best:
-            best = parts.space.decode(choices_of(parts.space, progress.best[0]))
-            run.write_text("genotype.txt", f"{text_of(best)}\n")
-            if isinstance(best, Genotype):
-                run.write_text("cells.svg", draw_svg(best, config.name))
-                _show_genotype(best, reporter)
-            else:
-                reporter.message(text_of(best))
+            show_genotype(genotype, reporter, untrained(config, space.tables))
         reporter.message(f"run folder: {run.path}")
 
 
@@ -196,7 +161,7 @@ def run_train_only(
     _check_training(config, genotype, data)
     with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         result = run_training(config, genotype, data, run, resume=resume, reporter=reporter)
-        _show_genotype(genotype, reporter)
+        show_genotype(genotype, reporter)
         reporter.message(
             f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
             f"{result.parameters:,} parameters, {result.macs:,} MACs\nrun folder: {run.path}"
@@ -366,7 +331,7 @@ def _search(run: SearchRun, placement: Placement, results: RunFolder) -> Genotyp
     return genotype
 
 
-def _show_genotype(genotype: Genotype, reporter: Reporter, noise: str = "") -> None:
+def show_genotype(genotype: Genotype, reporter: Reporter, noise: str = "") -> None:
     """Show a genotype; a non-empty `noise` says why its normal cell was not searched, and that cell is left out."""
     without = "normal" if noise else ""
     reporter.message(genotype.to_text(without=without))

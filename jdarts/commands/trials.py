@@ -65,7 +65,7 @@ def search(arguments: Arguments) -> None:
 
     with ConsoleReporter() as reporter:
         process.enable_compilation_cache(reporter.warning)
-        import jdarts.pipeline
+        from jdarts.commands.trial_runs import run_strategy_search
         from jdarts.strategies.plan import TrialPlan
 
         plan = TrialPlan(
@@ -80,7 +80,7 @@ def search(arguments: Arguments) -> None:
             storage=arguments.storage or "",
         )
         try:
-            jdarts.pipeline.run_strategy_search(config, plan, run_dir, **start, reporter=reporter)
+            run_strategy_search(config, plan, run_dir, **start, reporter=reporter)
         except CannotWrite as error:
             raise opening.with_advice(error, run_dir) from error
 

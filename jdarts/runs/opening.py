@@ -19,7 +19,8 @@ from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
 CLASSES = "classes.json"
 """The file with the names of the classes in the order of a network's outputs, if the source has names."""
-START = (CONFIG, CLASSES, "environment.json", "own_ops.json", "searches.json", "strategy.json", user_files.RECORD)
+_PLANS = ("searches.json", "strategy.json", "tune.json")
+START = (CONFIG, CLASSES, "environment.json", "own_ops.json", *_PLANS, user_files.RECORD)
 """The files that a run writes before its first step, in addition to the copies of `user_files`."""
 
 

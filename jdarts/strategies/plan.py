@@ -139,19 +139,30 @@ def open_planned(parts: Prepared, journal: Path, *, resume: bool = False, worker
         storage=storage,
         name=parts.config.name,
         pruner=parts.pruner,
-        identity={"configuration": identity(parts.config, parts.plan)},
+        identity={"configuration": identity(parts.config, parts.plan.as_json())},
     )
-    known = len(study.get_trials(deepcopy=False))
-    if known and not (resume or worker):
-        raise UserError(
-            f"the storage {shown(storage)} has a study {parts.config.name!r} of {known} trials; continue it with "
-            "--resume in its run folder, or choose another --name"
-        )
+    known = refuse_known(study, storage, resume=resume or worker)
     if (known or worker) and not isinstance(parts.sampler, Strategy):
-        words = [parts.config.seed, known, *((os.getpid(), time.time_ns()) if worker else ())]
-        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        seed = fresh_seed(parts.config.seed, known, worker=worker)
         study.sampler = by_name(parts.plan.strategy, parts.space, seed=seed, **parts.plan.options)
     return study
+
+
+def refuse_known(study: Study, storage: str | Path, *, resume: bool) -> int:
+    """The number of trials of a study; raises `UserError` if it has some and is not to be resumed."""
+    known = len(study.get_trials(deepcopy=False))
+    if known and not resume:
+        raise UserError(
+            f"the storage {shown(storage)} has a study {study.study_name!r} of {known} trials; continue it with "
+            "--resume in its run folder, or choose another --name"
+        )
+    return known
+
+
+def fresh_seed(seed: int, known: int, *, worker: bool = False) -> int:
+    """The seed of a sampler of Optuna that continues after `known` trials, or joins others."""
+    words = [seed, known, *((os.getpid(), time.time_ns()) if worker else ())]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def task_of(parts: Prepared, study: Study) -> Task:
@@ -170,9 +181,9 @@ def _refuse_missing(parts: Prepared, storage: str | Path, journal: Path) -> None
         raise UserError(f"the storage {shown(storage)} has no study {parts.config.name!r}; start its search first")
 
 
-def identity(config: Experiment, plan: TrialPlan) -> str:
+def identity(config: Experiment, plan: Mapping[str, Any]) -> str:
     """A short hash of what all processes of a study share."""
-    shared = {name: value for name, value in plan.as_json().items() if name not in _NOT_THE_SAME}
+    shared = {name: value for name, value in plan.items() if name not in _NOT_THE_SAME}
     text = to_json(dataclasses.replace(config, devices=DevicesConfig())) + json.dumps(shared, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -191,13 +202,13 @@ def read_plan(run_dir: Path) -> tuple[TrialPlan, str]:
     return plan, version
 
 
-def check_same(run_dir: Path, plan: TrialPlan) -> None:
-    """Raise `UserError` unless a run folder stores this plan; the number of trials may differ."""
-    before, now = read_plan(run_dir)[0].as_json(), json.loads(json.dumps(plan.as_json()))
+def check_same(run_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `UserError` unless the plan that a run folder stores is the given one; the number of trials may differ."""
+    stored, given = (json.loads(json.dumps(plan)) for plan in (before, now))
     different = [
-        f"{name}: {before[name]!r} (stored) != {now[name]!r} (given)"
-        for name in now
-        if name != "trials" and json.loads(json.dumps(before[name])) != now[name]
+        f"{name}: {stored.get(name)!r} (stored) != {given[name]!r} (given)"
+        for name in given
+        if name not in ("trials", "jdarts") and stored.get(name) != given[name]
     ]
     if different:
         raise UserError(f"cannot resume {run_dir} with another plan: {'; '.join(different)}; give the stored values")

@@ -119,7 +119,7 @@ def record_of(trial: FrozenTrial, objectives: Sequence[Criterion]) -> dict[str, 
         "params": trial.params,
         "intermediate": {str(step): value for step, value in trial.intermediate_values.items()},
         "seconds": None if ended is None else ended.total_seconds(),
-        **({"diverged": trial.user_attrs["diverged"]} if "diverged" in trial.user_attrs else {}),
+        **({"reason": trial.user_attrs["reason"]} if "reason" in trial.user_attrs else {}),
     }
 
 

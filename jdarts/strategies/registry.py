@@ -73,7 +73,7 @@ def by_name(name: str, space: DecisionSpace, *, seed: int = 0, **options: Any) -
     if name == "grid":
         return _grid(space, seed)
     if name == "gp":
-        _check_torch()
+        check_torch()
     try:
         return make(seed=seed, **options)
     except (TypeError, ValueError) as error:
@@ -110,6 +110,7 @@ def _grid(space: DecisionSpace, seed: int) -> BaseSampler:
     return optuna.samplers.GridSampler(values, seed=seed)
 
 
-def _check_torch() -> None:
-    if importlib.util.find_spec("torch") is None:  # Optuna's Gaussian process computes with it
-        raise UserError("strategy gp needs PyTorch; pip install torch, or use tpe")
+def check_torch() -> None:
+    """Raise `UserError` unless PyTorch, with which Optuna's Gaussian process computes, is installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise UserError("gp needs PyTorch; pip install torch, or use tpe")

@@ -70,8 +70,8 @@ def evaluation(
 
     Every trial has the parameters of its decisions and the attribute `score`: values, cost in seconds (or null) and the
     text of the architecture. Choices that describe no architecture are pruned, and so are trainings that diverge, with
-    the attribute `diverged`. With one objective, the intermediate scores of a `ReportingEstimator` go to the pruner of
-    the study.
+    the reason as the attribute `reason`. With one objective, the intermediate scores of a `ReportingEstimator` go to
+    the pruner of the study.
     """
     parameters = Parameters(space)
 
@@ -129,7 +129,7 @@ def _estimate(
             return estimator.reporting(architecture, budget, report)
         return estimator(architecture, budget)
     except Diverged as error:
-        trial.set_user_attr("diverged", str(error))
+        trial.set_user_attr("reason", str(error))
         raise optuna.TrialPruned(str(error)) from None
 
 

@@ -222,5 +222,5 @@ def test_one_objective_is_needed():
 
 def test_the_gaussian_process_needs_pytorch(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="strategy gp needs PyTorch"):
+    with pytest.raises(UserError, match="gp needs PyTorch"):
         by_name("gp", spaces.nasbench201)

@@ -123,9 +123,7 @@ def test_a_diverged_estimate_is_pruned():
         raise Diverged("the loss is not finite")
 
     study = run_study(SPACE, by_name("random", SPACE), diverging, trials=2)
-    assert [(t.state.name, t.user_attrs["diverged"]) for t in study.trials] == [
-        ("PRUNED", "the loss is not finite")
-    ] * 2
+    assert [(t.state.name, t.user_attrs["reason"]) for t in study.trials] == [("PRUNED", "the loss is not finite")] * 2
 
 
 def test_pruners_see_the_intermediate_scores():

@@ -1,0 +1,92 @@
+"""`jdarts tune CONFIG --vary …`: a search for hyper-parameters, with the studies of `jdarts search --strategy`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jdarts.commands import process, trials
+from jdarts.commands.arguments import (
+    CONFIG_HELP,
+    GENOTYPE_HELP,
+    Arguments,
+    Parser,
+    load_experiment,
+    load_genotype,
+    positive,
+)
+from jdarts.commands.experiments import EPILOG
+from jdarts.errors import CannotWrite, UserError
+from jdarts.runs import interrupts
+
+LONG_COMMANDS = ("tune",)
+
+
+def add_commands(add: Callable[..., Parser]) -> None:
+    """Define the command with `add(name, execute, help)`."""
+    command = add("tune", _tune, "search for hyper-parameters of a search or a training", epilog=EPILOG)
+    command.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument(
+        "--vary",
+        metavar="NAME=VALUES",
+        action="append",
+        default=[],
+        help="a field and its values: log:1e-4:1e-1 (real, log-uniform), lin:0:1, int:2:8 or a list 16,32; for a grid "
+        "with the number of points, log:1e-4:1e-1:5; repeat it for several",
+    )
+    command.add_argument("--trials", metavar="N", type=positive, help="number of trials (grid: all points)")
+    command.add_argument("--sampler", metavar="NAME", default="tpe", help="random, grid, tpe (default) or gp")
+    command.add_argument("--pruner", metavar="NAME", default="none", help="none (default), median, hyperband, …")
+    command.add_argument(
+        "--genotype",
+        metavar="G",
+        help=f"tune the training of this genotype; without it, the search. {GENOTYPE_HELP}",
+    )
+    command.add_argument("--storage", metavar="URL", help=trials.STORAGE_HELP)
+    command.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    command.add_argument("--overwrite", action="store_true", help="start over; the earlier folder is moved aside")
+    command.add_argument("--run-dir", metavar="FOLDER", help="folder of the results (default: runs/NAME-tune)")
+
+
+def _tune(arguments: Arguments) -> None:
+    from jdarts.runs import opening
+
+    config, _ = load_experiment(arguments.config, arguments.overrides)
+    run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}-tune"
+    opening.check(run_dir, config, resume=arguments.resume, overwrite=arguments.overwrite)
+    interrupts.explain_with(lambda: f"the finished trials are in {run_dir}; --resume continues")
+
+    from jdarts.report.console import ConsoleReporter
+
+    with ConsoleReporter() as reporter:
+        process.enable_compilation_cache(reporter.warning)
+        try:
+            _run(arguments, config, run_dir, reporter)
+        except CannotWrite as error:
+            raise opening.with_advice(error, run_dir) from error
+
+
+def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> None:
+    from jdarts.commands.trial_runs import run_tuning
+    from jdarts.strategies.pruners import pruner_by_name
+    from jdarts.strategies.tuning import TuningPlan, grid_size, sampler_of, varied_of
+
+    varied = varied_of(arguments.vary, config)
+    sampler_of(arguments.sampler, varied, config.seed)
+    pruner_by_name(arguments.pruner)
+    count = arguments.trials
+    if arguments.sampler == "grid":
+        count = min(count or sys.maxsize, grid_size(varied))
+    elif count is None:
+        raise UserError(f"sampler {arguments.sampler} needs the number of trials: --trials N")
+    genotype = None if arguments.genotype is None else load_genotype(arguments.genotype, None)
+    plan = TuningPlan(
+        vary=tuple(arguments.vary),
+        trials=count,
+        sampler=arguments.sampler,
+        pruner=arguments.pruner,
+        genotype="" if genotype is None else genotype.to_text(),
+        storage=arguments.storage or "",
+    )
+    start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    run_tuning(config, plan, genotype, run_dir, **start, reporter=reporter)

@@ -1,5 +1,6 @@
 """The table estimator of a space: the benchmark that has its architectures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from jdarts.benchmarks import load_accel_table, load_macro_table, load_table
@@ -14,8 +15,9 @@ SPACES = ("nasbench201", "nasbench_macro", "mnasnet")
 
 
 def table_estimator(space: str, file: str | Path) -> PerformanceEstimator:
-    """The estimator that reads the benchmark table of a space from its public file.
+    """The estimator that reads the benchmark table of a space from its public file, for a search.
 
+    For `nasbench201` it has the validation accuracy after 12 epochs; no budget gives the test accuracy.
     The table of `mnasnet`, Accel-NASBench, has a small part of the architectures; a model that is fitted to it predicts
     accuracy, parameters and MACs. Raises `UserError` for a space without table and a file that cannot be read.
     """
@@ -24,7 +26,8 @@ def table_estimator(space: str, file: str | Path) -> PerformanceEstimator:
     if not str(file):
         raise UserError(f"there is no table for space {space}; name its file with --table FILE")
     if space == "nasbench201":
-        return nasbench201_lookup(load_table(file))
+        lookup = nasbench201_lookup(load_table(file))
+        return replace(lookup, by_epochs={12: lookup.columns})
     if space == "nasbench_macro":
         return macro_lookup(load_macro_table(Path(file)))
     columns = {"accuracy": "val_top1", "parameters": "params", "macs": "macs"}

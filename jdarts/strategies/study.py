@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -104,15 +105,31 @@ def optimize(
       trials: the number of evaluated trials, pruned ones included. Of several workers, each may be at one more when the
         last one is done; it counts as well.
       after: called after each trial of this process; it may stop the study.
+
+    A trial that other workers have given up, for instance while this computer was asleep, is dropped.
     """
+    given_up: list[int] = []
+
+    def run(trial: Trial) -> tuple[float, ...]:
+        try:
+            return evaluate(trial)
+        except UpdateFinishedTrialError:
+            given_up.append(trial.number)
+            raise
 
     def stop_at_last(study: Study, trial: FrozenTrial) -> None:
         if trial.number + 1 >= trials and done(study) >= trials:  # numbers are counted over all workers
             study.stop()
 
-    if done(study) < trials:
-        with quiet():
-            study.optimize(evaluate, callbacks=[stop_at_last, lambda study, trial: after(study)])
+    while done(study) < trials:
+        try:
+            with quiet():
+                study.optimize(run, callbacks=[stop_at_last, lambda study, trial: after(study)])
+            return
+        except ValueError:  # Optuna's, when it cannot complete the trial
+            if not given_up:
+                raise
+            given_up.clear()
 
 
 def _estimate(

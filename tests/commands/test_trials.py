@@ -201,6 +201,8 @@ def test_mistakes_with_an_existing_search(table, capsys):
         return capsys.readouterr().err
 
     assert "run folder runs/toy exists; pass --resume" in mistake(search)
+    test_accuracy = [*search, "--budget", "epochs=200", "--run-dir", "other"]
+    assert "the table has no results for the budget epochs = 200" in mistake(test_accuracy)
     other = [{"population=5,sample=3": "population=6,sample=3"}.get(word, word) for word in search]
     assert "another plan: options: {'population': 5, 'sample': 3} (stored) != {'population': 6" in mistake(
         [*other, "--resume"]
@@ -209,7 +211,7 @@ def test_mistakes_with_an_existing_search(table, capsys):
     plan = json.loads(file.read_text())
     file.write_text(json.dumps({**plan, "jdarts": "0.0.9"}))
     assert "a run of jdarts 0.0.9, this worker is" in mistake(["worker", "runs/toy"])
-    file.write_text(json.dumps({**plan, "budget": {"epochs": 200}}))
+    file.write_text(json.dumps({**plan, "budget": {"epochs": 12}}))
     assert "is of {'space': 'nasbench201'" in mistake(["worker", "runs/toy"]), "another configuration"
     file.write_text(json.dumps({**plan, "storage": "postgresql://…@host/db"}))
     assert "give its URL with --storage" in mistake(["worker", "runs/toy"])

@@ -118,6 +118,19 @@ def test_a_lost_trial_is_found_and_retried_once(kind, tmp_path, monkeypatch):
         assert states(study.trials)[3:] == expected
 
 
+def test_a_trial_that_others_have_given_up_is_dropped(tmp_path):
+    storage = tmp_path / "journal"
+
+    def slow(network, budget):
+        other = open_study(SPACE, storage=storage)
+        if other.trials[-1].number == 1:
+            other._storage.set_trial_state_values(other.trials[1]._trial_id, TrialState.FAIL)
+        return estimator(network, budget)
+
+    study = run_study(SPACE, by_name("random", SPACE), slow, trials=3, storage=storage)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
 def test_a_diverged_estimate_is_pruned():
     def diverging(network, budget):
         raise Diverged("the loss is not finite")

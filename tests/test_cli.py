@@ -81,6 +81,7 @@ BAD_INPUT = {
     ),
     "a mistyped command": (["serach", "toy"], "unknown command 'serach'; did you mean 'search'?"),
     "no config": (["run"], "the following arguments are required: CONFIG"),
+    "a value of dashes": (["tune", "toy", "--sampler=--"], "--sampler is --, which is no value"),
     "too much": (["run", "toy", "extra"], "unrecognized arguments: extra"),
     "a mistyped option": (["run", "toy", "--resum"], "unknown option --resum; did you mean --resume?"),
     "another picture": (["draw", "DARTS_V2", "-o", "cell.pdf"], "ends in .svg or .png"),

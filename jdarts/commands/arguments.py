@@ -34,6 +34,13 @@ class Parser(argparse.ArgumentParser):
         """Raises `UserError` instead of argparse's usage and exit."""
         raise UserError(f"{message} ({self.prog} --help shows the usage)")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As argparse's, without `--option=--`, of which argparse (Python 3.11) makes an empty list."""
+        for token in args or ():
+            if token.startswith("--") and token.endswith("=--") and token.count("=") == 1:
+                self.error(f"{token.removesuffix('=--')} is --, which is no value")
+        return super().parse_args(args, namespace)
+
 
 def number(hint: Any, kind: type = int) -> Callable[[str], Any]:
     """The parser of one number in the range that the type `hint` declares (`jdarts.config.ranges`)."""

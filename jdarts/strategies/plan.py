@@ -84,6 +84,9 @@ def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
     """The parts of a search, after every check that needs no compilation; raises `UserError`."""
     at_least("trials", plan.trials, 1)
     space = spaces.get_decisions(config.space.name)
+    for option in ("name", "space", "seed"):
+        if option in plan.options:
+            raise UserError(f"{option} is no option of a strategy; it is part of the configuration")
     sampler = by_name(plan.strategy, space, seed=config.seed, **plan.options)
     if len(set(plan.objectives)) < len(plan.objectives):
         raise UserError(f"the objectives {', '.join(plan.objectives)} name one twice; leave it out")

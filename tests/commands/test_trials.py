@@ -149,6 +149,7 @@ BAD_INPUT = {
         ["search", "toy.py", "--strategy", "genetic", "--trials", "2", "--strategy-options", "legal=small"],
         "option legal of strategy genetic is 'small'; its type is",
     ),
+    "an option of the configuration": ([*TRIALS, "--strategy-options", "seed=3"], "seed is no option of a strategy"),
     "half an option": ([*TRIALS, "--strategy-options", "seed"], "write name=value,name=value"),
     "an unknown estimator": ([*TRIALS, "--estimator", "guess"], "unknown estimator 'guess'"),
     "no table": ([*TRIALS, "--estimator", "table"], "name its file with --table FILE"),

@@ -34,7 +34,8 @@ LINES, CHARACTERS = 6, 3_000
 """The longest error: warnings may precede its line, and paths may be long."""
 
 STOPPED = (
-    "jdarts.pipeline._open",
+    "jdarts.pipeline.open_run",
+    "jdarts.commands.trial_runs.open_run",
     "jdarts.search.plan.measure",
     "jdarts.bench.command.measure_ceilings",
     "jdarts.bench.command.measure_gradients",
@@ -332,6 +333,59 @@ def look_words(draw: Draw) -> list[str]:
     return ["analyze", runs[0], *draw.some({**numbers, "--directions": draw.text, "--import": draw.text}, most=2)]
 
 
+def trial_words(draw: Draw) -> list[str]:
+    """A search by trials, a search for hyper-parameters, or a worker of a run whose plan may be damaged."""
+    command = draw.choice(["search", "search", "tune", "worker"])
+    storages = ["sqlite:///no/x.db", "nosql://a:b@c/d", "://", "toy.py", "", "\x00", "a" * 300, "postgresql://x:1/y"]
+    shared = {"--storage": lambda: draw.choice(storages), "--pruner": lambda: draw.choice(["median", draw.text()])}
+    lists = {
+        "--strategy-options": ("population", "sample", "legal", "mutation", "hidden", "batch", "gamma", "seed"),
+        "--budget": ("epochs", "data", "resolution", "cells", "channels", "x"),
+    }
+
+    def listed(names: tuple[str, ...]) -> str:
+        return ",".join(f"{draw.choice(names)}={draw.number()}" for _ in range(draw.randint(0, 2)))
+
+    if command == "worker":
+        plan = json.dumps({"strategy": "random", "trials": 1, "objectives": ["accuracy"], "jdarts": "0.1.0"})
+        Path("run", "strategy.json").write_bytes(draw.damaged(plan).encode("utf-8", "surrogatepass"))
+        return ["worker", draw.choice(["run", "run", draw.text()]), *draw.some({"--storage": shared["--storage"]})]
+    if command == "tune":
+        names = sorted(option_types())
+        ranges = [f"{draw.choice(['log', 'lin', 'int', 'x'])}:{draw.number()}:{draw.number()}", draw.number(), "1,2"]
+        vary = f"{draw.choice(names)}={draw.choice(ranges)}"
+        options = {"--vary": draw.text, "--sampler": lambda: draw.choice(["grid", "random", draw.text()]), **shared}
+        genotype = draw.choice([[], ["--genotype", draw.genotype()]])
+        return [
+            "tune",
+            "toy.py",
+            "--vary",
+            vary,
+            "--trials",
+            draw.choice(["2", draw.number()]),
+            *genotype,
+            *draw.some(options),
+        ]
+    options = {
+        **{option: lambda names=names: listed(names) for option, names in lists.items()},
+        "--estimator": lambda: draw.choice(["train", "table", draw.text()]),
+        "--table": draw.text,
+        "--objectives": lambda: draw.choice(["accuracy,macs", draw.text()]),
+        "--space": lambda: draw.choice(["nasbench_macro", "pnas", "enas_macro", "nasbench201", draw.text()]),
+        **shared,
+    }
+    strategy = draw.choice(["random", "genetic", "regularized_evolution", "ppo", "tpe", "nsga2", "grid", draw.text()])
+    return [
+        "search",
+        "toy.py",
+        "--strategy",
+        strategy,
+        "--trials",
+        draw.choice(["2", draw.number()]),
+        *draw.some(options),
+    ]
+
+
 def any_words(draw: Draw) -> list[str]:
     """Random words, or a valid line with one word too many, too few or damaged."""
     if draw.random() < 0.3:
@@ -374,11 +428,11 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [*range(PARTS), "trials"])
 def test_no_input_ends_in_a_traceback(place, capsys, part):
     draw, faults, statuses = Draw(f"jdarts {part}"), [], []
     for _ in range(INPUTS // PARTS):
-        words = words_of(draw)
+        words = (trial_words if part == "trials" else words_of)(draw)
         started = time.process_time()
         try:
             status = cli.main(words)

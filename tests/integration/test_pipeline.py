@@ -90,5 +90,5 @@ def test_the_run_folder_names_the_classes(tmp_path):
     np.savez(tmp_path / "gaps.npz", x_train=images, y_train=labels)
     config = Experiment(data=DataConfig(source="npz", path=str(tmp_path / "gaps.npz"), remap_labels=True))
     options = {"resume": False, "overwrite": False, "reporter": SilentReporter()}
-    with pipeline._open(tmp_path / "run", config, load(config.data), **options):
+    with pipeline.open_run(tmp_path / "run", config, load(config.data), **options):
         assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["3", "30", "300", "3000"]

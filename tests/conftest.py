@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.real_data import REAL_DATA
 
 from jdarts.commands.process import leave_out_source_lines, prefer_plain_loops
 
@@ -26,9 +27,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # before the workers start, w
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 gc.set_threshold(200_000, 50, 100)  # a trace makes millions of objects that stay
-
-REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
 
 LONGEST_FIRST = (
     "test_fast_forms.py",

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA
+from support.real_data import REAL_DATA
 
 from jdarts.bench.table_searches import STRATEGIES, search_table
 from jdarts.benchmarks import load_table

@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA
+from support.real_data import REAL_DATA
 
 from jdarts.benchmarks import load_accel_table, load_macro_table
 from jdarts.errors import UserError

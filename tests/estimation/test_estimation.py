@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA
+from support.real_data import REAL_DATA
 
 from jdarts import spaces
 from jdarts.benchmarks import ArchitectureTable, load_accel_table, load_macro_table, load_table

@@ -70,7 +70,10 @@ def test_a_mistake_in_a_run_is_one_line(place, capsys, name):
     ("genotype", "expected"),
     [
         ("DARTS_V3", "DARTS_V2"),
-        ("Genotype(normal=[('sep_conv_4x4', 0)], normal_concat=[2], reduce=[], reduce_concat=[])", "sep_conv_3x3"),
+        (
+            "Genotype(normal=[('sep_conv_4x4', 0)], normal_concat=[2], reduce=[], reduce_concat=[])",
+            "did you mean 'sep_conv_",
+        ),
         ("Genotype(normal=[('sep_conv_3x3', 0)", "expected"),
     ],
 )

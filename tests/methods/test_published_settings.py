@@ -215,9 +215,9 @@ def test_the_settings_are_shown(capsys):
         ("method='pc_darts', method_options=('part=3',)", "", "mine.py: unknown option of method pc_darts 'part'"),
         ("hypergradient='secnd'", "", "mine.py: unknown hypergradient 'secnd'; "),
         (
-            "hypergradient='unrolled', hypergradient_options=('terms=3',)",
+            "hypergradient='neumann', hypergradient_options=('trms=3',)",
             "",
-            "mine.py: unknown option of hyper",
+            "mine.py: unknown option of hypergradient neumann 'trms'; did you mean 'terms'?",
         ),
         ("method='gdas+snas'", "", "mine.py: gdas and snas both decide the relaxation"),
         ("", "name='robust_s5'", "mine.py: unknown space 'robust_s5'; did you mean 'robust_s"),

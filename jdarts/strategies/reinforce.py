@@ -21,7 +21,8 @@ class Reinforce(PolicyGradient):
     """One step of Adam along the REINFORCE gradient for each batch of evaluations.
 
     With an LSTM the defaults are those of NASNet where Zoph & Le's are not public. NAS-Bench-201 (Dong & Yang 2020)
-    uses `hidden=None, learning_rate=0.5, baseline_decay=0.9, entropy_weight=0, batch=1`.
+    uses `hidden=None, learning_rate=0.01, baseline_decay=0.9, entropy_weight=0, batch=1`; see
+    `jdarts.bench.table_searches` for its other learning rates.
     """
 
     def update(self) -> Update:

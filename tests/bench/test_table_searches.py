@@ -39,3 +39,10 @@ def test_evolution_finds_better_cells_than_random_search(table):
         for strategy in ("random", "regularized_evolution")
     }
     assert means["regularized_evolution"] > means["random"] + 0.2
+
+
+def test_reinforce_at_the_learning_rate_of_the_documented_command_stops_exploring(table):
+    """An independent program in float64 finds 21.5 different cells among 100 at 0.5, and 99.7 at 0.01."""
+    fast, slow = (search_table(table, name, runs=20, evaluations=100) for name in ("reinforce_0.5", "reinforce"))
+    assert fast.different.mean() < 30 and slow.different.mean() > 98
+    assert slow.test["c10"].mean() > fast.test["c10"].mean() + 0.3

@@ -157,6 +157,34 @@ def test_the_baseline_is_an_average_of_rewards_that_moves_before_it_is_used():
     assert learned.params[0, 0] < 0 < learned.params[0, 1], "the second reward is below the baseline"
 
 
+def published_reinforce(choices, rewards, *, edges, ops, rate, momentum):
+    """The loop of NAS-Bench-201's authors in float64: average moved before use, softmax by hand, Adam by hand."""
+    logits, first, second, numerator, denominator = np.zeros((edges, ops)), 0.0, 0.0, 0.0, 0.0
+    for step, (choice, reward) in enumerate(zip(choices, rewards, strict=True), start=1):
+        numerator = momentum * numerator + (1 - momentum) * reward
+        denominator = momentum * denominator + (1 - momentum)
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        gradient = (probabilities - np.eye(ops)[choice]) * (reward - numerator / denominator)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        logits = logits - rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    return logits
+
+
+def test_updates_are_those_of_nas_bench_201():
+    """One evaluation an update, the accuracy in % as the reward."""
+    rng = np.random.default_rng(3)
+    choices, rewards = rng.integers(5, size=(30, 6)), rng.uniform(40, 90, 30)
+    space = {f"edge_{edge}": CategoricalDistribution(range(5)) for edge in range(6)}
+    made = Reinforce(space, hidden=None, learning_rate=0.5, baseline_decay=0.9, entropy_weight=0.0, batch=1)
+    history = History()
+    for number, (each, reward) in enumerate(zip(choices.tolist(), rewards.tolist(), strict=True)):
+        history.append(Evaluation(number, tuple(each), reward))
+    expected = published_reinforce(choices, rewards, edges=6, ops=5, rate=0.5, momentum=0.9)
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(made.learned(history).params, expected, rtol=2e-4, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     "strategy",
     [

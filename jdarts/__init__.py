@@ -18,6 +18,7 @@ Search and retrain
     SearchRun       a whole search that is asked for: settings, space, data, run folder, method
     RunFolder       the folder of a run: records, checkpoints, results
     run_experiment  search, retrain the found cell and random cells, test each once
+    cached_searches run the searches of some seeds once; later calls read them from their run folder
     run_training    train the network of one genotype from scratch and test it once
 
 Architectures
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from jdarts.genotypes import Genotype as Genotype
     from jdarts.genotypes import parse as parse
     from jdarts.pipeline import run_experiment as run_experiment
+    from jdarts.pipeline.cached import cached_searches as cached_searches
     from jdarts.runs.folder import RunFolder as RunFolder
     from jdarts.search import SearchRun as SearchRun
     from jdarts.search import make_search as make_search
@@ -130,6 +132,7 @@ _MEMBERS = {
     "SearchRun": "search",
     "SpaceConfig": "config",
     "TrainConfig": "config",
+    "cached_searches": "pipeline.cached",
     "load_config": "config.files",
     "load_data": "data:load",
     "make_search": "search",

@@ -13,6 +13,10 @@ class DoesNotFit(UserError):
     """A request needs more memory than is available."""
 
 
+class FolderInUse(UserError):
+    """Another process writes to the run folder."""
+
+
 class DataWarning(UserWarning):
     """Data that can be used, but probably not as the user expects."""
 

@@ -49,8 +49,9 @@ from jdarts.analysis.landscape import (
     landscape,
     random_directions,
 )
-from jdarts.analysis.live import LiveSearch, live, open_run
+from jdarts.analysis.live import LiveSearch, live
 from jdarts.analysis.ranking import kendall, rank_correlation, spearman
+from jdarts.analysis.run_folders import open_epochs, open_run
 from jdarts.analysis.weight_curvature import (
     Spectrum,
     Trace,
@@ -85,6 +86,7 @@ __all__ = [
     "landscape",
     "live",
     "op_groups",
+    "open_epochs",
     "open_run",
     "operator_gradients",
     "published_hessians",

@@ -18,7 +18,8 @@ from jdarts.analysis.correlation import gradient_correlation, op_groups, operato
 from jdarts.analysis.directions import flatten
 from jdarts.analysis.discretisation import discretisation_gap
 from jdarts.analysis.landscape import Grid, eigen_directions, gradient_directions, landscape, random_directions
-from jdarts.analysis.live import LiveSearch, find_run, open_run
+from jdarts.analysis.live import LiveSearch
+from jdarts.analysis.run_folders import find_run, open_run
 from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, weight_spectrum
 from jdarts.errors import UserError
 from jdarts.runs.folder import RunFolder
@@ -67,10 +68,11 @@ def analyze(
 ) -> Path:
     """Run the chosen analyses on the newest checkpoint of a run folder; return the path of `analysis.json`.
 
-    `imports` and errors are as for `open_run`. Raises `UserError` also for options that do not fit the data.
+    `path`, `imports` and errors are as for `open_run`. Raises `UserError` also for options that do not fit the data.
     """
     live = open_run(path, imports=imports, warn=lambda text: tell(f"warning: {text}"))
-    folder = find_run(path) / "analysis"
+    one_of_several = Path(path).parent.name == "search"
+    folder = (Path(path) if one_of_several else find_run(path)) / "analysis"
     folder.mkdir(exist_ok=True)
     epoch = live.epoch
     tell(f"{path}: epoch {epoch}, {live.w.size:,} weights, {sum(a.size for a in live.alphas.values())} alphas")

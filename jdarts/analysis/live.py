@@ -1,37 +1,31 @@
-"""Access to a search for analyses: pure losses and batches, from a live `SearchState` or from a run folder.
+"""Access to a search for analyses: pure losses and batches at a `SearchState`.
 
-live = open_run("runs/darts_cifar10")                      # the newest checkpoint
-hessian = alpha_hessian(live.loss(train=True), live.w, live.alphas, live.batches(4))
+    run = live(config, state)
+    hessian = alpha_hessian(run.loss(train=True), run.w, run.alphas, run.batches(4))
+
+`jdarts.analysis.run_folders` opens the searches in run folders.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts import hypergrad, spaces
+from jdarts import spaces
 from jdarts.analysis.dense_hessian import RelaxedLoss
-from jdarts.config import Experiment, user_files
-from jdarts.config.files import from_json
+from jdarts.config import Experiment
 from jdarts.data import Augmentation, SearchData, load
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.hypergrad import Loss
-from jdarts.methods import Method, registry
 from jdarts.networks.edges import EDGES_SUFFIX
-from jdarts.runs.checkpoint import Checkpoints
-from jdarts.runs.folder import CONFIG, RunFolder
 from jdarts.schedules import clock_at
 from jdarts.search.batches import Split
 from jdarts.search.search import Search, make_search
 from jdarts.search.state import SearchState
-from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 
 
@@ -184,88 +178,3 @@ def live(config: Experiment, state: SearchState, *, data: SearchData | None = No
     space = spaces.get(config.space.name)
     data = data or load(config.data).for_search(config.data)
     return LiveSearch(config, space, data, make_search(config, space, data), state)
-
-
-def open_run(
-    path: str | Path, *, imports: Sequence[str | Path] = (), warn: Callable[[str], None] | None = None
-) -> LiveSearch:
-    """The search in a run folder (or in its `search` subfolder) at its newest readable checkpoint.
-
-    The files in `imports` are executed first. If the user's method or space is still unknown, the file that defined it
-    is executed, unless it has changed since the run started (`jdarts.config.user_files`).
-
-    `warn` receives a line for each damaged checkpoint that is skipped (default: a Python warning). Raises `UserError`
-    for a folder without a run or a checkpoint, for a configuration or checkpoint of another version, and for damaged
-    files.
-    """
-    folder = find_run(path)
-    config = read_config(folder)
-    checkpoints = search_folder(folder).checkpoints_dir
-    if not checkpoints.is_dir() or not any(entry.name.isdigit() for entry in checkpoints.iterdir()):
-        raise UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
-    given = [vars(user_files.run(path)).get("space") for path in imports]
-    known_method(folder, config)
-    own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
-    space = own[0] if own and config.space.name.endswith(".py") else known_space(folder, config)
-    data = load(config.data).for_search(config.data)
-    search = make_search(config, space, data)
-    like = jax.eval_shape(search.init, jax.random.key(0))
-    with Checkpoints(checkpoints, warn=warn, read_only=True) as saved:
-        restored = saved.restore_latest(like)
-    if restored is None:
-        raise UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
-    return LiveSearch(config, space, data, search, restored.state)
-
-
-def known_method(folder: Path, config: Experiment) -> Method:
-    """The method of a run; if this process does not know it, the user's unchanged file is executed first.
-
-    Raises `UserError` if the file has changed or is gone, or if no file defines the method.
-    """
-    for part in registry.unknown_parts(config.search.method):
-        user_files.run(user_files.original(folder, f"method {part!r}"))
-    name = config.search.hypergradient
-    if name is not None and not hypergrad.is_known(name):
-        user_files.run(user_files.original(folder, f"hypergradient {name!r}"))
-    return registry.build(config.search.method, config.search.method_options)
-
-
-def known_space(folder: Path, config: Experiment) -> Space:
-    """The space of a run; like `known_method`, it may execute the user's unchanged file."""
-    name = config.space.name
-    what = f"space {name!r}"
-    if name.endswith(".py"):
-        return spaces.get(str(user_files.original(folder, what)))
-    if name not in spaces.names() and user_files.has_record(folder):
-        user_files.run(user_files.original(folder, what))
-    return spaces.get(name)
-
-
-def find_run(path: str | Path) -> Path:
-    """The run folder at `path` (also given as its `search` subfolder); `UserError` if there is none."""
-    path = Path(path)
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
-    for folder in (path, path.parent):
-        if (folder / CONFIG).is_file():
-            return folder
-    raise UserError(f"{path} is not a run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
-
-
-def read_config(folder: Path) -> Experiment:
-    """The stored configuration of a run; `UserError` if it is damaged or of another version."""
-    try:
-        text = (folder / CONFIG).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
-    try:
-        return from_json(text)
-    except UserError as error:
-        reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
-        raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
-
-
-def search_folder(folder: Path) -> RunFolder:
-    """The folder with the records of a run's search: the subfolder `search`, or the run folder itself."""
-    return RunFolder(folder / "search" if (folder / "search").is_dir() else folder)

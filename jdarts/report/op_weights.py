@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.analysis import indicators
-from jdarts.analysis.live import known_method, known_space
+from jdarts.analysis.run_folders import known_method, known_space
 from jdarts.config import Experiment
 from jdarts.errors import UserError
 from jdarts.networks.edges import EDGES_SUFFIX

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jdarts.errors import FolderDeleted, UserError
+from jdarts.errors import FolderDeleted, FolderInUse
 
 try:
     import fcntl
@@ -33,8 +33,8 @@ _TRIES, _PAUSE = 5, 0.1  # `refuse_if_locked` of another process holds the lock 
 class RunLock:
     """Holds the lock of the run folder `path` until `release` or the end of a `with` block.
 
-    Raises `UserError` with the owner's name if another process holds the lock. It waits only if there is a record of an
-    owner on another host, at most `SILENCE` seconds.
+    Raises `FolderInUse` with the owner's name if another process holds the lock. It waits only if there is a record of
+    an owner on another host, at most `SILENCE` seconds.
     """
 
     def __init__(self, path: Path):
@@ -160,8 +160,10 @@ def _read(file: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _in_use(path: Path, owner: dict[str, Any]) -> UserError:
+def _in_use(path: Path, owner: dict[str, Any]) -> FolderInUse:
     who = "another process"
     if owner:
         who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
-    return UserError(f"run folder {path.parent} is in use by {who}; wait for it or end it, or choose another --run-dir")
+    return FolderInUse(
+        f"run folder {path.parent} is in use by {who}; wait for it or end it, or choose another --run-dir"
+    )

@@ -14,7 +14,7 @@ from jdarts import hypergrad, staging
 from jdarts.bench.noise import noisy
 from jdarts.config import Experiment
 from jdarts.data import SearchData
-from jdarts.hypergrad.study import Study, difference_study, in_float64
+from jdarts.hypergrad.study import NoiseKind, Study, difference_study, estimate, in_float64
 from jdarts.optimizers import alpha_adam, weight_sgd
 from jdarts.search.search import make_search
 from jdarts.search.state import SearchState
@@ -27,6 +27,10 @@ NETWORKS: Mapping[str, dict[str, float]] = {
 }
 EPSILONS = tuple(10.0**k for k in range(-5, 2))  # six decades around DARTS' 0.01
 WIDE_EPSILONS = tuple(10.0**k for k in range(-8, 2))  # at the smallest, no kink of ReLU or pooling is met
+
+
+AlphaGradient = Callable[["Trained", Mapping[str, float]], Any]
+"""`(point of a search, rates of noise) -> dL_val/dα` there."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,64 @@ class Trained:
     state: SearchState
     train_losses: list[float]
 
+    def first_order(self, rates: Mapping[str, float]) -> Any:
+        """The alpha gradient ∂_α L_val at the weights reached."""
+        w, alphas, _, _, val_batch = self.arguments(rates)
+        return self.compile(hypergrad.gradients(self.loss))(w, alphas, val_batch)[1][1]
 
-def train_supernet(
-    config: Experiment,
-    space: Space,
-    data: SearchData,
-    *,
-    steps: int,
-    rates: Mapping[str, float] = NETWORKS["plain"],
-    visit: Callable[[Trained], None] = lambda trained: None,
-) -> Trained:
-    """Search for `steps` first-order steps with noise of these rates, and return the point reached.
+    def exact(self, rates: Mapping[str, float]) -> Any:
+        """The exact hypergradient through one step of the optimiser."""
+        return estimate((self.loss, self.loss), self.optimizer, self.arguments(rates), compile=self.compile)
 
-    `visit` is called with every point, from the initial one to the last. One compiled gradient is used for the alphas,
-    the weights and the studies.
+    def difference(self, rates: Mapping[str, float], *, epsilon: float = 0.01, noise: NoiseKind = "same") -> Any:
+        """The hypergradient by the finite difference of DARTS, with the noise "same" or redrawn ("legacy")."""
+        losses, given = (self.loss, self.loss), self.arguments(rates)
+        return estimate(losses, self.optimizer, given, epsilon=epsilon, noise=noise, compile=self.compile)
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Searches of one configuration that share their compiled functions; `searcher` makes one.
+
+    Attributes:
+      start: `seed -> the point at the start of a search`.
+      advance: `(point, alpha gradient, rates) -> the next point`; the weights then move by the new alphas.
+    """
+
+    start: Callable[[int], Trained]
+    advance: Callable[[Trained, Any, Mapping[str, float]], Trained]
+
+    def search(
+        self,
+        *,
+        steps: int,
+        seed: int = 0,
+        rates: Mapping[str, float] = NETWORKS["plain"],
+        alpha_gradient: AlphaGradient = Trained.first_order,
+        visit: Callable[[Trained], None] = lambda trained: None,
+    ) -> Trained:
+        """Search for `steps` steps with noise of these rates, and return the point reached.
+
+        The alphas descend `alpha_gradient`, for example `Trained.exact`. `visit` receives every point on the way, the
+        initial one first.
+        """
+        point = self.start(seed)
+        visit(point)
+        for _ in range(steps):
+            point = self.advance(point, alpha_gradient(point, rates), rates)
+            visit(point)
+        return point
+
+
+def train_supernet(config: Experiment, space: Space, data: SearchData, *, steps: int) -> Trained:
+    """The point that a first-order search without noise reaches after `steps` steps."""
+    return searcher(config, space, data).search(steps=steps, seed=config.seed)
+
+
+def searcher(config: Experiment, space: Space, data: SearchData) -> Searcher:
+    """Searches like those of `make_search`, with noise in the losses and an estimator that is chosen later.
+
+    One compiled gradient and one compiled product serve all alpha gradients, the weights and the studies.
     """
     settings = config.search
     search = make_search(config, space, data)
@@ -75,41 +123,35 @@ def train_supernet(
         with noisy(batch["key"], dropout=batch["dropout"], drop_path=batch["drop_path"]):
             return search.loss(vector, alphas, {k: v for k, v in batch.items() if k not in ("dropout", "drop_path")})
 
-    gradient = compile(hypergrad.gradients(loss))
-    draw = jax.jit(search.draw)
+    gradient, draw, init = compile(hypergrad.gradients(loss)), jax.jit(search.draw), jax.jit(search.init)
 
     @jax.jit
-    def advance(state, weight_grads, alpha_grads, batch_stats):
-        updates, weight_opt_state = optimizer.update(weight_grads, state.weight_opt_state, state.weights)
-        alpha_updates, alpha_opt_state = alpha_optimizer.update(alpha_grads, state.alpha_opt_state, state.alphas)
-        return state.replace(
-            step=state.step + 1,
-            weights=state.weights + updates,
-            batch_stats=batch_stats,
-            alphas=optax.apply_updates(state.alphas, alpha_updates),
-            weight_opt_state=weight_opt_state,
-            alpha_opt_state=alpha_opt_state,
-        )
+    def move_alphas(state, grads):
+        updates, opt_state = alpha_optimizer.update(grads, state.alpha_opt_state, state.alphas)
+        return state.replace(alphas=optax.apply_updates(state.alphas, updates), alpha_opt_state=opt_state)
+
+    @jax.jit
+    def move_weights(state, grads, batch_stats):
+        updates, opt_state = optimizer.update(grads, state.weight_opt_state, state.weights)
+        weights, step = state.weights + updates, state.step + 1
+        return state.replace(step=step, weights=weights, batch_stats=batch_stats, weight_opt_state=opt_state)
 
     def arguments_at(state: SearchState, rates: Mapping[str, float]):
         batch, val_batch = draw(state, search.arrays)
         noise = {name: jnp.float32(rates.get(name, 0.0)) for name in ("dropout", "drop_path")}
         return state.weights, state.alphas, state.weight_opt_state, {**batch, **noise}, {**val_batch, **noise}
 
-    state, losses = jax.jit(search.init)(jax.random.key(config.seed)), []
+    def point(state, losses):
+        return Trained(loss, optimizer, compile, partial(arguments_at, state), state, losses)
 
-    def reached():
-        return Trained(loss, optimizer, compile, partial(arguments_at, state), state, list(losses))
+    def advance(reached: Trained, alpha_grads, rates) -> Trained:
+        vector, _, _, batch, _ = reached.arguments(rates)
+        state = move_alphas(reached.state, alpha_grads)
+        (value, aux), (weight_grads, _) = gradient(vector, state.alphas, batch)
+        state = move_weights(state, weight_grads, aux["batch_stats"])
+        return point(state, [*reached.train_losses, float(value)])
 
-    for _ in range(steps):
-        visit(reached())
-        vector, alphas, _, batch, val_batch = arguments_at(state, rates)
-        _, (_, alpha_grads) = gradient(vector, alphas, val_batch)
-        (value, aux), (weight_grads, _) = gradient(vector, alphas, batch)
-        state = advance(state, weight_grads, alpha_grads, aux["batch_stats"])
-        losses.append(float(value))
-    visit(reached())
-    return reached()
+    return Searcher(lambda seed: point(init(jax.random.key(seed)), []), advance)
 
 
 def study_networks(

@@ -97,7 +97,8 @@ def difference_study(
         The compiled function is called with arguments of both precisions.
     """
     _check(epsilons, noise)
-    d, parts, exact = _exact(*losses, optimizer, arguments, compile)
+    d, parts, product = _exact(*losses, optimizer, arguments, compile)
+    exact = product()
     difference = _differences(compile(gradients(losses[0])), arguments, parts, d)
     found = {kind: [flat(difference(epsilon, kind)) for epsilon in epsilons] for kind in noise}
     if precise:
@@ -117,6 +118,27 @@ def difference_study(
         epsilons=tuple(map(float, epsilons)),
         term=term / float(np.linalg.norm(reference)),
     )
+
+
+def estimate(
+    losses: tuple[Loss, Loss],
+    optimizer: optax.GradientTransformation,
+    arguments: tuple[PyTree, PyTree, PyTree, PyTree, PyTree],
+    *,
+    epsilon: float | None = None,
+    noise: NoiseKind = "same",
+    compile: Compile = jax.jit,
+) -> PyTree:
+    """dJ/dα at `arguments`: exact, as `unrolled`, or with an `epsilon` as `finite_difference`.
+
+    It calls the functions that `difference_study` compiles, so searches with any ε and any noise share one compiled
+    gradient and one compiled product. Arguments are as for `difference_study`.
+    """
+    _check([1.0 if epsilon is None else epsilon], [noise])
+    d, parts, exact = _exact(*losses, optimizer, arguments, compile)
+    if epsilon is None:
+        return exact()
+    return _differences(compile(gradients(losses[0])), arguments, parts, d)(epsilon, noise)
 
 
 def _check(epsilons: Sequence[float], noise: Sequence[NoiseKind]) -> None:
@@ -159,7 +181,7 @@ def float64_reference(
     with jax.enable_x64(True):
         precise = in_float64(arguments)
         d, _, exact = _exact(train_loss, val_loss, optimizer, precise, compile)
-        return flat(d), flat(exact)
+        return flat(d), flat(exact())
 
 
 def in_float64(arguments: PyTree) -> PyTree:
@@ -193,7 +215,7 @@ def _step(optimizer):
 
 
 def _exact(train_loss, val_loss, optimizer, arguments, compile):
-    """`(d, [u, or the parts of u in finite_difference], dJ/dα)`: the result of `unrolled`, compiled in two parts."""
+    """`(d, [u, or the parts of u in finite_difference], () -> dJ/dα)`: `unrolled`, compiled in two parts."""
     w, alphas, opt_state, train_batch, val_batch = arguments
     step, advance, pull, singular_at = _step(optimizer)
     (value, _), (g, slope) = compile(gradients(train_loss))(w, alphas, train_batch)
@@ -202,7 +224,10 @@ def _exact(train_loss, val_loss, optimizer, arguments, compile):
     (u, by_value), singular = pull(v, at), singular_at(v, at)
     d = at.through_value(by_value, d)
     product = compile(mixed_product(train_loss))
-    exact = along(lambda u, d: product(w, alphas, train_batch, u, d), u, singular, d)
+
+    def exact():
+        return along(lambda u, d: product(w, alphas, train_batch, u, d), u, singular, d)
+
     parts = [u]
     if singular:
         parts = [part for part in split(u, g)[:2] if any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(part))]

@@ -27,11 +27,11 @@ def test_a_committed_notebook_is_small_and_names_no_machine(path):
                 assert not MACHINE.search(text), text
 
 
-@pytest.mark.parametrize("name", ["published_hessians", "exact_hessian", "transforms"])
-def test_a_committed_notebook_can_be_read_without_being_run(name):
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_committed_notebook_can_be_read_without_being_run(path):
+    notebook = nbformat.read(path, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert any({"image/png", "image/svg+xml"} & set(output.get("data", {})) for output in outputs)
     assert any(output.output_type == "stream" for output in outputs)
 
 

@@ -1,10 +1,14 @@
 """Notebooks run as their readers run them: compiled with LLVM's optimisations, which most tests do without."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
+if "JDARTS_CACHE" not in os.environ:  # before the workers start: the notebooks share their searches
+    _cache = tempfile.TemporaryDirectory(prefix="jdarts_notebooks_")
+    os.environ["JDARTS_CACHE"] = _cache.name
 HESSIANS = Path(__file__).resolve().parents[2] / "shared" / "data" / "robustdarts_hessians"
 
 

@@ -15,6 +15,7 @@ from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
+from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
 from jdarts.spaces.space import Space
 
@@ -29,6 +30,7 @@ __all__ = [
     "DerivedNetwork",
     "EnasMacroSpace",
     "NASBench201Space",
+    "ProgressiveBlocks",
     "Space",
     "check_derived",
     "darts_cnn",
@@ -47,6 +49,7 @@ __all__ = [
     "nasnet",
     "nasnet_8",
     "pnas",
+    "pnas_progressive",
     "register",
     "robust_s1",
     "robust_s2",
@@ -72,6 +75,7 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         nasnet,
         nasnet_8,
         pnas,
+        pnas_progressive,
         enas_micro,
         enas_macro,
         nas_chain,

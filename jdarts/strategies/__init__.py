@@ -12,6 +12,7 @@ sampler of Optuna works in any space.
 
 from jdarts.strategies.genetic import GeneticSearch
 from jdarts.strategies.parameters import ParameterSpace
+from jdarts.strategies.pnas import PNAS
 from jdarts.strategies.ppo import PPO
 from jdarts.strategies.random_search import RandomSearch
 from jdarts.strategies.registry import DESCRIPTIONS, by_name, names
@@ -23,6 +24,7 @@ from jdarts.strategies.study import choices_of, open_study, run_study
 
 __all__ = [
     "DESCRIPTIONS",
+    "PNAS",
     "PPO",
     "GeneticSearch",
     "ParameterSpace",

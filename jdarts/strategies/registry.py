@@ -13,6 +13,8 @@ from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import DecisionSpace, combinations
 from jdarts.strategies.genetic import GeneticSearch
 from jdarts.strategies.parameters import Parameters
+from jdarts.strategies.pnas import PNAS
+from jdarts.strategies.pnas import SETTINGS as PREDICTOR_SETTINGS
 from jdarts.strategies.policy_gradient import SETTINGS
 from jdarts.strategies.ppo import PPO
 from jdarts.strategies.random_search import RandomSearch
@@ -25,6 +27,7 @@ DESCRIPTIONS = {
     "genetic": "mutation and crossover of the best, in generations (SPOS, Guo et al. 2020, arXiv:1904.00420)",
     "reinforce": "a controller trained by REINFORCE (NAS, Zoph & Le 2017, arXiv:1611.01578)",
     "ppo": "a controller trained by PPO (NASNet, Zoph et al. 2018, arXiv:1707.07012)",
+    "pnas": "from small to large cells by a predictor (Liu et al. 2018, arXiv:1712.00559)",
     "nsga2": "NSGA-II of Optuna, for several objectives (Deb et al. 2002)",
     "tpe": "tree-structured Parzen estimator of Optuna (Bergstra et al. 2011)",
     "gp": "Gaussian process of Optuna; needs torch",
@@ -36,6 +39,7 @@ _OWN: dict[str, Callable[..., BaseSampler]] = {
     "genetic": GeneticSearch,
     "reinforce": Reinforce,
     "ppo": PPO,
+    "pnas": PNAS,
 }
 _OPTUNA: dict[str, Callable[..., BaseSampler]] = {
     "nsga2": optuna.samplers.NSGAIISampler,
@@ -91,6 +95,8 @@ def _options(make: Callable[..., BaseSampler]) -> dict[str, str]:
                 break
     if make in (Reinforce, PPO):
         found |= {name: "a number" for name in SETTINGS}
+    if make is PNAS:
+        found |= {name: "a number" for name in PREDICTOR_SETTINGS}
     hidden = ("self", "space", "search_space", "seed", "settings")
     return {name: kind for name, kind in found.items() if name not in hidden}
 

@@ -14,8 +14,9 @@ from jdarts.networks.of_genotype import check_network
 from jdarts.spaces.block_spaces import BlockSpace, enas_micro, nasnet, nasnet_8, pnas
 from jdarts.spaces.decisions import all_canonical, combinations, is_canonical, uniform
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
+from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 
-SPACES = (nasnet, nasnet_8, pnas, enas_micro)
+SPACES = (nasnet, nasnet_8, pnas, pnas_progressive, enas_micro)
 SMALL = BlockSpace("small", ("skip_connect", "conv_1x1"), "pnasnet", blocks=2)
 
 
@@ -107,3 +108,20 @@ def test_an_op_of_another_space_is_refused():
 @pytest.mark.parametrize("space", [*SPACES, enas_macro], ids=lambda space: space.name)
 def test_spaces_are_found_by_name(space):
     assert spaces.get_decisions(space.name) is space
+
+
+def test_a_progressive_space_contains_all_smaller_cells():
+    space = ProgressiveBlocks("small_progressive", SMALL)
+    assert (
+        space.size == 10 + SMALL.size == len(set(all_canonical(space)))
+        and pnas_progressive.levels[-1].size == pnas.size
+    )
+    whole, one = pnas.encode(parse("PNASNET5_CIFAR")), pnas_progressive.decode((0, 1, 0, 2, 3, *[1] * 16))
+    assert pnas_progressive.decode((4, *whole)) == pnas.decode(whole)
+    assert len(one.normal.nodes) == 1 and pnas_progressive.encode(one) == (0, 0, 1, 3, 2, *[0] * 16)
+    grown = {tuple(row) for row in space.growth.extended(space.growth.first(), 2).tolist()}
+    assert len(grown) == 10 * 21 and all(is_canonical(space, choices) for choices in grown), "each once"
+    with pytest.raises(UserError, match="space nasnet cannot grow block by block"):
+        ProgressiveBlocks("two", nasnet)
+    with pytest.raises(UserError, match="has genotypes of the family pnasnet"):
+        pnas_progressive.encode(parse("NASNET_A_CIFAR"))

@@ -22,6 +22,7 @@ SMALL = {
     "genetic": {"population": 6, "parents": 2},
     "reinforce": {"hidden": None, "learning_rate": 0.3},
     "ppo": {"hidden": None, "learning_rate": 0.3, "batch": 4},
+    "pnas": {"keep": 4, "members": 2, "hidden": 4, "embedding": 4, "steps": 10},
 }
 OWN = pytest.mark.parametrize("name", SMALL)
 MIXED = {"optimizer": CategoricalDistribution(["adam", "sgd"]), "depth": IntDistribution(2, 8, step=3)}

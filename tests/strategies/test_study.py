@@ -29,7 +29,7 @@ def estimator(network, budget):
 
 @pytest.mark.parametrize("name", sorted(set(names()) - {"gp"}))
 def test_every_strategy_searches(name):
-    settings = {"hidden": None} if name in ("reinforce", "ppo") else {}
+    settings = {"hidden": None} if name in ("reinforce", "ppo") else {"steps": 10} if name == "pnas" else {}
     study = run_study(SPACE, by_name(name, SPACE, seed=0, **settings), estimator, trials=12)
     assert len(study.trials) == 12
     best = study.best_trial

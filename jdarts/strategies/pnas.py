@@ -19,7 +19,7 @@ _WIDEST = 10_000
 _ATTEMPTS = 100
 
 
-class Progress:
+class Evaluated:
     """The evaluations of a study by round, and all evaluated architectures by canonical choices."""
 
     def __init__(self):
@@ -89,8 +89,8 @@ class PNAS(Strategy):
         order = np.random.default_rng(seed).permutation(len(first))
         self.smallest: list[Choices] = [first[i] for i in order]
         self.sizes = self._sizes()
-        self._progress = Derived[Progress](Progress, self._advance)
-        self._of: Progress | None = None
+        self._progress = Derived[Evaluated](Evaluated, self._advance)
+        self._of: Evaluated | None = None
         self._fits: dict[int, tuple[tuple[int, ...], Fitted]] = {}
         self._ranked: tuple[int, tuple[int, ...], list[Choices]] | None = None
 
@@ -121,7 +121,7 @@ class PNAS(Strategy):
         """The number of trials of a round."""
         return self.sizes[round_number] if round_number < len(self.sizes) else self.keep
 
-    def candidates(self, progress: Progress, round_number: int) -> np.ndarray:
+    def candidates(self, progress: Evaluated, round_number: int) -> np.ndarray:
         """The extensions among which a round chooses, `[candidates, decisions]`."""
         level = min(round_number + 1, len(self.growth.stages))
         evaluations = progress.before(round_number)
@@ -138,7 +138,7 @@ class PNAS(Strategy):
         different = {self._canonical(row): row for row in rows if self.space.is_valid(row)}
         return np.array(list(different.values()), int).reshape(-1, len(self.space.decisions))
 
-    def ranking(self, progress: Progress, round_number: int) -> list[Choices]:
+    def ranking(self, progress: Evaluated, round_number: int) -> list[Choices]:
         """The candidates of a round that no earlier round has evaluated, best prediction first, and some to spare."""
         counts = progress.counts(round_number)
         if self._of is not progress:
@@ -159,7 +159,7 @@ class PNAS(Strategy):
             self._ranked = (round_number, counts, found)
         return self._ranked[2]
 
-    def fitted(self, progress: Progress, round_number: int) -> Fitted:
+    def fitted(self, progress: Evaluated, round_number: int) -> Fitted:
         """The predictor before a round, fitted round by round."""
         if self._of is not progress:
             self._of, self._fits, self._ranked = progress, {}, None
@@ -186,7 +186,7 @@ class PNAS(Strategy):
             sizes.append(min(self.keep, parents * len(stage.options)))
         return sizes
 
-    def _random(self, progress: Progress, running: set[Choices], number: int) -> Choices:
+    def _random(self, progress: Evaluated, running: set[Choices], number: int) -> Choices:
         """A random architecture, if possible a new one, where the candidates of a round are used up."""
         rng = self.rng(number)
         choices = uniform(self.space, rng)
@@ -200,7 +200,7 @@ class PNAS(Strategy):
     def _canonical(self, choices: Choices) -> Choices:
         return self.space.encode(self.space.decode(choices))
 
-    def _advance(self, progress: Progress, evaluations: list[Evaluation]) -> Progress:
+    def _advance(self, progress: Evaluated, evaluations: list[Evaluation]) -> Evaluated:
         for evaluation in evaluations:
             canonical = self._canonical(evaluation.choices)
             progress.known.add(canonical)

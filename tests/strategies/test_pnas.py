@@ -19,7 +19,7 @@ from jdarts.spaces.growth import growth_of
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 from jdarts.strategies import PNAS, by_name, simulate
 from jdarts.strategies.history import Evaluation, History
-from jdarts.strategies.pnas import Progress
+from jdarts.strategies.pnas import Evaluated
 from jdarts.strategies.predictor import Predictor, Vocabulary, fit, predict
 
 OPS = ("skip_connect", "conv_1x1", "max_pool_3x3")
@@ -51,7 +51,7 @@ def test_the_counts_are_those_of_the_paper():
     ]
     expansions = []
     for level in range(1, 5):
-        progress = Progress()
+        progress = Evaluated()
         rng = np.random.default_rng(level)
         parents = made.smallest
         for earlier in range(2, level + 1):

@@ -36,7 +36,7 @@ def cached_searches(
     Args:
       folder: the run folder. The default is `searches/NAME-…` in $JDARTS_CACHE, or in ~/.cache/jdarts without that
         variable. Its name ends in a digest of `config`, `seeds`, the code of jdarts and the versions of the libraries,
-        so that a change of any of them searches anew.
+        so that after a change of any of them the searches run again.
       reporter: shows the run to the user.
 
     Raises `UserError` as `run_search_only` does, and for a method or an estimator outside of jdarts without a `folder`,

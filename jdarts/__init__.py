@@ -4,39 +4,39 @@ Import names from here. Each is loaded when it is first used, so that `import jd
 device.
 
 Configure an experiment
-    Experiment      one experiment: data, space, search, retraining, devices
-    DataConfig      which images, how they are split and augmented
-    SpaceConfig     the search space and the size of its supernet
-    SearchConfig    the method, its optimisers and its length; the defaults are those of DARTS
-    TrainConfig     how a derived network is trained from scratch
-    load_config     read an Experiment from a file, with command-line overrides
-    load_data       read the images that a DataConfig names
+    Experiment       one experiment: data, space, search, retraining, devices
+    DataConfig       which images, how they are split and augmented
+    SpaceConfig      the search space and the size of its supernet
+    SearchConfig     the method, its optimisers and its length; the defaults are those of DARTS
+    TrainConfig      how a derived network is trained from scratch
+    load_config      read an Experiment from a file, with command-line overrides
+    load_data        read the images that a DataConfig names
 
 Search and retrain
-    make_search     the pure functions of one search: init, draw, step, loss
-    run_search      carry a SearchRun out: epochs, checkpoints, stop rule, genotype
-    SearchRun       a whole search that is asked for: settings, space, data, run folder, method
-    RunFolder       the folder of a run: records, checkpoints, results
-    run_experiment  search, retrain the found cell and random cells, test each once
-    cached_searches run the searches of some seeds once; later calls read them from their run folder
-    run_training    train the network of one genotype from scratch and test it once
+    make_search      the pure functions of one search: init, draw, step, loss
+    run_search       carry a SearchRun out: epochs, checkpoints, stop rule, genotype
+    SearchRun        a whole search that is asked for: settings, space, data, run folder, method
+    RunFolder        the folder of a run: records, checkpoints, results
+    run_experiment   search, retrain the found cell and random cells, test each once
+    cached_searches  run the searches of some seeds once; later calls read them from their run folder
+    run_training     train the network of one genotype from scratch and test it once
 
 Architectures
-    Genotype        a discrete architecture
-    parse           read a genotype from text: four notations, or a published name
+    Genotype         a discrete architecture
+    parse            read a genotype from text: four notations, or a published name
 
 Modules
-    analysis        Hessians, landscapes, correlations and collapse indicators of a search
-    data            image sources, splits, batches and on-device augmentation
-    estimation      scores of architectures: benchmark tables, objectives, Pareto fronts
-    genotypes       genotypes, their notations and the published ones
-    hypergrad       hypergradients of any two losses: exact, first order, implicit
-    methods         search methods, their options, and composing or registering them
-    relaxation      softmax, sigmoid, Gumbel and Dirichlet: alphas to op weights
-    schedules       values that move with the epoch, such as the weight of an auxiliary skip
-    spaces          search spaces, and defining one
-    strategies      random search, evolution and controllers in any space, as samplers of Optuna
-    train           the training step of derived networks
+    analysis         Hessians, landscapes, correlations and collapse indicators of a search
+    data             image sources, splits, batches and on-device augmentation
+    estimation       scores of architectures: benchmark tables, objectives, Pareto fronts
+    genotypes        genotypes, their notations and the published ones
+    hypergrad        hypergradients of any two losses: exact, first order, implicit
+    methods          search methods, their options, and composing or registering them
+    relaxation       softmax, sigmoid, Gumbel and Dirichlet: alphas to op weights
+    schedules        values that move with the epoch, such as the weight of an auxiliary skip
+    spaces           search spaces, and defining one
+    strategies       random search, evolution and controllers in any space, as samplers of Optuna
+    train            the training step of derived networks
 
 A search by hand, on 64 images of handwritten digits:
 

@@ -20,6 +20,7 @@ from jdarts.estimation.estimator import (
     criterion,
 )
 from jdarts.estimation.from_scratch import FIDELITIES, FromScratch
+from jdarts.estimation.learning_curves import Extrapolation, extrapolate
 from jdarts.estimation.surrogate import TableSurrogate, fit_surrogate
 from jdarts.estimation.table_lookup import TableLookup, accel_lookup, macro_lookup, nasbench201_lookup
 from jdarts.estimation.tradeoffs import HARD, SOFT, hypervolume, mnasnet_product, pareto_front
@@ -31,6 +32,7 @@ __all__ = [
     "SOFT",
     "Budget",
     "Criterion",
+    "Extrapolation",
     "FromScratch",
     "PerformanceEstimator",
     "Report",
@@ -40,6 +42,7 @@ __all__ = [
     "TableSurrogate",
     "accel_lookup",
     "criterion",
+    "extrapolate",
     "fit_surrogate",
     "hypervolume",
     "macro_lookup",

@@ -17,6 +17,7 @@ They use pure functions `loss(w, alphas, batch) -> (scalar, aux)` on any pytrees
 | Which ops does the alpha gradient favour? | `gradient_correlation`, `operator_gradients` |
 | What is lost by discretising? | `discretisation_gap` |
 | Does the supernet rank architectures correctly? | `kendall`, `spearman`, `rank_correlation` |
+| Do two performance estimators agree on the ranking? | `correlate_estimators`, and its `figure()` |
 | Is the search collapsing? | `indicators`, `monitor` |
 | Which alpha-Hessians are published? | `published_hessians` (1,742 matrices of RobustDARTS) |
 """
@@ -41,6 +42,7 @@ from jdarts.analysis.correlation import (
 )
 from jdarts.analysis.directions import shift_directions
 from jdarts.analysis.discretisation import discretisation_gap
+from jdarts.analysis.estimators import EstimatorCorrelation, correlate_estimators
 from jdarts.analysis.landscape import (
     Grid,
     Landscape,
@@ -64,6 +66,7 @@ from jdarts.analysis.weight_curvature import (
 __all__ = [
     "AlphaHessian",
     "Correlation",
+    "EstimatorCorrelation",
     "Grid",
     "Landscape",
     "LiveSearch",
@@ -74,6 +77,7 @@ __all__ = [
     "bilevel_objective",
     "compile_pieces",
     "correlate",
+    "correlate_estimators",
     "discretisation_gap",
     "eigen_directions",
     "gradient_correlation",

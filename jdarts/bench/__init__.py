@@ -1,6 +1,7 @@
 """Benchmarks: the cost of a search step on this machine, now.
 
-`python -m jdarts.bench.table_searches TABLE` compares search strategies on NAS-Bench-201.
+`python -m jdarts.bench.table_searches TABLE` compares search strategies on NAS-Bench-201, and
+`python -m jdarts.bench.learning_curves LOGS` judges the extrapolation of learning curves on those of NAS-Bench-NLP.
 `jdarts bench CONFIG`, and with `hypergrad`, `seeds` or `input` before CONFIG, print the results of these modules:
 
     timing      interleaved repetitions, medians with quartiles, ratios within each round

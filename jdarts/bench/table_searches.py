@@ -1,6 +1,6 @@
 """Strategies compared on NAS-Bench-201 by table: many searches each, at a fixed number of evaluations.
 
-    python -m jdarts.bench.table_searches nasbench201.csv.gz --runs 500
+    python -m jdarts.bench.table_searches nasbench201.csv.gz --runs 500 --figure searches.png
 
 A search maximises the validation accuracy on CIFAR-10 after 12 epochs, as the benchmark's own experiments do. The
 result is the architecture with the largest one; reported are its test accuracies after 200 epochs. The benchmark's
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jdarts.bench.search_curves import search_curves_figure
 from jdarts.benchmarks import Table, load_table
 from jdarts.spaces import nasbench201
 from jdarts.strategies import RandomSearch, RegularizedEvolution, Reinforce, Strategy, simulate
@@ -90,14 +91,22 @@ def main() -> None:
     parser.add_argument("table")
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
+    parser.add_argument("--figure", metavar="FILE", help="draw best so far against evaluations, as .png or .svg")
     arguments = parser.parse_args()
+    if arguments.figure and not arguments.figure.endswith((".png", ".svg")):
+        parser.error(f"--figure {arguments.figure}: the file must end in .png or .svg")
     table = load_table(arguments.table)
     print(f"test accuracy in %, {arguments.runs} runs of {arguments.evaluations} evaluations")
+    curves = {}
     for strategy in STRATEGIES:
         result = search_table(table, strategy, runs=arguments.runs, evaluations=arguments.evaluations)
         told = "  ".join(f"{data} {values.mean():.2f} ± {values.std():.2f}" for data, values in result.test.items())
         cells = f"{result.different.mean():.0f} different cells"
         print(f"{strategy:22s} {told}  {cells}  {result.seconds:.1f} s", flush=True)
+        curves[strategy] = result.best_so_far
+    if arguments.figure:
+        best = float(table.columns["c10_valid_12"].max())
+        search_curves_figure(curves, best=best).savefig(arguments.figure, dpi=160)
 
 
 if __name__ == "__main__":

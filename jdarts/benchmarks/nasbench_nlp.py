@@ -73,6 +73,6 @@ def _curves(content: Any, where: str) -> list[np.ndarray]:
         curves.append(np.array(values, float))
     if len({len(curve) for curve in curves}) != 1:
         raise UserError(f"{where}: the lists of losses have different lengths")
-    finite = np.isfinite(np.stack(curves)).all(axis=0).tolist()
-    end = finite.index(False) if False in finite else len(finite)
+    bad = np.flatnonzero(~np.isfinite(np.stack(curves)).all(axis=0))
+    end = int(bad[0]) if len(bad) else len(curves[0])
     return [curve[:end] for curve in curves]

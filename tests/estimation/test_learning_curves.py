@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from conftest import REAL_DATA
 from optuna.trial import TrialState
 from scipy import stats
+from support.real_data import REAL_DATA
 
 from jdarts.bench.learning_curves import judge, stopping
 from jdarts.benchmarks import load_loss_curves

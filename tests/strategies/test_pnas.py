@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import optuna
 import pytest
-from conftest import REAL_DATA
 from optuna.distributions import CategoricalDistribution
+from support.real_data import REAL_DATA
 
 from jdarts import spaces
 from jdarts.analysis import spearman

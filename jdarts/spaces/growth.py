@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from jdarts.errors import UserError
+from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import Choices, DecisionSpace
 
 
@@ -76,12 +77,13 @@ class GrowingSpace(Protocol):
         ...
 
 
-def growth_of(space: DecisionSpace, base: Sequence[int] | None = None) -> Growth:
+def growth_of(space: DecisionSpace, base: int | Sequence[int] | None = None) -> Growth:
     """The growth of a space: its own, or one decision a stage, with the options of `base` for later decisions.
 
     Args:
       space: a space of decisions.
-      base: an architecture; by default option 0 everywhere, such as identity in all layers of NAS-Bench-Macro.
+      base: an architecture, or the option of all its decisions; by default option 0, such as identity in all layers of
+        NAS-Bench-Macro.
 
     Raises `UserError` for a base of a space with a growth of its own, and for one that is no architecture.
     """
@@ -89,9 +91,10 @@ def growth_of(space: DecisionSpace, base: Sequence[int] | None = None) -> Growth
         if base is not None:
             raise UserError(f"space {space.name} has smaller architectures of its own; leave out base")
         return space.growth
-    start = (0,) * len(space.decisions) if base is None else tuple(base)
+    chosen: Any = 0 if base is None else base
+    start = tuple(chosen) if isinstance(chosen, (tuple, list, np.ndarray)) else (chosen,) * len(space.decisions)
     if not space.is_valid(start):
-        raise UserError(f"the base {start} is no architecture of space {space.name}; give another one")
+        raise UserError(f"the base {excerpt(start)} is no architecture of space {space.name}; give another one")
     stages = []
     for place, decision in enumerate(space.decisions):
         options = [option for option in range(decision.options) if not stages or option != start[place]]

@@ -45,7 +45,7 @@ class PNAS(Strategy):
 
     A space without smaller architectures grows decision by decision: later decisions have the option of a base, and the
     `keep` best architectures so far are extended. That is meaningful where the base is a smaller network, as in
-    NAS-Bench-Macro. In NAS-Bench-201 give `base=(1,) * 6`, a cell of skip connections; without it, all cells of the
+    NAS-Bench-Macro. In NAS-Bench-201 give `base=1`, a cell of skip connections; without it, all cells of the
     first rounds have no path to the output.
 
     DIFF: the mean absolute error is that of scores which are mapped from their range to 0…1, so that any objective can
@@ -56,7 +56,7 @@ class PNAS(Strategy):
       space, seed: see `Strategy`.
       keep: K, the architectures that are evaluated in each round after the first.
       predictor: "mlp" or "lstm".
-      base: an architecture, see above.
+      base: an architecture, or the option of all its decisions; see above.
       settings: those of `jdarts.strategies.predictor.Predictor`, by name.
 
     Raises `UserError` for a space with more than 10,000 smallest architectures.
@@ -69,7 +69,7 @@ class PNAS(Strategy):
         seed: int = 0,
         keep: int = 256,
         predictor: str = "mlp",
-        base: Sequence[int] | None = None,
+        base: int | Sequence[int] | None = None,
         **settings: Any,
     ):
         super().__init__(space, seed=seed)

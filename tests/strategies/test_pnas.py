@@ -125,6 +125,7 @@ def test_members_are_fitted_to_four_fifths_each_and_averaged():
 
 def test_spaces_without_smaller_architectures_grow_decision_by_decision():
     growth = growth_of(spaces.nasbench201, (1,) * 6)
+    assert growth_of(spaces.nasbench201, 1).base == growth.base
     assert growth.first().tolist() == [[op, 1, 1, 1, 1, 1] for op in range(5)]
     assert growth.extended(np.array([[3, 1, 1, 1, 1, 1]]), 3).tolist() == [[3, 1, op, 1, 1, 1] for op in (0, 2, 3, 4)]
     assert growth.levels(np.array([[1] * 6, [0, 1, 1, 1, 1, 1], [1, 1, 3, 1, 1, 1]])).tolist() == [1, 1, 3]
@@ -201,6 +202,7 @@ def test_unseen_cells_of_nas_bench_201_are_ranked(kind):
         (lambda: by_name("pnas", SMALL, step=3), "unknown option of strategy pnas 'step'; did you mean 'steps'"),
         (lambda: PNAS(SMALL, base=(0,) * 13), "has smaller architectures of its own; leave out base"),
         (lambda: PNAS(spaces.nasbench201, base=(7,) * 6), "is no architecture of space nasbench201"),
+        (lambda: by_name("pnas", spaces.nasbench201, base=2.5), "the base .* is no architecture of space nasbench201"),
         (lambda: PNAS(SMALL, share=0), "share is 0"),
         (lambda: PNAS({"a": CategoricalDistribution(range(10_001))}), "has 10001 smallest architectures"),
     ],

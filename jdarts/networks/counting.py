@@ -11,6 +11,7 @@ from typing import Literal
 
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
+from jdarts.networks.image_sizes import check_whole, sides_of
 from jdarts.ops import user_ops
 
 Pair = tuple[int, int]  # parameters, MACs
@@ -173,10 +174,10 @@ def count_nasbench201(
 
 
 def _image(image_size: int | Size) -> Size:
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    _check_positive(image_size=height)
-    _check_positive(image_size=width)
-    return height, width
+    sides = sides_of(image_size)
+    for side in sides:
+        check_whole("image_size", side)
+    return sides
 
 
 def _divided(size: Size, factor: int) -> Size:
@@ -194,8 +195,7 @@ def _words(size: Size) -> str:
 
 def _check_positive(**values: int) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        check_whole(name, value)
 
 
 def _add(pairs: Iterable[Pair]) -> Pair:

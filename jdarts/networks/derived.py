@@ -17,7 +17,7 @@ from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, Stem
 from jdarts.networks.fast.ops import candidate
-from jdarts.networks.image_sizes import image_sides
+from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
 from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, in_type_of
 from jdarts.networks.reductions import reduction_cells
 from jdarts.ops import user_ops
@@ -66,15 +66,9 @@ def check_derived(
                 user_ops.get(op)
             elif op not in CANDIDATES:
                 raise unknown("op of a derived network", op, CANDIDATES)
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    for name, value in (
-        ("channels", channels),
-        ("cells", cells),
-        ("image height", height),
-        ("image width", width),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    height, width = sides_of(image_size)
+    for name, value in (("channels", channels), ("cells", cells), ("image height", height), ("image width", width)):
+        check_whole(name, value)
     if channels % 2:
         raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
     _check_image(height, width, cells, auxiliary, stem)

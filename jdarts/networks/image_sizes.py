@@ -1,8 +1,19 @@
-"""Image sizes that networks can take, decided by arithmetic before anything is traced."""
+"""Sizes of networks and of the images that they can take, checked by arithmetic before anything is traced."""
 
 from typing import Any
 
 from jdarts.errors import UserError
+
+
+def check_whole(name: str, value: Any, least: int = 1) -> None:
+    """Raise `UserError` unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def sides_of(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """`(height, width)` of an image size, which is such a pair or the side of square images."""
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
 
 
 def image_sides(images: Any) -> tuple[int, int]:

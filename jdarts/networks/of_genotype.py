@@ -10,6 +10,7 @@ from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
 from jdarts.networks.enas.size import count_enas_micro
+from jdarts.networks.image_sizes import sides_of
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet
@@ -48,7 +49,7 @@ def check_network(
         return check(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
     if genotype.reduce is not None:
         return check_derived(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = sides_of(image_size)
     if auxiliary:
         raise UserError("NAS-Bench-201 networks have no auxiliary head; set train.auxiliary_weight to 0")
     check_stages(height, width)

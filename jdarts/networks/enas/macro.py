@@ -7,7 +7,7 @@ from flax import linen as nn
 from jdarts.errors import UserError
 from jdarts.genotypes.enas import MacroArchitecture
 from jdarts.networks.enas.classifier import LinearClassifier
-from jdarts.networks.image_sizes import check_halvings, image_sides
+from jdarts.networks.image_sizes import check_halvings, image_sides, sides_of
 from jdarts.networks.nasnet.layers import ConvNorm, FactorizedReduction, NormSettings, SeparableNorm, pool
 
 _EPS, _MOMENTUM = 1e-3, 0.1
@@ -28,7 +28,7 @@ def check_enas_macro(
     """
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 2 or channels % 2:
         raise UserError(f"channels is {channels!r}; it must be an even whole number of at least 2")
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = sides_of(image_size)
     check_halvings(height, width, 2, "cannot pass the 2 reductions of ENAS macro")
     pools = [layer for layer, op in enumerate(architecture.ops) if "pool" in op]
     if release_compat and pools:

@@ -10,7 +10,7 @@ from jdarts.genotypes.enas import MICRO_OPS
 from jdarts.kernels.reference import relu
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.enas.classifier import LinearClassifier
-from jdarts.networks.image_sizes import check_halvings, image_sides
+from jdarts.networks.image_sizes import check_halvings, check_whole, image_sides, sides_of
 from jdarts.networks.nasnet.layers import ConvNorm, FactorizedReduction, NormSettings
 from jdarts.networks.nasnet.network import NasnetAuxiliaryHead
 from jdarts.networks.nasnet.ops import BlockOp
@@ -43,11 +43,10 @@ def check_enas_micro(
             if op not in MICRO_OPS:
                 raise unknown("op of ENAS micro", op, MICRO_OPS)
     for name, value, least in (("channels", channels, 2), ("cells", cells, 3 if auxiliary else 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        check_whole(name, value, least)
     if channels % 2:
         raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = sides_of(image_size)
     check_halvings(height, width, 2, "cannot pass the 2 reduction cells of ENAS micro")
     if auxiliary and min(height, width) < 20:
         raise UserError(

@@ -13,7 +13,7 @@ from jax import lax
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes.blocks import BlockGenotype
 from jdarts.genotypes.genotype import BLOCK_OPS
-from jdarts.networks.image_sizes import image_sides
+from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
 from jdarts.networks.nasnet.cell import NasnetCell
 from jdarts.networks.nasnet.layers import ConvNorm, NormSettings
 from jdarts.networks.nasnet.layout import layout
@@ -54,7 +54,7 @@ def check_nasnet(
         for op in (op for edges in cell.nodes for op, _ in edges):
             if op not in BLOCK_OPS:
                 raise unknown("op of a NASNet-type network", op, BLOCK_OPS)
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = sides_of(image_size)
     least = {"channels": 4, "image": 3} if stem == "imagenet" else {"channels": 1, "image": 1}
     for name, value, lowest in (
         ("channels", channels, least["channels"]),
@@ -62,8 +62,7 @@ def check_nasnet(
         ("image height", height, least["image"]),
         ("image width", width, least["image"]),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least {lowest}")
+        check_whole(name, value, lowest)
     if auxiliary and min(_auxiliary_side(side, stem) for side in (height, width)) < 5:
         least_side = next(side for side in range(1, 100) if _auxiliary_side(side, stem) >= 5)
         raise UserError(

@@ -15,14 +15,14 @@ from jdarts.errors import UserError
 from jdarts.genotypes import BLOCK_OPS, BlockCell, BlockGenotype, Edge, Genotype, block_cell, excerpt
 from jdarts.genotypes.blocks import Family
 from jdarts.genotypes.enas import MICRO_OPS
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 _PER_BLOCK = 4
 INPUTS = 2
 
 
 @dataclass(frozen=True)
-class BlockSpace:
+class BlockSpace(FreeChoices):
     """Cells of `blocks` blocks with the same ops on all edges.
 
     Attributes:
@@ -44,13 +44,8 @@ class BlockSpace:
         """The names of the cells that are decided on."""
         return ("normal",) if self.family == "pnasnet" else ("normal", "reduce")
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """Four decisions a block, cell by cell."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         return tuple(
             Decision(f"{cell}.{target}.{kind}_{i}", target if kind == "input" else len(self.ops), f"{cell}/{kind}")
             for cell in self.cell_types
@@ -64,10 +59,6 @@ class BlockSpace:
         """The number of different architectures: n(n + 1)/2 pairs of the n (input, op) of each block."""
         operands = [target * len(self.ops) for target in range(INPUTS, INPUTS + self.blocks)]
         return math.prod(n * (n + 1) // 2 for n in operands) ** len(self.cell_types)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> BlockGenotype:
         """The genotype; raises `UserError` unless the choices are valid."""

@@ -11,8 +11,10 @@ than its list of decisions. It proposes one option for each, and the space decod
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,6 +97,32 @@ class DecisionSpace(Protocol):
     def encode(self, architecture: Any, /) -> Choices:
         """The canonical choices of an architecture; raises `UserError` for one of another space."""
         ...
+
+
+class FreeChoices(ABC):
+    """The base of spaces in which every tuple of choices in range is an architecture."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """All decisions, in the order of the choices."""
+        return self._decisions
+
+    @cached_property
+    def _decisions(self) -> tuple[Decision, ...]:
+        return self.make_decisions()
+
+    @abstractmethod
+    def make_decisions(self) -> tuple[Decision, ...]:
+        """The decisions; called once."""
+
+    @property
+    def size(self) -> int:
+        """The number of different architectures; here, different choices make different architectures."""
+        return combinations(self.decisions)
+
+    def is_valid(self, choices: Sequence[int]) -> bool:
+        """True if the choices are in range."""
+        return in_range(self.decisions, choices)
 
 
 def in_range(decisions: Sequence[Decision], choices: Sequence[int]) -> bool:

@@ -2,46 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
 from jdarts.genotypes.enas import MACRO_OPS, MacroArchitecture
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, combinations, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 
 @dataclass(frozen=True)
-class EnasMacroSpace:
-    """Networks of `layers` layers. The choices are the numbers of the release's arcs, in their order.
+class EnasMacroSpace(FreeChoices):
+    """The 6^L · 2^(L(L − 1)/2) networks of L = `layers` layers.
 
-    Layer l has the decision `layer_{l}.op` and l decisions `layer_{l}.skip_{k}`, whose option 1 reads output k: that of
-    the stem (k = 0) or of layer k − 1.
+    The choices are the numbers of the release's arcs, in their order. Layer l has the decision `layer_{l}.op` and l
+    decisions `layer_{l}.skip_{k}`, whose option 1 reads output k: that of the stem (k = 0) or of layer k − 1.
     """
 
     name: str = "enas_macro"
     layers: int = 12
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """One op and the skips of every layer."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         found = []
         for layer in range(self.layers):
             found.append(Decision(f"layer_{layer}.op", len(MACRO_OPS), "network/op"))
             found += [Decision(f"layer_{layer}.skip_{k}", 2, "network/skip") for k in range(layer)]
         return tuple(found)
-
-    @property
-    def size(self) -> int:
-        """The number of networks, 6^L · 2^(L(L − 1)/2)."""
-        return combinations(self.decisions)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> MacroArchitecture:
         """The network; raises `UserError` unless the choices are valid."""

@@ -5,16 +5,14 @@ layers and squeeze-and-excitation; widths and strides are fixed. The numbers of 
 benchmark: 1 to 3, in the sixth block 1 to 4. The space has decisions only; jdarts builds no network for it.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 BLOCKS = 7
 FIELDS = ("expansion", "kernel", "layers", "squeeze_excite")
@@ -70,32 +68,18 @@ def read(text: str) -> MnasNetwork:
 
 
 @dataclass(frozen=True)
-class MnasNetSpace:
+class MnasNetSpace(FreeChoices):
     """36⁶ · 48 ≈ 1.04·10¹¹ networks."""
 
     name: str = "mnasnet"
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """Four decisions a block, `block_0.expansion` and so on."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         return tuple(
             Decision(f"block_{block}.{field}", len(known), f"network/{field}")
             for block in range(BLOCKS)
             for field, known in zip(FIELDS, options(block), strict=True)
         )
-
-    @property
-    def size(self) -> int:
-        """The number of networks."""
-        return math.prod(decision.options for decision in self.decisions)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> MnasNetwork:
         """The network; raises `UserError` unless the choices are valid."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
 from jdarts.genotypes.chain import ChainArchitecture, ChainLayer
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, combinations, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 KERNELS = (1, 3, 5, 7)
 FILTERS = (24, 36, 48, 64)
@@ -15,7 +14,7 @@ STRIDES = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class ChainSpace:
+class ChainSpace(FreeChoices):
     """Networks of `layers` layers.
 
     Attributes:
@@ -31,13 +30,8 @@ class ChainSpace:
     strides: bool = False
     skips: bool = True
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """Layer by layer: `height`, `width`, `filters`, the strides, and `skip_{j}` for each earlier layer j."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         sizes = [("height", len(KERNELS)), ("width", len(KERNELS)), ("filters", len(FILTERS))]
         if self.strides:
             sizes += [("stride_rows", len(STRIDES)), ("stride_columns", len(STRIDES))]
@@ -47,15 +41,6 @@ class ChainSpace:
             if self.skips:
                 found += [Decision(f"layer_{layer}.skip_{j}", 2, "network/skip") for j in range(layer)]
         return tuple(found)
-
-    @property
-    def size(self) -> int:
-        """The number of networks."""
-        return combinations(self.decisions)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> ChainArchitecture:
         """The network; raises `UserError` unless the choices are valid."""

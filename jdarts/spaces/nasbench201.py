@@ -4,10 +4,8 @@ One cell of four nodes and six edges, each with one of five ops; the same cell e
 `jdarts.networks.nasbench201`.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +18,12 @@ from jdarts.networks.nasbench201 import Supernet201, check_stages
 from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
 from jdarts.networks.wiring import NASBENCH201_NODES as NODES
 from jdarts.networks.wiring import OpTable, OpWeights
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 from jdarts.spaces.weight_checks import finite_weights
 
 
 @dataclass(frozen=True)
-class NASBench201Space:
+class NASBench201Space(FreeChoices):
     """One cell with six edges.
 
     Attributes:
@@ -120,27 +118,13 @@ class NASBench201Space:
         rng = np.random.default_rng(seed)
         return self.genotype([ops[int(rng.integers(len(ops)))] for ops in self.cell])
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """The op of every edge, `edge_0_1` and so on in the order of `edges`; edges with one candidate have none."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         return tuple(
             Decision(f"edge_{source}_{target}", len(ops), "cell/op")
             for (source, target), ops in zip(EDGES, self.cell, strict=True)
             if len(ops) > 1
         )
-
-    @property
-    def size(self) -> int:
-        """The number of genotypes; 15,625 with all ops on all edges."""
-        return math.prod(len(ops) for ops in self.cell)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> Genotype:
         """The genotype with these candidates on the edges; raises `UserError` unless the choices are valid."""

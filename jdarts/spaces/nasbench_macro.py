@@ -6,11 +6,10 @@ expansion 3, 2 one with kernel 5 and expansion 6. The space has decisions only; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 BLOCKS = ("identity", "mb3_k3", "mb6_k5")
 LAYERS = 8
@@ -41,28 +40,14 @@ class MacroNetwork:
 
 
 @dataclass(frozen=True)
-class NASBenchMacroSpace:
+class NASBenchMacroSpace(FreeChoices):
     """The 3⁸ = 6,561 networks of the benchmark."""
 
     name: str = "nasbench_macro"
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """The block of every layer."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         return tuple(Decision(f"layer_{layer}", len(BLOCKS), "network/block") for layer in range(LAYERS))
-
-    @property
-    def size(self) -> int:
-        """The number of networks."""
-        return len(BLOCKS) ** LAYERS
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> MacroNetwork:
         """The network with these blocks; raises `UserError` unless the choices are valid."""

@@ -10,14 +10,14 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotypes import BlockCell, BlockGenotype, Genotype
 from jdarts.spaces.block_spaces import INPUTS, BlockSpace, pnas
-from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 from jdarts.spaces.growth import Growth, Stage
 
 _PER_BLOCK = 4
 
 
 @dataclass(frozen=True)
-class ProgressiveBlocks:
+class ProgressiveBlocks(FreeChoices):
     """The cells of a space of blocks together with all smaller ones.
 
     The first decision, `blocks`, is the number of blocks less one. The others are those of the largest cells. Decisions
@@ -37,13 +37,8 @@ class ProgressiveBlocks:
                 f"space {self.largest.name} cannot grow block by block; it needs one cell of 2 blocks or more"
             )
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """The number of blocks, then four decisions a block."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         return (Decision("blocks", self.largest.blocks, "normal/blocks"), *self.largest.decisions)
 
     @cached_property
@@ -55,10 +50,6 @@ class ProgressiveBlocks:
     def size(self) -> int:
         """The number of different architectures."""
         return sum(level.size for level in self.levels)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> BlockGenotype:
         """The genotype; raises `UserError` unless the choices are valid."""

@@ -9,11 +9,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import Trial
 
 from jdarts.errors import UserError
-from jdarts.spaces.decisions import Choices, Decision, DecisionSpace, checked_choices, combinations, in_range
+from jdarts.spaces.decisions import Choices, Decision, DecisionSpace, FreeChoices, checked_choices
 
 
 @dataclass(frozen=True)
-class ParameterSpace:
+class ParameterSpace(FreeChoices):
     """The space of any Optuna objective with categorical and integer parameters; an architecture is its choices.
 
     Attributes:
@@ -46,23 +46,9 @@ class ParameterSpace:
                 )
         return found
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def make_decisions(self) -> tuple[Decision, ...]:
         """One decision a parameter."""
-        return self._decisions
-
-    @cached_property
-    def _decisions(self) -> tuple[Decision, ...]:
         return tuple(Decision(name, len(values), f"parameters/{name}") for name, values in self.options.items())
-
-    @property
-    def size(self) -> int:
-        """The number of different combinations."""
-        return combinations(self.decisions)
-
-    def is_valid(self, choices: Sequence[int]) -> bool:
-        """True if the choices are in range."""
-        return in_range(self.decisions, choices)
 
     def decode(self, choices: Sequence[int]) -> Choices:
         """The choices themselves; raises `UserError` unless they are valid."""

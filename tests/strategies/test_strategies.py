@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
+from support.lopsided import lopsided
 
 from jdarts import spaces, strategies
 from jdarts.errors import UserError
@@ -60,16 +61,7 @@ def test_every_strategy_proposes_architectures_of_every_space(name, space):
 
 @OWN
 def test_choices_that_no_edge_has_are_not_proposed(name):
-    space = spaces.define_space(
-        "lopsided",
-        edges=[(0, 2), (0, 3), (1, 3), (2, 3)],
-        normal={
-            (0, 2): ("none", "skip_connect", "sep_conv_3x3"),
-            (0, 3): ("none", "skip_connect", "sep_conv_3x3"),
-            (1, 3): ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3"),
-            (2, 3): ("none", "skip_connect", "sep_conv_3x3"),
-        },
-    )
+    space = lopsided()
     evaluations = simulate(by_name(name, space, **SMALL[name]), score, 30)
     assert all(space.is_valid(evaluation.choices) for evaluation in evaluations)
 

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
+from support.lopsided import lopsided
 
 from jdarts import spaces
 from jdarts.errors import Diverged, UserError
@@ -163,16 +164,7 @@ def test_pruners_see_the_intermediate_scores():
 
 def test_choices_that_are_no_architecture_are_pruned():
     """Samplers of Optuna do not know that an edge lacks an op."""
-    space = spaces.define_space(
-        "lopsided",
-        edges=[(0, 2), (0, 3), (1, 3), (2, 3)],
-        normal={
-            (0, 2): ("none", "skip_connect", "sep_conv_3x3"),
-            (0, 3): ("none", "skip_connect", "sep_conv_3x3"),
-            (1, 3): ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3"),
-            (2, 3): ("none", "skip_connect", "sep_conv_3x3"),
-        },
-    )
+    space = lopsided()
     study = run_study(space, by_name("tpe", space), lambda g, budget: Score({"accuracy": 1.0}), trials=20)
     states = [trial.state for trial in study.trials]
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED} and len(states) == 20

@@ -68,8 +68,8 @@ def amortised(
         after = Aux(value, aux, residual=relative(r, v), memory=add(x, scale(step_size, r)))
         return add(d, by_alphas), after
 
-    options: dict[str, Any] = {"train_loss": train_loss, "val_loss": val_loss}
-    return WithMemory(zeros, checked(estimator, **options, microbatches=microbatches, axis_name=axis_name))
+    sound = checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches, axis_name=axis_name)
+    return WithMemory(zeros, sound)
 
 
 def warm_started(
@@ -103,8 +103,8 @@ def warm_started(
         grads, aux, x = solve(w, alphas, opt_state, train_batch, val_batch, x)
         return grads, aux._replace(memory=x)
 
-    options: dict[str, Any] = {"microbatches": microbatches, "axis_name": axis_name}
-    return WithMemory(zeros, checked_solution(estimator, train_loss, val_loss, solver, options), solver.batches)
+    sound = checked_solution(estimator, train_loss, val_loss, solver, microbatches, axis_name)
+    return WithMemory(zeros, sound, solver.batches)
 
 
 def zeros(w: PyTree, alphas: PyTree) -> PyTree:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from jdarts.hypergrad.axes import over_axis
-from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
-from jdarts.hypergrad.diagnosis import explained
+from jdarts.hypergrad.checks import check_choice, check_count, check_number
+from jdarts.hypergrad.diagnosis import checked_steps
 from jdarts.hypergrad.infinite import anywhere, generic
 from jdarts.hypergrad.products import add, alpha_gradients, gradients, norm, scale
 from jdarts.hypergrad.types import Aux, AxisName, Estimator, Loss, PyTree
@@ -76,15 +76,7 @@ def finite_difference(
         grads = add(at.through_value(by_value, d), change)
         return grads, Aux(val_value, val_aux, train_value, train_aux, points_aux=points_aux)
 
-    sound = checked(
-        estimator,
-        train_loss=train_loss,
-        val_loss=val_loss,
-        optimizer=optimizer,
-        microbatches=microbatches,
-        axis_name=axis_name,
-    )
-    return explained(sound, train_loss, val_loss, optimizer, 1, microbatches)
+    return checked_steps(estimator, train_loss, val_loss, optimizer, microbatches=microbatches, axis_name=axis_name)
 
 
 def two_sides(noise: str | Redraw) -> Callable[[Any], tuple[Any, Any]]:

@@ -57,16 +57,16 @@ def checked(
     train_loss: Loss | None = None,
     val_loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    steps: int | None = None,
+    batches: int = 1,
     microbatches: int = 1,
     axis_name: AxisName = None,
 ) -> Callable[..., tuple[Any, Any]]:
     """`estimator` with its arguments checked once for each set of shapes.
 
-    If both losses are one function, both batches must have the same structure. Unless `steps` is None, `train_batch`
-    must hold `steps` stacked batches. `opt_state` must be a state of `optimizer`. No loss is traced, except inside a
-    mapped axis without `axis_name`; there the gradient of each loss is checked (`jdarts.hypergrad.axes.check_reduced`).
-    A memory (`jdarts.hypergrad.memory`) is passed on.
+    If both losses are one function, both batches must have the same structure. With several `batches`, `train_batch`
+    must hold as many, stacked. `opt_state` must be a state of `optimizer`. No loss is traced, except inside a mapped
+    axis without `axis_name`; there the gradient of each loss is checked (`jdarts.hypergrad.axes.check_reduced`). A
+    memory (`jdarts.hypergrad.memory`) is passed on.
     """
     known, names = set(), axis_names(axis_name)
 
@@ -79,14 +79,14 @@ def checked(
             check_floats("alphas", alphas)
             if optimizer is not None:
                 check_opt_state(optimizer, w, opt_state)
-            one = train_batch if steps is None else check_stacked(train_batch, steps)
+            one = train_batch if batches == 1 else check_stacked(train_batch, batches)
             if train_loss is not None and train_loss is val_loss:
                 check_same_structure(one, val_batch)
             check_divides(one, microbatches, "train_batch")
             check_divides(val_batch, microbatches, "val_batch")
             check_replicated(names, w=w, alphas=alphas, opt_state=opt_state)
             if mapped_axes() and not names:
-                first = train_batch if steps is None else jax.tree.map(lambda leaf: leaf[0], train_batch)
+                first = train_batch if batches == 1 else jax.tree.map(lambda leaf: leaf[0], train_batch)
                 for loss, batch in ((train_loss, first), (val_loss, val_batch)):
                     if loss is not None:
                         check_reduced(scalar_loss(loss), w, alphas, batch)
@@ -96,7 +96,7 @@ def checked(
             known.add(signature)
         return grads, aux
 
-    return with_batches(checked_estimator, steps or 1)
+    return with_batches(checked_estimator, batches)
 
 
 def check_count(name: str, value: Any, least: int) -> None:

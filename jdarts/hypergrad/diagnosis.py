@@ -13,10 +13,11 @@ from jax.core import Tracer
 from jax.extend.core import JaxprEqn
 
 from jdarts.errors import UserError
+from jdarts.hypergrad.checks import checked
 from jdarts.hypergrad.infinite import along, generic
 from jdarts.hypergrad.memory import like
 from jdarts.hypergrad.products import add, both_products, gradients
-from jdarts.hypergrad.types import Estimator, Loss, PyTree
+from jdarts.hypergrad.types import AxisName, Estimator, Loss, PyTree
 from jdarts.hypergrad.update import Point, Step, no_adjoint
 
 _REMEDIES = ("eps_root", "eps", "initial_accumulator_value")
@@ -52,13 +53,32 @@ def explain_non_finite(
     return None
 
 
-def explained(
-    estimator: Estimator, train_loss: Loss, val_loss: Loss, optimizer: Any, steps: int, microbatches: int
+def checked_steps(
+    estimator: Estimator,
+    train_loss: Loss,
+    val_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int = 1,
+    microbatches: int = 1,
+    axis_name: AxisName = None,
 ) -> Estimator:
-    """`estimator`, raising `UserError` if it is called with arrays and its optimiser produces an infinity or NaN."""
+    """An estimator that takes `steps` steps of `optimizer`, with its arguments checked (`checked`).
 
-    def explained_estimator(*arguments):
-        grads, aux = estimator(*arguments)
+    It raises `UserError` if it is called with arrays and the optimiser produces an infinity or NaN.
+    """
+    sound = checked(
+        estimator,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        optimizer=optimizer,
+        batches=steps,
+        microbatches=microbatches,
+        axis_name=axis_name,
+    )
+
+    def explained(*arguments):
+        grads, aux = sound(*arguments)
         leaves = jax.tree.leaves(grads)
         if not any(isinstance(leaf, Tracer) for leaf in leaves) and not _finite(grads):
             try:
@@ -69,7 +89,7 @@ def explained(
                 pass  # a non-finite loss is a result that the caller sees
         return grads, aux
 
-    return like(estimator, explained_estimator)
+    return like(sound, explained)
 
 
 def _replay(train_loss, val_loss, step: Step, arguments, steps: int, microbatches: int) -> None:

@@ -19,7 +19,7 @@ from jdarts.config.ranges import NonNegative
 from jdarts.errors import UserError
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_choice, check_count, check_number, checked
-from jdarts.hypergrad.diagnosis import explained
+from jdarts.hypergrad.diagnosis import checked_steps
 from jdarts.hypergrad.infinite import along
 from jdarts.hypergrad.linear_system import Solver, System, last_of, relative
 from jdarts.hypergrad.products import add, both_products, gradients, hessian_product, norm, power_of_two, scale
@@ -62,8 +62,7 @@ def implicit(
         grads, aux, _ = solve(*arguments)
         return grads, aux
 
-    options: dict[str, Any] = {"microbatches": microbatches, "axis_name": axis_name}
-    return checked_solution(estimator, train_loss, val_loss, solver, options)
+    return checked_solution(estimator, train_loss, val_loss, solver, microbatches, axis_name)
 
 
 def checked_solution(
@@ -71,12 +70,18 @@ def checked_solution(
     train_loss: Loss,
     val_loss: Loss,
     solver: Solver,
-    options: dict[str, Any],
+    microbatches: int,
+    axis_name: AxisName,
 ) -> Callable[..., tuple[PyTree, Aux]]:
     """`estimator` with checks of its arguments (`checked`), and of the batches that `solver` takes."""
-    train_loss, val_loss = (over_axis(loss, options["axis_name"]) for loss in (train_loss, val_loss))
-    steps = solver.batches if solver.batches > 1 else None
-    return checked(estimator, train_loss=train_loss, val_loss=val_loss, steps=steps, **options)
+    return checked(
+        estimator,
+        train_loss=over_axis(train_loss, axis_name),
+        val_loss=over_axis(val_loss, axis_name),
+        batches=solver.batches,
+        microbatches=microbatches,
+        axis_name=axis_name,
+    )
 
 
 def solution(
@@ -128,9 +133,11 @@ def conjugate_gradient(
       damping: δ. Include the coupled weight decay of the weights' optimiser, which the training loss does not contain.
       microbatches, axis_name: as for `unrolled`.
     """
+    del optimizer
     solver = ConjugateGradient(iterations)
-    options: dict[str, Any] = {"microbatches": microbatches, "axis_name": axis_name}
-    return implicit(train_loss, val_loss, optimizer, solver=solver, damping=damping, **options)
+    return implicit(
+        train_loss, val_loss, solver=solver, damping=damping, microbatches=microbatches, axis_name=axis_name
+    )
 
 
 def neumann(
@@ -167,7 +174,8 @@ def neumann(
         raise UserError("neumann needs an optimizer; without one, use implicit(solver=Neumann(terms, step_size))")
     train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     train_gradients, val_gradients = gradients(train_loss, microbatches), gradients(val_loss, microbatches)
-    series, step = _Series(train_loss, Step(optimizer), terms, microbatches), Step(optimizer)
+    step = Step(optimizer)
+    series = _Series(train_loss, step, terms, microbatches)
 
     def estimator(w, alphas, opt_state, train_batch, val_batch):
         (train_value, train_aux), (g, slope) = train_gradients(w, alphas, train_batch)
@@ -176,9 +184,7 @@ def neumann(
         grads, residual = series.solve(step.point(g, opt_state, w, train_value, slope), alphas, train_batch, v, d)
         return grads, Aux(val_value, val_aux, train_value, train_aux, residual=residual)
 
-    options: dict[str, Any] = {"train_loss": train_loss, "val_loss": val_loss, "optimizer": optimizer}
-    sound = checked(estimator, **options, microbatches=microbatches, axis_name=axis_name)
-    return explained(sound, train_loss, val_loss, optimizer, 1, microbatches)
+    return checked_steps(estimator, train_loss, val_loss, optimizer, microbatches=microbatches, axis_name=axis_name)
 
 
 class _Series:

@@ -4,7 +4,7 @@ import optax
 
 from jdarts.hypergrad.axes import over_axis
 from jdarts.hypergrad.checks import check_count, checked
-from jdarts.hypergrad.diagnosis import explained
+from jdarts.hypergrad.diagnosis import checked_steps
 from jdarts.hypergrad.infinite import along
 from jdarts.hypergrad.k_step import Forward, Reverse, check_mode, k_step
 from jdarts.hypergrad.products import gradients, mixed_product
@@ -93,16 +93,9 @@ def unrolled(
         estimator = k_step(train_loss, val_loss, optimizer, steps=steps, mode=mode, microbatches=microbatches)
     else:
         estimator = _one_step(train_loss, val_loss, optimizer, microbatches)
-    sound = checked(
-        estimator,
-        train_loss=train_loss,
-        val_loss=val_loss,
-        optimizer=optimizer,
-        steps=steps if steps > 1 else None,
-        microbatches=microbatches,
-        axis_name=axis_name,
+    return checked_steps(
+        estimator, train_loss, val_loss, optimizer, steps=steps, microbatches=microbatches, axis_name=axis_name
     )
-    return explained(sound, train_loss, val_loss, optimizer, steps, microbatches)
 
 
 def look_back(
@@ -127,15 +120,7 @@ def look_back(
     check_count("microbatches", microbatches, 1)
     train_loss, val_loss = over_axis(train_loss, axis_name), over_axis(val_loss, axis_name)
     estimator = _one_step(train_loss, val_loss, optimizer, microbatches, really=True)
-    sound = checked(
-        estimator,
-        train_loss=train_loss,
-        val_loss=val_loss,
-        optimizer=optimizer,
-        microbatches=microbatches,
-        axis_name=axis_name,
-    )
-    return explained(sound, train_loss, val_loss, optimizer, 1, microbatches)
+    return checked_steps(estimator, train_loss, val_loss, optimizer, microbatches=microbatches, axis_name=axis_name)
 
 
 def _one_step(train_loss, val_loss, optimizer, microbatches, really=False) -> Estimator:

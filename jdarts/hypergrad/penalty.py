@@ -1,7 +1,5 @@
 """A fully first-order hypergradient: the training problem as a penalty, with a second copy of the weights."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -61,8 +59,8 @@ def penalised(
         move = jax.tree.map(lambda y, g, v: (y - step_size * (g + v / multiplier)).astype(y.dtype), y, pull, v)
         return grads, Aux(value, aux, train_value, train_aux, memory=move)
 
-    options: dict[str, Any] = {"train_loss": train_loss, "val_loss": val_loss}
-    return WithMemory(_copy, checked(estimator, **options, microbatches=microbatches, axis_name=axis_name))
+    sound = checked(estimator, train_loss=train_loss, val_loss=val_loss, microbatches=microbatches, axis_name=axis_name)
+    return WithMemory(_copy, sound)
 
 
 def _copy(w: PyTree, alphas: PyTree) -> PyTree:

@@ -3,11 +3,10 @@
 They are registered here, below the configuration, because a configuration may hold the function itself.
 """
 
-import inspect
-import os
 from collections.abc import Callable
 from typing import Any
 
+from jdarts.config.user_files import source_file
 from jdarts.errors import UserError
 
 OWN: dict[str, Callable[..., Any]] = {}
@@ -35,9 +34,3 @@ def register(factory: Callable[..., Any]) -> Callable[..., Any]:
 def name_of(hypergradient: Any) -> Any:
     """The name of a hypergradient that is given as a function, which is registered; anything else is returned as is."""
     return register(hypergradient).__name__ if callable(hypergradient) else hypergradient
-
-
-def source_file(factory: Callable[..., Any]) -> str:
-    """The file that a function was written in; empty for one without Python code."""
-    code = getattr(inspect.unwrap(factory), "__code__", None)
-    return os.path.realpath(code.co_filename) if code else ""

@@ -6,12 +6,13 @@ executed if they still have the bytes that the run recorded; otherwise the user 
 """
 
 import hashlib
+import inspect
 import json
 import os
 import sys
 import tokenize
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ PREFIX = "jdarts_user_"
 """Prefix of the module names of files that were executed by path."""
 FOLDER = "source"
 """Folder of the copies, inside a run folder."""
-_PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def read(path: Path) -> str:
@@ -70,10 +71,16 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def source_file(function: Callable[..., Any]) -> str:
+    """The file that a function was written in; empty for one without Python code."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return os.path.realpath(code.co_filename) if code else ""
+
+
 def is_own(path: str | Path) -> bool:
     """True if a source file belongs to the user: neither to jdarts nor to an interactive session."""
     path = Path(path)
-    return is_file(path) and _PACKAGE not in path.resolve().parents
+    return is_file(path) and PACKAGE not in path.resolve().parents
 
 
 def keep(folder: Path, entries: Mapping[str, str | Path]) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ Every call of a registered method checks the ranges of its options (`jdarts.conf
 import dataclasses
 import functools
 import inspect
-import os
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from jdarts import hypergrad
 from jdarts.config import Experiment, SearchConfig
 from jdarts.config.options import parse, split
 from jdarts.config.ranges import check, described
+from jdarts.config.user_files import source_file
 from jdarts.errors import UserError, unknown
 from jdarts.methods.method import Method, compose
 from jdarts.methods.published import as_text
@@ -77,11 +77,6 @@ def _options(parameter: inspect.Parameter) -> list[inspect.Parameter]:
         parameter.replace(name=f.name, default=getattr(group, f.name), annotation=hints[f.name])
         for f in dataclasses.fields(group)
     ]
-
-
-def source_file(factory: Callable) -> str:
-    """The file that a function was written in."""
-    return os.path.realpath(inspect.unwrap(factory).__code__.co_filename)
 
 
 def names() -> tuple[str, ...]:

@@ -246,16 +246,21 @@ def open_run(
         yield run
 
 
-def _keep_user_files(run: RunFolder, config: Experiment) -> None:
-    """Copy the files of the user's own methods and space into the run folder."""
+def defining_files(config: Experiment) -> dict[str, str]:
+    """The files of the methods, the hypergradient (if it is the user's) and the space, keyed by what they define."""
     methods = [part.strip() for part in config.search.method.split("+")]
-    files = {f"method {method!r}": registry.source_file(registry.get(method)) for method in methods}
+    files = {f"method {method!r}": user_files.source_file(registry.get(method)) for method in methods}
     own = hypergradient_of(config.search, configured(config.search))
     if own in own_estimators.OWN:
-        files[f"hypergradient {own!r}"] = own_estimators.source_file(own_estimators.OWN[own])
+        files[f"hypergradient {own!r}"] = user_files.source_file(own_estimators.OWN[own])
     if config.space.name not in spaces.DECISIONS_ONLY:
         files[f"space {config.space.name!r}"] = spaces.source_file(config.space.name)
-    sources = user_files.keep(run.path, files)
+    return files
+
+
+def _keep_user_files(run: RunFolder, config: Experiment) -> None:
+    """Copy the user's files among those that define the search into the run folder."""
+    sources = user_files.keep(run.path, defining_files(config))
     if sources is not None:
         run.write_json(user_files.RECORD, sources)
     if config.space.name.endswith(".py"):  # so that the genotypes can be read without that file

@@ -8,20 +8,17 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from jdarts import spaces
 from jdarts.analysis.live import LiveSearch
 from jdarts.analysis.run_folders import open_epochs
-from jdarts.config import Experiment, own_estimators
+from jdarts.config import Experiment
 from jdarts.config.files import to_json
+from jdarts.config.user_files import PACKAGE
 from jdarts.errors import FolderInUse, UserError
-from jdarts.methods import registry
-from jdarts.pipeline import run_search_only
+from jdarts.pipeline import defining_files, run_search_only
 from jdarts.runs import environment
 from jdarts.runs.folder import CONFIG
 from jdarts.runs.reporter import Reporter, SilentReporter
 from jdarts.search.members import Member
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def cached_searches(
@@ -55,10 +52,7 @@ def cached_searches(
 
 
 def _cache_folder(config: Experiment, seeds: Sequence[int]) -> Path:
-    name = config.search.hypergradient
-    files = [registry.source_file(registry.get(part.strip())) for part in config.search.method.split("+")]
-    files += [own_estimators.source_file(own_estimators.OWN[name])] if name in own_estimators.OWN else []
-    for file in (*files, spaces.source_file(config.space.name)):
+    for file in defining_files(config).values():
         if not Path(file).resolve().is_relative_to(PACKAGE):
             raise UserError(f"the cache of searches does not notice changes of {file}; give cached_searches a folder")
     versions = [metadata.version(library) for library in environment.LIBRARIES]

@@ -11,8 +11,9 @@ import pytest
 
 from jdarts import analysis, cli
 from jdarts.config.files import load_config
+from jdarts.config.user_files import source_file
 from jdarts.errors import UserError
-from jdarts.methods.registry import _METHODS, source_file
+from jdarts.methods.registry import _METHODS
 
 METHOD = """
 from typing import Annotated

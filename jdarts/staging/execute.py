@@ -13,7 +13,7 @@ import numpy as np
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, schedule
-from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, VectorSplit
+from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, VectorSplit, bytes_of
 
 _IN_FLIGHT = 4  # calls in flight at once on a CPU; each holds the memory of its results
 
@@ -58,7 +58,7 @@ class Runner:
 
     def peak(self) -> int:
         """Most bytes alive at once, without the inputs: results between calls and temporary memory inside them."""
-        sizes = {ref: _bytes(ref.aval) for ref in self._slots}
+        sizes = {ref: bytes_of(ref.aval) for ref in self._slots}
         outside = set(self._graph.inputs) | set(self._graph.constants)
         kept = {ref for ref in self._graph.outputs if isinstance(ref, Ref)}
         last = _last_uses(self._calls, kept | outside)
@@ -105,13 +105,6 @@ def _last_uses(calls: list[Call], kept: set[Ref]) -> list[list[Ref]]:
         dead.append([ref for ref in mentioned if ref not in seen])
         seen.update(mentioned)
     return dead[::-1]
-
-
-def _bytes(aval) -> int:
-    size = 1
-    for length in getattr(aval, "shape", ()):
-        size *= length
-    return size * getattr(getattr(aval, "dtype", None), "itemsize", 4)
 
 
 def _control(call: Control, compiler: Compiler):

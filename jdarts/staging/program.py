@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jdarts.staging.compiling import Compiler, compiler_options
 from jdarts.staging.execute import Runner
-from jdarts.staging.trace import count_equations, has_pieces, pruned, trace
+from jdarts.staging.trace import count_equations, has_pieces, pruned, trace, written_bytes
 
 Unit = Literal["edges", "cells", "whole"]
 
@@ -120,23 +120,23 @@ def compile(
       donate_argnums: arguments whose memory the results may reuse; only if the program is compiled whole.
       unit: the unit of compilation: mixed edges, cells, or the whole program. None: edges on the CPU, cells elsewhere.
         A function without marked pieces is always compiled whole.
-      calls: number of times the program will run, if known. On a CPU, programs that run fewer than `compiling.SHORT`
-        times are optimised less. On accelerators, the cells of programs that run often are joined into one program, or
-        into a few if one would be too large for XLA; each cell is still traced once. Joined programs take a few times
-        longer to compile, but the host then launches all their kernels at once.
+      calls: number of times the program will run, if known. Short runs on a CPU are optimised less (`compiling.SHORT`).
+        On accelerators, the cells of programs that run often are joined into one program, or into a few if one would
+        be too large for XLA; each cell is still traced once. Joined programs take a few times longer to compile, but
+        the host then launches all their kernels at once.
       shared: compute values that occur twice, in pieces or between them, only once, and keep them in memory.
         `jax.checkpoint` still recomputes its values.
       only_read: only the costs of the program are read; it never runs.
     """
     started = time.perf_counter()
     unit = unit or default_unit()
-    options = compiler_options(large=True, calls=calls, only_read=only_read)
+    how = {"calls": calls, "only_read": only_read}
     if unit == "whole":
-        return _compile_whole(function, args, donate_argnums, started, options)
+        return _compile_whole(function, args, donate_argnums, started, how)
 
     closed, shapes = _traced(function, args, unit)
     if not has_pieces(closed.jaxpr):
-        return _compile_whole(function, args, donate_argnums, started, options)
+        return _compile_whole(function, args, donate_argnums, started, how)
     closed = pruned(closed)
     often = unit == "cells" and (calls or 0) >= _MANY_CALLS
     if often and count_equations(closed.jaxpr.eqns) <= _MOST_EQUATIONS:
@@ -144,8 +144,8 @@ def compile(
         def all_pieces(*arrays):
             return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(closed)(*jax.tree.leaves(arrays)))
 
-        return _compile_whole(all_pieces, args, donate_argnums, started, options)
-    compiler = Compiler(calls=calls, only_read=only_read)
+        return _compile_whole(all_pieces, args, donate_argnums, started, how)
+    compiler = Compiler(written=written_bytes(closed.jaxpr.eqns), **how)
     runner = Runner(trace(closed, shared=shared), compiler, _JOINED_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
@@ -177,11 +177,12 @@ def _traced(function: Callable, args: tuple, unit: Unit) -> tuple[ClosedJaxpr, A
         return jax.make_jaxpr(function, return_shape=True)(*args)
 
 
-def _compile_whole(function, args, donate_argnums, started: float, options: dict[str, Any] | None) -> Program:
-    jitted = jax.jit(function, donate_argnums=donate_argnums, compiler_options=options)
-    lowered = jitted.trace(*args).lower()
+def _compile_whole(function, args, donate_argnums, started: float, how: dict[str, Any]) -> Program:
+    trace = jax.jit(function, donate_argnums=donate_argnums).trace(*args)
+    options = compiler_options(large=True, written=written_bytes(trace.jaxpr.eqns), **how)
+    lowered = trace.lower()
     traced = time.perf_counter()
-    compiled = lowered.compile()
+    compiled = lowered.compile(options)
 
     def analysis(what: str) -> float:
         if what != "peak":

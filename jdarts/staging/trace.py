@@ -140,6 +140,16 @@ def has_pieces(jaxpr: Jaxpr) -> bool:
 
 def count_equations(eqns: Sequence[JaxprEqn]) -> int:
     """Number of equations, counting inner functions as often as they occur: the size of the program in XLA."""
+    return _total(eqns, lambda eqn: 1)
+
+
+def written_bytes(eqns: Sequence[JaxprEqn]) -> int:
+    """Bytes of the results of all equations: a measure of how long the program runs. Loops count as one iteration."""
+    return _total(eqns, lambda eqn: 0 if any(True for _ in _inner(eqn)) else sum(bytes_of(v.aval) for v in eqn.outvars))
+
+
+def _total(eqns: Sequence[JaxprEqn], value: Callable[[JaxprEqn], int]) -> int:
+    """The sum of `value` over all equations, those of inner functions as often as they occur."""
     counts: dict[int, int] = {}  # `eqns` keeps the inner functions alive, so their ids stay unique
 
     def inside(jaxpr: Jaxpr) -> int:
@@ -148,9 +158,15 @@ def count_equations(eqns: Sequence[JaxprEqn]) -> int:
         return counts[id(jaxpr)]
 
     def total(eqns: Sequence[JaxprEqn]) -> int:
-        return sum(1 + sum(map(inside, _inner(eqn))) for eqn in eqns)
+        return sum(value(eqn) + sum(map(inside, _inner(eqn))) for eqn in eqns)
 
     return total(eqns)
+
+
+def bytes_of(aval: Any) -> int:
+    """Size of an array."""
+    size = math.prod(getattr(aval, "shape", ()))
+    return size * getattr(getattr(aval, "dtype", None), "itemsize", 4)
 
 
 def _is_piece(eqn: JaxprEqn) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from jdarts import staging
 from jdarts.staging import program as staging_program
-from jdarts.staging.trace import Control, Piece, count_equations, pruned, trace
+from jdarts.staging.trace import Control, Piece, count_equations, pruned, trace, written_bytes
 
 
 def layer(x, w):
@@ -340,6 +340,7 @@ def test_equations_count_as_often_as_they_occur():
     once, thrice = (jax.make_jaxpr(lambda x, n=n: [inner(x + i) for i in range(n)])(1.0) for n in (1, 3))
     assert count_equations(once.eqns) == 4  # add, call, sin, mul
     assert count_equations(thrice.eqns) == 12
+    assert written_bytes(once.eqns) == 3 * 4 and written_bytes(thrice.eqns) == 9 * 4
 
 
 def test_a_program_that_runs_a_few_times_is_optimised_less_unless_the_user_says_how_much(monkeypatch):
@@ -347,5 +348,6 @@ def test_a_program_that_runs_a_few_times_is_optimised_less_unless_the_user_says_
     monkeypatch.setenv("XLA_FLAGS", "")
     short, long = (staging.compiler_options(calls=calls) or {} for calls in (10, 10_000))
     assert short[level] == 1 and level not in long
+    assert level not in (staging.compiler_options(calls=10, written=1e12) or {}), "a few calls that take long"
     monkeypatch.setenv("XLA_FLAGS", f"--{level}=0")
     assert level not in (staging.compiler_options(calls=10) or {})

@@ -1,4 +1,4 @@
-"""The two batches of a search step: choice of images, augmentation and PRNG keys.
+"""The two batches of a search step on images: choice of images, augmentation and PRNG keys.
 
 Every draw is a function of the run's key and of the number of the step. A resumed search therefore draws the same
 batches as an uninterrupted one, and the batches of later steps can be drawn ahead.
@@ -20,14 +20,14 @@ from jdarts.methods import Method
 from jdarts.schedules import Clock, Schedule
 from jdarts.search.objective import Batch
 from jdarts.search.state import SearchState
+from jdarts.search.task import Arrays
 
-Arrays = dict[str, jax.Array]
 Split = Literal["train", "val"]
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
-    """The batches of a search; `batches_for` builds it.
+class ImageBatches:
+    """The batches of a search on images; `batches_for` builds it.
 
     Attributes:
       size: images in the global batch.
@@ -50,6 +50,11 @@ class Batches:
     cutout_side: int
     cutout_probability: Schedule | None
     clock: Callable[[jax.Array], Clock]
+
+    @property
+    def one_at_a_time(self) -> str:
+        """The reason that a step cannot see the training batches of later steps; empty if it can."""
+        return "streamed images come one batch at a time" if self.streamed else ""
 
     def draw(self, state: SearchState, arrays: Arrays) -> tuple[Batch, Batch]:
         """`(train_batch, alpha_batch)` of the step that `state` is about to take.
@@ -95,6 +100,7 @@ class Batches:
             "key": network_key,
             "relax_key": jax.random.fold_in(network_key, 0),
             "batch_stats": state.batch_stats,
+            "carried": state.carried[split],
             "step": state.step,
         }
 
@@ -117,7 +123,7 @@ def batches_for(
     size: int,
     steps_per_epoch: int,
     clock: Callable[[jax.Array], Clock],
-) -> Batches:
+) -> ImageBatches:
     """The batches of `size` images that a search with `method` draws from `data`."""
     augmentation = Augmentation(
         mean=data.mean,
@@ -127,7 +133,7 @@ def batches_for(
         cutout=0 if method.cutout_probability else settings.search_cutout,
     )
     streamed = isinstance(data, StreamedData)
-    return Batches(
+    return ImageBatches(
         size=size,
         steps_per_epoch=steps_per_epoch,
         alpha_split="val" if streamed else method.alpha_data or "val",

@@ -6,8 +6,8 @@ from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.errors import UserError
 from jdarts.methods import Method
-from jdarts.search.batches import Batches
 from jdarts.search.conventions import hypergradient_of
+from jdarts.search.task import Batches
 
 
 def check_split(settings: SearchConfig, method: Method, data: SearchData | StreamedData) -> None:
@@ -23,11 +23,11 @@ def check_split(settings: SearchConfig, method: Method, data: SearchData | Strea
 
 
 def check_batches(estimator: hypergrad.Estimator, batches: Batches) -> None:
-    """Raise `UserError` if the images are streamed and the hypergradient takes several training batches."""
+    """Raise `UserError` if the hypergradient takes several training batches and the task cannot look ahead."""
     count = hypergrad.batches_of(estimator)
-    if batches.streamed and count > 1:
+    if batches.one_at_a_time and count > 1:
         raise UserError(
-            f"the hypergradient takes {count} training batches a step, but streamed images come one batch at a time; "
+            f"the hypergradient takes {count} training batches a step, but {batches.one_at_a_time}; "
             "use search.unroll_steps 1, or an estimator that takes one batch"
         )
 

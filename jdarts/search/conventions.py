@@ -7,23 +7,16 @@ theirs.
 """
 
 import jax
-import optax
 
 from jdarts.config import SearchConfig
 from jdarts.hypergrad import Aux
 from jdarts.methods import Method
 from jdarts.ops.plain import RUNNING_MOMENTUM
-from jdarts.optimizers import weight_sgd
 
 
 def hypergradient_of(settings: SearchConfig, method: Method) -> str:
     """The name of the estimator in use: from the settings, else from the method, else DARTS' unrolled step."""
     return str(settings.hypergradient or method.hypergradient or "unrolled")
-
-
-def virtual_optimizer(settings: SearchConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """The optimiser of the weights as the hypergradient sees it: without clipping if `search.virtual_clip` is off."""
-    return weight_sgd(settings.weight_optimizer, settings.epochs, steps_per_epoch, clip=settings.virtual_clip)
 
 
 def moved_statistics(hypergradient: str, seen: Aux, start: jax.Array, running: jax.Array) -> jax.Array:

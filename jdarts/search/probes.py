@@ -7,9 +7,9 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.search.batches import Arrays
 from jdarts.search.search import Search
 from jdarts.search.state import SearchState
+from jdarts.search.task import Arrays
 
 
 def alpha_spectrum(search: Search, *, shift: float = 0.0) -> Callable[[SearchState, Arrays], np.ndarray]:

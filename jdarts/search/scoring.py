@@ -11,8 +11,6 @@ from jdarts.search.hooks import EpochEnd, Hook
 from jdarts.search.search import Search
 from jdarts.search.state import SearchState
 
-SCORED_IMAGES = 512  # images of the validation split, as in the code of NAS-Bench-201
-
 
 def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
     """The hook that records `held_out_accuracy` in a single-level search, which does not learn from validation images.
@@ -24,25 +22,20 @@ def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
     single = search.hypergradient == "single_level" and method.alpha_data is None
     if not single or not isinstance(search.data, SearchData) or search.data.single:
         return ()
-    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
+    parts = list(search.task.held_out(search.arrays))
 
     def measure(end: EpochEnd) -> dict[str, float]:
         state, p = end.state(), method.deterministic_weights(search.space, end.alphas)
-        size, right = min(SCORED_IMAGES, len(labels)), 0.0
-        for first in range(0, len(labels) - size + 1, size):
-            rows = slice(first, first + size)
-            right += float(search.compiled_score(state, p, images[rows], labels[rows], False))
-        return {"held_out_accuracy": right / (len(labels) // size)}
+        scores = [float(search.compiled_score(state, p, *part)) for part in parts]
+        return {"held_out_accuracy": sum(scores) / len(scores)}
 
     return (measure,)
 
 
 def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
-    """`op_weights -> accuracy` with the weights of `state` on one batch of validation images, drawn by `key`.
+    """`op_weights -> score` with the weights of `state` on validation examples (`SearchTask.scored`), drawn by `key`.
 
-    With `train`, batch norms use the statistics of that batch, otherwise the running averages.
+    With `train`, batch norms use the statistics of those examples, otherwise the running averages.
     """
-    images, labels = search.arrays["val_images"], search.arrays["val_labels"]
-    rows = jax.random.permutation(key, len(labels))[:SCORED_IMAGES]
-    score = search.compiled_score
-    return lambda op_weights: float(score(state, op_weights, images[rows], labels[rows], train))
+    examples, score = search.task.scored(search.arrays, key), search.compiled_score
+    return lambda op_weights: float(score(state, op_weights, *examples, train=train))

@@ -15,21 +15,18 @@ from flax import linen as nn
 from jdarts import hypergrad
 from jdarts.config import Experiment, SearchConfig
 from jdarts.config.swept import unchecked
-from jdarts.data import SearchData, steps_per_epoch
-from jdarts.data.augment import normalize
 from jdarts.data.streaming import StreamedData
-from jdarts.devices.replicas import Share
 from jdarts.methods import Method, configured
-from jdarts.optimizers import alpha_adam, weight_sgd
+from jdarts.optimizers import alpha_adam
 from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
-from jdarts.search.batches import Arrays, Batches, batches_for
-from jdarts.search.checks import check_batches, check_conventions, check_split
-from jdarts.search.conventions import hypergradient_of, moved_statistics, virtual_optimizer
-from jdarts.search.objective import Batch, Objective, edge_values
+from jdarts.search.checks import check_batches, check_conventions
+from jdarts.search.conventions import hypergradient_of, moved_statistics
+from jdarts.search.images import ImageTask
+from jdarts.search.objective import Batch, Objective
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
-from jdarts.search.vectors import vector_network
+from jdarts.search.task import Arrays, Asked, Batches, SearchTask
 from jdarts.spaces.space import Space
 
 
@@ -40,18 +37,22 @@ class Search:
     Attributes:
       init: `(key) -> SearchState`.
       step: `(state, arrays) -> (state, metrics)`; metrics are scalars of this step.
+      config: the settings.
+      task: what the search trains on.
       objective: the losses.
       batches: the batches.
-      data: the images from which batches are drawn.
-      steps_per_epoch: whole training batches in an epoch.
+      data: the examples from which batches are drawn.
+      steps_per_epoch: training batches in an epoch.
       hypergradient: name of the estimator in use.
     """
 
     init: Callable[[jax.Array], SearchState]
     step: Callable[[SearchState, Arrays], tuple[SearchState, dict[str, jax.Array]]]
+    config: Experiment
+    task: SearchTask
     objective: Objective
     batches: Batches
-    data: SearchData | StreamedData
+    data: Any
     steps_per_epoch: int
     hypergradient: str
 
@@ -82,18 +83,19 @@ class Search:
         """The loss for op weights, without a relaxation, and its aux (`Objective.network_loss`)."""
         return self.objective.network_loss(w, op_weights, batch, train)
 
-    def score(
-        self, state: SearchState, op_weights: Any, images: jax.Array, labels: jax.Array, train: bool = False
-    ) -> jax.Array:
-        """Accuracy on uint8 images with the shared weights; `train` sets the mode of the batch norms."""
-        images = normalize(images, mean=self.data.mean, std=self.data.std)
-        batch = {"images": images, "labels": labels, "batch_stats": state.batch_stats, "step": state.step}
+    def score(self, state: SearchState, op_weights: Any, *examples: jax.Array, train: bool = False) -> jax.Array:
+        """The score of a candidate with the shared weights; `train` sets the mode of the batch norms.
+
+        Images: the accuracy on uint8 images `[N, H, W, C]` with labels `[N]`. Text: the inverse of the perplexity on
+        tokens `[batch, time]` with targets.
+        """
+        batch = {**self.task.as_batch(self.data, *examples), "batch_stats": state.batch_stats, "step": state.step}
         return self.objective.score(state.weights, op_weights, batch, train)
 
     @cached_property
     def compiled_score(self) -> Callable[..., jax.Array]:
         """`score`, compiled once for all comparisons of architectures."""
-        return jax.jit(self.score, static_argnums=4)
+        return jax.jit(self.score, static_argnames="train")
 
     def variables(self, state: SearchState) -> dict[str, Any]:
         """`{"params", "batch_stats"}`, the Flax variables of the supernet as trees."""
@@ -105,24 +107,24 @@ class Search:
 
     @cached_property
     def arrays(self) -> Arrays:
-        """The data on the device: uint8 images `[N, H, W, C]` and int32 labels `[N]` of both splits.
+        """The examples of both splits on the device (`SearchTask.arrays`), put there at the first access.
 
-        They are put on the device at the first access. Streamed images are not included; the step receives them batch
-        by batch.
+        Streamed images are not included; the step receives them batch by batch.
         """
-        assert isinstance(self.data, SearchData), "streamed images are given to the step batch by batch"
-        return {
-            "train_images": jnp.asarray(self.data.train.images),
-            "train_labels": jnp.asarray(self.data.train.labels),
-            "val_images": jnp.asarray(self.data.val.images),
-            "val_labels": jnp.asarray(self.data.val.labels),
-        }
+        assert not isinstance(self.data, StreamedData), "streamed images are given to the step batch by batch"
+        return self.task.arrays(self.config, self.data)
+
+
+def task_of(data: Any) -> SearchTask:
+    """The task that trains on `data`."""
+    del data
+    return ImageTask()
 
 
 def make_search(
     config: Experiment,
     space: Space,
-    data: SearchData | StreamedData,
+    data: Any,
     *,
     method: Method | None = None,
     axis_name: str | None = None,
@@ -130,69 +132,53 @@ def make_search(
     """Build the pure functions of a search from its configuration, space and data.
 
     Args:
+      data: `SearchData` or `StreamedData` (images).
       method: the search method; None builds the one that `config.search.method` names.
       axis_name: mapped axis over which each batch is split (`jdarts.devices.replicas`). The batch size is the total of
         all devices. Losses and gradients are means over the axis, and batch norms see the whole batch. Images,
         augmentation, noise and relaxation are the same as on one device.
     """
-    method = method or configured(config.search)
+    method, task = method or configured(config.search), task_of(data)
     settings = unchecked(config.search, hypergradient=hypergradient_of(config.search, method))
-    check_split(settings, method, data)
+    task.check(unchecked(config, search=settings), space, method, data)
     check_conventions(settings, method)
-    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
-    steps_per_epoch(len(data.val), settings.batch_size)  # refuses a batch larger than the validation split
+    per_epoch = task.steps_per_epoch(config, data)
     clock = partial(clock_at, steps_per_epoch=per_epoch, epochs=settings.epochs)
-    network = space.supernet(
-        channels=config.space.channels,
-        cells=config.space.cells,
-        classes=data.num_classes,
-        axis_name=axis_name,
-        edge=method.edge,
-        remat=settings.remat,
-    )
+    asked = Asked(config, space, method, data, clock, per_epoch, axis_name)
+    objective, batches = task.objective(asked), task.batches(asked)
+    step = search_step(settings, objective, batches, task)
     initial_alphas = partial(method.initial_alphas, space, scale=settings.alpha_init_scale)
-    inputs = partial(_network_inputs, method, space, clock, initial_alphas, data.image_shape)
-    objective = Objective(
-        vector_network(network, *jax.eval_shape(inputs)),
-        method,
-        space,
-        clock,
-        axis_name,
-        bfloat16=settings.activations == "bfloat16",
-    )
-    share = Share(axis_name, settings.microbatches)
-    batches = batches_for(
-        config.data, data, method, share, size=settings.batch_size, steps_per_epoch=per_epoch, clock=clock
-    )
-    step = search_step(settings, objective, batches)
-    init = partial(initial_state, step, initial_alphas)
-    return Search(init, step.step, objective, batches, data, per_epoch, settings.hypergradient)
+    init = partial(initial_state, step, initial_alphas, task.carried(config))
+    return Search(init, step.step, config, task, objective, batches, data, per_epoch, settings.hypergradient)
 
 
-def search_step(settings: SearchConfig, objective: Objective, batches: Batches) -> SearchStep:
+def search_step(settings: SearchConfig, objective: Objective, batches: Batches, task: SearchTask) -> SearchStep:
     """Algorithm 1 with the optimisers and the hypergradient of `settings`; the hypergradient must not be None."""
     method, hypergradient = objective.method, settings.hypergradient or ""
-    weight_optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, batches.steps_per_epoch)
+    weight_optimizer = partial(
+        task.weight_optimizer, settings.weight_optimizer, settings.epochs, batches.steps_per_epoch
+    )
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
     loss = objective.loss
-    estimator = hypergrad.by_name(
-        settings, loss, loss, virtual_optimizer(settings, batches.steps_per_epoch), options=options
-    )
+    estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer(clip=settings.virtual_clip), options=options)
     check_batches(estimator, batches)
     return SearchStep(
         objective,
         batches,
-        weight_optimizer,
+        weight_optimizer(),
         AlphaUpdate(method, objective.space, alpha_optimizer, objective.clock),
         estimator,
         hypergrad.gradients(objective.weight_loss if method.own_weight_step else loss, settings.microbatches),
         single_level=hypergradient == "single_level",
+        enter=task.enter,
         moved_statistics=partial(moved_statistics, hypergradient) if settings.alpha_step_moves_statistics else None,
     )
 
 
-def initial_state(step: SearchStep, initial_alphas: Callable[[jax.Array], Any], key: jax.Array) -> SearchState:
+def initial_state(
+    step: SearchStep, initial_alphas: Callable[[jax.Array], Any], carried: Any, key: jax.Array
+) -> SearchState:
     """The state before the first step; every later draw is a function of `key`."""
     weight_key, alpha_key, run_key = jax.random.split(key, 3)
     supernet = step.objective.supernet
@@ -206,13 +192,7 @@ def initial_state(step: SearchStep, initial_alphas: Callable[[jax.Array], Any], 
         weight_opt_state=step.weight_optimizer.init(weights),
         alpha_opt_state=step.update_alphas.optimizer.init(alphas),
         hypergradient_memory=step.initial_memory(weights, alphas),
+        carried=carried,
         key=run_key,
         sums={name: jnp.zeros(()) for name in METRICS},
     )
-
-
-def _network_inputs(method, space, clock, initial_alphas, image_shape) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
-    """Op weights, images and edge values of a forward pass; traced for their shapes only."""
-    key, step = jax.random.key(0), jnp.int32(0)
-    op_weights = method.op_weights(space, initial_alphas(key), key, clock(step))
-    return op_weights, jnp.zeros((2, *image_shape)), edge_values(method, clock, step)

@@ -184,6 +184,7 @@ class EpochRecords:
         alphas = {name: jax.device_get(a).tolist() for name, a in state.alphas.items()}
         self.run.folder.append("genotypes", genotype_record(int(state.step), epoch, genotype, alphas))
         record: dict[str, Any] = {name: float(state.sums[name]) / self.search.steps_per_epoch for name in METRICS}
+        record |= self.search.task.readings(record)
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record["skip_connections"] = skips_in(genotype)
         if self.eigenvalues is not None and (epoch - 1) % self.measured_every == 0:

@@ -23,6 +23,8 @@ class SearchState:
       alphas: `{"normal": [14, ops], "reduce": [14, ops]}`.
       weight_opt_state, alpha_opt_state: states of the two optax optimisers.
       hypergradient_memory: memory of the hypergradient estimator (`jdarts.hypergrad.memory`); None if it has none.
+      carried: `{"train": …, "val": …}`, the values that one batch of a stream hands to the next, such as the hidden
+        state of a language model; `()` where batches are drawn independently.
       key: PRNG key of the run; every draw is a function of `key` and `step`.
       sums: sums of this epoch's metrics over its finished steps, for the epoch's record.
     """
@@ -34,6 +36,7 @@ class SearchState:
     weight_opt_state: PyTree
     alpha_opt_state: PyTree
     hypergradient_memory: PyTree
+    carried: dict[str, PyTree]
     key: jax.Array
     sums: dict[str, jax.Array]
 

@@ -20,9 +20,9 @@ import optax
 
 from jdarts import hypergrad
 from jdarts.search.alpha_update import AlphaUpdate
-from jdarts.search.batches import Arrays, Batches
 from jdarts.search.objective import Batch, Objective
 from jdarts.search.state import METRICS, SearchState, finished
+from jdarts.search.task import Arrays, Batches
 
 Scalars = dict[str, jax.Array]
 
@@ -35,6 +35,8 @@ class SearchStep:
       hypergradient: the estimator of dL_val/dα (`jdarts.hypergrad`).
       weight_gradients: `(w, alphas, batch) -> ((loss, aux), (gradient by w, by alphas))`.
       single_level: True if the hypergradient is the gradient of the training loss, with the gradient by w.
+      enter: `(state, train_batch) -> state`, applied before anything else; for optimisers whose settings depend on the
+        batch.
       moved_statistics: `(seen, before, running) -> running` after the forward passes of an alpha step; None if these
         do not move the running averages (batch-norm policy: `jdarts.search.objective`).
     """
@@ -46,11 +48,13 @@ class SearchStep:
     hypergradient: hypergrad.Estimator
     weight_gradients: Callable[..., Any]
     single_level: bool = False
+    enter: Callable[[SearchState, Batch], SearchState] = lambda state, batch: state
     moved_statistics: Callable[[hypergrad.Aux, jax.Array, jax.Array], jax.Array] | None = None
 
     def step(self, state: SearchState, arrays: Arrays) -> tuple[SearchState, Scalars]:
         """`(state after the step, scalars of the step)`."""
         train_batch, val_batch = self.batches.draw(state, arrays)
+        state = self.enter(state, train_batch)
         ahead = self.virtual_batches(state, train_batch, arrays)
         if self.objective.method.order == "weights_first":
             moved, trained = self.weight_step(state, train_batch)
@@ -58,8 +62,10 @@ class SearchStep:
         else:
             moved, seen = self.alpha_step(state, ahead, train_batch, val_batch)
             moved, trained = self.weight_step(moved, {**train_batch, "batch_stats": moved.batch_stats}, seen)
-        (loss, aux), accuracy = trained, seen.val_aux["accuracy"]
-        metrics: Scalars = dict(zip(METRICS, (loss, aux["accuracy"], seen.val_loss, accuracy), strict=True))
+        _, aux = trained
+        moved = moved.replace(carried={"train": aux["carried"], "val": seen.val_aux["carried"]})
+        read = (aux["loss"], aux["accuracy"], seen.val_aux["loss"], seen.val_aux["accuracy"])
+        metrics: Scalars = dict(zip(METRICS, read, strict=True))
         return finished(state, moved, metrics, self.batches.steps_per_epoch)
 
     def alpha_step(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, hypergrad.Aux]:

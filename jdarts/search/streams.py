@@ -11,9 +11,9 @@ from jdarts.data.streaming import BatchShare, Stream, StreamedData
 from jdarts.devices import processes
 from jdarts.devices.placement import Placement, gather_rows
 from jdarts.methods import Method
-from jdarts.search.batches import Arrays
 from jdarts.search.search import Search
 from jdarts.search.state import SearchState
+from jdarts.search.task import Arrays
 
 
 def open_splits(

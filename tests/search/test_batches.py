@@ -47,7 +47,12 @@ def drawer(method="darts"):
 
 
 def state_at(step: int) -> SearchState:
-    known = {"step": jnp.int32(step), "batch_stats": jnp.zeros(3), "key": jax.random.key(7)}
+    known = {
+        "step": jnp.int32(step),
+        "batch_stats": jnp.zeros(3),
+        "carried": {"train": (), "val": ()},
+        "key": jax.random.key(7),
+    }
     unread: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(SearchState))
     return SearchState(**unread | known)
 
@@ -101,5 +106,6 @@ def test_looking_ahead_gives_what_the_next_steps_draw():
     ahead = jax.jit(partial(batches().look_ahead, steps=3))(state_at(3), NUMBERED)  # the third is of the next epoch
     for i in range(3):
         drawn = drawer()(state_at(3 + i), NUMBERED)[0]
+        assert drawn.pop("carried") == ()
         for name, value in drawn.items():
             assert jnp.array_equal(ahead[name][i], value), (i, name)

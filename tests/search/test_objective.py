@@ -12,7 +12,7 @@ import pytest
 from jdarts import spaces
 from jdarts.methods import darts
 from jdarts.schedules import clock_at
-from jdarts.search.objective import Objective
+from jdarts.search.images import ImageObjective
 from jdarts.search.vectors import vector_network
 
 SPACE = spaces.define_space(
@@ -31,15 +31,15 @@ def x64():
         yield
 
 
-def objective(method=None) -> Objective:
+def objective(method=None) -> ImageObjective:
     method = method or darts()
     network = SPACE.supernet(channels=2, cells=1, classes=3, edge=method.edge)
     p = {name: jnp.full(shape, 0.5) for name, shape in SPACE.alpha_shapes.items()}
     values = {name: jnp.zeros(()) for name in method.edge_values}
-    return Objective(vector_network(network, p, jnp.zeros((2, 6, 6, 2)), values), method, SPACE, CLOCK)
+    return ImageObjective(vector_network(network, p, jnp.zeros((2, 6, 6, 2)), values), method, SPACE, CLOCK)
 
 
-def problem(made: Objective, step=0):
+def problem(made: ImageObjective, step=0):
     """Weights, alphas and a batch; running averages as some steps would leave them."""
     rng = np.random.default_rng(0)
     running = made.supernet.initial_statistics().astype(jnp.float64)
@@ -56,7 +56,7 @@ def problem(made: Objective, step=0):
     return w, alphas, batch
 
 
-def directly(made: Objective, w, p, batch, train, values):
+def directly(made: ImageObjective, w, p, batch, train, values):
     """Logits and moved running averages as Flax computes them, from trees."""
     supernet = made.supernet
     rngs = {"noise": batch["key"], "drop_path": jax.random.fold_in(batch["key"], 1)}

@@ -18,6 +18,7 @@ from jdarts import hypergrad
 from jdarts.config import AdamConfig, SearchConfig, SGDConfig
 from jdarts.errors import UserError
 from jdarts.methods import Method, darts
+from jdarts.optimizers import weight_sgd
 from jdarts.schedules import clock_at
 from jdarts.search.checks import check_conventions
 from jdarts.search.search import search_step
@@ -40,26 +41,34 @@ def mixed(w, p, batch):
     return jnp.mean((jnp.einsum("fow,w,o->f", MIX, jnp.tanh(w), p) - batch["target"]) ** 2)
 
 
+def aux_of(value, batch):
+    return {"loss": value, "accuracy": -value, "batch_stats": batch["batch_stats"] + 1, "carried": ()}
+
+
 @dataclass(frozen=True, eq=False)
 class Toy:
-    """Objective and batches in one: batch t is a random target."""
+    """Objective, batches and task in one: batch t is a random target."""
 
     method: Method
     steps_per_epoch: int = PER_EPOCH
     space: Any = None
-    streamed: bool = False
+    one_at_a_time: str = ""
+    weight_optimizer = staticmethod(weight_sgd)
+
+    def enter(self, state, batch):
+        return state
 
     def clock(self, step):
         return clock_at(step, self.steps_per_epoch, 2)
 
     def loss(self, w, alphas, batch):
         value = mixed(w, jax.nn.softmax(alphas["a"]), batch)
-        return value, {"accuracy": -value, "batch_stats": batch["batch_stats"] + 1}
+        return value, aux_of(value, batch)
 
     def weight_loss(self, w, alphas, batch):
         p = jax.lax.stop_gradient(jax.nn.softmax(2 * alphas["a"]))
         value = mixed(w, p, batch)
-        return value, {"accuracy": -value, "batch_stats": batch["batch_stats"] + 1}
+        return value, aux_of(value, batch)
 
     def draw(self, state, arrays):
         def batch(split, t):
@@ -97,6 +106,7 @@ def start(step) -> SearchState:
         alphas=alphas,
         weight_opt_state=step.weight_optimizer.init(w),
         alpha_opt_state=step.update_alphas.optimizer.init(alphas),
+        carried={"train": (), "val": ()},
         hypergradient_memory=step.initial_memory(w, alphas),
         key=jax.random.key(0),
         sums=dict.fromkeys(METRICS, jnp.zeros(())),
@@ -106,7 +116,7 @@ def start(step) -> SearchState:
 def searched(method: Method, **settings):
     """The states before the first step and after each, and the metrics of each."""
     toy: Any = Toy(method)
-    step = search_step(SearchConfig(epochs=2, weight_optimizer=SGD, alpha_optimizer=ADAM, **settings), toy, toy)
+    step = search_step(SearchConfig(epochs=2, weight_optimizer=SGD, alpha_optimizer=ADAM, **settings), toy, toy, toy)
     states, metrics, run = [jax.jit(partial(start, step))()], [], jax.jit(step.step)
     for _ in range(STEPS):
         state, seen = run(states[-1], targets())
@@ -258,7 +268,7 @@ def test_metrics_are_those_of_the_passes_and_their_sums_begin_anew_in_each_epoch
 def test_weights_that_overflow_are_told():
     toy: Any = Toy(darts())
     settings = SearchConfig(epochs=2, hypergradient="first_order", weight_optimizer=SGD, alpha_optimizer=ADAM)
-    step = search_step(settings, toy, toy)
+    step = search_step(settings, toy, toy, toy)
     broken = start(step).replace(weights=jnp.full(5, jnp.nan))  # type: ignore[attr-defined]
     assert not bool(jax.jit(step.step)(broken, targets())[1]["finite"])
 

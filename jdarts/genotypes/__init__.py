@@ -21,17 +21,20 @@ from jdarts.genotypes.blocks import BlockCell, BlockGenotype, block_cell
 from jdarts.genotypes.genotype import BLOCK_OPS, DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Edge, Genotype, excerpt
 from jdarts.genotypes.notation.structured import read_json
 from jdarts.genotypes.reading import load, parse
+from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
 
 __all__ = [
     "BLOCK_OPS",
     "DARTS_OPS",
     "NASBENCH201_OPS",
     "OPS",
+    "RECURRENT_OPS",
     "BlockCell",
     "BlockGenotype",
     "Cell",
     "Edge",
     "Genotype",
+    "RecurrentGenotype",
     "block_cell",
     "excerpt",
     "load",

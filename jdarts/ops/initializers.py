@@ -51,6 +51,11 @@ def uniform_fan_in(fan_in: int):
     return _initializer(InitialDistribution(0.0, fan_in**-0.5))
 
 
+def uniform(half_width: float):
+    """An initialiser of U(−half_width, half_width)."""
+    return _initializer(InitialDistribution(0.0, half_width))
+
+
 def uniform_fan_out(fan_out: int):
     """An initialiser of variance 2 / fan_out (He et al. 2015): U(−√(6/fan_out), √(6/fan_out))."""
     return _initializer(InitialDistribution(0.0, (6 / fan_out) ** 0.5))

@@ -1,0 +1,13 @@
+"""Language models with recurrent cells: those of DARTS (Liu et al. 2019, §2.1, §3.2) and ENAS (Pham et al. 2018, §2.1).
+
+* `cell`: one time step of a derived cell and of the search cell, as the papers' equations.
+* `masks`: dropout whose masks are constant over a sequence.
+* `language_model`: embedding, recurrence over time, decoder.
+* `model`: the network of a genotype; `supernet`: the weight-sharing network, which takes op weights.
+"""
+
+from jdarts.networks.recurrent.language_model import Outputs
+from jdarts.networks.recurrent.model import RecurrentModel
+from jdarts.networks.recurrent.supernet import RecurrentSupernet
+
+__all__ = ["Outputs", "RecurrentModel", "RecurrentSupernet"]

@@ -1,0 +1,134 @@
+"""The parts of a language model around its cell: embedding, recurrence over time, decoder."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jdarts.errors import UserError
+from jdarts.networks.recurrent.masks import CellMasks, check_rate, keep_mask
+from jdarts.ops.initializers import constant, uniform
+
+_EMBEDDING_RANGE, _CELL_RANGE = 0.1, 0.04
+
+
+class Outputs(NamedTuple):
+    """The outputs of a language model for `tokens [time, batch]`.
+
+    Attributes:
+      logits: `[time, batch, vocabulary]` of the next token.
+      hidden: `[batch, units]`, the hidden state behind the last token.
+      raw: `[time, batch, units]`, all hidden states, for slowness (temporal activation) regularisation.
+      dropped: `raw` behind the output dropout, for activation regularisation.
+    """
+
+    logits: jax.Array
+    hidden: jax.Array
+    raw: jax.Array
+    dropped: jax.Array
+
+
+class LanguageModel(nn.Module):
+    """The base of language models with one recurrent layer; a subclass adds the cell.
+
+    It computes in the type of its parameters. In training it needs the rng `dropout`; the masks are drawn once a call
+    and constant over its time steps.
+
+    Attributes:
+      vocabulary: number of words.
+      embedding: size of the word vectors (`emsize`).
+      units: size of the hidden state (`nhid`).
+      tied: the decoder is the transposed embedding; needs `embedding == units`.
+      decoder_bias: the decoder has a bias (DARTS: yes, ENAS: no).
+      dropout_embedding: probability of dropping a word of the vocabulary wherever it occurs (`dropoute`).
+      dropout_input: locked dropout of the word vectors (`dropouti`).
+      dropout_x: dropout of the cell's input (`dropoutx`).
+      dropout_hidden: dropout of the states that the cell's products read (`dropouth`).
+      dropout_output: locked dropout of the output (`dropout`).
+    """
+
+    vocabulary: int
+    embedding: int
+    units: int
+    tied: bool = True
+    decoder_bias: bool = True
+    dropout_embedding: float = 0.0
+    dropout_input: float = 0.0
+    dropout_x: float = 0.0
+    dropout_hidden: float = 0.0
+    dropout_output: float = 0.0
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes of the cell behind node 0."""
+        raise NotImplementedError
+
+    def setup(self):
+        """Parameters `embedding_table`, `decoder`, `bias`, `W0`, `W`."""
+        self._check()
+        n = self.units
+        self.embedding_table = self.param(
+            "embedding_table", uniform(_EMBEDDING_RANGE), (self.vocabulary, self.embedding)
+        )
+        if not self.tied:
+            self.decoder = self.param("decoder", uniform(_EMBEDDING_RANGE), (self.vocabulary, n))
+        if self.decoder_bias:
+            self.bias = self.param("bias", constant(0.0), (self.vocabulary,))
+        self.W0 = self.param("W0", uniform(_CELL_RANGE), (self.embedding + n, 2 * n))
+        self.W = self.param("W", uniform(_CELL_RANGE), (self.nodes, *self.shared_shape, n, 2 * n))
+
+    @property
+    def shared_shape(self) -> tuple[int, ...]:
+        """The axes of `W` between nodes and units."""
+        return ()
+
+    def initial_hidden(self, batch: int, dtype: Any = None) -> jax.Array:
+        """Zeros, `[batch, units]`, in the default type of floating-point numbers unless `dtype` says otherwise."""
+        return jnp.zeros((batch, self.units), dtype or jnp.result_type(float))
+
+    def embed(self, tokens: jax.Array, train: bool) -> jax.Array:
+        """Word vectors `[time, batch, embedding]`, in training with dropout by word and locked dropout."""
+        if not jnp.issubdtype(tokens.dtype, jnp.integer) or tokens.ndim != 2:
+            raise UserError(
+                f"tokens have shape {tokens.shape} and type {tokens.dtype}; give whole numbers [time, batch]"
+            )
+        vectors = self.embedding_table[tokens]
+        words = self._mask(train, self.dropout_embedding, (self.vocabulary, 1))
+        if words is not None:
+            vectors = vectors * words[tokens]
+        locked = self._mask(train, self.dropout_input, (tokens.shape[1], self.embedding))
+        return vectors if locked is None else vectors * locked
+
+    def cell_masks(self, batch: int, train: bool) -> CellMasks:
+        """The cell's masks for a sequence."""
+        x = self._mask(train, self.dropout_x, (batch, self.embedding))
+        hidden = self._mask(train, self.dropout_hidden, (batch, self.units))
+        return CellMasks(1.0 if x is None else x, 1.0 if hidden is None else hidden)
+
+    def decode(self, raw: jax.Array, train: bool) -> Outputs:
+        """The outputs of all hidden states `[time, batch, units]`."""
+        locked = self._mask(train, self.dropout_output, raw.shape[1:])
+        dropped = raw if locked is None else raw * locked
+        logits = dropped @ (self.embedding_table if self.tied else self.decoder).T
+        if self.decoder_bias:
+            logits = logits + self.bias
+        return Outputs(logits, raw[-1], raw, dropped)
+
+    def _mask(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:
+        if not train or rate == 0 or self.is_initializing():
+            return None
+        return keep_mask(self.make_rng("dropout"), rate, shape, self.W0.dtype)
+
+    def _check(self) -> None:
+        for name in ("vocabulary", "embedding", "units"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        if self.tied and self.embedding != self.units:
+            raise UserError(
+                f"embedding is {self.embedding} and units is {self.units}; a tied decoder needs equal sizes: make them "
+                "equal, or set tied = False"
+            )
+        for name in ("embedding", "input", "x", "hidden", "output"):
+            check_rate(f"dropout_{name}", getattr(self, f"dropout_{name}"))

@@ -1,0 +1,105 @@
+"""The weight-sharing language model of the recurrent DARTS space (Liu et al. 2019, §2.2 and code)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jdarts.errors import UserError
+from jdarts.genotypes.recurrent import RECURRENT_OPS
+from jdarts.networks.recurrent.cell import mean, mixed_node, node_0
+from jdarts.networks.recurrent.language_model import LanguageModel, Outputs
+from jdarts.networks.recurrent.masks import CellMasks
+from jdarts.ops.plain import RUNNING_MOMENTUM
+
+_EPS = 1e-5
+
+
+class Moments(NamedTuple):
+    """Running mean and variance of batch norm, `[units]` each."""
+
+    mean: jax.Array
+    var: jax.Array
+
+
+class RecurrentSupernet(LanguageModel, kw_only=True):
+    """The search network; `LanguageModel` lists the other attributes.
+
+    Every node reads all earlier ones through all activations. One batch norm without scale and shift follows node 0 and
+    every other node. In training it takes the statistics of the batch at each time step; its running averages move,
+    application by application, only when the collection `batch_stats` is mutable.
+
+    Attributes:
+      steps: the number of nodes behind node 0.
+      axis_name: mesh axis over which the batch is split.
+    """
+
+    steps: int = 8
+    axis_name: str | None = None
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes of the cell behind node 0."""
+        return self.steps
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of the op weights: one for each pair of nodes."""
+        return self.steps * (self.steps + 1) // 2
+
+    def setup(self):
+        """The parameters, and the running averages of batch norm."""
+        super().setup()
+        self.mean = self.variable("batch_stats", "mean", jnp.zeros, (self.units,))
+        self.var = self.variable("batch_stats", "var", jnp.ones, (self.units,))
+
+    def __call__(self, tokens: jax.Array, hidden: jax.Array, op_weights: jax.Array, train: bool) -> Outputs:
+        """The outputs for `tokens [time, batch]` after the hidden state `[batch, units]`.
+
+        Args:
+          tokens: whole numbers.
+          hidden: hidden state.
+          op_weights: `p [rows, 5]`, one column for each of `RECURRENT_OPS`. Node 1 has the first row, node 2 the next
+            two, and so on; the rows of a node are in the order of the nodes that it reads.
+          train: dropout, and batch norm by the statistics of the batch.
+        """
+        if op_weights.shape != (self.rows, len(RECURRENT_OPS)):
+            raise UserError(f"op_weights has shape {op_weights.shape}; it needs {(self.rows, len(RECURRENT_OPS))}")
+        p, masks = op_weights.astype(self.W0.dtype), self.cell_masks(tokens.shape[1], train)
+
+        def step(carry, x):
+            h, moments = self._cell(p, x, *carry, masks=masks, train=train)
+            return (h, moments), h
+
+        start = (hidden.astype(self.W0.dtype), Moments(self.mean.value, self.var.value))
+        (_, moments), raw = lax.scan(step, start, self.embed(tokens, train))
+        if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            self.mean.value, self.var.value = moments
+        return self.decode(raw, train)
+
+    def _cell(self, p, x, h, moments: Moments, *, masks: CellMasks, train: bool) -> tuple[jax.Array, Moments]:
+        s_0, moments = self._norm(node_0(self.W0, x, h, masks), moments, train)
+        s = [s_0]
+        for i in range(self.steps):
+            row = i * (i + 1) // 2
+            s_i, moments = self._norm(mixed_node(p[row : row + i + 1], self.W[i], s, masks), moments, train)
+            s.append(s_i)
+        return mean(s[1:]), moments
+
+    def _norm(self, s: jax.Array, moments: Moments, train: bool) -> tuple[jax.Array, Moments]:
+        """Batch norm of `[batch, units]`, and the moved running averages (PyTorch: unbiased variance)."""
+        if not train:
+            return (s - moments.mean) * lax.rsqrt(moments.var + _EPS), moments
+        samples = s.shape[0]
+        m = s.mean(0)
+        if self.axis_name is not None:
+            m, samples = lax.pmean(m, self.axis_name), samples * lax.axis_size(self.axis_name)
+        var = jnp.square(s - m).mean(0)
+        if self.axis_name is not None:
+            var = lax.pmean(var, self.axis_name)
+        now = Moments(m, var * (samples / max(samples - 1, 1)))
+        moved = jax.tree.map(
+            lambda old, new: (1 - RUNNING_MOMENTUM) * old + RUNNING_MOMENTUM * lax.stop_gradient(new), moments, now
+        )
+        return (s - m) * lax.rsqrt(var + _EPS), moved

@@ -25,7 +25,15 @@ def add_commands(add: Callable[..., Parser]) -> None:
     count.add_argument("--channels", type=channels, help="channels of the first cell (default: 36; NAS-Bench-201: 16)")
     count.add_argument("--cells", type=cells, help="number of cells (default: 20; NAS-Bench-201: 5 a stage)")
     count.add_argument("--classes", type=positive, help="classes (default: 10, with --imagenet 1000)")
-    count.epilog = "A published network, such as NASNET_A_MOBILE, has its own sizes; options replace them."
+    count.add_argument(
+        "--vocabulary", type=positive, help="words of a recurrent cell's language model (default: 10000)"
+    )
+    count.add_argument("--units", type=positive, help="units and word vector size (default: 850, with --search 300)")
+    count.add_argument("--search", action="store_true", help="the search network of darts_rnn, for a recurrent cell")
+    count.epilog = (
+        "A published network, such as NASNET_A_MOBILE, has its own sizes; options replace them. The MACs of the "
+        "language model of a recurrent cell are those for one token."
+    )
     size = count.add_mutually_exclusive_group()
     size.add_argument(
         "--image",
@@ -55,12 +63,19 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    from jdarts.genotypes import BlockGenotype, published_networks
+    from jdarts.genotypes import BlockGenotype, RecurrentGenotype, published_networks
 
-    if published_networks.is_macro(arguments.genotype):
+    is_macro = published_networks.is_macro(arguments.genotype)
+    genotype = None if is_macro else load_genotype(arguments.genotype, arguments.space)
+    recurrent = isinstance(genotype, RecurrentGenotype)
+    for option in ("vocabulary", "units", "search"):
+        if getattr(arguments, option) and not recurrent:
+            raise UserError(f"--{option} is for recurrent cells, such as DARTS_RNN; {arguments.genotype!r} is none")
+    if is_macro:
         count = _count_macro(arguments)
+    elif recurrent:
+        count = _count_recurrent(genotype, arguments)
     else:
-        genotype = load_genotype(arguments.genotype, arguments.space)
         count = (_count_blocks if isinstance(genotype, BlockGenotype) else _count_derived)(genotype, arguments)
     print(f"parameters {count.parameters:>15,}  ({count.parameters / 1e6:.2f} M)")
     print(f"MACs       {count.macs:>15,}  ({count.macs / 1e6:.1f} M)")
@@ -119,6 +134,27 @@ def _count_macro(arguments: Arguments) -> Any:
     return count_enas_macro(MacroArchitecture.read(MACRO_ARC), **chosen)
 
 
+def _count_recurrent(genotype: Any, arguments: Arguments) -> Any:
+    """The size of the language model of a recurrent cell, or of the network that searches it."""
+    import jax
+
+    from jdarts import spaces
+    from jdarts.networks.recurrent import RecurrentModel
+    from jdarts.networks.recurrent.size import count_language_model
+
+    for option in ("channels", "cells", "classes", "image", "imagenet", "auxiliary"):
+        if getattr(arguments, option):
+            raise UserError(f"--{option} is for networks of images; a recurrent cell has --vocabulary and --units")
+    units = arguments.units or (300 if arguments.search else 850)
+    sizes: dict[str, Any] = {"vocabulary": arguments.vocabulary or 10_000, "embedding": units, "units": units}
+    if not arguments.search:
+        return count_language_model(RecurrentModel(genotype=genotype, **sizes))
+    space = spaces.darts_rnn
+    space.encode(genotype)  # of this space
+    op_weights = jax.ShapeDtypeStruct(space.alpha_shapes["recurrent"], "float32")
+    return count_language_model(space.supernet(**sizes), op_weights)
+
+
 def _draw(arguments: Arguments) -> None:
     output = Path(arguments.output)
     if output.suffix.lower() not in (".svg", ".png"):
@@ -153,9 +189,10 @@ def _query(arguments: Arguments) -> None:
 
 def _genotypes(arguments: Arguments) -> None:
     del arguments
-    from jdarts.genotypes import published, published_networks
+    from jdarts.genotypes import published, published_networks, published_recurrent
 
-    for name in (*published.names(), *published_networks.networks(), published_networks.MACRO):
+    networks = (*published_networks.networks(), published_networks.MACRO)
+    for name in (*published.names(), *networks, *published_recurrent.names()):
         print(name)
 
 

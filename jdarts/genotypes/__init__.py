@@ -1,6 +1,6 @@
 """Discrete architectures of cell spaces: `Genotype` and its text forms.
 
-jdarts reads four notations and writes the first three. Writing and reading again gives an equal genotype. The grammars
+jdarts reads five notations and writes the first three. Writing and reading again gives an equal genotype. The grammars
 are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
 
 * DARTS text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=…, …)`: two
@@ -10,8 +10,12 @@ are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
 * JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object. With the field `family`
   it is a `BlockGenotype`, of NASNet, AmoebaNet, PNASNet or ENAS, whose only text form it is.
 * NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
-* The name of a published genotype (`jdarts.genotypes.published`) or network (`jdarts.genotypes.published_networks`), in
-  upper or lower case. It is read but not written.
+* Recurrent cells (`RecurrentGenotype`) are DARTS text, `Genotype(recurrent=[('sigmoid', 0), …], concat=range(1, 9))`,
+  or JSON with the field `recurrent`. Token lists are read too: `enas: 0 0 0 1 1 …` in the encoding of the ENAS release,
+  `enas_lm: 0 2 1 0 …` in that of enas_lm.
+* The name of a published genotype (`jdarts.genotypes.published`, for recurrent cells
+  `jdarts.genotypes.published_recurrent`) or network (`jdarts.genotypes.published_networks`), in upper or lower case. It
+  is read but not written.
 
 A genotype may be part of a log or a Python module, after a timestamp or `NAME =` and before other lines. If a text
 holds several genotypes, a name or a line number selects one.

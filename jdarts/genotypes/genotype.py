@@ -76,14 +76,18 @@ class Cell:
         """The first node that `concat` may name."""
         return self.inputs
 
+    def known_ops(self) -> tuple[str, ...]:
+        """The ops that its edges may have."""
+        return (*OPS, *user_ops.names())
+
     def __post_init__(self):
         inputs = whole_number(self.inputs, "inputs")
         if not 1 <= inputs <= _MOST_INPUTS:
             raise UserError(f"inputs is {excerpt(inputs)}; a cell has at least one input node, at most {_MOST_INPUTS}")
-        nodes = []
+        nodes, ops = [], self.known_ops()
         for i, edges in enumerate(sequence(self.nodes, "nodes")):
             target = inputs + i
-            nodes.append(tuple(_edge(edge, target) for edge in sequence(edges, f"node {target}")))
+            nodes.append(tuple(_edge(edge, target, ops) for edge in sequence(edges, f"node {target}")))
         while nodes and not nodes[-1]:
             nodes.pop()
         concat = tuple(whole_number(node, "concat") for node in sequence(self.concat, "concat"))
@@ -205,13 +209,13 @@ def whole_number(value: Any, what: str) -> int:
         raise UserError(f"{what} contains {excerpt(value)}; expected a whole number") from None
 
 
-def _edge(edge: Any, target: int) -> Edge:
+def _edge(edge: Any, target: int, ops: tuple[str, ...]) -> Edge:
     entries = sequence(edge, f"an edge into node {target}")
     if len(entries) != 2 or not isinstance(entries[0], str):
         raise UserError(f"an edge into node {target} is {excerpt(edge)}; expected (op, source)")
     op, source = entries[0], whole_number(entries[1], f"the source of an edge into node {target}")
-    if op not in OPS and not user_ops.is_own(op):
-        raise unknown("op", op[:60], (*OPS, *user_ops.names()))
+    if op not in ops:
+        raise unknown("op", op[:60], ops)
     if not 0 <= source < target:
         raise UserError(f"edge ({op!r}, {source}) enters node {target}; its source must be one of 0 to {target - 1}")
     return op, source

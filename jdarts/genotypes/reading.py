@@ -4,24 +4,25 @@ import re
 from pathlib import Path
 
 from jdarts.errors import UserError
-from jdarts.genotypes import published, published_networks
+from jdarts.genotypes import published, published_networks, published_recurrent
 from jdarts.genotypes.genotype import Genotype, excerpt
 from jdarts.genotypes.notation.places import ARCH_TEXT, DARTS_TEXT, choose
+from jdarts.genotypes.notation.recurrent import RECURRENT_FIELDS, TOKEN_LIST, read_recurrent, read_token_list
 from jdarts.genotypes.notation.structured import read_json
 from jdarts.genotypes.notation.text import read_darts, read_nasbench201
 from jdarts.genotypes.notation.tokens import cleaned
 
 _LARGEST = 1_000_000  # characters
-_JSON = re.compile(r'\{\s*"(?:(?:normal|reduce)(?:_concat)?|family)"\s*:')
+_JSON = re.compile(r'\{\s*"(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first)"\s*:')
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes
 _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 
 
 def is_text(text: str) -> bool:
-    """True if `text` is JSON, DARTS text or an arch string, and neither a name nor a path."""
+    """True if `text` is JSON, DARTS text, an arch string or a token list, and neither a name nor a path."""
     start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
-    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON))
+    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST))
 
 
 def parse(text: str, name: str | None = None) -> Genotype:
@@ -38,21 +39,26 @@ def parse(text: str, name: str | None = None) -> Genotype:
     text = cleaned(text)
     stripped = text.strip()
     if DARTS_TEXT.search(text):
-        return read_darts(text, choose(text, DARTS_TEXT, name))
+        place = choose(text, DARTS_TEXT, name)
+        return (read_recurrent if RECURRENT_FIELDS.match(text, place.end) else read_darts)(text, place)
     if ARCH_TEXT.search(text):
         return read_nasbench201(text, choose(text, ARCH_TEXT, name))
     if name is not None:
         raise UserError(f"{name!r} was asked for, but the text holds no genotypes with names; leave the name out")
+    if TOKEN_LIST.match(stripped):
+        return read_token_list(stripped)
     if stripped.startswith("|"):
         return read_nasbench201(text)
     found = _JSON.search(text)
     if found or stripped.startswith(("{", "[")):
         return read_json(text, 0 if not found or stripped.startswith("{") else found.start())
     if _NAME.fullmatch(stripped):
-        network = published_networks.find(stripped)
+        recurrent, network = published_recurrent.find(stripped), published_networks.find(stripped)
+        if recurrent is not None:
+            return recurrent
         return published.get(stripped) if network is None else network.genotype
     raise UserError(
-        f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), JSON, "
+        f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), Genotype(recurrent=…), JSON, "
         "an arch string |op~0|+…, or the name of a published genotype"
     )
 
@@ -66,7 +72,7 @@ def load(source: str | Path) -> Genotype:
     name = None
     if isinstance(source, str):
         stripped = source.strip()
-        if stripped in published.names() or published_networks.find(stripped) or is_text(source):
+        if _is_published(stripped) or is_text(source):
             return parse(source)
         head, _, tail = source.rpartition(":")
         if _exists(head) and not _exists(source):
@@ -88,6 +94,11 @@ def load(source: str | Path) -> Genotype:
         raise UserError(f"genotype file {str(path)!r} is not UTF-8 text; is it the right file?") from None
     except UserError as error:
         raise UserError(f"{str(path)!r}: {error}") from None
+
+
+def _is_published(name: str) -> bool:
+    found = published_recurrent.find(name) or published_networks.find(name)
+    return name in published.names() or found is not None
 
 
 def _exists(path: str) -> bool:

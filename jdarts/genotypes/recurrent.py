@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jdarts.errors import UserError, unknown
-from jdarts.genotypes.genotype import excerpt, sequence, whole_number
+from jdarts.genotypes.genotype import Cell, Genotype, excerpt, sequence, whole_number
 
 RECURRENT_OPS = ("none", "tanh", "relu", "sigmoid", "identity")
 """The candidate activations of DARTS, in the order of its alpha columns (Liu et al. 2019, code)."""
@@ -24,7 +24,26 @@ _MOST_NODES = 100
 
 
 @dataclass(frozen=True)
-class RecurrentGenotype:
+class RecurrentCell(Cell):
+    """The graph of a recurrent cell: node 0 is its only input, every other node has one edge.
+
+    Attributes:
+      first: the activation of node 0, which reads the word and the hidden state.
+    """
+
+    first: str = "tanh"
+
+    def lowest_output(self) -> int:
+        """Node 0 may be a part of the output."""
+        return 0
+
+    def known_ops(self) -> tuple[str, ...]:
+        """The activations."""
+        return ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class RecurrentGenotype(Genotype):
     """A recurrent cell: a tree of gated nodes below node 0, which reads the input and the hidden state.
 
     Node i has one predecessor j < i and computes s_i = s_j + c · (f(h) − s_j) with [c, h] = s_j W_i and c = σ(c).
@@ -33,6 +52,7 @@ class RecurrentGenotype:
       recurrent: `(activation, predecessor)` of the nodes 1, 2, …; 0 is the node of the input.
       concat: the nodes whose mean is the output.
       first: the activation of node 0.
+      normal: the cell as a graph, for drawings and counts of ops; `reduce` is None.
 
     Raises `UserError` for an unknown activation, a predecessor that is not an earlier node, a wrong or repeated node
     in `concat`.
@@ -44,6 +64,8 @@ class RecurrentGenotype:
         parse(cell.to_text()) == cell
     """
 
+    normal: Cell = field(init=False, repr=False, compare=False)
+    reduce: Cell | None = field(init=False, repr=False, compare=False)
     recurrent: tuple[RecurrentNode, ...]
     concat: tuple[int, ...]
     first: str = "tanh"
@@ -62,12 +84,16 @@ class RecurrentGenotype:
             raise unknown("activation of node 0", str(self.first)[:60], ACTIVATIONS)
         object.__setattr__(self, "recurrent", tuple(nodes))
         object.__setattr__(self, "concat", concat)
+        object.__setattr__(self, "normal", RecurrentCell(tuple((node,) for node in nodes), concat, 1, self.first))
+        object.__setattr__(self, "reduce", None)
 
-    def to_text(self) -> str:
+    def to_text(self, *, without: str = "") -> str:
         """DARTS text on one line, `Genotype(recurrent=[…], concat=range(1, 9))`.
 
-        A node 0 without tanh, which DARTS does not have, is written as `first='relu'`.
+        A node 0 without tanh, which DARTS does not have, is written as `first='relu'`. There is one cell, which
+        `without` does not leave out.
         """
+        del without
         whole = self.concat == tuple(range(self.concat[0], self.concat[-1] + 1))
         concat = f"range({self.concat[0]}, {self.concat[-1] + 1})" if whole else repr(list(self.concat))
         first = "" if self.first == "tanh" else f", first={self.first!r}"
@@ -76,6 +102,10 @@ class RecurrentGenotype:
     def to_json(self) -> str:
         """JSON on one line: `{"concat": …, "first": "tanh", "recurrent": [["sigmoid", 0], …]}`."""
         return json.dumps({"recurrent": self.recurrent, "concat": self.concat, "first": self.first}, sort_keys=True)
+
+    def to_nasbench201(self) -> str:
+        """Raises `UserError`: a recurrent cell has no arch string."""
+        raise UserError("a recurrent cell has no NAS-Bench-201 arch string; use to_text()")
 
     @property
     def loose_ends(self) -> tuple[int, ...]:
@@ -94,6 +124,15 @@ def _node(node: Any, target: int) -> RecurrentNode:
     if not 0 <= source < target:
         raise UserError(f"node {target} reads node {source}; its predecessor must be one of 0 to {target - 1}")
     return activation, source
+
+
+def refuse_recurrent(genotype: Any) -> None:
+    """Raise `UserError` if `genotype` is a recurrent cell; for networks of images."""
+    if isinstance(genotype, RecurrentGenotype):
+        raise UserError(
+            "a recurrent cell makes a language model (jdarts.networks.recurrent), not a network of images; give a "
+            "genotype of convolutional cells"
+        )
 
 
 def enas_cell(tokens: Sequence[int]) -> RecurrentGenotype:

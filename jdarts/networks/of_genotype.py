@@ -6,6 +6,7 @@ from typing import Any
 from jdarts.errors import UserError
 from jdarts.genotypes import BlockGenotype, Genotype
 from jdarts.genotypes.published_networks import CIFAR, NetworkSize
+from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
@@ -30,6 +31,7 @@ def derived_network(
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. The stem is
     that for CIFAR.
     """
+    refuse_recurrent(genotype)
     if isinstance(genotype, BlockGenotype):
         network = EnasMicroNetwork if genotype.family == "enas" else NasnetNetwork
         return network(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
@@ -44,6 +46,7 @@ def check_network(
     genotype: Genotype, *, channels: int, cells: int, image_size: int | tuple[int, int], auxiliary: bool = False
 ) -> None:
     """Raise `UserError` unless `derived_network` can be built and run on such images."""
+    refuse_recurrent(genotype)
     if isinstance(genotype, BlockGenotype):
         check = check_enas_micro if genotype.family == "enas" else check_nasnet
         return check(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)

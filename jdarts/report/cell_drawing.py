@@ -6,7 +6,20 @@ from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
-from jdarts.report.cell_layout import FONT, INK, Line, Scene, concatenates, labels, named_cells, printable, scene_of
+from jdarts.genotypes.recurrent import RecurrentCell
+from jdarts.report.cell_layout import (
+    FONT,
+    INK,
+    RECURRENT_INPUTS,
+    Line,
+    Scene,
+    concatenates,
+    labels,
+    named_cells,
+    output_label,
+    printable,
+    scene_of,
+)
 
 
 def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
@@ -76,6 +89,8 @@ def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
     for name, cell in named_cells(genotype, without):
         label = labels(cell)
         lines = [name]
+        if isinstance(cell, RecurrentCell):
+            lines.append(f"  {' '.join(RECURRENT_INPUTS)} ── {cell.first} ──▶ {label(0)}")
         edges = [edge for entering in cell.live_nodes for edge in entering]
         sources = max(len(label(source)) for _, source in edges)
         ops = max(len(op) for op, _ in edges)
@@ -85,7 +100,8 @@ def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
                 target = f"─▶ {label(node)}" if i == 0 else ""
                 lines.append(f"  {label(source):>{sources}} ── {op} {'─' * (ops - len(op) + 1)}{joint}{target}")
         if concatenates(cell):
-            lines.append(f"  {' '.join(label(node) for node in cell.concat)} ══ concat ══▶ c_{{k}}")
+            joined, output = output_label(cell)
+            lines.append(f"  {' '.join(label(node) for node in cell.concat)} ══ {joined} ══▶ {output}")
         blocks.append(lines)
     return blocks
 

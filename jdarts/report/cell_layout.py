@@ -7,10 +7,11 @@ position there and crosses the column horizontally, so that lines never run thro
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.ops import user_ops
 
 # Line, fill and text colour of each family of ops
@@ -24,6 +25,10 @@ _FAMILIES = {
     "skip": ("#2f8f4e", "#e4f5e9", "#16522a"),
     "noise": ("#b03a5b", "#fae4ea", "#6d1730"),
     "none": ("#a9b0ba", "#f5f6f7", "#6b7280"),
+    "tanh": ("#2f6fc4", "#e3eefb", "#173f75"),
+    "relu": ("#cf6a17", "#fdeddd", "#7c3b05"),
+    "sigmoid": ("#7d4bb5", "#efe6f9", "#4a2573"),
+    "identity": ("#2f8f4e", "#e4f5e9", "#16522a"),
 }
 _OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # the user's ops
 INK, _CONCAT = "#1f2937", "#98a2b0"
@@ -89,25 +94,36 @@ class Scene:
 def named_cells(genotype: Genotype, without: str = "") -> list[tuple[str, Cell]]:
     """The cells of a genotype with the names that they are drawn under, except the cell called `without`."""
     if genotype.reduce is None:
-        return [("cell", genotype.normal)]
+        return [("recurrent cell" if isinstance(genotype.normal, RecurrentCell) else "cell", genotype.normal)]
     names = {"normal": "normal cell", "reduce": "reduction cell"}
     return [(names[kind], cell) for kind, cell in genotype.cells.items() if kind != without]
 
 
 def concatenates(cell: Cell) -> bool:
-    """True if the output is a separate node that concatenates others. In NAS-Bench-201 it is the last node."""
-    return not (cell.inputs == 1 and len(cell.concat) == 1)
+    """True if the output is a separate node that joins others. In NAS-Bench-201 it is the last node."""
+    return isinstance(cell, RecurrentCell) or not (cell.inputs == 1 and len(cell.concat) == 1)
 
 
 def labels(cell: Cell) -> Callable[[int], str]:
     """A function `node -> label`: the labels of the papers' figures, with subscripts in TeX."""
 
     def label(node: int) -> str:
+        if isinstance(cell, RecurrentCell):
+            return str(node)
         if cell.inputs == 1:
             return "input" if node == 0 else "output" if (node,) == cell.concat else str(node)
         return f"c_{{k-{cell.inputs - node}}}" if node < cell.inputs else str(node - cell.inputs)
 
     return label
+
+
+def output_label(cell: Cell) -> tuple[str, str]:
+    """The operation that joins the nodes of the output, and the label of the output."""
+    return ("mean", "h_{t}") if isinstance(cell, RecurrentCell) else ("concat", "c_{k}")
+
+
+RECURRENT_INPUTS = ("x_{t}", "h_{t-1}")
+"""The labels of what node 0 of a recurrent cell reads."""
 
 
 def printable(text: str) -> str:
@@ -146,8 +162,10 @@ class _Chain:
 def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
     """Columns of vertices and the edges as chains of them. Nodes are in even columns, ops in odd ones."""
     label = labels(cell)
-    vertices = {node: _Vertex("input", 0, *_SIZES["input"], label(node)) for node in range(cell.inputs)}
-    columns = [list(vertices.values())]
+    recurrent = isinstance(cell, RecurrentCell)
+    inputs = RECURRENT_INPUTS if recurrent else [label(node) for node in range(cell.inputs)]
+    columns = [[_Vertex("input", 0, *_SIZES["input"], text) for text in inputs]]
+    vertices = dict(enumerate(columns[0]))
     chains: list[_Chain] = []
 
     def add(kind: str, column: int, width: float, height: float, text: str = "") -> _Vertex:
@@ -164,6 +182,17 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
             right.before.append(left)
         chains.append(_Chain(chain, colour, dashed, arrow))
 
+    def add_op(op: str, column: int, sources: Iterable[_Vertex], target: _Vertex) -> None:
+        box = add("op", column, len(op) * _CHARACTER + 18, _OP_HEIGHT, op)
+        colour, dashed = _colours(op)[0], op in ("skip_connect", "none")
+        for source in sources:
+            connect(source, box, colour, dashed, False)
+        connect(box, target, colour, dashed, True)
+
+    if recurrent:
+        first = add("node", 2, *_SIZES["node"], label(0))
+        add_op(cell.first, 1, columns[0], first)
+        vertices = {0: first}
     for node, entering in enumerate(cell.live_nodes, start=cell.inputs):
         if node not in cell.present:
             continue
@@ -171,12 +200,9 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
         kind = "output" if not concatenates(cell) and (node,) == cell.concat else "node"
         vertices[node] = add(kind, column, *_SIZES[kind], label(node))
         for op, source in entering:
-            box = add("op", column - 1, len(op) * _CHARACTER + 18, _OP_HEIGHT, op)
-            colour, dashed = _colours(op)[0], op in ("skip_connect", "none")
-            connect(vertices[source], box, colour, dashed, False)
-            connect(box, vertices[node], colour, dashed, True)
+            add_op(op, column - 1, [vertices[source]], vertices[node])
     if concatenates(cell):
-        output = add("output", len(columns), *_SIZES["output"], "c_{k}")
+        output = add("output", len(columns), *_SIZES["output"], output_label(cell)[1])
         for node in cell.concat:
             connect(vertices[node], output, _CONCAT, False, True)
     return columns, chains

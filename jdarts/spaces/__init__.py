@@ -16,6 +16,7 @@ from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
+from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
 from jdarts.spaces.space import Space
 
@@ -25,19 +26,24 @@ __all__ = [
     "CellSpace",
     "ChainSpace",
     "Choices",
+    "DartsRecurrentSpace",
     "Decision",
     "DecisionSpace",
     "DerivedNetwork",
     "EnasMacroSpace",
     "NASBench201Space",
     "ProgressiveBlocks",
+    "RecurrentSpace",
     "Space",
     "check_derived",
     "darts_cnn",
     "darts_cnn_7",
+    "darts_rnn",
     "define_space",
+    "enas_lm_rnn",
     "enas_macro",
     "enas_micro",
+    "enas_rnn",
     "get",
     "get_decisions",
     "mnasnet",
@@ -80,9 +86,16 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         enas_macro,
         nas_chain,
         nas_chain_strides,
+        darts_rnn,
+        enas_rnn,
+        enas_lm_rnn,
     )
 }
-"""Spaces without a relaxation. For the first two, those of benchmark tables, jdarts builds no networks."""
+"""Spaces of which a search of images takes only the decisions.
+
+For the first two, those of benchmark tables, jdarts builds no networks. The last three are of language models;
+`darts_rnn` has a relaxation.
+"""
 _SPACES: dict[str, Space] = {}
 _FILES: dict[str, str] = {}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jdarts import spaces
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, parse
+from jdarts.genotypes import Cell, Genotype, RecurrentGenotype, parse
 from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, combinations, is_canonical, uniform
 from jdarts.spaces.mnasnet import read as read_mnasnet
 from jdarts.spaces.nasbench_macro import MacroNetwork
@@ -36,6 +36,8 @@ UNEVEN_SIZE = (2 * 3) * (2 * 2 + 2 * 3 + 2 * 3) * 1 * 3
 
 def in_order(genotype: Genotype) -> Genotype:
     """The same genotype, with the edges of every node in the order of their sources."""
+    if isinstance(genotype, RecurrentGenotype):  # one edge a node
+        return genotype
     cells = {
         name: Cell(tuple(tuple(sorted(edges, key=lambda e: e[1])) for edges in cell.nodes), cell.concat, cell.inputs)
         for name, cell in genotype.cells.items()
@@ -55,6 +57,7 @@ def test_encode_and_decode_are_inverse(space, seed):
     if hasattr(space, "random_genotype"):
         genotype = space.random_genotype(seed)
         assert space.decode(space.encode(genotype)) == in_order(genotype)
+    if hasattr(space, "one_hot"):
         assert space.one_hot(space.decode(canonical)), "every op is a candidate of its edge"
 
 

@@ -4,5 +4,6 @@
 
 * `structured`: JSON.
 * `text`: DARTS text and NAS-Bench-201 arch strings, by recursive descent over the tokens of `tokens`.
+* `recurrent`: DARTS text of recurrent cells, and token lists of ENAS.
 * `places`: finds the genotypes in a longer text (a log, a Python module) and selects one.
 """

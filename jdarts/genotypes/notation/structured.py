@@ -7,19 +7,22 @@ from jdarts.errors import UserError, unknown
 from jdarts.genotypes.blocks import FAMILIES, BlockCell, BlockGenotype, Family
 from jdarts.genotypes.genotype import Cell, Edge, Genotype, excerpt, sequence, whole_number
 from jdarts.genotypes.notation.tokens import LARGEST
+from jdarts.genotypes.recurrent import RecurrentGenotype
 
 
 def read_json(text: str, start: int = 0) -> Genotype:
     """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
-    With the field `family` it is a `BlockGenotype`. After the prefix of a log line (`start` > 0), other lines may
-    follow the object. Raises `UserError`.
+    With the field `family` it is a `BlockGenotype`, with the field `recurrent` a `RecurrentGenotype`. After the prefix
+    of a log line (`start` > 0), other lines may follow the object. Raises `UserError`.
     """
     data = _decode(text, start)
     if not isinstance(data, dict):
         raise UserError(f"genotype JSON is {excerpt(data)}; expected an object with the keys normal and reduce")
     if "family" in data:
         return _block_genotype(data)
+    if "recurrent" in data:
+        return _recurrent_genotype(data)
     plain, darts = {"normal", "reduce"}, {"normal", "normal_concat", "reduce", "reduce_concat"}
     if set(data) not in (plain, darts):
         extra = sorted(set(data) - darts)
@@ -60,6 +63,19 @@ def _block_genotype(data: dict[str, Any]) -> BlockGenotype:
         raise UserError(f"genotype JSON, family: found {excerpt(data['family'])}, expected one of {list(FAMILIES)}")
     skip = data.get(keys[3], False)
     return BlockGenotype(cells["normal"], cells["reduce"], cast(Family, data["family"]), skip)
+
+
+def _recurrent_genotype(data: dict[str, Any]) -> RecurrentGenotype:
+    keys = ("recurrent", "concat", "first")
+    for key in data:
+        if key not in keys:
+            raise unknown("key of a recurrent genotype in JSON", key[:60], keys)
+    if "concat" not in data:
+        raise UserError("genotype JSON lacks concat")
+    try:
+        return RecurrentGenotype(data["recurrent"], data["concat"], data.get("first", "tanh"))
+    except UserError as error:
+        raise UserError(f"genotype JSON: {error}") from None
 
 
 def _decode(text: str, start: int) -> Any:

@@ -41,7 +41,7 @@ def read_nasbench201(text: str, place: Place | None = None) -> Genotype:
         nodes.append(tuple(edges))
     if place and place.before and reader.at(")", "]", ","):  # Structure(4 nodes with |…|)
         end = reader.take().start + 1
-    _check_end(reader, end, place, "the end of the text: a NAS-Bench-201 cell has three groups of ops")
+    check_end(reader, end, place, "the end of the text: a NAS-Bench-201 cell has three groups of ops")
     return Genotype(Cell(tuple(nodes), (3,), inputs=1), None)
 
 
@@ -62,17 +62,17 @@ def read_darts(text: str, place: Place) -> Genotype:
                 reader.unexpected(" or ".join(f"'{name}='" for name in missing) if missing else "')'")
             field, named = reader.take().text, True
             reader.punctuation("=")
-        read[field] = _read_concat(reader) if field.endswith("_concat") else _read_edges(reader)
+        read[field] = read_concat(reader) if field.endswith("_concat") else _read_edges(reader)
         reader.comma_or(")")
     for name in _FIELDS:
         if name not in read:
             reader.unexpected(f"'{name}='")
     end = reader.take().start + 1
-    _check_end(reader, end, place, "the end of the text or of the line")
+    check_end(reader, end, place, "the end of the text or of the line")
     return Genotype(*(_cell_at(reader, read[name], read[f"{name}_concat"]) for name in ("normal", "reduce")))
 
 
-def _check_end(reader: Reader, end: int, place: Place | None, expected: str) -> None:
+def check_end(reader: Reader, end: int, place: Place | None, expected: str) -> None:
     """Raises `UserError` if anything follows the genotype on its line, other than a comment or the closing quote."""
     if place and place.quote and reader.text[end : end + 1] == place.quote:
         return
@@ -145,7 +145,7 @@ def _read_edge(reader: Reader, bracket: Bracket, target: int, *, triples: bool) 
     return (op, *numbers)
 
 
-def _read_concat(reader: Reader) -> list[tuple[int, int]]:
+def read_concat(reader: Reader) -> list[tuple[int, int]]:
     """Reads a concat: a list, `range(2, 6)`, `[*range(2, 6)]` or NumPy's `[2 3 4 5]`. Each node has its position."""
     whole = reader.range()
     if whole is not None:

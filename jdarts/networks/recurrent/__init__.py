@@ -4,6 +4,7 @@
 * `masks`: dropout whose masks are constant over a sequence.
 * `language_model`: embedding, recurrence over time, decoder.
 * `model`: the network of a genotype; `supernet`: the weight-sharing network, which takes op weights.
+* `size`: parameters and operations.
 """
 
 from jdarts.networks.recurrent.language_model import Outputs

@@ -87,12 +87,19 @@ class LanguageModel(nn.Module):
         """Zeros, `[batch, units]`, in the default type of floating-point numbers unless `dtype` says otherwise."""
         return jnp.zeros((batch, self.units), dtype or jnp.result_type(float))
 
-    def embed(self, tokens: jax.Array, train: bool) -> jax.Array:
-        """Word vectors `[time, batch, embedding]`, in training with dropout by word and locked dropout."""
-        if not jnp.issubdtype(tokens.dtype, jnp.integer) or tokens.ndim != 2:
+    def check_inputs(self, tokens: jax.Array, hidden: jax.Array) -> None:
+        """Raise `UserError` unless tokens are whole numbers `[time, batch]` and the hidden state `[batch, units]`."""
+        if not jnp.issubdtype(tokens.dtype, jnp.integer) or tokens.ndim != 2 or not tokens.size:
             raise UserError(
                 f"tokens have shape {tokens.shape} and type {tokens.dtype}; give whole numbers [time, batch]"
             )
+        if hidden.shape != (tokens.shape[1], self.units):
+            raise UserError(
+                f"hidden has shape {hidden.shape}; it needs {(tokens.shape[1], self.units)}, [batch, units]"
+            )
+
+    def embed(self, tokens: jax.Array, train: bool) -> jax.Array:
+        """Word vectors `[time, batch, embedding]`, in training with dropout by word and locked dropout."""
         vectors = self.embedding_table[tokens]
         words = self._mask(train, self.dropout_embedding, (self.vocabulary, 1))
         if words is not None:

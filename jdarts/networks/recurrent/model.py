@@ -26,7 +26,11 @@ class RecurrentModel(LanguageModel, kw_only=True):
         return len(self.genotype.recurrent)
 
     def __call__(self, tokens: jax.Array, hidden: jax.Array, train: bool) -> Outputs:
-        """The outputs for `tokens [time, batch]` after the hidden state `[batch, units]`."""
+        """The outputs for `tokens [time, batch]` after the hidden state `[batch, units]`.
+
+        Raises `UserError` for other shapes and tokens that are not whole numbers.
+        """
+        self.check_inputs(tokens, hidden)
         masks = self.cell_masks(tokens.shape[1], train)
 
         def step(h, x):

@@ -63,7 +63,10 @@ class RecurrentSupernet(LanguageModel, kw_only=True):
           op_weights: `p [rows, 5]`, one column for each of `RECURRENT_OPS`. Node 1 has the first row, node 2 the next
             two, and so on; the rows of a node are in the order of the nodes that it reads.
           train: dropout, and batch norm by the statistics of the batch.
+
+        Raises `UserError` for other shapes and tokens that are not whole numbers.
         """
+        self.check_inputs(tokens, hidden)
         if op_weights.shape != (self.rows, len(RECURRENT_OPS)):
             raise UserError(f"op_weights has shape {op_weights.shape}; it needs {(self.rows, len(RECURRENT_OPS))}")
         p, masks = op_weights.astype(self.W0.dtype), self.cell_masks(tokens.shape[1], train)

@@ -1,0 +1,320 @@
+"""Recurrent language models against an independent forward pass in NumPy, and their masks, states and gradients."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jdarts import spaces
+from jdarts.errors import UserError
+from jdarts.genotypes import RecurrentGenotype, parse
+from jdarts.networks.recurrent import RecurrentModel, RecurrentSupernet
+from jdarts.networks.recurrent.cell import mixed_node
+from jdarts.networks.recurrent.masks import CellMasks
+from jdarts.networks.recurrent.size import count_language_model
+
+TIME, BATCH, WORDS, UNITS = 5, 3, 11, 6
+SIZES = {"vocabulary": WORDS, "embedding": UNITS, "units": UNITS}
+DROPOUTS = {f"dropout_{name}": 0.4 for name in ("embedding", "input", "x", "hidden", "output")}
+OTHER_FIRST = RecurrentGenotype((("relu", 0), ("identity", 0)), (0, 2), first="sigmoid")
+rng = np.random.default_rng(3)
+TOKENS = rng.integers(0, WORDS, (TIME, BATCH))
+HIDDEN = rng.standard_normal((BATCH, UNITS))
+P = rng.dirichlet(np.ones(5), 36)
+
+
+def variables_of(model, *op_weights):
+    """Random variables in float64, larger than the initial ones."""
+    init = jax.eval_shape(lambda: model.init(jax.random.key(0), TOKENS, jnp.asarray(HIDDEN), *op_weights, train=False))
+    values = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: jnp.asarray(values.uniform(-0.7, 0.7, leaf.shape)), init)
+
+
+# The equations of the papers in NumPy
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+NUMPY_FUNCTIONS = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0), "sigmoid": sigmoid, "identity": lambda x: x}
+
+
+def highway(product, f, s):
+    c, h = product[..., : product.shape[-1] // 2], product[..., product.shape[-1] // 2 :]
+    return (1 - sigmoid(c)) * s + sigmoid(c) * NUMPY_FUNCTIONS[f](h)
+
+
+def numpy_cell(genotype, w, x, h):
+    s = {0: highway(x @ w["W0"][: x.shape[1]] + h @ w["W0"][x.shape[1] :], genotype.first, h)}
+    for i, (f, j) in enumerate(genotype.recurrent, start=1):
+        s[i] = highway(s[j] @ w["W"][i - 1], f, s[j])
+    return np.mean([s[i] for i in genotype.concat], axis=0)
+
+
+class NumpyNorm:
+    """Batch norm without scale and shift; in training it moves its running averages as PyTorch does."""
+
+    def __init__(self, mean, var, train):
+        self.mean, self.var, self.train = np.array(mean), np.array(var), train
+
+    def __call__(self, x):
+        if not self.train:
+            return (x - self.mean) / np.sqrt(self.var + 1e-5)
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        self.var = 0.9 * self.var + 0.1 * x.var(0, ddof=1)
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+
+def numpy_search_cell(p, norm, w, x, h):
+    s, row = [norm(highway(np.hstack([x, h]) @ w["W0"], "tanh", h))], 0
+    for i in range(8):
+        total = np.zeros_like(h)
+        for j in range(i + 1):
+            for k, f in enumerate(("tanh", "relu", "sigmoid", "identity"), start=1):
+                total += p[row, k] * highway(s[j] @ w["W"][i], f, s[j])
+            row += 1
+        s.append(norm(total))
+    return sum(s[1:]) / 8
+
+
+def numpy_model(cell, w, tokens, hidden):
+    raw, h = [], hidden
+    for words in tokens:
+        h = cell(w, w["embedding_table"][words], h)
+        raw.append(h)
+    logits = np.array(raw) @ w.get("decoder", w["embedding_table"]).T + w.get("bias", 0.0)
+    return logits, h, np.array(raw)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", ["DARTS_RNN", "ENAS_RNN_ARC", "ENAS_LM", "other first"])
+def test_derived_model_equals_numpy(x64, name, tied):
+    genotype = OTHER_FIRST if name == "other first" else parse(name)
+    sizes = SIZES if tied else SIZES | {"embedding": 4, "tied": False, "decoder_bias": False}
+    model = RecurrentModel(genotype=genotype, **sizes)
+    variables = variables_of(model)
+    outputs = model.apply(variables, TOKENS, jnp.asarray(HIDDEN), train=True)
+    w = jax.tree.map(np.asarray, variables["params"])
+    logits, hidden, raw = numpy_model(partial(numpy_cell, genotype), w, TOKENS, HIDDEN)
+    assert outputs.logits.dtype == jnp.float64
+    np.testing.assert_allclose(outputs.logits, logits, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(outputs.hidden, hidden, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(outputs.raw, raw, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(outputs.dropped, outputs.raw)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_supernet_equals_numpy(x64, train):
+    supernet = RecurrentSupernet(**SIZES)
+    variables = variables_of(supernet, P)
+    variables["batch_stats"] = jax.tree.map(lambda x: abs(x) + 3, variables["batch_stats"])
+    outputs, moved = supernet.apply(
+        variables, TOKENS, jnp.asarray(HIDDEN), jnp.asarray(P), train=train, mutable=["batch_stats"]
+    )
+    norm = NumpyNorm(variables["batch_stats"]["mean"], variables["batch_stats"]["var"], train)
+    w = jax.tree.map(np.asarray, variables["params"])
+    logits, hidden, _ = numpy_model(partial(numpy_search_cell, P, norm), w, TOKENS, HIDDEN)
+    np.testing.assert_allclose(outputs.logits, logits, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(outputs.hidden, hidden, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(moved["batch_stats"]["mean"], norm.mean, rtol=1e-9)
+    np.testing.assert_allclose(moved["batch_stats"]["var"], norm.var, rtol=1e-9)
+
+
+def test_one_hot_op_weights_and_unit_statistics_make_the_derived_cell(x64):
+    """In evaluation with mean 0 and variance 1 − eps, batch norm is the identity."""
+    genotype = parse("DARTS_RNN_V1")
+    supernet, model = spaces.darts_rnn.supernet(**SIZES), RecurrentModel(genotype=genotype, **SIZES)
+    variables = variables_of(model)
+    plain = {"mean": jnp.zeros(UNITS), "var": jnp.full(UNITS, 1 - 1e-5)}
+    p = spaces.darts_rnn.one_hot(genotype)["recurrent"]
+    searched = supernet.apply({**variables, "batch_stats": plain}, TOKENS, jnp.asarray(HIDDEN), p, train=False)
+    np.testing.assert_allclose(
+        searched.logits, model.apply(variables, TOKENS, jnp.asarray(HIDDEN), train=False).logits, rtol=1e-12
+    )
+
+
+def test_gradients_of_op_weights_and_weights_are_those_of_central_differences(x64):
+    supernet = RecurrentSupernet(**SIZES)
+    variables = variables_of(supernet, P)
+    stats = variables.pop("batch_stats")
+
+    @jax.jit
+    def loss(p, params, hidden):
+        outputs = supernet.apply({"params": params, "batch_stats": stats}, TOKENS, hidden, p, train=True)
+        return -jax.nn.log_softmax(outputs.logits)[..., 0].mean()
+
+    inputs = (jnp.asarray(P), variables["params"], jnp.asarray(HIDDEN))
+    gradients = jax.grad(loss, (0, 1, 2))(*inputs)
+    assert jnp.all(gradients[0][:, 0] == 0), "none adds nothing"
+    for seed in range(3):
+        values = np.random.default_rng(seed)
+        direction = jax.tree.map(lambda leaf, values=values: jnp.asarray(values.standard_normal(leaf.shape)), inputs)
+        step = 1e-6
+        ahead, behind = (jax.tree.map(lambda x, d, s=s: x + s * d, inputs, direction) for s in (step, -step))
+        expected = (loss(*ahead) - loss(*behind)) / (2 * step)
+        along = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradients, direction)))
+        np.testing.assert_allclose(along, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_a_hidden_state_carried_over_equals_one_long_sequence(x64, search):
+    model = RecurrentSupernet(**SIZES) if search else RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES)
+    p = (jnp.asarray(P),) if search else ()
+    variables = variables_of(model, *p)
+    whole = model.apply(variables, TOKENS, jnp.asarray(HIDDEN), *p, train=False)
+    first = model.apply(variables, TOKENS[:2], jnp.asarray(HIDDEN), *p, train=False)
+    second = model.apply(variables, TOKENS[2:], first.hidden, *p, train=False)
+    np.testing.assert_allclose(jnp.concatenate([first.logits, second.logits]), whole.logits, rtol=1e-12)
+    np.testing.assert_allclose(second.hidden, whole.hidden, rtol=1e-12)
+    assert not model.initial_hidden(BATCH).any() and model.initial_hidden(BATCH).shape == (BATCH, UNITS)
+
+
+def test_statistics_are_those_of_the_global_batch(x64):
+    """Two replicas with half a batch each compute what one does with the whole batch."""
+    tokens, hidden = (np.concatenate([x, x[..., ::-1] if x is TOKENS else -x], -1) for x in (TOKENS, HIDDEN.T))
+    whole, split = RecurrentSupernet(**SIZES), RecurrentSupernet(**SIZES, axis_name="data")
+    variables = variables_of(whole, P)
+
+    def run(model, tokens, hidden):
+        return model.apply(variables, tokens, hidden, jnp.asarray(P), train=True, mutable=["batch_stats"])
+
+    outputs, moved = run(whole, jnp.asarray(tokens), jnp.asarray(hidden.T))
+    halves = jnp.asarray(np.split(tokens, 2, 1)), jnp.asarray(np.split(hidden.T, 2))
+    parts, statistics = jax.vmap(partial(run, split), axis_name="data")(*halves)
+    np.testing.assert_allclose(jnp.concatenate(list(parts.logits), 1), outputs.logits, rtol=1e-9)
+    for of_replica in (0, 1):
+        jax.tree.map(
+            lambda a, b, i=of_replica: np.testing.assert_allclose(a[i], b, rtol=1e-9), dict(statistics), dict(moved)
+        )
+
+
+# Dropout
+
+
+def test_output_mask_is_constant_over_time_and_scaled(x64):
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES, dropout_output=0.4)
+    rngs = {"dropout": jax.random.key(1)}
+    outputs = model.apply(variables_of(model), TOKENS, jnp.asarray(HIDDEN), train=True, rngs=rngs)
+    factors = np.asarray(outputs.dropped / outputs.raw)
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[0], factors.shape), rtol=1e-12)
+    np.testing.assert_allclose(np.unique(factors.round(9)), [0, 1 / 0.6], rtol=1e-8)
+    assert len(np.unique(factors[0], axis=0)) > 1, "every sequence has a mask of its own"
+
+
+@pytest.mark.parametrize("rate", ["dropout_input", "dropout_x", "dropout_hidden"])
+def test_masks_of_the_cell_are_constant_over_time(x64, rate):
+    """One key makes the same masks for any length, so a sequence may be computed token by token."""
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES, **{rate: 0.5})
+    variables, rngs = variables_of(model), {"dropout": jax.random.key(2)}
+    masked = model.apply(variables, TOKENS, jnp.asarray(HIDDEN), train=True, rngs=rngs).raw
+    assert not np.allclose(masked, model.apply(variables, TOKENS, jnp.asarray(HIDDEN), train=False).raw)
+    one_token = jax.jit(lambda token, h: model.apply(variables, token, h, train=True, rngs=rngs).hidden)
+    h = jnp.asarray(HIDDEN)
+    for t in range(TIME):
+        h = one_token(TOKENS[t : t + 1], h)
+        np.testing.assert_allclose(h, masked[t], rtol=1e-10)
+
+
+def test_masks_of_the_supernet_are_those_of_the_derived_cell(x64):
+    """With one-hot op weights the search cell masks what its products read, and nothing else."""
+    mask = jnp.asarray(np.random.default_rng(1).uniform(0, 2, (BATCH, UNITS)))
+    W = jnp.asarray(np.random.default_rng(2).standard_normal((UNITS, 2 * UNITS)))
+    p = jnp.zeros((1, 5)).at[0, 2].set(1.0)
+    s = jnp.asarray(HIDDEN)
+    np.testing.assert_allclose(
+        mixed_node(p, W, [s], CellMasks(1.0, mask)), highway((HIDDEN * mask) @ W, "relu", HIDDEN), rtol=1e-12
+    )
+
+
+def test_a_dropped_word_is_dropped_wherever_it_occurs(x64):
+    words = np.arange(WORDS)[:, None].repeat(2, 1)
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES, dropout_embedding=0.5)
+    variables = variables_of(model)
+    vectors = model.apply(variables, words, True, method=RecurrentModel.embed, rngs={"dropout": jax.random.key(0)})
+    factors = np.asarray(vectors / variables["params"]["embedding_table"][words])
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[:, :1, :1], factors.shape), rtol=1e-12)
+    np.testing.assert_allclose(np.unique(factors.round(9)), [0, 2])
+
+
+def test_rates_of_masks():
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), vocabulary=2, embedding=200, units=200, dropout_x=0.75)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 1), int), jnp.zeros((1, 200)), train=False)
+    mask = model.apply(variables, 50, True, method=RecurrentModel.cell_masks, rngs={"dropout": jax.random.key(0)}).x
+    assert mask.shape == (50, 200)
+    assert abs(float((mask > 0).mean()) - 0.25) < 4 * math.sqrt(0.25 * 0.75 / mask.size)
+    np.testing.assert_allclose(np.unique(mask), [0, 4])
+
+
+def test_no_dropout_without_training_and_no_rng_without_dropout():
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES, **DROPOUTS)
+    plain = RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES)
+    variables = model.init(jax.random.key(0), TOKENS, model.initial_hidden(BATCH), train=True)
+    hidden = model.initial_hidden(BATCH)
+    expected = plain.apply(variables, TOKENS, hidden, train=True).logits
+    np.testing.assert_array_equal(model.apply(variables, TOKENS, hidden, train=False).logits, expected)
+
+
+# Sizes, initial weights, mistakes
+
+
+@pytest.mark.parametrize(("units", "words", "parameters"), [(850, 10_000, 22_960_000), (700, 33_278, 33_127_878)])
+def test_published_sizes(units, words, parameters):
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), vocabulary=words, embedding=units, units=units)
+    count = count_language_model(model)
+    assert count.parameters == parameters == words * (units + 1) + 20 * units**2
+    assert count.macs == words * units + 20 * units**2
+
+
+def test_size_of_the_search_network():
+    supernet = spaces.darts_rnn.supernet(vocabulary=10_000)
+    count = count_language_model(supernet, jax.ShapeDtypeStruct((36, 5), jnp.float32))
+    assert count.parameters == 4_810_000
+    assert count.macs == 10_000 * 300 + (4 + 36 * 2) * 300**2, "node i multiplies the states of i nodes"
+
+
+def test_size_of_the_enas_child():
+    """The child of the ENAS release: 748 units, no bias of the decoder (spec, addendum 2.7)."""
+    genotype = parse("ENAS_RNN_ARC")
+    sizes = {"vocabulary": 10_000, "embedding": 748, "units": 748}
+    assert count_language_model(RecurrentModel(genotype=genotype, **sizes, decoder_bias=False)).parameters == 22_027_104
+
+
+def test_initial_weights_are_uniform():
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), vocabulary=500, embedding=20, units=20)
+    params = model.init(jax.random.key(0), TOKENS, model.initial_hidden(BATCH), train=False)["params"]
+    for name, bound in (("embedding_table", 0.1), ("W0", 0.04), ("W", 0.04)):
+        value = np.asarray(params[name])
+        assert 0.95 * bound < abs(value).max() <= bound
+        assert abs(value.std() / (bound / math.sqrt(3)) - 1) < 0.1
+    assert not params["bias"].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"units": 7}, "embedding is 6 and units is 7; a tied decoder needs equal sizes"),
+        ({"vocabulary": 0}, "vocabulary is 0; it must be a whole number of at least 1"),
+        ({"dropout_hidden": 1.0}, "dropout_hidden is 1.0; it is a probability"),
+    ],
+)
+def test_wrong_sizes_are_named(changes, message):
+    model = RecurrentModel(genotype=parse("DARTS_RNN"), **SIZES | changes)
+    with pytest.raises(UserError, match=message):
+        model.init(jax.random.key(0), TOKENS, jnp.zeros((BATCH, UNITS)), train=False)
+
+
+def test_wrong_inputs_are_named():
+    supernet = RecurrentSupernet(**SIZES)
+    for tokens, p, message in (
+        (TOKENS, P[:35], r"op_weights has shape \(35, 5\); it needs \(36, 5\)"),
+        (TOKENS[0], P, r"tokens have shape \(3,\) and type int"),
+        (TOKENS * 1.0, P, "type float"),
+    ):
+        with pytest.raises(UserError, match=message):
+            supernet.init(
+                jax.random.key(0), jnp.asarray(tokens), jnp.zeros((BATCH, UNITS)), jnp.asarray(p), train=False
+            )

@@ -97,6 +97,9 @@ BAD_INPUT = {
     ),
     "an option without meaning": (["count", "ENAS_MACRO", "--cells", "3"], "--cells has no meaning for ENAS_MACRO"),
     "a form that is not there": (["count", "ENAS_MICRO", "--imagenet"], "ENAS networks have no ImageNet form"),
+    "units of a network of images": (["count", "DARTS_V2", "--units", "3"], "--units is for recurrent cells, such as"),
+    "channels of a recurrent cell": (["count", "DARTS_RNN", "--imagenet"], "--imagenet is for networks of images"),
+    "another space's cell": (["count", "ENAS_RNN", "--search"], "does not belong to space darts_rnn"),
     "not a number": (["count", "DARTS_V2", "--cells", "many"], "'many' is not a whole number, 1 to 1,000"),
 }
 
@@ -227,6 +230,10 @@ def test_count(capsys):
         (["enas-micro", "--channels", "20", "--cells", "6"], "608,540"),
         (["ENAS_MACRO"], "42,559,392"),
         (["PNASNET5_MOBILE", "--classes", "10"], f"{5_064_487 - 990 * (1080 + 1):,}"),
+        (["DARTS_RNN"], "22,960,000"),
+        (["darts-rnn-v1", "--vocabulary", "33278", "--units", "700"], "33,127,878"),
+        (["DARTS_RNN", "--search"], "4,810,000"),
+        (["ENAS_RNN"], f"{10_000 * 851 + 26 * 850**2:,}"),
         (["AMOEBANET_A_CIFAR", "--imagenet", "--channels", "50", "--cells", "12"], "5,086,930"),
     ],
 )
@@ -242,7 +249,7 @@ def test_draw_and_genotypes(capsys):
     assert cli.main(["draw", "AMOEBANET_A_MOBILE", "-o", "blocks.svg"]) == 0
     assert Path("blocks.svg").read_text().count("sep_conv_3x3") == 5
     assert cli.main(["genotypes"]) == 0
-    assert {"DARTS_V1", "DARTS_V2", "NASNET_A_MOBILE"} <= set(capsys.readouterr().out.split())
+    assert {"DARTS_V1", "DARTS_V2", "NASNET_A_MOBILE", "DARTS_RNN"} <= set(capsys.readouterr().out.split())
 
 
 def test_a_reader_that_leaves_is_no_error():

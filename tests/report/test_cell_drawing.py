@@ -16,6 +16,7 @@ SAMPLE = [
     *("FairDARTS_a", "FairDARTS_b", "FairDARTS_g", "DCO_SPARSE_BS_64", "rsps_s3_cifar10", "rsps_s4_cifar100"),
     *("nasbench201_best_cifar10", "nasbench201_resnet", "nasbench201_all_skip_connect"),
 ]
+RECURRENT = ["DARTS_RNN", "ENAS_RNN", "ENAS_LM"]
 
 
 def _live_ops(genotype):
@@ -44,7 +45,7 @@ def test_svg_is_well_formed_and_shows_every_op_and_node(name):
         assert {node: texts[node] for node in nodes} == nodes
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT])
 def test_boxes_lie_inside_and_do_not_overlap(name):
     root = ElementTree.fromstring(draw_svg(parse(name)))
     width, height = float(root.get("width", "")), float(root.get("height", ""))
@@ -54,7 +55,7 @@ def test_boxes_lie_inside_and_do_not_overlap(name):
         assert a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT])
 def test_no_line_runs_through_a_box(name):
     root = ElementTree.fromstring(draw_svg(parse(name)))
     boxes = list(_boxes(root))
@@ -70,6 +71,16 @@ def test_no_line_runs_through_a_box(name):
                 )
                 for left, top, right, bottom in boxes:
                     assert not (left + 0.5 < x < right - 0.5 and top < y < bottom), (x, y)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_drawings_of_recurrent_cells_show_inputs_nodes_and_activations(name):
+    genotype = parse(name)
+    root = ElementTree.fromstring(draw_svg(genotype))
+    texts = Counter("".join(text.itertext()) for text in root.iter(f"{SVG}text"))
+    assert texts == Counter(["recurrent cell", "xt", "ht−1", "ht", "tanh", "0"]) + _live_ops(genotype) + Counter(
+        str(node) for node in genotype.normal.present
+    )
 
 
 def test_skips_are_dashed():
@@ -109,6 +120,13 @@ def test_terminal_drawing():
         "  input ── skip_connect ─┬─▶ output",
         "      1 ── none ─────────┤",
         "      2 ── skip_connect ─╯",
+    ]
+    assert draw_terminal(parse("enas: 3 0 1 0 0")).splitlines() == [
+        "recurrent cell",
+        "  x_{t} h_{t-1} ── sigmoid ──▶ 0",
+        "  0 ── relu ───▶ 1",
+        "  0 ── tanh ───▶ 2",
+        "  1 2 ══ mean ══▶ h_{t}",
     ]
     lines = draw_terminal(parse("AmoebaNet")).splitlines()
     assert len(lines) == 12 and max(map(len, lines)) <= 80

@@ -1,7 +1,6 @@
 """Supernet weights from and to PyTorch: the parameter names of the DARTS code and its descendants.
 
-The arrays are those of a `state_dict()` (OIHW convolutions) of a search network such as RobustDARTS', as numpy arrays
-by name, for example from an `.npz` file. PyTorch itself is not needed. In jdarts the edges out of one node share a
+Convolutions are OIHW, as in a search network such as RobustDARTS'. In jdarts the edges out of one node share a
 module and their weights are stacked; in PyTorch each edge has its own. The alphas are not among the arrays.
 """
 
@@ -17,12 +16,12 @@ import numpy as np
 from flax import traverse_util
 
 from jdarts.errors import UserError
+from jdarts.interop.arrays import checked, shape_of, without_counters
 from jdarts.networks.reductions import reduction_cells
 from jdarts.networks.wiring import DARTS_EDGES, NODES, OpTable, row
 from jdarts.spaces.cell_space import CellSpace
 
 _CELL = re.compile(r"cells\.(\d+)\.")
-_COUNTER = ".num_batches_tracked"  # of PyTorch's batch norm; its momentum mode, the only one in use, ignores it
 
 VariablePath = tuple[str, ...]
 WeightKind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
@@ -64,10 +63,10 @@ def load_torch_supernet(
         supernet = robust_s3.supernet(channels=16, cells=8, classes=10)
         logits = supernet.apply(variables, op_weights, images, train=False)
     """
-    arrays = {name: np.asarray(array) for name, array in arrays.items() if not name.endswith(_COUNTER)}
-    stem = _sized(arrays, "stem.0.weight", 4)
+    arrays = without_counters(arrays)
+    stem = shape_of(arrays, "stem.0.weight", 4)
     channels = stem[0] // 3 if channels is None else channels
-    classes = _sized(arrays, "classifier.weight", 2)[0] if classes is None else classes
+    classes = shape_of(arrays, "classifier.weight", 2)[0] if classes is None else classes
     if cells is None:
         cells = len({match[1] for name in arrays if (match := _CELL.match(name))})
     if channels < 2 or channels % 2 or cells < 1 or classes < 1:
@@ -94,7 +93,7 @@ def _collect(
         leaf = leaves[entry.path]
         slot_shape = leaf.shape if entry.index is None else leaf.shape[1:]
         expected = _to_torch(np.empty(slot_shape, np.float32), entry.kind).shape
-        value = _from_torch(_checked(arrays, entry.name, expected, network), entry.kind)
+        value = _from_torch(checked(arrays, entry.name, expected, network), entry.kind)
         target = values.setdefault(entry.path, np.empty(leaf.shape, leaf.dtype))
         slot = (entry.path, entry.index)
         if slot in first and not np.allclose(target[entry.index], value, rtol=1e-5, atol=1e-7):
@@ -243,22 +242,3 @@ def _template(space: CellSpace, channels: int, cells: int, classes: int, image_c
     images = jnp.zeros((1, side, side, image_channels), dtype)
     variables = jax.eval_shape(lambda key: supernet.init(key, weights, images, False), jax.random.key(0))
     return traverse_util.flatten_dict(variables)
-
-
-def _sized(arrays: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int, ...]:
-    if name not in arrays:
-        raise UserError(f"array {name!r} is missing; pass the state_dict of a PyTorch search network")
-    if arrays[name].ndim != ndim:
-        raise UserError(f"array {name!r} has shape {arrays[name].shape}; expected {ndim} dimensions")
-    return arrays[name].shape
-
-
-def _checked(arrays: Mapping[str, np.ndarray], name: str, expected: tuple[int, ...], network: str) -> np.ndarray:
-    if name not in arrays:
-        raise UserError(f"array {name!r} of shape {expected} is missing for {network}")
-    array = arrays[name]
-    if array.shape != expected:
-        raise UserError(f"array {name!r} has shape {array.shape}; {network} needs {expected}")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise UserError(f"array {name!r} of shape {expected} has dtype {array.dtype}; it must be floating-point")
-    return array

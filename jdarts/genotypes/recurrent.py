@@ -166,19 +166,19 @@ def enas_tokens(genotype: RecurrentGenotype) -> tuple[int, ...]:
 def enas_lm_cell(tokens: Sequence[int]) -> RecurrentGenotype:
     """The cell of a token list of enas_lm: predecessor and function of each node; node 0 has tanh.
 
-    Functions are numbered as in `ENAS_LM_FUNCTIONS`; the output is the mean of all nodes, node 0 included. Raises
-    `UserError` for other numbers.
+    Functions are numbered as in `ENAS_LM_FUNCTIONS`; the output is the mean of all nodes but node 0, as in DARTS
+    (google-research/enas_lm, fixed_lib.py). Raises `UserError` for other numbers.
     """
     if len(tokens) % 2 or not tokens:
         raise UserError(f"the token list has {len(tokens)} numbers; enas_lm has predecessor and function of each node")
     nodes = _pairs(tokens, ENAS_LM_FUNCTIONS)
-    return RecurrentGenotype(nodes, tuple(range(len(nodes) + 1)))
+    return RecurrentGenotype(nodes, tuple(range(1, len(nodes) + 1)))
 
 
 def enas_lm_tokens(genotype: RecurrentGenotype) -> tuple[int, ...]:
     """The token list that `enas_lm_cell` reads. Raises `UserError` for a cell with another output or node 0."""
-    if sorted(genotype.concat) != list(range(len(genotype.recurrent) + 1)) or genotype.first != "tanh":
-        raise UserError("in enas_lm, node 0 has tanh and the output is the mean of all nodes, node 0 included")
+    if sorted(genotype.concat) != list(range(1, len(genotype.recurrent) + 1)) or genotype.first != "tanh":
+        raise UserError("in enas_lm, node 0 has tanh and the output is the mean of all nodes but node 0")
     pairs = ((source, ENAS_LM_FUNCTIONS.index(activation)) for activation, source in genotype.recurrent)
     return tuple(number for pair in pairs for number in pair)
 

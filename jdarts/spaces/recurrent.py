@@ -1,7 +1,7 @@
 """Spaces of recurrent cells: `darts_rnn` (Liu et al. 2019, §2.1) and those of ENAS (Pham et al. 2018, §2.1)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
@@ -11,7 +11,8 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype, RecurrentGenotype, excerpt
 from jdarts.genotypes.recurrent import ACTIVATIONS, ENAS_FUNCTIONS, ENAS_LM_FUNCTIONS, RECURRENT_OPS
-from jdarts.networks.recurrent import RecurrentSupernet
+from jdarts.networks.recurrent import EnasSupernet, RecurrentSupernet
+from jdarts.networks.recurrent.language_model import LanguageModel
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 from jdarts.spaces.weight_checks import finite_weights
@@ -19,8 +20,8 @@ from jdarts.spaces.weight_checks import finite_weights
 CELL = "recurrent"
 """The name of the alphas of a recurrent cell."""
 
-Output = Literal["nodes", "loose_ends", "all"]
-"""The nodes whose mean is the output: all but node 0, those that no node reads, or all."""
+Output = Literal["nodes", "loose_ends"]
+"""The nodes whose mean is the output: all but node 0, or those that no node reads."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,7 @@ class RecurrentSpace(FreeChoices):
     def genotype(self, nodes: Sequence[tuple[str, int]], first: str = "tanh") -> RecurrentGenotype:
         """The genotype with these nodes and the output of this space."""
         found = RecurrentGenotype(tuple(nodes), tuple(range(1, len(nodes) + 1)), first)
-        match self.output:
-            case "nodes":
-                return found
-            case "loose_ends":
-                return RecurrentGenotype(found.recurrent, found.loose_ends, first)
-            case "all":
-                return RecurrentGenotype(found.recurrent, (0, *found.concat), first)
+        return found if self.output == "nodes" else replace(found, concat=found.loose_ends)
 
     def decode(self, choices: Sequence[int]) -> RecurrentGenotype:
         """The genotype of the choices; raises `UserError` unless they are valid."""
@@ -88,6 +83,33 @@ class RecurrentSpace(FreeChoices):
         """A uniformly random activation and predecessor for each node."""
         rng = np.random.default_rng(seed)
         return self.decode([int(rng.integers(decision.options)) for decision in self.decisions])
+
+    def supernet(
+        self,
+        *,
+        vocabulary: int,
+        embedding: int = 720,
+        units: int = 720,
+        axis_name: str | None = None,
+        **dropouts: float,
+    ) -> LanguageModel:
+        """The weight-sharing language model of ENAS, called as `(tokens, hidden, arc, train)`.
+
+        `dropouts` are the attributes `dropout_…` of `EnasSupernet`. The sizes are those of the release. Raises
+        `UserError` for a space without a choice at node 0, whose network jdarts does not build.
+        """
+        if not self.first:
+            raise UserError(f"jdarts has no supernet of space {self.name}; use darts_rnn, which has the same cells")
+        return EnasSupernet(
+            vocabulary=vocabulary,
+            embedding=embedding,
+            units=units,
+            decoder_bias=False,
+            steps=self.nodes,
+            functions=self.activations,
+            axis_name=axis_name,
+            **dropouts,  # pyright: ignore[reportArgumentType]
+        )
 
     def _check(self, genotype: Genotype) -> None:
         expected = f"a recurrent cell of {self.nodes} nodes behind node 0"
@@ -175,5 +197,5 @@ class DartsRecurrentSpace(RecurrentSpace):
 darts_rnn = DartsRecurrentSpace("darts_rnn", 8, ACTIVATIONS, "nodes")
 enas_rnn = RecurrentSpace("enas_rnn", 11, ENAS_FUNCTIONS, "loose_ends", first=True)
 """ENAS's space of 12 nodes, node 0 included."""
-enas_lm_rnn = RecurrentSpace("enas_lm_rnn", 8, ENAS_LM_FUNCTIONS, "all")
-"""The space of enas_lm, the corrected release of ENAS: node 0 has tanh, and all nodes form the output."""
+enas_lm_rnn = RecurrentSpace("enas_lm_rnn", 8, ENAS_LM_FUNCTIONS, "nodes")
+"""The space of enas_lm, the corrected release of ENAS: the cells of `darts_rnn`."""

@@ -11,7 +11,8 @@ import pytest
 from jdarts import spaces
 from jdarts.errors import UserError
 from jdarts.genotypes import RecurrentGenotype, parse
-from jdarts.networks.recurrent import RecurrentModel, RecurrentSupernet
+from jdarts.genotypes.recurrent import enas_tokens
+from jdarts.networks.recurrent import EnasSupernet, RecurrentModel, RecurrentSupernet
 from jdarts.networks.recurrent.cell import mixed_node
 from jdarts.networks.recurrent.masks import CellMasks
 from jdarts.networks.recurrent.size import count_language_model
@@ -122,6 +123,83 @@ def test_supernet_equals_numpy(x64, train):
     np.testing.assert_allclose(outputs.hidden, hidden, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(moved["batch_stats"]["mean"], norm.mean, rtol=1e-9)
     np.testing.assert_allclose(moved["batch_stats"]["var"], norm.var, rtol=1e-9)
+
+
+ENAS_ARC = (2, 0, 1, 1, 3, 0, 0, 1, 2)
+"""Four nodes behind node 0; nodes 2, 3 and 4 are loose ends."""
+
+
+def numpy_enas_cell(arc, norms, w, x, h):
+    names = ("tanh", "relu", "identity", "sigmoid")
+    s, read = [], set()
+    for i in range(5):
+        j = None if i == 0 else arc[2 * i - 1]
+        f = arc[2 * i]
+        product = np.hstack([x, h]) @ w["W0"][f] if j is None else s[j] @ w["W"][i * (i - 1) // 2 + j, f]
+        product = norms[i](product) * w["product_scale"][i] + w["product_shift"][i]
+        s.append(highway(product, names[f], h if j is None else s[j]))
+        read.add(j)
+    return norms[5](np.mean([s[i] for i in range(5) if i not in read], 0)) * w["output_scale"] + w["output_shift"]
+
+
+class EnasNorm(NumpyNorm):
+    """With the constants of the ENAS release."""
+
+    def __call__(self, x):
+        if not self.train:
+            return (x - self.mean) / np.sqrt(self.var + 1)
+        self.mean = 0.999 * self.mean + 0.001 * x.mean(0)
+        self.var = 0.999 * self.var + 0.001 * x.var(0)
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_enas_supernet_equals_numpy(x64, train):
+    supernet = EnasSupernet(**SIZES, decoder_bias=False, steps=4)
+    variables = variables_of(supernet, jnp.array(ENAS_ARC))
+    stats = variables["batch_stats"] = jax.tree.map(lambda x: abs(x) + 1, variables["batch_stats"])
+    run = jax.jit(
+        lambda arc: supernet.apply(variables, TOKENS, jnp.asarray(HIDDEN), arc, train, mutable=["batch_stats"])
+    )
+    outputs, moved = run(jnp.array(ENAS_ARC))
+    norms = [EnasNorm(stats["mean"][i], stats["var"][i], train) for i in range(5)]
+    norms.append(EnasNorm(stats["output_mean"], stats["output_var"], train))
+    w = jax.tree.map(np.asarray, variables["params"])
+    logits, hidden, _ = numpy_model(partial(numpy_enas_cell, ENAS_ARC, norms), w, TOKENS, HIDDEN)
+    np.testing.assert_allclose(outputs.logits, logits, rtol=1e-10)
+    np.testing.assert_allclose(outputs.hidden, hidden, rtol=1e-10)
+    moved = moved["batch_stats"]
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(moved[name], [getattr(norm, name) for norm in norms[:5]], rtol=1e-10)
+        np.testing.assert_allclose(moved[f"output_{name}"], getattr(norms[5], name), rtol=1e-10)
+    other, _ = run(jnp.array((0, *ENAS_ARC[1:])))  # the same program
+    assert not np.allclose(other.logits, outputs.logits)
+
+
+def test_enas_gradients_reach_the_weights_of_the_architecture_alone(x64):
+    supernet = EnasSupernet(**SIZES, steps=4)
+    variables = variables_of(supernet, jnp.array(ENAS_ARC))
+
+    def loss(params):
+        variables["params"] = params
+        return jnp.square(
+            supernet.apply(variables, TOKENS, jnp.asarray(HIDDEN), jnp.array(ENAS_ARC), True).logits
+        ).sum()
+
+    gradient = jax.jit(jax.grad(loss))(variables["params"])
+    used = {(0, 1), (2, 3), (3, 0), (7, 2)}  # row of (predecessor, node), activation
+    assert set(zip(*map(np.ndarray.tolist, np.asarray(gradient["W"]).any((2, 3)).nonzero()), strict=True)) == used
+    assert np.asarray(gradient["W0"]).any((1, 2)).tolist() == [False, False, True, False]
+
+
+def test_sizes_of_the_enas_supernet():
+    supernet = spaces.enas_rnn.supernet(vocabulary=100, embedding=8, units=8)
+    arc = jnp.array(enas_tokens(parse("ENAS_RNN_ARC")))
+    shapes = jax.eval_shape(lambda: supernet.init(jax.random.key(0), TOKENS, jnp.zeros((BATCH, 8)), arc, False))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+    assert count == 100 * 8 + 4 * 16 * 16 + 66 * 4 * 8 * 16 + 2 * (12 * 16 + 8)
+    with pytest.raises(UserError, match="no supernet of space enas_lm_rnn; use darts_rnn"):
+        spaces.enas_lm_rnn.supernet(vocabulary=100)
 
 
 def test_one_hot_op_weights_and_unit_statistics_make_the_derived_cell(x64):

@@ -60,8 +60,8 @@ class LanguageModel(nn.Module):
     dropout_output: float = 0.0
 
     @property
-    def nodes(self) -> int:
-        """The number of nodes of the cell behind node 0."""
+    def weight_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The axes of `W0` and of `W` before those of a matrix product."""
         raise NotImplementedError
 
     def setup(self):
@@ -75,13 +75,9 @@ class LanguageModel(nn.Module):
             self.decoder = self.param("decoder", uniform(_EMBEDDING_RANGE), (self.vocabulary, n))
         if self.decoder_bias:
             self.bias = self.param("bias", constant(0.0), (self.vocabulary,))
-        self.W0 = self.param("W0", uniform(_CELL_RANGE), (self.embedding + n, 2 * n))
-        self.W = self.param("W", uniform(_CELL_RANGE), (self.nodes, *self.shared_shape, n, 2 * n))
-
-    @property
-    def shared_shape(self) -> tuple[int, ...]:
-        """The axes of `W` between nodes and units."""
-        return ()
+        of_input, of_nodes = self.weight_axes
+        self.W0 = self.param("W0", uniform(_CELL_RANGE), (*of_input, self.embedding + n, 2 * n))
+        self.W = self.param("W", uniform(_CELL_RANGE), (*of_nodes, n, 2 * n))
 
     def initial_hidden(self, batch: int, dtype: Any = None) -> jax.Array:
         """Zeros, `[batch, units]`, in the default type of floating-point numbers unless `dtype` says otherwise."""

@@ -21,9 +21,9 @@ class RecurrentModel(LanguageModel, kw_only=True):
     genotype: RecurrentGenotype
 
     @property
-    def nodes(self) -> int:
-        """The number of nodes of the cell behind node 0."""
-        return len(self.genotype.recurrent)
+    def weight_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """`W` has a matrix for each node behind node 0."""
+        return (), (len(self.genotype.recurrent),)
 
     def __call__(self, tokens: jax.Array, hidden: jax.Array, train: bool) -> Outputs:
         """The outputs for `tokens [time, batch]` after the hidden state `[batch, units]`.

@@ -1,7 +1,5 @@
 """The weight-sharing language model of the recurrent DARTS space (Liu et al. 2019, §2.2 and code)."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -11,16 +9,7 @@ from jdarts.genotypes.recurrent import RECURRENT_OPS
 from jdarts.networks.recurrent.cell import mean, mixed_node, node_0
 from jdarts.networks.recurrent.language_model import LanguageModel, Outputs
 from jdarts.networks.recurrent.masks import CellMasks
-from jdarts.ops.plain import RUNNING_MOMENTUM
-
-_EPS = 1e-5
-
-
-class Moments(NamedTuple):
-    """Running mean and variance of batch norm, `[units]` each."""
-
-    mean: jax.Array
-    var: jax.Array
+from jdarts.networks.recurrent.norm import PYTORCH, Moments, batch_norm
 
 
 class RecurrentSupernet(LanguageModel, kw_only=True):
@@ -39,9 +28,9 @@ class RecurrentSupernet(LanguageModel, kw_only=True):
     axis_name: str | None = None
 
     @property
-    def nodes(self) -> int:
-        """The number of nodes of the cell behind node 0."""
-        return self.steps
+    def weight_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """`W` has a matrix for each node behind node 0, whichever node it reads."""
+        return (), (self.steps,)
 
     @property
     def rows(self) -> int:
@@ -91,18 +80,4 @@ class RecurrentSupernet(LanguageModel, kw_only=True):
         return mean(s[1:]), moments
 
     def _norm(self, s: jax.Array, moments: Moments, train: bool) -> tuple[jax.Array, Moments]:
-        """Batch norm of `[batch, units]`, and the moved running averages (PyTorch: unbiased variance)."""
-        if not train:
-            return (s - moments.mean) * lax.rsqrt(moments.var + _EPS), moments
-        samples = s.shape[0]
-        m = s.mean(0)
-        if self.axis_name is not None:
-            m, samples = lax.pmean(m, self.axis_name), samples * lax.axis_size(self.axis_name)
-        var = jnp.square(s - m).mean(0)
-        if self.axis_name is not None:
-            var = lax.pmean(var, self.axis_name)
-        now = Moments(m, var * (samples / max(samples - 1, 1)))
-        moved = jax.tree.map(
-            lambda old, new: (1 - RUNNING_MOMENTUM) * old + RUNNING_MOMENTUM * lax.stop_gradient(new), moments, now
-        )
-        return (s - m) * lax.rsqrt(var + _EPS), moved
+        return batch_norm(s, moments, PYTORCH, train=train, axis_name=self.axis_name)

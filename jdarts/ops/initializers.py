@@ -149,7 +149,7 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
 
 def initial_statistic(name: str) -> float:
     """Initial value of a running statistic of batch norm: 0 for a mean, 1 for a variance."""
-    return 1.0 if name == "var" else 0.0
+    return 1.0 if name.split("_")[-1] == "var" else 0.0
 
 
 def initial_statistics(shapes: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jdarts.networks.recurrent import EnasSupernet, RecurrentModel, RecurrentSup
 from jdarts.networks.recurrent.cell import mixed_node
 from jdarts.networks.recurrent.masks import CellMasks
 from jdarts.networks.recurrent.size import count_language_model
+from jdarts.ops.initializers import init_network
 
 TIME, BATCH, WORDS, UNITS = 5, 3, 11, 6
 SIZES = {"vocabulary": WORDS, "embedding": UNITS, "units": UNITS}
@@ -198,6 +199,11 @@ def test_sizes_of_the_enas_supernet():
     shapes = jax.eval_shape(lambda: supernet.init(jax.random.key(0), TOKENS, jnp.zeros((BATCH, 8)), arc, False))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
     assert count == 100 * 8 + 4 * 16 * 16 + 66 * 4 * 8 * 16 + 2 * (12 * 16 + 8)
+    drawn = init_network(supernet, jax.random.key(0), TOKENS, jnp.zeros((BATCH, 8)), arc, False)
+    assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, shapes)
+    for name, value in (drawn["batch_stats"] | drawn["params"]).items():
+        if name.endswith(("var", "scale", "mean", "shift")):
+            np.testing.assert_array_equal(value, float(name.endswith(("var", "scale"))))
     with pytest.raises(UserError, match="no supernet of space enas_lm_rnn; use darts_rnn"):
         spaces.enas_lm_rnn.supernet(vocabulary=100)
 

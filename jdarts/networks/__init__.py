@@ -7,6 +7,7 @@
 * `derived`: a genotype's network; `nasbench201`: the networks of that benchmark.
 * `nasnet`: networks of NASNet-type cells as released; `enas`: those of ENAS; `chain`: plain convolutions with
   skips.
+* `recurrent`: language models with the recurrent cells of DARTS and ENAS, and their supernets.
 * `of_genotype`: the network, check and count of a genotype of any kind; `counting`: parameters and operations.
 * `fast`: the same networks as CPUs and accelerators compute them fast.
 

@@ -95,7 +95,8 @@ def test_round_trip_through_a_file_is_exact(tmp_path, options):
     arrays = {name: array.astype(np.float32) for name, array in state_dict(**options).items()}
     tied = "embedding" not in options
     np.savez(tmp_path / "weights.npz", **arrays, **{"rnns.0.bn.num_batches_tracked": np.int64(3)})
-    variables = load_torch_recurrent(np.load(tmp_path / "weights.npz"), tied=tied)
+    with np.load(tmp_path / "weights.npz") as file:
+        variables = load_torch_recurrent(file, tied=tied)
     saved = save_torch_recurrent(variables)
     assert list(saved) == list(arrays), "the order of a state_dict"
     for name, array in saved.items():

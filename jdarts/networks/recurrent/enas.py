@@ -25,7 +25,8 @@ class EnasSupernet(LanguageModel, kw_only=True):
 
     Node i computes s_i = s_j + σ(c) · (f(h) − s_j) with [c, h] = norm(s_j W_ijf); the output is norm of the mean of the
     nodes that no node reads. The batch norms, one for each node and one for the output, have scale and shift and the
-    constants of the release; the final network has none (`RecurrentModel`).
+    constants of the release; the final network has none (`RecurrentModel`). Dropout is that of `LanguageModel`; the
+    release drops a word for one sequence of the batch, not for all.
 
     Attributes:
       steps: the number of nodes behind node 0.

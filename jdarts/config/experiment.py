@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from jdarts.config import own_estimators
+from jdarts.config.language import LanguageSearchConfig
 from jdarts.config.ranges import (
     Cells,
     Channels,
@@ -298,6 +299,7 @@ class Experiment(Section):
     search: SearchConfig = field(default_factory=SearchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     devices: DevicesConfig = field(default_factory=DevicesConfig)
+    language_search: LanguageSearchConfig = field(default_factory=LanguageSearchConfig)
 
     def __post_init__(self):
         check_fields(self)

@@ -23,6 +23,7 @@ from jdarts.data import SearchData, steps_per_epoch
 from jdarts.data.augment import normalize
 from jdarts.data.streaming import StreamedData
 from jdarts.devices.replicas import Share, averaging_gradients, pmean
+from jdarts.errors import UserError
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods import Method
 from jdarts.ops.plain import RUNNING_MOMENTUM
@@ -33,6 +34,7 @@ from jdarts.search.objective import Batch, LossAux, Objective, edge_values
 from jdarts.search.state import SearchState
 from jdarts.search.task import Arrays, Asked, nothing_carried, on_device
 from jdarts.search.vectors import vector_network
+from jdarts.spaces import LANGUAGE
 from jdarts.spaces.space import Space
 
 SCORED = 512  # images of the validation split, as in the code of NAS-Bench-201
@@ -95,8 +97,12 @@ class ImageTask:
     weight_optimizer = staticmethod(weight_sgd)
 
     def check(self, config: Experiment, space: Space, method: Method, data: SearchData | StreamedData) -> None:
-        """Raise `UserError` if the method needs a validation split and there is none."""
-        del space
+        """Raise `UserError` if the space is of other networks, or if the method needs a validation split."""
+        if space.name in LANGUAGE:
+            raise UserError(
+                f"space.name is {space.name}, a space of language models, but data.source {config.data.source} has "
+                "images; use data.source text, ptb or wikitext2"
+            )
         check_split(config.search, method, data)
 
     def steps_per_epoch(self, config: Experiment, data: SearchData | StreamedData) -> int:
@@ -153,13 +159,15 @@ class ImageTask:
         del config
         return on_device(data, ("images", "labels"))
 
-    def scored(self, arrays: Arrays, key: jax.Array) -> tuple[jax.Array, ...]:
+    def scored(self, config: Experiment, arrays: Arrays, key: jax.Array) -> tuple[jax.Array, ...]:
         """512 validation images, drawn by `key`, and their labels."""
+        del config
         rows = jax.random.permutation(key, len(arrays["val_labels"]))[:SCORED]
         return arrays["val_images"][rows], arrays["val_labels"][rows]
 
-    def held_out(self, arrays: Arrays) -> Iterator[tuple[jax.Array, ...]]:
+    def held_out(self, config: Experiment, arrays: Arrays) -> Iterator[tuple[jax.Array, ...]]:
         """All validation images in parts of 512, without an incomplete last part."""
+        del config
         images, labels = arrays["val_images"], arrays["val_labels"]
         size = min(SCORED, len(labels))
         for first in range(0, len(labels) - size + 1, size):

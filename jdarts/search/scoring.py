@@ -22,7 +22,7 @@ def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
     single = search.hypergradient == "single_level" and method.alpha_data is None
     if not single or not isinstance(search.data, SearchData) or search.data.single:
         return ()
-    parts = list(search.task.held_out(search.arrays))
+    parts = list(search.task.held_out(search.config, search.arrays))
 
     def measure(end: EpochEnd) -> dict[str, float]:
         state, p = end.state(), method.deterministic_weights(search.space, end.alphas)
@@ -37,5 +37,5 @@ def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = 
 
     With `train`, batch norms use the statistics of those examples, otherwise the running averages.
     """
-    examples, score = search.task.scored(search.arrays, key), search.compiled_score
+    examples, score = search.task.scored(search.config, search.arrays, key), search.compiled_score
     return lambda op_weights: float(score(state, op_weights, *examples, train=train))

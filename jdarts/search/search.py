@@ -16,6 +16,7 @@ from jdarts import hypergrad
 from jdarts.config import Experiment, SearchConfig
 from jdarts.config.swept import unchecked
 from jdarts.data.streaming import StreamedData
+from jdarts.data.text import TextData
 from jdarts.methods import Method, configured
 from jdarts.optimizers import alpha_adam
 from jdarts.schedules import clock_at
@@ -23,6 +24,7 @@ from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.checks import check_batches, check_conventions
 from jdarts.search.conventions import hypergradient_of, moved_statistics
 from jdarts.search.images import ImageTask
+from jdarts.search.language import LanguageTask
 from jdarts.search.objective import Batch, Objective
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
@@ -117,8 +119,7 @@ class Search:
 
 def task_of(data: Any) -> SearchTask:
     """The task that trains on `data`."""
-    del data
-    return ImageTask()
+    return LanguageTask() if isinstance(data, TextData) else ImageTask()
 
 
 def make_search(

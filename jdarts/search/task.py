@@ -102,11 +102,11 @@ class SearchTask(Protocol):
         """All examples of both splits, as arrays on the device."""
         ...
 
-    def scored(self, arrays: Arrays, key: jax.Array) -> tuple[jax.Array, ...]:
+    def scored(self, config: Experiment, arrays: Arrays, key: jax.Array) -> tuple[jax.Array, ...]:
         """Validation examples on which candidates are compared, drawn by `key`."""
         ...
 
-    def held_out(self, arrays: Arrays) -> Iterator[tuple[jax.Array, ...]]:
+    def held_out(self, config: Experiment, arrays: Arrays) -> Iterator[tuple[jax.Array, ...]]:
         """All validation examples, in parts of one shape."""
         ...
 

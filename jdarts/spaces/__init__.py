@@ -86,16 +86,16 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         enas_macro,
         nas_chain,
         nas_chain_strides,
-        darts_rnn,
         enas_rnn,
         enas_lm_rnn,
     )
 }
 """Spaces of which a search of images takes only the decisions.
 
-For the first two, those of benchmark tables, jdarts builds no networks. The last three are of language models;
-`darts_rnn` has a relaxation.
+For the first two, those of benchmark tables, jdarts builds no networks. The last two are of language models.
 """
+LANGUAGE: dict[str, DartsRecurrentSpace] = {darts_rnn.name: darts_rnn}
+"""Spaces of language models with a relaxation: a search on text takes them, a search on images does not."""
 _SPACES: dict[str, Space] = {}
 _FILES: dict[str, str] = {}
 
@@ -131,8 +131,10 @@ def get(name: str) -> Space:
         from jdarts.spaces.user_file import load_space
 
         return load_space(name)
+    if name in LANGUAGE:
+        return LANGUAGE[name]
     if name not in _SPACES:
-        raise unknown("space", name, _SPACES)
+        raise unknown("space", name, (*_SPACES, *LANGUAGE))
     return _SPACES[name]
 
 
@@ -143,13 +145,13 @@ def get_decisions(name: str) -> DecisionSpace:
     """
     if name in DECISIONS_ONLY:
         return DECISIONS_ONLY[name]
-    if not name.endswith(".py") and name not in _SPACES:
-        raise unknown("space", name, (*_SPACES, *DECISIONS_ONLY))
+    if not name.endswith(".py") and name not in (*_SPACES, *LANGUAGE):
+        raise unknown("space", name, (*_SPACES, *LANGUAGE, *DECISIONS_ONLY))
     return get(name)
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered spaces."""
+    """The names of all registered spaces of networks of images."""
     return tuple(_SPACES)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jdarts.devices.replicas import Share
 from jdarts.errors import UserError
 from jdarts.networks.recurrent.masks import CellMasks, check_rate, keep_mask
 from jdarts.ops.initializers import constant, uniform
@@ -46,6 +47,7 @@ class LanguageModel(nn.Module):
       dropout_x: dropout of the cell's input (`dropoutx`).
       dropout_hidden: dropout of the states that the cell's products read (`dropouth`).
       dropout_output: locked dropout of the output (`dropout`).
+      axis_name: mapped axis over which the batch is split; masks are then those of the global batch.
     """
 
     vocabulary: int
@@ -58,6 +60,7 @@ class LanguageModel(nn.Module):
     dropout_x: float = 0.0
     dropout_hidden: float = 0.0
     dropout_output: float = 0.0
+    axis_name: str | None = None
 
     @property
     def weight_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -100,23 +103,29 @@ class LanguageModel(nn.Module):
         words = self._mask(train, self.dropout_embedding, (self.vocabulary, 1))
         if words is not None:
             vectors = vectors * words[tokens]
-        locked = self._mask(train, self.dropout_input, (tokens.shape[1], self.embedding))
+        locked = self._rows(train, self.dropout_input, (tokens.shape[1], self.embedding))
         return vectors if locked is None else vectors * locked
 
     def cell_masks(self, batch: int, train: bool) -> CellMasks:
         """The cell's masks for a sequence."""
-        x = self._mask(train, self.dropout_x, (batch, self.embedding))
-        hidden = self._mask(train, self.dropout_hidden, (batch, self.units))
+        x = self._rows(train, self.dropout_x, (batch, self.embedding))
+        hidden = self._rows(train, self.dropout_hidden, (batch, self.units))
         return CellMasks(1.0 if x is None else x, 1.0 if hidden is None else hidden)
 
     def decode(self, raw: jax.Array, train: bool) -> Outputs:
         """The outputs of all hidden states `[time, batch, units]`."""
-        locked = self._mask(train, self.dropout_output, raw.shape[1:])
+        locked = self._rows(train, self.dropout_output, raw.shape[1:])
         dropped = raw if locked is None else raw * locked
         logits = dropped @ (self.embedding_table if self.tied else self.decoder).T
         if self.decoder_bias:
             logits = logits + self.bias
         return Outputs(logits, raw[-1], raw, dropped)
+
+    def _rows(self, train: bool, rate: float, shape: tuple[int, int]) -> jax.Array | None:
+        """A mask `[batch, …]`: this replica's rows of the mask of the global batch."""
+        share = Share(self.axis_name)
+        mask = self._mask(train, rate, (share.total(shape[0]), shape[1]))
+        return None if mask is None else share.of(mask)
 
     def _mask(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:
         if not train or rate == 0 or self.is_initializing():

@@ -21,11 +21,9 @@ class RecurrentSupernet(LanguageModel, kw_only=True):
 
     Attributes:
       steps: the number of nodes behind node 0.
-      axis_name: mesh axis over which the batch is split.
     """
 
     steps: int = 8
-    axis_name: str | None = None
 
     @property
     def weight_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,0 +1,358 @@
+"""The task of text: a recurrent network predicts the next word (Liu et al. 2019, §3.1 and code).
+
+The training text and the validation text are each cut into `batch_size` columns, which are read from front to back in
+windows of `bptt` words. The hidden state goes from one window to the next, without a gradient; the two streams have
+their own. Some windows of the training text are half as long; their step has a learning rate smaller in proportion.
+The window of the alphas starts where the training window starts, modulo the length of the shorter text.
+
+The examples of a batch are `tokens` and `targets` `[batch, bptt]`; `length`, the number of words that count;
+`hidden` `[batch, units]`; `position`, the start of the next window; `rate`, the factor of the learning rate; and
+`slowness`, the weight of the penalty of changes of the hidden state: that of the settings for the weights, 0 for the
+alphas.
+
+Where this differs from the DARTS code: windows of all lengths are computed at full length and masked, so that one
+program serves all; an epoch is as many steps as the text needs on average, and the stream starts anew, with a hidden
+state of zeros, whenever the text ends.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from jdarts.config import Experiment
+from jdarts.config.swept import is_off
+from jdarts.data.text import TextData
+from jdarts.devices.replicas import Share, averaging_gradients, pmean
+from jdarts.errors import UserError
+from jdarts.genotypes.recurrent import RECURRENT_OPS
+from jdarts.methods import Method
+from jdarts.networks.edges import PLAIN
+from jdarts.networks.fast.packing import Packing
+from jdarts.ops.initializers import abstract_network
+from jdarts.optimizers import weight_sgd
+from jdarts.search.objective import Batch, LossAux, Objective
+from jdarts.search.state import SearchState
+from jdarts.search.task import Arrays, Asked
+from jdarts.search.vectors import VectorNetwork
+from jdarts.spaces import LANGUAGE
+from jdarts.spaces.recurrent import DartsRecurrentSpace
+
+SHORT_WINDOWS = 0.05  # share of the training windows that have half the length (DARTS code)
+
+
+class Rate(NamedTuple):
+    """State of `scale_by_rate`."""
+
+    rate: jax.Array
+
+
+def scale_by_rate() -> optax.GradientTransformation:
+    """Multiply updates by the number in its state, which the search sets before every step.
+
+    Weight decay and clipping come before it, so SGD without momentum takes the step of a learning rate `rate` times as
+    large. A virtual step of the hypergradient reads the same state.
+    """
+
+    def update(updates, state, params=None):
+        del params
+        return jax.tree.map(lambda u: u * state.rate.astype(u.dtype), updates), state
+
+    return optax.GradientTransformation(lambda params: Rate(jnp.ones(())), update)
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageObjective(Objective):
+    """The cross-entropy of the next word, in nats, and the slowness penalty.
+
+    Attributes:
+      auxiliary: the column of the op weights to which the auxiliary skip of the edges is added.
+    """
+
+    auxiliary: int = -1
+
+    def network_loss(
+        self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = True
+    ) -> tuple[jax.Array, LossAux]:
+        """`(cross-entropy + slowness penalty, aux)`; `aux["loss"]` is the cross-entropy alone."""
+        w = averaging_gradients(w, self.axis_name)
+        op_weights = averaging_gradients(op_weights, self.axis_name, whole=False)
+        outputs, changed = self.supernet.network.apply(
+            self.supernet.packed(w, batch["batch_stats"]),
+            batch["tokens"].T,
+            batch["hidden"],
+            self._with_auxiliary(op_weights, batch["step"]),
+            train,
+            mutable=["batch_stats"],
+            rngs={"dropout": batch["key"]},
+        )
+        counted = jnp.arange(batch["tokens"].shape[1]) < batch["length"]
+        loss, accuracy = _next_word(outputs.logits, batch["targets"].T, counted)
+        total = loss + batch["slowness"] * _slowness(outputs.raw, counted)
+        hidden = lax.dynamic_index_in_dim(outputs.raw, batch["length"] - 1, keepdims=False)
+        means = {"loss": loss, "accuracy": accuracy, "batch_stats": self.supernet.statistics(changed["batch_stats"])}
+        total, means = pmean((total, means), self.axis_name)
+        return total, {**means, "carried": self._carried(hidden, batch["position"])}
+
+    def score(self, w: jax.Array, op_weights: Any, batch: Batch, train: bool = False) -> jax.Array:
+        """The inverse of the perplexity of one candidate with shared weights, without dropout.
+
+        The hidden state starts at zeros; `tokens` and `targets` are all counted. In training mode batch norm uses the
+        statistics of the batch.
+        """
+        hidden = jnp.zeros((len(batch["tokens"]), self.supernet.network.units), w.dtype)
+        outputs, _ = _without_dropout(self.supernet.network).apply(
+            self.supernet.packed(w, batch["batch_stats"]),
+            batch["tokens"].T,
+            hidden,
+            self._with_auxiliary(op_weights, batch["step"]),
+            train,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(0)},
+        )
+        loss, _ = _next_word(outputs.logits, batch["targets"].T, jnp.ones(batch["tokens"].shape[1], bool))
+        return jnp.exp(-pmean(loss, self.axis_name))
+
+    def _with_auxiliary(self, op_weights: Any, step: jax.Array) -> jax.Array:
+        """The op weights `[edges, ops]`; an auxiliary skip of weight β is β more weight of identity (DARTS-)."""
+        p = op_weights["recurrent"]
+        skip = self.edge_values(step).get("auxiliary_skip")
+        return p if skip is None else p.at[:, self.auxiliary].add(skip.astype(p.dtype))
+
+    def _carried(self, hidden: jax.Array, position: jax.Array) -> dict[str, jax.Array]:
+        """What the next window of the stream starts from, for the global batch; zeros if the text starts anew."""
+        hidden = lax.stop_gradient(jnp.where(position == 0, 0, hidden))
+        return {"hidden": gathered(hidden, self.axis_name), "position": position}
+
+
+def gathered(rows: jax.Array, axis_name: str | None) -> jax.Array:
+    """The rows of all replicas, `[batch, …]`, on each of them; `rows` itself without an axis."""
+    if axis_name is None:
+        return rows
+    # A sum of disjoint parts, unlike `lax.all_gather`, is known to be equal on all replicas (`check_vma`).
+    whole = jnp.zeros((rows.shape[0] * lax.axis_size(axis_name), *rows.shape[1:]), rows.dtype)
+    first = lax.axis_index(axis_name) * rows.shape[0]
+    return lax.psum(lax.dynamic_update_slice_in_dim(whole, rows, first, 0), axis_name)
+
+
+def _without_dropout(network: Any) -> Any:
+    """The network with all probabilities of dropout at 0."""
+    names = ("embedding", "input", "x", "hidden", "output")
+    return network.clone(**{f"dropout_{name}": 0.0 for name in names})
+
+
+def _next_word(logits: jax.Array, targets: jax.Array, counted: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean cross-entropy and accuracy of `logits [time, batch, words]` over the `counted` time steps."""
+    weight = counted.astype(logits.dtype)[:, None] / (jnp.sum(counted) * targets.shape[1])
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return jnp.sum(each * weight), jnp.sum((jnp.argmax(logits, -1) == targets) * weight)
+
+
+def _slowness(raw: jax.Array, counted: jax.Array) -> jax.Array:
+    """Mean squared difference of successive hidden states `[time, batch, units]` (temporal activation penalty)."""
+    both = counted[1:].astype(raw.dtype)
+    squared = jnp.mean(jnp.square(raw[1:] - raw[:-1]), axis=(1, 2))
+    return jnp.sum(squared * both) / jnp.maximum(jnp.sum(both), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatches:
+    """The windows of text of a search.
+
+    Attributes:
+      bptt: words in a whole window.
+      lengths: words of each column of the training text and of the validation text.
+      steps_per_epoch: windows in which the training text is read once, on average.
+      slowness: weight of the slowness penalty.
+      share: this replica's part of the columns.
+    """
+
+    bptt: int
+    lengths: tuple[int, int]
+    steps_per_epoch: int
+    slowness: float
+    share: Share
+    one_at_a_time: str = "a window of text needs the hidden state of the window before it"
+
+    def draw(self, state: SearchState, arrays: Arrays) -> tuple[Batch, Batch]:
+        """`(train_batch, alpha_batch)` of the step that `state` is about to take.
+
+        Args:
+          arrays: `train_tokens` and `val_tokens`, `[batch, words]` (`LanguageTask.arrays`).
+        """
+        _, step_key = jax.random.split(state.key)
+        keys = jax.random.split(jax.random.fold_in(step_key, state.step), 3)
+        start = state.carried["train"]["position"]
+        short = jax.random.bernoulli(keys[0], SHORT_WINDOWS)
+        train_batch = self._window(0, start, jnp.where(short, self.bptt // 2, self.bptt), keys[1], state, arrays)
+        val_batch = self._window(1, start % (self.lengths[1] - 1), jnp.int32(self.bptt), keys[2], state, arrays)
+        return train_batch, val_batch
+
+    def look_ahead(self, state: SearchState, arrays: Arrays, steps: int) -> Batch:
+        """Not possible; `one_at_a_time` says why, and no estimator that needs it is built."""
+        raise NotImplementedError(self.one_at_a_time)
+
+    def _window(
+        self, split: int, start: jax.Array, length: jax.Array, key: jax.Array, state: SearchState, arrays: Arrays
+    ) -> Batch:
+        """The window of at most `length` words from column position `start` on."""
+        name, words = ("train", "val")[split], self.lengths[split]
+        length = jnp.minimum(length, words - 1 - start)
+        after = start + length
+        window = lax.dynamic_slice_in_dim(arrays[f"{name}_tokens"], start, self.bptt + 1, axis=1)
+        carried = state.carried[name]
+        return {
+            "tokens": self.share.of(window[:, :-1]),
+            "targets": self.share.of(window[:, 1:]),
+            "hidden": self.share.of(carried["hidden"]),
+            "length": length,
+            "position": jnp.where(after >= words - 1, 0, after),
+            "rate": jnp.asarray(length, jnp.result_type(float)) / self.bptt,
+            "slowness": jnp.asarray(self.slowness if split == 0 else 0.0),
+            "key": key,
+            "relax_key": jax.random.fold_in(key, 0),
+            "batch_stats": state.batch_stats,
+            "step": state.step,
+        }
+
+
+class LanguageTask:
+    """The parts of a search on text (`jdarts.search.task.SearchTask`)."""
+
+    def check(self, config: Experiment, space: Any, method: Method, data: Any) -> None:
+        """Raise `UserError` if a setting or a part of the method has no meaning for recurrent cells."""
+        if not isinstance(space, DartsRecurrentSpace):
+            names = ", ".join(LANGUAGE)
+            raise UserError(f"space.name is {space.name}, a space of networks of images; for text choose from: {names}")
+        del data
+        edge = method.edge
+        identity = replace(edge, auxiliary_skip="none") if edge.auxiliary_skip == "identity" else edge
+        others = set(method.edge_values) - {"auxiliary_skip"}
+        if identity != PLAIN or others or method.edge_normalisation:
+            raise UserError(
+                f"method {method.name} changes edges in a way that recurrent cells do not have (partial channels, "
+                "drop-path, edge weights); use a method without these parts"
+            )
+        if method.driver is not None:
+            raise UserError(
+                f"method {method.name} runs several loops with networks of images; use a method of one loop"
+            )
+        if method.cutout_probability is not None:
+            raise UserError(f"method {method.name} masks parts of images, which text does not have")
+        settings = config.search
+        for name, value, usual in (
+            ("microbatches", settings.microbatches, 1),
+            ("activations", settings.activations, "float32"),
+            ("remat", settings.remat, False),
+            ("alpha_step_moves_statistics", settings.alpha_step_moves_statistics, False),
+        ):
+            if value != usual:
+                raise UserError(f"search.{name} is {value}, but a search on text supports only {usual}")
+        if not is_off(settings.weight_optimizer.momentum):
+            raise UserError(
+                f"search.weight_optimizer.momentum is {settings.weight_optimizer.momentum}; a search on text scales "
+                "the learning rate with the length of each window, which is defined for momentum 0"
+            )
+
+    def steps_per_epoch(self, config: Experiment, data: TextData) -> int:
+        """Windows in which the training text is read once, on average; `UserError` if the text is too short."""
+        bptt = config.language_search.bptt
+        words = min(self._lengths(config, data))
+        if words < bptt + 1:
+            raise UserError(
+                f"the shorter text has {words} words in each of search.batch_size = {config.search.batch_size} "
+                f"columns, but a window of language_search.bptt = {bptt} words needs {bptt + 1}; make one of them "
+                "smaller"
+            )
+        mean = (1 - SHORT_WINDOWS) * bptt + SHORT_WINDOWS * (bptt // 2)
+        return math.ceil((self._lengths(config, data)[0] - 1) / mean)
+
+    def objective(self, asked: Asked) -> LanguageObjective:
+        """The loss of the space's supernet."""
+        sizes, space = asked.config.language_search, asked.space
+        assert isinstance(space, DartsRecurrentSpace)
+        network = space.supernet(
+            vocabulary=len(asked.data.vocabulary),
+            embedding=sizes.units,
+            units=sizes.units,
+            axis_name=asked.axis_name,
+            **sizes.dropouts(),
+        )
+        tokens = jnp.zeros((2, 2), jnp.int32)
+        alphas = space.alpha_shapes["recurrent"]
+        shapes, ranges = abstract_network(network, tokens, network.initial_hidden(2), jnp.zeros(alphas), False)
+        vectors = VectorNetwork(network, Packing(shapes["params"]), Packing(shapes["batch_stats"]), ranges)
+        return LanguageObjective(
+            vectors, asked.method, space, asked.clock, asked.axis_name, auxiliary=RECURRENT_OPS.index("identity")
+        )
+
+    def batches(self, asked: Asked) -> TextBatches:
+        """Windows of text."""
+        config = asked.config
+        return TextBatches(
+            config.language_search.bptt,
+            self._lengths(config, asked.data),
+            asked.steps_per_epoch,
+            config.language_search.slowness,
+            Share(asked.axis_name),
+        )
+
+    def weight_optimizer(
+        self, config: Any, epochs: int, steps_per_epoch: int, *, clip: bool = True
+    ) -> optax.GradientTransformation:
+        """SGD whose learning rate is scaled by the length of the window."""
+        return optax.chain(weight_sgd(config, epochs, steps_per_epoch, clip=clip), scale_by_rate())
+
+    def enter(self, state: Any, batch: Batch) -> Any:
+        """The state with the learning rate of the training window."""
+        sgd, rate = state.weight_opt_state
+        return state.replace(weight_opt_state=(sgd, Rate(batch["rate"].astype(rate.rate.dtype))))
+
+    def carried(self, config: Experiment) -> dict[str, Any]:
+        """Both streams at the start of their text, with hidden states of zeros."""
+        hidden = jnp.zeros((config.search.batch_size, config.language_search.units))
+        return {split: {"hidden": hidden, "position": jnp.zeros((), jnp.int32)} for split in ("train", "val")}
+
+    def arrays(self, config: Experiment, data: TextData) -> Arrays:
+        """`train_tokens` and `val_tokens`, `[batch, words + bptt]` int32; the last `bptt` words are padding."""
+        batch, pad = config.search.batch_size, config.language_search.bptt
+        texts = {"train": data.train, "val": data.valid}
+        return {f"{name}_tokens": jnp.asarray(_columns(text, batch, pad)) for name, text in texts.items()}
+
+    def scored(self, config: Experiment, arrays: Arrays, key: jax.Array) -> tuple[jax.Array, ...]:
+        """A window of the validation text, drawn by `key`: `tokens` and `targets` `[batch, bptt]`."""
+        windows = list(self.held_out(config, arrays))
+        return windows[int(jax.random.randint(key, (), 0, len(windows)))]
+
+    def held_out(self, config: Experiment, arrays: Arrays) -> Iterator[tuple[jax.Array, ...]]:
+        """All whole windows of the validation text."""
+        text, bptt = arrays["val_tokens"], config.language_search.bptt
+        for first in range(0, text.shape[1] - 2 * bptt, bptt):
+            yield text[:, first : first + bptt], text[:, first + 1 : first + bptt + 1]
+
+    def as_batch(self, data: TextData, *examples: jax.Array) -> Batch:
+        """A window as a batch."""
+        del data
+        tokens, targets = examples
+        return {"tokens": tokens, "targets": targets}
+
+    def readings(self, record: dict[str, float]) -> dict[str, float]:
+        """Perplexities: the exponentials of the mean losses of the epoch."""
+        return {f"{split}_perplexity": math.exp(min(record[f"{split}_loss"], 700.0)) for split in ("train", "val")}
+
+    def _lengths(self, config: Experiment, data: TextData) -> tuple[int, int]:
+        """Words in each column of the training text and of the validation text."""
+        batch = config.search.batch_size
+        return len(data.train) // batch, len(data.valid) // batch
+
+
+def _columns(text: np.ndarray, batch: int, pad: int) -> np.ndarray:
+    """The text in `batch` columns of equal length, as rows, each followed by `pad` zeros; a remainder is dropped."""
+    words = len(text) // batch
+    return np.pad(text[: words * batch].reshape(batch, words), ((0, 0), (0, pad))).astype(np.int32)

@@ -35,7 +35,7 @@ class Asked:
     """
 
     config: Experiment
-    space: Space
+    space: Any
     method: Method
     data: Any
     clock: Callable[[jax.Array], Clock]

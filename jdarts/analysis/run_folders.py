@@ -173,10 +173,10 @@ def known_space(folder: Path, config: Experiment) -> Space:
     name = config.space.name
     what = f"space {name!r}"
     if name.endswith(".py"):
-        return spaces.get(str(user_files.original(folder, what)))
+        return spaces.get_relaxed(str(user_files.original(folder, what)))
     if name not in spaces.names() and user_files.has_record(folder):
         user_files.run(user_files.original(folder, what))
-    return spaces.get(name)
+    return spaces.get_relaxed(name)
 
 
 def find_run(path: str | Path) -> Path:

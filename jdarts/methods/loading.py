@@ -33,7 +33,7 @@ def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]
     _check(lambda: configured(config.search), path_or_name, from_file={METHOD, OPTIONS}.isdisjoint(chosen))
     _check(lambda: hypergrad.check_named(config.search), path_or_name, from_file=HYPERGRADIENT.isdisjoint(chosen))
     if not config.space.name.endswith(".py"):  # the file of a space is executed when the search begins
-        _check(lambda: spaces.get(config.space.name), path_or_name, from_file=SPACE not in chosen)
+        _check(lambda: spaces.get_relaxed(config.space.name), path_or_name, from_file=SPACE not in chosen)
     return config
 
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from jdarts.benchmarks import load_table
 from jdarts.config import Experiment, own_estimators, user_files
 from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
 from jdarts.data.streaming import StreamedData, open_streams
+from jdarts.data.text import TextData, is_text, load_text
 from jdarts.devices import processes
 from jdarts.devices.memory import available
 from jdarts.devices.placement import Placement, place
@@ -30,14 +32,15 @@ from jdarts.runs.folder import RunFolder
 from jdarts.runs.opening import CLASSES, hold
 from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun, run_search
-from jdarts.search.checks import check_split
 from jdarts.search.conventions import hypergradient_of
 from jdarts.search.estimate import check_weights
 from jdarts.search.found import Found, genotype_file, summary, untrained
+from jdarts.search.images import IMAGE_TASK
+from jdarts.search.language import LANGUAGE_TASK
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
-from jdarts.spaces import Space
+from jdarts.spaces import ImageSpace, Space
 from jdarts.train import TrainResult, run_training
 
 
@@ -132,8 +135,7 @@ def run_search_only(
     reporter: Reporter,
 ) -> None:
     """Search and show the genotype, or those of all `members`."""
-    streamed = config.data.source.startswith("stream:")
-    space, data = open_stream_search(config) if streamed else prepare_search(config)
+    space, data = _opener(config.data.source)(config)
     check_members(config.search, members)
     placement = place_search(config, members)
     with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
@@ -168,7 +170,7 @@ def run_train_only(
         )
 
 
-def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
+def prepare_search(config: Experiment) -> tuple[ImageSpace, Dataset]:
     """The space and the data of a search, after every check that needs no compilation."""
     with_known_method(config)
     space = spaces.get(config.space.name)
@@ -177,7 +179,7 @@ def prepare_search(config: Experiment) -> tuple[Space, Dataset]:
     return space, data
 
 
-def open_stream_search(config: Experiment) -> tuple[Space, StreamedData]:
+def open_stream_search(config: Experiment) -> tuple[ImageSpace, StreamedData]:
     """The space and the streamed data of a search, after the same checks."""
     with_known_method(config)
     space, data = spaces.get(config.space.name), open_streams(config.data)
@@ -185,12 +187,33 @@ def open_stream_search(config: Experiment) -> tuple[Space, StreamedData]:
     return space, data
 
 
-def _check_search(config: Experiment, space: Space, split: SearchData | StreamedData) -> None:
+def open_text_search(config: Experiment) -> tuple[Any, TextData]:
+    """The space and the text of a search, after the same checks."""
+    with_known_method(config)
+    if config.space.name not in spaces.LANGUAGE:
+        raise UserError(
+            f"data.source {config.data.source} is a text, but space.name is {config.space.name}; choose from: "
+            f"{', '.join(spaces.LANGUAGE)}"
+        )
+    space, data = spaces.LANGUAGE[config.space.name], load_text(config.data)
+    LANGUAGE_TASK.check(config, space, configured(config.search), data)
+    LANGUAGE_TASK.steps_per_epoch(config, data)
+    return space, data
+
+
+def _opener(source: str) -> Callable[[Experiment], tuple[Any, Any]]:
+    """The function that opens the space and the data of a search on `source`."""
+    if source.startswith("stream:"):
+        return open_stream_search
+    return open_text_search if is_text(source) else prepare_search
+
+
+def _check_search(config: Experiment, space: ImageSpace, split: SearchData | StreamedData) -> None:
+    IMAGE_TASK.check(config, space, configured(config.search), split)
     for images in (split.train, split.val):
         steps_per_epoch(len(images), config.search.batch_size)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
     method = configured(config.search)
-    check_split(config.search, method, split)
     method.edge.check(config.space.channels)
     actual = {"channels": config.space.channels, "cells": config.space.cells, "size": split.image_shape[0]}
     for name, value in method.options.get("sizes", {}).items():
@@ -228,7 +251,7 @@ def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> No
 def open_run(
     run_dir: Path,
     config: Experiment,
-    data: Dataset | StreamedData | None,
+    data: Dataset | StreamedData | TextData | None,
     *,
     resume: bool,
     overwrite: bool,
@@ -240,7 +263,7 @@ def open_run(
             _warn_of_another_environment(run, reporter)
         elif processes.is_first():
             run.write_json("environment.json", environment.describe())
-            if data is not None and data.class_names:
+            if not isinstance(data, TextData | None) and data.class_names:
                 run.write_json(CLASSES, data.class_names)
             _keep_user_files(run, config)
         yield run
@@ -253,7 +276,7 @@ def defining_files(config: Experiment) -> dict[str, str]:
     own = hypergradient_of(config.search, configured(config.search))
     if own in own_estimators.OWN:
         files[f"hypergradient {own!r}"] = user_files.source_file(own_estimators.OWN[own])
-    if config.space.name not in spaces.DECISIONS_ONLY:
+    if config.space.name not in (*spaces.DECISIONS_ONLY, *spaces.LANGUAGE):
         files[f"space {config.space.name!r}"] = spaces.source_file(config.space.name)
     return files
 

@@ -13,7 +13,6 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jdarts.config import Experiment
-from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.devices.placement import (
     Placement,
@@ -58,7 +57,7 @@ class PlacedSearch:
 def place_search(
     config: Experiment,
     space: Space,
-    data: SearchData | StreamedData,
+    data: Any,
     placement: Placement,
     members: Sequence[Member] = (),
 ) -> PlacedSearch:

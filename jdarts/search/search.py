@@ -23,8 +23,8 @@ from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.checks import check_batches, check_conventions
 from jdarts.search.conventions import hypergradient_of, moved_statistics
-from jdarts.search.images import ImageTask
-from jdarts.search.language import LanguageTask
+from jdarts.search.images import IMAGE_TASK
+from jdarts.search.language import LANGUAGE_TASK
 from jdarts.search.objective import Batch, Objective
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
@@ -119,7 +119,7 @@ class Search:
 
 def task_of(data: Any) -> SearchTask:
     """The task that trains on `data`."""
-    return LanguageTask() if isinstance(data, TextData) else ImageTask()
+    return LANGUAGE_TASK if isinstance(data, TextData) else IMAGE_TASK
 
 
 def make_search(
@@ -133,7 +133,7 @@ def make_search(
     """Build the pure functions of a search from its configuration, space and data.
 
     Args:
-      data: `SearchData` or `StreamedData` (images).
+      data: `SearchData` or `StreamedData` (images), or `TextData`.
       method: the search method; None builds the one that `config.search.method` names.
       axis_name: mapped axis over which each batch is split (`jdarts.devices.replicas`). The batch size is the total of
         all devices. Losses and gradients are means over the axis, and batch norms see the whole batch. Images,

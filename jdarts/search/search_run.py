@@ -6,6 +6,7 @@ from typing import Any
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
 from jdarts.data.streaming import StreamedData
+from jdarts.data.text import TextData
 from jdarts.errors import UserError
 from jdarts.methods import Method
 from jdarts.runs.folder import RunFolder
@@ -35,7 +36,7 @@ class SearchRun:
 
     config: Experiment
     space: Space
-    data: Dataset | SearchData | StreamedData
+    data: Dataset | SearchData | StreamedData | TextData
     folder: RunFolder
     method: Method
     resume: bool = False
@@ -50,7 +51,7 @@ class SearchRun:
         return self.data
 
     @property
-    def search_data(self) -> SearchData | StreamedData:
+    def search_data(self) -> SearchData | StreamedData | TextData:
         """The training and validation images of the search, without the test images."""
         return self.data.for_search(self.config.data) if isinstance(self.data, Dataset) else self.data
 

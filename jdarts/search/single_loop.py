@@ -8,7 +8,6 @@ import jax
 
 from jdarts import staging
 from jdarts.benchmarks import Table, load_table
-from jdarts.data import SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.derivation import skips_in
 from jdarts.devices import processes
@@ -237,7 +236,7 @@ def compile_search(run: SearchRun) -> Compiled:
 
 def _compiled_here(run: SearchRun) -> Compiled:
     """`compile_search`, with messages about time and memory."""
-    assert isinstance(run.data, SearchData), "streamed images need a placement"
+    assert not isinstance(run.data, StreamedData), "streamed images need a placement"
     run.reporter.message("compiling the search step …")
     compiled = compile_search(run)
     state = jax.eval_shape(compiled.init, jax.random.key(run.config.seed))

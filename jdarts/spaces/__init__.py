@@ -18,7 +18,7 @@ from jdarts.spaces.nasbench_macro import nasbench_macro
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
-from jdarts.spaces.space import Space
+from jdarts.spaces.space import ImageSpace, Space
 
 __all__ = [
     "DESCRIPTIONS",
@@ -31,6 +31,7 @@ __all__ = [
     "DecisionSpace",
     "DerivedNetwork",
     "EnasMacroSpace",
+    "ImageSpace",
     "NASBench201Space",
     "ProgressiveBlocks",
     "RecurrentSpace",
@@ -96,11 +97,11 @@ For the first two, those of benchmark tables, jdarts builds no networks. The las
 """
 LANGUAGE: dict[str, DartsRecurrentSpace] = {darts_rnn.name: darts_rnn}
 """Spaces of language models with a relaxation: a search on text takes them, a search on images does not."""
-_SPACES: dict[str, Space] = {}
+_SPACES: dict[str, ImageSpace] = {}
 _FILES: dict[str, str] = {}
 
 
-def register(space: Space) -> Space:
+def register(space: ImageSpace) -> ImageSpace:
     """Make a space available to configurations under its name.
 
     A file that is executed again replaces its own spaces. Raises `UserError` if another file has that name.
@@ -122,7 +123,7 @@ def source_file(name: str) -> str:
     return name if name.endswith(".py") else _FILES[name]
 
 
-def get(name: str) -> Space:
+def get(name: str) -> ImageSpace:
     """The registered space of that name, or the one that a file defines; raises `UserError` if there is none.
 
     A name that ends in `.py` is a file with a module-level `space` (see `jdarts.spaces.user_file`); it is executed.
@@ -132,10 +133,15 @@ def get(name: str) -> Space:
 
         return load_space(name)
     if name in LANGUAGE:
-        return LANGUAGE[name]
+        raise UserError(f"space {name} is one of language models; choose a space of images, or a data.source of text")
     if name not in _SPACES:
-        raise unknown("space", name, (*_SPACES, *LANGUAGE))
+        raise unknown("space", name, _SPACES)
     return _SPACES[name]
+
+
+def get_relaxed(name: str) -> Space:
+    """The space of that name, of images (`get`) or of language models (`LANGUAGE`); raises `UserError` if unknown."""
+    return LANGUAGE[name] if name in LANGUAGE else get(name)
 
 
 def get_decisions(name: str) -> DecisionSpace:
@@ -147,7 +153,7 @@ def get_decisions(name: str) -> DecisionSpace:
         return DECISIONS_ONLY[name]
     if not name.endswith(".py") and name not in (*_SPACES, *LANGUAGE):
         raise unknown("space", name, (*_SPACES, *LANGUAGE, *DECISIONS_ONLY))
-    return get(name)
+    return get_relaxed(name)
 
 
 def names() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The interface of a space for a search: alphas, a supernet that takes op weights, a derivation."""
+"""The interfaces of a space for a search: alphas and a derivation; for images, a supernet that takes op weights."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from jdarts.spaces.decisions import Choices, Decision
 
 
 class Space(Protocol):
-    """A cell-based search space."""
+    """A cell-based search space with a relaxation."""
 
     @property
     def name(self) -> str:
@@ -36,27 +36,6 @@ class Space(Protocol):
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²)."""
-        ...
-
-    def supernet(
-        self,
-        *,
-        channels: int,
-        cells: int,
-        classes: int,
-        axis_name: str | None = None,
-        edge: EdgeSettings = ...,
-        remat: bool = False,
-    ) -> Any:
-        """A Flax module, called as `(op_weights, images, train, edge_values)`.
-
-        With `axis_name`, batch norm and noise are those of the global batch (`jdarts.devices.replicas`). With `remat`,
-        cells recompute their activations in the backward pass.
-        """
-        ...
-
-    def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
-        """Raise `UserError` unless the network accepts such images."""
         ...
 
     def derive(self, op_weights: OpWeights) -> Genotype:
@@ -93,4 +72,29 @@ class Space(Protocol):
 
     def encode(self, genotype: Genotype, /) -> Choices:
         """The canonical choices of a genotype."""
+        ...
+
+
+class ImageSpace(Space, Protocol):
+    """A space of networks that classify images."""
+
+    def supernet(
+        self,
+        *,
+        channels: int,
+        cells: int,
+        classes: int,
+        axis_name: str | None = None,
+        edge: EdgeSettings = ...,
+        remat: bool = False,
+    ) -> Any:
+        """A Flax module, called as `(op_weights, images, train, edge_values)`.
+
+        With `axis_name`, batch norm and noise are those of the global batch (`jdarts.devices.replicas`). With `remat`,
+        cells recompute their activations in the backward pass.
+        """
+        ...
+
+    def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
+        """Raise `UserError` unless the network accepts such images."""
         ...

@@ -45,10 +45,10 @@ from jdarts.config import user_files
 from jdarts.errors import UserError
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.nasbench201 import NASBench201Space
-from jdarts.spaces.space import Space
+from jdarts.spaces.space import ImageSpace
 
 
-def load_space(path: str | Path) -> Space:
+def load_space(path: str | Path) -> ImageSpace:
     """The `space` that the file at `path` defines; raises `UserError`, one line, for anything wrong with it."""
     path = Path(path)
     if not user_files.is_file(path):

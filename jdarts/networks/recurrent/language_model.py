@@ -121,10 +121,10 @@ class LanguageModel(nn.Module):
             logits = logits + self.bias
         return Outputs(logits, raw[-1], raw, dropped)
 
-    def _rows(self, train: bool, rate: float, shape: tuple[int, int]) -> jax.Array | None:
+    def _rows(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:
         """A mask `[batch, …]`: this replica's rows of the mask of the global batch."""
         share = Share(self.axis_name)
-        mask = self._mask(train, rate, (share.total(shape[0]), shape[1]))
+        mask = self._mask(train, rate, (share.total(shape[0]), *shape[1:]))
         return None if mask is None else share.of(mask)
 
     def _mask(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:

@@ -227,10 +227,12 @@ class LanguageTask:
     def check(self, config: Experiment, space: Any, method: Method, data: Any) -> None:
         """Raise `UserError` if a setting or a part of the method has no meaning for recurrent cells."""
         del space, data
-        edge = method.edge
-        identity = replace(edge, auxiliary_skip="none") if edge.auxiliary_skip == "identity" else edge
+        # An auxiliary identity is more weight of the activation identity; all activations are computed, sampled or not.
+        edge = replace(method.edge, sampled=False)
+        if edge.auxiliary_skip == "identity":
+            edge = replace(edge, auxiliary_skip="none")
         others = set(method.edge_values) - {"auxiliary_skip"}
-        if identity != PLAIN or others or method.edge_normalisation:
+        if edge != PLAIN or others or method.edge_normalisation:
             raise UserError(
                 f"method {method.name} changes edges in a way that recurrent cells do not have (partial channels, "
                 "drop-path, edge weights); use a method without these parts"

@@ -123,13 +123,18 @@ class LanguageModel(nn.Module):
 
     def _rows(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:
         """A mask `[batch, …]`: this replica's rows of the mask of the global batch."""
+        if self._keeps_all(train, rate):
+            return None
         share = Share(self.axis_name)
-        mask = self._mask(train, rate, (share.total(shape[0]), *shape[1:]))
-        return None if mask is None else share.of(mask)
+        return share.of(self._drawn(rate, (share.total(shape[0]), *shape[1:])))
 
     def _mask(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:
-        if not train or rate == 0 or self.is_initializing():
-            return None
+        return None if self._keeps_all(train, rate) else self._drawn(rate, shape)
+
+    def _keeps_all(self, train: bool, rate: float) -> bool:
+        return not train or rate == 0 or self.is_initializing()
+
+    def _drawn(self, rate: float, shape: tuple[int, ...]) -> jax.Array:
         return keep_mask(self.make_rng("dropout"), rate, shape, self.W0.dtype)
 
     def _check(self) -> None:

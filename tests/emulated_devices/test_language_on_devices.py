@@ -1,0 +1,44 @@
+"""Searches on text: devices share the columns of the text; two seeds run as one program."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from support.tiny_text import CONFIG, SPACE, text
+
+from jdarts.config import DevicesConfig
+from jdarts.devices.placement import place
+from jdarts.search.members import Member
+from jdarts.search.placed import place_search
+
+STEPS = 4
+
+
+def run(seeds: tuple[int, ...] = (), batch: int = 8, **devices):
+    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch))
+    placement = place(DevicesConfig(**devices), batch_size=batch, microbatches=1, members=len(seeds))
+    members = [Member(seed) for seed in seeds]
+    placed = place_search(config, SPACE, text(300, 150), placement, members)  # pyright: ignore[reportArgumentType]
+    state = placed.init()
+    for _ in range(STEPS):
+        state, _ = placed.step(state)
+    return jax.device_get((state.weights, state.alphas, state.carried, state.batch_stats))
+
+
+def difference(a, b) -> float:
+    return max(float(np.max(np.abs(x - y))) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.mark.parametrize("backend", ["shard_map", "pmap"])
+def test_eight_devices_equal_one(backend):
+    one, many = run(backend="jit", data=1), run(backend=backend, data=8)
+    assert difference(one, many) < 1e-9
+    assert np.abs(one[2]["train"]["hidden"]).max() > 1e-3
+
+
+def test_two_seeds_as_one_program():
+    one = run(backend="jit", data=1)
+    both = run((0, 1), backend="jit", data=1, members="vmap")
+    first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
+    assert difference(one, first) < 1e-9 < difference(first, second)

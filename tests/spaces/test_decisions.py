@@ -15,7 +15,7 @@ from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, co
 from jdarts.spaces.mnasnet import read as read_mnasnet
 from jdarts.spaces.nasbench_macro import MacroNetwork
 
-ALL = tuple(spaces.get_decisions(name) for name in (*spaces.names(), *spaces.DECISIONS_ONLY))
+ALL = tuple(spaces.get_decisions(name) for name in (*spaces.names(), *spaces.LANGUAGE, *spaces.DECISIONS_ONLY))
 UNEVEN = spaces.define_space(
     "uneven",
     edges=[(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)],

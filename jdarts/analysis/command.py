@@ -19,10 +19,11 @@ from jdarts.analysis.directions import flatten
 from jdarts.analysis.discretisation import discretisation_gap
 from jdarts.analysis.landscape import Grid, eigen_directions, gradient_directions, landscape, random_directions
 from jdarts.analysis.live import LiveSearch
-from jdarts.analysis.run_folders import find_run, open_run
+from jdarts.analysis.run_folders import open_run
 from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, weight_spectrum
 from jdarts.errors import UserError
 from jdarts.runs.folder import RunFolder
+from jdarts.search.stored import find_run
 
 PARTS = ("hessian", "landscape", "correlation", "gap", "weights")
 DEFAULT = ("hessian", "landscape", "correlation", "gap")

@@ -5,32 +5,14 @@ run = open_run("runs/darts_cifar10/search/seed-3")        # one of several searc
 start, first, second = open_epochs("runs/darts_cifar10")  # at the start, and after each of two epochs
 """
 
-import json
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from jdarts import hypergrad, spaces
 from jdarts.analysis.live import LiveSearch
-from jdarts.config import Experiment, user_files
-from jdarts.config.files import from_json
-from jdarts.data import load
-from jdarts.errors import UserError
-from jdarts.methods import Method, registry
-from jdarts.runs.checkpoint import Checkpoints
-from jdarts.runs.folder import CONFIG, RunFolder
-from jdarts.search.members import Member
-from jdarts.search.search import make_search
-from jdarts.spaces.cell_space import CellSpace
-from jdarts.spaces.nasbench201 import NASBench201Space
-from jdarts.spaces.space import Space
-
-MEMBERS, SUMMARY = "searches.json", "members.json"
-"""The names of the searches of one program, and their seeds and values, which are written at the end."""
+from jdarts.search.state import SearchState
+from jdarts.search.stored import StoredSearch, without_checkpoint
 
 
 def open_run(
@@ -47,12 +29,8 @@ def open_run(
     for a folder without a run or a checkpoint, for a configuration or checkpoint of another version, and for damaged
     files.
     """
-    stored = _Stored.at(path, imports)
-    with Checkpoints(stored.checkpoints, warn=warn, read_only=True) as saved:
-        restored = saved.restore_latest(stored.like)
-    if restored is None:
-        raise _without_checkpoint(stored.folder)
-    return replace(stored.start, state=stored.own(restored.state))
+    stored = StoredSearch.at(path, imports)
+    return _live(stored, stored.newest(warn))
 
 
 def open_epochs(
@@ -63,150 +41,13 @@ def open_epochs(
     The state at the start is computed again from the seed. Epochs whose checkpoint is unreadable, or was not kept
     (`search.checkpoint_every`, `search.keep_checkpoints`), are left out. Arguments and errors are as for `open_run`.
     """
-    stored = _Stored.at(path, imports)
-    states = []
-    with Checkpoints(stored.checkpoints, warn=warn, read_only=True) as saved:
-        for step in saved.steps():
-            restored = saved.restore_latest(stored.like, up_to=step) if step % stored.steps_per_epoch == 0 else None
-            if restored is not None and restored.step == step:
-                states.append(stored.own(restored.state))
+    stored = StoredSearch.at(path, imports)
+    states = stored.every_epoch(warn)
     if not states:
-        raise _without_checkpoint(stored.folder)
-    start = jax.jit(stored.start.search.init)(jax.random.key(stored.start.config.seed))
-    return [stored.start.at(state) for state in (start, *states)]
+        raise without_checkpoint(stored.folder)
+    start = _live(stored, jax.jit(stored.search.init)(jax.random.key(stored.config.seed)))
+    return [start, *(start.at(state) for state in states)]
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """A search in a run folder before its checkpoints are read.
-
-    Attributes:
-      folder: the run folder.
-      checkpoints: the folder of its checkpoints.
-      start: the search; its state has shapes only.
-      like: the structure of the checkpoints.
-      own: takes the state of this search from a checkpoint, which may hold several searches.
-    """
-
-    folder: Path
-    checkpoints: Path
-    start: LiveSearch
-    like: Any
-    own: Callable[[Any], Any]
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.start.search.steps_per_epoch
-
-    @classmethod
-    def at(cls, path: str | Path, imports: Sequence[str | Path]) -> "_Stored":
-        folder = find_run(path)
-        config, given = read_config(folder), [vars(user_files.run(path)).get("space") for path in imports]
-        searches, name = search_folder(folder).path, Path(path).name
-        names = _read_json(searches / MEMBERS, [])
-        if names and name not in names:
-            raise UserError(
-                f"run {folder} holds {len(names)} searches, {names[0]} to {names[-1]}; give the folder of one of them, "
-                f"such as {searches / names[0]}"
-            )
-        alone = searches / name / "checkpoints" if names else searches / "checkpoints"
-        together = bool(names) and not alone.is_dir()  # one program and one checkpoint for all of them
-        checkpoints = searches / "checkpoints" if together else alone
-        if not checkpoints.is_dir() or not any(entry.name.isdigit() for entry in checkpoints.iterdir()):
-            raise _without_checkpoint(folder)
-        if names:
-            config = _member(searches, name).config(config)
-        known_method(folder, config)
-        own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
-        space = own[0] if own and config.space.name.endswith(".py") else known_space(folder, config)
-        data = load(config.data).for_search(config.data)
-        search = make_search(config, space, data)
-        shapes = like = jax.eval_shape(search.init, jax.random.key(0))
-        take = _same
-        if together:
-            index, count = names.index(name), len(names)
-            like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), shapes)
-            take = lambda state: jax.tree.map(lambda leaf: leaf[index], state)  # noqa: E731
-        return cls(folder, checkpoints, LiveSearch(config, space, data, search, shapes), like, take)
-
-
-def _same(state: Any) -> Any:
-    return state
-
-
-def _without_checkpoint(folder: Path) -> UserError:
-    return UserError(f"run {folder} has no checkpoint of a search yet; analyse it after its first epoch")
-
-
-def _member(searches: Path, name: str) -> Member:
-    """The seed and the swept values of the search `name`."""
-    for entry in _read_json(searches / SUMMARY, {}).get("members", []):
-        if entry["name"] == name:
-            return Member(entry["seed"], tuple((key, value) for key, value in entry.items() if "." in key))
-    if seed := re.fullmatch(r"seed-(\d+)", name):
-        return Member(int(seed[1]))
-    raise UserError(f"the values of {searches / name} are recorded at the end of the run; open it then")
-
-
-def _read_json(file: Path, default: Any) -> Any:
-    try:
-        return json.loads(file.read_text()) if file.exists() else default
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
-
-
-def known_method(folder: Path, config: Experiment) -> Method:
-    """The method of a run; if this process does not know it, the user's unchanged file is executed first.
-
-    Raises `UserError` if the file has changed or is gone, or if no file defines the method.
-    """
-    for part in registry.unknown_parts(config.search.method):
-        user_files.run(user_files.original(folder, f"method {part!r}"))
-    name = config.search.hypergradient
-    if name is not None and not hypergrad.is_known(name):
-        user_files.run(user_files.original(folder, f"hypergradient {name!r}"))
-    return registry.build(config.search.method, config.search.method_options)
-
-
-def known_space(folder: Path, config: Experiment) -> Space:
-    """The space of a run; like `known_method`, it may execute the user's unchanged file."""
-    name = config.space.name
-    what = f"space {name!r}"
-    if name.endswith(".py"):
-        return spaces.get_relaxed(str(user_files.original(folder, what)))
-    if name not in spaces.names() and user_files.has_record(folder):
-        user_files.run(user_files.original(folder, what))
-    return spaces.get_relaxed(name)
-
-
-def find_run(path: str | Path) -> Path:
-    """The run folder at `path`, its `search` subfolder, or the folder of one of its searches.
-
-    Raises `UserError` if there is none.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
-    for folder in (path, path.parent, *([path.parent.parent] if path.parent.name == "search" else [])):
-        if (folder / CONFIG).is_file():
-            return folder
-    raise UserError(f"{path} is not a run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
-
-
-def read_config(folder: Path) -> Experiment:
-    """The stored configuration of a run; `UserError` if it is damaged or of another version."""
-    try:
-        text = (folder / CONFIG).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
-    try:
-        return from_json(text)
-    except UserError as error:
-        reason = "is half written or damaged" if "not a JSON" in str(error) else "is of another version of jdarts"
-        raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
-
-
-def search_folder(folder: Path) -> RunFolder:
-    """The folder with the records of a run's search: the subfolder `search`, or the run folder itself."""
-    return RunFolder(folder / "search" if (folder / "search").is_dir() else folder)
+def _live(stored: StoredSearch, state: SearchState) -> LiveSearch:
+    return LiveSearch(stored.config, stored.space, stored.data, stored.search, state)

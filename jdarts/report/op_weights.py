@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from jdarts.analysis import indicators
-from jdarts.analysis.run_folders import known_method, known_space
 from jdarts.config import Experiment
 from jdarts.errors import UserError
 from jdarts.networks.edges import EDGES_SUFFIX
@@ -15,6 +14,7 @@ from jdarts.report.charts import DASHES, Scales, Series, heat_map, line_chart, s
 from jdarts.report.collapse import unsearched
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.style import OPS
+from jdarts.search.stored import known_method, known_space
 
 CELL_NAMES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 _LEAST_SPAN = 0.01

@@ -93,7 +93,7 @@ def test_the_cache_of_searches_refuses_code_that_it_cannot_watch():
 
 
 def test_a_swept_search_has_its_values(searched, tmp_path):
-    from jdarts.analysis.run_folders import _member
+    from jdarts.search.stored import _member
 
     with pytest.raises(UserError, match="recorded at the end"):
         _member(tmp_path, "seed-1,learning_rate-0.1")

@@ -41,7 +41,7 @@ STOPPED = (
     "jdarts.bench.command.measure_gradients",
     "jdarts.bench.command.measure_seeds",
     "jdarts.bench.command.open_stream_search",
-    "jdarts.analysis.run_folders.make_search",
+    "jdarts.search.stored.make_search",
     "jdarts.analysis.resnet_beta.train_beta",
     "jdarts.report.write_report.watch",
 )

@@ -10,7 +10,7 @@ from jdarts.config.ranges import shown
 from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
 
-_OPTIONS = ("trials", "strategy_options", "estimator", "table", "budget", "objectives", "pruner", "storage")
+_OPTIONS = ("trials", "strategy_options", "estimator", "table", "supernet", "budget", "objectives", "pruner", "storage")
 _OF_METHODS = ("method", "seeds", "sweep", "coordinator", "num_processes", "process_id")
 STORAGE_HELP = (
     "a database, as postgresql://…, or a journal file, where the trials are kept and workers find them (default: "
@@ -24,12 +24,16 @@ def add_options(command: Parser) -> None:
     group.add_argument("--strategy", metavar="NAME", help="random, regularized_evolution, … (a wrong name lists all)")
     group.add_argument("--trials", metavar="N", type=positive, help="number of evaluated architectures")
     group.add_argument("--strategy-options", metavar="LIST", help="options of the strategy: population=20,sample=5")
-    group.add_argument("--estimator", metavar="E", help="train (from scratch, as in the section train) or table")
+    group.add_argument(
+        "--estimator", metavar="E", help="train (from scratch, as in the section train), table, or inherited"
+    )
     group.add_argument("--table", metavar="FILE", help="the file of a benchmark (default: search.benchmark_table)")
+    group.add_argument("--supernet", metavar="RUN", help="the finished search whose weights are inherited")
     group.add_argument(
         "--budget",
         metavar="LIST",
-        help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8",
+        help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8; of inherited: "
+        "recalibration=8 (training batches for batch norm, 0: none), images=1000",
     )
     group.add_argument("--objectives", metavar="LIST", help="accuracy (default), parameters, macs, seconds")
     group.add_argument("--pruner", metavar="NAME", help="none (default), median, successive_halving or hyperband")
@@ -74,6 +78,7 @@ def search(arguments: Arguments) -> None:
             options=options,
             estimator=arguments.estimator or "train",
             table=arguments.table or "",
+            supernet=arguments.supernet or "",
             objectives=tuple((arguments.objectives or "accuracy").split(",")),
             budget=budget,
             pruner=arguments.pruner or "none",

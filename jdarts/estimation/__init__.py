@@ -1,4 +1,4 @@
-"""Performance estimation: `(architecture, budget) -> Score`, by training, from tables of benchmarks and fitted models.
+"""Performance estimation: `(architecture, budget) -> Score`, by training, inherited weights, tables and models.
 
 table = load_table("nasbench201.csv.gz")
 estimator = nasbench201_lookup(table)
@@ -7,6 +7,9 @@ estimator(genotype, {"epochs": 200})["accuracy"]    # test accuracy after 200 ep
 
 estimator = FromScratch(config, data.load(config.data))
 estimator(genotype, {"epochs": 3, "data": 0.25})["accuracy"]  # validation accuracy of a short training
+
+estimator = inherited("runs/darts_cifar10")                   # the shared weights of a finished search
+estimator(genotype, {"recalibration": 16})["accuracy"]        # after 16 training batches for batch norm
 """
 
 from jdarts.estimation.estimator import (
@@ -20,6 +23,7 @@ from jdarts.estimation.estimator import (
     criterion,
 )
 from jdarts.estimation.from_scratch import FIDELITIES, FromScratch
+from jdarts.estimation.inheritance import INHERITED_BUDGET, Inherited, inherited
 from jdarts.estimation.learning_curves import Extrapolation, extrapolate
 from jdarts.estimation.surrogate import TableSurrogate, fit_surrogate
 from jdarts.estimation.table_lookup import TableLookup, accel_lookup, macro_lookup, nasbench201_lookup
@@ -29,11 +33,13 @@ __all__ = [
     "ACCURACY",
     "FIDELITIES",
     "HARD",
+    "INHERITED_BUDGET",
     "SOFT",
     "Budget",
     "Criterion",
     "Extrapolation",
     "FromScratch",
+    "Inherited",
     "PerformanceEstimator",
     "Report",
     "ReportingEstimator",
@@ -45,6 +51,7 @@ __all__ = [
     "extrapolate",
     "fit_surrogate",
     "hypervolume",
+    "inherited",
     "macro_lookup",
     "mnasnet_product",
     "nasbench201_lookup",

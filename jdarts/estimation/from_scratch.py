@@ -123,6 +123,10 @@ class FromScratch:
                 report(epoch, score())
         return score()
 
+    def check(self, architecture: Any, budget: Budget) -> None:
+        """Raise `UserError` unless this architecture can be trained at this budget; nothing is compiled."""
+        self.at(budget).check(architecture)
+
     def at(self, budget: Budget) -> Fidelity:
         """The configuration and the data at a budget; raises `UserError` for a wrong name or value."""
         key = tuple(sorted(budget.items()))

@@ -74,7 +74,20 @@ class ImageObjective(Objective):
 
         Reads only `images`, `labels`, `batch_stats` and `step` of `batch`. The running averages do not change.
         """
-        logits, _ = self.supernet.network.apply(
+        logits, _ = self.candidate(w, op_weights, batch, train)
+        return pmean(accuracy(logits, batch["labels"]), self.axis_name)
+
+    def batch_statistics(self, w: jax.Array, op_weights: Any, batch: Batch) -> jax.Array:
+        """The mean and the unbiased variance of a batch in every batch norm of one candidate, `[statistics]`.
+
+        Reads only `images` and `step` of `batch`, and the shape of its `batch_stats`.
+        """
+        zeros = {**batch, "batch_stats": jnp.zeros_like(batch["batch_stats"])}
+        return self.candidate(w, op_weights, zeros, True)[1] / RUNNING_MOMENTUM
+
+    def candidate(self, w: jax.Array, op_weights: Any, batch: Batch, train: bool) -> tuple[jax.Array, jax.Array]:
+        """`(logits, moved running averages)` of one candidate, without drop-path and with fixed noise."""
+        logits, changed = self.supernet.network.apply(
             self.supernet.packed(w, batch["batch_stats"]),
             op_weights,
             batch["images"],
@@ -86,7 +99,7 @@ class ImageObjective(Objective):
             mutable=["batch_stats"],
             rngs={"noise": jax.random.key(0), "drop_path": jax.random.key(0)},
         )
-        return pmean(accuracy(logits, batch["labels"]), self.axis_name)
+        return logits, self.supernet.statistics(changed["batch_stats"])
 
 
 class ImageTask:

@@ -21,7 +21,15 @@ from jdarts.config import DevicesConfig, Experiment
 from jdarts.config.files import to_json
 from jdarts.data import load
 from jdarts.errors import UserError, unknown
-from jdarts.estimation import Criterion, FromScratch, PerformanceEstimator, ReportingEstimator, criterion
+from jdarts.estimation import (
+    Criterion,
+    FromScratch,
+    Inherited,
+    PerformanceEstimator,
+    ReportingEstimator,
+    criterion,
+    inherited,
+)
 from jdarts.estimation.tables import table_estimator
 from jdarts.spaces.decisions import DecisionSpace, uniform
 from jdarts.strategies.pruners import pruner_by_name
@@ -33,7 +41,7 @@ from jdarts.strategies.study import evaluation, open_study, quiet
 
 PLAN = "strategy.json"
 JOURNAL = "journal.log"
-ESTIMATORS = ("train", "table")
+ESTIMATORS = ("train", "table", "inherited")
 _NOT_THE_SAME = ("trials", "storage", "jdarts")  # of one study
 
 
@@ -44,8 +52,9 @@ class TrialPlan:
     Attributes:
       strategy, options: as in `by_name`.
       trials: the number of evaluated architectures.
-      estimator: `train` trains every architecture, `table` looks it up.
+      estimator: `train` trains every architecture, `table` looks it up, `inherited` takes the weights of a supernet.
       table: the file of the table; "" is `search.benchmark_table`.
+      supernet: the run folder of the search that has trained the supernet.
       objectives: values of the estimates.
       budget: what an estimate may cost.
       pruner: the name of a pruner.
@@ -57,6 +66,7 @@ class TrialPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     estimator: str = "train"
     table: str = ""
+    supernet: str = ""
     objectives: tuple[str, ...] = ("accuracy",)
     budget: Mapping[str, float] = field(default_factory=dict)
     pruner: str = "none"
@@ -96,7 +106,9 @@ def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
     pruner = pruner_by_name(plan.pruner)
     estimator = _estimator(config, plan)
     if not isinstance(pruner, NopPruner) and not isinstance(estimator, ReportingEstimator):
-        raise UserError(f"pruner {plan.pruner} needs intermediate scores, which tables do not have; use none")
+        raise UserError(
+            f"pruner {plan.pruner} needs intermediate scores, which estimator {plan.estimator} does not have; use none"
+        )
     if not isinstance(pruner, NopPruner) and len(objectives) > 1:
         raise UserError(f"pruner {plan.pruner} is for one objective; there are {len(objectives)}: use none")
     _try(space, estimator, plan)
@@ -106,18 +118,25 @@ def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
 def _estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
     if plan.estimator not in ESTIMATORS:
         raise unknown("estimator", plan.estimator, ESTIMATORS)
+    for estimator, option, given in (("table", "table", plan.table), ("inherited", "supernet", plan.supernet)):
+        if given and plan.estimator != estimator:
+            raise UserError(
+                f"the {option} {given} has no meaning for estimator {plan.estimator}; use estimator {estimator}"
+            )
     if plan.estimator == "table":
         return table_estimator(config.space.name, plan.table or config.search.benchmark_table)
-    if plan.table:
-        raise UserError(f"the table {plan.table} has no meaning for estimator train; use estimator table")
+    if plan.estimator == "inherited":
+        if not plan.supernet:
+            raise UserError("estimator inherited needs the weights of a finished search: --supernet RUN")
+        return inherited(plan.supernet, config)
     return FromScratch(config, load(config.data))
 
 
 def _try(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan) -> None:
     """Check budget, network and objectives on a random architecture, without training it."""
     example = space.decode(uniform(space, np.random.default_rng(0)))
-    if isinstance(estimator, FromScratch):
-        estimator.at(plan.budget).check(example)
+    if isinstance(estimator, (FromScratch, Inherited)):
+        estimator.check(example, plan.budget)
         values = estimator.VALUES
     else:
         values = tuple(estimator(example, plan.budget).values)

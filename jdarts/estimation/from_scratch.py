@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData, steps_per_epoch
 from jdarts.data.dataset import TrainImages
@@ -153,7 +154,8 @@ class FromScratch:
         key = (genotype, id(fidelity))
         if key not in self._programs:
             training = make_training(fidelity.config, genotype, fidelity.data)
-            self._programs[key] = _Programs(jax.jit(training.init), training)
+            once = staging.compiler_options(calls=1)
+            self._programs[key] = _Programs(jax.jit(training.init, compiler_options=once), training)
             if len(self._programs) > _KEPT:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)

@@ -22,7 +22,17 @@ holds several genotypes, a name or a line number selects one.
 """
 
 from jdarts.genotypes.blocks import BlockCell, BlockGenotype, block_cell
-from jdarts.genotypes.genotype import BLOCK_OPS, DARTS_OPS, NASBENCH201_OPS, OPS, Cell, Edge, Genotype, excerpt
+from jdarts.genotypes.genotype import (
+    BLOCK_OPS,
+    DARTS_OPS,
+    MORE_BLOCK_OPS,
+    NASBENCH201_OPS,
+    OPS,
+    Cell,
+    Edge,
+    Genotype,
+    excerpt,
+)
 from jdarts.genotypes.notation.structured import read_json
 from jdarts.genotypes.reading import load, parse
 from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
@@ -30,6 +40,7 @@ from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
 __all__ = [
     "BLOCK_OPS",
     "DARTS_OPS",
+    "MORE_BLOCK_OPS",
     "NASBENCH201_OPS",
     "OPS",
     "RECURRENT_OPS",

@@ -35,6 +35,8 @@ BLOCK_OPS = (
     "max_pool_7x7",
 )
 """The 13 ops of the NASNet space (Zoph et al. 2018, §3.2); its first eight are a common subset (Liu et al. 2018)."""
+MORE_BLOCK_OPS = ("conv_2x2", "sep_conv_1x1", "sep_conv_2x2", "avg_pool_2x2", "max_pool_2x2")
+"""Further ops of blocks, for spaces of your own: `BlockSpace("mine", ("skip_connect", "conv_2x2"), "nasnet")`."""
 OPS = (
     *DARTS_OPS,
     "noise",
@@ -43,6 +45,7 @@ OPS = (
     "nor_conv_1x1",
     "nor_conv_3x3",
     *BLOCK_OPS[8:],
+    *MORE_BLOCK_OPS,
 )
 
 Edge = tuple[str, int]

@@ -21,6 +21,7 @@ from jdarts.networks.nasnet.ops import BlockOp
 from jdarts.networks.nasnet.size import count_nasnet, network_of
 from jdarts.networks.of_genotype import count_blocks
 from jdarts.ops.initializers import init_network
+from jdarts.ops.network_size import multiply_adds
 
 NORM = NormSettings(1e-5, 0.1)
 # Parameters and MMACs by an independent counter; the papers print the same to their digits (AmoebaNet-C: not the MACs).
@@ -255,6 +256,11 @@ def parameters(op, channels_in, channels, stride, size=8, bottleneck=True):
         ("max_pool_5x5", 24 * 16 + 32),
         ("avg_pool_3x3", 24 * 16 + 32),
         ("conv_3x3", 24 * 4 + 8 + 9 * 16 + 8 + 4 * 16 + 32),
+        ("conv_2x2", 24 * 4 + 8 + 4 * 16 + 8 + 4 * 16 + 32),
+        ("sep_conv_1x1", 24 + 24 * 16 + 32 + 16 + 16 * 16 + 32),
+        ("sep_conv_2x2", 4 * 24 + 24 * 16 + 32 + 4 * 16 + 16 * 16 + 32),
+        ("max_pool_2x2", 24 * 16 + 32),
+        ("avg_pool_2x2", 24 * 16 + 32),
         ("dil_conv_3x3", 24 * 4 + 8 + 9 * 16 + 8 + 4 * 16 + 32),
         ("conv_7x1_1x7", 24 * 4 + 8 + 2 * (7 * 16 + 8) + 4 * 16 + 32),
         ("conv_3x1_1x3", 24 * 6 + 12 + 2 * (3 * 36 + 12) + 6 * 16 + 32),
@@ -272,6 +278,47 @@ def test_narrow_ops_have_no_bottleneck():
     assert parameters("conv_3x3", 4, 4, 1) == 4 + 2 + 9 + 2 + 4 + 8
     assert parameters("conv_3x3", 4, 4, 1, bottleneck=False) == 9 * 16 + 8
     assert parameters("conv_7x1_1x7", 6, 4, 1, bottleneck=False) == 7 * 24 + 8 + 7 * 16 + 8
+
+
+def windows(x, size, stride, fill=0.0):
+    """The pixels `[N, H', W', size·size, C]` that an output reads, padded as SAME, by NumPy."""
+    outputs = -(-x.shape[1] // stride)
+    missing = max((outputs - 1) * stride + size - x.shape[1], 0)
+    padded = np.pad(x, ((0, 0), *[(missing // 2, missing - missing // 2)] * 2, (0, 0)), constant_values=fill)
+    cut = [
+        [padded[:, i * stride : i * stride + size, j * stride : j * stride + size] for j in range(outputs)]
+        for i in range(outputs)
+    ]
+    return np.array([[part.reshape(len(x), -1, x.shape[-1]) for part in row] for row in cut]).transpose(2, 0, 1, 3, 4)
+
+
+@pytest.mark.parametrize("op", ["conv_2x2", "sep_conv_1x1", "sep_conv_2x2", "max_pool_2x2", "avg_pool_2x2"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_ops_of_2x2_and_1x1(x64, op, stride):
+    """The ops that only spaces of the user have, against NumPy, and the products that their convolutions need."""
+    x = np.random.default_rng(2).normal(size=(2, 5, 5, 3))
+    module, size = BlockOp(op, 3, stride, NormSettings(0.0, 0.1)), int(op[-1])
+    variables = jax.tree.map(lambda leaf: leaf.astype(float), module.init(jax.random.key(0), jnp.asarray(x), False))
+    found = module.apply(variables, jnp.asarray(x), False)
+    p, outputs = variables.get("params", {}), -(-5 // stride)
+    if op.startswith("sep"):
+        wanted = x
+        for i in range(2):
+            kernels = {name: np.asarray(array) for name, array in p[f"separable_{i}"].items() if name != "norm"}
+            seen = windows(np.maximum(wanted, 0), size, 1 if i else stride)
+            deep = (seen * kernels["depthwise"].reshape(size * size, 3)).sum(3)
+            wanted = deep @ kernels["pointwise"][0, 0]
+        macs = 2 * (size * size * 3 + 3 * 3) * outputs**2
+    elif op.startswith("conv"):
+        seen = windows(np.maximum(x, 0), size, stride)
+        wanted = np.einsum("nijkc,kcd->nijd", seen, np.asarray(p["conv_0"]["kernel"]).reshape(4, 3, 3))
+        macs = 4 * 3 * 3 * outputs**2
+    else:
+        seen, macs = windows(x, size, stride, np.nan), 0
+        wanted = np.nanmax(seen, 3) if op.startswith("max") else np.nanmean(seen, 3)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    program = jax.make_jaxpr(lambda x: module.apply(variables, x, False))(x[:1])
+    assert multiply_adds(program) == macs
 
 
 @pytest.mark.parametrize(("kind", "size", "stride", "side"), [("max", 3, 2, 6), ("avg", 3, 2, 6), ("avg", 3, 1, 5)])

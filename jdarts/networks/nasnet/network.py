@@ -12,7 +12,7 @@ from jax import lax
 
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes.blocks import BlockGenotype
-from jdarts.genotypes.genotype import BLOCK_OPS
+from jdarts.genotypes.genotype import BLOCK_OPS, MORE_BLOCK_OPS
 from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
 from jdarts.networks.nasnet.cell import NasnetCell
 from jdarts.networks.nasnet.layers import ConvNorm, NormSettings
@@ -38,7 +38,7 @@ def check_nasnet(
     """Raise `UserError` if a `NasnetNetwork` with these settings cannot be built.
 
     Args:
-      genotype: of the family nasnet, amoebanet or pnasnet, with ops of `BLOCK_OPS`.
+      genotype: of the family nasnet, amoebanet or pnasnet, with ops of `BLOCK_OPS` and `MORE_BLOCK_OPS`.
       channels: F, at least 1; at least 4 with stem "imagenet", whose first cell has a quarter.
       cells: normal cells, at least 1; at least 3 with the auxiliary head.
       image_size: (height, width) in pixels, or the side of square images; at least 3 with stem "imagenet". The
@@ -52,8 +52,8 @@ def check_nasnet(
         raise UserError("a genotype of the family enas has a network of its own; it cannot be built as NASNet's")
     for cell in genotype.cells.values():
         for op in (op for edges in cell.nodes for op, _ in edges):
-            if op not in BLOCK_OPS:
-                raise unknown("op of a NASNet-type network", op, BLOCK_OPS)
+            if op not in (*BLOCK_OPS, *MORE_BLOCK_OPS):
+                raise unknown("op of a NASNet-type network", op, (*BLOCK_OPS, *MORE_BLOCK_OPS))
     height, width = sides_of(image_size)
     least = {"channels": 4, "image": 3} if stem == "imagenet" else {"channels": 1, "image": 1}
     for name, value, lowest in (

@@ -14,8 +14,8 @@ class BlockOp(nn.Module):
     * `sep_conv_KxK`: (ReLU, separable convolution, batch norm) twice; the first has the stride.
     * `skip_connect`: the identity; with a stride or another number of channels ReLU, 1 × 1 convolution, batch norm.
     * `conv_1x1`: ReLU, 1 × 1 convolution, batch norm.
-    * `max_pool_KxK`, `avg_pool_3x3`: with another number of channels a 1 × 1 convolution and batch norm follow.
-    * `conv_3x3`, `dil_conv_3x3`, `conv_3x1_1x3` (1 × 3, then 3 × 1), `conv_7x1_1x7` (1 × 7, then 7 × 1): ReLU in
+    * `max_pool_KxK`, `avg_pool_KxK`: with another number of channels a 1 × 1 convolution and batch norm follow.
+    * `conv_KxK`, `dil_conv_3x3`, `conv_3x1_1x3` (1 × 3, then 3 × 1), `conv_7x1_1x7` (1 × 7, then 7 × 1): ReLU in
       front of each convolution and batch norm behind. With `bottleneck`, as in AmoebaNet, a 1 × 1 convolution to ¼ of
       the channels (⅜ for `conv_3x1_1x3`) comes first and one back to all channels last.
     """
@@ -61,8 +61,8 @@ class BlockOp(nn.Module):
 def _convolutions(op: str, stride: int) -> list[tuple[tuple[int, int], tuple[int, int], int]]:
     """Kernel, strides and dilation of each convolution that is neither separable nor 1 × 1."""
     match op.split("_"):
-        case ["conv", "3x3"]:
-            return [((3, 3), (stride, stride), 1)]
+        case ["conv", "2x2" | "3x3" as size]:
+            return [((int(size[0]), int(size[0])), (stride, stride), 1)]
         case ["dil", "conv", "3x3"]:
             return [((3, 3), (stride, stride), 2)]
         case ["conv", "3x1", "1x3"] | ["conv", "7x1", "1x7"]:

@@ -5,6 +5,7 @@ against NumPy, one compilation for all architectures, the command line, mistakes
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,8 @@ from jdarts.estimation import Inherited, inherited, nasbench201_lookup
 from jdarts.ops import plain
 from jdarts.pipeline import run_search_only
 from jdarts.runs.reporter import SilentReporter
-from jdarts.search import make_search
+from jdarts.search import Search, make_search
+from jdarts.search.images import ImageObjective
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.decisions import uniform
 
@@ -41,15 +43,15 @@ CONFIG = Experiment(
 OWN = spaces.define_space("two_nodes", nodes=2, normal=("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"))
 
 
-def searched(space, cells, method="darts"):
+def searched(space, cells) -> tuple[Experiment, Search, Any]:
     """A search in float64 with random weights, running averages and alphas."""
     config = dataclasses.replace(
         CONFIG,
         space=SpaceConfig(name=space.name, channels=4, cells=cells),
-        search=dataclasses.replace(CONFIG.search, method=method, batch_size=12),
+        search=dataclasses.replace(CONFIG.search, batch_size=12),
     )
     search = make_search(config, space, load(config.data).for_search(config.data))
-    state = jax.jit(search.init)(jax.random.key(3))
+    state: Any = jax.jit(search.init)(jax.random.key(3))
     rng = np.random.default_rng(0)
     state = jax.tree.map(lambda x: x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
     return config, search, state.replace(batch_stats=state.batch_stats + rng.uniform(0, 0.5, state.batch_stats.shape))
@@ -62,13 +64,13 @@ def alone(space, tree, op_weights):
         for (cell, table), weights in ((item, np.asarray(op_weights[item[0]])) for item in space.tables.items())
     }
     if isinstance(space, CellSpace):
-        kinds = {"normal": chosen["normal"], "reduce": chosen["reduce"]}
-        small = CellSpace("alone", **kinds, edges=space.edges)
+        small = CellSpace("alone", chosen["normal"], chosen["reduce"], edges=space.edges)
         kind = lambda cell: "reduce" if cell in ("cell_1", "cell_2") else "normal"  # noqa: E731  of three cells
     else:
         small, kind = spaces.NASBench201Space("alone", chosen["cell"]), lambda cell: "cell"
-    arrays = {}
-    for path, array in traverse_util.flatten_dict(tree).items():
+    arrays: dict[Any, Any] = {}
+    leaves: Any = traverse_util.flatten_dict(tree)
+    for path, array in leaves.items():
         if path[0].startswith("cell_") and path[1].startswith("from_"):
             source, op = int(path[1].split("_")[1]), path[1].split("_", 2)[2]
             table, ones = space.tables[kind(path[0])], chosen[kind(path[0])]
@@ -115,7 +117,7 @@ def test_the_path_and_its_statistics(x64, space, cells, seed):
     p = estimator.op_weights(architecture)
     whole = search.network.clone(form="plain")
     moments = [recorded(whole, trees, p, jnp.asarray(images[rows]), True) for rows in order]
-    stored = traverse_util.flatten_dict(trees["batch_stats"])
+    stored: Any = traverse_util.flatten_dict(trees["batch_stats"])
     assert set(stored) == set(moments[0]) and len(stored) > 5
     for path, value in stored.items():
         wanted = np.mean([moment[path] for moment in moments], axis=0)
@@ -125,15 +127,16 @@ def test_the_path_and_its_statistics(x64, space, cells, seed):
     _, stats = alone(space, trees["batch_stats"], p)
     network = small.supernet(channels=4, cells=cells, classes=4).clone(form="plain")
     ones = {cell: np.ones(shape) for cell, shape in small.alpha_shapes.items()}
-    wanted = network.apply({"params": params, "batch_stats": stats}, ones, jnp.asarray(images[:12]), False)
+    wanted: Any = network.apply({"params": params, "batch_stats": stats}, ones, jnp.asarray(images[:12]), False)
     batch = {"images": jnp.asarray(images[:12]), "batch_stats": vector, "step": state.step}
+    assert isinstance(search.objective, ImageObjective)
     logits, _ = jax.jit(search.objective.candidate, static_argnums=3)(state.weights, p, batch, False)
     np.testing.assert_allclose(logits, wanted, rtol=1e-9, atol=1e-11)
 
     right, val = [], (search.data.val.images / 255.0 - search.data.mean) / search.data.std
     for first in range(0, len(val) // 12 * 12, 12):
         rows = slice(first, first + 12)
-        out = network.apply({"params": params, "batch_stats": stats}, ones, jnp.asarray(val[rows]), False)
+        out: Any = network.apply({"params": params, "batch_stats": stats}, ones, jnp.asarray(val[rows]), False)
         right += (np.argmax(out, -1) == search.data.val.labels[rows]).tolist()
     assert estimator(architecture, {"recalibration": 2})["accuracy"] == pytest.approx(100 * np.mean(right))
 
@@ -155,7 +158,8 @@ def test_all_architectures_share_one_compilation(estimator):
     rng = np.random.default_rng(1)
     architectures = [spaces.nasbench201.decode(uniform(spaces.nasbench201, rng)) for _ in range(5)]
     budget = {"recalibration": 2, "images": 24}
-    estimator(architectures[0], budget), estimator.many(architectures[:1], budget, at_once=3)
+    estimator(architectures[0], budget)
+    estimator.many(architectures[:1], budget, at_once=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jdarts.staging.compile", None)
         alone = [estimator(architecture, budget) for architecture in architectures]

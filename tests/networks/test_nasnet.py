@@ -1,5 +1,5 @@
 from dataclasses import replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -299,7 +299,7 @@ def test_ops_of_2x2_and_1x1(x64, op, stride):
     x = np.random.default_rng(2).normal(size=(2, 5, 5, 3))
     module, size = BlockOp(op, 3, stride, NormSettings(0.0, 0.1)), int(op[-1])
     variables = jax.tree.map(lambda leaf: leaf.astype(float), module.init(jax.random.key(0), jnp.asarray(x), False))
-    found = module.apply(variables, jnp.asarray(x), False)
+    found: Any = module.apply(variables, jnp.asarray(x), False)
     p, outputs = variables.get("params", {}), -(-5 // stride)
     if op.startswith("sep"):
         wanted = x

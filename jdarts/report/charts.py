@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib
@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from jdarts.report.style import COLOURS
 
@@ -31,8 +31,10 @@ WIDTH, HEIGHT = 380, 230
 DASHES = ("", "6 3", "2 2", "8 2 2 2")
 MOST_MARKERS = 120
 """Lines with more points have no markers."""
+_DOT = "0 99"  # dashes of the legend of points: a single dot
 _SVG = "http://www.w3.org/2000/svg"
 _MAP = "cividis"
+_LARGE = 1e4
 _STEPS = (1, 2, 2.5, 5, 10)
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -50,7 +52,11 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """A line: its name, its points, a colour of `style.COLOURS`, an index into `DASHES`, and an optional band."""
+    """A line: its name, its points, a colour of `style.COLOURS`, an index into `DASHES`, and an optional band.
+
+    `kind` is `line`, `steps` for a value that holds until the next point, or `points` for points without a line.
+    `titles` are the texts of the points when the pointer is over them; by default their coordinates.
+    """
 
     name: str
     x: Sequence[float]
@@ -59,16 +65,28 @@ class Series:
     dash: int = 0
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    kind: Literal["line", "steps", "points"] = "line"
+    titles: Sequence[str] | None = None
 
     @property
     def finite(self) -> list[tuple[float, float]]:
         """The points that can be drawn."""
         return [(x, y) for x, y in zip(self.x, self.y, strict=True) if math.isfinite(y)]
 
+    def hover(self, scales: "Scales") -> list[str]:
+        """The texts of the points that can be drawn."""
+        if self.titles is not None:
+            return [title for title, y in zip(self.titles, self.y, strict=True) if math.isfinite(y)]
+        return [f"{self.name}, {scales.x} {x:g}: {_value(y, scales)}" for x, y in self.finite]
+
 
 @dataclass(frozen=True)
 class Scales:
-    """The axes of a chart: labels with units; y in percent, in whole numbers only, from zero on, or logarithmic."""
+    """The axes of a chart: labels with units; y in percent, in whole numbers only, from zero on, or logarithmic.
+
+    `x_logarithmic` is for x. `x_names` are words in place of the numbers 0, 1, … of x; x is in whole numbers if
+    `x_whole`.
+    """
 
     y: str
     x: str = "epoch"
@@ -76,6 +94,9 @@ class Scales:
     whole: bool = False
     from_zero: bool = False
     logarithmic: bool = False
+    x_logarithmic: bool = False
+    x_whole: bool = True
+    x_names: tuple[str, ...] = ()
 
 
 def line_chart(title: str, series: Sequence[Series], scales: Scales, *, marks: Sequence[tuple[float, str]] = ()) -> str:
@@ -91,19 +112,22 @@ def line_chart(title: str, series: Sequence[Series], scales: Scales, *, marks: S
             hover[f"mark-{i}"] = [text]
         for i, s in enumerate(series):
             xs, ys = zip(*s.finite, strict=True)
-            marker = "o" if len(xs) <= MOST_MARKERS else ""
+            marker = "o" if len(xs) <= MOST_MARKERS or s.kind == "points" else ""
             size = 4 if len(xs) <= 60 else 2.4
             line = axes.plot(xs, ys, color=_token(s.colour), linewidth=2, marker=marker, markersize=size)[0]
-            line.set(gid=f"line-{i}", clip_on=False)
-            if DASHES[s.dash]:
+            line.set(gid=f"line-{i}", clip_on=False, drawstyle="steps-post" if s.kind == "steps" else "default")
+            if s.kind == "points":
+                line.set_linestyle("none")
+            elif DASHES[s.dash]:
                 line.set_dashes([float(length) for length in DASHES[s.dash].split()])
             if s.low is not None and s.high is not None:
-                axes.fill_between(s.x, s.low, s.high, color=_token(s.colour), alpha=0.18, linewidth=0)
-            hover[f"line-{i}"] = [f"{s.name}, {scales.x} {x:g}: {_value(y, scales)}" for x, y in s.finite]
+                step = "post" if s.kind == "steps" else None
+                axes.fill_between(s.x, s.low, s.high, color=_token(s.colour), alpha=0.18, linewidth=0, step=step)
+            hover[f"line-{i}"] = s.hover(scales)
         _limits(axes, series, scales)
         svg = _svg(figure, _description(title, series, scales), hover)
     warning_entry = [("warning", "warn", "2 2")] if marks else []
-    entries = [(s.name, s.colour, DASHES[s.dash]) for s in series]
+    entries = [(s.name, s.colour, _DOT if s.kind == "points" else DASHES[s.dash]) for s in series]
     return _card(title, svg, [*entries, *warning_entry])
 
 
@@ -155,7 +179,15 @@ def _figure(scales: Scales) -> tuple[Figure, Axes]:
     axes.spines[["left", "bottom"]].set_color(_token("rule"))
     axes.grid(axis="y", color=_token("rule"), linewidth=1)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS, min_n_ticks=1))
+    if scales.x_names:
+        axes.set_xticks(range(len(scales.x_names)), scales.x_names)
+        axes.set_xlim(-0.5, len(scales.x_names) - 0.5)
+    elif scales.x_logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=scales.x_whole, steps=_STEPS, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=scales.whole, steps=_STEPS, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PercentFormatter(1) if scales.percent else ScalarFormatter(useOffset=False))
     axes.yaxis.get_offset_text().set_color(_token("soft"))
@@ -163,15 +195,19 @@ def _figure(scales: Scales) -> tuple[Figure, Axes]:
 
 
 def _limits(axes: Axes, series: Sequence[Series], scales: Scales) -> None:
-    """Set the limits of the axes: a single epoch and flat lines get room around them."""
+    """Set the limits of the axes: a single epoch and flat lines get room around them. Large numbers get a k or an M."""
     xs = [x for s in series for x, _ in s.finite]
-    if len(set(xs)) == 1:
+    if max(map(abs, xs)) >= _LARGE and not scales.x_names:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if len(set(xs)) == 1 and not scales.x_names and not scales.x_logarithmic:
         axes.set_xlim(xs[0] - 0.5, xs[0] + 0.5)
     if scales.logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         return
+    if max(abs(y) for s in series for _, y in s.finite) >= _LARGE:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     low, high = axes.get_ylim()
     least = 1.0 if scales.whole else 1e-3 if scales.percent else 1e-2 * max(abs(low), abs(high)) or 1.0
     if high - low < least:
@@ -240,8 +276,9 @@ def _token(name: str) -> str:
 def _card(title: str, body: str, legend: Sequence[tuple[str, str, str]]) -> str:
     """A captioned figure; legend entries are `(name, colour, dash)`."""
     items = "".join(
-        f'<li><svg viewBox="0 0 26 8" class="swatch" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4" '
-        f'stroke-width="2.5" style="stroke: var(--{colour})" stroke-dasharray="{dash or "none"}"/></svg>'
+        f'<li><svg viewBox="0 0 26 8" class="swatch" aria-hidden="true"><line x1="{13 if dash == _DOT else 1}" x2="25" y1="4" '
+        f'y2="4" stroke-width="{5 if dash == _DOT else 2.5}" stroke-linecap="{"round" if dash == _DOT else "butt"}" '
+        f'style="stroke: var(--{colour})" stroke-dasharray="{dash or "none"}"/></svg>'
         f"{escape(name)}</li>"
         for name, colour, dash in legend
     )
@@ -253,6 +290,9 @@ def _description(title: str, series: Sequence[Series], scales: Scales) -> str:
     """The chart in words, for screen readers."""
     parts = []
     for s in series:
+        if s.kind == "points":
+            parts.append(f"{s.name}, {len(s.finite)} points")
+            continue
         (first, start), (last, end) = s.finite[0], s.finite[-1]
         parts.append(f"{s.name}, {_value(start, scales)} in {scales.x} {first:g}, {_value(end, scales)} in {last:g}")
     return f"{title} ({scales.y}) by {scales.x}: {'; '.join(parts)}"

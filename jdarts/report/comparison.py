@@ -20,9 +20,11 @@ Points = tuple[Sequence[int], Sequence[float]]
 """Epochs and values."""
 
 
-def comparison(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
-    """The section that opens a report of several runs; one with swept values has a row for each combination."""
-    sections = {run.path: f"run-{i}" for i, run in enumerate(runs)}
+def comparison(runs: Sequence[RunRecord], names: Sequence[str], sections: Mapping[Path, str]) -> str:
+    """The section that opens a report of several runs; one with swept values has a row for each combination.
+
+    `sections` are the ids of the runs' own sections.
+    """
     whole, whole_names = runs, names
     runs, names = by_values(runs, names)
     groups = same_but_seed(runs)

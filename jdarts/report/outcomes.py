@@ -6,7 +6,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import parse
 from jdarts.report.collapse import Verdict, judges_cells, never_moves, skips, summary, verdict
 from jdarts.report.records import RunRecord, SearchRecord, by_values
-from jdarts.report.words import duration, mean_std
+from jdarts.report.words import aligned, duration, mean_std
 
 LOOKED_UP = "benchmark_c10_accuracy"
 
@@ -81,7 +80,7 @@ def text(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     """
     runs, names = by_values(runs, names)
     outcomes = [outcome(run) for run in runs]
-    parts = [_aligned([HEAD, *(cells(name, found) for name, found in zip(names, outcomes, strict=True))])]
+    parts = [aligned([HEAD, *(cells(name, found) for name, found in zip(names, outcomes, strict=True))])]
     curves = [(name, found) for name, found in zip(names, outcomes, strict=True) if found.skip_curve]
     if curves:
         lines = [f"{name}: {' '.join(f'{value:.1f}' for value in found.skip_curve)}" for name, found in curves]
@@ -138,12 +137,3 @@ def _table(path: str) -> Table | None:
         return load_table(path) if path else None
     except UserError:
         return None
-
-
-def _aligned(rows: Sequence[Sequence[Any]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def line(row: Sequence[str]) -> str:
-        return "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) + " |"
-
-    return "\n".join([line(rows[0]), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows[1:])])

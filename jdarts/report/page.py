@@ -3,40 +3,53 @@
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
+from pathlib import Path
+from typing import TypeVar
 
 from jdarts import __version__
 from jdarts.report.comparison import comparison
-from jdarts.report.records import RunRecord
+from jdarts.report.records import RunRecord, read_run
 from jdarts.report.run_sections import run_sections
 from jdarts.report.style import CSS
+from jdarts.report.trials.comparison import trial_comparison
+from jdarts.report.trials.record import TrialRun, is_trial_run, read_trial_run
+from jdarts.report.trials.sections import anchors, trial_sections
+
+_SECTIONS = (
+    ("cells", "Cells"),
+    ("curves", "Curves"),
+    ("alphas", "Alphas"),
+    ("history", "Genotypes"),
+    ("seeds", "Seeds"),
+    ("configuration", "Configuration"),
+)
 
 
-def render(runs: Sequence[RunRecord], *, refresh: int | None = None) -> str:
+AnyRun = RunRecord | TrialRun
+Run = TypeVar("Run")
+Named = tuple[list[Run], list[str]]
+"""Runs and their names."""
+
+
+def render(runs: Sequence[AnyRun], *, refresh: int | None = None) -> str:
     """The whole document. `refresh`: seconds after which a browser reloads the file, for running searches."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
     meta = f'<meta http-equiv="refresh" content="{refresh}"/>' if refresh else ""
     names = unique_names(runs)
-    body, links = [], []
-    if len(runs) > 1:
-        body.append(comparison(runs, names))
-        links = [f'<li><a href="#run-{i}">{escape(name)}</a></li>' for i, name in enumerate(names)]
+    body = [] if len(runs) == 1 else _comparisons(runs, names)
     for i, run in enumerate(runs):
+        prefix = f"r{i}-" if len(runs) > 1 else ""
         if len(runs) > 1:
             body.append(f'<h2 id="run-{i}" class="run">{escape(names[i])}</h2>')
-        body.append(run_sections(run, prefix=f"r{i}-" if len(runs) > 1 else ""))
-    if len(runs) == 1:
-        links = [
-            f'<li><a href="#{anchor}">{text}</a></li>'
-            for anchor, text in (
-                ("cells", "Cells"),
-                ("curves", "Curves"),
-                ("alphas", "Alphas"),
-                ("history", "Genotypes"),
-                ("seeds", "Seeds"),
-                ("configuration", "Configuration"),
-            )
-        ]
+        body.append(trial_sections(run, prefix) if isinstance(run, TrialRun) else run_sections(run, prefix))
+    if len(runs) > 1:
+        links = [(f"run-{i}", name) for i, name in enumerate(names)]
+    else:
+        links = anchors(runs[0]) if isinstance(runs[0], TrialRun) else _SECTIONS
+    items = "".join(f'<li><a href="#{anchor}">{escape(text)}</a></li>' for anchor, text in links)
     state = "" if all(run.finished for run in runs) else " · still running or cut off"
+    tunes = all(isinstance(run, TrialRun) and run.tunes for run in runs)
+    kind = "Hyper-parameter search" if tunes else "Architecture search"
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return (
         "<!DOCTYPE html>\n"
@@ -44,13 +57,39 @@ def render(runs: Sequence[RunRecord], *, refresh: int | None = None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         f'{meta}<title>{escape(title)} · jdarts</title><link rel="icon" href="data:,"/>'
         f"<style>{CSS}</style></head><body>"
-        f'<header><h1>{escape(title)}</h1><p class="soft">Architecture search report{state}</p>'
-        f"<nav><ul>{''.join(links)}</ul></nav></header>"
+        f'<header><h1>{escape(title)}</h1><p class="soft">{kind} report{state}</p>'
+        f"<nav><ul>{items}</ul></nav></header>"
         f"<main>{''.join(body)}<footer>Written {escape(now)} by jdarts {__version__}.</footer></main></body></html>\n"
     )
 
 
-def unique_names(runs: Sequence[RunRecord]) -> list[str]:
+def read(path: str | Path) -> AnyRun:
+    """The run folder at `path`, of any kind of search; raises `UserError` if it holds no run."""
+    return read_trial_run(path) if is_trial_run(path) else read_run(path)
+
+
+def by_kind(runs: Sequence[AnyRun], names: Sequence[str]) -> tuple[Named[RunRecord], Named[TrialRun]]:
+    """The runs of a relaxation and those by trials, each as `(runs, names)`."""
+    relaxed: Named[RunRecord] = ([], [])
+    by_trials: Named[TrialRun] = ([], [])
+    for run, name in zip(runs, names, strict=True):
+        if isinstance(run, TrialRun):
+            by_trials[0].append(run)
+            by_trials[1].append(name)
+        else:
+            relaxed[0].append(run)
+            relaxed[1].append(name)
+    return relaxed, by_trials
+
+
+def _comparisons(runs: Sequence[AnyRun], names: Sequence[str]) -> list[str]:
+    relaxed, by_trials = by_kind(runs, names)
+    sections = {run.path: f"run-{i}" for i, run in enumerate(runs)}
+    parts = [comparison(*relaxed, sections)] if relaxed[0] else []
+    return parts + ([trial_comparison(*by_trials, sections)] if by_trials[0] else [])
+
+
+def unique_names(runs: Sequence[AnyRun]) -> list[str]:
     """The names of the runs' folders; equal names include the parent folder."""
     names = [run.name for run in runs]
     return [

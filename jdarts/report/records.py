@@ -132,7 +132,7 @@ def read_run(path: str | Path) -> RunRecord:
         raise UserError(f"{folder / CONFIG} {reason}: {error}") from None
     problems: list[str] = []
     user_ops.declare(
-        name for name in _json(folder / "own_ops.json", problems).get("names", []) if isinstance(name, str)
+        name for name in read_json(folder / "own_ops.json", problems).get("names", []) if isinstance(name, str)
     )
     trainings = {
         child.name.removeprefix("train-"): _records(child, "metrics", problems)
@@ -144,10 +144,10 @@ def read_run(path: str | Path) -> RunRecord:
         config=config,
         searches=_searches(folder, config, problems),
         together=_records(_base(folder), "metrics", problems) if _members(folder) else [],
-        summary=_json(folder / "summary.json", problems),
+        summary=read_json(folder / "summary.json", problems),
         trainings=trainings,
-        environment=_json(folder / "environment.json", problems),
-        analysis=_json(folder / "analysis" / "analysis.json", problems),
+        environment=read_json(folder / "environment.json", problems),
+        analysis=read_json(folder / "analysis" / "analysis.json", problems),
         problems=problems,
     )
 
@@ -268,7 +268,8 @@ def _records(folder: Path, name: str, problems: list[str]) -> list[dict[str, Any
         return []
 
 
-def _json(path: Path, problems: list[str]) -> dict[str, Any]:
+def read_json(path: Path, problems: list[str]) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is none. An unreadable file adds a line to `problems`."""
     if not path.is_file():
         return {}
     try:

@@ -1,7 +1,9 @@
 """The sections of one run in a report, in the order of a reader's questions: recommendation, course, settings."""
 
 import json
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from jdarts.config import Experiment, as_dict
 from jdarts.genotypes import Genotype
@@ -22,13 +24,13 @@ def run_sections(run: RunRecord, prefix: str = "") -> str:
     parts = [
         _problems(run),
         verdicts(run),
-        _section(prefix, "cells", "Recommended cells", _cells(run)),
-        _section(prefix, "curves", "Curves", curves(run, search)),
-        _section(prefix, "alphas", "Op weights over the epochs", op_weights(run, search)),
-        _section(prefix, "history", "Genotype history", _history(run, search)),
-        _section(prefix, "seeds", "Seeds", seeds_table([run])),
+        section(prefix, "cells", "Recommended cells", _cells(run)),
+        section(prefix, "curves", "Curves", curves(run, search)),
+        section(prefix, "alphas", "Op weights over the epochs", op_weights(run, search)),
+        section(prefix, "history", "Genotype history", _history(run, search)),
+        section(prefix, "seeds", "Seeds", seeds_table([run])),
         analysis_section(run),
-        _section(prefix, "configuration", "Configuration and environment", _configuration(run)),
+        section(prefix, "configuration", "Configuration and environment", _configuration(run)),
     ]
     return "".join(parts)
 
@@ -38,7 +40,8 @@ def verdicts(run: RunRecord) -> str:
     return _summary(run) + _warnings(run)
 
 
-def _section(prefix: str, name: str, title: str, body: str) -> str:
+def section(prefix: str, name: str, title: str, body: str) -> str:
+    """A section of a page; the id of its heading starts with `prefix`."""
     body = body or '<p class="soft">Nothing recorded yet.</p>'
     return f'<section><h2 id="{prefix}{name}">{title}</h2>{body}</section>'
 
@@ -169,16 +172,21 @@ def changes(before: Genotype, after: Genotype, without: str = "") -> str:
 
 
 def _configuration(run: RunRecord) -> str:
+    facts = {**flat(run.environment), **{f"time, {k}": v for k, v in costs(run).items()}, "folder": str(run.path)}
+    return configuration(run.options, facts)
+
+
+def configuration(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The settings that differ from the defaults, the others, and the facts about environment and cost."""
     defaults = flat(as_dict(Experiment()))
     changed, kept = [], []
-    for name, value in run.options.items():
+    for name, value in settings.items():
         row = f"<tr><td>{escape(name)}</td><td>{escape(json.dumps(value, ensure_ascii=False))}</td></tr>"
         (kept if defaults.get(name) == value else changed).append(row)
     options = (
         f"<h3>Settings that differ from the defaults</h3>{table(changed)}"
         f"<details><summary>{len(kept)} defaults</summary>{table(kept)}</details>"
     )
-    facts = {**flat(run.environment), **{f"time, {k}": v for k, v in costs(run).items()}, "folder": str(run.path)}
     rows = [f"<tr><td>{escape(k)}</td><td>{escape(str(v))}</td></tr>" for k, v in facts.items()]
     environment = f"<h3>Environment and cost</h3>{table(rows)}"
     return f'<div class="columns"><div>{options}</div><div>{environment}</div></div>'

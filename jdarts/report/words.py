@@ -39,3 +39,20 @@ def duration(seconds: float) -> str:
     if minutes < 10:
         return f"{minutes} min {rest:02} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def precise(value: float | None) -> str:
+    """A number with six digits, large ones with separators; a dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return (f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.6g}").replace("-", "−")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows, the first of which is the head, as a Markdown table with columns of equal width."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) + " |"
+
+    return "\n".join([line(rows[0]), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows[1:])])

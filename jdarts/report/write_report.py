@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jdarts.errors import UserError
 from jdarts.report import outcomes
-from jdarts.report.page import render, unique_names
-from jdarts.report.records import read_run
+from jdarts.report.page import by_kind, read, render, unique_names
+from jdarts.report.trials import comparison
 
 REFRESH = 5
 """Seconds between two checks of a watched run."""
@@ -21,7 +21,7 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
     The default path is `RUN/report.html`, or for several runs `comparison.html` next to the first run. The file is
     replaced atomically. Raises `UserError` if a folder holds no run or the report cannot be written.
     """
-    runs = [read_run(path) for path in paths]
+    runs = [read(path) for path in paths]
     if output is None:
         output = runs[0].path / "report.html" if len(runs) == 1 else runs[0].path.parent / "comparison.html"
     target = Path(output)
@@ -39,25 +39,28 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
 
 
 def table(paths: Sequence[str | Path]) -> str:
-    """The results of the runs at `paths` as a Markdown table (`jdarts.report.outcomes.text`).
+    """The results of the runs at `paths` as Markdown tables, one for runs by trials and one for all others.
 
     Raises `UserError` if a folder holds no run.
     """
-    runs = [read_run(path) for path in paths]
-    return outcomes.text(runs, unique_names(runs))
+    runs = [read(path) for path in paths]
+    relaxed, by_trials = by_kind(runs, unique_names(runs))
+    tables = [outcomes.text(*relaxed)] if relaxed[0] else []
+    tables += [comparison.text(*by_trials)] if by_trials[0] else []
+    return "\n\n".join(tables)
 
 
 def watch(
     paths: Sequence[str | Path], output: str | Path | None = None, *, tell: Callable[[str], None] = print
 ) -> Path:
     """Rewrite the report whenever the records change, until all runs are finished or the user presses Ctrl-C."""
-    shown = [read_run(path) for path in paths]
+    shown = [read(path) for path in paths]
     target = write_report(paths, output, refresh=REFRESH)
     tell(f"{target} (updated every {REFRESH} s while the search runs; Ctrl-C ends watching, not the search)")
     try:
         while not all(run.finished for run in shown):
             time.sleep(REFRESH)
-            if (runs := [read_run(path) for path in paths]) != shown:
+            if (runs := [read(path) for path in paths]) != shown:
                 target, shown = write_report(paths, output, refresh=REFRESH), runs
     except KeyboardInterrupt:
         tell("")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from optuna.study import Study
@@ -23,7 +23,8 @@ class Progress:
     """Follows the trials of a study, those of other workers included.
 
     Attributes:
-      best: the completed trials that no other one dominates, oldest first; with one objective those of the best value.
+      best: the completed trials that no other one dominates, oldest first; of trials with equal values only the first.
+        With one objective it is the first trial with the best value.
       counts: the number of finished trials by state.
     """
 
@@ -79,25 +80,32 @@ class Progress:
         self.counts[trial.state] += 1
         if self._run is not None and trial.number not in self._recorded:
             self._run.append(RECORDS, record_of(trial, self._objectives))
-        if trial.state == TrialState.COMPLETE and not any(self._dominates(other, trial) for other in self.best):
-            self.best = [other for other in self.best if not self._dominates(trial, other)] + [trial]
+        if trial.state == TrialState.COMPLETE and not any(self._no_worse(other, trial) for other in self.best):
+            self.best = [other for other in self.best if not self._no_worse(trial, other)] + [trial]
 
-    def _dominates(self, one: FrozenTrial, other: FrozenTrial) -> bool:
-        signs = [-1 if objective.maximize else 1 for objective in self._objectives]
-        pairs = [(s * a, s * b) for s, a, b in zip(signs, one.values, other.values, strict=True)]
-        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    def _no_worse(self, one: FrozenTrial, other: FrozenTrial) -> bool:
+        pairs = zip(self._objectives, one.values, other.values, strict=True)
+        return all(a >= b if objective.maximize else a <= b for objective, a, b in pairs)
 
     def _line(self, trial: FrozenTrial) -> str:
         words = [f"trial {self.done} of {self._total}: {self._values(trial)}"]
-        if len(self._objectives) > 1:
-            words.append(f"Pareto front {len(self.best)}")
-        elif self.best:
+        if self.best and len(self._objectives) == 1:
             words.append(f"best {self._values(self.best[0])} (trial {self.best[0].number})")
+        elif self.best:
+            words.append(f"best {self._extremes()}, Pareto front {len(self.best)}")
         count, seconds = self.done - self._before, time.monotonic() - self._started
         if count and seconds > 0:
             left = timedelta(seconds=round(max(self._total - self.done, 0) * seconds / count))
             words.append(f"{3600 * count / seconds:,.0f} trials/h, {left} left")
         return ", ".join(words)
+
+    def _extremes(self) -> str:
+        """The best value of each objective; the trials with these values differ in general."""
+        columns = zip(*(trial.values for trial in self.best), strict=True)
+        return ", ".join(
+            f"{objective.name} {max(values) if objective.maximize else min(values):.6g}"
+            for objective, values in zip(self._objectives, columns, strict=True)
+        )
 
     def _values(self, trial: FrozenTrial) -> str:
         if trial.state != TrialState.COMPLETE:
@@ -107,7 +115,10 @@ class Progress:
 
 
 def record_of(trial: FrozenTrial, objectives: Sequence[Criterion]) -> dict[str, Any]:
-    """A line of `trials.jsonl`: objectives, score, parameters, intermediate values and seconds of a finished trial."""
+    """A line of `trials.jsonl`: objectives, score, parameters, intermediate values and times of a finished trial.
+
+    `started` and `finished` are seconds since 1970, `seconds` is the time between them.
+    """
     names = [objective.name for objective in objectives]
     ended = trial.duration
     return {
@@ -119,8 +130,14 @@ def record_of(trial: FrozenTrial, objectives: Sequence[Criterion]) -> dict[str, 
         "params": trial.params,
         "intermediate": {str(step): value for step, value in trial.intermediate_values.items()},
         "seconds": None if ended is None else ended.total_seconds(),
+        "started": _timestamp(trial.datetime_start),
+        "finished": _timestamp(trial.datetime_complete),
         **({"reason": trial.user_attrs["reason"]} if "reason" in trial.user_attrs else {}),
     }
+
+
+def _timestamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
 
 
 def _score(trial: FrozenTrial) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def test_swept_values_are_not_averaged(tmp_path, table, capsys):
         ("swept, alpha-2.0", "2", f"74.00 ± {spread:.2f} %"),
     ]
     other = population(tmp_path / "other", table)
-    page = comparison([read_run(run), read_run(other)], ["swept", "other"])
+    records = [read_run(run), read_run(other)]
+    page = comparison(records, ["swept", "other"], {record.path: "run" for record in records})
     links = '<a href="#run-0">swept, alpha-2.0</a>', '<a href="#run-1">other</a>'
     for cell in (*links, "swept, alpha-2.0 (mean ± std of 2)"):
         assert cell in page

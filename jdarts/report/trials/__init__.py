@@ -1,0 +1,1 @@
+"""Reports of runs by trials: `jdarts search --strategy` and `jdarts tune`."""

@@ -121,8 +121,7 @@ def line_chart(title: str, series: Sequence[Series], scales: Scales, *, marks: S
             elif DASHES[s.dash]:
                 line.set_dashes([float(length) for length in DASHES[s.dash].split()])
             if s.low is not None and s.high is not None:
-                step = "post" if s.kind == "steps" else None
-                axes.fill_between(s.x, s.low, s.high, color=_token(s.colour), alpha=0.18, linewidth=0, step=step)
+                axes.fill(*_outline(s), color=_token(s.colour), alpha=0.18, linewidth=0)
             hover[f"line-{i}"] = s.hover(scales)
         _limits(axes, series, scales)
         svg = _svg(figure, _description(title, series, scales), hover)
@@ -192,6 +191,14 @@ def _figure(scales: Scales) -> tuple[Figure, Axes]:
     axes.yaxis.set_major_formatter(PercentFormatter(1) if scales.percent else ScalarFormatter(useOffset=False))
     axes.yaxis.get_offset_text().set_color(_token("soft"))
     return figure, axes
+
+
+def _outline(s: Series) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the band of a series. `fill_between` would put them into the `defs`, which `_svg` removes."""
+    x, low, high = (np.asarray(values, float) for values in (s.x, s.low, s.high))
+    if s.kind == "steps":
+        x, low, high = np.repeat(x, 2)[1:], np.repeat(low, 2)[:-1], np.repeat(high, 2)[:-1]
+    return np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])
 
 
 def _limits(axes: Axes, series: Sequence[Series], scales: Scales) -> None:
@@ -275,10 +282,10 @@ def _token(name: str) -> str:
 
 def _card(title: str, body: str, legend: Sequence[tuple[str, str, str]]) -> str:
     """A captioned figure; legend entries are `(name, colour, dash)`."""
+    line, dot = 'x1="1" stroke-width="2.5"', 'x1="13" stroke-width="5" stroke-linecap="round"'
     items = "".join(
-        f'<li><svg viewBox="0 0 26 8" class="swatch" aria-hidden="true"><line x1="{13 if dash == _DOT else 1}" x2="25" y1="4" '
-        f'y2="4" stroke-width="{5 if dash == _DOT else 2.5}" stroke-linecap="{"round" if dash == _DOT else "butt"}" '
-        f'style="stroke: var(--{colour})" stroke-dasharray="{dash or "none"}"/></svg>'
+        f'<li><svg viewBox="0 0 26 8" class="swatch" aria-hidden="true"><line {dot if dash == _DOT else line} x2="25" '
+        f'y1="4" y2="4" style="stroke: var(--{colour})" stroke-dasharray="{dash or "none"}"/></svg>'
         f"{escape(name)}</li>"
         for name, colour, dash in legend
     )

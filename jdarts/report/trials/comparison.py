@@ -120,7 +120,8 @@ def _outcomes(groups: Mapping[str, list[TrialRun]]) -> str:
     run = next(iter(groups.values()))[0]
     what = "hyper-parameters" if run.tunes else f"{run.config.space.name}, {run.estimator}"
     name = run.objectives[0].name
-    head = f"<tr><th>strategy</th><th class='n'>runs</th><th class='n'>trials</th><th class='n'>best {escape(name)}</th></tr>"
+    columns = "".join(f"<th class='n'>{escape(title)}</th>" for title in ("runs", "trials", f"best {name}"))
+    head = f"<tr><th>strategy</th>{columns}</tr>"
     return f"<h3>Best {escape(name)} by strategy: {escape(what)}</h3>{table(rows, head)}"
 
 

@@ -1,4 +1,4 @@
-"""The controller of a run of REINFORCE or PPO: entropy and baseline after the updates, derived again from the trials."""
+"""The controller of a run of REINFORCE or PPO: entropy and baseline after updates, derived again from the trials."""
 
 import math
 from collections.abc import Iterator

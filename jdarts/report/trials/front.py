@@ -9,7 +9,7 @@ import numpy as np
 from jdarts.estimation import hypervolume, pareto_front
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.trials.record import TrialRun
-from jdarts.report.words import precise, table
+from jdarts.report.words import percent, precise, table
 
 _CHECKPOINTS = 40
 _MOST_ROWS = 30
@@ -31,6 +31,12 @@ def worst(run: TrialRun) -> tuple[float, ...]:
     """The worst value of each objective among the trials, the reference point of the hypervolume."""
     columns = zip(*(run.values(trial) or () for trial in run.complete), strict=True)
     return tuple(min(c) if o.maximize else max(c) for c, o in zip(columns, run.objectives, strict=True))
+
+
+def ideal(run: TrialRun) -> tuple[float, ...]:
+    """The best value of each objective among the trials."""
+    columns = zip(*(run.values(trial) or () for trial in run.complete), strict=True)
+    return tuple(max(c) if o.maximize else min(c) for c, o in zip(columns, run.objectives, strict=True))
 
 
 def volumes(run: TrialRun, reference: tuple[float, ...]) -> tuple[list[int], list[float]]:
@@ -55,11 +61,15 @@ def front_section(run: TrialRun) -> str:
     numbers, found = volumes(run, reference)
     corner = ", ".join(f"{o.name} {precise(v)}" for o, v in zip(run.objectives, reference, strict=True))
     charts = [_pair(run, best, i, j) for i, j in itertools.combinations(range(len(run.objectives)), 2)]
-    growth = Series("hypervolume", numbers, found, "s0", kind="steps")
-    charts.append(line_chart("Hypervolume of the front so far", [growth], Scales("hypervolume", "complete trials")))
+    box = hypervolume([ideal(run)], run.objectives, reference)
+    if box > 0:
+        growth = Series("hypervolume", numbers, [volume / box for volume in found], "s0", kind="steps")
+        scales = Scales("share of the box, best to worst values", "complete trials", percent=True)
+        charts.append(line_chart("Hypervolume of the front so far", [growth], scales))
+    share = f", {percent(found[-1] / box)} of the box between the best and the worst values" if box > 0 else ""
     note = (
         f"The front has {len(best)} of {len(run.complete)} complete trials; of trials with equal values it has the "
-        f"first. Its hypervolume is {precise(found[-1])}, up to the worst values of the run: {corner}."
+        f"first. Its hypervolume is {found[-1]:.6g}, up to the worst values of the run ({corner}){share}."
     )
     return f'<p>{escape(note)}</p><div class="charts">{"".join(charts)}</div>{trials_table(run, best[:_MOST_ROWS])}' + (
         f'<p class="soft">{len(best) - _MOST_ROWS} more are left out.</p>' if len(best) > _MOST_ROWS else ""

@@ -82,8 +82,8 @@ def _importance_table(run: TrialRun, fields: tuple[Varied, ...]) -> str:
         return ""
     rows = [f"<tr><td>{escape(name)}</td><td class='n'>{100 * share:.0f} %</td></tr>" for name, share in found.items()]
     note = (
-        "PED-ANOVA (Watanabe et al. 2023): how much the values in the best tenth of the trials differ from those of all "
-        "trials, as shares. With few trials it is a rough guide."
+        "PED-ANOVA (Watanabe et al. 2023): how much the values in the best tenth of the trials differ from those of "
+        "all trials, as shares. With few trials it is a rough guide."
     )
     head = "<tr><th>parameter</th><th class='n'>importance</th></tr>"
     return f'<h3>Importance</h3>{table(rows, head)}<p class="soft">{note}</p>'

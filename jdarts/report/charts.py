@@ -46,6 +46,8 @@ _STYLE: dict[Any, Any] = {
     "lines.scale_dashes": False,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
     "xtick.major.pad": 6,
 }
 

@@ -68,6 +68,7 @@ svg.chart { width: 100%; max-width: 540px; height: auto; display: block; margin:
   linear-gradient(to right, var(--shade), transparent) left / 14px 100% scroll, linear-gradient(to left, var(--shade), transparent) right / 14px 100% scroll, var(--card);
   background-repeat: no-repeat; }
 .drawing svg { display: block; height: auto; margin: 0 auto; width: var(--width); max-width: 100%; min-width: calc(0.77 * var(--width)); }
+td details summary { margin: 0; }
 svg.parallel { display: block; width: 100%; min-width: 640px; height: auto; } .parallel text { fill: var(--soft); }
 .parallel .tick { paint-order: stroke; stroke: var(--card); stroke-width: 3px; } .parallel .axis { fill: var(--ink); }
 .hint, .as-text { display: none; } pre { font: 13px/1.35 ui-monospace, "DejaVu Sans Mono", monospace; margin: 0; }

@@ -64,7 +64,7 @@ def front_section(run: TrialRun) -> str:
     box = hypervolume([ideal(run)], run.objectives, reference)
     if box > 0:
         growth = Series("hypervolume", numbers, [volume / box for volume in found], "s0", kind="steps")
-        scales = Scales("share of the box, best to worst values", "complete trials", percent=True)
+        scales = Scales("share of the box", "complete trials", percent=True)
         charts.append(line_chart("Hypervolume of the front so far", [growth], scales))
     share = f", {percent(found[-1] / box)} of the box between the best and the worst values" if box > 0 else ""
     note = (

@@ -18,6 +18,8 @@ BEST_SHARE = 0.1
 """The share of the trials that are highlighted."""
 _MOST_OTHERS = 150
 _TOP, _HEIGHT, _WIDTH = 16, 280, 1130
+_LEAST_STEP = 28
+"""The distance of two axes is at least this; the card scrolls where that makes a drawing wider than the page."""
 _FONT, _CHARACTER = 11, 6.4
 _MOST_TICKS = 14
 _SPREAD = 0.32
@@ -111,9 +113,10 @@ def _svg(run: TrialRun, axes: list[Axis], best: list[dict[str, Any]], others: li
     scores = [(run.values(trial) or (0.0,))[0] for trial in [*best, *others]]
     low, high = min(scores), max(scores)
     score = Axis(run.objectives[0].name, {}, [(0.0, precise(low)), (1.0, precise(high))])
-    slanted = max(len(axis.name) for axis in axes) * _CHARACTER > 0.9 * _WIDTH / (len(axes) + 1)
+    width = max(_WIDTH, 140 + _LEAST_STEP * len(axes))
+    slanted = max(len(axis.name) for axis in axes) * _CHARACTER > 0.9 * width / (len(axes) + 1)
     left = 30 + (0.72 * _CHARACTER * len(axes[0].name) if slanted else _CHARACTER * len(axes[0].name) / 2)
-    step = (_WIDTH - left - 84) / len(axes)
+    step = (width - left - 84) / len(axes)
     below = 26 + (0.72 * _CHARACTER * max(len(axis.name) for axis in [*axes, score]) if slanted else 0)
     lines = []
     order = [*others[::-1], *best[::-1]]  # the best ones last, above the others
@@ -128,9 +131,10 @@ def _svg(run: TrialRun, axes: list[Axis], best: list[dict[str, Any]], others: li
         lines.append(_line(points, _look(trial, best), f"trial {trial['number']}: {score.name} {precise(value)}"))
     shown = [_axis(axis, left + i * step, slanted, last=axis is score) for i, axis in enumerate([*axes, score])]
     described = escape(f"{len(order)} trials over {len(axes)} decisions", quote=True)
+    least = "" if width == _WIDTH else f' style="min-width: {width}px"'
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_TOP + _HEIGHT + below:.0f}" role="img" class="parallel" '
-        f'aria-label="{described}" font-size="{_FONT}">{"".join(lines)}{"".join(shown)}</svg>'
+        f'<svg viewBox="0 0 {width} {_TOP + _HEIGHT + below:.0f}" role="img" class="parallel" '
+        f'aria-label="{described}" font-size="{_FONT}"{least}>{"".join(lines)}{"".join(shown)}</svg>'
     )
 
 

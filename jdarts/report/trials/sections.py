@@ -22,7 +22,7 @@ _LISTED = 10
 
 def anchors(run: TrialRun) -> list[tuple[str, str]]:
     """`(id, title)` of the sections."""
-    found = [("best", "Best architectures"), ("curves", "Best so far")]
+    found = [("best", "Best trials" if run.tunes else "Best architectures"), ("curves", "Best so far")]
     if len(run.objectives) > 1:
         found.append(("front", "Pareto front"))
     if run.tunes:
@@ -200,5 +200,5 @@ def draw(architecture: str) -> str:
     try:
         genotype = parse(architecture)
     except UserError:
-        return f'<pre class="card scroll">{escape(architecture)}</pre>'
+        return f'<div class="card"><code>{escape(architecture)}</code></div>'
     return drawing(genotype)

@@ -34,10 +34,13 @@ def tuned_parameters(run: TrialRun) -> str:
 def importance(run: TrialRun, fields: tuple[Varied, ...]) -> dict[str, float]:
     """The share of each parameter in reaching the best tenth of the trials (PED-ANOVA, Watanabe et al. 2023).
 
-    Empty if there are fewer than `FEWEST` trials, a single parameter, or only equal values.
+    Empty if there are fewer than `FEWEST` trials, a single parameter, or so many equal values that there is no best
+    tenth.
     """
     values = [run.values(trial) or (0.0,) for trial in run.complete]
-    if len(values) < FEWEST or len(fields) < 2 or len(set(values)) < 2:
+    sign = -1 if run.objectives[0].maximize else 1
+    losses = sorted(sign * value for value, *_ in values)
+    if len(values) < FEWEST or len(fields) < 2 or losses[len(losses) // 10] == losses[-1]:
         return {}
     distributions = {varied.name: varied.distribution for varied in fields}
     with quiet(), warnings.catch_warnings():

@@ -69,7 +69,7 @@ svg.chart { width: 100%; max-width: 540px; height: auto; display: block; margin:
   background-repeat: no-repeat; }
 .drawing svg { display: block; height: auto; margin: 0 auto; width: var(--width); max-width: 100%; min-width: calc(0.77 * var(--width)); }
 td details summary { margin: 0; }
-svg.parallel { display: block; width: 100%; min-width: 640px; height: auto; } .parallel text { fill: var(--soft); }
+svg.parallel { display: block; width: 100%; min-width: 1130px; height: auto; } .parallel text { fill: var(--soft); }
 .parallel .tick { paint-order: stroke; stroke: var(--card); stroke-width: 3px; } .parallel .axis { fill: var(--ink); }
 .hint, .as-text { display: none; } pre { font: 13px/1.35 ui-monospace, "DejaVu Sans Mono", monospace; margin: 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }

@@ -114,7 +114,8 @@ def test_several_objectives_in_a_database(table, capsys):
     best = json.loads(Path("runs/toy/summary.json").read_text())["best"]
     assert f"Pareto front {len(best)}" in capsys.readouterr().out
     study = open_study_of("sqlite:///study.db")
-    assert {trial.number for trial in study.best_trials} == {record["number"] for record in best}
+    values = [tuple(record["objectives"].values()) for record in best]
+    assert {tuple(trial.values) for trial in study.best_trials} == set(values) and len(set(values)) == len(values)
     assert cli.main([*search, "--trials", "24", "--run-dir", "again"]) == 2
     assert "has a study 'toy' of 24 trials; continue it with --resume" in capsys.readouterr().err
     assert not Path("again").exists()

@@ -88,7 +88,7 @@ def test_swept_values_are_not_averaged(tmp_path, table, capsys):
     ]
     other = population(tmp_path / "other", table)
     records = [read_run(run), read_run(other)]
-    page = comparison(records, ["swept", "other"], {record.path: "run" for record in records})
+    page = comparison(records, ["swept", "other"], {record.path: f"run-{i}" for i, record in enumerate(records)})
     links = '<a href="#run-0">swept, alpha-2.0</a>', '<a href="#run-1">other</a>'
     for cell in (*links, "swept, alpha-2.0 (mean ± std of 2)"):
         assert cell in page

@@ -15,6 +15,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.image import imread
 from support.report_runs import with_seeds, write_run
+from support.trial_runs import search_run, tuning_run
 
 from jdarts import cli, spaces
 from jdarts.errors import UserError
@@ -394,7 +395,10 @@ parent.postMessage({wide, dark: matchMedia("(prefers-color-scheme: dark)").match
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (420, True)])
 def test_chromium_renders_it_without_complaints_overflow_or_clipped_text(runs, tmp_path, width, dark):
     """The page is shown in a frame, because a window of Chromium has at least 500 pixels."""
-    report = write_report([runs["healthy"], runs["collapsing"]], tmp_path / "r.html")
+    pareto, _ = search_run(tmp_path / "pareto", "nsga2", 30, objectives=("accuracy", "parameters"))
+    learning, _ = search_run(tmp_path / "learning", "reinforce", 12, hidden=None)
+    tuned, _ = tuning_run(tmp_path / "tuned")
+    report = write_report([runs["healthy"], runs["collapsing"], pareto, learning, tuned], tmp_path / "r.html")
     probe = tmp_path / "probe.html"
     probe.write_text(report.read_text().replace("</body>", f"<script>{PROBE}</script></body>"))
     frame = tmp_path / "frame.html"

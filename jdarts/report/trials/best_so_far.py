@@ -73,7 +73,7 @@ def curves(run: TrialRun) -> str:
         return ""
     name = run.objectives[0].name
     every = [(i, trial) for i, trial in enumerate(run.evaluated, start=1) if run.values(trial) is not None]
-    values = [run.values(trial) or (np.nan,) for _, trial in every]
+    values = [run.point(trial) for _, trial in every]
     dots = Series(
         "trials",
         [i for i, _ in every],

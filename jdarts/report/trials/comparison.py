@@ -68,7 +68,7 @@ def cells(run: TrialRun, name: str) -> list[str]:
         str(run.config.seed),
         f"{len(run.evaluated)} of {run.total}{counts}",
         run.objectives[0].name,
-        "–" if best is None else precise((run.values(best) or (None,))[0]),
+        "–" if best is None else precise(run.point(best)[0]),
         "–" if best is None else str(best["number"]),
         duration(sum(map(spent, run.trials))) if known else "–",
         precise(parameters),

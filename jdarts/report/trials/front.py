@@ -19,7 +19,7 @@ def front(run: TrialRun) -> list[dict[str, Any]]:
     """The trials that no other one dominates, best in the first objective first; of equal values only the first."""
     if not run.complete:
         return []
-    points = [run.values(trial) or () for trial in run.complete]
+    points = [run.point(trial) for trial in run.complete]
     first: dict[tuple[float, ...], dict[str, Any]] = {}
     for i in pareto_front(points, run.objectives):
         first.setdefault(points[i], run.complete[i])
@@ -29,19 +29,19 @@ def front(run: TrialRun) -> list[dict[str, Any]]:
 
 def worst(run: TrialRun) -> tuple[float, ...]:
     """The worst value of each objective among the trials, the reference point of the hypervolume."""
-    columns = zip(*(run.values(trial) or () for trial in run.complete), strict=True)
+    columns = zip(*(run.point(trial) for trial in run.complete), strict=True)
     return tuple(min(c) if o.maximize else max(c) for c, o in zip(columns, run.objectives, strict=True))
 
 
 def ideal(run: TrialRun) -> tuple[float, ...]:
     """The best value of each objective among the trials."""
-    columns = zip(*(run.values(trial) or () for trial in run.complete), strict=True)
+    columns = zip(*(run.point(trial) for trial in run.complete), strict=True)
     return tuple(max(c) if o.maximize else min(c) for c, o in zip(columns, run.objectives, strict=True))
 
 
 def volumes(run: TrialRun, reference: tuple[float, ...]) -> tuple[list[int], list[float]]:
     """`(numbers of complete trials, hypervolumes)` of the course of a search."""
-    points = [run.values(trial) or () for trial in run.complete]
+    points = [run.point(trial) for trial in run.complete]
     count = min(_CHECKPOINTS, len(points))
     checkpoints = sorted({round(number) for number in np.linspace(1, len(points), count)})
     found = []
@@ -81,7 +81,7 @@ def _pair(run: TrialRun, best: list[dict[str, Any]], i: int, j: int) -> str:
     names = [objective.name for objective in run.objectives]
 
     def points(name: str, trials: list[dict[str, Any]], colour: str) -> Series:
-        values = [run.values(trial) or () for trial in trials]
+        values = [run.point(trial) for trial in trials]
         titles = [
             f"trial {trial['number']}: " + ", ".join(f"{n} {precise(v)}" for n, v in zip(names, found, strict=True))
             for trial, found in zip(trials, values, strict=True)
@@ -97,7 +97,7 @@ def _pair(run: TrialRun, best: list[dict[str, Any]], i: int, j: int) -> str:
 
 def _border(run: TrialRun, best: list[dict[str, Any]]) -> Series:
     """The border of what the front of two objectives dominates, as steps from left to right."""
-    ordered = sorted((run.values(trial) or () for trial in best), key=lambda values: values[1])
+    ordered = sorted((run.point(trial) for trial in best), key=lambda values: values[1])
     steps = [(values[1], values[0]) for values in ordered]
     if run.objectives[1].maximize:  # a value holds to the left of its point
         after = [y for _, y in steps[1:]]

@@ -65,7 +65,7 @@ def parallel_view(run: TrialRun) -> str:
 def ranked_trials(run: TrialRun) -> list[dict[str, Any]]:
     """The complete trials, the best by the first objective first; equal ones in the order of their ends."""
     sign = -1 if run.objectives[0].maximize else 1
-    return sorted(run.complete, key=lambda trial: sign * (run.values(trial) or (0.0,))[0])
+    return sorted(run.complete, key=lambda trial: sign * run.point(trial)[0])
 
 
 def highlighted(ranked: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -110,7 +110,7 @@ def _continuous(varied: Varied, value: Any) -> float | None:
 
 
 def _svg(run: TrialRun, axes: list[Axis], best: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
-    scores = [(run.values(trial) or (0.0,))[0] for trial in [*best, *others]]
+    scores = [run.point(trial)[0] for trial in [*best, *others]]
     low, high = min(scores), max(scores)
     score = Axis(run.objectives[0].name, {}, [(0.0, precise(low)), (1.0, precise(high))])
     width = max(_WIDTH, 140 + _LEAST_STEP * len(axes))
@@ -121,7 +121,7 @@ def _svg(run: TrialRun, axes: list[Axis], best: list[dict[str, Any]], others: li
     lines = []
     order = [*others[::-1], *best[::-1]]  # the best ones last, above the others
     for place, trial in enumerate(order):
-        value = (run.values(trial) or (0.0,))[0]
+        value = run.point(trial)[0]
         shift = (2 * (place + 0.5) / len(order) - 1) * _SPREAD
         heights = [None if h is None else h + shift * axis.room for axis in axes for h in [_at(axis, trial)]]
         heights.append((value - low) / (high - low) if high > low else 0.5)

@@ -99,6 +99,12 @@ class TrialRun:
         finite = all(isinstance(value, int | float) and math.isfinite(value) for value in found)
         return tuple(map(float, found)) if finite else None
 
+    def point(self, trial: Mapping[str, Any]) -> tuple[float, ...]:
+        """The values of the objectives of a trial of `complete`."""
+        found = self.values(trial)
+        assert found is not None
+        return found
+
     def count(self, state: str) -> int:
         """The number of trials in a state."""
         return sum(trial["state"] == state for trial in self.trials)

@@ -110,7 +110,7 @@ def _summary(run: TrialRun) -> str:
     facts += [(str(run.running), "trials running or cut off")] if run.running else []
     if ranked := ranked_trials(run):
         for i, objective in enumerate(run.objectives):
-            values = [(run.values(trial) or ())[i] for trial in ranked]
+            values = [run.point(trial)[i] for trial in ranked]
             facts.append((precise((max if objective.maximize else min)(values)), f"best {objective.name}"))
     costs = [spent(trial) for trial in run.trials]
     if any(trial.get("cost") is not None for trial in run.trials):
@@ -130,7 +130,7 @@ def _recommendation(run: TrialRun, ranked: list[dict[str, Any]]) -> str:
         waiting = "No trial has finished yet." if not run.trials else "No trial has a result."
         return f'<p class="soft">{waiting}{escape(_reasons(run, PRUNED))}</p>'
     best, names = ranked[0], [objective.name for objective in run.objectives]
-    values = run.values(best) or ()
+    values = run.point(best)
     if len(names) > 1:
         number = len(front(run))
         title = f"Recommended: one of the {number} architectures on the Pareto front"
@@ -144,7 +144,7 @@ def _recommendation(run: TrialRun, ranked: list[dict[str, Any]]) -> str:
         word = "highest" if run.objectives[0].maximize else "lowest"
         reasons = [f"It has the {word} {names[0]} of {len(ranked)} complete trials: {precise(values[0])}."]
         if len(ranked) > 1:
-            second = (run.values(ranked[1]) or ())[0]
+            second = run.point(ranked[1])[0]
             reasons.append(f"The next one, trial {ranked[1]['number']}, has {precise(second)}.")
     scores = {**best["objectives"], **best["score"]}
     reasons.append("Its scores: " + ", ".join(f"{name} {precise(value)}" for name, value in scores.items()) + ".")

@@ -37,7 +37,7 @@ def importance(run: TrialRun, fields: tuple[Varied, ...]) -> dict[str, float]:
     Empty if there are fewer than `FEWEST` trials, a single parameter, or so many equal values that there is no best
     tenth.
     """
-    values = [run.values(trial) or (0.0,) for trial in run.complete]
+    values = [run.point(trial) for trial in run.complete]
     sign = -1 if run.objectives[0].maximize else 1
     losses = sorted(sign * value for value, *_ in values)
     if len(values) < FEWEST or len(fields) < 2 or losses[len(losses) // 10] == losses[-1]:
@@ -57,7 +57,7 @@ def _marginal(run: TrialRun, varied: Varied) -> str:
     names = tuple(map(str, d.choices)) if isinstance(d, CategoricalDistribution) else ()
     points = []
     for trial in run.complete:
-        value, score = trial["params"].get(varied.name), (run.values(trial) or (0.0,))[0]
+        value, score = trial["params"].get(varied.name), run.point(trial)[0]
         if value is not None and (not names or str(value) in names):
             points.append((names.index(str(value)) if names else float(value), score, trial["number"]))
     if not points:

@@ -14,12 +14,12 @@ from support.trial_runs import search_run, tuning_run
 from jdarts import cli
 from jdarts.errors import UserError
 from jdarts.estimation import criterion
-from jdarts.report.page import read
 from jdarts.report.trials.best_so_far import course, mean_course
 from jdarts.report.trials.comparison import same_strategy, tasks
 from jdarts.report.trials.controller import evaluations_of, states_of, strategy_of
 from jdarts.report.trials.front import front, volumes, worst
 from jdarts.report.trials.parallel import axes_of, highlighted, ranked_trials
+from jdarts.report.trials.record import read_trial_run
 from jdarts.report.trials.sections import most_at_once, wall_time
 from jdarts.report.trials.tuned import importance
 from jdarts.report.write_report import table, write_report
@@ -85,14 +85,14 @@ def test_the_numbers_of_a_search_are_those_of_the_study(runs):
     found = [float(row[1].text) for row in rows]
     values = sorted((trial.value for trial in study.trials if trial.state == COMPLETE), reverse=True)
     assert found == [pytest.approx(value, rel=1e-5) for value in values[:10]]
-    assert most_at_once(read(folder)) == 1
+    assert most_at_once(read_trial_run(folder)) == 1
     span = max(t.datetime_complete for t in study.trials) - min(t.datetime_start for t in study.trials)
-    assert wall_time(read(folder)) == pytest.approx(span.total_seconds(), abs=1e-4)
+    assert wall_time(read_trial_run(folder)) == pytest.approx(span.total_seconds(), abs=1e-4)
 
 
 def test_best_so_far_counts_pruned_trials_and_the_cost_of_all(runs):
     folder, study = runs["random"]
-    found = course(read(folder))
+    found = course(read_trial_run(folder))
     best, cost, trials, costs, values = -math.inf, 0.0, [], [], []
     for number, trial in enumerate(in_order(study), start=1):
         if trial.state == COMPLETE:
@@ -117,7 +117,9 @@ def test_records_serve_where_the_journal_is_missing_or_damaged(runs, tmp_path):
     assert "journal.log does not exist" in text and "No trial has finished yet." in text
     progress = Progress(study, (criterion("accuracy"),), 60, None, RunFolder(copy))
     assert progress.done == 60
-    assert read(copy).trials == read(folder).trials, "the same, whether from records or from the journal"
+    assert read_trial_run(copy).trials == read_trial_run(folder).trials, (
+        "the same, whether from records or from the journal"
+    )
     assert facts(parsed([copy])[1]) == facts(parsed([folder])[1])
     (copy / "journal.log").write_text("no journal\n{}\n")
     text, tree = parsed([copy])
@@ -151,7 +153,7 @@ def dominates(one, other):
 
 def test_the_pareto_front_and_its_hypervolume(runs):
     folder, study = runs["pareto"]
-    run = read(folder)
+    run = read_trial_run(folder)
     values = [tuple(t.values) for t in in_order(study) if t.state == COMPLETE]
     expected = {v for v in values if not any(dominates(other, v) for other in values)}
     assert [run.values(trial) for trial in front(run)] == sorted(expected, reverse=True)
@@ -196,7 +198,7 @@ def test_the_progress_line_has_the_best_of_each_objective_and_the_size_of_the_fr
 
 def test_the_controller_is_derived_again(runs):
     folder, _ = runs["reinforce"]
-    run = read(folder)
+    run = read_trial_run(folder)
     strategy = strategy_of(run)
     states = list(states_of(run, strategy))
     rewards = [run.values(trial)[0] for trial in run.complete]
@@ -225,7 +227,7 @@ def test_the_controller_is_derived_again(runs):
 
 def test_the_view_of_decisions_has_a_line_for_the_best_and_a_sample(runs):
     folder, study = runs["evolution"]
-    run = read(folder)
+    run = read_trial_run(folder)
     ranked = ranked_trials(run)
     best, others = highlighted(ranked)
     assert [trial["number"] for trial in best] == [trial["number"] for trial in ranked[: round(len(ranked) / 10)]]
@@ -243,7 +245,7 @@ def test_the_view_of_decisions_has_a_line_for_the_best_and_a_sample(runs):
 
 def test_several_strategies_are_compared_over_their_seeds(runs, tmp_path):
     names = ("random", "again", "evolution", "pareto")
-    records = [read(runs[name][0]) for name in names]
+    records = [read_trial_run(runs[name][0]) for name in names]
     assert [len(task) for task in tasks(records)] == [3, 1], "other objectives are another task"
     groups = same_strategy(tasks(records)[0])
     assert {label: len(group) for label, group in groups.items()} == {"random": 2, "regularized_evolution": 1}
@@ -274,7 +276,7 @@ def test_a_relaxation_and_a_search_by_trials_share_a_page(runs, tmp_path):
 
 def test_tuned_parameters(runs):
     folder, study = runs["tuned"]
-    run = read(folder)
+    run = read_trial_run(folder)
     fields = varied_of(run.plan["vary"], run.config)
     shares = importance(run, fields)
     assert shares["search.alpha_optimizer.learning_rate"] > 0.7

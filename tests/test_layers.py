@@ -27,6 +27,7 @@ LAYERS = (
     "genotypes",
     "networks",
     "spaces",
+    "controllers",
     "interop",
     "losses",
     "optimizers",

@@ -20,9 +20,9 @@ import numpy as np
 import optax
 from optuna.distributions import BaseDistribution
 
+from jdarts.controllers import Controller, Params, batch_log_probability, controller_of, sampler
 from jdarts.errors import UserError, unknown
 from jdarts.spaces.decisions import Choices, DecisionSpace
-from jdarts.strategies.controller import Controller, Params, controller_of
 from jdarts.strategies.history import Derived, Evaluation, History
 from jdarts.strategies.strategy import Strategy, at_least, fraction
 
@@ -91,7 +91,7 @@ class PolicyGradient(Strategy):
     Args:
       space, seed: see `Strategy`.
       reward: R of a score; the score itself by default. Zoph & Le use the cube of the accuracy.
-      settings: those of `Learning` and of `jdarts.strategies.controller.Controller`, by name.
+      settings: those of `Learning` and of `jdarts.controllers.Controller`, by name.
     """
 
     def __init__(
@@ -159,17 +159,6 @@ class PolicyGradient(Strategy):
             learned.params, learned.optimizer, jnp.asarray(choices), jnp.asarray(advantages, jnp.float32)
         )
         return learned._replace(params=params, optimizer=state)
-
-
-def batch_log_probability(controller: Controller, params: Params, choices: jax.Array) -> jax.Array:
-    """log P(a; θ) of tuples `[batch, T]`, `[batch]`."""
-    return jnp.sum(jax.vmap(lambda each: controller.log_probabilities(params, each))(choices), axis=1)
-
-
-@cache
-def sampler(controller: Controller) -> Callable[[Params, Any], jax.Array]:
-    """The compiled `controller.sample`."""
-    return jax.jit(controller.sample)
 
 
 @cache

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from optuna.distributions import BaseDistribution
 
+from jdarts.controllers import Controller, batch_log_probability, step_along
 from jdarts.errors import UserError
 from jdarts.spaces.decisions import DecisionSpace
-from jdarts.strategies.controller import Controller
-from jdarts.strategies.policy_gradient import Learning, PolicyGradient, Update, batch_log_probability
-from jdarts.strategies.reinforce import step_along
+from jdarts.strategies.policy_gradient import Learning, PolicyGradient, Update
 from jdarts.strategies.strategy import at_least
 
 
@@ -64,7 +63,7 @@ def _update(controller: Controller, learning: Learning, clip: float, epochs: int
     def loss(params, choices, advantages, old):
         return ppo_loss(batch_log_probability(controller, params, choices), old, advantages, clip)
 
-    step = step_along(loss, learning)
+    step = step_along(loss, learning.adam())
 
     def update(params, state, choices, advantages):
         old = batch_log_probability(controller, params, choices)

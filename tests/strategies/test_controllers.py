@@ -10,14 +10,12 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from optuna.distributions import CategoricalDistribution
 
+from jdarts.controllers import batch_entropy, batch_log_probability, controller_of, reinforce_loss, sampler, samples
 from jdarts.errors import UserError
 from jdarts.spaces import Decision
 from jdarts.strategies import PPO, Reinforce, simulate
-from jdarts.strategies.controller import controller_of
 from jdarts.strategies.history import Evaluation, History
-from jdarts.strategies.policy_gradient import batch_log_probability, sampler
 from jdarts.strategies.ppo import ppo_loss
-from jdarts.strategies.reinforce import reinforce_loss
 
 DECISIONS = (Decision("a", 2, "cell/input"), Decision("b", 3, "cell/op"), Decision("c", 3, "cell/op"))
 TUPLES = np.array(list(itertools.product(range(2), range(3), range(3))), np.int32)
@@ -108,6 +106,20 @@ def test_the_expected_gradient_of_the_entropy_reward_is_that_of_the_entropy(x64,
     rewards = -np.asarray(logs) * len(TUPLES) * np.exp(logs)  # weights of the expectation inside the mean
     found = -flat_gradient(lambda p: reinforce_loss(controller, p, jnp.asarray(TUPLES), jnp.asarray(rewards)), params)
     np.testing.assert_allclose(found, flat_gradient(entropy, params), atol=1e-12)
+
+
+@CONTROLLERS
+def test_the_expected_sum_of_entropies_is_the_entropy(x64, controller):
+    params = parameters(controller)
+    logs = log_probabilities(controller, params)
+    sums = batch_entropy(controller, params, jnp.asarray(TUPLES))
+    np.testing.assert_allclose(np.exp(logs) @ sums, -np.exp(logs) @ logs, atol=1e-12)
+
+
+def test_samples_of_a_key_are_independent_tuples():
+    drawn = np.asarray(samples(INDEPENDENT, INDEPENDENT.init(jax.random.key(0)), jax.random.key(1), 900))
+    counts = np.array([(drawn == each).all(1).sum() for each in TUPLES])
+    assert counts.sum() == 900 and abs(counts - 50).max() < 5 * np.sqrt(50)
 
 
 def test_ppo_is_reinforce_at_a_ratio_of_one(x64):

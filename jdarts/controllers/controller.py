@@ -70,11 +70,20 @@ class Controller:
 
     def log_probabilities(self, params: Params, choices: jax.Array) -> jax.Array:
         """log P(a_t | a_1, …, a_{t−1}) of a tuple `[T]`, for every decision `[T]`."""
+        return jnp.take_along_axis(self._all_logs(params, choices), choices[:, None], axis=1)[:, 0]
+
+    def entropies(self, params: Params, choices: jax.Array) -> jax.Array:
+        """The entropy of P(· | a_1, …, a_{t−1}) for every decision of a tuple `[T]`, in nats, `[T]`."""
+        logs = self._all_logs(params, choices)
+        return -jnp.sum(jnp.exp(logs) * logs, axis=1)
+
+    def _all_logs(self, params: Params, choices: jax.Array) -> jax.Array:
+        """The log-probabilities of all options of every decision, given the choices before it, `[T, width]`."""
 
         def step(state, decision):
             carry, before = state
             carry, logs = self._step(params, carry, before, decision)
-            return (carry, choices[decision]), logs[choices[decision]]
+            return (carry, choices[decision]), logs
 
         return lax.scan(step, (self.carry(), jnp.int32(-1)), jnp.arange(len(self.options)))[1]
 

@@ -19,13 +19,28 @@ def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> op
     return lambda step: cosine(jnp.asarray(step) // steps_per_epoch)
 
 
+def cosine_waves(config: SGDConfig, period: int, steps_per_epoch: int) -> optax.Schedule:
+    """A cosine that falls to `learning_rate_min` in `period` epochs, rises in the next `period`, and so on.
+
+    `lr_e = lr_min + (lr − lr_min)(1 + cos(π e / period)) / 2`, where e grows with every step, not only every epoch.
+    """
+
+    def rate(step):
+        epochs = jnp.asarray(step) % (2 * period * steps_per_epoch) / steps_per_epoch
+        height = (1 + jnp.cos(jnp.pi * epochs / period)) / 2
+        return config.learning_rate_min + (config.learning_rate - config.learning_rate_min) * height
+
+    return rate
+
+
 def weight_sgd(
-    config: SGDConfig, epochs: int, steps_per_epoch: int, *, clip: bool = True
+    config: SGDConfig, epochs: int, steps_per_epoch: int, *, clip: bool = True, schedule: optax.Schedule | None = None
 ) -> optax.GradientTransformation:
     """SGD for the weights: clipping by global norm, coupled weight decay, momentum, then the learning rate.
 
     The numbers in `config` may be traced arrays. A transformation whose number is a Python 0 is left out of the chain.
-    With `clip` False the gradient is not clipped, and the optimiser state has the same structure.
+    With `clip` False the gradient is not clipped, and the optimiser state has the same structure. `schedule` gives the
+    learning rate of every step; None is `cosine_per_epoch`.
     """
     parts = _clip(config.gradient_clip)
     if not clip:
@@ -34,7 +49,7 @@ def weight_sgd(
         parts.append(optax.add_decayed_weights(config.weight_decay))
     if not is_off(config.momentum):
         parts.append(optax.trace(config.momentum, nesterov=config.nesterov))
-    parts.append(optax.scale_by_learning_rate(cosine_per_epoch(config, epochs, steps_per_epoch)))
+    parts.append(optax.scale_by_learning_rate(schedule or cosine_per_epoch(config, epochs, steps_per_epoch)))
     return optax.chain(*parts)
 
 

@@ -17,6 +17,7 @@ from jdarts.methods.darts_plus import darts_plus
 from jdarts.methods.darts_pt import darts_pt
 from jdarts.methods.drnas import drnas, drnas_progressive
 from jdarts.methods.drop_nas import drop_nas
+from jdarts.methods.enas import enas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
 from jdarts.methods.method import Method, compose
@@ -47,6 +48,7 @@ __all__ = [
     "drnas",
     "drnas_progressive",
     "drop_nas",
+    "enas",
     "fair_darts",
     "gdas",
     "get",

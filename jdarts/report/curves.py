@@ -34,6 +34,12 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
             chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
             chart("Lead of skip connections", lead, Scales("mean op weight")),
         ]
+    rewards = {"reward": "mean reward", "baseline": "baseline"}
+    charts += [
+        chart("Entropy of the controller", {"controller_entropy": "entropy"}, Scales("nats", from_zero=True)),
+        chart("Reward of the controller", rewards, Scales("accuracy and entropy bonus")),
+        chart("Skip connections in samples of the controller", {"skip_share": "skip"}, Scales("share", percent=True)),
+    ]
     largest = {"dominant_eigenvalue": "λ max"}
     charts += [
         chart("Largest eigenvalue of the alpha-Hessian", largest, Scales("λ max of ∂²L/∂α²", from_zero=True)),

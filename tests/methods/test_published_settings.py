@@ -70,6 +70,7 @@ ON_NASBENCH201 = {
     "darts_minus": {"search": searching(sgd=NESTEROV)},
     "darts_pt": {"search": searching(100)},
     "drnas": {"search": searching(100)},
+    "enas": {"search": searching(250, 128, SGDConfig(0.05, 5e-4, nesterov=True, weight_decay=2.5e-4))},
     "gdas": {"search": searching(250, sgd=NESTEROV)},
     "pc_darts": {"search": searching(sgd=NESTEROV)},
     "random_search": {

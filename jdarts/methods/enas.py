@@ -1,0 +1,98 @@
+"""ENAS (Pham et al., ICML 2018, arXiv:1802.03268): a controller samples paths of a supernet with shared weights.
+
+An epoch has two phases. First the shared weights are trained for one pass over the training images; every step samples
+one architecture from the controller and trains its path. Then the controller takes `controller_steps` steps of Adam
+along the REINFORCE gradient, each over `controller_samples` architectures. The reward of an architecture is its
+accuracy on one validation batch with the shared weights (running averages in the batch norms) plus `entropy_weight`
+times the sum of the entropies of its softmaxes, without gradient through the entropy. In the end `candidates`
+architectures are sampled and scored, each on one validation batch, and the best is returned.
+
+The defaults are those of the published run on NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326): 250 epochs, batch
+128, SGD with Nesterov. The learning rate follows cos(πe/10), without jumps: it falls for 10 epochs and rises for the
+next 10. The published run ends with skip connections on all edges (CIFAR-10 test accuracy 54.30 %). Its baseline moves
+from epoch to epoch: in an epoch every reward R has its own baseline b − (1 − decay)(b − R), where b is the last
+baseline of the epoch before; in the first epoch it is the accuracy itself. `baseline=running` is the rule of the ENAS
+release: b starts at 0 and moves with every reward, before its use.
+
+DIFF: all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published code leaves the second layer
+and the biases at PyTorch's defaults. DIFF: LSTM and embeddings are those of `jdarts.controllers` in all spaces; the
+releases for cells and for layers choose inputs by attention. As in the releases, momentum and weight decay also move
+the weights of paths that were not sampled.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from jdarts.config.ranges import CandidateCount, Fraction, NonNegative, Positive, PositiveInt, Range
+from jdarts.methods.method import Method
+from jdarts.methods.published import NESTEROV, on_nasbench201
+from jdarts.methods.registry import register
+from jdarts.networks.edges import EdgeSettings
+
+
+@dataclass(frozen=True)
+class EnasSettings:
+    """The settings of the controller and of its training.
+
+    Attributes:
+      controller_steps: steps of Adam in an epoch.
+      controller_samples: architectures of one step.
+      controller_learning_rate, controller_b1, controller_b2, controller_eps: of Adam.
+      controller_clip: largest global norm of the controller's gradient; 0 is off.
+      hidden, layers: of the LSTM.
+      temperature, tanh: the logits are tanh · tanh(logits / temperature).
+      init_scale: weights of the LSTM are drawn from U(−init_scale, init_scale).
+      entropy_weight: weight of the entropy in the reward.
+      baseline, baseline_decay: the rule of the baseline (see above).
+      period: epochs in which the learning rate of the weights falls, and then rises again.
+      candidates: architectures that are scored at the end.
+      epoch_candidates: architectures that are scored for the genotype of an epoch.
+    """
+
+    controller_steps: PositiveInt = 50
+    controller_samples: PositiveInt = 20
+    controller_learning_rate: Positive = 1e-3
+    controller_b1: Fraction = 0.0
+    controller_b2: Fraction = 0.999
+    controller_eps: Positive = 1e-3
+    controller_clip: NonNegative = 5.0
+    hidden: PositiveInt = 32
+    layers: PositiveInt = 2
+    temperature: Positive = 5.0
+    tanh: Positive = 2.5
+    init_scale: Positive = 0.1
+    entropy_weight: NonNegative = 1e-4
+    baseline: Literal["epoch", "running"] = "epoch"
+    baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
+    period: PositiveInt = 10
+    candidates: CandidateCount = 100
+    epoch_candidates: CandidateCount = 10
+
+
+NASBENCH201 = {
+    **NESTEROV,
+    "search.epochs": 250,
+    "search.batch_size": 128,
+    "search.weight_optimizer.learning_rate": 0.05,
+    "search.weight_optimizer.learning_rate_min": 5e-4,
+    "search.weight_optimizer.weight_decay": 2.5e-4,
+}
+
+
+@register
+def enas(*, settings: EnasSettings = EnasSettings()) -> Method:
+    """ENAS; the options are those of `EnasSettings`."""
+    return Method(
+        name="enas",
+        paper="Pham et al., ICML 2018, arXiv:1802.03268",
+        summary="a controller, trained by REINFORCE, samples the paths that train the shared weights",
+        edge=EdgeSettings(sampled=True),
+        hypergradient="first_order",  # never computed; the controller learns from validation images
+        driver="enas",
+        options={"enas": settings},
+        published=(
+            on_nasbench201(
+                "all skip connections: CIFAR-10 test accuracy 54.30 ± 0.00 % (arXiv:2001.00326)", NASBENCH201
+            ),
+        ),
+    )

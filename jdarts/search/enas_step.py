@@ -1,0 +1,184 @@
+"""The pure functions of ENAS: a step of the shared weights, an accuracy with them, a step of the controller.
+
+One architecture enters as op weights that switch on exactly its ops (`Space.one_hot`), or as a tuple of choices.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import lax
+
+from jdarts import hypergrad
+from jdarts.config import SearchConfig
+from jdarts.config.swept import unchecked
+from jdarts.controllers import Controller, Params, batch_entropy, controller_of, reinforce_loss, step_along
+from jdarts.methods.enas import EnasSettings
+from jdarts.optimizers import clip_grad_norm, cosine_waves, weight_sgd
+from jdarts.search.batches import Arrays
+from jdarts.search.search import Search, search_step
+from jdarts.search.state import SearchState
+from jdarts.search.step import SearchStep
+from jdarts.spaces.decisions import DecisionSpace
+
+Metrics = dict[str, jax.Array]
+
+WEIGHT_SUMS = ("train_loss", "train_accuracy")
+CONTROLLER_SUMS = ("val_accuracy", "reward")
+_ACCURACIES = 1_000_001
+"""Number of the keys of the validation batches; the keys of the weight steps have the numbers 0 and 1."""
+
+
+@struct.dataclass
+class EnasState:
+    """The state of an ENAS search.
+
+    Attributes:
+      step: finished steps, of the shared weights and of the controller together, int32 scalar.
+      shared: the shared weights, their optimiser, running averages and the key of the run; `shared.step` counts their
+        steps only. The controller replaces the alphas, so `shared.alphas` is empty.
+      controller: parameters of the controller.
+      controller_opt_state: state of its optimiser.
+      baseline: of the last reward.
+      baseline_before: at the end of the epoch before.
+      sums: sums of this epoch's metrics, for the epoch's record.
+    """
+
+    step: jax.Array
+    shared: SearchState
+    controller: Params
+    controller_opt_state: Any
+    baseline: jax.Array
+    baseline_before: jax.Array
+    sums: Metrics
+
+
+@dataclass(frozen=True, eq=False)
+class EnasStep:
+    """The steps of one ENAS search; `enas_step` builds it.
+
+    Attributes:
+      settings: of the method.
+      search: the supernet, its data and losses.
+      weights: the step of the shared weights.
+      controller: the distribution over the choices.
+      optimizer: of the controller.
+    """
+
+    settings: EnasSettings
+    search: Search
+    weights: SearchStep
+    controller: Controller
+    optimizer: optax.GradientTransformation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the shared weights, then of the controller."""
+        return self.search.steps_per_epoch + self.settings.controller_steps
+
+    def init(self, key: jax.Array) -> EnasState:
+        """The state before the first step; every later draw is a function of `key`."""
+        shared: Any = self.search.init(key)
+        params = self.controller.init(jax.random.fold_in(shared.key, _ACCURACIES + 1))
+        zero = jnp.zeros(())
+        return EnasState(
+            step=jnp.zeros((), jnp.int32),
+            shared=shared.replace(alphas={}, alpha_opt_state=()),
+            controller=params,
+            controller_opt_state=self.optimizer.init(params),
+            baseline=zero,
+            baseline_before=zero,
+            sums=dict.fromkeys((*WEIGHT_SUMS, *CONTROLLER_SUMS), zero),
+        )
+
+    def train(self, shared: Any, op_weights: Any, arrays: Arrays) -> tuple[SearchState, Metrics]:
+        """One step of the shared weights on the path of one architecture: `(shared, metrics)`."""
+        batch, _ = self.search.draw(shared, arrays)
+        moved: Any
+        moved, (loss, aux) = self.weights.weight_step(shared.replace(alphas=op_weights), batch)
+        metrics = {"train_loss": loss, "train_accuracy": aux["accuracy"]}
+        return moved.replace(step=shared.step + 1, alphas={}), {
+            **metrics,
+            "finite": jnp.all(jnp.isfinite(moved.weights)),
+        }
+
+    def accuracy(self, shared: Any, op_weights: Any, arrays: Arrays, number: jax.Array) -> jax.Array:
+        """The accuracy of one architecture on the validation batch of this number, with the shared weights."""
+        drawing = shared.replace(key=jax.random.fold_in(shared.key, _ACCURACIES), step=number)
+        _, batch = self.search.draw(drawing, arrays)
+        return self.search.objective.score(shared.weights, op_weights, {**batch, "step": shared.step})
+
+    def teach(self, state: Any, choices: jax.Array, accuracies: jax.Array) -> tuple[EnasState, Metrics]:
+        """One step of the controller from architectures `[samples, T]` and their accuracies `[samples]`."""
+        entropies = batch_entropy(self.controller, state.controller, choices)
+        rewards = accuracies + self.settings.entropy_weight * entropies
+        first = state.step % self.steps_per_epoch == self.search.steps_per_epoch
+        before = jnp.where(first, state.baseline, state.baseline_before)
+        baselines = self.baselines(state.replace(baseline_before=before), rewards, accuracies)
+        update = step_along(lambda params, *batch: reinforce_loss(self.controller, params, *batch), self.optimizer)
+        params, opt_state = update(state.controller, state.controller_opt_state, choices, rewards - baselines)
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)])
+        metrics = {
+            "val_accuracy": jnp.mean(accuracies),
+            "reward": jnp.mean(rewards),
+            "baseline": baselines[-1],
+            "controller_entropy": jnp.mean(entropies),
+            "finite": jnp.all(finite),
+        }
+        state = state.replace(
+            controller=params, controller_opt_state=opt_state, baseline=baselines[-1], baseline_before=before
+        )
+        return self.counted(state, metrics), metrics
+
+    def baselines(self, state: EnasState, rewards: jax.Array, accuracies: jax.Array) -> jax.Array:
+        """The baseline of every reward, `[samples]`, by the rule of the settings (`jdarts.methods.enas`)."""
+        keep = self.settings.baseline_decay
+        if self.settings.baseline == "running":
+
+            def move(baseline, reward):
+                baseline = keep * baseline + (1 - keep) * reward
+                return baseline, baseline
+
+            return lax.scan(move, state.baseline, rewards)[1]
+        moved = keep * state.baseline_before + (1 - keep) * rewards
+        return jnp.where(state.step < self.steps_per_epoch, accuracies, moved)
+
+    def counted(self, state: Any, metrics: Metrics) -> EnasState:
+        """The state with one more finished step and the metrics added to the sums of the epoch."""
+        fresh = state.step % self.steps_per_epoch == 0
+        sums = {name: jnp.where(fresh, 0, value) + metrics.get(name, 0) for name, value in state.sums.items()}
+        return state.replace(step=state.step + 1, sums=sums)
+
+
+def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, space: DecisionSpace) -> EnasStep:
+    """The steps of an ENAS search with the supernet, data and optimisers of `search` and `config`."""
+
+    def path_loss(w, op_weights, batch):
+        return search.network_loss(w, lax.stop_gradient(op_weights), batch)
+
+    config = unchecked(config, hypergradient=search.hypergradient)
+    schedule = cosine_waves(config.weight_optimizer, settings.period, search.steps_per_epoch)
+    weights = replace(
+        search_step(config, search.objective, search.batches),
+        weight_optimizer=weight_sgd(config.weight_optimizer, config.epochs, search.steps_per_epoch, schedule=schedule),
+        weight_gradients=hypergrad.gradients(path_loss, config.microbatches),
+    )
+    controller = controller_of(
+        space.decisions,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        temperature=settings.temperature,
+        tanh=settings.tanh,
+        scale=settings.init_scale,
+    )
+    adam = optax.adam(
+        settings.controller_learning_rate,
+        b1=settings.controller_b1,
+        b2=settings.controller_b2,
+        eps=settings.controller_eps,
+    )
+    clip = [clip_grad_norm(settings.controller_clip)] if settings.controller_clip else []
+    return EnasStep(settings, search, weights, controller, optax.chain(*clip, adam))

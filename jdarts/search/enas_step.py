@@ -162,7 +162,7 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
     config = unchecked(config, hypergradient=search.hypergradient)
     schedule = cosine_waves(config.weight_optimizer, settings.period, search.steps_per_epoch)
     weights = replace(
-        search_step(config, search.objective, search.batches),
+        search_step(config, search.objective, search.batches, search.task),
         weight_optimizer=weight_sgd(config.weight_optimizer, config.epochs, search.steps_per_epoch, schedule=schedule),
         weight_gradients=hypergrad.gradients(path_loss, config.microbatches),
     )

@@ -84,8 +84,10 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
     `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). There are no
     warnings for methods that never move their alphas, since their derived cell is noise from the initialisation.
-    Networks without a normal cell have no entries about it.
+    Networks without a normal cell have no entries about it, spaces without alphas none at all.
     """
+    if not search.space.tables:
+        return lambda end: {}
     space, fixed = search.space, search.method.alphas_fixed
     left_out = OF_THE_NORMAL_CELL if untrained(config, space.tables) else ()
 

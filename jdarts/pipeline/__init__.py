@@ -43,6 +43,9 @@ from jdarts.search.separate import run_separately
 from jdarts.spaces import ImageSpace, Space
 from jdarts.train import TrainResult, run_training
 
+WITHOUT_ALPHAS = {"enas", "random_search"}
+"""The drivers of methods that search spaces without a relaxation, too."""
+
 
 def run_experiment(
     config: Experiment,
@@ -209,11 +212,16 @@ def _opener(source: str) -> Callable[[Experiment], tuple[Any, Any]]:
 
 
 def _check_search(config: Experiment, space: ImageSpace, split: SearchData | StreamedData) -> None:
-    IMAGE_TASK.check(config, space, configured(config.search), split)
+    method = configured(config.search)
+    if not space.alpha_shapes and method.driver not in WITHOUT_ALPHAS:
+        raise UserError(
+            f"space {space.name} has no alphas, which method {method.name} needs; use --method enas, or a strategy "
+            "(--strategy)"
+        )
     for images in (split.train, split.val):
         steps_per_epoch(len(images), config.search.batch_size)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
-    method = configured(config.search)
+    IMAGE_TASK.check(config, space, method, split)
     method.edge.check(config.space.channels)
     actual = {"channels": config.space.channels, "cells": config.space.cells, "size": split.image_shape[0]}
     for name, value in method.options.get("sizes", {}).items():

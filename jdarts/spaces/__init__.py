@@ -5,12 +5,13 @@ import sys
 
 from jdarts.errors import UserError, unknown
 from jdarts.networks.derived import DerivedNetwork, check_derived
-from jdarts.spaces.block_spaces import BlockSpace, enas_micro, nasnet, nasnet_8, pnas
+from jdarts.spaces.block_spaces import BlockSpace, nasnet, nasnet_8, pnas
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.darts_cnn import darts_cnn, darts_cnn_7
 from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
+from jdarts.spaces.enas_micro import EnasMicroSpace, enas_micro
 from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
@@ -32,6 +33,7 @@ __all__ = [
     "DerivedNetwork",
     "EnasMacroSpace",
     "ImageSpace",
+    "EnasMicroSpace",
     "NASBench201Space",
     "ProgressiveBlocks",
     "RecurrentSpace",
@@ -134,6 +136,8 @@ def get(name: str) -> ImageSpace:
         return load_space(name)
     if name in LANGUAGE:
         raise UserError(f"space {name} is one of language models; choose a space of images, or a data.source of text")
+    if name == enas_micro.name:  # a supernet for sampled architectures only
+        return enas_micro
     if name not in _SPACES:
         raise unknown("space", name, _SPACES)
     return _SPACES[name]

@@ -14,7 +14,6 @@ from typing import Literal
 from jdarts.errors import UserError
 from jdarts.genotypes import BLOCK_OPS, BlockCell, BlockGenotype, Edge, Genotype, block_cell, excerpt
 from jdarts.genotypes.blocks import Family
-from jdarts.genotypes.enas import MICRO_OPS
 from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 _PER_BLOCK = 4
@@ -106,4 +105,3 @@ class BlockSpace(FreeChoices):
 nasnet = BlockSpace("nasnet", BLOCK_OPS, "nasnet")
 nasnet_8 = BlockSpace("nasnet_8", BLOCK_OPS[:8], "nasnet")
 pnas = BlockSpace("pnas", BLOCK_OPS[:8], "pnasnet", output="all")
-enas_micro = BlockSpace("enas_micro", MICRO_OPS, "enas")

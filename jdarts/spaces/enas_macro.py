@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+import numpy as np
+
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
 from jdarts.genotypes.enas import MACRO_OPS, MacroArchitecture
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.networks.enas.search_macro import EnasMacroSupernet
+from jdarts.networks.wiring import OpWeights
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, uniform
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,22 @@ class EnasMacroSpace(FreeChoices):
                 f"{self.layers} layers"
             )
         return tuple(int(number) for number in architecture.to_text().split())
+
+    def one_hot(self, architecture: MacroArchitecture) -> OpWeights:
+        """The network as the search network reads it: `{"ops": [layers, ops], "skips": [layers, layers]}`."""
+        ops = [MACRO_OPS.index(op) for op in architecture.ops]
+        skips = np.zeros((self.layers, self.layers), np.float32)
+        for layer, read in enumerate(architecture.skips):
+            skips[layer, list(read)] = 1
+        return {"ops": jnp.asarray(np.eye(len(MACRO_OPS), dtype=np.float32)[ops]), "skips": jnp.asarray(skips)}
+
+    def random_genotype(self, seed: int) -> MacroArchitecture:
+        """A uniformly random network."""
+        return self.decode(uniform(self, np.random.default_rng(seed)))
+
+    def supernet(self, *, channels: int, classes: int, axis_name: str | None = None) -> EnasMacroSupernet:
+        """The network with shared weights; call it as `(one_hot, images, train)`."""
+        return EnasMacroSupernet(channels, self.layers, classes, axis_name)
 
 
 enas_macro = EnasMacroSpace()

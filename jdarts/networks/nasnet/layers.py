@@ -71,11 +71,7 @@ class SeparableNorm(nn.Module):
         k, c_in, strides = self.kernel, x.shape[-1], (self.stride, self.stride)
         depth = self.param("depthwise", uniform_fan_out(k * k), (k, k, 1, c_in))
         point = self.param("pointwise", uniform_fan_out(self.channels), (1, 1, c_in, self.channels))
-        y = lax.conv_general_dilated(
-            relu(x), depth, strides, "SAME", dimension_numbers=_LAYOUT, feature_group_count=c_in
-        )
-        y = lax.conv_general_dilated(y, point, (1, 1), "SAME", dimension_numbers=_LAYOUT)
-        return normalise(self.norm, self.channels)(y, train)
+        return normalise(self.norm, self.channels)(separable(relu(x), depth, point, strides), train)
 
 
 class FactorizedReduction(nn.Module):
@@ -97,6 +93,12 @@ class FactorizedReduction(nn.Module):
             kernel = self.param(f"conv_{i}", uniform_fan_out(width), (1, 1, x.shape[-1], width))
             halves.append(lax.conv_general_dilated(path, kernel, (2, 2), "VALID", dimension_numbers=_LAYOUT))
         return normalise(self.norm, self.channels)(jnp.concatenate(halves, -1), train)
+
+
+def separable(x: jax.Array, depth: jax.Array, point: jax.Array, strides: Sides = (1, 1)) -> jax.Array:
+    """A depthwise convolution with `depth [k, k, 1, C]`, then a 1 × 1 convolution with `point [1, 1, C, D]`."""
+    y = lax.conv_general_dilated(x, depth, strides, "SAME", dimension_numbers=_LAYOUT, feature_group_count=x.shape[-1])
+    return lax.conv_general_dilated(y, point, (1, 1), "SAME", dimension_numbers=_LAYOUT)
 
 
 def normalise(norm: NormSettings, channels: int) -> BatchNorm:

@@ -11,7 +11,7 @@ from jdarts.genotypes import excerpt
 from jdarts.genotypes.enas import MACRO_OPS, MacroArchitecture
 from jdarts.networks.enas.search_macro import EnasMacroSupernet
 from jdarts.networks.wiring import OpWeights
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, uniform
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,6 @@ class EnasMacroSpace(FreeChoices):
         for layer, read in enumerate(architecture.skips):
             skips[layer, list(read)] = 1
         return {"ops": jnp.asarray(np.eye(len(MACRO_OPS), dtype=np.float32)[ops]), "skips": jnp.asarray(skips)}
-
-    def random_genotype(self, seed: int) -> MacroArchitecture:
-        """A uniformly random network."""
-        return self.decode(uniform(self, np.random.default_rng(seed)))
 
     def supernet(self, *, channels: int, classes: int, axis_name: str | None = None) -> EnasMacroSupernet:
         """The network with shared weights; call it as `(one_hot, images, train)`."""

@@ -13,6 +13,7 @@ from jdarts.networks.enas.macro import macro_pools
 from jdarts.networks.enas.micro import micro_reductions
 from jdarts.networks.enas.search_macro import EnasMacroSupernet
 from jdarts.networks.enas.search_micro import EnasMicroSupernet
+from jdarts.spaces.decisions import uniform
 
 CLASSES, NODES, CELLS, LAYERS, WIDTH = 3, 3, 1, 4, 2
 NORMAL = ((0, 1, 1, 4), (2, 0, 2, 2), (0, 3, 3, 1))  # nodes of input, op, input, op; input 1 and node 4 are read
@@ -193,7 +194,7 @@ def test_one_hot_architectures_of_the_spaces():
         }
         assert set(map(tuple, np.argwhere(np.asarray(found[name])).tolist())) == expected
         assert float(jnp.sum(found[name])) == 10
-    architecture = macro.random_genotype(1)
+    architecture = macro.decode(uniform(macro, np.random.default_rng(1)))
     one_hot = macro.one_hot(architecture)
     bits = [[int(one_hot["skips"][layer, k]) for k in range(layer)] for layer in range(12)]
     ops = np.argmax(one_hot["ops"], 1).tolist()

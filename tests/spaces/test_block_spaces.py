@@ -11,7 +11,8 @@ from jdarts.errors import UserError
 from jdarts.genotypes import BlockCell, block_cell, parse
 from jdarts.genotypes.enas import MACRO_ARC, MICRO_ARC, MICRO_OPS, MacroArchitecture, released_micro
 from jdarts.networks.of_genotype import check_network
-from jdarts.spaces.block_spaces import BlockSpace, enas_micro, nasnet, nasnet_8, pnas
+from jdarts.spaces import enas_micro
+from jdarts.spaces.block_spaces import BlockSpace, nasnet, nasnet_8, pnas
 from jdarts.spaces.decisions import all_canonical, combinations, is_canonical, uniform
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive

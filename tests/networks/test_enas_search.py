@@ -144,6 +144,7 @@ def cases():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["micro", "macro"])
 def test_a_sampled_path_is_the_network_of_its_ops(x64, name):
     network, architecture, reference = cases()[name]

@@ -47,9 +47,10 @@ class DataConfig(Section):
 
     source: str = "digits"
     """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read in
-    batches, stream:folder | stream:tfds:NAME."""
+    batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
     path: str = ""
-    """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz)."""
+    """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz, folder of
+    a text)."""
     train_fraction: Annotated[float, Range(above=0, most=1)] = 0.5
     """Share of the training images that trains the weights; taken from the front, in file order (streamed: from every
     class)."""

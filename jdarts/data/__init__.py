@@ -19,6 +19,7 @@ from jdarts.data.dataset import (
     ValImages,
 )
 from jdarts.data.decoding import ImageForm
+from jdarts.data.text import is_text
 from jdarts.errors import UserError, unknown
 
 __all__ = [
@@ -70,6 +71,11 @@ def load(config: DataConfig) -> Dataset:
         raise UserError(
             f"data.source is {config.source!r}: streamed images only serve `jdarts search`; "
             "load them into memory to retrain (folder or tfds:NAME)"
+        )
+    if is_text(kind):
+        raise UserError(
+            f"data.source is {config.source!r}, a text; it trains recurrent cells (jdarts search --space.name "
+            "darts_rnn, jdarts train --genotype DARTS_RNN), not networks of images"
         )
     if kind not in SOURCES:
         raise unknown("data.source", config.source, (_WITH_DETAILS.get(name, name) for name in SOURCES))

@@ -6,6 +6,7 @@ text in the order of their first occurrence.
 """
 
 import gzip
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jdarts.config import DataConfig
-from jdarts.errors import UserError
+from jdarts.errors import DataWarning, UserError
 
 EOS, UNKNOWN = "<eos>", "<unk>"
 PARTS = ("train", "valid", "test")
@@ -23,7 +24,9 @@ FILES = {
     "wikitext2": tuple(f"wiki.{part}.tokens" for part in PARTS),
     "text": tuple(f"{part}.txt" for part in PARTS),
 }
-"""The names of the files of each source, in the order of `PARTS`."""
+"""The names of the files of each source, in the order of `PARTS`; `ptb` and `wikitext2` may have those of `text`."""
+PUBLISHED = {"ptb": (929_589, 73_760, 82_430, 10_000), "wikitext2": (2_088_628, 217_646, 245_569, 33_278)}
+"""Words of the training, validation and test text, and the size of the vocabulary."""
 _OF_TEXT = ("source", "path", "limit")
 
 
@@ -53,8 +56,8 @@ def load_text(config: DataConfig) -> TextData:
     """Read the text of `config.source` from the folder `config.path`; `config.limit` keeps the first training words.
 
     A word of the validation or test text that the training text does not have becomes `<unk>` if the training text has
-    that word. Raises `UserError` for missing and empty files, other encodings, unknown words without `<unk>`, and
-    settings that text does not have.
+    that word. Warns with `DataWarning` if a published text has another size. Raises `UserError` for missing and empty
+    files, other encodings, unknown words without `<unk>`, and settings that text does not have.
     """
     for field in fields(config):
         if field.name not in _OF_TEXT and getattr(config, field.name) != field.default:
@@ -62,13 +65,14 @@ def load_text(config: DataConfig) -> TextData:
                 f"data.{field.name} is {getattr(config, field.name)}, but data.source {config.source} is a text, which "
                 f"has only {', '.join(f'data.{name}' for name in _OF_TEXT)}; leave it out"
             )
-    paths = [_file(config, name) for name in FILES[config.source]]
+    paths = [_file(config, *names) for names in zip(FILES[config.source], FILES["text"], strict=True)]
     numbers: dict[str, int] = {}
     train = np.array([numbers.setdefault(word, len(numbers)) for word in _words(paths[0])], np.int32)
     others = [_numbered(path, numbers) for path in paths[1:]]
     for path, text in zip(paths, (train, *others), strict=True):
-        if len(text) < 2:
+        if np.all(text == numbers.get(EOS)):
             raise UserError(f"{path} has no words; it must hold text")
+    _compare(config, (len(train), *map(len, others), len(numbers)))
     return TextData(
         name=config.source,
         train=train[: config.limit],
@@ -78,19 +82,33 @@ def load_text(config: DataConfig) -> TextData:
     )
 
 
-def _file(config: DataConfig, name: str) -> Path:
-    """The file of that name, or the gzipped one."""
+def _compare(config: DataConfig, found: tuple[int, ...]) -> None:
+    """Warn if a published text has another size than the published one."""
+    published = PUBLISHED.get(config.source, found)
+    if found != published:
+        sizes = "{:,} / {:,} / {:,} words and a vocabulary of {:,}"
+        warnings.warn(
+            f"{config.path} has {sizes.format(*found)}, the published {config.source} {sizes.format(*published)}; "
+            "perplexities are not comparable",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _file(config: DataConfig, *names: str) -> Path:
+    """The first of these files that exists, or the first gzipped one."""
     folder = Path(config.path)
     if not config.path or not folder.is_dir():
         raise UserError(
             f"data.path is {config.path!r}; data.source {config.source} needs a folder with "
             f"{', '.join(FILES[config.source])}"
         )
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
+    for name in names:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
     raise UserError(
-        f"{folder} has no file {name} (or {name}.gz); data.source {config.source} needs "
+        f"{folder} has no file {names[0]} (or {names[0]}.gz); data.source {config.source} needs "
         f"{', '.join(FILES[config.source])}"
     )
 
@@ -104,6 +122,8 @@ def _words(path: Path) -> Iterator[str]:
             else path.open(encoding="utf-8-sig") as lines
         ):
             for line in lines:
+                if "\0" in line:
+                    raise UserError(f"{path} has NUL characters, so it is not UTF-8 text; convert it, e.g. with iconv")
                 yield from line.split()
                 yield EOS
     except UnicodeDecodeError as error:

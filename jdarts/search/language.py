@@ -11,7 +11,7 @@ The examples of a batch are `tokens` and `targets` `[batch, bptt]`; `length`, th
 alphas.
 
 Where this differs from the DARTS code: windows of all lengths are computed at full length and masked, so that one
-program serves all; an epoch is as many steps as the text needs on average, and the stream starts anew, with a hidden
+program serves all; an epoch is as many steps as the text needs on average, and the stream starts again, with a hidden
 state of zeros, whenever the text ends.
 """
 
@@ -46,7 +46,7 @@ from jdarts.spaces.recurrent import DartsRecurrentSpace
 SHORT_WINDOWS = 0.05  # share of the training windows that have half the length (DARTS code)
 
 
-class Rate(NamedTuple):
+class LengthRate(NamedTuple):
     """State of `scale_by_rate`."""
 
     rate: jax.Array
@@ -63,7 +63,7 @@ def scale_by_rate() -> optax.GradientTransformation:
         del params
         return jax.tree.map(lambda u: u * state.rate.astype(u.dtype), updates), state
 
-    return optax.GradientTransformation(lambda params: Rate(jnp.ones(())), update)
+    return optax.GradientTransformation(lambda params: LengthRate(jnp.ones(())), update)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class LanguageObjective(Objective):
         return p if skip is None else p.at[:, self.auxiliary].add(skip.astype(p.dtype))
 
     def _carried(self, hidden: jax.Array, position: jax.Array) -> dict[str, jax.Array]:
-        """What the next window of the stream starts from, for the global batch; zeros if the text starts anew."""
+        """The start of the next window of the stream, for the global batch; zeros if the text starts again."""
         hidden = lax.stop_gradient(jnp.where(position == 0, 0, hidden))
         return {"hidden": gathered(hidden, self.axis_name), "position": position}
 
@@ -310,7 +310,7 @@ class LanguageTask:
     def enter(self, state: Any, batch: Batch) -> Any:
         """The state with the learning rate of the training window."""
         sgd, rate = state.weight_opt_state
-        return state.replace(weight_opt_state=(sgd, Rate(batch["rate"].astype(rate.rate.dtype))))
+        return state.replace(weight_opt_state=(sgd, LengthRate(batch["rate"].astype(rate.rate.dtype))))
 
     def carried(self, config: Experiment) -> dict[str, Any]:
         """Both streams at the start of their text, with hidden states of zeros."""

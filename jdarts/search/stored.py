@@ -18,6 +18,7 @@ from jdarts import hypergrad, spaces
 from jdarts.config import Experiment, user_files
 from jdarts.config.files import from_json
 from jdarts.data import SearchData, load
+from jdarts.data.text import is_text, load_text
 from jdarts.errors import UserError
 from jdarts.methods import Method, registry
 from jdarts.runs.checkpoint import Checkpoints
@@ -51,7 +52,7 @@ class StoredSearch:
     checkpoints: Path
     config: Experiment
     space: Space
-    data: SearchData
+    data: SearchData | TextData
     search: Search
     shapes: Any
     like: Any
@@ -85,7 +86,8 @@ class StoredSearch:
         known_method(folder, config)
         own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
         space = own[0] if own and config.space.name.endswith(".py") else known_space(folder, config)
-        data = load(config.data).for_search(config.data)
+        text = is_text(config.data.source)
+        data = load_text(config.data) if text else load(config.data).for_search(config.data)
         search = make_search(config, space, data)
         shapes = like = jax.eval_shape(search.init, jax.random.key(0))
         take = _same
@@ -94,6 +96,15 @@ class StoredSearch:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), shapes)
             take = lambda state: jax.tree.map(lambda leaf: leaf[index], state)  # noqa: E731
         return cls(folder, checkpoints, config, space, data, search, shapes, like, take)
+
+    @property
+    def images(self) -> SearchData:
+        """The images of the search; raises `UserError` for a search on text."""
+        if isinstance(self.data, TextData):
+            raise UserError(
+                f"run {self.folder} is a search on text, but analyses and inherited weights need a search on images"
+            )
+        return self.data
 
     @property
     def finished(self) -> bool:

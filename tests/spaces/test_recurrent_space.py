@@ -91,5 +91,5 @@ def test_node_0_of_darts_has_tanh():
 
 def test_the_space_of_a_search_of_images_does_not_know_them():
     assert spaces.get_decisions("enas_rnn") is spaces.enas_rnn
-    with pytest.raises(UserError, match="unknown space 'darts_rnn'"):
+    with pytest.raises(UserError, match="space darts_rnn is one of language models"):
         spaces.get("darts_rnn")

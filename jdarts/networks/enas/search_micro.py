@@ -52,7 +52,7 @@ class EnasMicroSupernet(nn.Module):
         train: bool,
         edge_values: EdgeValues | None = None,
     ) -> jax.Array:
-        """`images [N, H, W, C]` → logits `[N, classes]`, in training and in evaluation alike."""
+        """`images [N, H, W, C]` → logits `[N, classes]`, the same in training and in evaluation."""
         del train, edge_values
         check_halvings(*image_sides(images), 2, "cannot pass the 2 reductions of ENAS micro")
         norm, width = NormSettings(_EPS, _MOMENTUM, self.axis_name), self.channels

@@ -85,7 +85,7 @@ def most_at_once(run: TrialRun) -> int:
 
 
 def _cards(run: TrialRun) -> str:
-    """What could not be read, and what went wrong in the trials."""
+    """Problems in reading the run, and in its trials."""
     cards = [("Not readable:", problem) for problem in run.problems]
     if failed := [trial["number"] for trial in run.trials if trial["state"] == FAIL]:
         plural = "trial" if len(failed) == 1 else "trials"

@@ -18,7 +18,7 @@ from jdarts import hypergrad, spaces
 from jdarts.config import Experiment, user_files
 from jdarts.config.files import from_json
 from jdarts.data import SearchData, load
-from jdarts.data.text import is_text, load_text
+from jdarts.data.text import TextData, is_text, load_text
 from jdarts.errors import UserError
 from jdarts.methods import Method, registry
 from jdarts.runs.checkpoint import Checkpoints

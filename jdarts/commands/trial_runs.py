@@ -1,12 +1,18 @@
 """The runs of `jdarts search --strategy` and `jdarts tune`: folder, study, results."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from optuna.study import Study
+
+from jdarts import __version__
 from jdarts.analysis.monitor import monitor_hooks
+from jdarts.commands.worker_processes import WorkerProcesses
 from jdarts.config import Experiment
 from jdarts.data import load
+from jdarts.errors import UserError
 from jdarts.estimation import ACCURACY, FromScratch
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, parse
 from jdarts.methods import configured
 from jdarts.pipeline import open_run, prepare_search, show_genotype
 from jdarts.report.cell_drawing import draw_svg
@@ -15,7 +21,8 @@ from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun
 from jdarts.strategies import choices_of
 from jdarts.strategies.plan import JOURNAL, PLAN, TrialPlan, check_same, open_planned, prepare, read_plan, task_of
-from jdarts.strategies.running import Task, run_trials
+from jdarts.strategies.progress import Progress
+from jdarts.strategies.running import Helpers, Task, run_trials
 from jdarts.strategies.study import text_of
 from jdarts.strategies.tuned_trials import measure_search, measure_training, tuned
 from jdarts.strategies.tuning import TUNING, TuningPlan, open_tuning, read_tuning, varied_of
@@ -29,6 +36,7 @@ def run_strategy_search(
     resume: bool,
     overwrite: bool = False,
     reporter: Reporter,
+    workers: int = 1,
 ) -> None:
     """Search by trials, as `plan` says, and show the best architecture."""
     parts = prepare(config, plan)
@@ -38,9 +46,8 @@ def run_strategy_search(
     with open_run(run_dir, config, None, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         run.write_json(PLAN, plan.as_json())
         study = study or open_planned(parts, run.path / JOURNAL, resume=resume)
-        task = task_of(parts, study)
-        progress = run_trials(task, run, reporter, f"give the same command with --resume to go on in {run.path}")
-        run.write_json("summary.json", progress.summary())
+        helpers = WorkerProcesses(run, workers - 1, plan.storage, reporter)
+        progress = _run_all(task_of(parts, study), run, reporter, helpers)
         if progress.best:
             best = parts.space.decode(choices_of(parts.space, progress.best[0]))
             run.write_text("genotype.txt", f"{text_of(best)}\n")
@@ -55,32 +62,65 @@ def run_strategy_search(
 def run_tuning(
     config: Experiment,
     plan: TuningPlan,
-    genotype: Genotype | None,
     run_dir: Path,
     *,
     resume: bool,
     overwrite: bool = False,
     reporter: Reporter,
+    workers: int = 1,
 ) -> None:
     """Tune the search, or the training of a genotype, and show the best values."""
-    if genotype is None:
-        prepare_search(config)
+    if plan.genotype:
+        FromScratch(config, load(config.data)).at({}).check(parse(plan.genotype))
     else:
-        FromScratch(config, load(config.data)).at({}).check(genotype)
+        prepare_search(config)
     if resume:
-        check_same(run_dir, read_tuning(run_dir), plan.as_json())
+        check_same(run_dir, read_tuning(run_dir)[0].as_json(), plan.as_json())
     study = open_tuning(config, plan, run_dir / JOURNAL, resume=resume) if plan.storage else None
     with open_run(run_dir, config, None, resume=resume, overwrite=overwrite, reporter=reporter) as run:
         run.write_json(TUNING, plan.as_json())
         study = study or open_tuning(config, plan, run.path / JOURNAL, resume=resume)
-        measure = measure_search(_tuned_search, run) if genotype is None else measure_training(genotype)
-        task = Task(study, tuned(config, varied_of(plan.vary, config), measure), (ACCURACY,), plan.trials)
-        progress = run_trials(task, run, reporter, f"give the same command with --resume to go on in {run.path}")
-        run.write_json("summary.json", progress.summary())
+        task = _tuning_task(config, plan, study, run)
+        helpers = WorkerProcesses(run, workers - 1, plan.storage, reporter)
+        progress = _run_all(task, run, reporter, helpers)
         if progress.best:
             values = progress.best[0].params.items()
             reporter.message(f"best: {' '.join(f'--{name} {value}' for name, value in values)}")
         reporter.message(f"run folder: {run.path}")
+
+
+def task_of_run(run_dir: Path, config: Experiment, storage: str | None) -> Task:
+    """The trials that the run in a folder lacks, for a worker; raises `UserError`.
+
+    Args:
+      run_dir, config: the folder and its configuration.
+      storage: the storage with its password, if the run has one; None is the one that the folder names.
+    """
+    tuning = (run_dir / TUNING).is_file()
+    plan, version = read_tuning(run_dir) if tuning else read_plan(run_dir)
+    if version != __version__:
+        raise UserError(f"{run_dir} is a run of jdarts {version}, this worker is {__version__}; use one version")
+    if storage is not None:
+        plan = replace(plan, storage=storage)
+    elif "://…@" in plan.storage:
+        raise UserError(f"the storage of {run_dir} is {plan.storage}; give its URL with --storage")
+    if isinstance(plan, TuningPlan):
+        study = open_tuning(config, plan, run_dir / JOURNAL, worker=True)
+        return _tuning_task(config, plan, study, RunFolder(run_dir))
+    parts = prepare(config, plan)
+    return task_of(parts, open_planned(parts, run_dir / JOURNAL, worker=True))
+
+
+def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -> Progress:
+    hint = f"give the same command with --resume to go on in {run.path}"
+    progress = run_trials(task, run, reporter, hint, helpers)
+    run.write_json("summary.json", progress.summary())
+    return progress
+
+
+def _tuning_task(config: Experiment, plan: TuningPlan, study: Study, run: RunFolder) -> Task:
+    measure = measure_training(parse(plan.genotype)) if plan.genotype else measure_search(_tuned_search, run)
+    return Task(study, tuned(config, varied_of(plan.vary, config), measure), (ACCURACY,), plan.trials)
 
 
 def _tuned_search(config: Experiment, folder: RunFolder) -> SearchRun:

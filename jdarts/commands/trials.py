@@ -10,11 +10,26 @@ from jdarts.config.ranges import shown
 from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
 
-_OPTIONS = ("trials", "strategy_options", "estimator", "table", "supernet", "budget", "objectives", "pruner", "storage")
+_OPTIONS = (
+    "trials",
+    "strategy_options",
+    "estimator",
+    "table",
+    "supernet",
+    "budget",
+    "objectives",
+    "pruner",
+    "storage",
+    "workers",
+)
 _OF_METHODS = ("method", "seeds", "sweep", "coordinator", "num_processes", "process_id")
 STORAGE_HELP = (
     "a database, as postgresql://…, or a journal file, where the trials are kept and workers find them (default: "
     "journal.log in the run folder)"
+)
+
+WORKERS_HELP = (
+    "number of processes that evaluate trials (default: 1); the log of the second is worker-1.log in the run folder"
 )
 
 
@@ -38,6 +53,7 @@ def add_options(command: Parser) -> None:
     group.add_argument("--objectives", metavar="LIST", help="accuracy (default), parameters, macs, seconds")
     group.add_argument("--pruner", metavar="NAME", help="none (default), median, successive_halving or hyperband")
     group.add_argument("--storage", metavar="URL", help=STORAGE_HELP)
+    group.add_argument("--workers", metavar="W", type=positive, help=WORKERS_HELP)
 
 
 def is_asked(arguments: Arguments) -> bool:
@@ -85,7 +101,7 @@ def search(arguments: Arguments) -> None:
             storage=arguments.storage or "",
         )
         try:
-            run_strategy_search(config, plan, run_dir, **start, reporter=reporter)
+            run_strategy_search(config, plan, run_dir, **start, reporter=reporter, workers=arguments.workers or 1)
         except CannotWrite as error:
             raise opening.with_advice(error, run_dir) from error
 

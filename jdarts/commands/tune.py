@@ -43,6 +43,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         help=f"tune the training of this genotype; without it, the search. {GENOTYPE_HELP}",
     )
     command.add_argument("--storage", metavar="URL", help=trials.STORAGE_HELP)
+    command.add_argument("--workers", metavar="W", type=positive, default=1, help=trials.WORKERS_HELP)
     command.add_argument("--resume", action="store_true", help="continue an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="start over; the earlier folder is moved aside")
     command.add_argument("--run-dir", metavar="FOLDER", help="folder of the results (default: runs/NAME-tune)")
@@ -89,4 +90,4 @@ def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> Non
         storage=arguments.storage or "",
     )
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    run_tuning(config, plan, genotype, run_dir, **start, reporter=reporter)
+    run_tuning(config, plan, run_dir, **start, reporter=reporter, workers=arguments.workers)

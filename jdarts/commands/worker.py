@@ -1,11 +1,11 @@
-"""`jdarts worker RUN`: joins the search by trials of a run folder, from any host that sees the folder."""
+"""`jdarts worker RUN`: joins the search or the tuning of a run folder, from any host that sees the folder."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from jdarts.commands import process
-from jdarts.commands.arguments import Arguments, Parser
-from jdarts.errors import UserError
+from jdarts.commands import process, worker_processes
+from jdarts.commands.arguments import Arguments, Parser, positive
 from jdarts.runs import interrupts
 
 LONG_COMMANDS = ("worker",)
@@ -13,12 +13,15 @@ LONG_COMMANDS = ("worker",)
 
 def add_commands(add: Callable[..., Parser]) -> None:
     """Define the command with `add(name, execute, help)`."""
-    command = add("worker", _worker, "take trials of a search that jdarts search --strategy has started")
+    command = add("worker", _worker, "take trials of a run of jdarts search --strategy or jdarts tune")
     command.add_argument("run", metavar="RUN", help="its run folder")
     command.add_argument("--storage", metavar="URL", help="its storage, if the URL has a password, which is not stored")
+    command.add_argument("--parent", type=positive, help=argparse.SUPPRESS)  # the process that started this worker
 
 
 def _worker(arguments: Arguments) -> None:
+    if arguments.parent is not None:
+        worker_processes.end_with(arguments.parent)
     run_dir = Path(arguments.run)
     interrupts.explain_with(lambda: "the running trial is lost and will be retried")
 
@@ -29,20 +32,9 @@ def _worker(arguments: Arguments) -> None:
 
     with ConsoleReporter() as reporter:
         process.enable_compilation_cache(reporter.warning)
-        from dataclasses import replace
-
-        from jdarts import __version__
-        from jdarts.strategies.plan import JOURNAL, open_planned, prepare, read_plan, task_of
+        from jdarts.commands.trial_runs import task_of_run
         from jdarts.strategies.running import run_trials
 
-        plan, version = read_plan(run_dir)
-        if version != __version__:
-            raise UserError(f"{run_dir} is a run of jdarts {version}, this worker is {__version__}; use one version")
-        if arguments.storage is not None:
-            plan = replace(plan, storage=arguments.storage)
-        elif "://…@" in plan.storage:
-            raise UserError(f"the storage of {run_dir} is {plan.storage}; give its URL with --storage")
-        parts = prepare(config, plan)
-        study = open_planned(parts, run_dir / JOURNAL, worker=True)
-        done = run_trials(task_of(parts, study), None, reporter, f"jdarts worker {run_dir} takes more").done
-        reporter.message(f"the search has {done} of {plan.trials} trials")
+        task = task_of_run(run_dir, config, arguments.storage)
+        done = run_trials(task, None, reporter, f"jdarts worker {run_dir} takes more").done
+        reporter.message(f"the search has {done} of {task.trials} trials")

@@ -31,6 +31,7 @@ class StopSignal:
 
     Args:
       work: what is finished first, for the line that the first signal prints.
+      then: called once, when the first signal has been recorded, perhaps in another thread.
 
     Example::
 
@@ -39,8 +40,8 @@ class StopSignal:
                 ...
     """
 
-    def __init__(self, work: str = "the step and saving"):
-        self.work = work
+    def __init__(self, work: str = "the step and saving", then: Callable[[], None] = lambda: None):
+        self.work, self.then = work, then
         self.received: int | None = None
         self._previous: dict[int, object] = {}
         self._outer: StopSignal | None = None
@@ -67,6 +68,7 @@ class StopSignal:
         del frame
         if self.received is None:
             self.received = number
+            self.then()
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
@@ -158,11 +160,13 @@ def _receive(number: signal.Signals) -> None:
     if _first is not None:
         if number == signal.SIGINT:
             os._exit(128 + number)
-    elif _block is not None:
-        _first = _block.received = number
+    elif (block := _block) is not None:
+        _first = block.received = number
         again = "; Ctrl-C once more ends at once, without saving" if number == signal.SIGINT else ""
         with contextlib.suppress(Exception):
-            print(f"jdarts: finishing {_block.work}{again}", file=sys.stderr, flush=True)
+            print(f"jdarts: finishing {block.work}{again}", file=sys.stderr, flush=True)
+        with contextlib.suppress(Exception):
+            block.then()
     else:
         _end(number)
 

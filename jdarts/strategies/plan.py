@@ -5,10 +5,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import optuna
@@ -39,9 +39,12 @@ from jdarts.strategies.storage import open_storage, shown, told
 from jdarts.strategies.strategy import Strategy, at_least
 from jdarts.strategies.study import evaluation, open_study, quiet
 
+Plan = TypeVar("Plan")
 PLAN = "strategy.json"
 JOURNAL = "journal.log"
 ESTIMATORS = ("train", "table", "inherited")
+SHARED_SEED = ("grid",)
+"""The samplers of Optuna whose seed all processes of a study share: it is the order of the points of the grid."""
 _NOT_THE_SAME = ("trials", "storage", "jdarts")  # of one study
 
 
@@ -153,7 +156,7 @@ def open_planned(parts: Prepared, journal: Path, *, resume: bool = False, worker
     """
     storage = parts.plan.storage or journal
     if worker:
-        _refuse_missing(parts, storage, journal)
+        refuse_missing(storage, journal, parts.config.name)
     study = open_study(
         parts.space,
         parts.sampler,
@@ -164,7 +167,7 @@ def open_planned(parts: Prepared, journal: Path, *, resume: bool = False, worker
         identity={"configuration": identity(parts.config, parts.plan.as_json())},
     )
     known = refuse_known(study, storage, resume=resume or worker)
-    if (known or worker) and not isinstance(parts.sampler, Strategy):
+    if (known or worker) and not isinstance(parts.sampler, Strategy) and parts.plan.strategy not in SHARED_SEED:
         seed = fresh_seed(parts.config.seed, known, worker=worker)
         study.sampler = by_name(parts.plan.strategy, parts.space, seed=seed, **parts.plan.options)
     return study
@@ -193,14 +196,15 @@ def task_of(parts: Prepared, study: Study) -> Task:
     return Task(study, evaluate, parts.objectives, parts.plan.trials)
 
 
-def _refuse_missing(parts: Prepared, storage: str | Path, journal: Path) -> None:
+def refuse_missing(storage: str | Path, journal: Path, name: str) -> None:
+    """Raise `UserError` unless the storage has a study of that name."""
     if storage is journal and not journal.is_file():
         raise UserError(f"{journal.parent} has no {JOURNAL}; start its search first")
     with quiet(), told(storage):
         opened = open_storage(storage)
         names = optuna.get_all_study_names(opened) if opened is not None else []
-    if parts.config.name not in names:
-        raise UserError(f"the storage {shown(storage)} has no study {parts.config.name!r}; start its search first")
+    if name not in names:
+        raise UserError(f"the storage {shown(storage)} has no study {name!r}; start its search first")
 
 
 def identity(config: Experiment, plan: Mapping[str, Any]) -> str:
@@ -212,13 +216,17 @@ def identity(config: Experiment, plan: Mapping[str, Any]) -> str:
 
 def read_plan(run_dir: Path) -> tuple[TrialPlan, str]:
     """The plan that a run folder stores, and the version of jdarts that wrote it; raises `UserError`."""
-    file = run_dir / PLAN
+    return read_stored(run_dir / PLAN, "jdarts search --strategy", TrialPlan)
+
+
+def read_stored(file: Path, command: str, kind: Callable[..., Plan]) -> tuple[Plan, str]:
+    """The plan of a file in a run folder, and the version of jdarts that wrote it; raises `UserError`."""
     if not file.is_file():
-        raise UserError(f"{run_dir} is no run of jdarts search --strategy: it has no {PLAN}")
+        raise UserError(f"{file.parent} is no run of {command}: it has no {file.name}")
     try:
         stored = json.loads(file.read_text())
         version = str(stored.pop("jdarts"))
-        plan = TrialPlan(**{**stored, "objectives": tuple(stored["objectives"])})
+        plan = kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{file} cannot be read ({error}); start the search again") from None
     return plan, version

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from jdarts.estimation import Criterion
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import Reporter
-from jdarts.strategies.study import DONE
+from jdarts.strategies.places import DONE
 
 RECORDS = "trials"
 """The name of the records in a run folder."""

@@ -14,6 +14,21 @@ from jdarts.strategies.progress import Progress
 from jdarts.strategies.study import RunTrial, optimize
 
 
+class Helpers:
+    """Other processes that take trials of a study, started by this one; here there are none."""
+
+    count = 0
+
+    def stop(self) -> None:
+        """Make them stop after their running trials."""
+
+    def check(self) -> None:
+        """Tell of those that have failed."""
+
+    def join(self) -> None:
+        """Stop them, and wait until they have ended."""
+
+
 class Task(NamedTuple):
     """A study to continue: the function that runs a trial, the objectives, and the number of evaluated trials."""
 
@@ -23,7 +38,9 @@ class Task(NamedTuple):
     trials: int
 
 
-def run_trials(task: Task, run: RunFolder | None, reporter: Reporter, hint: str) -> Progress:
+def run_trials(
+    task: Task, run: RunFolder | None, reporter: Reporter, hint: str, helpers: Helpers | None = None
+) -> Progress:
     """Run trials until the study has enough.
 
     Args:
@@ -31,20 +48,22 @@ def run_trials(task: Task, run: RunFolder | None, reporter: Reporter, hint: str)
       run: receives a record for every finished trial of any worker; None for a worker, which writes none.
       reporter: receives a line of progress at most once a second.
       hint: the end of the message about a signal.
+      helpers: other processes that take trials of the study; they stop with this one.
 
-    Raises `Interrupted` after SIGINT or SIGTERM, when the running trial has ended.
+    Raises `Interrupted` after SIGINT or SIGTERM, when the running trials have ended.
     """
     progress = Progress(task.study, task.objectives, task.trials, reporter, run)
-    with StopSignal("the running trial") as stop:
+    helpers = helpers or Helpers()
+    with StopSignal("the running trials" if helpers.count else "the running trial", helpers.stop) as stop:
 
         def after(study: Study) -> None:
             progress.update()
-            if stop.received is not None:
-                study.stop()
+            helpers.check()
 
         try:
-            optimize(task.study, task.evaluate, task.trials, after)
+            optimize(task.study, task.evaluate, task.trials, after, stopped=lambda: stop.received is not None)
         finally:
+            helpers.join()
             progress.update(last=True)
         if stop.received is not None and progress.done < task.trials:
             raise Interrupted(stop.received, f"{progress.done} of {task.trials} trials are kept; {hint}")

@@ -1,32 +1,35 @@
 """A search as a study of Optuna: proposals of a strategy, scores of an estimator, a storage that others can join."""
 
 import logging
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from jdarts.errors import Diverged, UserError
 from jdarts.estimation import ACCURACY, Budget, Criterion, PerformanceEstimator, ReportingEstimator, Score
 from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.parameters import Parameters
+from jdarts.strategies.places import Places
 from jdarts.strategies.storage import open_storage, shown, told
 from jdarts.strategies.strategy import Strategy, at_least
 
 RunTrial = Callable[[Trial], "tuple[float, ...]"]
 """Runs a trial: the values of its objectives. Raises `optuna.TrialPruned` for one without."""
 
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-"""The states of trials that count."""
+_WAIT = 1.0
+"""Seconds between two looks at the trials of other workers."""
 
 
 def run_study(
@@ -95,41 +98,61 @@ def text_of(architecture: Any) -> str:
 
 
 def optimize(
-    study: Study, evaluate: RunTrial, trials: int, after: Callable[[Study], None] = lambda study: None
+    study: Study,
+    evaluate: RunTrial,
+    trials: int,
+    after: Callable[[Study], None] = lambda study: None,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run trials until the study has that many, those of other workers included.
+    """Run trials until the study has exactly that many, those of other workers included.
 
     Args:
       study: its sampler proposes the parameters.
       evaluate: runs a trial.
-      trials: the number of evaluated trials, pruned ones included. Of several workers, each may be at one more when the
-        last one is done; it counts as well.
-      after: called after each trial of this process; it may stop the study.
+      trials: the number of evaluated trials, pruned ones included.
+      after: called after each trial of this process, and every second while other workers run the last trials.
+      stopped: True if no further trial shall begin.
 
-    A trial that other workers have given up, for instance while this computer was asleep, is dropped.
+    A worker that finds nothing to do waits for the trials of the others, and repeats those that are lost. If two
+    workers begin the last trial at the same time, one of the two trials fails, with the reason as the attribute
+    `reason`. A trial that other workers have given up, for instance while this computer was asleep, is dropped.
     """
-    given_up: list[int] = []
+    places, given_up = Places(study, trials), []
 
     def run(trial: Trial) -> tuple[float, ...]:
+        if not places.has(trial.number):
+            trial.set_user_attr("reason", f"other workers have begun the last of the {trials} trials")
+            raise _Surplus
         try:
             return evaluate(trial)
         except UpdateFinishedTrialError:
             given_up.append(trial.number)
             raise
 
-    def stop_at_last(study: Study, trial: FrozenTrial) -> None:
-        if trial.number + 1 >= trials and done(study) >= trials:  # numbers are counted over all workers
+    def pause(study: Study, trial: FrozenTrial) -> None:
+        after(study)
+        if stopped() or not places.free():
             study.stop()
 
-    while done(study) < trials:
+    while not stopped() and not places.full():
+        if not places.free():
+            time.sleep(_WAIT)
+            after(study)
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                optuna.storages.fail_stale_trials(study)
+            continue
         try:
             with quiet():
-                study.optimize(run, callbacks=[stop_at_last, lambda study, trial: after(study)])
-            return
+                study.optimize(run, callbacks=[pause], catch=(_Surplus,))
         except ValueError:  # Optuna's, when it cannot complete the trial
             if not given_up:
                 raise
             given_up.clear()
+
+
+class _Surplus(Exception):
+    """The study has enough trials without this one."""
 
 
 def _estimate(
@@ -206,11 +229,6 @@ def choices_of(space: DecisionSpace, trial: FrozenTrial) -> Choices:
     if choices is None:
         raise UserError(f"trial {trial.number} has no choices of space {space.name}: {excerpt(trial.params, 120)}")
     return choices
-
-
-def done(study: Study) -> int:
-    """The number of evaluated trials."""
-    return sum(trial.state in DONE for trial in study.get_trials(deepcopy=False))
 
 
 @contextmanager

@@ -8,7 +8,6 @@
 A grid needs a number of points for the first three: `log:1e-4:1e-1:5` has 5, evenly spaced.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +20,12 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
+from jdarts import __version__
 from jdarts.config import Experiment
 from jdarts.config.files import override
 from jdarts.config.ranges import shown
 from jdarts.errors import UserError, unknown
-from jdarts.strategies.plan import fresh_seed, identity, refuse_known
+from jdarts.strategies.plan import SHARED_SEED, fresh_seed, identity, read_stored, refuse_known, refuse_missing
 from jdarts.strategies.pruners import pruner_by_name
 from jdarts.strategies.registry import check_torch
 from jdarts.strategies.storage import shown as shown_storage
@@ -80,32 +80,34 @@ class TuningPlan:
     storage: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The content of `tune.json`, without the password of the storage."""
-        return {**asdict(self), "storage": shown_storage(self.storage)}
+        """The content of `tune.json`, with the version of jdarts and without the password of the storage."""
+        return {**asdict(self), "storage": shown_storage(self.storage), "jdarts": __version__}
 
 
-def read_tuning(run_dir: Path) -> dict[str, Any]:
-    """The plan that a run folder stores; raises `UserError` if it has none."""
-    try:
-        stored = json.loads((run_dir / TUNING).read_text())
-    except (OSError, ValueError):
-        raise UserError(f"{run_dir} is no run of jdarts tune: it has no readable {TUNING}") from None
-    return stored if isinstance(stored, dict) else {}
+def read_tuning(run_dir: Path) -> tuple[TuningPlan, str]:
+    """The plan that a run folder stores, and the version of jdarts that wrote it; raises `UserError`."""
+    return read_stored(run_dir / TUNING, "jdarts tune", TuningPlan)
 
 
-def open_tuning(config: Experiment, plan: TuningPlan, journal: Path, *, resume: bool) -> Study:
+def open_tuning(
+    config: Experiment, plan: TuningPlan, journal: Path, *, resume: bool = False, worker: bool = False
+) -> Study:
     """The study of a plan, in its storage or in the journal of its run folder; raises `UserError` for another study."""
     storage, varied = plan.storage or journal, varied_of(plan.vary, config)
+    name = f"{config.name}-tune"
+    if worker:
+        refuse_missing(storage, journal, name)
     study = open_study(
         "hyper-parameters",
         sampler_of(plan.sampler, varied, config.seed),
         storage=storage,
-        name=f"{config.name}-tune",
+        name=name,
         pruner=pruner_by_name(plan.pruner),
         identity={"configuration": identity(config, plan.as_json())},
     )
-    if known := refuse_known(study, storage, resume=resume):
-        study.sampler = sampler_of(plan.sampler, varied, fresh_seed(config.seed, known))
+    known = refuse_known(study, storage, resume=resume or worker)
+    if (known or worker) and plan.sampler not in SHARED_SEED:
+        study.sampler = sampler_of(plan.sampler, varied, fresh_seed(config.seed, known, worker=worker))
     return study
 
 

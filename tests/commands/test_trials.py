@@ -1,51 +1,22 @@
-"""`jdarts search --strategy` and `jdarts worker`: folders, resuming, workers that are killed, mistakes in one line."""
+"""`jdarts search --strategy` and `jdarts worker`: folders, resuming, workers, mistakes in one line."""
 
-import csv
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from support.trial_processes import CONFIG, EVOLUTION, write_table
 
 from jdarts import cli, spaces
 from jdarts.commands import process
 from jdarts.genotypes import parse
-from jdarts.spaces.decisions import all_canonical
 from jdarts.strategies import open_study
-
-ROOT = str(Path(__file__).parents[2])
-CONFIG = """
-from jdarts.config import *
-config = Experiment(
-    name="toy",
-    data=DataConfig(source="synthetic:8x8x1:2:64", crop_padding=1, flip=False),
-    space=SpaceConfig(name="nasbench201"),
-    train=TrainConfig(batch_size=8, channels=4, cells=1, epochs=1, auxiliary_weight=0.0, cutout=0, drop_path=0.0),
-)
-"""
-EVOLUTION = ["--strategy", "regularized_evolution", "--strategy-options", "population=5,sample=3"]
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """A table in which an architecture is better the more 3 × 3 convolutions it has."""
-    path = tmp_path_factory.mktemp("table") / "table.csv"
-    with open(path, "w", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(["arch", "c10_valid_12", "c10_test_200", "params_c10"])
-        for choices in all_canonical(spaces.nasbench201):
-            arch = spaces.nasbench201.decode(choices).to_nasbench201()
-            score = arch.count("nor_conv_3x3")
-            lines.writerow([arch, 10 * score, 15 * score, 100 + sum(choices)])
-    return str(path)
+    return write_table(tmp_path_factory.mktemp("table") / "table.csv")
 
 
 @pytest.fixture(autouse=True)
@@ -221,63 +192,6 @@ def test_mistakes_with_an_existing_search(table, capsys):
     assert "cannot be read" in mistake(["worker", "runs/toy"])
     file.unlink()
     assert "is no run of jdarts search --strategy" in mistake(["worker", "runs/toy"])
-
-
-def start(*arguments):
-    """A `jdarts` process that gives up silent trials after three seconds."""
-    code = (
-        "import sys, jdarts.strategies.storage as storage; storage.HEARTBEAT, storage.SILENCE = 1, 3; "
-        "from jdarts import cli; from jdarts.runs import interrupts; interrupts.end_on_signals(); "
-        f"sys.exit(cli.main({list(arguments)!r}))"
-    )
-    environment = {**os.environ, "PYTHONPATH": ROOT, "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for(study, state, count):
-    """Wait until that many trials are in a state."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        found = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == state]
-        if len(found) >= count:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"there are not {count} {state} trials: {study.trials}")
-
-
-@pytest.mark.slow
-def test_a_stopped_search_goes_on_and_the_trial_of_a_killed_worker_is_retried():
-    search = ["search", "toy.py", "--strategy", "random", "--trials", "6", "--train.epochs", "150"]
-    first = start(*search)
-    journal = Path("runs/toy/journal.log")
-    while not journal.exists() and first.poll() is None:
-        time.sleep(0.1)
-    time.sleep(1)
-    study = open_study_of(JournalStorage(JournalFileBackend(str(journal))))
-    wait_for(study, "COMPLETE", 1)
-    wait_for(study, "RUNNING", 1)
-    first.send_signal(signal.SIGTERM)
-    _, err = first.communicate(timeout=120)
-    assert first.returncode == 143, err
-    assert "finishing the running trial" in err and "--resume to go on in runs/toy" in err
-    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}, "the running trial was finished"
-
-    main, worker = start(*search, "--resume"), start("worker", "runs/toy")
-    running = wait_for(study, "RUNNING", 2)
-    worker.kill()
-    worker.communicate()
-    out, err = main.communicate(timeout=300)
-    assert main.returncode == 0, err
-    trials = study.trials
-    states = [trial.state.name for trial in trials]
-    assert states.count("COMPLETE") == 6 and states.count("FAIL") == 1, states
-    lost = trials[states.index("FAIL")]
-    assert lost.number in {trial.number for trial in running}
-    again = [trial for trial in trials if trial.params == lost.params and trial is not lost]
-    assert [trial.state.name for trial in again] == ["COMPLETE"], "retried once"
-    assert len(records("runs/toy")) == 7 and "trial 6 of 6" in out
 
 
 def test_open_study_reads_the_journal_of_a_run(table):

@@ -40,11 +40,22 @@ def test_a_training_is_tuned_and_goes_on(capsys):
     assert cli.main([*TRAINING, *vary, "--resume", "--trials", "2"]) == 0
     out = capsys.readouterr().out
     found = records()
-    assert len({tuple(record["params"].values()) for record in found}) == len(found) == 2
+    assert len(found) == 2
     best = json.loads(Path("runs/toy-tune/summary.json").read_text())["best"][0]
     assert best["score"]["accuracy"] == max(record["score"]["accuracy"] for record in found)
     assert f"best: --train.batch_size {best['params']['train.batch_size']} --seed {best['params']['seed']}" in out
     assert best["architecture"] == GENOTYPE
+
+    plan = Path("runs/toy-tune/tune.json")
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), "trials": 4}))
+    assert cli.main(["worker", "runs/toy-tune"]) == 0
+    assert "the search has 4 of 4 trials" in capsys.readouterr().out
+    assert cli.main([*TRAINING, *vary, "--resume"]) == 0
+    points = {tuple(record["params"].values()) for record in records()}
+    assert len(points) == len(records()) == 4, "a grid has one order of points, whoever takes them"
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), "jdarts": "0.0.9"}))
+    assert cli.main(["worker", "runs/toy-tune"]) == 2
+    assert "a run of jdarts 0.0.9, this worker is" in capsys.readouterr().err
     assert cli.main([*TRAINING, *vary[:-2], "--sampler", "random", "--resume", "--trials", "3"]) == 2
     assert "another plan: sampler: 'grid' (stored) != 'random' (given)" in capsys.readouterr().err
 

@@ -1,0 +1,115 @@
+"""Workers of `jdarts search` and `jdarts tune`: they share the trials, stop together, and may be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.trial_processes import (
+    CONFIG,
+    EVOLUTION,
+    ROOT,
+    in_state,
+    open_journal,
+    start,
+    wait_until,
+    write_table,
+)
+
+JOURNAL = Path("runs/toy/journal.log")
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text(CONFIG)
+
+
+def children(process):
+    """The numbers of its child processes."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def freeze(pid, happened=lambda: True):
+    """Stop the process at a moment when it does not hold the lock of the journal and `happened()`."""
+
+    def frozen():
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(20):
+            time.sleep(0.01)
+            if not Path(f"{JOURNAL}.lock").exists() and happened():
+                return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_until(frozen)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the children of a process are read from /proc")
+def test_a_killed_worker_an_interrupted_search_and_an_exact_number_of_trials():
+    search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", write_table("table.csv")]
+    main = start(*search, "--workers", "2", "--trials", "100000")
+    wait_until(JOURNAL.exists)
+    (worker,) = wait_until(lambda: children(main))
+    freeze(main.pid)
+    study = open_journal()
+    before, running = len(study.trials), len(in_state(study, "RUNNING"))
+    wait_until(lambda: len(study.trials) > before + 1)
+    freeze(worker, lambda: len(in_state(study, "RUNNING")) > running)
+    lost = in_state(study, "RUNNING")[-1]
+    finished = in_state(study, "COMPLETE")
+    os.kill(worker, signal.SIGKILL)
+    os.kill(main.pid, signal.SIGCONT)
+    wait_until(lambda: in_state(study, "FAIL"))
+    (retried,) = wait_until(lambda: [t for t in in_state(study, "COMPLETE") if t.number > lost.number and retries(t)])
+    assert retries(retried) == lost.number and retried.params.items() >= lost.params.items()
+
+    main.send_signal(signal.SIGINT)
+    out, err = main.communicate(timeout=60)
+    assert main.returncode == 130 and "finishing the running trials" in err and "stopped by SIGINT" in err, err
+    assert "worker 1 ended with signal 9; see runs/toy/worker-1.log" in out + err
+    assert [trial.number for trial in in_state(study, "FAIL")] == [lost.number] and not in_state(study, "RUNNING")
+    assert {trial.number for trial in finished} <= {trial.number for trial in in_state(study, "COMPLETE")}
+
+    total = len(in_state(study, "COMPLETE")) + 60
+    main = start(*search, "--workers", "2", "--trials", str(total), "--resume")
+    _, err = main.communicate(timeout=120)
+    assert main.returncode == 0 and len(in_state(study, "COMPLETE")) == total, err
+    assert not in_state(study, "RUNNING") and not in_state(study, "WAITING")
+
+
+def retries(trial):
+    """The number of the lost trial that this one repeats; None for others."""
+    return trial.system_attrs.get("failed_trial")
+
+
+def test_a_worker_ends_when_its_search_has_been_killed():
+    child = "import os, sys, time; from jdarts.commands.worker_processes import end_with; end_with(int(sys.argv[1])); "
+    child += "print(os.getpid(), flush=True); time.sleep(60)"
+    parent = f"import os, subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}, str(os.getpid())])"
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    assert process.stdout is not None and int(process.stdout.readline()) > 0
+    process.kill()
+    _, err = process.communicate(timeout=10)  # both have closed the pipe
+    assert b"the search that started this worker has ended" in err
+
+
+@pytest.mark.slow
+def test_a_stopped_search_finishes_its_running_training():
+    main = start("search", "toy.py", "--strategy", "random", "--trials", "6", "--train.epochs", "150")
+    wait_until(JOURNAL.exists)
+    time.sleep(1)
+    study = open_journal()
+    wait_until(lambda: in_state(study, "COMPLETE") and in_state(study, "RUNNING"))
+    main.send_signal(signal.SIGTERM)
+    _, err = main.communicate(timeout=120)
+    assert main.returncode == 143, err
+    assert "finishing the running trial" in err and "--resume to go on in runs/toy" in err
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}, "the running trial was finished"

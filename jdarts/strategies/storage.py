@@ -81,8 +81,19 @@ def told(storage: Any) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # drivers of databases have errors of their own
-        reason = getattr(error, "strerror", None) or str(error.__cause__ or error).strip() or type(error).__name__
-        raise UserError(f"cannot open the storage {shown(storage)}: {reason.splitlines()[0]}") from None
+        raise UserError(f"cannot open the storage {shown(storage)}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    causes = [error, error.__cause__, error.__context__]
+    missing = next((cause for cause in causes if isinstance(cause, ModuleNotFoundError)), None)
+    if missing is not None:
+        return (
+            f"the Python package {missing.name} is not installed; for PostgreSQL, pip install 'psycopg[binary]' and "
+            "write the URL as postgresql+psycopg://…"
+        )
+    reason = getattr(error, "strerror", None) or str(error.__cause__ or error).strip() or type(error).__name__
+    return reason.splitlines()[0]
 
 
 def is_url(storage: Any) -> bool:

@@ -12,8 +12,10 @@ from support.trial_processes import (
     CONFIG,
     EVOLUTION,
     ROOT,
+    children,
     in_state,
     open_journal,
+    retries,
     start,
     wait_until,
     write_table,
@@ -26,11 +28,6 @@ JOURNAL = Path("runs/toy/journal.log")
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.py").write_text(CONFIG)
-
-
-def children(process):
-    """The numbers of its child processes."""
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def freeze(pid, happened=lambda: True):
@@ -80,11 +77,6 @@ def test_a_killed_worker_an_interrupted_search_and_an_exact_number_of_trials():
     _, err = main.communicate(timeout=120)
     assert main.returncode == 0 and len(in_state(study, "COMPLETE")) == total, err
     assert not in_state(study, "RUNNING") and not in_state(study, "WAITING")
-
-
-def retries(trial):
-    """The number of the lost trial that this one repeats; None for others."""
-    return trial.system_attrs.get("failed_trial")
 
 
 def test_a_worker_ends_when_its_search_has_been_killed():

@@ -70,3 +70,13 @@ def wait_until(condition, seconds=120):
 def in_state(study, state):
     """The trials in a state."""
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == state]
+
+
+def children(process):
+    """The numbers of its child processes."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def retries(trial):
+    """The number of the lost trial that this one repeats; None for others."""
+    return trial.system_attrs.get("failed_trial")

@@ -5,9 +5,10 @@ Its databases support that. Its journal does not, so `HeartbeatJournal` adds it.
 """
 
 import contextlib
+import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,43 @@ class HeartbeatJournal(JournalStorage, BaseHeartbeat):
 
     A sign is a system attribute of the trial: the time in seconds. Its name contains the trial, since a retried trial
     inherits the attributes of the lost one.
+
+    A list of trials costs what is new: Optuna's journal goes through all trials several times in each of them. A
+    finished trial does not change any more.
     """
+
+    def __init__(self, backend: JournalFileBackend):
+        super().__init__(backend)
+        self._listed: dict[int, list[FrozenTrial]] = {}
+        self._unfinished: dict[int, list[int]] = {}
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials of a study in the order of their numbers, all or those in one of the states."""
+        with self._thread_lock:
+            self._sync_with_backend()
+            listed, unfinished = self._listing(study_id)
+            if states is None:
+                found = list(listed)
+            elif any(state in states for state in TrialState if state.is_finished()):
+                found = [trial for trial in listed if trial.state in states]
+            else:
+                found = [listed[number] for number in unfinished if listed[number].state in states]
+            return copy.deepcopy(found) if deepcopy else found
+
+    def _listing(self, study_id: int) -> tuple[list[FrozenTrial], list[int]]:
+        """All trials, and the numbers of the unfinished ones."""
+        read = self._replay_result
+        if study_id not in read._studies:
+            raise KeyError("there is no study of that number")
+        ids, listed = read._study_id_to_trial_ids[study_id], self._listed.setdefault(study_id, [])
+        changed = [*self._unfinished.get(study_id, ()), *range(len(listed), len(ids))]
+        listed.extend(read._trials[trial_id] for trial_id in ids[len(listed) :])
+        for number in changed:
+            listed[number] = read._trials[ids[number]]
+        self._unfinished[study_id] = [number for number in changed if not listed[number].state.is_finished()]
+        return listed, self._unfinished[study_id]
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Record the time. A trial that another worker has given up is left alone."""

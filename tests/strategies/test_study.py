@@ -1,6 +1,7 @@
 """Searches as studies: strategies with estimators, storages, resuming, invalid choices, failures, other studies."""
 
 import json
+import sys
 import threading
 import time
 import warnings
@@ -8,6 +9,8 @@ import warnings
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from support.lopsided import lopsided
 
@@ -124,6 +127,57 @@ def test_a_lost_trial_is_found_and_retried_once(kind, tmp_path, monkeypatch):
         with warnings.catch_warnings(action="ignore"):
             optuna.storages.fail_stale_trials(study)
         assert states(study.trials)[3:] == expected
+
+
+def test_a_journal_lists_what_optuna_lists(tmp_path):
+    """After trials of every state, some of them changed between two listings by another process."""
+    path = tmp_path / "journal"
+    study = open_study(SPACE, by_name("random", SPACE), storage=path)
+    ours, optunas = study._storage, JournalStorage(JournalFileBackend(str(path)))
+    for state in (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED, TrialState.WAITING, TrialState.FAIL):
+        for storage in (ours, optunas):
+            waiting = optuna.trial.create_trial(state=TrialState.WAITING)
+            trial = storage.create_new_trial(study._study_id, waiting if state == TrialState.WAITING else None)
+            if state.is_finished():
+                assert len(ours.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,))) > 0
+                storage.set_trial_user_attr(trial, "seen", True)
+                storage.set_trial_state_values(trial, state, [1.0] if state == TrialState.COMPLETE else None)
+        for states in (None, (state,), (TrialState.RUNNING, TrialState.WAITING), TrialState):
+            for deepcopy in (False, True):
+                listed = ours.get_all_trials(study._study_id, deepcopy, states)
+                assert listed == optunas.get_all_trials(study._study_id, deepcopy, states)
+    with pytest.raises(KeyError):
+        ours.get_all_trials(study._study_id + 1)
+
+
+@pytest.mark.parametrize("kind", ["memory", "journal"])
+def test_a_trial_costs_the_same_after_many_others(kind, tmp_path, monkeypatch):
+    """Counted in lines of Python; lists of all trials that are made in Python would double them here."""
+    monkeypatch.setattr("os.fsync", lambda file: None)  # the disk is not what is counted
+    strategy = by_name("regularized_evolution", SPACE, seed=0, population=10, sample=3)
+    study = open_study(SPACE, strategy, storage=None if kind == "memory" else tmp_path / "journal")
+    evaluate = evaluation(SPACE, estimator, [criterion("accuracy")], {})
+
+    def lines(trials):
+        count = 0
+
+        def trace(frame, event, argument):
+            nonlocal count
+            count += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            optimize(study, evaluate, trials)
+        finally:
+            sys.settrace(before)
+        return count
+
+    optimize(study, evaluate, 20)
+    early = lines(40)
+    optimize(study, evaluate, 300)
+    assert lines(320) < 1.1 * early
 
 
 def test_a_trial_that_others_have_given_up_is_dropped(tmp_path):

@@ -19,7 +19,8 @@ from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
 CLASSES = "classes.json"
 """The file with the names of the classes in the order of a network's outputs, if the source has names."""
-_PLANS = ("searches.json", "strategy.json", "tune.json")
+_TRIALS = ("strategy.json", "tune.json")
+_PLANS = ("searches.json", *_TRIALS)
 START = (CONFIG, CLASSES, "environment.json", "own_ops.json", *_PLANS, user_files.RECORD)
 """The files that a run writes before its first step, in addition to the copies of `user_files`."""
 
@@ -75,6 +76,8 @@ def advice(path: Path) -> str:
         return (
             "nothing is left to continue: put the folder back and give the same command with --resume, or start again"
         )
+    if any((path / name).is_file() for name in _TRIALS):
+        return f"the finished trials of {path} are kept: give the same command with --resume to go on"
     try:
         checkpoints = [(p.stat().st_mtime, p) for p in path.rglob("checkpoints/*") if p.name.isdigit()]
     except OSError:

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 
-from jdarts.errors import Interrupted
+from jdarts.errors import CannotWrite, Interrupted
 from jdarts.estimation import Criterion
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.interrupts import StopSignal
 from jdarts.runs.reporter import Reporter
 from jdarts.strategies.progress import Progress
+from jdarts.strategies.storage import reason_of
 from jdarts.strategies.study import RunTrial, optimize
 
 
@@ -62,9 +64,11 @@ def run_trials(
 
         try:
             optimize(task.study, task.evaluate, task.trials, after, stopped=lambda: stop.received is not None)
+        except StorageInternalError as error:
+            raise CannotWrite(f"the storage of the trials fails: {reason_of(error)}") from error
         finally:
             helpers.join()
-            progress.update(last=True)
+        progress.update(last=True)
         if stop.received is not None and progress.done < task.trials:
             raise Interrupted(stop.received, f"{progress.done} of {task.trials} trials are kept; {hint}")
     return progress

@@ -6,6 +6,7 @@ Its databases support that. Its journal does not, so `HeartbeatJournal` adds it.
 
 import contextlib
 import copy
+import json
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator
@@ -118,10 +119,11 @@ def told(storage: Any) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # drivers of databases have errors of their own
-        raise UserError(f"cannot open the storage {shown(storage)}: {_reason(error)}") from None
+        raise UserError(f"cannot open the storage {shown(storage)}: {reason_of(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """The failure of a storage in one line."""
     causes = [error, error.__cause__, error.__context__]
     missing = next((cause for cause in causes if isinstance(cause, ModuleNotFoundError)), None)
     if missing is not None:
@@ -129,6 +131,8 @@ def _reason(error: Exception) -> str:
             f"the Python package {missing.name} is not installed; for PostgreSQL, pip install 'psycopg[binary]' and "
             "write the URL as postgresql+psycopg://…"
         )
+    if isinstance(error, json.JSONDecodeError | KeyError):
+        return "it is no journal of Optuna"
     reason = getattr(error, "strerror", None) or str(error.__cause__ or error).strip() or type(error).__name__
     return reason.splitlines()[0]
 

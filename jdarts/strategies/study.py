@@ -215,12 +215,22 @@ def open_study(
         known = study.user_attrs.get("jdarts")
         if known is None and not study.get_trials(deepcopy=False):
             study.set_user_attr("jdarts", about)
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                study.set_metric_names(about["objectives"])  # for Optuna's figures and its dashboard
         elif known != about or study.directions != directions:
             raise UserError(
-                f"the study {name!r} in {shown(storage)} is of {excerpt(known, 120)}, this search of "
-                f"{excerpt(about, 120)}; use another storage"
+                f"the study {name!r} in {shown(storage)} is of another search ({_difference(known, about)}); give what "
+                "that search was given, or use another storage"
             )
     return study
+
+
+def _difference(known: Any, about: Mapping[str, Any]) -> str:
+    if not isinstance(known, Mapping):
+        return "not one of jdarts"
+    facts = [name for name in about if name != "configuration" and known.get(name) != about[name]]
+    words = [f"{name}: {excerpt(known.get(name))} (stored) != {excerpt(about[name])} (given)" for name in facts]
+    return "; ".join(words) or "another configuration, strategy, estimator, budget or pruner"
 
 
 def choices_of(space: DecisionSpace, trial: FrozenTrial) -> Choices:

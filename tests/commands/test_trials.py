@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from support.trial_processes import CONFIG, EVOLUTION, write_table
+from support.trial_processes import CONFIG, EVOLUTION, open_journal, write_table
 
 from jdarts import cli, spaces
 from jdarts.commands import process
@@ -149,6 +149,9 @@ BAD_INPUT = {
         "pruner median is for one objective",
     ),
     "an unknown storage": ([*TRIALS, "--storage", "nosql://me:secret@host/db"], "cannot open the storage nosql://…@"),
+    "no journal": ([*TRIALS, "--storage", "toy.py"], "cannot open the storage toy.py: it is no journal of Optuna"),
+    "workers of a method": (["search", "toy.py", "--workers", "2"], "--workers is an option of --strategy; name one"),
+    "no worker": ([*TRIALS, "--workers", "0"], "--workers: '0' is out of range; it must be at least 1"),
     "nothing to resume": ([*TRIALS, "--resume"], "runs/toy does not exist"),
     "nothing to join": (["worker", "runs/toy"], "runs/toy does not exist"),
 }
@@ -185,7 +188,7 @@ def test_mistakes_with_an_existing_search(table, capsys):
     file.write_text(json.dumps({**plan, "jdarts": "0.0.9"}))
     assert "a run of jdarts 0.0.9, this worker is" in mistake(["worker", "runs/toy"])
     file.write_text(json.dumps({**plan, "budget": {"epochs": 12}}))
-    assert "is of {'space': 'nasbench201'" in mistake(["worker", "runs/toy"]), "another configuration"
+    assert "is of another search (another configuration, strategy" in mistake(["worker", "runs/toy"])
     file.write_text(json.dumps({**plan, "storage": "postgresql://…@host/db"}))
     assert "give its URL with --storage" in mistake(["worker", "runs/toy"])
     file.write_text("{}")
@@ -195,8 +198,15 @@ def test_mistakes_with_an_existing_search(table, capsys):
 
 
 def test_open_study_reads_the_journal_of_a_run(table):
-    """The library and the command line share one form."""
+    """The library, the command line and Optuna's own tools share one form."""
     search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", table, "--trials", "3"]
     assert cli.main(search) == 0
+    study = open_journal()
+    assert study.metric_names == ["accuracy"] and len(study.trials) == 3
+    for trial, record in zip(study.trials, records("runs/toy"), strict=True):
+        assert list(trial.params) == [decision.name for decision in spaces.nasbench201.decisions]
+        architecture = spaces.nasbench201.decode(tuple(trial.params.values())).to_text()
+        assert trial.user_attrs["score"]["architecture"] == architecture == record["architecture"]
+        assert trial.user_attrs["score"]["values"]["accuracy"] == trial.value
     with pytest.raises(Exception, match="use another storage"):
         open_study(spaces.nasbench_macro, storage="runs/toy/journal.log", name="toy")

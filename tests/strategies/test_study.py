@@ -58,7 +58,7 @@ def test_a_journal_continues_in_another_process_and_is_not_taken_for_another_sea
     assert len(study.trials) == 5 and [trial.value > 99 for trial in study.trials] == [False] * 3 + [True] * 2
     assert len(search(5).trials) == 5, "nothing is missing"
     assert all(json.loads(line) for line in path.read_text().splitlines()), "text, and nothing pickled"
-    with pytest.raises(UserError, match=r"the study 'jdarts' in .*journal is of .*nasbench_macro.*use another storage"):
+    with pytest.raises(UserError, match=r"'jdarts' in .*journal is of another search \(space: 'nasbench_macro'"):
         run_study(spaces.mnasnet, by_name("random", spaces.mnasnet), estimator, trials=5, storage=path)
     with pytest.raises(UserError, match="use another storage"):
         search(5, objectives=[criterion("latency")])

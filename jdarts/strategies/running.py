@@ -64,11 +64,21 @@ def run_trials(
 
         try:
             optimize(task.study, task.evaluate, task.trials, after, stopped=lambda: stop.received is not None)
-        except StorageInternalError as error:
-            raise CannotWrite(f"the storage of the trials fails: {reason_of(error)}") from error
+        except Exception as error:
+            failure = _failure_of_storage(error)
+            if failure is None:
+                raise
+            raise CannotWrite(f"the storage of the trials fails: {reason_of(failure)}") from error
         finally:
             helpers.join()
         progress.update(last=True)
         if stop.received is not None and progress.done < task.trials:
             raise Interrupted(stop.received, f"{progress.done} of {task.trials} trials are kept; {hint}")
     return progress
+
+
+def _failure_of_storage(error: BaseException | None) -> StorageInternalError | None:
+    """The failure behind an exception: while Optuna handles one of a database, it raises others of its own."""
+    while error is not None and not isinstance(error, StorageInternalError):
+        error = error.__cause__ or error.__context__
+    return error

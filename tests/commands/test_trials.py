@@ -1,7 +1,9 @@
 """`jdarts search --strategy` and `jdarts worker`: folders, resuming, workers, mistakes in one line."""
 
+import contextlib
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -10,8 +12,10 @@ from support.trial_processes import CONFIG, EVOLUTION, open_journal, write_table
 
 from jdarts import cli, spaces
 from jdarts.commands import process
+from jdarts.estimation import Score
+from jdarts.estimation.table_lookup import TableLookup
 from jdarts.genotypes import parse
-from jdarts.strategies import open_study
+from jdarts.strategies import open_study, plan
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +199,21 @@ def test_mistakes_with_an_existing_search(table, capsys):
     assert "cannot be read" in mistake(["worker", "runs/toy"])
     file.unlink()
     assert "is no run of jdarts search --strategy" in mistake(["worker", "runs/toy"])
+
+
+def test_a_database_that_fails_during_a_search(table, monkeypatch, capsys):
+    def fail(self, architecture, budget):
+        with contextlib.closing(sqlite3.connect("study.db")) as database:
+            database.execute("drop table trial_values")
+            database.commit()
+        return Score({"accuracy": 1.0})
+
+    search = ["search", "toy.py", *EVOLUTION, "--estimator", "table", "--table", table, "--storage"]
+    monkeypatch.setattr(plan, "_try", lambda space, estimator, plan: None)
+    monkeypatch.setattr(TableLookup, "__call__", fail)
+    assert cli.main([*search, "sqlite:///study.db", "--trials", "3"]) == 1
+    err = capsys.readouterr().err
+    assert "jdarts: error: the storage of the trials fails: " in err and "with --resume to go on" in err, err
 
 
 def test_open_study_reads_the_journal_of_a_run(table):

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from jdarts.config import own_estimators
-from jdarts.config.language import LanguageSearchConfig
+from jdarts.config.language import LanguageSearchConfig, LanguageTrainConfig
 from jdarts.config.ranges import (
     Cells,
     Channels,
+    CheckpointCount,
     CountOrOff,
     Epochs,
     Fraction,
@@ -29,7 +30,6 @@ from jdarts.config.section import Section
 from jdarts.errors import UserError
 
 BatchSize = Annotated[int, Range(2, 1_000_000, note="batch norm needs 2")]
-CheckpointCount = Annotated[int, Range(2, note="an older one is needed if the newest is damaged")]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -301,6 +301,7 @@ class Experiment(Section):
     train: TrainConfig = field(default_factory=TrainConfig)
     devices: DevicesConfig = field(default_factory=DevicesConfig)
     language_search: LanguageSearchConfig = field(default_factory=LanguageSearchConfig)
+    language_train: LanguageTrainConfig = field(default_factory=LanguageTrainConfig)
 
     def __post_init__(self):
         check_fields(self)

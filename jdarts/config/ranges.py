@@ -65,6 +65,7 @@ CountOrOff = Annotated[int, Range(0, note="0 is off")]
 Channels = Annotated[int, Range(2, 65_536, note="an even number")]
 Cells = Annotated[int, Range(1, 1_000)]
 Epochs = Annotated[int, Range(1, 1_000_000)]
+CheckpointCount = Annotated[int, Range(2, note="an older one is needed if the newest is damaged")]
 CandidateCount = Annotated[int, Range(1, 1_000_000)]
 """Number of architectures to compare."""
 

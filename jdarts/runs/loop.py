@@ -48,6 +48,8 @@ class Loop:
       settings: the number of steps and the interval of the checkpoints.
       on_epoch_end: `(state, finished epochs) -> record`; the record is written to `metrics.jsonl` and shown.
       suspects: settings that the message about a divergence names.
+      after_epoch: `(state, record) -> state`, called after the record of an epoch is written; the next epoch, and the
+        checkpoint of this one, have the state that it returns.
       stop_after: `finished epochs -> bool`, called after the record of an epoch is written; True ends the run.
       also: further folders to which `on_epoch_end` writes records.
     """
@@ -57,6 +59,7 @@ class Loop:
     settings: LoopSettings
     on_epoch_end: Callable[[Any, int], dict[str, Any]]
     suspects: str
+    after_epoch: Callable[[Any, Mapping[str, Any]], Any] = lambda state, record: state
     stop_after: Callable[[int], bool] = lambda epoch: False
     also: Sequence[RunFolder] = ()
 
@@ -97,6 +100,7 @@ def run_loop(loop: Loop, state: Any, folder: RunFolder, *, reporter: Reporter, r
                 record = {"step": done, "epoch": epoch, **loop.on_epoch_end(state, epoch)}
                 folder.append("metrics", {**record, **clock.lap()})
                 reporter.epoch(epoch, record)
+                state = loop.after_epoch(state, record)
             ending = inside == 0 and loop.stop_after(epoch)
             stopping = not ending and _stop_now(stop, done) is not None
             if ending or stopping or _due(settings, done, epoch, inside):

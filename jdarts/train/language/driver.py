@@ -1,0 +1,145 @@
+"""The run of a training on text: records, checkpoints, resume, validation after every epoch, one test at the end."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+
+from jdarts.config import Experiment
+from jdarts.data.text import TextData
+from jdarts.errors import UserError
+from jdarts.genotypes import Genotype
+from jdarts.genotypes.recurrent import RecurrentGenotype
+from jdarts.networks.recurrent.size import count_language_model
+from jdarts.runs.folder import RunFolder
+from jdarts.runs.loop import Loop, LoopSettings, run_loop
+from jdarts.runs.reporter import Reporter
+from jdarts.train.language.averaging import PLAIN
+from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
+
+_LARGEST = 700.0  # the exponential of more overflows
+
+
+@dataclass(frozen=True)
+class LanguageTrainResult:
+    """A trained language model: that of the epoch with the lowest validation loss.
+
+    Attributes:
+      train_perplexities: of each epoch, with dropout, over the words of its windows.
+      val_perplexity, test_perplexity: of the model; the test text is read once.
+      parameters: of the model.
+      macs: multiply–accumulates for one word.
+    """
+
+    train_perplexities: tuple[float, ...]
+    val_perplexity: float
+    test_perplexity: float
+    parameters: int
+    macs: int
+
+
+def perplexity(loss: float) -> float:
+    """The exponential of a mean cross-entropy in nats, at most e^700; NaN of NaN."""
+    return math.exp(min(loss, _LARGEST)) if not math.isnan(loss) else math.nan
+
+
+def check_language_training(config: Experiment, genotype: Genotype, data: TextData) -> RecurrentGenotype:
+    """The genotype, after `UserError`s about a cell for images and about texts that are too short."""
+    if not isinstance(genotype, RecurrentGenotype):
+        raise UserError(
+            f"the genotype is a network of images, but data.source {data.name} is text; give a recurrent cell, e.g. "
+            "--genotype DARTS_RNN"
+        )
+    settings = config.language_train
+    for part, batch, least in (
+        ("train", "batch_size", settings.bptt + 1),
+        ("valid", "val_batch_size", 2),
+        ("test", "test_batch_size", 2),
+    ):
+        words, count = len(getattr(data, part)), getattr(settings, batch)
+        if words // count < least:
+            raise UserError(
+                f"the {part} text of {data.name} has {words} words, {words // count} in each of language_train.{batch} "
+                f"= {count} columns; at least {least} are needed: make {batch}"
+                f"{' or bptt' if part == 'train' else ''} smaller, or give more text"
+            )
+    return genotype
+
+
+def run_language_training(
+    config: Experiment,
+    genotype: Genotype,
+    data: TextData,
+    run: RunFolder,
+    *,
+    resume: bool = False,
+    reporter: Reporter,
+    title: str = "train",
+) -> LanguageTrainResult:
+    """Train the language model of `genotype` from scratch and test it once, after the last epoch.
+
+    Writes into `run`: `metrics.jsonl` (one record an epoch), checkpoints, and `result.json`. Raises `UserError` for a
+    genotype of images or a text that is too short, `Diverged` after more explosions than
+    `config.language_train.rollbacks`.
+    """
+    cell, settings = check_language_training(config, genotype, data), config.language_train
+    training = make_language_training(config, cell, data)
+    state = jax.jit(training.init)(jax.random.key(config.seed))
+    loop = Loop(
+        title,
+        lambda s: training.step(s, training.text),
+        LoopSettings(
+            epochs=settings.epochs,
+            steps_per_epoch=training.windows.steps_per_epoch,
+            checkpoint_every=settings.checkpoint_every,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+            keep_checkpoints=settings.keep_checkpoints,
+        ),
+        lambda s, epoch: _record(s, evaluate(training, s.average, data.valid, settings.val_batch_size)),
+        suspects=f"language_train.learning_rate {settings.learning_rate:g}, gradient_clip {settings.gradient_clip:g} "
+        f"(the run returned to its best weights {settings.rollbacks} times before, language_train.rollbacks)",
+        after_epoch=lambda s, record: _after_epoch(training, s, record, reporter),
+    )
+    state = run_loop(loop, state, run, reporter=reporter, resume=resume)
+    test_loss = evaluate(training, state.best.weights, data.test, settings.test_batch_size)
+    count = count_language_model(training.model)
+    result = LanguageTrainResult(
+        train_perplexities=tuple(record["train_perplexity"] for record in run.records("metrics")),
+        val_perplexity=perplexity(float(state.best.loss)),
+        test_perplexity=perplexity(test_loss),
+        parameters=count.parameters,
+        macs=count.macs,
+    )
+    run.write_json("result.json", {"genotype": cell.to_text(), **asdict(result)})
+    return result
+
+
+def _record(state: LanguageTrainState, val_loss: float) -> dict[str, Any]:
+    """The numbers of the last epoch."""
+    words = int(state.sums["words"])
+    train_loss = float(state.sums["loss"]) / words if words else math.nan
+    return {
+        "train_loss": train_loss,
+        "val_loss": val_loss,
+        "train_perplexity": perplexity(train_loss),
+        "val_perplexity": perplexity(val_loss),
+        "averaged": int(state.averaged_steps) != PLAIN,
+        "rollbacks": int(state.sums["rollbacks"]),
+    }
+
+
+def _after_epoch(
+    training: LanguageTraining, state: LanguageTrainState, record: Mapping[str, Any], reporter: Reporter
+) -> LanguageTrainState:
+    """The state after the epoch; tells the user about rollbacks and about the begin of averaging."""
+    epoch, times = record["epoch"], record["rollbacks"]
+    if times:
+        reporter.warning(
+            f"the loss exploded {times} times in epoch {epoch}; training returned to the best weights so far each time"
+        )
+    after = training.end_epoch(state, record["val_loss"])
+    if not record["averaged"] and int(after.averaged_steps) != PLAIN:
+        reporter.message(f"epoch {epoch}: the validation loss stopped falling; averaging of the weights begins")
+    return after

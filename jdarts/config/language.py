@@ -1,7 +1,7 @@
 """Settings of searches and trainings on text."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from jdarts.config.ranges import (
     CheckpointCount,
@@ -20,7 +20,7 @@ from jdarts.config.section import Section
 class _Dropouts:
     """The probabilities of dropout of a language model, as fields `dropout_PLACE`."""
 
-    def dropouts(self) -> dict[str, float]:
+    def dropouts(self) -> dict[str, Any]:
         """The probabilities, by the names of `jdarts.networks.recurrent`."""
         places = ("output", "hidden", "x", "input", "embedding")
         return {f"dropout_{place}": getattr(self, f"dropout_{place}") for place in places}

@@ -137,7 +137,7 @@ _RECORDED_ONLY = {  # shown in reports only: a line has no room for them
 
 
 def _words(numbers: Mapping[str, float]) -> list[str]:
-    """`name value` for each number: losses, accuracies and entropies first, without counters and texts."""
+    """`name value` for each number: losses, accuracies, perplexities and entropies first; no counters and texts."""
     shown = {
         name: value
         for name, value in numbers.items()
@@ -145,7 +145,7 @@ def _words(numbers: Mapping[str, float]) -> list[str]:
         and isinstance(value, (int, float))
         and not isinstance(value, bool)
     }
-    kinds = ("loss", "accuracy", "entropy")
+    kinds = ("loss", "accuracy", "perplexity", "entropy")
     first = [name for kind in kinds for name in shown if kind in name]
     order = dict.fromkeys([*first, *shown])
     return [f"{name.replace('_', ' ')} {_number(name, shown[name])}" for name in order]

@@ -30,7 +30,8 @@ class Trigger:
 
 def no_losses(nonmono: int) -> Trigger:
     """The trigger before the first epoch."""
-    return Trigger(jnp.full((), jnp.inf), jnp.full((nonmono,), jnp.inf))
+    dtype = jnp.result_type(float)
+    return Trigger(jnp.full((), jnp.inf, dtype), jnp.full((nonmono,), jnp.inf, dtype))
 
 
 def noted(trigger: Trigger, loss: jax.Array) -> tuple[Trigger, jax.Array]:
@@ -52,9 +53,9 @@ def averaged(average: Any, weights: Any, steps: jax.Array) -> Any:
     The average moves by μ (weights − average) with μ = 1 / max(1, steps). PyTorch sets μ at the end of a step, so that
     μ is 1 in the first two steps, and the average is the mean of all weights but those of the first step.
     """
-    factor = 1 / jnp.maximum(steps, 1)
+    count = jnp.maximum(steps, 1)
 
     def move(a, w):
-        return jnp.where(steps <= 1, w, a + (w - a) * factor.astype(w.dtype))
+        return jnp.where(steps <= 1, w, a + (w - a) / count.astype(w.dtype))
 
     return jax.tree.map(move, average, weights)

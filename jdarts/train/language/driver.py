@@ -86,7 +86,7 @@ def run_language_training(
     """
     cell, settings = check_language_training(config, genotype, data), config.language_train
     training = make_language_training(config, cell, data)
-    state = jax.jit(training.init)(jax.random.key(config.seed))
+    state = training.init(jax.random.key(config.seed))
     loop = Loop(
         title,
         lambda s: training.step(s, training.text),

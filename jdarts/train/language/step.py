@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -102,7 +102,7 @@ def make_language_training(config: Experiment, genotype: RecurrentGenotype, data
     windows = Windows(settings.bptt, len(data.train) // settings.batch_size)
     protocol = _Protocol(settings, model, windows)
     return LanguageTraining(
-        protocol.init,
+        jax.jit(protocol.init),  # so that no two leaves share a buffer, which `step` could not donate
         jax.jit(protocol.step, donate_argnums=0),
         jax.jit(protocol.end_epoch),
         jax.jit(protocol.losses),
@@ -146,13 +146,13 @@ class _Protocol:
             key=run_key,
             sums=_no_sums(),
             rollbacks=jnp.zeros((), jnp.int32),
-            best=Best(jnp.full((), jnp.inf), weights, plain),
+            best=Best(jnp.full((), jnp.inf, hidden.dtype), weights, plain),
             trigger=no_losses(self.settings.nonmono),
         )
 
     def loss(self, weights, tokens, targets, length, hidden, key):
         """`(loss with penalties, (mean cross-entropy, hidden state))` of the first `length` words of a window."""
-        outputs = self.model.apply({"params": weights}, tokens, hidden, True, rngs={"dropout": key})
+        outputs: Any = self.model.apply({"params": weights}, tokens, hidden, True, rngs={"dropout": key})
         counted = jnp.arange(len(tokens)) < length
         loss = next_word_losses(outputs.logits, targets, counted) / (length * tokens.shape[1])
         settings, total = self.settings, loss
@@ -203,10 +203,10 @@ class _Protocol:
         steps = jnp.where((state.averaged_steps == PLAIN) & begins, 0, state.averaged_steps)
         now = Best(loss, state.average, state.averaged_steps)
         best = jax.tree.map(lambda new, old: jnp.where(loss < state.best.loss, new, old), now, state.best)
-        return state.replace(averaged_steps=steps, best=best, trigger=trigger)
+        return replace(state, averaged_steps=steps, best=best, trigger=trigger)
 
     def losses(self, weights, tokens, targets, counted, hidden):
-        outputs = self.model.apply({"params": weights}, tokens, hidden, False)
+        outputs: Any = self.model.apply({"params": weights}, tokens, hidden, False)
         return next_word_losses(outputs.logits, targets, counted), outputs.hidden
 
     def _gradient(self, state: LanguageTrainState, text: jax.Array, length: jax.Array, key: jax.Array):
@@ -236,7 +236,7 @@ class _Protocol:
         if settings.gradient_clip:
             clip = clip_grad_norm(settings.gradient_clip)
             gradient, _ = clip.update(gradient, clip.init(state.weights))
-        rate = settings.learning_rate * length / settings.bptt
+        rate = settings.learning_rate * (length.astype(jnp.result_type(float)) / settings.bptt)
 
         def move(w, g):
             return w - rate.astype(w.dtype) * (g + settings.weight_decay * w)

@@ -16,6 +16,7 @@ from jdarts.config.experiment import (
     TrainConfig,
     as_dict,
 )
+from jdarts.config.language import LanguageSearchConfig, LanguageTrainConfig
 from jdarts.config.swept import is_off, unchecked
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "DataConfig",
     "DevicesConfig",
     "Experiment",
+    "LanguageSearchConfig",
+    "LanguageTrainConfig",
     "SGDConfig",
     "SearchConfig",
     "SpaceConfig",

@@ -24,8 +24,8 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.methods import configured, registry
 from jdarts.methods.registry import with_known_method
-from jdarts.networks.of_genotype import check_network
 from jdarts.ops import user_ops
+from jdarts.pipeline.training import check_image_training, training_task
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
@@ -65,7 +65,7 @@ def run_experiment(
     placement = place_search(config, members)
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
-        _check_training(config, genotype, data)
+        check_image_training(config, genotype, data)
     noise = untrained(config, space.tables)
     if noise and config.train.cells >= 3:
         raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
@@ -162,15 +162,14 @@ def run_train_only(
     reporter: Reporter,
 ) -> None:
     """Train one genotype from scratch and test it once."""
-    data = load(config.data)
-    _check_training(config, genotype, data)
+    task = training_task(config.data.source)
+    task.accept(genotype, config.data.source)
+    data = task.load(config.data)
+    task.check(config, genotype, data)
     with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
-        result = run_training(config, genotype, data, run, resume=resume, reporter=reporter)
+        result = task.train(config, genotype, data, run, resume=resume, reporter=reporter)
         show_genotype(genotype, reporter)
-        reporter.message(
-            f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
-            f"{result.parameters:,} parameters, {result.macs:,} MACs\nrun folder: {run.path}"
-        )
+        reporter.message(f"{task.describe(result)}\nrun folder: {run.path}")
 
 
 def prepare_search(config: Experiment) -> tuple[ImageSpace, Dataset]:
@@ -242,17 +241,6 @@ def _check_search(config: Experiment, space: ImageSpace, split: SearchData | Str
         if "cell" not in space.tables:
             raise UserError(f"search.benchmark_table is for the space nasbench201; space.name is {space.name!r}")
         load_table(config.search.benchmark_table)
-
-
-def _check_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
-    steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
-    check_network(
-        genotype,
-        channels=config.train.channels,
-        cells=config.train.cells,
-        image_size=data.train.images.shape[1:3],
-        auxiliary=config.train.auxiliary_weight > 0,
-    )
 
 
 @contextlib.contextmanager

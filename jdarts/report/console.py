@@ -132,6 +132,7 @@ _RECORDED_ONLY = {  # shown in reports only: a line has no room for them
     "normal_edges",
     "normal_parameter_free",
     "relative_entropy",
+    "rollbacks",
     "skip_dominance",
 }
 

@@ -18,7 +18,12 @@ Where this differs from the DARTS code:
   that it may never end.
 """
 
-from jdarts.train.language.driver import LanguageTrainResult, check_language_training, run_language_training
+from jdarts.train.language.driver import (
+    LanguageTrainResult,
+    check_language_training,
+    recurrent_cell,
+    run_language_training,
+)
 from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
 
 __all__ = [
@@ -28,5 +33,6 @@ __all__ = [
     "check_language_training",
     "evaluate",
     "make_language_training",
+    "recurrent_cell",
     "run_language_training",
 ]

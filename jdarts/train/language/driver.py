@@ -45,14 +45,19 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, _LARGEST)) if not math.isnan(loss) else math.nan
 
 
-def check_language_training(config: Experiment, genotype: Genotype, data: TextData) -> RecurrentGenotype:
-    """The genotype, after `UserError`s about a cell for images and about texts that are too short."""
+def recurrent_cell(genotype: Genotype, source: str) -> RecurrentGenotype:
+    """`genotype` itself; `UserError` unless it is a recurrent cell, which the text `source` needs."""
     if not isinstance(genotype, RecurrentGenotype):
         raise UserError(
-            f"the genotype is a network of images, but data.source {data.name} is text; give a recurrent cell, e.g. "
+            f"the genotype is a network of images, but data.source {source} is a text; give a recurrent cell, e.g. "
             "--genotype DARTS_RNN"
         )
-    settings = config.language_train
+    return genotype
+
+
+def check_language_training(config: Experiment, genotype: Genotype, data: TextData) -> RecurrentGenotype:
+    """The genotype, after `UserError`s about a cell for images and about texts that are too short."""
+    cell, settings = recurrent_cell(genotype, data.name), config.language_train
     for part, batch, least in (
         ("train", "batch_size", settings.bptt + 1),
         ("valid", "val_batch_size", 2),
@@ -65,7 +70,7 @@ def check_language_training(config: Experiment, genotype: Genotype, data: TextDa
                 f"= {count} columns; at least {least} are needed: make {batch}"
                 f"{' or bptt' if part == 'train' else ''} smaller, or give more text"
             )
-    return genotype
+    return cell
 
 
 def run_language_training(

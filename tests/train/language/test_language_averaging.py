@@ -44,7 +44,7 @@ def test_averaging_begins_by_the_rule_of_the_authors(x64, nonmono):
 
 
 def test_a_loss_that_is_not_a_number_begins_nothing_and_is_the_lowest_of_nothing(x64):
-    trigger, begins = noted(no_losses(1), jnp.nan)
+    trigger, begins = noted(no_losses(1), jnp.asarray(jnp.nan))
     assert not begins
     for loss, wanted in ((1.0, False), (0.9, False), (1.1, True)):
         trigger, begins = noted(trigger, jnp.asarray(loss))

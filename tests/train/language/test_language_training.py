@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import signal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from jdarts.genotypes import parse
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
-from jdarts.train.language import evaluate, make_language_training, run_language_training
+from jdarts.train.language import evaluate, make_language_training, recurrent_cell, run_language_training
 from jdarts.train.language.averaging import PLAIN
 from jdarts.train.language.driver import perplexity
 
@@ -37,7 +38,7 @@ SETTINGS = LanguageTrainConfig(
     val_batch_size=2,
 )
 CONFIG = Experiment(language_train=SETTINGS)
-CELL = parse("Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))")
+CELL = recurrent_cell(parse("Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"), "tiny")
 
 
 def changed(**settings) -> Experiment:
@@ -212,9 +213,8 @@ def test_explosions_are_told_and_too_many_end_the_run(tmp_path, x64):
 
 
 def test_thirty_steps_on_a_repeated_text_beat_the_uniform_model(x64):
-    settings = LanguageTrainConfig(
-        units=6, batch_size=10, bptt=6, learning_rate=1.0, **dict.fromkeys(SETTINGS.dropouts(), 0.0)
-    )
+    none: dict[str, Any] = dict.fromkeys(SETTINGS.dropouts(), 0.0)
+    settings = LanguageTrainConfig(units=6, batch_size=10, bptt=6, learning_rate=1.0, **none)
     repeated = dataclasses.replace(DATA, train=np.tile(TEXT, 2))
     training = make_language_training(Experiment(language_train=settings), CELL, repeated)
     state = training.init(jax.random.key(0))
@@ -226,7 +226,7 @@ def test_thirty_steps_on_a_repeated_text_beat_the_uniform_model(x64):
 @pytest.mark.parametrize(
     ("config", "cell", "data", "message"),
     [
-        (CONFIG, parse("DARTS_V2"), DATA, "network of images.*data.source tiny is text"),
+        (CONFIG, parse("DARTS_V2"), DATA, "network of images.*data.source tiny is a text"),
         (changed(batch_size=8), CELL, DATA, "train text of tiny has 50 words, 6 in each.*batch_size = 8.*at least 7"),
         (changed(val_batch_size=12), CELL, DATA, "valid text.*val_batch_size = 12"),
         (CONFIG, CELL, dataclasses.replace(DATA, test=TEXT[:1]), "test text.*1 words"),

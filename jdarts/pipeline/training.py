@@ -1,0 +1,78 @@
+"""The two tasks for which a genotype is trained, images and text; the source of the data decides which one it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jdarts.config import DataConfig, Experiment
+from jdarts.data import Dataset, load, steps_per_epoch
+from jdarts.data.text import is_text, load_text
+from jdarts.errors import UserError
+from jdarts.genotypes import Genotype
+from jdarts.genotypes.recurrent import RecurrentGenotype
+from jdarts.networks.of_genotype import check_network
+from jdarts.train import TrainResult, run_training
+from jdarts.train.language import LanguageTrainResult, check_language_training, recurrent_cell, run_language_training
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What training needs of its task.
+
+    Attributes:
+      accept: `(genotype, source)`; raises `UserError` for a genotype of the other task.
+      load: the data of a configuration.
+      check: `(config, genotype, data)`; raises `UserError` for sizes that do not fit.
+      train: a function with the arguments of `jdarts.train.run_training`.
+      describe: a result in one line.
+    """
+
+    accept: Callable[[Genotype, str], Any]
+    load: Callable[[DataConfig], Any]
+    check: Callable[[Experiment, Genotype, Any], Any]
+    train: Callable[..., Any]
+    describe: Callable[[Any], str]
+
+
+def training_task(source: str) -> TrainingTask:
+    """The task of `data.source`."""
+    return TEXT if is_text(source) else IMAGES
+
+
+def check_image_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
+    """Raise `UserError` unless the images fill a batch and the network can read them."""
+    steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
+    check_network(
+        genotype,
+        channels=config.train.channels,
+        cells=config.train.cells,
+        image_size=data.train.images.shape[1:3],
+        auxiliary=config.train.auxiliary_weight > 0,
+    )
+
+
+def _accept_for_images(genotype: Genotype, source: str) -> None:
+    if isinstance(genotype, RecurrentGenotype):
+        raise UserError(
+            f"the genotype is a recurrent cell, but data.source {source} has images; give a genotype of convolutional "
+            "cells, or a text: --data.source ptb, wikitext2 or text"
+        )
+
+
+def _describe_images(result: TrainResult) -> str:
+    return (
+        f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
+        f"{result.parameters:,} parameters, {result.macs:,} MACs"
+    )
+
+
+def _describe_text(result: LanguageTrainResult) -> str:
+    return (
+        f"test perplexity {result.test_perplexity:.2f} (evaluated once, after the last epoch, with the weights of the "
+        f"lowest validation perplexity, {result.val_perplexity:.2f}), {result.parameters:,} parameters, "
+        f"{result.macs:,} MACs for one word"
+    )
+
+
+IMAGES = TrainingTask(_accept_for_images, load, check_image_training, run_training, _describe_images)
+TEXT = TrainingTask(recurrent_cell, load_text, check_language_training, run_language_training, _describe_text)

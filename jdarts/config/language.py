@@ -90,7 +90,7 @@ class LanguageTrainConfig(Section, _Dropouts):
     test_batch_size: PositiveInt = 1
     """Columns into which the test text is cut."""
     rollbacks: CountOrOff = 10
-    """How many times a run may return to its best weights after its loss exploded; the next time it fails."""
+    """Returns to the best weights, after the loss exploded, that are allowed in a run; one more, and the run fails."""
     checkpoint_every: PositiveInt = 1
     """Save the whole state every N epochs."""
     checkpoint_every_steps: CountOrOff = 0

@@ -17,7 +17,7 @@ from jdarts.train.language import LanguageTrainResult, check_language_training, 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What training needs of its task.
+    """The parts of a training that depend on its task.
 
     Attributes:
       accept: `(genotype, source)`; raises `UserError` for a genotype of the other task.

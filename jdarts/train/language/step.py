@@ -12,6 +12,7 @@ import optax
 from flax import struct
 from jax import lax
 
+from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.config.language import LanguageTrainConfig
 from jdarts.data.text import TextData
@@ -101,11 +102,14 @@ def make_language_training(config: Experiment, genotype: RecurrentGenotype, data
     model = language_model(settings, genotype, len(data.vocabulary))
     windows = Windows(settings.bptt, len(data.train) // settings.batch_size)
     protocol = _Protocol(settings, model, windows)
+    calls = settings.epochs * windows.steps_per_epoch
+    logits = 4 * settings.batch_size * windows.sizes[-1] * model.vocabulary  # bytes; written some six times in a step
+    options = staging.compiler_options(calls=calls, written=6 * logits)
     return LanguageTraining(
         jax.jit(protocol.init),  # so that no two leaves share a buffer, which `step` could not donate
-        jax.jit(protocol.step, donate_argnums=0),
+        jax.jit(protocol.step, donate_argnums=0, compiler_options=options),
         jax.jit(protocol.end_epoch),
-        jax.jit(protocol.losses),
+        jax.jit(protocol.losses, compiler_options=options),
         windows.padded(data.train, settings.batch_size),
         windows,
         model,

@@ -1,0 +1,81 @@
+"""`jdarts train` on text: the task is that of data.source, and a genotype of the other task is refused."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from jdarts import cli
+from jdarts.config import DataConfig, Experiment, LanguageTrainConfig
+from jdarts.config.files import load_config, to_json
+from jdarts.errors import UserError
+from jdarts.genotypes import parse
+from jdarts.pipeline import run_train_only
+from jdarts.pipeline.training import IMAGES, TEXT, training_task
+from jdarts.runs.reporter import SilentReporter
+
+CELL = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """A working directory with a tiny text in text/ and a configuration toy.json."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").mkdir()
+    for name, lines in (("train", 24), ("valid", 4), ("test", 3)):
+        (tmp_path / "text" / f"{name}.txt").write_text("a cat sat on a mat\n" * lines)
+    config = Experiment(
+        name="toy",
+        data=DataConfig(source="text", path="text"),
+        language_train=LanguageTrainConfig(epochs=2, units=4, batch_size=24, bptt=2, val_batch_size=2),
+    )
+    (tmp_path / "toy.json").write_text(to_json(config))
+    return config
+
+
+def test_the_command_trains_a_language_model(experiment, capsys):
+    assert cli.main(["train", "toy.json", "--genotype", CELL]) == 0
+    shown = capsys.readouterr().out
+    run = Path("runs/toy-train")
+    result = json.loads((run / "result.json").read_text())
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert f"test perplexity {result['test_perplexity']:.2f}" in shown
+    assert f"val perplexity {records[0]['val_perplexity']:.4g}" in shown and "rollbacks" not in shown
+    assert result["train_perplexities"] == [record["train_perplexity"] for record in records]
+    assert result["val_perplexity"] == pytest.approx(min(math.exp(record["val_loss"]) for record in records))
+    assert parse(result["genotype"]) == parse(CELL) and result["parameters"] == 6 * 4 + 6 + 8 * 4 * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "genotype", "message"),
+    [
+        ("text", "DARTS_V2", "network of images, but data.source text is a text"),
+        ("digits", CELL, "recurrent cell, but data.source digits has images"),
+    ],
+)
+def test_a_genotype_of_the_other_task_is_refused_before_data_are_read(tmp_path, source, genotype, message):
+    config = Experiment(data=DataConfig(source=source, path=str(tmp_path / "missing")))
+    with pytest.raises(UserError, match=message) as caught:
+        run_train_only(config, parse(genotype), tmp_path / "run", resume=False, reporter=SilentReporter())
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_the_source_decides_the_task():
+    assert [training_task(name) for name in ("ptb", "wikitext2", "text")] == [TEXT] * 3
+    assert [training_task(name) for name in ("digits", "folder", "tfds:mnist")] == [IMAGES] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "hidden", "decay"), [("ptb_rnn", 850, 0.25, 8e-7), ("wikitext2_rnn", 700, 0.15, 5e-7)]
+)
+def test_the_configurations_have_the_published_settings(name, units, hidden, decay):
+    config = load_config(Path(__file__).parents[2] / "configs" / f"{name}.py")
+    settings = config.language_train
+    assert (settings.units, settings.dropout_hidden, settings.weight_decay) == (units, hidden, decay)
+    assert (settings.batch_size, settings.bptt, settings.learning_rate, settings.gradient_clip) == (64, 35, 20, 0.25)
+    assert (settings.dropout_embedding, settings.dropout_input, settings.dropout_x, settings.dropout_output) == (
+        (0.1, 0.2, 0.75, 0.75)
+    )
+    assert (settings.activation, settings.slowness, settings.nonmono) == (0, 1e-3, 5)
+    assert (settings.val_batch_size, settings.test_batch_size) == (10, 1)

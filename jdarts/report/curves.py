@@ -22,9 +22,11 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
 
     losses = {"train_loss": "training", "val_loss": "validation"}
     accuracies = {"train_accuracy": "training", "val_accuracy": "validation"}
+    perplexities = {"train_perplexity": "training", "val_perplexity": "validation"}
     charts = [
         chart("Loss", losses, Scales("cross-entropy in nats")),
         chart("Accuracy of the supernet", accuracies, Scales("accuracy", percent=True)),
+        chart("Perplexity of the supernet", perplexities, Scales("perplexity")),
     ]
     if not never_moves(run):
         decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
@@ -52,11 +54,14 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
 
 
 def _retraining(name: str, training: SearchRecord) -> str:
+    """Accuracies of a network of images, or perplexities of a language model."""
+    of_text = bool(training.series("train_perplexity")[1])
+    kind, scales = ("perplexity", Scales("perplexity")) if of_text else ("accuracy", Scales("accuracy", percent=True))
     lines = [
-        Series("training", *training.series("train_accuracy"), "s0"),
-        Series("validation", *training.series("val_accuracy"), "s1", 1),
+        Series("training", *training.series(f"train_{kind}"), "s0"),
+        Series("validation", *training.series(f"val_{kind}"), "s1", 1),
     ]
-    return line_chart(f"Retraining of the {name} cell", lines, Scales("accuracy", percent=True))
+    return line_chart(f"Retraining of the {name} cell", lines, scales)
 
 
 def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]], without: str) -> str:

@@ -75,7 +75,7 @@ def test_rules_over_several_fields_are_checked_after_the_last_override(toy):
     ("overrides", "expected"),
     [
         (["--search.epoch", "3"], "unknown option --search.epoch; did you mean --search.epochs?"),
-        (["--epochs", "3"], "did you mean --search.epochs or --train.epochs?"),
+        (["--epochs", "3"], "did you mean --search.epochs or --train.epochs or"),
         (["--search.learning_rate", "3"], "did you mean --search.weight_optimizer.learning_rate or"),
         (["--zzz", "3"], "unknown option --zzz (--help lists all options)"),
         (["--search", "3"], "--search is a section"),

@@ -27,7 +27,7 @@ WORDS = 11
 TEXT = np.random.default_rng(0).integers(0, WORDS, 50).astype(np.int32)
 DATA = TextData(name="tiny", train=TEXT, valid=TEXT[:23], test=TEXT[5:30], vocabulary=tuple("abcdefghijk"))
 SETTINGS = LanguageTrainConfig(
-    epochs=3,
+    epochs=5,
     units=6,
     batch_size=5,
     bptt=6,
@@ -188,8 +188,9 @@ def test_an_interrupted_run_resumes_to_the_last_bit(tmp_path, training, x64):
     whole = RunFolder.create(tmp_path / "whole", CONFIG)
     wanted = run_language_training(CONFIG, CELL, DATA, whole, reporter=SilentReporter())
     parts = RunFolder.create(tmp_path / "parts", CONFIG)
-    with pytest.raises(Interrupted, match="step"):
-        run_language_training(CONFIG, CELL, DATA, parts, reporter=InterruptedAt(per_epoch + 1))
+    for at, resume in ((per_epoch, False), (3 * per_epoch + 1, True)):  # at the end of an epoch, and inside the fourth
+        with pytest.raises(Interrupted, match=f"after step {at} "):
+            run_language_training(CONFIG, CELL, DATA, parts, resume=resume, reporter=InterruptedAt(at))
     found = run_language_training(CONFIG, CELL, DATA, parts, resume=True, reporter=SilentReporter())
     assert found == wanted
     for one, other in zip(last_state(whole, training), last_state(parts, training), strict=True):
@@ -198,7 +199,8 @@ def test_an_interrupted_run_resumes_to_the_last_bit(tmp_path, training, x64):
         [{k: v for k, v in record.items() if "seconds" not in k} for record in folder.records("metrics")]
         for folder in (whole, parts)
     ]
-    assert timeless[0] == timeless[1] and len(timeless[0]) == 3
+    assert timeless[0] == timeless[1] and len(timeless[0]) == 5
+    assert [record["averaged"] for record in timeless[0]] == [False, False, False, True, True]
     assert wanted.parameters == WORDS * 6 + WORDS + 2 * 6 * 12 + 2 * 6 * 12
     assert wanted.val_perplexity == min(record["val_perplexity"] for record in timeless[0])
     assert wanted.train_perplexities == tuple(math.exp(record["train_loss"]) for record in timeless[0])

@@ -1,4 +1,4 @@
-"""Losses on logits."""
+"""Losses on logits, and the penalties of the states of a recurrent network (Merity et al. 2017)."""
 
 import jax
 import jax.numpy as jnp
@@ -19,3 +19,21 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Fraction of `labels [N]` that equal the argmax of `logits [N, classes]`, a float32 scalar in [0, 1]."""
     return jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32))
+
+
+def next_word_losses(logits: jax.Array, targets: jax.Array, counted: jax.Array) -> jax.Array:
+    """The sum of the cross-entropies, in nats, of `logits [time, batch, words]` over the `counted [time]` steps."""
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return jnp.sum(jnp.where(counted[:, None], each, 0))
+
+
+def activation_penalty(dropped: jax.Array, counted: jax.Array) -> jax.Array:
+    """The mean square of the outputs `[time, batch, units]` behind their dropout."""
+    squared = jnp.mean(jnp.square(dropped), axis=(1, 2))
+    return jnp.sum(jnp.where(counted, squared, 0)) / jnp.maximum(jnp.sum(counted), 1)
+
+
+def slowness_penalty(raw: jax.Array, counted: jax.Array) -> jax.Array:
+    """The mean squared difference of successive hidden states `[time, batch, units]`; 0 of a single time step."""
+    squared = jnp.mean(jnp.square(raw[1:] - raw[:-1]), axis=(1, 2))
+    return jnp.sum(jnp.where(counted[1:], squared, 0)) / jnp.maximum(jnp.sum(counted[1:]), 1)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from jdarts.genotypes import Genotype
 from jdarts.methods import configured, registry
 from jdarts.methods.registry import with_known_method
 from jdarts.ops import user_ops
-from jdarts.pipeline.training import check_image_training, training_task
+from jdarts.pipeline.training import comparison, training_task
 from jdarts.report.cell_drawing import draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
@@ -41,7 +40,6 @@ from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
 from jdarts.spaces import ImageSpace, Space
-from jdarts.train import TrainResult, run_training
 
 WITHOUT_ALPHAS = {"enas", "random_search"}
 """The drivers of methods that search spaces without a relaxation, too."""
@@ -60,12 +58,13 @@ def run_experiment(
 
     With `members`, all searches run as one program and every found cell is retrained.
     """
-    space, data = prepare_search(config)
+    task = training_task(config.data.source)
+    space, data = _opener(config.data.source, streamed=False)(config)
     check_members(config.search, members)
     placement = place_search(config, members)
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
-        check_image_training(config, genotype, data)
+        task.check(config, genotype, data)
     noise = untrained(config, space.tables)
     if noise and config.train.cells >= 3:
         raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
@@ -79,10 +78,10 @@ def run_experiment(
         else:
             cells = {"found": _search(asked, placement, run)}
             seeds = {}
-        results: dict[str, tuple[Genotype, TrainResult]] = {}
+        results: dict[str, tuple[Genotype, Any]] = {}
         for name, genotype in {**cells, **random_cells}.items():
             folder = run.subfolder(f"train-{name}")
-            result = run_training(
+            result = task.train(
                 replace(config, seed=seeds.get(name, config.seed)),
                 genotype,
                 data,
@@ -99,7 +98,7 @@ def run_experiment(
         for genotype in cells.values():
             show_genotype(genotype, reporter, noise)
         trained = {name: result for name, (_, result) in results.items()}
-        reporter.message(_table(trained, {"found": list(cells), "random": list(random_cells)}))
+        reporter.message(comparison(task, trained, {"found": list(cells), "random": list(random_cells)}))
         reporter.message(f"run folder: {run.path}")
 
 
@@ -107,25 +106,6 @@ def _random_cells(space: Space, config: Experiment) -> dict[str, Genotype]:
     """`random`, `random-2`, …: the random cells that are trained besides the found one."""
     names = ["random", *(f"random-{i}" for i in range(2, config.train.random_cells + 1))]
     return {name: space.random_genotype(config.seed + i) for i, name in enumerate(names)}
-
-
-def _table(results: dict[str, TrainResult], kinds: dict[str, list[str]]) -> str:
-    """A row for each trained cell, and the mean and standard deviation of each kind with several cells."""
-    width = max(len("random cells, mean"), *(len(f"{name} cell") for name in results))
-    rows = [f"{'':{width}}   test accuracy  parameters        MACs"]
-    for kind, names in kinds.items():
-        trained = [results[name] for name in names]
-        for name, r in zip(names, trained, strict=True):
-            rows.append(f"{f'{name} cell':{width}}  {r.test_accuracy:14.2%}  {r.parameters:>10,}  {r.macs:>10,}")
-        if len(names) > 1:
-            accuracies = [r.test_accuracy for r in trained]
-            accuracy = f"{statistics.mean(accuracies):.2%} ± {100 * statistics.stdev(accuracies):.2f}"
-            parameters, macs = (statistics.mean(getattr(r, size) for r in trained) for size in ("parameters", "macs"))
-            rows.append(
-                f"{f'{kind} cells, mean':{width}}  {accuracy:>14}  {parameters:>10,.0f}  {macs:>10,.0f}"
-                f"  (± standard deviation of {len(names)})"
-            )
-    return "\n".join(rows)
 
 
 def run_search_only(
@@ -203,9 +183,9 @@ def open_text_search(config: Experiment) -> tuple[Any, TextData]:
     return space, data
 
 
-def _opener(source: str) -> Callable[[Experiment], tuple[Any, Any]]:
-    """The function that opens the space and the data of a search on `source`."""
-    if source.startswith("stream:"):
+def _opener(source: str, *, streamed: bool = True) -> Callable[[Experiment], tuple[Any, Any]]:
+    """The function that opens the space and the data of a search on `source`; images only as a stream if `streamed`."""
+    if streamed and source.startswith("stream:"):
         return open_stream_search
     return open_text_search if is_text(source) else prepare_search
 

@@ -1,6 +1,7 @@
 """The two tasks for which a genotype is trained, images and text; the source of the data decides which one it is."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ class TrainingTask:
       check: `(config, genotype, data)`; raises `UserError` for sizes that do not fit.
       train: a function with the arguments of `jdarts.train.run_training`.
       describe: a result in one line.
+      score: the field of a result by which cells are compared.
+      shown: a score in words; `spread`, its standard deviation.
     """
 
     accept: Callable[[Genotype, str], Any]
@@ -32,6 +35,9 @@ class TrainingTask:
     check: Callable[[Experiment, Genotype, Any], Any]
     train: Callable[..., Any]
     describe: Callable[[Any], str]
+    score: str
+    shown: Callable[[float], str]
+    spread: Callable[[float], str]
 
 
 def training_task(source: str) -> TrainingTask:
@@ -74,5 +80,44 @@ def _describe_text(result: LanguageTrainResult) -> str:
     )
 
 
-IMAGES = TrainingTask(_accept_for_images, load, check_image_training, run_training, _describe_images)
-TEXT = TrainingTask(recurrent_cell, load_text, check_language_training, run_language_training, _describe_text)
+IMAGES = TrainingTask(
+    _accept_for_images,
+    load,
+    check_image_training,
+    run_training,
+    _describe_images,
+    "test_accuracy",
+    "{:.2%}".format,
+    lambda spread: f"{100 * spread:.2f}",
+)
+TEXT = TrainingTask(
+    recurrent_cell,
+    load_text,
+    check_language_training,
+    run_language_training,
+    _describe_text,
+    "test_perplexity",
+    "{:.2f}".format,
+    "{:.2f}".format,
+)
+
+
+def comparison(task: TrainingTask, results: Mapping[str, Any], kinds: Mapping[str, Sequence[str]]) -> str:
+    """A row for each trained cell, and the mean and standard deviation of each kind with several cells."""
+    width = max(len("random cells, mean"), *(len(f"{name} cell") for name in results))
+    head = task.score.replace("_", " ")
+    rows = [f"{'':{width}}  {head:>15}  parameters        MACs"]
+    for kind, names in kinds.items():
+        trained = [results[name] for name in names]
+        for name, r in zip(names, trained, strict=True):
+            score = task.shown(getattr(r, task.score))
+            rows.append(f"{f'{name} cell':{width}}  {score:>15}  {r.parameters:>10,}  {r.macs:>10,}")
+        if len(names) > 1:
+            scores = [getattr(r, task.score) for r in trained]
+            score = f"{task.shown(statistics.mean(scores))} ± {task.spread(statistics.stdev(scores))}"
+            parameters, macs = (statistics.mean(getattr(r, size) for r in trained) for size in ("parameters", "macs"))
+            rows.append(
+                f"{f'{kind} cells, mean':{width}}  {score:>15}  {parameters:>10,.0f}  {macs:>10,.0f}"
+                f"  (± standard deviation of {len(names)})"
+            )
+    return "\n".join(rows)

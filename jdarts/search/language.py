@@ -32,6 +32,7 @@ from jdarts.data.text import TextData
 from jdarts.devices.replicas import Share, averaging_gradients, pmean
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import RECURRENT_OPS
+from jdarts.losses import slowness_penalty
 from jdarts.methods import Method
 from jdarts.networks.edges import PLAIN
 from jdarts.networks.fast.packing import Packing
@@ -93,7 +94,7 @@ class LanguageObjective(Objective):
         )
         counted = jnp.arange(batch["tokens"].shape[1]) < batch["length"]
         loss, accuracy = _next_word(outputs.logits, batch["targets"].T, counted)
-        total = loss + batch["slowness"] * _slowness(outputs.raw, counted)
+        total = loss + batch["slowness"] * slowness_penalty(outputs.raw, counted)
         hidden = lax.dynamic_index_in_dim(outputs.raw, batch["length"] - 1, keepdims=False)
         means = {"loss": loss, "accuracy": accuracy, "batch_stats": self.supernet.statistics(changed["batch_stats"])}
         total, means = pmean((total, means), self.axis_name)
@@ -151,13 +152,6 @@ def _next_word(logits: jax.Array, targets: jax.Array, counted: jax.Array) -> tup
     weight = counted.astype(logits.dtype)[:, None] / (jnp.sum(counted) * targets.shape[1])
     each = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return jnp.sum(each * weight), jnp.sum((jnp.argmax(logits, -1) == targets) * weight)
-
-
-def _slowness(raw: jax.Array, counted: jax.Array) -> jax.Array:
-    """Mean squared difference of successive hidden states `[time, batch, units]` (temporal activation penalty)."""
-    both = counted[1:].astype(raw.dtype)
-    squared = jnp.mean(jnp.square(raw[1:] - raw[:-1]), axis=(1, 2))
-    return jnp.sum(squared * both) / jnp.maximum(jnp.sum(both), 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, Tra
 from jdarts.data import load
 from jdarts.genotypes import parse
 from jdarts.runs.reporter import SilentReporter
+from jdarts.train import run_training
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,17 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline") / "run"
     reporter = SilentReporter()
     tests = []
-    evaluate = pipeline.run_training.__globals__["evaluate"]
+    evaluate = run_training.__globals__["evaluate"]
 
     def counted(training, state, images, batch_size):
         tests.append((type(images).__name__, int(state.step)))
         return evaluate(training, state, images, batch_size)
 
-    pipeline.run_training.__globals__["evaluate"] = counted
+    run_training.__globals__["evaluate"] = counted
     try:
         pipeline.run_experiment(config, (), folder, resume=False, reporter=reporter)
     finally:
-        pipeline.run_training.__globals__["evaluate"] = evaluate
+        run_training.__globals__["evaluate"] = evaluate
     return folder, reporter, tests
 
 

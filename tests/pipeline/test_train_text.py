@@ -1,17 +1,29 @@
 """`jdarts train` on text: the task is that of data.source, and a genotype of the other task is refused."""
 
+import dataclasses
 import json
 import math
+import statistics
 from pathlib import Path
 
 import pytest
+from support.tiny_text import SPACE
 
-from jdarts import cli
-from jdarts.config import DataConfig, Experiment, LanguageTrainConfig
+from jdarts import cli, spaces
+from jdarts.config import (
+    DataConfig,
+    Experiment,
+    LanguageSearchConfig,
+    LanguageTrainConfig,
+    SearchConfig,
+    SGDConfig,
+    SpaceConfig,
+    TrainConfig,
+)
 from jdarts.config.files import load_config, to_json
 from jdarts.errors import UserError
 from jdarts.genotypes import parse
-from jdarts.pipeline import run_train_only
+from jdarts.pipeline import run_experiment, run_train_only
 from jdarts.pipeline.training import IMAGES, TEXT, training_task
 from jdarts.runs.reporter import SilentReporter
 
@@ -79,3 +91,26 @@ def test_the_configurations_have_the_published_settings(name, units, hidden, dec
     )
     assert (settings.activation, settings.slowness, settings.nonmono) == (0, 1e-3, 5)
     assert (settings.val_batch_size, settings.test_batch_size) == (10, 1)
+
+
+def test_a_whole_experiment_compares_the_perplexities_of_found_and_random_cells(experiment, tmp_path, monkeypatch):
+    monkeypatch.setitem(spaces.LANGUAGE, SPACE.name, SPACE)
+    config = dataclasses.replace(
+        experiment,
+        space=SpaceConfig(name=SPACE.name),
+        search=SearchConfig(
+            epochs=1, batch_size=2, hypergradient="first_order", weight_optimizer=SGDConfig(momentum=0.0)
+        ),
+        train=TrainConfig(random_cells=2),
+        language_search=LanguageSearchConfig(units=4, bptt=12),
+        language_train=dataclasses.replace(experiment.language_train, epochs=1),
+    )
+    reporter = SilentReporter()
+    run_experiment(config, (), tmp_path / "run", resume=False, reporter=reporter)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert set(summary) == {"found", "random", "random-2"}
+    table = next(text for text in reporter.messages if "test perplexity" in text)
+    for name, result in summary.items():
+        assert f"{name} cell" in table and f"  {result['test_perplexity']:.2f}  " in table
+    spread = statistics.stdev(summary[name]["test_perplexity"] for name in ("random", "random-2"))
+    assert f" ± {spread:.2f}  " in table

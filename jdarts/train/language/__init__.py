@@ -3,7 +3,7 @@
 SGD with clipping, windows of random length, locked dropout, penalties of activations and their changes, averaging of
 the weights once the validation loss stops falling, and a return to the best weights when the loss explodes.
 
-* `windows`: lengths and positions of the windows. * `losses`: on the counted words of a window.
+* `windows`: lengths and positions of the windows.
 * `averaging`: NT-ASGD. * `step`: the pure functions of a training. * `driver`: the run.
 
 Where this differs from the DARTS code:

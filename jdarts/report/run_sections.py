@@ -15,7 +15,7 @@ from jdarts.report.op_weights import op_weights
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, flat, genotype_changes
 from jdarts.report.seeds import cost, costs, seeds_table
-from jdarts.report.words import duration, percent, table
+from jdarts.report.words import duration, percent, plain, table
 
 
 def run_sections(run: RunRecord, prefix: str = "") -> str:
@@ -56,6 +56,13 @@ def _problems(run: RunRecord) -> str:
     return "".join(f'<div class="card warning"><b>Not readable:</b> {escape(p)}</div>' for p in run.problems)
 
 
+def _test_score(result: dict[str, Any]) -> tuple[str, str]:
+    """The name and the value of a trained cell's score: perplexity of a language model, accuracy of other networks."""
+    if "test_perplexity" in result:
+        return "test perplexity", plain(result["test_perplexity"])
+    return "test accuracy", percent(result.get("test_accuracy"))
+
+
 def _summary(run: RunRecord) -> str:
     chosen, search = recommend(run), _shown(run)
     facts = [
@@ -64,7 +71,8 @@ def _summary(run: RunRecord) -> str:
     ]
     for name in ("found", "random"):
         if isinstance(run.summary.get(name), dict):
-            facts.append((percent(run.summary[name].get("test_accuracy")), f"test accuracy, {name} cell"))
+            score, value = _test_score(run.summary[name])
+            facts.append((value, f"{score}, {name} cell"))
     if isinstance(run.summary.get("found"), dict):
         facts.append((f"{run.summary['found'].get('parameters', 0):,}", "parameters, found cell"))
     if chosen and not chosen.without:

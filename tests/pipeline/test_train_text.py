@@ -25,6 +25,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import parse
 from jdarts.pipeline import run_experiment, run_train_only
 from jdarts.pipeline.training import IMAGES, TEXT, training_task
+from jdarts.report.write_report import write_report
 from jdarts.runs.reporter import SilentReporter
 
 CELL = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
@@ -114,3 +115,6 @@ def test_a_whole_experiment_compares_the_perplexities_of_found_and_random_cells(
         assert f"{name} cell" in table and f"  {result['test_perplexity']:.2f}  " in table
     spread = statistics.stdev(summary[name]["test_perplexity"] for name in ("random", "random-2"))
     assert f" ± {spread:.2f}  " in table
+    page = write_report([tmp_path / "run"]).read_text()
+    assert f"<b>{summary['found']['test_perplexity']:.4g}</b><span>test perplexity, found cell</span>" in page
+    assert "Perplexity of the supernet" in page and "Retraining of the random cell" in page

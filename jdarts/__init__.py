@@ -9,6 +9,8 @@ Configure an experiment
     SpaceConfig      the search space and the size of its supernet
     SearchConfig     the method, its optimisers and its length; the defaults are those of DARTS
     TrainConfig      how a derived network is trained from scratch
+    LanguageSearchConfig   sizes and dropout of a search on text
+    LanguageTrainConfig    how the language model of a recurrent cell is trained from scratch
     load_config      read an Experiment from a file, with command-line overrides
     load_data        read the images that a DataConfig names
 
@@ -20,6 +22,7 @@ Search and retrain
     run_experiment   search, retrain the found cell and random cells, test each once
     cached_searches  run the searches of some seeds once; later calls read them from their run folder
     run_training     train the network of one genotype from scratch and test it once
+    run_language_training  the same for the language model of a recurrent cell
 
 Architectures
     Genotype         a discrete architecture
@@ -92,6 +95,8 @@ if TYPE_CHECKING:
     from jdarts import train as train
     from jdarts.config import DataConfig as DataConfig
     from jdarts.config import Experiment as Experiment
+    from jdarts.config import LanguageSearchConfig as LanguageSearchConfig
+    from jdarts.config import LanguageTrainConfig as LanguageTrainConfig
     from jdarts.config import SearchConfig as SearchConfig
     from jdarts.config import SpaceConfig as SpaceConfig
     from jdarts.config import TrainConfig as TrainConfig
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
     from jdarts.search import make_search as make_search
     from jdarts.search import run_search as run_search
     from jdarts.train import run_training as run_training
+    from jdarts.train.language import run_language_training as run_language_training
 
     load_data = data.load
 
@@ -127,6 +133,8 @@ _MEMBERS = {
     "DataConfig": "config",
     "Experiment": "config",
     "Genotype": "genotypes",
+    "LanguageSearchConfig": "config",
+    "LanguageTrainConfig": "config",
     "RunFolder": "runs.folder",
     "SearchConfig": "config",
     "SearchRun": "search",
@@ -138,6 +146,7 @@ _MEMBERS = {
     "make_search": "search",
     "parse": "genotypes",
     "run_experiment": "pipeline",
+    "run_language_training": "train.language",
     "run_search": "search",
     "run_training": "train",
 }

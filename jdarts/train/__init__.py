@@ -1,4 +1,4 @@
-"""Training derived networks from scratch."""
+"""Training derived networks from scratch: here on images; `jdarts.train.language` on text."""
 
 from jdarts.train.driver import TrainResult, run_training
 from jdarts.train.step import Training, TrainState, evaluate, make_training

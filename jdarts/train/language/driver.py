@@ -138,11 +138,11 @@ def _record(state: LanguageTrainState, val_loss: float) -> dict[str, Any]:
 def _after_epoch(
     training: LanguageTraining, state: LanguageTrainState, record: Mapping[str, Any], reporter: Reporter
 ) -> LanguageTrainState:
-    """The state after the epoch; tells the user about rollbacks and about the begin of averaging."""
+    """The state after the epoch; tells the user about rollbacks and about the start of averaging."""
     epoch, times = record["epoch"], record["rollbacks"]
     if times:
         reporter.warning(
-            f"the loss exploded {times} times in epoch {epoch}; training returned to the best weights so far each time"
+            f"epoch {epoch}: the loss exploded, and training returned to the best weights so far (times: {times})"
         )
     after = training.end_epoch(state, record["val_loss"])
     if not record["averaged"] and int(after.averaged_steps) != PLAIN:

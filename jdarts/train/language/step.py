@@ -201,7 +201,7 @@ class _Protocol:
         return state, {"train_loss": loss, "finite": state.rollbacks <= self.settings.rollbacks}
 
     def end_epoch(self, state: LanguageTrainState, loss: Any) -> LanguageTrainState:
-        """The state after an epoch whose validation loss is `loss`: best weights, and the begin of averaging."""
+        """The state after an epoch whose validation loss is `loss`: best weights, and the start of averaging."""
         loss = jnp.asarray(loss, state.best.loss.dtype)
         trigger, begins = noted(state.trigger, loss)
         steps = jnp.where((state.averaged_steps == PLAIN) & begins, 0, state.averaged_steps)

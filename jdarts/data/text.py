@@ -46,6 +46,11 @@ class TextData:
     test: np.ndarray
     vocabulary: tuple[str, ...]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The words: the classes of a language model, in the order of its outputs."""
+        return self.vocabulary
+
 
 def is_text(source: str) -> bool:
     """True if `data.source` is a text."""

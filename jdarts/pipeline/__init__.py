@@ -239,7 +239,7 @@ def open_run(
             _warn_of_another_environment(run, reporter)
         elif processes.is_first():
             run.write_json("environment.json", environment.describe())
-            if not isinstance(data, TextData | None) and data.class_names:
+            if data is not None and data.class_names:
                 run.write_json(CLASSES, data.class_names)
             _keep_user_files(run, config)
         yield run

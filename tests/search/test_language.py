@@ -160,7 +160,7 @@ def test_a_second_order_step_is_autodiff_through_the_clipped_step_of_its_window(
     assert int(after.carried["train"]["position"]) == int(batch["position"])
 
 
-SEVERAL_LOOPS = {"darts_pt", "random_search", "darts_ada", "r_darts", "stac_nas"}
+SEVERAL_LOOPS = {"enas", "darts_pt", "random_search", "darts_ada", "r_darts", "stac_nas"}
 EDGES_OF_IMAGES = {"drnas_progressive", "pc_darts", "r_darts_dp", "p_darts"}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
+from jdarts.genotypes.recurrent import ACTIVATIONS, RecurrentGenotype
 from jdarts.networks.recurrent.masks import CellMasks
 
 FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -57,16 +57,15 @@ def derived_step(
 def mixed_node(p: jax.Array, W_i: jax.Array, s: Sequence[jax.Array], masks: CellMasks) -> jax.Array:
     """`Σ_j Σ_k p_jk (s_j + c_j · (f_k(h_j) − s_j))` over the earlier nodes j and all activations k but none.
 
-    `p [j, 5]` has a row for each earlier node; the weight of none adds nothing.
+    `p [j, 5]` has a row for each earlier node; the weight of none adds nothing. With P_j = Σ_k p_jk the sum is
+    `Σ_j (P_j s_j + c_j · (Σ_k p_jk f_k(h_j) − P_j s_j))`, which has one gate for all activations.
     """
     states = jnp.stack(s)
-    product = states * masks.hidden @ W_i
-    terms = (
-        p[:, k, None, None] * gated(product, activation, states)
-        for k, activation in enumerate(RECURRENT_OPS)
-        if activation != "none"
-    )
-    return sum(terms, jnp.zeros((), states.dtype)).sum(0)
+    c, h = jnp.split(states * masks.hidden @ W_i, 2, axis=-1)
+    used = p[:, 1:, None, None]
+    mixed = sum(used[:, k] * FUNCTIONS[activation](h) for k, activation in enumerate(ACTIVATIONS))
+    kept = used.sum(1) * states
+    return (kept + jax.nn.sigmoid(c) * (mixed - kept)).sum(0)
 
 
 def mean(states: Sequence[jax.Array]) -> jax.Array:

@@ -213,5 +213,11 @@ def _spaces(arguments: Arguments) -> None:
     del arguments
     from jdarts import spaces
 
-    for name in spaces.names():
-        print(f"{name:12} {spaces.DESCRIPTIONS[name]}")
+    groups = {
+        "with a relaxation, for methods and strategies:": (*spaces.names(), *spaces.LANGUAGE),
+        "for strategies (jdarts search --strategy):": spaces.DECISIONS_ONLY,
+    }
+    for title, names in groups.items():
+        print(title)
+        for name in names:
+            print(f"  {name:18} {spaces.DESCRIPTIONS[name]}")

@@ -75,6 +75,19 @@ DESCRIPTIONS = {
     "robust_s3": "S3: none, skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
+    "darts_rnn": "recurrent cells, 8 nodes, 5 activations an edge, for text (Liu et al. 2019, arXiv:1806.09055)",
+    "nasbench_macro": "8 layers of 3 blocks each, by table (Su et al. 2021, arXiv:2103.11922)",
+    "mnasnet": "7 stages of mobile blocks, by table (Tan et al. 2019, arXiv:1807.11626; Accel-NASBench)",
+    "nasnet": "NASNet cells: 5 blocks, 13 ops (Zoph et al. 2018, arXiv:1707.07012)",
+    "nasnet_8": "the same with the first 8 of these ops",
+    "pnas": "one cell of 5 blocks, 8 ops (Liu et al. 2018, arXiv:1712.00559)",
+    "pnas_progressive": "the same with 1 to 5 blocks, for the strategy pnas",
+    "enas_micro": "ENAS cells: 5 nodes, 5 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
+    "enas_macro": "ENAS networks: 12 layers, 6 ops, any skips (Pham et al. 2018, arXiv:1802.03268)",
+    "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
+    "nas_chain_strides": "the same with 20 convolutions and strides",
+    "enas_rnn": "recurrent cells of ENAS, 12 nodes (Pham et al. 2018, arXiv:1802.03268)",
+    "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes",
 }
 DECISIONS_ONLY: dict[str, DecisionSpace] = {
     space.name: space

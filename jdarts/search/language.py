@@ -122,6 +122,8 @@ class LanguageObjective(Objective):
     def _with_auxiliary(self, op_weights: Any, step: jax.Array) -> jax.Array:
         """The op weights `[edges, ops]`; an auxiliary skip of weight β is β more weight of identity (DARTS-)."""
         p = op_weights["recurrent"]
+        if isinstance(p, list):  # the rows apart, as the exact alpha-Hessian differentiates them
+            p = jnp.stack(p)
         skip = self.edge_values(step).get("auxiliary_skip")
         return p if skip is None else p.at[:, self.auxiliary].add(skip.astype(p.dtype))
 

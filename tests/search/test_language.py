@@ -117,6 +117,8 @@ def test_loss_and_penalty_are_those_of_the_outputs():
     total, aux = loss(w, p, batch)
     np.testing.assert_allclose(aux["loss"], nll, rtol=1e-12)
     np.testing.assert_allclose(total, nll + 0.7 * np.mean((raw[1:] - raw[:-1]) ** 2), rtol=1e-12)
+    apart, _ = loss(w, {"recurrent": list(p["recurrent"])}, batch)  # as the exact alpha-Hessian differentiates
+    np.testing.assert_allclose(apart, total, rtol=1e-12)
     uniform, aux = loss(0 * w, p, batch)
     np.testing.assert_allclose(
         made.task.readings({"train_loss": float(uniform), "val_loss": 0.0})["train_perplexity"], WORDS

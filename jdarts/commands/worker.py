@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from jdarts.commands import process, worker_processes
+from jdarts.commands import process
 from jdarts.commands.arguments import Arguments, Parser, positive
 from jdarts.runs import interrupts
 
@@ -21,7 +21,9 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 def _worker(arguments: Arguments) -> None:
     if arguments.parent is not None:
-        worker_processes.end_with(arguments.parent)
+        from jdarts.commands.worker_processes import end_with
+
+        end_with(arguments.parent)
     run_dir = Path(arguments.run)
     interrupts.explain_with(lambda: "the running trial is lost and will be retried")
 

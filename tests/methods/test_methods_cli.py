@@ -34,9 +34,9 @@ def test_methods_are_listed_with_paper_and_options(capsys):
 
 def test_spaces_are_listed_with_their_papers(capsys):
     assert cli.main(["spaces"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(spaces.names())
-    assert all("arXiv:" in line for line in lines)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert [line.split()[0] for line in lines] == [*spaces.names(), *spaces.LANGUAGE, *spaces.DECISIONS_ONLY]
+    assert all("arXiv:" in line for line in lines[: len(spaces.names())])
 
 
 def test_query_prints_accuracies_rank_and_regret(tmp_path, capsys):
@@ -97,12 +97,12 @@ def test_the_commands_in_a_configuration_are_right(path, tmp_path, monkeypatch):
     """Every command that its docstring shows is accepted; what it would compute is left out."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(CONFIGS)
-    for function in ("run_experiment", "run_search_only", "plan_search"):
+    for function in ("run_experiment", "run_search_only", "run_train_only", "plan_search"):
         monkeypatch.setattr(f"jdarts.pipeline.{function}", lambda config, *_, **__: config.name)
     monkeypatch.setattr("jdarts.devices.processes.start", lambda setup: None)
     monkeypatch.setattr("jax.config.update", lambda name, value: None)  # for `plan`; other tests have started JAX
     doc = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
-    commands = re.findall(r"\bjdarts +((?:run|search|plan) .*)", doc)
+    commands = re.findall(r"\bjdarts +((?:run|search|plan|train) .*)", doc)
     assert commands
     for number, command in enumerate(commands):
         words = shlex.split(command.rstrip('"'))

@@ -452,5 +452,5 @@ def test_no_input_ends_in_a_traceback(place, capsys, part):
         ):
             faults.append(f"{[word[:80] for word in words]}: status {status}, {seconds:.1f} s: {err[-600:]}")
     assert not faults, f"{len(faults)} faults\n" + "\n".join(faults)
-    assert statuses.count(0) > 20, "valid inputs are among them"
+    assert statuses.count(0) > 15, "valid inputs are among them"
     assert not [path for path in Path().iterdir() if path.name == "runs"], "nothing was written"

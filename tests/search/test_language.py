@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.tiny_text import BATCH, BPTT, CONFIG, SGD, SPACE, UNITS, WORDS, search, text
 
 from jdarts import methods
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import RECURRENT_OPS
 from jdarts.runs.folder import RunFolder
 from jdarts.search import SearchRun, run_search
-from tests.support.tiny_text import BATCH, BPTT, CONFIG, SGD, SPACE, UNITS, WORDS, search, text
 
 
 @pytest.fixture(autouse=True)

@@ -79,15 +79,15 @@ DESCRIPTIONS = {
     "nasbench_macro": "8 layers of 3 blocks each, by table (Su et al. 2021, arXiv:2103.11922)",
     "mnasnet": "7 stages of mobile blocks, by table (Tan et al. 2019, arXiv:1807.11626; Accel-NASBench)",
     "nasnet": "NASNet cells: 5 blocks, 13 ops (Zoph et al. 2018, arXiv:1707.07012)",
-    "nasnet_8": "the same with the first 8 of these ops",
+    "nasnet_8": "the same with the first 8 of these ops (Zoph et al. 2018, arXiv:1707.07012)",
     "pnas": "one cell of 5 blocks, 8 ops (Liu et al. 2018, arXiv:1712.00559)",
-    "pnas_progressive": "the same with 1 to 5 blocks, for the strategy pnas",
+    "pnas_progressive": "the same with 1 to 5 blocks, for the strategy pnas (Liu et al. 2018, arXiv:1712.00559)",
     "enas_micro": "ENAS cells: 5 nodes, 5 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
     "enas_macro": "ENAS networks: 12 layers, 6 ops, any skips (Pham et al. 2018, arXiv:1802.03268)",
     "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
-    "nas_chain_strides": "the same with 20 convolutions and strides",
+    "nas_chain_strides": "the same with 20 convolutions and strides (Zoph & Le 2017, arXiv:1611.01578)",
     "enas_rnn": "recurrent cells of ENAS, 12 nodes (Pham et al. 2018, arXiv:1802.03268)",
-    "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes",
+    "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes (Pham et al. 2018, arXiv:1802.03268)",
 }
 DECISIONS_ONLY: dict[str, DecisionSpace] = {
     space.name: space

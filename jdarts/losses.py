@@ -1,8 +1,12 @@
 """Losses on logits, and the penalties of the states of a recurrent network (Merity et al. 2017)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
+
+_LARGEST_EXPONENT = 700.0  # the exponential of more overflows
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
@@ -25,6 +29,11 @@ def next_word_losses(logits: jax.Array, targets: jax.Array, counted: jax.Array) 
     """The sum of the cross-entropies, in nats, of `logits [time, batch, words]` over the `counted [time]` steps."""
     each = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return jnp.sum(jnp.where(counted[:, None], each, 0))
+
+
+def perplexity(loss: float) -> float:
+    """The exponential of a mean cross-entropy in nats, at most e^700; NaN of NaN."""
+    return math.exp(min(loss, _LARGEST_EXPONENT)) if not math.isnan(loss) else math.nan
 
 
 def activation_penalty(dropped: jax.Array, counted: jax.Array) -> jax.Array:

@@ -52,6 +52,15 @@ class TextData:
         return self.vocabulary
 
 
+def columns(text: np.ndarray, batch: int, *, pad: int = 0) -> np.ndarray:
+    """The text in `batch` columns of equal length, `[words + pad, batch]` int32; a remainder of the text is dropped.
+
+    The last `pad` words of each column are zeros.
+    """
+    words = len(text) // batch
+    return np.pad(text[: words * batch].reshape(batch, words).T, ((0, pad), (0, 0))).astype(np.int32)
+
+
 def is_text(source: str) -> bool:
     """True if `data.source` is a text."""
     return source in FILES

@@ -27,7 +27,7 @@ from jdarts.networks.image_sizes import check_halvings, image_sides
 from jdarts.networks.plain import Classifier
 from jdarts.networks.plain import Stem as PlainStem
 from jdarts.networks.plain_nasbench201 import PlainCell201, PlainNorm, PlainReduction
-from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable, OpWeights
+from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable, OpWeights, WholeVariables
 from jdarts.ops.batch_norm import BatchNorm
 
 STAGES = 3
@@ -84,7 +84,7 @@ class Network201(nn.Module):
         return Skeleton(*(partial(layer, axis_name=self.axis_name) for layer in (Stem, ResidualReduction, BatchNorm)))
 
 
-class Supernet201(Network201):
+class Supernet201(WholeVariables, Network201):
     """The weight-sharing network.
 
     Attributes:
@@ -115,14 +115,6 @@ class Supernet201(Network201):
             return module(x, p, train, edge_weights, edge_values)
 
         return self.forward(images, train, PLAIN_SKELETON if plain else self.skeleton, cell)
-
-    def edges_of(self, path: tuple[str, ...]) -> None:
-        """For `Packing`: no variable is split by edges."""
-        del path
-
-    def body_of(self, path: tuple[str, ...]) -> None:
-        """For `Packing`: a cell has few arrays, which stay as they are."""
-        del path
 
 
 class DerivedNetwork201(Network201):

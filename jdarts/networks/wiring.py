@@ -30,3 +30,15 @@ def row(source: int, target: int) -> int:
 def rows_of(p: Any) -> list[jax.Array]:
     """The rows of an array, or of a list of them, each by itself: derivatives then tell them apart."""
     return p if isinstance(p, list) else [jnp.squeeze(row, 0) for row in lax.split(p, [1] * len(p))]
+
+
+class WholeVariables:
+    """The answers that `Packing` needs, of a network whose variables are not split by edges or bodies of cells."""
+
+    def edges_of(self, path: tuple[str, ...]) -> None:
+        """No variable is stacked over edges."""
+        del path
+
+    def body_of(self, path: tuple[str, ...]) -> None:
+        """No variable is part of a cell's body."""
+        del path

@@ -13,7 +13,7 @@ from jdarts import spaces
 from jdarts.analysis.monitor import monitor_hooks
 from jdarts.benchmarks import load_table
 from jdarts.config import Experiment, own_estimators, user_files
-from jdarts.data import Dataset, SearchData, from_arrays, load, steps_per_epoch
+from jdarts.data import Dataset, SearchData, from_arrays, load
 from jdarts.data.streaming import StreamedData, open_streams
 from jdarts.data.text import TextData, is_text, load_text
 from jdarts.devices import processes
@@ -197,8 +197,7 @@ def _check_search(config: Experiment, space: ImageSpace, split: SearchData | Str
             f"space {space.name} has no alphas, which method {method.name} needs; use --method enas, or a strategy "
             "(--strategy)"
         )
-    for images in (split.train, split.val):
-        steps_per_epoch(len(images), config.search.batch_size)
+    IMAGE_TASK.steps_per_epoch(config, split)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
     IMAGE_TASK.check(config, space, method, split)
     method.edge.check(config.space.channels)

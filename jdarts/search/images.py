@@ -114,8 +114,9 @@ class ImageTask:
 
     def steps_per_epoch(self, config: Experiment, data: SearchData | StreamedData) -> int:
         """Whole batches in the training split; `UserError` if a split does not fill one batch."""
+        steps = steps_per_epoch(len(data.train), config.search.batch_size)
         steps_per_epoch(len(data.val), config.search.batch_size)
-        return steps_per_epoch(len(data.train), config.search.batch_size)
+        return steps
 
     def enter(self, state: SearchState, batch: Batch) -> SearchState:
         """The state as it is."""
@@ -133,9 +134,9 @@ class ImageTask:
             edge=method.edge,
             remat=config.search.remat,
         )
-        inputs = jax.eval_shape(partial(_network_inputs, asked))
+        op_weights, images, values = jax.eval_shape(partial(_network_inputs, asked))
         return ImageObjective(
-            vector_network(network, *inputs),
+            vector_network(network, op_weights, images, True, values),
             method,
             space,
             asked.clock,

@@ -22,26 +22,23 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
 from jdarts.config import Experiment
 from jdarts.config.swept import is_off
-from jdarts.data.text import TextData
+from jdarts.data.text import TextData, columns
 from jdarts.devices.replicas import Share, averaging_gradients, pmean
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import RECURRENT_OPS
-from jdarts.losses import slowness_penalty
+from jdarts.losses import next_word_losses, perplexity, slowness_penalty
 from jdarts.methods import Method
 from jdarts.networks.edges import PLAIN
-from jdarts.networks.fast.packing import Packing
-from jdarts.ops.initializers import abstract_network
 from jdarts.optimizers import weight_sgd
 from jdarts.search.objective import Batch, LossAux, Objective
 from jdarts.search.state import SearchState
 from jdarts.search.task import Arrays, Asked
-from jdarts.search.vectors import VectorNetwork
+from jdarts.search.vectors import vector_network
 from jdarts.spaces.recurrent import DartsRecurrentSpace
 
 SHORT_WINDOWS = 0.05  # share of the training windows that have half the length (DARTS code)
@@ -121,9 +118,7 @@ class LanguageObjective(Objective):
 
     def _with_auxiliary(self, op_weights: Any, step: jax.Array) -> jax.Array:
         """The op weights `[edges, ops]`; an auxiliary skip of weight β is β more weight of identity (DARTS-)."""
-        p = op_weights["recurrent"]
-        if isinstance(p, list):  # the rows apart, as the exact alpha-Hessian differentiates them
-            p = jnp.stack(p)
+        p = jnp.asarray(op_weights["recurrent"])
         skip = self.edge_values(step).get("auxiliary_skip")
         return p if skip is None else p.at[:, self.auxiliary].add(skip.astype(p.dtype))
 
@@ -151,9 +146,9 @@ def _without_dropout(network: Any) -> Any:
 
 def _next_word(logits: jax.Array, targets: jax.Array, counted: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean cross-entropy and accuracy of `logits [time, batch, words]` over the `counted` time steps."""
-    weight = counted.astype(logits.dtype)[:, None] / (jnp.sum(counted) * targets.shape[1])
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return jnp.sum(each * weight), jnp.sum((jnp.argmax(logits, -1) == targets) * weight)
+    words = jnp.sum(counted) * targets.shape[1]
+    right = jnp.sum((jnp.argmax(logits, -1) == targets) & counted[:, None])
+    return next_word_losses(logits, targets, counted) / words, right / words
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,8 +275,7 @@ class LanguageTask:
         )
         tokens = jnp.zeros((2, 2), jnp.int32)
         alphas = space.alpha_shapes["recurrent"]
-        shapes, ranges = abstract_network(network, tokens, network.initial_hidden(2), jnp.zeros(alphas), False)
-        vectors = VectorNetwork(network, Packing(shapes["params"]), Packing(shapes["batch_stats"]), ranges)
+        vectors = vector_network(network, tokens, network.initial_hidden(2), jnp.zeros(alphas), False)
         return LanguageObjective(
             vectors, asked.method, space, asked.clock, asked.axis_name, auxiliary=RECURRENT_OPS.index("identity")
         )
@@ -317,7 +311,7 @@ class LanguageTask:
         """`train_tokens` and `val_tokens`, `[batch, words + bptt]` int32; the last `bptt` words are padding."""
         batch, pad = config.search.batch_size, config.language_search.bptt
         texts = {"train": data.train, "val": data.valid}
-        return {f"{name}_tokens": jnp.asarray(_columns(text, batch, pad)) for name, text in texts.items()}
+        return {f"{name}_tokens": jnp.asarray(columns(text, batch, pad=pad).T) for name, text in texts.items()}
 
     def scored(self, config: Experiment, arrays: Arrays, key: jax.Array) -> tuple[jax.Array, ...]:
         """A window of the validation text, drawn by `key`: `tokens` and `targets` `[batch, bptt]`."""
@@ -338,7 +332,7 @@ class LanguageTask:
 
     def readings(self, record: dict[str, float]) -> dict[str, float]:
         """Perplexities: the exponentials of the mean losses of the epoch."""
-        return {f"{split}_perplexity": math.exp(min(record[f"{split}_loss"], 700.0)) for split in ("train", "val")}
+        return {f"{split}_perplexity": perplexity(record[f"{split}_loss"]) for split in ("train", "val")}
 
     def _lengths(self, config: Experiment, data: TextData) -> tuple[int, int]:
         """Words in each column of the training text and of the validation text."""
@@ -347,9 +341,3 @@ class LanguageTask:
 
 
 LANGUAGE_TASK = LanguageTask()
-
-
-def _columns(text: np.ndarray, batch: int, pad: int) -> np.ndarray:
-    """The text in `batch` columns of equal length, as rows, each followed by `pad` zeros; a remainder is dropped."""
-    words = len(text) // batch
-    return np.pad(text[: words * batch].reshape(batch, words), ((0, 0), (0, pad))).astype(np.int32)

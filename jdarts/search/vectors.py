@@ -56,8 +56,8 @@ class VectorNetwork:
         return self.params.ravel(variables["params"]), self.stats.ravel(variables.get("batch_stats", {}))
 
 
-def vector_network(network: Any, op_weights: Any, images: Any, edge_values: Any) -> VectorNetwork:
-    """`network` as a function of vectors; the other arguments are arrays, or shapes, for a forward pass."""
-    shapes, ranges = abstract_network(network, op_weights, images, True, edge_values)
+def vector_network(network: Any, *inputs: Any) -> VectorNetwork:
+    """`network` as a function of vectors; `inputs` are those of a forward pass, with shapes or arrays."""
+    shapes, ranges = abstract_network(network, *inputs)
     params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
     return VectorNetwork(network, params, stats, ranges)

@@ -1,42 +1,16 @@
 """Checks of op weights before a genotype is derived from them."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
-from jdarts.networks.wiring import OpTable
+from jdarts.spaces.space import Space
 
 
-class RelaxedSpace(Protocol):
-    """The part of a space that describes its alphas (`jdarts.spaces.space.Space`), for images or language."""
-
-    @property
-    def name(self) -> str:
-        """The registered name."""
-        ...
-
-    @property
-    def tables(self) -> dict[str, OpTable]:
-        """Candidate ops of every edge, by cell type."""
-        ...
-
-    @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        """`(source, target)` of every row of the alphas."""
-        ...
-
-    @property
-    def alpha_shapes(self) -> dict[str, tuple[int, int]]:
-        """`{cell type: (edges, ops)}`."""
-        ...
-
-
-def checked_weights(
-    space: RelaxedSpace, op_weights: Mapping[str, Any], what: str = "op_weights"
-) -> dict[str, np.ndarray]:
+def checked_weights(space: Space, op_weights: Mapping[str, Any], what: str = "op_weights") -> dict[str, np.ndarray]:
     """The op weights as float64 arrays `{cell type: [edges, ops]}` with this space's names and shapes.
 
     Raises `UserError` for missing or unknown cell types, entries that are not numbers, and other shapes.
@@ -60,9 +34,7 @@ def checked_weights(
     return arrays
 
 
-def finite_weights(
-    space: RelaxedSpace, op_weights: Mapping[str, Any], what: str = "op_weights"
-) -> dict[str, np.ndarray]:
+def finite_weights(space: Space, op_weights: Mapping[str, Any], what: str = "op_weights") -> dict[str, np.ndarray]:
     """`checked_weights` with only finite entries, so that entries can be compared.
 
     Raises `UserError` that names the cell type, edge and op of the first NaN or infinite entry.

@@ -36,7 +36,7 @@ def objective(method=None) -> ImageObjective:
     network = SPACE.supernet(channels=2, cells=1, classes=3, edge=method.edge)
     p = {name: jnp.full(shape, 0.5) for name, shape in SPACE.alpha_shapes.items()}
     values = {name: jnp.zeros(()) for name in method.edge_values}
-    return ImageObjective(vector_network(network, p, jnp.zeros((2, 6, 6, 2)), values), method, SPACE, CLOCK)
+    return ImageObjective(vector_network(network, p, jnp.zeros((2, 6, 6, 2)), True, values), method, SPACE, CLOCK)
 
 
 def problem(made: ImageObjective, step=0):

@@ -25,12 +25,13 @@ from jdarts.networks.nasnet.layers import (
     pool,
     separable,
 )
+from jdarts.networks.wiring import WholeVariables
 from jdarts.ops.initializers import uniform_fan_out
 
 _EPS, _MOMENTUM = 1e-3, 0.1
 
 
-class EnasMacroSupernet(nn.Module):
+class EnasMacroSupernet(WholeVariables, nn.Module):
     """Stem, layers, two reductions, global average pooling, a linear layer without bias.
 
     Behind the layers `macro_pools` every stored output passes a factorised reduction of its own; the width stays.
@@ -69,14 +70,6 @@ class EnasMacroSupernet(nn.Module):
                     for k, y in enumerate(outputs)
                 ]
         return LinearClassifier(self.classes, name="classifier")(outputs[-1])
-
-    def edges_of(self, path: tuple[str, ...]) -> None:
-        """For `Packing`: no variable is split by edges."""
-        del path
-
-    def body_of(self, path: tuple[str, ...]) -> None:
-        """For `Packing`: no cell has a body of its own."""
-        del path
 
 
 class MacroSearchLayer(nn.Module):

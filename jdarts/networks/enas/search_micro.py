@@ -20,6 +20,7 @@ from jdarts.networks.enas.classifier import LinearClassifier
 from jdarts.networks.enas.micro import micro_reductions
 from jdarts.networks.image_sizes import check_halvings, image_sides
 from jdarts.networks.nasnet.layers import ConvNorm, FactorizedReduction, NormSettings, pool, separable
+from jdarts.networks.wiring import WholeVariables
 from jdarts.ops.initializers import constant, uniform_fan_out
 
 _EPS, _MOMENTUM, _EDGE_EPS = 1e-3, 0.1, 1e-5
@@ -27,7 +28,7 @@ _STEM_MULTIPLIER = 3
 INPUTS = 2
 
 
-class EnasMicroSupernet(nn.Module):
+class EnasMicroSupernet(WholeVariables, nn.Module):
     """Stem, `cells` normal and two reduction cells, ReLU, global average pooling, a linear layer without bias.
 
     Attributes:
@@ -66,14 +67,6 @@ class EnasMicroSupernet(nn.Module):
             cell = EnasSearchCell(width, self.nodes, norm, name=f"cell_{i}")
             before, last = last, cell(before, last, architecture[kind])
         return LinearClassifier(self.classes, name="classifier")(relu(last))
-
-    def edges_of(self, path: tuple[str, ...]) -> None:
-        """For `Packing`: no variable is split by edges."""
-        del path
-
-    def body_of(self, path: tuple[str, ...]) -> None:
-        """For `Packing`: no cell has a body of its own."""
-        del path
 
 
 class EnasSearchCell(nn.Module):

@@ -10,9 +10,10 @@ from jdarts.networks.recurrent.cell import mean, mixed_node, node_0
 from jdarts.networks.recurrent.language_model import LanguageModel, Outputs
 from jdarts.networks.recurrent.masks import CellMasks
 from jdarts.networks.recurrent.norm import PYTORCH, Moments, batch_norm
+from jdarts.networks.wiring import WholeVariables
 
 
-class RecurrentSupernet(LanguageModel, kw_only=True):
+class RecurrentSupernet(WholeVariables, LanguageModel, kw_only=True):
     """The search network; `LanguageModel` lists the other attributes.
 
     Every node reads all earlier ones through all activations. One batch norm without scale and shift follows node 0 and

@@ -12,14 +12,13 @@ from jdarts.data.text import TextData
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.genotypes.recurrent import RecurrentGenotype
+from jdarts.losses import perplexity
 from jdarts.networks.recurrent.size import count_language_model
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.language.averaging import PLAIN
 from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
-
-_LARGEST = 700.0  # the exponential of more overflows
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,6 @@ class LanguageTrainResult:
     test_perplexity: float
     parameters: int
     macs: int
-
-
-def perplexity(loss: float) -> float:
-    """The exponential of a mean cross-entropy in nats, at most e^700; NaN of NaN."""
-    return math.exp(min(loss, _LARGEST)) if not math.isnan(loss) else math.nan
 
 
 def recurrent_cell(genotype: Genotype, source: str) -> RecurrentGenotype:

@@ -15,13 +15,13 @@ from jax import lax
 from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.config.language import LanguageTrainConfig
-from jdarts.data.text import TextData
+from jdarts.data.text import TextData, columns
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.losses import activation_penalty, next_word_losses, slowness_penalty
 from jdarts.networks.recurrent import RecurrentModel
 from jdarts.optimizers import clip_grad_norm
 from jdarts.train.language.averaging import PLAIN, Trigger, averaged, no_losses, noted
-from jdarts.train.language.windows import Windows, columns, window
+from jdarts.train.language.windows import Windows, window
 
 EXPLOSION = 5.0
 """A loss has exploded if it is not finite, or above this many times that of a uniform model."""

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jdarts.data.text import columns
+
 SHORT = 0.05
 """Share of the windows whose lengths are around half the usual one."""
 SPREAD = 5.0
@@ -50,7 +52,7 @@ class Windows:
 
     def padded(self, text: np.ndarray, batch: int) -> jax.Array:
         """The columns of `text` as `[words + size, batch]`, for the largest of `sizes`; the padding is 0."""
-        return jnp.asarray(np.pad(columns(text, batch), ((0, self.sizes[-1]), (0, 0))))
+        return jnp.asarray(columns(text, batch, pad=self.sizes[-1]))
 
 
 def draw_length(key: jax.Array, bptt: int) -> jax.Array:
@@ -69,12 +71,6 @@ def mean_length(bptt: int) -> float:
 
     longer = range(SHORTEST + 1, bptt + LONGER + 1)
     return SHORTEST + sum((1 - SHORT) * at_least(n, bptt) + SHORT * at_least(n, bptt / 2) for n in longer)
-
-
-def columns(text: np.ndarray, batch: int) -> np.ndarray:
-    """The text cut into `batch` columns, `[words, batch]` int32; a remainder is dropped."""
-    words = len(text) // batch
-    return np.ascontiguousarray(text[: words * batch].reshape(batch, words).T).astype(np.int32)
 
 
 def window(text: jax.Array, start: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:

@@ -16,12 +16,12 @@ from jdarts.config.language import LanguageTrainConfig
 from jdarts.data.text import TextData
 from jdarts.errors import Diverged, Interrupted, UserError
 from jdarts.genotypes import parse
+from jdarts.losses import perplexity
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
 from jdarts.train.language import evaluate, make_language_training, recurrent_cell, run_language_training
 from jdarts.train.language.averaging import PLAIN
-from jdarts.train.language.driver import perplexity
 
 WORDS = 11
 TEXT = np.random.default_rng(0).integers(0, WORDS, 50).astype(np.int32)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jdarts.train.language.windows import Windows, columns, draw_length, mean_length, window
+from jdarts.data.text import columns
+from jdarts.train.language.windows import Windows, draw_length, mean_length, window
 
 DRAWS = 40_000
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jdarts.report.charts import DASHES, Scales, Series, line_chart
-from jdarts.report.trials.record import DONE, TrialRun
+from jdarts.report.trials.record import COMPLETE, DONE, TrialRun
 from jdarts.report.words import precise
 
 _FIRST = 10
@@ -37,7 +37,7 @@ def course(run: TrialRun) -> Course:
         cost += spent(trial)
         evaluated += trial["state"] in DONE
         values = run.values(trial)
-        if values is not None and trial["state"] == "complete":
+        if values is not None and trial["state"] == COMPLETE:
             better = leader is None or (values[0] > leader if maximize else values[0] < leader)
             leader = values[0] if better else leader
         if leader is not None and trial["state"] in DONE:

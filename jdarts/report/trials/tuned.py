@@ -6,7 +6,6 @@ from html import escape
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.importance import PedAnovaImportanceEvaluator
 
 from jdarts.errors import UserError
 from jdarts.report.charts import Scales, Series, line_chart
@@ -37,6 +36,8 @@ def importance(run: TrialRun, fields: tuple[Varied, ...]) -> dict[str, float]:
     Empty if there are fewer than `FEWEST` trials, a single parameter, or so many equal values that there is no best
     tenth.
     """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # imports scikit-learn: seconds
+
     values = [run.point(trial) for trial in run.complete]
     sign = -1 if run.objectives[0].maximize else 1
     losses = sorted(sign * value for value, *_ in values)
@@ -48,7 +49,7 @@ def importance(run: TrialRun, fields: tuple[Varied, ...]) -> dict[str, float]:
         study = optuna.create_study(direction="maximize" if run.objectives[0].maximize else "minimize")
         for trial, (value, *_) in zip(run.complete, values, strict=True):
             study.add_trial(optuna.create_trial(params=trial["params"], distributions=distributions, value=value))
-        return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
 
 def _marginal(run: TrialRun, varied: Varied) -> str:

@@ -42,7 +42,7 @@ def weight_sgd(
     With `clip` False the gradient is not clipped, and the optimiser state has the same structure. `schedule` gives the
     learning rate of every step; None is `cosine_per_epoch`.
     """
-    parts = _clip(config.gradient_clip)
+    parts = clipping(config.gradient_clip)
     if not clip:
         parts = [optax.identity() for _ in parts]
     if not is_off(config.weight_decay):
@@ -60,7 +60,7 @@ def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
     numbers in `config` may be traced arrays.
     """
     return optax.chain(
-        *_clip(config.gradient_clip),
+        *clipping(config.gradient_clip),
         optax.add_decayed_weights(config.weight_decay),
         optax.scale_by_adam(config.b1, config.b2, eps=1e-8),
         optax.scale_by_learning_rate(config.learning_rate),
@@ -84,7 +84,7 @@ def clip_grad_norm(limit: Any) -> optax.GradientTransformation:
     return optax.GradientTransformation(optax.init_empty_state, update)
 
 
-def _clip(norm: Any) -> list[optax.GradientTransformation]:
+def clipping(norm: Any) -> list[optax.GradientTransformation]:
     """The transformation that clips to a global norm; none if the norm is 0."""
     if is_off(norm):
         return []

@@ -17,7 +17,7 @@ from jdarts.config import SearchConfig
 from jdarts.config.swept import unchecked
 from jdarts.controllers import Controller, Params, batch_entropy, controller_of, reinforce_loss, step_along
 from jdarts.methods.enas import EnasSettings
-from jdarts.optimizers import clip_grad_norm, cosine_waves, weight_sgd
+from jdarts.optimizers import clipping, cosine_waves, weight_sgd
 from jdarts.search.batches import Arrays
 from jdarts.search.search import Search, search_step
 from jdarts.search.state import SearchState
@@ -180,5 +180,4 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
         b2=settings.controller_b2,
         eps=settings.controller_eps,
     )
-    clip = [clip_grad_norm(settings.controller_clip)] if settings.controller_clip else []
-    return EnasStep(settings, search, weights, controller, optax.chain(*clip, adam))
+    return EnasStep(settings, search, weights, controller, optax.chain(*clipping(settings.controller_clip), adam))

@@ -14,7 +14,7 @@ from jdarts.genotypes.recurrent import ACTIVATIONS, ENAS_FUNCTIONS, ENAS_LM_FUNC
 from jdarts.networks.recurrent import EnasSupernet, RecurrentSupernet
 from jdarts.networks.recurrent.language_model import LanguageModel
 from jdarts.networks.wiring import OpTable, OpWeights
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, uniform
 from jdarts.spaces.weight_checks import finite_weights
 
 CELL = "recurrent"
@@ -81,8 +81,7 @@ class RecurrentSpace(FreeChoices):
 
     def random_genotype(self, seed: int) -> RecurrentGenotype:
         """A uniformly random activation and predecessor for each node."""
-        rng = np.random.default_rng(seed)
-        return self.decode([int(rng.integers(decision.options)) for decision in self.decisions])
+        return self.decode(uniform(self, np.random.default_rng(seed)))
 
     def supernet(
         self,

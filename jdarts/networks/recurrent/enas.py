@@ -31,12 +31,10 @@ class EnasSupernet(LanguageModel, kw_only=True):
     Attributes:
       steps: the number of nodes behind node 0.
       functions: the activations, by their numbers in token lists.
-      axis_name: mesh axis over which the batch is split.
     """
 
     steps: int = 11
     functions: tuple[str, ...] = ENAS_FUNCTIONS
-    axis_name: str | None = None
 
     @property
     def weight_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -47,6 +47,22 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else 99)
 
 
+@pytest.fixture(autouse=True)
+def registries():
+    """Forget what a test has registered: the workers run the tests in any order."""
+    from jdarts import spaces  # after the environment is set
+    from jdarts.config import own_estimators
+    from jdarts.methods.registry import _METHODS
+    from jdarts.ops import user_ops
+
+    known = (_METHODS, spaces._SPACES, spaces._FILES, own_estimators.OWN, user_ops._KNOWN)
+    before = [dict(registry) for registry in known]
+    yield
+    for registry, entries in zip(known, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+
+
 @pytest.fixture
 def x64():
     """Float64 for comparisons with oracles."""

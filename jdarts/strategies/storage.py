@@ -1,7 +1,8 @@
 """Storages of studies: a journal file that hosts share, or a database; both find the trials of workers that died.
 
 Optuna fails a running trial whose worker has not given a sign of life for a while, and puts it in the queue once more.
-Its databases support that. Its journal does not, so `HeartbeatJournal` adds it.
+Its databases support that, but for trials whose worker died before the first sign: `HeartbeatDatabase` adds those. Its
+journal does not support it: `HeartbeatJournal` adds it.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages._rdb.models import TrialHeartbeatModel
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
@@ -94,6 +97,20 @@ class HeartbeatJournal(JournalStorage, BaseHeartbeat):
         return _retry()
 
 
+class HeartbeatDatabase(RDBStorage):
+    """A database that also gives up trials without any sign of life. Optuna would wait for them forever."""
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        now, stale = datetime.now(), super()._get_stale_trial_ids(study_id)
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        silent = [trial._trial_id for trial in running if now - _start_of(trial) > timedelta(seconds=SILENCE)]
+        if not silent:
+            return stale
+        with self.scoped_session() as session:
+            beating = session.query(TrialHeartbeatModel.trial_id).filter(TrialHeartbeatModel.trial_id.in_(silent)).all()
+        return [*stale, *sorted(set(silent) - {trial_id for (trial_id,) in beating})]
+
+
 def open_storage(storage: BaseStorage | str | Path | None) -> BaseStorage | None:
     """The storage of a URL or a journal file, which is made if it does not exist; None and storages as they are.
 
@@ -149,10 +166,10 @@ def shown(storage: Any) -> str:
     return f"{head.partition('://')[0]}://…{at}{tail}" if at and "://" in head else text
 
 
-def _database(url: str) -> RDBStorage:
+def _database(url: str) -> HeartbeatDatabase:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return RDBStorage(
+        return HeartbeatDatabase(
             url, heartbeat_interval=HEARTBEAT, grace_period=SILENCE, heartbeat_stale_trial_callback=_retry()
         )
 
@@ -168,5 +185,9 @@ def _sign_of(trial_id: int) -> str:
 
 
 def _last_sign(trial: FrozenTrial) -> float:
-    started = trial.datetime_start
-    return trial.system_attrs.get(_sign_of(trial._trial_id), 0.0 if started is None else started.timestamp())
+    return trial.system_attrs.get(_sign_of(trial._trial_id), _start_of(trial).timestamp())
+
+
+def _start_of(trial: FrozenTrial) -> datetime:
+    """The local time at which a running trial began."""
+    return trial.datetime_start or datetime.fromtimestamp(0)

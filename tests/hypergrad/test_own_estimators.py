@@ -33,12 +33,6 @@ def scaled(train_loss, val_loss, optimizer, *, factor: float = 2.0):
     return estimator
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    yield
-    own_estimators.OWN.clear()
-
-
 def test_a_configuration_takes_a_function_or_its_registered_name():
     by_function = SearchConfig(hypergradient=scaled)  # pyright: ignore[reportArgumentType]
     assert by_function.hypergradient == "scaled"

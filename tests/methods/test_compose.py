@@ -86,12 +86,10 @@ def test_a_method_of_ones_own_is_registered_by_its_name():
         """Softmax times a factor."""
         return Method("halved", "nobody", "a test", relax=lambda a, *_: {c: factor * x for c, x in a.items()})
 
-    try:
-        made = methods.build("halved", ("factor=0.25",))
-        assert float(made.op_weights(spaces.nasbench201, {"cell": jnp.ones((6, 5))}, KEY, NOW)["cell"][0, 0]) == 0.25
-        assert with_known_method(Experiment(search=SearchConfig(method="halved")))
-    finally:
-        del _METHODS["halved"]
+    made = methods.build("halved", ("factor=0.25",))
+    assert float(made.op_weights(spaces.nasbench201, {"cell": jnp.ones((6, 5))}, KEY, NOW)["cell"][0, 0]) == 0.25
+    assert with_known_method(Experiment(search=SearchConfig(method="halved")))
+    del _METHODS["halved"]
     with pytest.raises(UserError, match="unknown method 'halved'"):
         with_known_method(Experiment(search=SearchConfig(method="halved")))
 

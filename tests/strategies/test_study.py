@@ -92,18 +92,20 @@ def test_several_workers_stop_together(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["journal", pytest.param("sqlite", marks=pytest.mark.slow)])
-def test_a_lost_trial_is_found_and_retried_once(kind, tmp_path, monkeypatch):
-    """A trial that is asked for and never finished is that of a killed worker."""
+@pytest.mark.parametrize("signs", [0, 1])
+def test_a_lost_trial_is_found_and_retried_once(kind, signs, tmp_path, monkeypatch):
+    """A trial that is asked for and never finished is that of a killed worker; some die before the first heartbeat."""
     storage = f"sqlite:///{tmp_path}/db" if kind == "sqlite" else tmp_path / "journal"
     silence, wait = (1, 2.1) if kind == "sqlite" else (0.1, 0.2)  # databases count whole seconds
     strategy = by_name("random", SPACE)
 
     def lose():
-        """Begin a trial, give one sign of life, and never finish."""
+        """Begin a trial, give its signs of life, and never finish."""
         study = open_study(SPACE, strategy, storage=storage)
         with warnings.catch_warnings(action="ignore"):
             trial = study.ask(Parameters(SPACE).distributions)
-        study._storage.record_heartbeat(trial._trial_id)
+        for _ in range(signs):
+            study._storage.record_heartbeat(trial._trial_id)
         return trial
 
     def states(trials):

@@ -10,7 +10,7 @@ from jdarts.errors import UserError
 from jdarts.estimation import criterion, fit_surrogate, mnasnet_product
 from jdarts.spaces.decisions import all_canonical, uniform
 from jdarts.spaces.mnasnet import read
-from jdarts.spaces.nasbench_macro import MacroNetwork
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.strategies import by_name, run_study
 
 ACCEL = REAL_DATA / "benchmarks" / "accel-nasbench_jsons.tar.gz"

@@ -133,7 +133,7 @@ def _count_blocks(genotype: Any, arguments: Arguments) -> Any:
 
 def _count_mobile(architecture: Any, arguments: Arguments) -> Any:
     """The size of a mobile network; it is for ImageNet unless it is one of NAS-Bench-Macro."""
-    from jdarts.networks.mobile.network import count_mobile
+    from jdarts.networks.mobile.size import count_mobile
 
     for option in ("channels", "cells", "auxiliary"):
         if getattr(arguments, option):

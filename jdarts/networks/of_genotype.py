@@ -13,7 +13,8 @@ from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
 from jdarts.networks.enas.size import count_enas_micro
 from jdarts.networks.image_sizes import sides_of
-from jdarts.networks.mobile.network import MobileNetwork, check_mobile, count_mobile
+from jdarts.networks.mobile.network import MobileNetwork
+from jdarts.networks.mobile.size import check_mobile, count_mobile
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet

@@ -1,25 +1,13 @@
 """The network of a mobile architecture."""
 
-from typing import Any
-
 import jax
 from flax import linen as nn
 
 from jdarts.errors import UserError
 from jdarts.genotypes.mobile import MobileArchitecture
-from jdarts.networks.counting import Count, ModuleCount
-from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
+from jdarts.networks.image_sizes import image_sides
 from jdarts.networks.mobile.blocks import MobileBlock
 from jdarts.networks.mobile.layers import MobileClassifier
-from jdarts.ops.network_size import module_sizes
-
-
-def check_mobile(*, image_size: int | tuple[int, int], auxiliary: bool = False) -> None:
-    """Raise `UserError` unless a mobile network can read such images; they may have any size."""
-    for name, side in zip(("image height", "image width"), sides_of(image_size), strict=True):
-        check_whole(name, side)
-    if auxiliary:
-        raise UserError("mobile networks have no auxiliary head; set train.auxiliary_weight to 0")
 
 
 class MobileNetwork(nn.Module):
@@ -59,20 +47,3 @@ class MobileNetwork(nn.Module):
             self.classes, architecture.conventions.bias, architecture.dropout, name="classifier"
         )
         return classifier(x, train), None
-
-
-def count_mobile(
-    architecture: MobileArchitecture, *, classes: int = 1000, image_size: int | tuple[int, int] = 224
-) -> Count:
-    """Size of a `MobileNetwork`, layer by layer, by the rules of `jdarts.networks.counting`.
-
-    Nothing is computed: the program of the network is traced. Raises `UserError` like `check_mobile`.
-
-    Example::
-
-        count_mobile(parse_architecture("PROXYLESS_MOBILE")).parameters    # 4080512
-    """
-    check_mobile(image_size=image_size)
-    network: Any = MobileNetwork(architecture, classes)
-    sizes = module_sizes(network, (*sides_of(image_size), 3))
-    return Count(tuple(ModuleCount(name, *pair) for name, pair in sizes.items()))

@@ -171,6 +171,10 @@ def get(name: str) -> ImageSpace:
         raise UserError(f"space {name} is one of language models; choose a space of images, or a data.source of text")
     if name == enas_micro.name:  # a supernet for sampled architectures only
         return enas_micro
+    if name in DECISIONS_ONLY:
+        raise UserError(
+            f"space {name} has no relaxation; search it with --strategy, or choose from: {', '.join(_SPACES)}"
+        )
     if name not in _SPACES:
         raise unknown("space", name, _SPACES)
     return _SPACES[name]

@@ -23,7 +23,7 @@ from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choi
 PROXYLESS_WIDTHS = (24, 40, 80, 96, 192, 320)
 """The widths of the search; the published network for phones has 32 channels in the first stage."""
 
-Candidates = tuple[MobileLayer, ...]
+LayerCandidates = tuple[MobileLayer, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class MobileSpace(FreeChoices):
     name: str
     family: str
     first: tuple[int, ...]
-    candidates: tuple[Candidates, ...] = field(repr=False)
+    candidates: tuple[LayerCandidates, ...] = field(repr=False)
     head: int
     dropout: float = 0.0
 
@@ -80,13 +80,13 @@ def proxyless_space(name: str, widths: Sequence[int] = PROXYLESS_WIDTHS) -> Mobi
     return MobileSpace(name, "proxyless", (32, 16), _with_identity(candidates), 1280)
 
 
-def _proxyless_layers(width: int, stride: int) -> Candidates:
+def _proxyless_layers(width: int, stride: int) -> LayerCandidates:
     return tuple(
         MobileLayer("mb", width, kernel, expansion, stride=stride) for kernel in (3, 5, 7) for expansion in (3, 6)
     )
 
 
-def _with_identity(candidates: Sequence[Candidates]) -> tuple[Candidates, ...]:
+def _with_identity(candidates: Sequence[LayerCandidates]) -> tuple[LayerCandidates, ...]:
     """The candidates with the identity behind them, in every layer that is not the first of its width."""
     found, before = [], 0
     for layers in candidates:

@@ -32,6 +32,7 @@ _FAIRNAS = {
 SPOS_ARC = (2, 1, 0, 1, 2, 0, 2, 0, 2, 0, 2, 3, 0, 0, 0, 0, 3, 2, 3, 3)
 """The released network of SPOS, one choice for each layer: shuffle 3, 5, 7 or xception."""
 
+# `n*layer` stands for n layers, of which only the first has the stride
 _MNASNET = {
     "MNASNET_A1": (
         "conv_k3_c32_s2 1*mb_k3_c16 2*mb_k3_e6_c24_s2 3*mb_k5_e3_se0.25_c40_s2 4*mb_k3_e6_c80_s2 "
@@ -46,7 +47,6 @@ _MNASNET = {
         "3*mb_k3_e6_se0.25_c32 3*mb_k5_e6_se0.25_c88_s2 1*mb_k3_e6_c144 conv_k1_c1280"
     ),
 }
-# `n*layer` stands for n layers, of which the first alone has the stride
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,12 @@ def test_networks_in_files(tmp_path):
     log.write_text(f"epoch 3\n2024-05-01 best = '{TEXT}'\nend\n")
     code = tmp_path / "genotype.txt"
     code.write_text("22212220\n")
+    settings = tmp_path / "search.jsonl"
+    settings.write_text(f'{{"dropout": 0.3, "layers": 8}}\n12:00 best {NETWORK.to_json()}\nend\n')
     both = tmp_path / "both.txt"
     both.write_text(f"{TEXT}\n{TEXT}\n")
     assert load_architecture(str(log)) == NETWORK
+    assert load_architecture(str(settings)) == NETWORK, "not the record of settings before it"
     assert load_architecture(str(code)) == MacroNetwork("22212220").to_mobile()
     with pytest.raises(UserError, match=r"both\.txt': the text holds 2 mobile networks"):
         load_architecture(str(both))

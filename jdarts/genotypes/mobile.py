@@ -188,7 +188,7 @@ class MobileArchitecture:
 
     @property
     def conventions(self) -> MobileFamily:
-        """Those of the family."""
+        """The conventions of the family."""
         return MOBILE_FAMILIES[self.family]
 
     @property

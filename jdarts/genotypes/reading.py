@@ -28,7 +28,7 @@ _JSON = re.compile(
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes
 Architecture = Genotype | MobileArchitecture
-"""What `parse_architecture` reads: cells, or a chain of layers."""
+"""The values that `parse_architecture` reads: genotypes of cells, and chains of layers."""
 _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 
 

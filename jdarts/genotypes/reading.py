@@ -23,7 +23,7 @@ from jdarts.genotypes.notation.tokens import cleaned
 _LARGEST = 1_000_000  # characters
 _JSON = re.compile(
     r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile)"\s*:'
-    r'|layers"\s*:\s*\[\s*\{|dropout"\s*:\s*[\d.]+\s*,\s*"(?:layers|mobile)")'
+    r'|(?:dropout"\s*:\s*[\d.]+\s*,\s*")?layers"\s*:\s*\[\s*\{)'
 )
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes

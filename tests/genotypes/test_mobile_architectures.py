@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.mobile import mobile
 
 from jdarts.errors import UserError
 from jdarts.genotypes import MobileArchitecture, MobileLayer, load, load_architecture, parse, parse_architecture
@@ -13,7 +14,7 @@ from jdarts.genotypes.mobile import ACTIVATION_NAMES, MOBILE_FAMILIES, SKIPS
 from jdarts.genotypes.published_mobile import networks
 
 TEXT = "mnasnet: conv_k3_c16_s2 mb_k5_e3_se0.25_c24_s2 mb_k3_e6_c24_swish_noskip identity_c24 conv_k1_c64 dropout_0.2"
-NETWORK = parse_architecture(TEXT)
+NETWORK = mobile(TEXT)
 
 layers = st.one_of(
     st.builds(
@@ -76,7 +77,7 @@ def test_networks_in_files(tmp_path):
     code = tmp_path / "genotype.txt"
     code.write_text("22212220\n")
     settings = tmp_path / "search.jsonl"
-    settings.write_text(f'{{"dropout": 0.3, "layers": 8}}\n12:00 best {NETWORK.to_json()}\nend\n')
+    settings.write_text(f'settings {{"dropout": 0.3, "layers": 8}}\n12:00 best {NETWORK.to_json()}\nend\n')
     both = tmp_path / "both.txt"
     both.write_text(f"{TEXT}\n{TEXT}\n")
     assert load_architecture(str(log)) == NETWORK
@@ -94,11 +95,11 @@ def test_where_cells_are_needed_a_mobile_network_is_refused():
 
 def test_widths_are_multiplied_by_the_rule_of_mobilenet():
     widths = lambda network: [layer.width for layer in network.layers]  # noqa: E731
-    small = parse_architecture("PROXYLESS_MOBILE").scaled(0.5)
+    small = mobile("PROXYLESS_MOBILE").scaled(0.5)
     assert widths(small)[:4] == [16, 8, 16, 16]
     assert widths(small)[-2:] == [160, 640]
     # 0.35 · 64 = 22.4 → 24; 0.35 · 32 = 11.2 → 8, which is less than 0.9 · 11.2, so 16 (MobileNetV2's _make_divisible)
-    assert widths(parse_architecture("fairnas: conv_k3_c64 mb_k3_c32").scaled(0.35)) == [24, 16]
+    assert widths(mobile("fairnas: conv_k3_c64 mb_k3_c32").scaled(0.35)) == [24, 16]
     assert NETWORK.scaled(1) is NETWORK
     for wrong in (0, -1, 101, float("nan")):
         with pytest.raises(UserError, match="width multiplier is"):

@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 import json
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.mobile import mobile
 from support.real_data import REAL_DATA
 
 from jdarts import spaces
@@ -137,8 +139,8 @@ class Evaluation:
 
     def __init__(self, network, variables, index):
         self.layer, self.family = network.layers[index], network.conventions
-        self.weights = variables["params"][f"layer_{index}"]
-        self.statistics = variables["batch_stats"][f"layer_{index}"]
+        self.weights = variables["params"].get(f"layer_{index}", {})
+        self.statistics = variables["batch_stats"].get(f"layer_{index}", {})
         self.activation = {
             "relu": lambda x: np.maximum(x, 0),
             "relu6": lambda x: np.clip(x, 0, 6),
@@ -185,14 +187,14 @@ def maxima(x):
 
 def evaluated(text, images):
     """The logits of a network with random variables: jdarts' and NumPy's."""
-    network = parse_architecture(text)
+    network = mobile(text)
     module, rng = MobileNetwork(network, 3), np.random.default_rng(1)
     shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), images)
     variables = jax.tree.map(lambda leaf: rng.uniform(0.3, 1.2, leaf.shape) * rng.choice([-1, 1], leaf.shape), shapes)
     variables["batch_stats"] = jax.tree.map(np.abs, variables["batch_stats"])
     x = images
     for i, layer in enumerate(network.layers):
-        part = Evaluation(network, variables, i) if layer.op != "identity" or layer.stride == 2 else None
+        part = Evaluation(network, variables, i)
         match layer.op:
             case "conv":
                 y = part.conv("conv", x, layer.stride)
@@ -203,7 +205,7 @@ def evaluated(text, images):
             case "xception":
                 y = part.xception(x)
             case _:
-                y = x if part is None else part.conv("project", x, layer.stride, linear=True)
+                y = x if layer.stride == 1 else part.conv("project", x, layer.stride, linear=True)
         skip = {"identity": x, "pool": maxima(x), "none": 0}[layer.skip] if network.has_skip(i) else 0
         x = y + skip
     weights = variables["params"]["classifier"]
@@ -251,7 +253,7 @@ def data():
 
 @pytest.mark.parametrize("family", TRAINED)
 def test_a_step_moves_every_weight(family, data):
-    network = parse_architecture(TRAINED[family])
+    network = mobile(TRAINED[family])
     training = make_training(CONFIG, network, data.for_search(CONFIG.data))
     start = jax.jit(training.init)(jax.random.key(0))
     before = jax.device_get((start.weights, start.batch_stats))
@@ -267,7 +269,7 @@ def test_a_step_moves_every_weight(family, data):
 
 def test_dropout_and_drop_path_act_in_training_only():
     """The mean of the logits over many keys is that without dropout; drop-path drops the branch beside a skip."""
-    architecture = parse_architecture("fairnas: conv_k1_c4 mb_k1_c4 dropout_0.5")
+    architecture = mobile("fairnas: conv_k1_c4 mb_k1_c4 dropout_0.5")
     images = jax.random.normal(jax.random.key(0), (8, 2, 2, 3))
     variables = init_network(MobileNetwork(architecture, 2), jax.random.key(1), images, True)
 
@@ -303,8 +305,13 @@ def test_a_trial_trains_and_counts_a_network_of_a_space(data):
         estimator.check(parse_architecture("DARTS_V2"), {"width": 0.5})
 
 
+class Sizes(TypedDict):
+    channels: int
+    cells: int
+
+
 def test_what_mobile_networks_do_not_have():
-    network, sizes = parse_architecture("FAIRNAS_A"), {"channels": 16, "cells": 8}
+    network, sizes = mobile("FAIRNAS_A"), Sizes(channels=16, cells=8)
     check_network(network, **sizes, image_size=(1, 300))
     for refused in (
         lambda: check_network(network, **sizes, image_size=32, auxiliary=True),

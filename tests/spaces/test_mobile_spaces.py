@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from support.mobile import mobile
 
 from jdarts import spaces
 from jdarts.errors import UserError
@@ -30,11 +31,11 @@ def test_sizes_are_those_of_the_papers():
 
 
 def test_published_networks_belong_to_their_spaces():
-    assert spaces.fairnas.encode(parse_architecture("FAIRNAS_A")) == FAIRNAS_A
-    assert spaces.mobile_s5.encode(parse_architecture("FAIRNAS_A")) == FAIRNAS_A
-    assert spaces.spos.encode(parse_architecture("SPOS")) == SPOS_ARC
+    assert spaces.fairnas.encode(mobile("FAIRNAS_A")) == FAIRNAS_A
+    assert spaces.mobile_s5.encode(mobile("FAIRNAS_A")) == FAIRNAS_A
+    assert spaces.spos.encode(mobile("SPOS")) == SPOS_ARC
     phone = proxyless_space("phone", (32, 40, 80, 96, 192, 320))
-    assert phone.encode(parse_architecture("PROXYLESS_MOBILE")) == tuple(AS_PROXYLESS[g] for g in PROXYLESS_R_MOBILE)
+    assert phone.encode(mobile("PROXYLESS_MOBILE")) == tuple(AS_PROXYLESS[g] for g in PROXYLESS_R_MOBILE)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from jdarts.config import Experiment
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.estimation import ACCURACY, FromScratch
-from jdarts.genotypes import Genotype, parse
+from jdarts.genotypes import parse_architecture
 from jdarts.methods import configured
+from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.pipeline import open_run, prepare_search, show_genotype
 from jdarts.report.cell_drawing import draw_svg
 from jdarts.runs.folder import RunFolder
@@ -51,7 +52,7 @@ def run_strategy_search(
         if progress.best:
             best = parts.space.decode(choices_of(parts.space, progress.best[0]))
             run.write_text("genotype.txt", f"{text_of(best)}\n")
-            if isinstance(best, Genotype):
+            if isinstance(best, TrainedOnImages):
                 run.write_text("cells.svg", draw_svg(best, config.name))
                 show_genotype(best, reporter)
             else:
@@ -71,7 +72,7 @@ def run_tuning(
 ) -> None:
     """Tune the search, or the training of a genotype, and show the best values."""
     if plan.genotype:
-        FromScratch(config, load(config.data)).at({}).check(parse(plan.genotype))
+        FromScratch(config, load(config.data)).at({}).check(parse_architecture(plan.genotype))
     else:
         prepare_search(config)
     if resume:
@@ -119,7 +120,9 @@ def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -
 
 
 def _tuning_task(config: Experiment, plan: TuningPlan, study: Study, run: RunFolder) -> Task:
-    measure = measure_training(parse(plan.genotype)) if plan.genotype else measure_search(_tuned_search, run)
+    measure = (
+        measure_training(parse_architecture(plan.genotype)) if plan.genotype else measure_search(_tuned_search, run)
+    )
     return Task(study, tuned(config, varied_of(plan.vary, config), measure), (ACCURACY,), plan.trials)
 
 

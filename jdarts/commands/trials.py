@@ -47,8 +47,8 @@ def add_options(command: Parser) -> None:
     group.add_argument(
         "--budget",
         metavar="LIST",
-        help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8; of inherited: "
-        "recalibration=8 (training batches for batch norm, 0: none), images=1000",
+        help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8,width=0.5; of "
+        "inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000",
     )
     group.add_argument("--objectives", metavar="LIST", help="accuracy (default), parameters, macs, seconds")
     group.add_argument("--pruner", metavar="NAME", help="none (default), median, successive_halving or hyperband")

@@ -15,8 +15,9 @@ from jdarts.data import Dataset, SearchData, steps_per_epoch
 from jdarts.data.dataset import TrainImages
 from jdarts.errors import Diverged, UserError, unknown
 from jdarts.estimation.estimator import Budget, Report, Score
-from jdarts.genotypes import Genotype, excerpt
-from jdarts.networks.of_genotype import check_network, count_network
+from jdarts.genotypes import MobileArchitecture, excerpt
+from jdarts.genotypes.macro import MacroNetwork
+from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
 from jdarts.train import Training, TrainState, evaluate, make_training
 
 FIDELITIES = {
@@ -25,6 +26,7 @@ FIDELITIES = {
     "resolution": "height of the images in pixels; it must divide the full height",
     "cells": "cells, in place of train.cells",
     "channels": "channels of the first cell, in place of train.channels",
+    "width": "factor on the widths of a mobile network, in place of train.width_multiplier",
 }
 """The names of a budget; those left out are as in the configuration."""
 
@@ -33,17 +35,24 @@ _KEPT = 4  # compiled trainings
 
 @dataclass(frozen=True)
 class Fidelity:
-    """A budget applied: the configuration of a training, and its data."""
+    """A budget applied: the configuration of a training, and its data; `given` has the names in the budget."""
 
     config: Experiment
     data: SearchData
+    given: frozenset[str] = frozenset()
 
     def check(self, genotype: Any) -> None:
-        """Raise `UserError` unless this genotype can be trained; nothing is compiled."""
-        if not isinstance(genotype, Genotype):
+        """Raise `UserError` unless this genotype can be trained at this budget; nothing is compiled."""
+        if not isinstance(genotype, TrainedOnImages):
             raise UserError(
                 f"space {self.config.space.name} has architectures that jdarts does not train, such as "
                 f"{excerpt(str(genotype))}; use a table, or another space"
+            )
+        mobile = isinstance(genotype, MobileArchitecture | MacroNetwork)
+        for name in self.given & ({"cells", "channels"} if mobile else {"width"}):
+            raise UserError(
+                f"budget {name} has no effect on architectures of space {self.config.space.name}; leave it out"
+                + (" or use width" if mobile else "")
             )
         settings = self.config.train
         check_network(
@@ -52,6 +61,7 @@ class Fidelity:
             cells=settings.cells,
             image_size=(self.data.image_shape[0], self.data.image_shape[1]),
             auxiliary=settings.auxiliary_weight > 0,
+            width_multiplier=settings.width_multiplier,
         )
 
 
@@ -139,7 +149,11 @@ class FromScratch:
         for name in budget:
             if name not in FIDELITIES:
                 raise unknown("budget", name, FIDELITIES)
-        sizes = {name: _whole(name, budget[name]) for name in ("epochs", "cells", "channels") if name in budget}
+        sizes: dict[str, Any] = {
+            name: _whole(name, budget[name]) for name in ("epochs", "cells", "channels") if name in budget
+        }
+        if "width" in budget:
+            sizes["width_multiplier"] = budget["width"]
         config = replace(self._config, train=replace(self._config.train, **sizes))
         data = self._data
         if "resolution" in budget:
@@ -148,9 +162,9 @@ class FromScratch:
         if "data" in budget:
             split = replace(split, train=_share(split.train, budget["data"]))
         steps_per_epoch(len(split.train), config.train.batch_size)
-        return Fidelity(config, split)
+        return Fidelity(config, split, frozenset(budget))
 
-    def _compiled(self, genotype: Genotype, fidelity: Fidelity) -> _Programs:
+    def _compiled(self, genotype: TrainedOnImages, fidelity: Fidelity) -> _Programs:
         key = (genotype, id(fidelity))
         if key not in self._programs:
             training = make_training(fidelity.config, genotype, fidelity.data)
@@ -162,7 +176,7 @@ class FromScratch:
         return self._programs[key]
 
 
-def _sizes(genotype: Genotype, fidelity: Fidelity) -> dict[str, float]:
+def _sizes(genotype: TrainedOnImages, fidelity: Fidelity) -> dict[str, float]:
     settings = fidelity.config.train
     count = count_network(
         genotype,
@@ -170,6 +184,7 @@ def _sizes(genotype: Genotype, fidelity: Fidelity) -> dict[str, float]:
         cells=settings.cells,
         classes=fidelity.data.num_classes,
         image_size=(fidelity.data.image_shape[0], fidelity.data.image_shape[1]),
+        width_multiplier=settings.width_multiplier,
     )
     return {"parameters": count.parameters, "macs": count.macs}
 

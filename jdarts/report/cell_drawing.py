@@ -1,11 +1,15 @@
-"""Drawings of cells as SVG, PNG and text. `jdarts.report.cell_layout` computes the positions."""
+"""Drawings of cells and of mobile networks as SVG, PNG and text.
+
+`jdarts.report.cell_layout` and `jdarts.report.mobile_layout` compute the positions.
+"""
 
 import itertools
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, MobileArchitecture
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.report.cell_layout import (
     FONT,
@@ -20,20 +24,23 @@ from jdarts.report.cell_layout import (
     printable,
     scene_of,
 )
+from jdarts.report.mobile_layout import mobile_lines, mobile_scene
+
+Drawable = Genotype | MobileArchitecture | MacroNetwork
 
 
-def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
+def draw_svg(genotype: Drawable, title: str = "", *, without: str = "") -> str:
     """An SVG document with the cells of `genotype` one below the other, under `title` if it is given.
 
-    `without` is the name of a cell to leave out, `normal` or `reduce`.
+    `without` is the name of a cell to leave out, `normal` or `reduce`. Of a mobile network it shows the layers.
     """
-    scene = scene_of(genotype, title, without)
+    scene = _scene(genotype, title, without)
     size = f"{scene.width:.0f} {scene.height:.0f}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{scene.width:.0f}" '
         f'height="{scene.height:.0f}" role="img" font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif" '
         f'font-size="{FONT}">',
-        f"<title>{escape(printable(title) or 'cells of a genotype')}</title>",
+        f"<title>{escape(printable(title) or _subject(genotype))}</title>",
         '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     for x, y, text in scene.headings:
@@ -61,7 +68,7 @@ def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
+def draw(genotype: Drawable, path: str | Path, title: str = "") -> None:
     """Write the drawing of `draw_svg` to `path`. Raises `UserError` if `path` ends in neither .svg nor .png."""
     path = Path(path)
     ending = path.suffix.lower()
@@ -72,20 +79,29 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
     if ending == ".svg":
         path.write_text(draw_svg(genotype, title), encoding="utf-8")
     else:
-        _write_png(scene_of(genotype, title), path)
+        _write_png(_scene(genotype, title), path)
 
 
-def draw_terminal(genotype: Genotype, *, without: str = "") -> str:
-    """The cells as text, side by side; `without` is the name of a cell to leave out, `normal` or `reduce`."""
+def draw_terminal(genotype: Drawable, *, without: str = "") -> str:
+    """The cells as text, side by side; `without` is the name of a cell to leave out, `normal` or `reduce`.
+
+    Of a mobile network, the layers, one on a line.
+    """
     blocks = cell_texts(genotype, without)
     width = max(len(line) for line in blocks[0]) + 4
     rows = itertools.zip_longest(*blocks, fillvalue="")
     return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)
 
 
-def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
-    """The lines of each cell as text: its name, then one line an edge, with the op, grouped by the edge's target."""
-    blocks = []
+def cell_texts(genotype: Drawable, without: str = "") -> list[list[str]]:
+    """The lines of each cell as text: its name, then one line an edge, with the op, grouped by the edge's target.
+
+    A mobile network is one block: its family, then one line a layer.
+    """
+    blocks, chain = [], _chain(genotype)
+    if chain is not None:
+        return [mobile_lines(chain)]
+    assert isinstance(genotype, Genotype)
     for name, cell in named_cells(genotype, without):
         label = labels(cell)
         lines = [name]
@@ -104,6 +120,25 @@ def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
             lines.append(f"  {' '.join(label(node) for node in cell.concat)} ══ {joined} ══▶ {output}")
         blocks.append(lines)
     return blocks
+
+
+def _chain(architecture: Drawable) -> MobileArchitecture | None:
+    """The layers of an architecture without cells, else None."""
+    if isinstance(architecture, MacroNetwork):
+        return architecture.to_mobile()
+    return architecture if isinstance(architecture, MobileArchitecture) else None
+
+
+def _scene(architecture: Drawable, title: str, without: str = "") -> Scene:
+    chain = _chain(architecture)
+    if chain is not None:
+        return mobile_scene(chain, title)
+    assert isinstance(architecture, Genotype)
+    return scene_of(architecture, title, without)
+
+
+def _subject(architecture: Drawable) -> str:
+    return "cells of a genotype" if isinstance(architecture, Genotype) else "layers of a mobile network"
 
 
 def _arrow(line: Line) -> list[tuple[float, float]]:

@@ -32,15 +32,15 @@ _FAMILIES = {
 }
 _OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # the user's ops
 INK, _CONCAT = "#1f2937", "#98a2b0"
-_NODES = {  # line, fill, text
+NODE_COLOURS = {  # line, fill, text
     "input": ("#4b5563", "#eef0f3", INK),
     "node": ("#1f2937", "#ffffff", INK),
     "output": ("#1f2937", "#1f2937", "#ffffff"),
 }
 FONT = 13
 _SIZES = {"input": (58, 34), "node": (34, 34), "output": (64, 34), "pass": (0, 4)}
-_OP_HEIGHT, _CHARACTER, _GAP, _PASS_GAP = 26, 7.8, 12, 9
-_MARGIN, _HEADING = 24, 30
+_OP_HEIGHT, CHARACTER, _GAP, _PASS_GAP = 26, 7.8, 12, 9
+MARGIN, HEADING = 24, 30
 
 
 @dataclass(eq=False)
@@ -134,21 +134,21 @@ def printable(text: str) -> str:
 def scene_of(genotype: Genotype, title: str, without: str = "") -> Scene:
     """The cells of `genotype`, except the cell `without`, one below the other, under `title` if it is not empty."""
     boxes, lines, headings = [], [], []
-    top, width = float(_MARGIN), 0.0
+    top, width = float(MARGIN), 0.0
     if title := printable(title):
-        headings.append((_MARGIN, top + 12, title))
-        top += _HEADING
-        width = len(title) * _CHARACTER
+        headings.append((MARGIN, top + 12, title))
+        top += HEADING
+        width = len(title) * CHARACTER
     for name, cell in named_cells(genotype, without):
-        headings.append((_MARGIN, top + 12, name))
+        headings.append((MARGIN, top + 12, name))
         columns, chains = _graph(cell)
         _order(columns)
-        right, bottom = _place(columns, _MARGIN, top + _HEADING)
+        right, bottom = _place(columns, MARGIN, top + HEADING)
         for column in columns:
             boxes += [_box(vertex) for vertex in column if vertex.kind != "pass"]
         lines += _route(chains)
-        top, width = bottom + _MARGIN, max(width, right)
-    return Scene(width + _MARGIN, top, boxes, lines, headings)
+        top, width = bottom + MARGIN, max(width, right)
+    return Scene(width + MARGIN, top, boxes, lines, headings)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
         chains.append(_Chain(chain, colour, dashed, arrow))
 
     def add_op(op: str, column: int, sources: Iterable[_Vertex], target: _Vertex) -> None:
-        box = add("op", column, len(op) * _CHARACTER + 18, _OP_HEIGHT, op)
+        box = add("op", column, len(op) * CHARACTER + 18, _OP_HEIGHT, op)
         colour, dashed = _colours(op)[0], op in ("skip_connect", "none")
         for source in sources:
             connect(source, box, colour, dashed, False)
@@ -319,4 +319,4 @@ def _box(vertex: _Vertex) -> Box:
     size = vertex.x, vertex.y, vertex.width, vertex.height
     if vertex.kind == "op":
         return Box(*size, 6, _colours(vertex.label), vertex.label, vertex.label in ("skip_connect", "none"))
-    return Box(*size, vertex.height / 2, _NODES[vertex.kind], vertex.label)
+    return Box(*size, vertex.height / 2, NODE_COLOURS[vertex.kind], vertex.label)

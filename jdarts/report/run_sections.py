@@ -8,7 +8,7 @@ from typing import Any
 from jdarts.config import Experiment, as_dict
 from jdarts.genotypes import Genotype
 from jdarts.report.analysis_section import analysis_section
-from jdarts.report.cell_drawing import cell_texts, draw_svg
+from jdarts.report.cell_drawing import Drawable, cell_texts, draw_svg
 from jdarts.report.collapse import never_moves, skips, unsearched, warnings
 from jdarts.report.curves import curves
 from jdarts.report.op_weights import op_weights
@@ -115,7 +115,7 @@ def _cells(run: RunRecord) -> str:
     return "" if chosen is None else drawing(chosen.genotype, chosen.without)
 
 
-def drawing(genotype: Genotype, without: str = "") -> str:
+def drawing(genotype: Drawable, without: str = "") -> str:
     """The cells as inline SVG on the page's own background, and as text for narrow screens.
 
     `without` is the name of a cell to leave out. The drawing shrinks as far as its text stays readable; below that its

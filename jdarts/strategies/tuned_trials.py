@@ -13,7 +13,7 @@ from jdarts.config import DataConfig, Experiment
 from jdarts.data import Dataset, load
 from jdarts.errors import Diverged, Interrupted, UserError
 from jdarts.estimation import FromScratch, Score
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Architecture
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
 from jdarts.search import SearchRun, run_search
@@ -94,7 +94,7 @@ def measure_search(make: Callable[[Experiment, RunFolder], SearchRun], run: RunF
     return measure
 
 
-def measure_training(genotype: Genotype) -> Callable[..., Measured]:
+def measure_training(genotype: Architecture) -> Callable[..., Measured]:
     """The validation accuracy of a genotype after training from scratch (`FromScratch`)."""
     loaded: dict[DataConfig, Dataset] = {}
 

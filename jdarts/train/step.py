@@ -27,9 +27,8 @@ from jdarts.data import (
     steps_per_epoch,
 )
 from jdarts.data.dataset import Images
-from jdarts.genotypes import Genotype
 from jdarts.losses import accuracy, cross_entropy
-from jdarts.networks.of_genotype import derived_network
+from jdarts.networks.of_genotype import TrainedOnImages, derived_network
 from jdarts.ops.initializers import init_network
 from jdarts.optimizers import weight_sgd
 
@@ -67,7 +66,7 @@ class Training:
     steps_per_epoch: int
 
 
-def make_training(config: Experiment, genotype: Genotype, data: TrainingData | SearchData) -> Training:
+def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData) -> Training:
     """Build the pure functions of a training from its configuration, its genotype and the images of `data.train`."""
     settings = config.train
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
@@ -79,6 +78,7 @@ def make_training(config: Experiment, genotype: Genotype, data: TrainingData | S
             cells=settings.cells,
             classes=data.num_classes,
             auxiliary=settings.auxiliary_weight > 0,
+            width_multiplier=settings.width_multiplier,
         ),
         optimizer=weight_sgd(settings.optimizer, settings.epochs, per_epoch),
         augmentation=Augmentation(

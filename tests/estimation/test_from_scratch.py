@@ -110,7 +110,7 @@ def test_wrong_budgets(estimator, budget, message):
 
 def test_what_cannot_be_trained(estimator, data):
     with pytest.raises(UserError, match="architectures that jdarts does not train, such as"):
-        estimator(spaces.nasbench_macro.decode((0,) * 8), {})
+        estimator(spaces.mnasnet.decode((0,) * 28), {})
     with pytest.raises(UserError, match=r"data\.val_fraction is 0"):
         FromScratch(dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, val_fraction=0.0)), data)
 

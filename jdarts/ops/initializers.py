@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.core import Tracer
 
 
 class InitialDistribution(NamedTuple):
@@ -138,7 +139,7 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
     leaves, structure = jax.tree.flatten(shapes["params"])
     is_range = lambda leaf: isinstance(leaf, InitialDistribution)  # noqa: E731
     stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), minval=-1.0)
-    if not isinstance(stream, jax.core.Tracer):
+    if not isinstance(stream, Tracer):
         stream = np.asarray(stream)  # NumPy slices views; JAX would compile a program for every slice
     flat = jax.tree.leaves(ranges, is_leaf=is_range)
     made, start = [], 0

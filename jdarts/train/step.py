@@ -168,19 +168,19 @@ class _Protocol:
 
         (value, (batch_stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(vector)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, vector)
-        vector = optax.apply_updates(vector, updates)
+        moved: Any = optax.apply_updates(vector, updates)
         metrics = {"train_loss": value, "train_accuracy": right}
         fresh = state.step % per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
         state = TrainState(
             step=state.step + 1,
-            weights=as_tree(vector),
+            weights=as_tree(moved),
             batch_stats=batch_stats,
             opt_state=opt_state,
             key=state.key,
             sums=sums,
         )
-        return state, {**metrics, "finite": jnp.all(jnp.isfinite(vector))}
+        return state, {**metrics, "finite": jnp.all(jnp.isfinite(moved))}
 
     def logits(self, state: TrainState, images: jax.Array) -> jax.Array:
         variables = {"params": state.weights, "batch_stats": state.batch_stats}

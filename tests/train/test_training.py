@@ -90,4 +90,4 @@ def test_two_steps_are_clipped_sgd_with_decay_and_momentum_on_every_array():
             weights = jax.tree.map(lambda w, v, rate=rate: w - rate * v, weights, velocity)
             state, metrics = training.step(state, training.arrays)
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), state.weights, weights)
-        assert bool(metrics["finite"])
+            assert bool(metrics["finite"])

@@ -41,7 +41,7 @@ def run_training(
     settings = config.train
     split = data.for_training(settings.val_fraction)
     training = make_training(config, genotype, split)
-    state = jax.jit(training.init)(jax.random.key(config.seed))
+    state = training.init(jax.random.key(config.seed))
 
     def on_epoch_end(state, epoch: int) -> dict[str, float]:
         del epoch

@@ -43,6 +43,7 @@ class EnasSettings:
       temperature, tanh: the logits are tanh · tanh(logits / temperature).
       init_scale: weights of the LSTM are drawn from U(−init_scale, init_scale).
       entropy_weight: weight of the entropy in the reward.
+      reward_scale: factor of the score in the reward: of the accuracy of images, or of the inverse of the perplexity.
       baseline, baseline_decay: the rule of the baseline (see above).
       period: epochs in which the learning rate of the weights falls, and then rises again.
       candidates: architectures that are scored at the end.
@@ -62,6 +63,7 @@ class EnasSettings:
     tanh: Positive = 2.5
     init_scale: Positive = 0.1
     entropy_weight: NonNegative = 1e-4
+    reward_scale: Positive = 1.0
     baseline: Literal["epoch", "running"] = "epoch"
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
     period: PositiveInt = 10

@@ -24,6 +24,7 @@ from jdarts.search.found import untrained
 from jdarts.search.hooks import EpochEnd, Hook, HooksOf, Record, Warn
 from jdarts.search.search import Search
 from jdarts.search.streams import last_arrays
+from jdarts.spaces.recurrent import RecurrentSpace
 from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
 
@@ -84,12 +85,13 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
     `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). There are no
     warnings for methods that never move their alphas, since their derived cell is noise from the initialisation.
-    Networks without a normal cell have no entries about it, spaces without alphas none at all.
+    Networks without a normal cell, and recurrent cells, have no entries about it; spaces without alphas none at all.
     """
     if not search.space.tables:
         return lambda end: {}
     space, fixed = search.space, search.method.alphas_fixed
-    left_out = OF_THE_NORMAL_CELL if untrained(config, space.tables) else ()
+    recurrent = isinstance(space, RecurrentSpace)
+    left_out = OF_THE_NORMAL_CELL if recurrent or untrained(config, space.tables) else ()
 
     def hook(end: EpochEnd) -> dict[str, Any]:
         weights = search.method.deterministic_weights(space, end.alphas)

@@ -139,7 +139,7 @@ def finished(folder):
 
 
 def test_an_interrupted_search_resumes_bit_for_bit(tmp_path):
-    """It is cut once at a step of the shared weights and once at one of the controller."""
+    """The run is cut once at a step of the shared weights and once at one of the controller."""
     whole = run(tmp_path / "whole")
     expected, _ = run_search(whole)
     weights = steps().search.steps_per_epoch

@@ -37,11 +37,11 @@ class Child(Protocol):
         """Steps of one epoch."""
         ...
 
-    def init(self, key: jax.Array) -> Any:
+    def init(self, key: jax.Array, /) -> Any:
         """The state before the first step."""
         ...
 
-    def step(self, state: Any) -> tuple[Any, Mapping[str, jax.Array]]:
+    def step(self, state: Any, /) -> tuple[Any, Mapping[str, jax.Array]]:
         """`(state after a step, metrics)`; the metric `finite` is False once the training has diverged."""
         ...
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from jdarts.runs.reporter import SilentReporter
 from jdarts.train.language import run_language_training
 from jdarts.train.language.step import language_model
 
-GENOTYPE = parse("Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))")
+GENOTYPE: Any = parse("Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))")
 
 
 @pytest.fixture(scope="module")

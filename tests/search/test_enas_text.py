@@ -74,8 +74,8 @@ def test_the_score_of_enas_lm_is_that_of_the_derived_cell_with_its_share_of_the_
     losses = []
     for first in range(val.shape[1] - BPTT):
         tokens, targets = val[:, first : first + BPTT].T, val[:, first + 1 : first + BPTT + 1].T
-        logits = model.apply({"params": weights}, tokens, model.initial_hidden(BATCH), False).logits
-        picked = jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)
+        outputs: Any = model.apply({"params": weights}, tokens, model.initial_hidden(BATCH), False)
+        picked = jnp.take_along_axis(jax.nn.log_softmax(outputs.logits), targets[..., None], -1)
         losses.append(float(jnp.exp(jnp.mean(picked))))
     p = ENAS_LM.one_hot(genotype)
     found = {float(score(state, p, made.search.arrays, jnp.int32(number))) for number in range(40)}
@@ -91,8 +91,8 @@ def test_a_weight_step_moves_the_path_at_the_rate_of_its_window_and_carries_the_
     before, after = (made.search.variables(s)["params"] for s in (state, moved))
     batch, _ = made.search.draw(state, made.search.arrays)
     decayed = (1 - SGD.learning_rate * batch["rate"] * SGD.weight_decay) * before["W"]
-    changed = np.asarray(abs(after["W"] - decayed) > 1e-8).any((2, 3))
-    assert set(zip(*map(np.ndarray.tolist, changed.nonzero()), strict=True)) == {(0, 2), (1, 3), (5, 0)}
+    changed = np.argwhere((abs(after["W"] - decayed) > 1e-8).any((2, 3)))
+    assert set(map(tuple, changed.tolist())) == {(0, 2), (1, 3), (5, 0)}
     assert int(moved.step) == 1 and bool(metrics["finite"]) and moved.alphas == {}
     assert int(moved.carried["train"]["position"]) == int(batch["position"])
     assert np.abs(moved.carried["train"]["hidden"]).max() > 0

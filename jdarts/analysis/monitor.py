@@ -18,6 +18,7 @@ from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import Experiment, SearchConfig
 from jdarts.data import SearchData
+from jdarts.data.text import TextData
 from jdarts.genotypes import Genotype
 from jdarts.runs.folder import RunFolder
 from jdarts.search.found import untrained
@@ -62,7 +63,7 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
         if end.epoch % every and end.epoch != config.search.epochs:
             return {}
         started = time.monotonic()
-        state, data = end.state(), cast(SearchData, search.data)
+        state, data = end.state(), cast(SearchData | TextData, search.data)
         live = watched[0].at(state) if watched else LiveSearch(config, search.space, data, search, state)
         watched[:] = [live]
         batch = live.last_alpha_batch(arrays_of(state))

@@ -11,8 +11,7 @@ from jdarts.config import Experiment
 from jdarts.data import Augmentation, SearchData
 from jdarts.data.text import TextData, columns
 from jdarts.search.batches import Split
-
-Batch = dict[str, Any]
+from jdarts.search.objective import Batch
 
 
 class Examples(Protocol):

@@ -241,7 +241,8 @@ def _spaces(arguments: Arguments) -> None:
     from jdarts import spaces
 
     groups = {
-        "with a relaxation, for methods and strategies:": (*spaces.names(), *spaces.LANGUAGE),
+        "with a relaxation, for methods and strategies:": spaces.names(),
+        "of recurrent cells, for methods and strategies on text (enas_…: for the method enas):": spaces.LANGUAGE,
         "for strategies (jdarts search --strategy):": spaces.DECISIONS_ONLY,
     }
     for title, names in groups.items():

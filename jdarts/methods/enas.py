@@ -14,6 +14,14 @@ from epoch to epoch: in an epoch every reward R has its own baseline b − (1 �
 baseline of the epoch before; in the first epoch it is the accuracy itself. `baseline=running` is the rule of the ENAS
 release: b starts at 0 and moves with every reward, before its use.
 
+On text (spaces `enas_rnn` and `enas_lm_rnn`, or `darts_rnn`) the score is the inverse of the perplexity of a random
+window of the validation text, without dropout and with a hidden state of zeros; `reward_scale` is 80 in both releases.
+Their settings for Penn Treebank are published ones here. The first release divides the loss of a window by the batch
+size alone, so that learning rate, clipping and weight decay are converted to the mean over 35 words. DIFF: its learning
+rate falls by 5 % an epoch after epoch 12; here it is constant. Its bonus in the reward has only the summand of the
+sampled option; here it is the whole entropy. enas_lm decays the sampled weights only, and starts the word vectors in
+U(−0.04, 0.04).
+
 DIFF: all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published code leaves the second layer
 and the biases at PyTorch's defaults. DIFF: LSTM and embeddings are those of `jdarts.controllers` in all spaces; the
 releases for cells and for layers choose inputs by attention. As in the releases, momentum and weight decay also move
@@ -25,7 +33,7 @@ from typing import Annotated, Literal
 
 from jdarts.config.ranges import CandidateCount, Fraction, NonNegative, Positive, PositiveInt, Range
 from jdarts.methods.method import Method
-from jdarts.methods.published import NESTEROV, on_nasbench201
+from jdarts.methods.published import NESTEROV, Published, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
 
@@ -43,6 +51,7 @@ class EnasSettings:
       temperature, tanh: the logits are tanh · tanh(logits / temperature).
       init_scale: weights of the LSTM are drawn from U(−init_scale, init_scale).
       entropy_weight: weight of the entropy in the reward.
+      reward_scale: factor of the score in the reward: of the accuracy of images, or of the inverse of the perplexity.
       baseline, baseline_decay: the rule of the baseline (see above).
       period: epochs in which the learning rate of the weights falls, and then rises again.
       candidates: architectures that are scored at the end.
@@ -62,6 +71,7 @@ class EnasSettings:
     tanh: Positive = 2.5
     init_scale: Positive = 0.1
     entropy_weight: NonNegative = 1e-4
+    reward_scale: Positive = 1.0
     baseline: Literal["epoch", "running"] = "epoch"
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
     period: PositiveInt = 10
@@ -77,6 +87,37 @@ NASBENCH201 = {
     "search.weight_optimizer.learning_rate_min": 5e-4,
     "search.weight_optimizer.weight_decay": 2.5e-4,
 }
+ON_TEXT = {
+    "search.weight_optimizer.momentum": 0.0,
+    "language_search.bptt": 35,
+}
+RNN = {
+    **ON_TEXT,
+    "language_search.units": 720,
+    "search.epochs": 100,
+    "search.batch_size": 20,
+    "search.weight_optimizer.learning_rate": 0.25 * 35,
+    "search.weight_optimizer.learning_rate_min": 0.25 * 35,
+    "search.weight_optimizer.weight_decay": 2e-7 / 35,
+    "search.weight_optimizer.gradient_clip": 10 / 35,
+}
+LM_RNN = {
+    **ON_TEXT,
+    "language_search.units": 200,
+    "language_search.slowness": 1.0,
+    "language_search.dropout_embedding": 0.1,
+    "language_search.dropout_input": 0.2,
+    "language_search.dropout_x": 0.75,
+    "language_search.dropout_hidden": 0.25,
+    "language_search.dropout_output": 0.75,
+    "search.epochs": 600,
+    "search.batch_size": 128,
+    "search.weight_optimizer.learning_rate": 20.0,
+    "search.weight_optimizer.learning_rate_min": 20.0,
+    "search.weight_optimizer.weight_decay": 8e-7,
+    "search.weight_optimizer.gradient_clip": 0.1,
+}
+REWARD_OF_TEXT = ("reward_scale=80", "baseline=running", "layers=1", "controller_samples=10", "controller_clip=0")
 
 
 @register
@@ -93,6 +134,30 @@ def enas(*, settings: EnasSettings = EnasSettings()) -> Method:
         published=(
             on_nasbench201(
                 "all skip connections: CIFAR-10 test accuracy 54.30 ± 0.00 % (arXiv:2001.00326)", NASBENCH201
+            ),
+            Published(
+                "enas_rnn",
+                "Penn Treebank test perplexity 58.6 of the found cell, trained with the settings of DARTS "
+                "(arXiv:1806.09055)",
+                RNN,
+                (*REWARD_OF_TEXT, "hidden=100", "controller_steps=100", "entropy_weight=0.001"),
+            ),
+            Published(
+                "enas_lm_rnn",
+                "Penn Treebank test perplexity 56.1 ± 0.1 of the released cell (enas_lm)",
+                LM_RNN,
+                (
+                    *REWARD_OF_TEXT,
+                    "hidden=64",
+                    "controller_steps=25",
+                    "entropy_weight=1e-5",
+                    "tanh=2.25",
+                    "init_scale=0.01",
+                    "baseline_decay=0.999",
+                    "controller_learning_rate=5e-5",
+                    "controller_b1=0.9",
+                    "controller_eps=1e-8",
+                ),
             ),
         ),
     )

@@ -59,7 +59,7 @@ def run_experiment(
     With `members`, all searches run as one program and every found cell is retrained.
     """
     task = training_task(config.data.source)
-    space, data = _opener(config.data.source, streamed=False)(config)
+    space, data = open_resident_search(config)
     check_members(config.search, members)
     placement = place_search(config, members)
     random_cells = _random_cells(space, config)
@@ -181,6 +181,11 @@ def open_text_search(config: Experiment) -> tuple[Any, TextData]:
     LANGUAGE_TASK.check(config, space, configured(config.search), data)
     LANGUAGE_TASK.steps_per_epoch(config, data)
     return space, data
+
+
+def open_resident_search(config: Experiment) -> tuple[Any, Any]:
+    """The space and the data of a search, images in memory or text, after every check that needs no compilation."""
+    return _opener(config.data.source, streamed=False)(config)
 
 
 def _opener(source: str, *, streamed: bool = True) -> Callable[[Experiment], tuple[Any, Any]]:

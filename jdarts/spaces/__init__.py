@@ -100,7 +100,7 @@ DESCRIPTIONS = {
     "enas_macro": "ENAS networks: 12 layers, 6 ops, any skips (Pham et al. 2018, arXiv:1802.03268)",
     "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
     "nas_chain_strides": "the same with 20 convolutions and strides (Zoph & Le 2017, arXiv:1611.01578)",
-    "enas_rnn": "recurrent cells of ENAS, 12 nodes (Pham et al. 2018, arXiv:1802.03268)",
+    "enas_rnn": "recurrent cells of ENAS, 12 nodes, for text (Pham et al. 2018, arXiv:1802.03268)",
     "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes (Pham et al. 2018, arXiv:1802.03268)",
 }
 DECISIONS_ONLY: dict[str, DecisionSpace] = {
@@ -121,17 +121,14 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         enas_macro,
         nas_chain,
         nas_chain_strides,
-        enas_rnn,
-        enas_lm_rnn,
     )
 }
 """Spaces of which a search of images takes only the decisions.
 
-The first two are those of benchmark tables; jdarts builds no networks of `mnasnet`. The last two are of language
-models.
+The first two are those of benchmark tables; jdarts builds no networks of `mnasnet`.
 """
-LANGUAGE: dict[str, DartsRecurrentSpace] = {darts_rnn.name: darts_rnn}
-"""Spaces of language models with a relaxation: a search on text takes them, a search on images does not."""
+LANGUAGE: dict[str, RecurrentSpace] = {space.name: space for space in (darts_rnn, enas_rnn, enas_lm_rnn)}
+"""Spaces of language models: a search on text takes them, a search on images does not. Only the first has alphas."""
 _SPACES: dict[str, ImageSpace] = {}
 _FILES: dict[str, str] = {}
 

@@ -328,8 +328,8 @@ class LanguageTask:
 
     def carried(self, config: Experiment) -> dict[str, Any]:
         """Both streams at the start of their text, with hidden states of zeros."""
-        hidden = jnp.zeros((config.search.batch_size, config.language_search.units))
-        return {split: {"hidden": hidden, "position": jnp.zeros((), jnp.int32)} for split in ("train", "val")}
+        shape = (config.search.batch_size, config.language_search.units)
+        return {split: {"hidden": jnp.zeros(shape), "position": jnp.zeros((), jnp.int32)} for split in ("train", "val")}
 
     def arrays(self, config: Experiment, data: TextData) -> Arrays:
         """`train_tokens` and `val_tokens`, `[batch, words + bptt]` int32; the last `bptt` words are padding."""

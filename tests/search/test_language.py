@@ -163,6 +163,12 @@ def test_a_second_order_step_is_autodiff_through_the_clipped_step_of_its_window(
     assert int(after.carried["train"]["position"]) == int(batch["position"])
 
 
+def test_states_share_no_arrays_so_that_a_step_may_donate_them():
+    made = search()
+    leaves = [leaf for _ in range(2) for leaf in jax.tree.leaves(made.init(jax.random.key(0)).carried)]
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves) == 8
+
+
 SEVERAL_LOOPS = {"darts_pt", "darts_ada", "r_darts", "stac_nas"}
 EDGES_OF_IMAGES = {"drnas_progressive", "pc_darts", "r_darts_dp", "p_darts"}
 

@@ -90,6 +90,8 @@ def correlate_estimators(
 
 
 def _random(space: DecisionSpace, count: int, seed: int) -> list[Any]:
+    if count > space.size:
+        raise UserError(f"space {space.name} has {space.size} architectures; {count} different ones cannot be compared")
     rng, found = np.random.default_rng(seed), {}
     for _ in range(_ATTEMPTS * max(count, 0)):
         if len(found) == count:

@@ -53,7 +53,7 @@ def test_twelve_epochs_rank_like_two_hundred():
 def test_what_cannot_be_correlated_is_told():
     with pytest.raises(UserError, match="there are 1 architectures"):
         correlate_estimators(SPACE, (digits, {}), (digits, {}), architectures=1)
-    with pytest.raises(UserError, match="different random architectures of 9999 were found"):
+    with pytest.raises(UserError, match="has 6561 architectures; 9999 different ones cannot be compared"):
         correlate_estimators(SPACE, (digits, {}), (digits, {}), architectures=9999)
     with pytest.raises(UserError, match="unknown value of an estimate 'macs'"):
         correlate_estimators(SPACE, (digits, {}), (first_digit, {}), architectures=5, criterion=criterion("macs"))

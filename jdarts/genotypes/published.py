@@ -11,7 +11,7 @@ from jdarts.errors import unknown
 from jdarts.genotypes import published_recurrent
 from jdarts.genotypes.genotype import Cell, Genotype
 from jdarts.genotypes.notation.text import read_nasbench201
-from jdarts.genotypes.published_networks import MACRO, networks
+from jdarts.genotypes.published_networks import networks
 
 _CODES = {
     "N": "none",
@@ -293,7 +293,7 @@ def _known(name: str) -> str:
         return name
     known = {_plain(other): other for other in names()}
     if _plain(name) not in known:
-        raise unknown("genotype", name[:80], (*names(), *networks(), *published_recurrent.names(), MACRO))
+        raise unknown("genotype", name[:80], (*names(), *networks(), *published_recurrent.names()))
     return known[_plain(name)]
 
 

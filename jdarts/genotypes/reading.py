@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jdarts.errors import UserError
 from jdarts.genotypes import published, published_networks, published_recurrent
+from jdarts.genotypes.enas import MACRO_LIST, MacroArchitecture
 from jdarts.genotypes.genotype import Genotype, excerpt
 from jdarts.genotypes.notation.places import ARCH_TEXT, DARTS_TEXT, choose
 from jdarts.genotypes.notation.recurrent import RECURRENT_FIELDS, TOKEN_LIST, read_recurrent, read_token_list
@@ -13,7 +14,7 @@ from jdarts.genotypes.notation.text import read_darts, read_nasbench201
 from jdarts.genotypes.notation.tokens import cleaned
 
 _LARGEST = 1_000_000  # characters
-_JSON = re.compile(r'\{\s*"(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first)"\s*:')
+_JSON = re.compile(r'\{\s*"(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|ops|skips)"\s*:')
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes
 _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
@@ -22,7 +23,7 @@ _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 def is_text(text: str) -> bool:
     """True if `text` is JSON, DARTS text, an arch string or a token list, and neither a name nor a path."""
     start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
-    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST))
+    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MACRO_LIST))
 
 
 def parse(text: str, name: str | None = None) -> Genotype:
@@ -47,6 +48,8 @@ def parse(text: str, name: str | None = None) -> Genotype:
         raise UserError(f"{name!r} was asked for, but the text holds no genotypes with names; leave the name out")
     if TOKEN_LIST.match(stripped):
         return read_token_list(stripped)
+    if MACRO_LIST.match(stripped):
+        return MacroArchitecture.read(stripped.replace(",", " "))
     if stripped.startswith("|"):
         return read_nasbench201(text)
     found = _JSON.search(text)
@@ -59,7 +62,7 @@ def parse(text: str, name: str | None = None) -> Genotype:
         return published.get(stripped) if network is None else network.genotype
     raise UserError(
         f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), Genotype(recurrent=…), JSON, "
-        "an arch string |op~0|+…, or the name of a published genotype"
+        "an arch string |op~0|+…, enas_macro: 0 3 0 …, or the name of a published genotype"
     )
 
 

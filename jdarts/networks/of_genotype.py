@@ -1,16 +1,17 @@
-"""The network that trains a genotype, whichever space it is of: DARTS cells, NAS-Bench-201, cells of blocks."""
+"""The network that trains a genotype: of DARTS cells, of NAS-Bench-201, of cells of blocks, or ENAS macro."""
 
 from dataclasses import replace
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import BlockGenotype, Genotype
+from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture
 from jdarts.genotypes.published_networks import CIFAR, NetworkSize
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, check_derived
+from jdarts.networks.enas.macro import EnasMacroNetwork, check_enas_macro
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
-from jdarts.networks.enas.size import count_enas_micro
+from jdarts.networks.enas.size import count_enas_macro, count_enas_micro
 from jdarts.networks.image_sizes import sides_of
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
@@ -28,10 +29,12 @@ def derived_network(
 ) -> Any:
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
-    `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. The stem is
-    that for CIFAR.
+    `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
+    networks have the layers of their architecture, and `cells` has no effect. The stem is that for CIFAR.
     """
     refuse_recurrent(genotype)
+    if isinstance(genotype, MacroArchitecture):
+        return EnasMacroNetwork(genotype, channels, classes, release_compat=False, axis_name=axis_name)
     if isinstance(genotype, BlockGenotype):
         network = EnasMicroNetwork if genotype.family == "enas" else NasnetNetwork
         return network(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
@@ -47,6 +50,10 @@ def check_network(
 ) -> None:
     """Raise `UserError` unless `derived_network` can be built and run on such images."""
     refuse_recurrent(genotype)
+    if isinstance(genotype, MacroArchitecture):
+        if auxiliary:
+            raise UserError("ENAS macro networks have no auxiliary head; set train.auxiliary_weight to 0")
+        return check_enas_macro(genotype, channels=channels, image_size=image_size, release_compat=False)
     if isinstance(genotype, BlockGenotype):
         check = check_enas_micro if genotype.family == "enas" else check_nasnet
         return check(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
@@ -62,6 +69,9 @@ def count_network(
     genotype: Genotype, *, channels: int, cells: int, classes: int, image_size: int | tuple[int, int]
 ) -> Count:
     """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
+    if isinstance(genotype, MacroArchitecture):
+        sides = sides_of(image_size)
+        return count_enas_macro(genotype, channels=channels, classes=classes, image_size=sides, release_compat=False)
     if isinstance(genotype, BlockGenotype):
         size = replace(CIFAR, channels=channels, cells=cells, classes=classes, image_size=image_size)
         return count_blocks(genotype, size)

@@ -1,11 +1,14 @@
-"""Drawings of cells as SVG, PNG and text. `jdarts.report.cell_layout` computes the positions."""
+"""Drawings of cells and of ENAS macro networks as SVG, PNG and text.
+
+`jdarts.report.cell_layout` and, for networks, `jdarts.report.layer_layout` compute the positions.
+"""
 
 import itertools
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, MacroArchitecture
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.report.cell_layout import (
     FONT,
@@ -20,6 +23,7 @@ from jdarts.report.cell_layout import (
     printable,
     scene_of,
 )
+from jdarts.report.layer_layout import layer_scene
 
 
 def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
@@ -27,7 +31,7 @@ def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
 
     `without` is the name of a cell to leave out, `normal` or `reduce`.
     """
-    scene = scene_of(genotype, title, without)
+    scene = _scene(genotype, title, without)
     size = f"{scene.width:.0f} {scene.height:.0f}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{scene.width:.0f}" '
@@ -72,7 +76,7 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
     if ending == ".svg":
         path.write_text(draw_svg(genotype, title), encoding="utf-8")
     else:
-        _write_png(scene_of(genotype, title), path)
+        _write_png(_scene(genotype, title), path)
 
 
 def draw_terminal(genotype: Genotype, *, without: str = "") -> str:
@@ -104,6 +108,12 @@ def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
             lines.append(f"  {' '.join(label(node) for node in cell.concat)} ══ {joined} ══▶ {output}")
         blocks.append(lines)
     return blocks
+
+
+def _scene(genotype: Genotype, title: str, without: str = "") -> Scene:
+    if isinstance(genotype, MacroArchitecture):
+        return layer_scene(genotype, title)
+    return scene_of(genotype, title, without)
 
 
 def _arrow(line: Line) -> list[tuple[float, float]]:

@@ -14,10 +14,15 @@ from epoch to epoch: in an epoch every reward R has its own baseline b − (1 �
 baseline of the epoch before; in the first epoch it is the accuracy itself. `baseline=running` is the rule of the ENAS
 release: b starts at 0 and moves with every reward, before its use.
 
-DIFF: all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published code leaves the second layer
-and the biases at PyTorch's defaults. DIFF: LSTM and embeddings are those of `jdarts.controllers` in all spaces; the
-releases for cells and for layers choose inputs by attention. As in the releases, momentum and weight decay also move
-the weights of paths that were not sampled.
+In the spaces `enas_micro` and `enas_macro` the controllers are those of the ENAS release, which choose inputs and skips
+by attention over earlier nodes or layers (`jdarts.controllers.enas_micro`, `enas_macro`). In ENAS macro the loss of the
+controller has another term: `skip_weight` times the KL divergence of the probabilities of the skips from
+`skip_target`, and the entropy in the reward has only the summand of each chosen option. `schedule=restarts` is the
+learning rate of the release: a cosine with restarts after 10, 30, 70, … epochs.
+
+DIFF: in spaces of edges, all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published code
+leaves the second layer and the biases at PyTorch's defaults. DIFF: the search networks have neither dropout, drop-path
+nor auxiliary heads. As in the releases, momentum and weight decay also move the weights of paths that were not sampled.
 """
 
 from dataclasses import dataclass
@@ -25,7 +30,7 @@ from typing import Annotated, Literal
 
 from jdarts.config.ranges import CandidateCount, Fraction, NonNegative, Positive, PositiveInt, Range
 from jdarts.methods.method import Method
-from jdarts.methods.published import NESTEROV, on_nasbench201
+from jdarts.methods.published import DARTS, NESTEROV, Published, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
 
@@ -44,7 +49,13 @@ class EnasSettings:
       init_scale: weights of the LSTM are drawn from U(−init_scale, init_scale).
       entropy_weight: weight of the entropy in the reward.
       baseline, baseline_decay: the rule of the baseline (see above).
-      period: epochs in which the learning rate of the weights falls, and then rises again.
+      schedule: of the learning rate of the weights: "waves" falls and rises without jumps, "restarts" jumps back to its
+        start and doubles the length of every fall.
+      period: epochs in which it falls for the first time.
+      op_tanh_reduce: divides the bound of the tanh for ops, in `enas_micro`.
+      skip_target, skip_weight: share of skips that the penalty of `enas_macro` pulls to, and weight of the penalty.
+      release_penalty: take the probability in that penalty from q and not from 2q, as the release does
+        (`jdarts.controllers.enas_macro`).
       candidates: architectures that are scored at the end.
       epoch_candidates: architectures that are scored for the genotype of an epoch.
     """
@@ -64,7 +75,12 @@ class EnasSettings:
     entropy_weight: NonNegative = 1e-4
     baseline: Literal["epoch", "running"] = "epoch"
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
+    schedule: Literal["waves", "restarts"] = "waves"
     period: PositiveInt = 10
+    op_tanh_reduce: Positive = 2.5
+    skip_target: Annotated[float, Range(above=0, below=1)] = 0.4
+    skip_weight: NonNegative = 0.8
+    release_penalty: bool = False
     candidates: CandidateCount = 100
     epoch_candidates: CandidateCount = 10
 
@@ -77,6 +93,39 @@ NASBENCH201 = {
     "search.weight_optimizer.learning_rate_min": 5e-4,
     "search.weight_optimizer.weight_decay": 2.5e-4,
 }
+RELEASE = {
+    **DARTS,
+    **NESTEROV,
+    "data.train_fraction": 0.9,
+    "data.val_fraction": 0.1,
+    "search.weight_optimizer.learning_rate": 0.05,
+    "search.weight_optimizer.learning_rate_min": 5e-4,
+    "search.weight_optimizer.gradient_clip": 0.0,
+}
+"""The release clips the gradient of the weights to a norm of 5, but applies the unclipped one."""
+MICRO = {
+    **RELEASE,
+    "space.channels": 20,
+    "space.cells": 6,
+    "search.epochs": 150,
+    "search.batch_size": 160,
+    "search.weight_optimizer.weight_decay": 2e-4,
+}
+MACRO = {
+    **RELEASE,
+    "space.channels": 36,
+    "search.epochs": 310,
+    "search.batch_size": 128,
+    "search.weight_optimizer.weight_decay": 5e-4,
+}
+RELEASED_CONTROLLER = (
+    "hidden=64",
+    "layers=1",
+    "temperature=1",
+    "controller_clip=0",
+    "baseline=running",
+    "schedule=restarts",
+)
 
 
 @register
@@ -93,6 +142,24 @@ def enas(*, settings: EnasSettings = EnasSettings()) -> Method:
         published=(
             on_nasbench201(
                 "all skip connections: CIFAR-10 test accuracy 54.30 ± 0.00 % (arXiv:2001.00326)", NASBENCH201
+            ),
+            Published(
+                "enas_micro",
+                "CIFAR-10 test error 2.89 % with cutout, 4.6 M parameters, after training from scratch",
+                MICRO,
+                (
+                    *RELEASED_CONTROLLER,
+                    "tanh=1.1",
+                    "controller_learning_rate=0.0035",
+                    "controller_steps=30",
+                    "controller_samples=10",
+                ),
+            ),
+            Published(
+                "enas_macro",
+                "CIFAR-10 test error 4.23 %, 21.3 M parameters, after training from scratch",
+                MACRO,
+                (*RELEASED_CONTROLLER, "tanh=1.5", "release_penalty=true"),
             ),
         ),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SpaceKind = Literal["darts_cnn", "nasbench201"]
+SpaceKind = Literal["darts_cnn", "nasbench201", "enas_micro", "enas_macro"]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
 """Two levels: weights and alphas have half of the training images each."""
@@ -43,7 +43,7 @@ class Published:
     """The settings of one published search.
 
     Attributes:
-      kind: the spaces that the settings are for: "darts_cnn" (all spaces of DARTS cells) or "nasbench201".
+      kind: the spaces that the settings are for: "darts_cnn" (all spaces of DARTS cells), or the name of a space.
       result: the published result, and its source if that is not the paper.
       settings: fields of `Experiment` by dotted name.
       options: options of the method, each as option=value.
@@ -67,7 +67,7 @@ def on_nasbench201(result: str, changes: Mapping[str, Any] | None = None, option
 
 def fitting(published: Iterable[Published], space: str) -> Published | None:
     """The entry for the space of that name, or None. Users' own spaces count as DARTS cells."""
-    kind = "nasbench201" if space == "nasbench201" else "darts_cnn"
+    kind = space if space in ("nasbench201", "enas_micro", "enas_macro") else "darts_cnn"
     return next((entry for entry in published if entry.kind == kind), None)
 
 

@@ -19,7 +19,7 @@ from jdarts.benchmarks import Table, load_table
 from jdarts.config import SearchConfig
 from jdarts.controllers import batch_entropy, samples
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, MacroArchitecture
 from jdarts.methods import Method
 from jdarts.runs.loop import Loop, run_loop
 from jdarts.search.enas_step import CONTROLLER_SUMS, WEIGHT_SUMS, EnasState, EnasStep, enas_step
@@ -44,8 +44,9 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
     """Search; returns the best of `candidates` samples of the last controller, and the shared weights.
 
     `metrics.jsonl` has for every epoch the accuracies, reward, baseline and entropy of the controller, and the share of
-    skip connections in its samples; the `alphas` of `genotypes.jsonl` are the logarithms of the probabilities with
-    which it chooses each op. Raises `UserError` for settings that have no effect here.
+    skip connections in its samples: among the edges of the cells, in ENAS macro among all possible skips. The `alphas`
+    of `genotypes.jsonl` are the logarithms of the probabilities with which the controller chooses each op; there are
+    none in spaces without alphas. Raises `UserError` for settings that have no effect here.
     """
     check_settings(run.config.search, run.method)
     run = run.split()
@@ -225,5 +226,7 @@ class EnasRecords:
 
 
 def _skip_share(genotype: Genotype) -> float:
+    if isinstance(genotype, MacroArchitecture):
+        return genotype.skip_rate
     ops = [op for cell in genotype.cells.values() for edges in cell.nodes for op, _ in edges]
     return ops.count("skip_connect") / len(ops)

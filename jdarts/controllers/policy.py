@@ -46,7 +46,7 @@ class Policy(ABC):
         return -jnp.sum(jnp.exp(logs) * logs, axis=1)
 
     def bonuses(self, params: Params, choices: jax.Array) -> jax.Array:
-        """What ENAS adds to the reward for every decision of a tuple, times a weight, `[T]`: here the entropies."""
+        """The terms that ENAS adds to the reward, times a weight, one a decision, `[T]`: here the entropies."""
         return self.entropies(params, choices)
 
     def penalty(self, params: Params, choices: jax.Array) -> jax.Array:

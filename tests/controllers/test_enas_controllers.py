@@ -250,7 +250,7 @@ def skip_decisions(layers):
     ids=["macro", "micro"],
 )
 def test_the_released_controllers(controller, space, count):
-    """Their numbers of parameters (addendum §2.7), and the order of their decisions."""
+    """Numbers of parameters (addendum §2.7), and the order of their decisions."""
     params = jax.eval_shape(controller.init, jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
     assert controller.options == tuple(decision.options for decision in space.decisions)

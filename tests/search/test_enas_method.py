@@ -302,6 +302,7 @@ def test_an_interrupted_search_resumes_bit_for_bit(whole, tmp_path, last):
         assert parse(record["genotype"]) and np.asarray(record["alphas"]["cell"]).shape == (6, 5)
 
 
+@pytest.mark.slow
 def test_a_search_of_enas_macro_resumes_bit_for_bit(tmp_path):
     """An epoch has two steps of the shared weights and one of the controller; the second epoch is cut."""
     space = EnasMacroSpace(layers=3)

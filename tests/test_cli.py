@@ -229,7 +229,11 @@ def test_count(capsys):
         (["ENAS_MICRO"], "3,894,372"),
         (["enas-micro", "--channels", "20", "--cells", "6"], "608,540"),
         (["ENAS_MACRO"], "42,559,392"),
-        (["enas_macro: 0 3 1", "--channels", "4", "--classes", "3", "--image", "8"], "924"),
+        (
+            ["enas_macro: 0 3 1", "--channels", "4", "--classes", "3", "--image", "8"],
+            # stem; conv layer; separable layer with its join of two inputs; classifier: kernels and batch norms
+            f" {(108 + 8) + (16 + 8 + 144 + 8) + (16 + 8 + 100 + 16 + 8 + 32 + 8) + 12}  ",
+        ),
         (["PNASNET5_MOBILE", "--classes", "10"], f"{5_064_487 - 990 * (1080 + 1):,}"),
         (["DARTS_RNN"], "22,960,000"),
         (["darts-rnn-v1", "--vocabulary", "33278", "--units", "700"], "33,127,878"),

@@ -8,13 +8,13 @@ Every rule raises `UserError` for op weights of another shape and for NaN and in
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
@@ -137,6 +137,30 @@ def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
 def skips_in(genotype: Genotype) -> int:
     """The number of skip connections in the normal cell."""
     return sum(op == "skip_connect" for edges in genotype.normal.nodes for op, _ in edges)
+
+
+def free_edges(genotype: Genotype) -> dict[str, int]:
+    """The number of edges that pass their input on: `skip_connections` of the normal cell, or `identities`.
+
+    `identities` are the nodes of a recurrent cell with the activation identity.
+    """
+    if isinstance(genotype, RecurrentGenotype):
+        return {"identities": sum(activation == "identity" for activation, _ in genotype.recurrent)}
+    return {"skip_connections": skips_in(genotype)}
+
+
+def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
+    """The mean share of such edges among those of all cells: `skip_share`, or `identity_share` of recurrent cells.
+
+    In ENAS macro networks it is the share of skips among all possible ones.
+    """
+    macro = [genotype.skip_rate for genotype in genotypes if isinstance(genotype, MacroArchitecture)]
+    if macro:
+        return {"skip_share": float(np.mean(macro))}
+    recurrent = isinstance(genotypes[0], RecurrentGenotype)
+    op, name = ("identity", "identity_share") if recurrent else ("skip_connect", "skip_share")
+    ops = [[op for cell in g.cells.values() for edges in cell.nodes for op, _ in edges] for g in genotypes]
+    return {name: float(np.mean([each.count(op) / len(each) for each in ops]))}
 
 
 def _logarithms(space: Space, op_weights: OpWeights) -> dict[str, np.ndarray]:

@@ -97,6 +97,11 @@ BAD_INPUT = {
     ),
     "an option without meaning": (["count", "ENAS_MACRO", "--cells", "3"], "--cells has no meaning for an ENAS macro"),
     "a form that is not there": (["count", "ENAS_MICRO", "--imagenet"], "ENAS networks have no ImageNet form"),
+    "cells of a mobile network": (
+        ["count", "FAIRNAS_A", "--cells", "3"],
+        "--cells has no meaning for a mobile network",
+    ),
+    "a factor without widths": (["count", "DARTS_V2", "--width-multiplier", "2"], "is for mobile networks, such as"),
     "units of a network of images": (["count", "DARTS_V2", "--units", "3"], "--units is for recurrent cells, such as"),
     "channels of a recurrent cell": (["count", "DARTS_RNN", "--imagenet"], "--imagenet is for networks of images"),
     "another space's cell": (["count", "ENAS_RNN", "--search"], "does not belong to space darts_rnn"),
@@ -239,6 +244,10 @@ def test_count(capsys):
         (["darts-rnn-v1", "--vocabulary", "33278", "--units", "700"], "33,127,878"),
         (["DARTS_RNN", "--search"], "4,810,000"),
         (["ENAS_RNN"], f"{10_000 * 851 + 26 * 850**2:,}"),
+        (["PROXYLESS_MOBILE"], "4,080,512"),
+        (["fairnas-a-se", "--classes", "10"], "5,835,322"),
+        (["SPOS", "--width-multiplier", "0.5", "--image", "32"], "1,177,056"),
+        (["22212220"], "85,164,544"),
         (["AMOEBANET_A_CIFAR", "--imagenet", "--channels", "50", "--cells", "12"], "5,086,930"),
     ],
 )
@@ -255,8 +264,12 @@ def test_draw_and_genotypes(capsys):
     assert Path("blocks.svg").read_text().count("sep_conv_3x3") == 5
     assert cli.main(["draw", "enas_macro: 0 3 1 5 0 1", "-o", "layers.svg"]) == 0
     assert Path("layers.svg").read_text().count("max_pool_3x3") == 1
+    assert cli.main(["draw", "SPOS", "-o", "network.svg"]) == 0
+    assert Path("network.svg").read_text().count("shuffle") == 16
     assert cli.main(["genotypes"]) == 0
-    assert {"DARTS_V1", "DARTS_V2", "NASNET_A_MOBILE", "DARTS_RNN"} <= set(capsys.readouterr().out.split())
+    assert {"DARTS_V1", "DARTS_V2", "NASNET_A_MOBILE", "DARTS_RNN", "SPOS", "MNASNET_A1"} <= set(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_reader_that_leaves_is_no_error():

@@ -21,6 +21,7 @@ from jdarts.analysis.landscape import Grid, eigen_directions, gradient_direction
 from jdarts.analysis.live import LiveSearch
 from jdarts.analysis.run_folders import open_run
 from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, weight_spectrum
+from jdarts.data.text import TextData
 from jdarts.errors import UserError
 from jdarts.runs.folder import RunFolder
 from jdarts.search.stored import find_run
@@ -35,9 +36,9 @@ class AnalysisOptions:
     """Options of the analyses.
 
     Attributes:
-      parts: names of the analyses.
+      parts: names of the analyses; None is `DEFAULT`, of text without `correlation`.
       batches: number of batches.
-      batch_size: images per batch; None: the batch size of the search.
+      batch_size: images per batch, or columns of text; None: the batch size of the search.
       points: grid points per side of the landscape.
       directions: kind of the landscape's directions.
       chunk: directions of the Hessian that go through the network at once; None: chosen by the batch.
@@ -46,7 +47,7 @@ class AnalysisOptions:
       seed: seed of all draws.
     """
 
-    parts: tuple[str, ...] = DEFAULT
+    parts: tuple[str, ...] | None = None
     batches: int = 2
     batch_size: int | None = None
     points: int = 11
@@ -57,7 +58,7 @@ class AnalysisOptions:
     seed: int = 0
 
     def __post_init__(self):
-        for part in self.parts:
+        for part in self.parts or ():
             if part not in PARTS:
                 raise UserError(f"unknown analysis {part!r}; choose from {', '.join(PARTS)}")
         if self.directions not in DIRECTIONS:
@@ -76,12 +77,13 @@ def analyze(
     folder = (Path(path) if one_of_several else find_run(path)) / "analysis"
     folder.mkdir(exist_ok=True)
     epoch = live.epoch
+    parts = _parts(live, options)
     tell(f"{path}: epoch {epoch}, {live.w.size:,} weights, {sum(a.size for a in live.alphas.values())} alphas")
     result: dict[str, Any] = {
         "step": int(live.state.step),
         "epoch": epoch,
         "device": jax.devices()[0].device_kind,
-        "options": {name: getattr(options, name) for name in options.__dataclass_fields__},
+        "options": {name: getattr(options, name) for name in options.__dataclass_fields__} | {"parts": parts},
         "genotype": live.genotype.to_text(),
         "indicators": indicators.summary(live.op_weights, live.space.tables),
     }
@@ -92,13 +94,26 @@ def analyze(
         "gap": _gap,
         "weights": _weights,
     }
-    for name in (part for part in PARTS if part in options.parts):
+    for name in parts:
         started = time.monotonic()
         result[name], drawn = analyses[name](live, options)
         result[name]["seconds"] = round(time.monotonic() - started, 2)
         written = [figures.save(figure, folder, stem)[0].name for stem, figure in drawn.items()]
         tell(f"{name}: {_told(name, result[name])} ({result[name]['seconds']:.1f} s; {', '.join(written)})")
     return RunFolder(folder).write_json("analysis.json", result)
+
+
+def _parts(live: LiveSearch, options: AnalysisOptions) -> tuple[str, ...]:
+    """The analyses to run; `UserError` if one of those asked for has no meaning for the search."""
+    without_ops = isinstance(live.data, TextData)
+    if options.parts is None:
+        return tuple(part for part in DEFAULT if not (without_ops and part == "correlation"))
+    if without_ops and "correlation" in options.parts:
+        raise UserError(
+            "correlation compares the gradients of the weights of each op, which recurrent cells do not have; use "
+            "--hessian, --landscape, --gap or --weights"
+        )
+    return tuple(part for part in PARTS if part in options.parts)
 
 
 def _told(name: str, found: dict[str, Any]) -> str:

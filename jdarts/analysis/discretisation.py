@@ -23,18 +23,21 @@ def evaluate(loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) ->
     }
 
 
-def recalibrated(train_loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any]) -> Any:
+def recalibrated(train_loss: Callable, w: Any, op_weights: Any, batches: Sequence[Any], *, passes: int = 1) -> Any:
     """Batch-norm statistics for these op weights: the plain mean over `batches`, without the old averages.
 
     `train_loss` is a compiled loss in training mode. A batch norm moves its averages by `momentum` towards the
-    statistics of the batch. Starting from zero, the moved averages divided by `momentum` are these statistics.
+    statistics of the batch. Starting from zero, the moved averages divided by `momentum` are these statistics. Where
+    the norm is applied `passes` times in a forward pass, they are divided by 1 − (1 − momentum)^passes: the weighted
+    mean of the statistics of all applications.
     """
+    weight = BatchNorm.momentum if passes == 1 else 1 - (1 - BatchNorm.momentum) ** passes
     total = None
     for batch in batches:
         zeros = jax.tree.map(lambda s: s * 0, batch["batch_stats"])
         moved = train_loss(w, op_weights, {**batch, "batch_stats": zeros})[1]["batch_stats"]
         total = moved if total is None else jax.tree.map(lambda a, b: a + b, total, moved)
-    return jax.tree.map(lambda s: s / (len(batches) * BatchNorm.momentum), total)
+    return jax.tree.map(lambda s: s / (len(batches) * weight), total)
 
 
 def discretisation_gap(
@@ -52,12 +55,13 @@ def discretisation_gap(
     chosen = {**op_weights, **live.space.one_hot(genotype)}
     batches = live.whole("val") if batches is None else batches
     size = live.config.search.batch_size
-    train_batches = live.batches(max(1, min(recalibration, len(live.data.train) // size)), split="train")
+    most = len(live.examples.rows("train", size, None))
+    train_batches = live.batches(max(1, min(recalibration, most)), split="train")
     evaluation, training = (_compiled(live.loss(train=train, takes="op_weights")) for train in (False, True))
     found: dict[str, Any] = {"genotype": genotype.to_text()}
     for name, p in (("soft", op_weights), ("one_hot", chosen)):
         found[name] = evaluate(evaluation, live.w, p, batches)
-        stats = recalibrated(training, live.w, p, train_batches)
+        stats = recalibrated(training, live.w, p, train_batches, passes=live.examples.norms_a_pass)
         fresh = [{**batch, "batch_stats": stats} for batch in batches]
         found[f"{name}_recalibrated"] = evaluate(evaluation, live.w, p, fresh)
     found["gap"] = found["soft"]["accuracy"] - found["one_hot"]["accuracy"]

@@ -16,8 +16,10 @@ import numpy as np
 
 from jdarts import spaces
 from jdarts.analysis.dense_hessian import RelaxedLoss
+from jdarts.analysis.examples import Examples, examples_of
 from jdarts.config import Experiment
-from jdarts.data import Augmentation, SearchData, load
+from jdarts.data import SearchData, load
+from jdarts.data.text import TextData
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.hypergrad import Loss
@@ -41,7 +43,7 @@ class LiveSearch:
 
     config: Experiment
     space: Space
-    data: SearchData
+    data: SearchData | TextData
     search: Search
     state: SearchState
 
@@ -121,28 +123,28 @@ class LiveSearch:
     def batches(
         self, count: int, *, split: Split = "val", size: int | None = None, seed: int = 0, augmented: bool = False
     ) -> list[dict[str, Any]]:
-        """`count` disjoint random batches of `size` images (default: the search's batch size).
+        """`count` disjoint random batches of `size` images, or columns of text (default: the search's batch size).
 
-        The same seed gives the same batches. Raises `UserError` if the split has too few images.
+        The same seed gives the same batches. Raises `UserError` if the split has too few examples.
         """
         size = size or self.config.search.batch_size
-        images = getattr(self.data, split).images
-        if count < 1 or count * size > len(images):
-            raise UserError(
-                f"{count} batches of {size} from the {len(images)} images of the {split} split; "
-                f"ask for 1 to {len(images) // size}"
-            )
         key = jax.random.key(seed)
-        rows = np.asarray(jax.random.permutation(key, len(images)))[: count * size].reshape(count, size)
+        rows = self.examples.rows(split, size, key)
+        if not 1 <= count <= len(rows):
+            raise UserError(
+                f"{count} batches of {size} {self.examples.unit} from the {split} split, which has {len(rows)}; ask "
+                "for fewer or smaller ones"
+            )
         keys = jax.random.split(jax.random.fold_in(key, 1), count)
-        return [self._batch(split, r, k, augmented) for r, k in zip(rows, keys, strict=True)]
+        return [self._batch(split, size, r, k, augmented) for r, k in zip(rows[:count], keys, strict=True)]
 
     def whole(self, split: Split = "val", *, size: int | None = None) -> list[dict[str, Any]]:
         """All whole batches of a split in file order, without augmentation."""
-        size = min(size or self.config.search.batch_size, len(getattr(self.data, split)))
-        n = len(getattr(self.data, split)) // size
-        rows = np.arange(n * size).reshape(n, size)
-        return [self._batch(split, r, jax.random.key(i), False) for i, r in enumerate(rows)]
+        size = size or self.config.search.batch_size
+        if isinstance(self.data, SearchData):
+            size = min(size, len(getattr(self.data, split)))
+        rows = self.examples.rows(split, size, None)
+        return [self._batch(split, size, r, jax.random.key(i), False) for i, r in enumerate(rows)]
 
     def last_alpha_batch(self, arrays: Any = None) -> dict[str, Any]:
         """The validation batch of the last alpha step, with the same augmentation (the choice of RobustDARTS).
@@ -153,24 +155,19 @@ class LiveSearch:
         before = state.replace(step=jnp.maximum(state.step - 1, 0))
         return self.search.draw(before, self.search.arrays if arrays is None else arrays)[-1]
 
-    def _batch(self, split: Split, rows: np.ndarray, key: jax.Array, augmented: bool) -> dict[str, Any]:
-        images = getattr(self.data, split)
-        settings = self.config.data
-        augmentation = Augmentation(
-            mean=self.data.mean,
-            std=self.data.std,
-            crop_padding=settings.crop_padding if augmented else 0,
-            flip=settings.flip and augmented,
-            cutout=settings.search_cutout if augmented else 0,
-        )
+    def _batch(self, split: Split, size: int, rows: np.ndarray, key: jax.Array, augmented: bool) -> dict[str, Any]:
         return {
-            "images": augmentation(key, jnp.asarray(images.images[rows])),
-            "labels": jnp.asarray(images.labels[rows]),
+            **self.examples.batch(split, size, rows, key, augmented),
             "key": jax.random.fold_in(key, 1),
             "relax_key": jax.random.fold_in(key, 2),
             "batch_stats": self.state.batch_stats,
             "step": self.state.step,
         }
+
+    @functools.cached_property
+    def examples(self) -> Examples:
+        """The examples of both splits."""
+        return examples_of(self.config, self.data, self.space)
 
 
 def live(config: Experiment, state: SearchState, *, data: SearchData | None = None) -> LiveSearch:

@@ -18,12 +18,14 @@ from jdarts.analysis.compiling import compile_pieces
 from jdarts.analysis.live import LiveSearch
 from jdarts.config import Experiment, SearchConfig
 from jdarts.data import SearchData
+from jdarts.data.text import TextData
 from jdarts.genotypes import Genotype
 from jdarts.runs.folder import RunFolder
 from jdarts.search.found import untrained
 from jdarts.search.hooks import EpochEnd, Hook, HooksOf, Record, Warn
 from jdarts.search.search import Search
 from jdarts.search.streams import last_arrays
+from jdarts.spaces.recurrent import RecurrentSpace
 from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
 
@@ -61,7 +63,7 @@ def eigenvalue_hook(config: Experiment, search: Search) -> Hook:
         if end.epoch % every and end.epoch != config.search.epochs:
             return {}
         started = time.monotonic()
-        state, data = end.state(), cast(SearchData, search.data)
+        state, data = end.state(), cast(SearchData | TextData, search.data)
         live = watched[0].at(state) if watched else LiveSearch(config, search.space, data, search, state)
         watched[:] = [live]
         batch = live.last_alpha_batch(arrays_of(state))
@@ -84,12 +86,13 @@ def collapse_hook(config: Experiment, search: Search, run: RunFolder, warn: Warn
     Entries: `normal_skips`, `normal_parameter_free`, `normal_edges` of the derived cell, `relative_entropy`, `margin`,
     `skip_dominance`, and `warnings` (a list of `{"rule", "text"}`, only in the epoch of the warning). There are no
     warnings for methods that never move their alphas, since their derived cell is noise from the initialisation.
-    Networks without a normal cell have no entries about it, spaces without alphas none at all.
+    Networks without a normal cell, and recurrent cells, have no entries about it; spaces without alphas none at all.
     """
     if not search.space.tables:
         return lambda end: {}
     space, fixed = search.space, search.method.alphas_fixed
-    left_out = OF_THE_NORMAL_CELL if untrained(config, space.tables) else ()
+    recurrent = isinstance(space, RecurrentSpace)
+    left_out = OF_THE_NORMAL_CELL if recurrent or untrained(config, space.tables) else ()
 
     def hook(end: EpochEnd) -> dict[str, Any]:
         weights = search.method.deterministic_weights(space, end.alphas)

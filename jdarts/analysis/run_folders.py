@@ -50,4 +50,4 @@ def open_epochs(
 
 
 def _live(stored: StoredSearch, state: SearchState) -> LiveSearch:
-    return LiveSearch(stored.config, stored.space, stored.images, stored.search, state)
+    return LiveSearch(stored.config, stored.space, stored.data, stored.search, state)

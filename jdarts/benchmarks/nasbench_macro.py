@@ -13,7 +13,7 @@ from typing import Any
 
 from jdarts.benchmarks.table import ArchitectureTable, column
 from jdarts.errors import UserError
-from jdarts.spaces.nasbench_macro import MacroNetwork
+from jdarts.genotypes.macro import MacroNetwork
 
 _MOST = {"mean_acc": 100.0, "std": 100.0, "params": 1e12, "flops": 1e15}
 

@@ -92,14 +92,14 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def load_genotype(text: str, space: str | None) -> Any:
-    """The genotype that `text` denotes, with the ops that the file `space` defines."""
+    """The genotype or the mobile network that `text` denotes, with the ops that the file `space` defines."""
     import jdarts.genotypes
 
     if space is not None:
         from jdarts.spaces.user_file import load_space
 
         load_space(space)
-    return jdarts.genotypes.load(text)
+    return jdarts.genotypes.load_architecture(text)
 
 
 def load_experiment(path_or_name: str, overrides: Sequence[str] = (), *, method: str | None = None) -> tuple[Any, str]:

@@ -9,12 +9,14 @@ from jdarts.commands.arguments import (
     SPACE_HELP,
     Arguments,
     Parser,
+    above_zero,
     cells,
     channels,
     image_size,
     load_genotype,
     positive,
 )
+from jdarts.config.ranges import shown
 from jdarts.errors import UserError
 
 
@@ -29,10 +31,13 @@ def add_commands(add: Callable[..., Parser]) -> None:
         "--vocabulary", type=positive, help="words of a recurrent cell's language model (default: 10000)"
     )
     count.add_argument("--units", type=positive, help="units and word vector size (default: 850, with --search 300)")
+    count.add_argument(
+        "--width-multiplier", metavar="X", type=above_zero, help="factor on the widths of a mobile network (default: 1)"
+    )
     count.add_argument("--search", action="store_true", help="the search network of darts_rnn, for a recurrent cell")
     count.epilog = (
-        "A published network, such as NASNET_A_MOBILE, has its own sizes; options replace them. The MACs of the "
-        "language model of a recurrent cell are those for one token."
+        "A published network, such as NASNET_A_MOBILE or FAIRNAS_A, has its own sizes; options replace them. The "
+        "MACs of the language model of a recurrent cell are those for one token."
     )
     size = count.add_mutually_exclusive_group()
     size.add_argument(
@@ -45,7 +50,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     count.add_argument("--auxiliary", action="store_true", help="include the auxiliary head")
     count.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
-    draw = add("draw", _draw, "draw the cells of a genotype")
+    draw = add("draw", _draw, "draw the cells of a genotype, or the layers of a mobile network")
     draw.add_argument("genotype", metavar="GENOTYPE", help=GENOTYPE_HELP)
     draw.add_argument(
         "-o", "--output", metavar="FILE", required=True, help="the picture: a name ending in .svg or .png"
@@ -63,17 +68,23 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    from jdarts.genotypes import BlockGenotype, MacroArchitecture, RecurrentGenotype
+    from jdarts.genotypes import BlockGenotype, MacroArchitecture, MobileArchitecture, RecurrentGenotype
 
     genotype = load_genotype(arguments.genotype, arguments.space)
     recurrent = isinstance(genotype, RecurrentGenotype)
     for option in ("vocabulary", "units", "search"):
         if getattr(arguments, option) and not recurrent:
             raise UserError(f"--{option} is for recurrent cells, such as DARTS_RNN; {arguments.genotype!r} is none")
+    if arguments.width_multiplier is not None and not isinstance(genotype, MobileArchitecture):
+        raise UserError(
+            f"--width-multiplier is for mobile networks, such as FAIRNAS_A; {shown(arguments.genotype)} is none"
+        )
     if isinstance(genotype, MacroArchitecture):
         count = _count_macro(genotype, arguments)
     elif recurrent:
         count = _count_recurrent(genotype, arguments)
+    elif isinstance(genotype, MobileArchitecture):
+        count = _count_mobile(genotype, arguments)
     else:
         count = (_count_blocks if isinstance(genotype, BlockGenotype) else _count_derived)(genotype, arguments)
     print(f"parameters {count.parameters:>15,}  ({count.parameters / 1e6:.2f} M)")
@@ -117,6 +128,22 @@ def _count_blocks(genotype: Any, arguments: Arguments) -> Any:
     given["image_size"] = (224, 224) if arguments.imagenet else arguments.image
     size = replace(size, **{name: value for name, value in given.items() if value is not None})
     return count_blocks(genotype, size, auxiliary=arguments.auxiliary)
+
+
+def _count_mobile(architecture: Any, arguments: Arguments) -> Any:
+    """The size of a mobile network; it is for ImageNet unless it is one of NAS-Bench-Macro."""
+    from jdarts.networks.mobile.size import count_mobile
+
+    for option in ("channels", "cells", "auxiliary"):
+        if getattr(arguments, option):
+            way = ": --width-multiplier scales the widths" if option == "channels" else ""
+            raise UserError(f"--{option} has no meaning for a mobile network, which is a list of layers{way}")
+    large = arguments.imagenet or architecture.family != "nasbench_macro"
+    return count_mobile(
+        architecture.scaled(arguments.width_multiplier or 1),
+        classes=arguments.classes or (1000 if large else 10),
+        image_size=arguments.image or ((224, 224) if large else (32, 32)),
+    )
 
 
 def _count_macro(genotype: Any, arguments: Arguments) -> Any:
@@ -196,9 +223,10 @@ def _query(arguments: Arguments) -> None:
 
 def _genotypes(arguments: Arguments) -> None:
     del arguments
-    from jdarts.genotypes import published, published_networks, published_recurrent
+    from jdarts.genotypes import published, published_mobile, published_networks, published_recurrent
 
-    for name in (*published.names(), *published_networks.networks(), *published_recurrent.names()):
+    networks = (*published_networks.networks(), *published_mobile.networks())
+    for name in (*published.names(), *networks, *published_recurrent.names()):
         print(name)
 
 
@@ -220,7 +248,8 @@ def _spaces(arguments: Arguments) -> None:
     from jdarts import spaces
 
     groups = {
-        "with a relaxation, for methods and strategies:": (*spaces.names(), *spaces.LANGUAGE),
+        "with a relaxation, for methods and strategies:": spaces.names(),
+        "of recurrent cells, for methods and strategies on text (enas_…: for the method enas):": spaces.LANGUAGE,
         "for strategies (jdarts search --strategy):": spaces.DECISIONS_ONLY,
     }
     for title, names in groups.items():

@@ -119,10 +119,10 @@ def _analyze(arguments: Arguments) -> None:
 
     read_run(arguments.run)  # refuses other folders before anything slow is imported
     process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
-    from jdarts.analysis.command import DEFAULT, AnalysisOptions, analyze
+    from jdarts.analysis.command import AnalysisOptions, analyze
 
     options = AnalysisOptions(
-        parts=tuple(arguments.parts or DEFAULT),
+        parts=tuple(arguments.parts) if arguments.parts else None,
         batches=arguments.batches,
         batch_size=arguments.batch_size,
         points=arguments.points,

@@ -9,12 +9,12 @@ from jdarts import __version__
 from jdarts.analysis.monitor import monitor_hooks
 from jdarts.commands.worker_processes import WorkerProcesses
 from jdarts.config import Experiment
-from jdarts.data import load
 from jdarts.errors import UserError
-from jdarts.estimation import ACCURACY, FromScratch
-from jdarts.genotypes import Genotype, parse
+from jdarts.estimation import FromScratch, measure_of
+from jdarts.genotypes import parse_architecture
 from jdarts.methods import configured
-from jdarts.pipeline import open_run, prepare_search, show_genotype
+from jdarts.networks.of_genotype import TrainedOnImages
+from jdarts.pipeline import open_resident_search, open_run, show_genotype
 from jdarts.report.cell_drawing import draw_svg
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import Reporter
@@ -51,7 +51,7 @@ def run_strategy_search(
         if progress.best:
             best = parts.space.decode(choices_of(parts.space, progress.best[0]))
             run.write_text("genotype.txt", f"{text_of(best)}\n")
-            if isinstance(best, Genotype):
+            if isinstance(best, TrainedOnImages):
                 run.write_text("cells.svg", draw_svg(best, config.name))
                 show_genotype(best, reporter)
             else:
@@ -71,9 +71,9 @@ def run_tuning(
 ) -> None:
     """Tune the search, or the training of a genotype, and show the best values."""
     if plan.genotype:
-        FromScratch(config, load(config.data)).at({}).check(parse(plan.genotype))
+        FromScratch.of(config).check(parse_architecture(plan.genotype), {})
     else:
-        prepare_search(config)
+        open_resident_search(config)
     if resume:
         check_same(run_dir, read_tuning(run_dir)[0].as_json(), plan.as_json())
     study = open_tuning(config, plan, run_dir / JOURNAL, resume=resume) if plan.storage else None
@@ -119,10 +119,12 @@ def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -
 
 
 def _tuning_task(config: Experiment, plan: TuningPlan, study: Study, run: RunFolder) -> Task:
-    measure = measure_training(parse(plan.genotype)) if plan.genotype else measure_search(_tuned_search, run)
-    return Task(study, tuned(config, varied_of(plan.vary, config), measure), (ACCURACY,), plan.trials)
+    measure = (
+        measure_training(parse_architecture(plan.genotype)) if plan.genotype else measure_search(_tuned_search, run)
+    )
+    return Task(study, tuned(config, varied_of(plan.vary, config), measure), (measure_of(config),), plan.trials)
 
 
 def _tuned_search(config: Experiment, folder: RunFolder) -> SearchRun:
-    space, data = prepare_search(config)
+    space, data = open_resident_search(config)
     return SearchRun(config, space, data, folder, configured(config.search), hooks=monitor_hooks)

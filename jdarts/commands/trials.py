@@ -28,6 +28,7 @@ STORAGE_HELP = (
     "journal.log in the run folder)"
 )
 
+OBJECTIVES_HELP = "accuracy (default; of text it is perplexity), parameters, macs, seconds"
 WORKERS_HELP = (
     "number of processes that evaluate trials (default: 1); the log of the second is worker-1.log in the run folder"
 )
@@ -47,10 +48,10 @@ def add_options(command: Parser) -> None:
     group.add_argument(
         "--budget",
         metavar="LIST",
-        help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8; of inherited: "
-        "recalibration=8 (training batches for batch norm, 0: none), images=1000",
+        help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8,width=0.5 (of text: "
+        "epochs, data, units); of inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000",
     )
-    group.add_argument("--objectives", metavar="LIST", help="accuracy (default), parameters, macs, seconds")
+    group.add_argument("--objectives", metavar="LIST", help=OBJECTIVES_HELP)
     group.add_argument("--pruner", metavar="NAME", help="none (default), median, successive_halving or hyperband")
     group.add_argument("--storage", metavar="URL", help=STORAGE_HELP)
     group.add_argument("--workers", metavar="W", type=positive, help=WORKERS_HELP)
@@ -86,6 +87,7 @@ def search(arguments: Arguments) -> None:
     with ConsoleReporter() as reporter:
         process.enable_compilation_cache(reporter.warning)
         from jdarts.commands.trial_runs import run_strategy_search
+        from jdarts.estimation import measure_of
         from jdarts.strategies.plan import TrialPlan
 
         plan = TrialPlan(
@@ -95,7 +97,7 @@ def search(arguments: Arguments) -> None:
             estimator=arguments.estimator or "train",
             table=arguments.table or "",
             supernet=arguments.supernet or "",
-            objectives=tuple((arguments.objectives or "accuracy").split(",")),
+            objectives=tuple((arguments.objectives or measure_of(config).name).split(",")),
             budget=budget,
             pruner=arguments.pruner or "none",
             storage=arguments.storage or "",

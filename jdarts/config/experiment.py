@@ -245,6 +245,8 @@ class TrainConfig(Section):
     batch_size: BatchSize = 96
     channels: Channels = 36
     cells: Cells = 20
+    width_multiplier: Annotated[float, Range(above=0, most=100)] = 1.0
+    """Factor on all widths of a mobile network, rounded to multiples of 8; channels and cells do not act on it."""
     optimizer: SGDConfig = field(default_factory=lambda: SGDConfig(learning_rate_min=0.0))
     auxiliary_weight: NonNegative = 0.4
     """Weight of the auxiliary head's loss; 0 removes the head."""

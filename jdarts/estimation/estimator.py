@@ -69,7 +69,7 @@ class Criterion:
 
 
 ACCURACY = Criterion("accuracy")
-SMALLER = ("parameters", "macs", "latency", "seconds")
+SMALLER = ("parameters", "macs", "latency", "seconds", "perplexity")
 """Values of which less is better."""
 
 

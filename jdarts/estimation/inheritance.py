@@ -63,7 +63,7 @@ class Inherited:
     Raises `UserError` if no validation images are held out.
     """
 
-    VALUES = ("accuracy", "parameters", "macs", "seconds")
+    values = ("accuracy", "parameters", "macs", "seconds")
     """The names of the values of a score."""
 
     def __init__(self, config: Experiment, search: Search, state: SearchState, *, seed: int = 0):

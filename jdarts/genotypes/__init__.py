@@ -15,9 +15,12 @@ are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
   `enas_lm: 0 2 1 0 …` in that of enas_lm.
 * ENAS macro networks (`MacroArchitecture`) are `enas_macro: 0 3 0 0 1 …`, the arc of the ENAS release, or JSON with the
   fields `ops` and `skips`.
+* Mobile networks (`jdarts.genotypes.mobile`), which have no cells, are written `fairnas: conv_k3_c32_s2 mb_k3_c16 …`,
+  or as JSON with the fields `mobile` and `layers`; `parse_architecture` and `load_architecture` read them too, as well
+  as the codes of NAS-Bench-Macro, `22212220`.
 * The name of a published genotype (`jdarts.genotypes.published`, for recurrent cells
-  `jdarts.genotypes.published_recurrent`) or network (`jdarts.genotypes.published_networks`), in upper or lower case. It
-  is read but not written.
+  `jdarts.genotypes.published_recurrent`) or network (`jdarts.genotypes.published_networks`,
+  `jdarts.genotypes.published_mobile`), in upper or lower case. It is read but not written.
 
 A genotype may be part of a log or a Python module, after a timestamp or `NAME =` and before other lines. If a text
 holds several genotypes, a name or a line number selects one.
@@ -36,8 +39,9 @@ from jdarts.genotypes.genotype import (
     Genotype,
     excerpt,
 )
+from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.genotypes.notation.structured import read_json
-from jdarts.genotypes.reading import load, parse
+from jdarts.genotypes.reading import Architecture, load, load_architecture, parse, parse_architecture
 from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
 
 __all__ = [
@@ -47,16 +51,21 @@ __all__ = [
     "NASBENCH201_OPS",
     "OPS",
     "RECURRENT_OPS",
+    "Architecture",
     "BlockCell",
     "BlockGenotype",
     "Cell",
     "Edge",
     "Genotype",
     "MacroArchitecture",
+    "MobileArchitecture",
+    "MobileLayer",
     "RecurrentGenotype",
     "block_cell",
     "excerpt",
     "load",
+    "load_architecture",
     "parse",
+    "parse_architecture",
     "read_json",
 ]

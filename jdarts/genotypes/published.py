@@ -8,7 +8,7 @@ nodes that form the output; the default is all four. The sparse cells of FairDAR
 from functools import cache
 
 from jdarts.errors import unknown
-from jdarts.genotypes import published_recurrent
+from jdarts.genotypes import published_mobile, published_recurrent
 from jdarts.genotypes.genotype import Cell, Genotype
 from jdarts.genotypes.notation.text import read_nasbench201
 from jdarts.genotypes.published_networks import networks
@@ -293,7 +293,11 @@ def _known(name: str) -> str:
         return name
     known = {_plain(other): other for other in names()}
     if _plain(name) not in known:
-        raise unknown("genotype", name[:80], (*names(), *networks(), *published_recurrent.names()))
+        raise unknown(
+            "genotype",
+            name[:80],
+            (*names(), *networks(), *published_mobile.networks(), *published_recurrent.names()),
+        )
     return known[_plain(name)]
 
 

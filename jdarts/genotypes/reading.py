@@ -1,33 +1,47 @@
-"""Genotypes from texts and files, in any notation: `parse`, `load`."""
+"""Genotypes from texts and files, in any notation: `parse`, `load`; with mobile networks, `parse_architecture`."""
 
 import re
 from pathlib import Path
 
 from jdarts.errors import UserError
-from jdarts.genotypes import published, published_networks, published_recurrent
+from jdarts.genotypes import published, published_mobile, published_networks, published_recurrent
 from jdarts.genotypes.enas import MACRO_LIST, MacroArchitecture
 from jdarts.genotypes.genotype import Genotype, excerpt
+from jdarts.genotypes.mobile import MobileArchitecture
+from jdarts.genotypes.notation.mobile import (
+    MACRO_CODE,
+    MOBILE_TEXT,
+    mobile_of_json,
+    read_macro_code,
+    read_mobile_text,
+)
 from jdarts.genotypes.notation.places import ARCH_TEXT, DARTS_TEXT, choose
 from jdarts.genotypes.notation.recurrent import RECURRENT_FIELDS, TOKEN_LIST, read_recurrent, read_token_list
-from jdarts.genotypes.notation.structured import read_json
+from jdarts.genotypes.notation.structured import genotype_of_json, json_object
 from jdarts.genotypes.notation.text import read_darts, read_nasbench201
 from jdarts.genotypes.notation.tokens import cleaned
 
 _LARGEST = 1_000_000  # characters
-_JSON = re.compile(r'\{\s*"(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|ops|skips)"\s*:')
+_JSON = re.compile(
+    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips)"\s*:'
+    r'|(?:dropout"\s*:\s*[\d.]+\s*,\s*")?layers"\s*:\s*\[\s*\{)'
+)
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
 _LARGEST_FILE = 1_000_000  # bytes
+Architecture = Genotype | MobileArchitecture
+"""The values that `parse_architecture` reads: genotypes of cells, and chains of layers."""
 _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 
 
 def is_text(text: str) -> bool:
-    """True if `text` is JSON, DARTS text, an arch string or a token list, and neither a name nor a path."""
+    """True if `text` is a genotype or a mobile network in a notation, and neither a name nor a path."""
     start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
-    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MACRO_LIST))
+    patterns = (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MACRO_LIST, MOBILE_TEXT)
+    return start or any(pattern.search(text) for pattern in patterns)
 
 
 def parse(text: str, name: str | None = None) -> Genotype:
-    """The genotype that `text` denotes, in any of the notations of `jdarts.genotypes`.
+    """The genotype of cells that `text` denotes, in any of the notations of `jdarts.genotypes`.
 
     Args:
       text: a genotype, or a log or Python module that contains one.
@@ -35,6 +49,11 @@ def parse(text: str, name: str | None = None) -> Genotype:
 
     Raises `UserError`: one line with the place, the text found there and the expected one.
     """
+    return _of_cells(parse_architecture(text, name))
+
+
+def parse_architecture(text: str, name: str | None = None) -> Architecture:
+    """The genotype or the mobile network that `text` denotes; arguments and errors are those of `parse`."""
     if len(text) > _LARGEST:
         raise UserError(f"the text has {len(text)} characters; a genotype has a few hundred, at most {_LARGEST}")
     text = cleaned(text)
@@ -50,15 +69,23 @@ def parse(text: str, name: str | None = None) -> Genotype:
         return read_token_list(stripped)
     if MACRO_LIST.match(stripped):
         return MacroArchitecture.read(stripped.replace(",", " "))
+    if MOBILE_TEXT.search(text):
+        return read_mobile_text(text)
+    if MACRO_CODE.fullmatch(stripped):
+        return read_macro_code(stripped)
     if stripped.startswith("|"):
         return read_nasbench201(text)
     found = _JSON.search(text)
     if found or stripped.startswith(("{", "[")):
-        return read_json(text, 0 if not found or stripped.startswith("{") else found.start())
+        data = json_object(text, 0 if not found or stripped.startswith("{") else found.start())
+        return mobile_of_json(data) if "mobile" in data else genotype_of_json(data)
     if _NAME.fullmatch(stripped):
         recurrent, network = published_recurrent.find(stripped), published_networks.find(stripped)
+        mobile = published_mobile.find(stripped)
         if recurrent is not None:
             return recurrent
+        if mobile is not None:
+            return mobile.architecture
         return published.get(stripped) if network is None else network.genotype
     raise UserError(
         f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), Genotype(recurrent=…), JSON, "
@@ -67,21 +94,26 @@ def parse(text: str, name: str | None = None) -> Genotype:
 
 
 def load(source: str | Path) -> Genotype:
-    """The genotype that `source` denotes: a text for `parse`, or the path of a file with such a text.
+    """The genotype of cells that `source` denotes: a text for `parse`, or the path of a file with such a text.
 
     `FILE:NAME` and `FILE:LINE` select one of several genotypes in a file. A published name takes precedence over a file
     of the same name. Raises `UserError`.
     """
+    return _of_cells(load_architecture(source))
+
+
+def load_architecture(source: str | Path) -> Architecture:
+    """The genotype or the mobile network that `source` denotes, as for `load`."""
     name = None
     if isinstance(source, str):
         stripped = source.strip()
         if _is_published(stripped) or is_text(source):
-            return parse(source)
+            return parse_architecture(source)
         head, _, tail = source.rpartition(":")
         if _exists(head) and not _exists(source):
             source, name = head, tail
         elif not (_exists(source) or "/" in source or source.endswith(_FILES)):
-            return parse(source)
+            return parse_architecture(source)
     path = Path(source)
     try:
         with path.open("rb") as file:
@@ -92,7 +124,7 @@ def load(source: str | Path) -> Genotype:
     if len(content) > _LARGEST_FILE:
         raise UserError(f"genotype file {str(path)!r} is larger than {_LARGEST_FILE} bytes; is it the right file?")
     try:
-        return parse(content.decode(), name)
+        return parse_architecture(content.decode(), name)
     except UnicodeDecodeError:
         raise UserError(f"genotype file {str(path)!r} is not UTF-8 text; is it the right file?") from None
     except UserError as error:
@@ -100,7 +132,7 @@ def load(source: str | Path) -> Genotype:
 
 
 def _is_published(name: str) -> bool:
-    found = published_recurrent.find(name) or published_networks.find(name)
+    found = published_recurrent.find(name) or published_networks.find(name) or published_mobile.find(name)
     return name in published.names() or found is not None
 
 
@@ -109,3 +141,12 @@ def _exists(path: str) -> bool:
         return bool(path) and Path(path).exists()
     except (OSError, ValueError):  # too long or with a NUL: not a path
         return False
+
+
+def _of_cells(architecture: Architecture) -> Genotype:
+    if isinstance(architecture, MobileArchitecture):
+        raise UserError(
+            f"{excerpt(architecture.to_text())} is a mobile network, which has no cells; give a genotype of cells "
+            "(jdarts count, draw and train take both)"
+        )
+    return architecture

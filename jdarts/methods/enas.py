@@ -14,15 +14,25 @@ from epoch to epoch: in an epoch every reward R has its own baseline b − (1 �
 baseline of the epoch before; in the first epoch it is the accuracy itself. `baseline=running` is the rule of the ENAS
 release: b starts at 0 and moves with every reward, before its use.
 
+On text (spaces `enas_rnn` and `enas_lm_rnn`, or `darts_rnn`) the score is the inverse of the perplexity of a random
+window of the validation text, without dropout and with a hidden state of zeros; `reward_scale` is 80 in both releases.
+Their settings for Penn Treebank are published ones here. The first release divides the loss of a window by the batch
+size alone, so that learning rate, clipping and weight decay are converted to the mean over 35 words. DIFF: its learning
+rate falls by 5 % an epoch after epoch 12; here it is constant. Its bonus in the reward has only the summand of the
+sampled option; here it is the whole entropy. enas_lm decays the sampled weights only, and starts the word vectors in
+U(−0.04, 0.04).
+
 In the spaces `enas_micro` and `enas_macro` the controllers are those of the ENAS release, which choose inputs and skips
 by attention over earlier nodes or layers (`jdarts.controllers.enas_micro`, `enas_macro`). In ENAS macro the loss of the
 controller has another term: `skip_weight` times the KL divergence of the probabilities of the skips from
 `skip_target`, and the entropy in the reward has only the summand of each chosen option. `schedule=restarts` is the
 learning rate of the release: a cosine with restarts after 10, 30, 70, … epochs.
 
-DIFF: in spaces of edges, all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published code
-leaves the second layer and the biases at PyTorch's defaults. DIFF: the search networks have neither dropout, drop-path
-nor auxiliary heads. As in the releases, momentum and weight decay also move the weights of paths that were not sampled.
+DIFF: in the other spaces, LSTM and embeddings are those of `jdarts.controllers`; the releases for recurrent cells
+choose inputs by attention. There, all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published
+code leaves the second layer and the biases at PyTorch's defaults. DIFF: the search networks of images have neither
+dropout, drop-path nor auxiliary heads. As in the releases, momentum and weight decay also move the weights of paths
+that were not sampled.
 """
 
 from dataclasses import dataclass
@@ -48,6 +58,7 @@ class EnasSettings:
       temperature, tanh: the logits are tanh · tanh(logits / temperature).
       init_scale: weights of the LSTM are drawn from U(−init_scale, init_scale).
       entropy_weight: weight of the entropy in the reward.
+      reward_scale: factor of the score in the reward: of the accuracy of images, or of the inverse of the perplexity.
       baseline, baseline_decay: the rule of the baseline (see above).
       schedule: of the learning rate of the weights: "waves" falls and rises without jumps, "restarts" jumps back to its
         start and doubles the length of every fall.
@@ -73,6 +84,7 @@ class EnasSettings:
     tanh: Positive = 2.5
     init_scale: Positive = 0.1
     entropy_weight: NonNegative = 1e-4
+    reward_scale: Positive = 1.0
     baseline: Literal["epoch", "running"] = "epoch"
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
     schedule: Literal["waves", "restarts"] = "waves"
@@ -126,6 +138,37 @@ RELEASED_CONTROLLER = (
     "baseline=running",
     "schedule=restarts",
 )
+ON_TEXT = {
+    "search.weight_optimizer.momentum": 0.0,
+    "language_search.bptt": 35,
+}
+RNN = {
+    **ON_TEXT,
+    "language_search.units": 720,
+    "search.epochs": 100,
+    "search.batch_size": 20,
+    "search.weight_optimizer.learning_rate": 0.25 * 35,
+    "search.weight_optimizer.learning_rate_min": 0.25 * 35,
+    "search.weight_optimizer.weight_decay": 2e-7 / 35,
+    "search.weight_optimizer.gradient_clip": 10 / 35,
+}
+LM_RNN = {
+    **ON_TEXT,
+    "language_search.units": 200,
+    "language_search.slowness": 1.0,
+    "language_search.dropout_embedding": 0.1,
+    "language_search.dropout_input": 0.2,
+    "language_search.dropout_x": 0.75,
+    "language_search.dropout_hidden": 0.25,
+    "language_search.dropout_output": 0.75,
+    "search.epochs": 600,
+    "search.batch_size": 128,
+    "search.weight_optimizer.learning_rate": 20.0,
+    "search.weight_optimizer.learning_rate_min": 20.0,
+    "search.weight_optimizer.weight_decay": 8e-7,
+    "search.weight_optimizer.gradient_clip": 0.1,
+}
+REWARD_OF_TEXT = ("reward_scale=80", "baseline=running", "layers=1", "controller_samples=10", "controller_clip=0")
 
 
 @register
@@ -160,6 +203,30 @@ def enas(*, settings: EnasSettings = EnasSettings()) -> Method:
                 "CIFAR-10 test error 4.23 %, 21.3 M parameters, after training from scratch",
                 MACRO,
                 (*RELEASED_CONTROLLER, "tanh=1.5", "release_penalty=true"),
+            ),
+            Published(
+                "enas_rnn",
+                "Penn Treebank test perplexity 58.6 of the found cell, trained with the settings of DARTS "
+                "(arXiv:1806.09055)",
+                RNN,
+                (*REWARD_OF_TEXT, "hidden=100", "controller_steps=100", "entropy_weight=0.001"),
+            ),
+            Published(
+                "enas_lm_rnn",
+                "Penn Treebank test perplexity 56.1 ± 0.1 of the released cell (enas_lm)",
+                LM_RNN,
+                (
+                    *REWARD_OF_TEXT,
+                    "hidden=64",
+                    "controller_steps=25",
+                    "entropy_weight=1e-5",
+                    "tanh=2.25",
+                    "init_scale=0.01",
+                    "baseline_decay=0.999",
+                    "controller_learning_rate=5e-5",
+                    "controller_b1=0.9",
+                    "controller_eps=1e-8",
+                ),
             ),
         ),
     )

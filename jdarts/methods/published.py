@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SpaceKind = Literal["darts_cnn", "nasbench201", "enas_micro", "enas_macro"]
+from jdarts import spaces
+
+SpaceKind = Literal["darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn"]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
 """Two levels: weights and alphas have half of the training images each."""
@@ -66,8 +68,12 @@ def on_nasbench201(result: str, changes: Mapping[str, Any] | None = None, option
 
 
 def fitting(published: Iterable[Published], space: str) -> Published | None:
-    """The entry for the space of that name, or None. Users' own spaces count as DARTS cells."""
-    kind = space if space in ("nasbench201", "enas_micro", "enas_macro") else "darts_cnn"
+    """The entry for the space of that name, or None. Users' own spaces count as DARTS cells.
+
+    Settings of searches on images are not for spaces of recurrent cells.
+    """
+    own = space == "nasbench201" or space in spaces.SAMPLED or space in spaces.LANGUAGE
+    kind = space if own else "darts_cnn"
     return next((entry for entry in published if entry.kind == kind), None)
 
 

@@ -1,10 +1,11 @@
-"""The network that trains a genotype: of DARTS cells, of NAS-Bench-201, of cells of blocks, or ENAS macro."""
+"""The network that trains an architecture: cells of DARTS, NAS-Bench-201 and blocks, ENAS macro, mobile networks."""
 
 from dataclasses import replace
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture
+from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.genotypes.published_networks import CIFAR, NetworkSize
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
@@ -13,25 +14,38 @@ from jdarts.networks.enas.macro import EnasMacroNetwork, check_enas_macro
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
 from jdarts.networks.enas.size import count_enas_macro, count_enas_micro
 from jdarts.networks.image_sizes import sides_of
+from jdarts.networks.mobile.network import MobileNetwork
+from jdarts.networks.mobile.size import check_mobile, count_mobile
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet
 
+TrainedOnImages = Genotype | MobileArchitecture | MacroNetwork
+"""The architectures of which jdarts trains networks of images."""
+
 
 def derived_network(
-    genotype: Genotype,
+    genotype: TrainedOnImages,
     *,
     channels: int,
     cells: int,
     classes: int,
     auxiliary: bool = False,
     axis_name: str | None = None,
+    width_multiplier: float = 1.0,
 ) -> Any:
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
-    networks have the layers of their architecture, and `cells` has no effect. The stem is that for CIFAR.
+    networks have the layers of their architecture, and `cells` has no effect. The stem is that for CIFAR. Mobile
+    networks have widths and layers of their own: `channels` and `cells` have no effect on them, and
+    `width_multiplier` has no effect on the others.
     """
+    mobile = _mobile(genotype, width_multiplier)
+    if mobile is not None:
+        check_mobile(image_size=1, auxiliary=auxiliary)
+        return MobileNetwork(mobile, classes, axis_name)
+    assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
     if isinstance(genotype, MacroArchitecture):
         return EnasMacroNetwork(genotype, channels, classes, release_compat=False, axis_name=axis_name)
@@ -46,9 +60,18 @@ def derived_network(
 
 
 def check_network(
-    genotype: Genotype, *, channels: int, cells: int, image_size: int | tuple[int, int], auxiliary: bool = False
+    genotype: TrainedOnImages,
+    *,
+    channels: int,
+    cells: int,
+    image_size: int | tuple[int, int],
+    auxiliary: bool = False,
+    width_multiplier: float = 1.0,
 ) -> None:
     """Raise `UserError` unless `derived_network` can be built and run on such images."""
+    if _mobile(genotype, width_multiplier) is not None:
+        return check_mobile(image_size=image_size, auxiliary=auxiliary)
+    assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
     if isinstance(genotype, MacroArchitecture):
         if auxiliary:
@@ -66,9 +89,19 @@ def check_network(
 
 
 def count_network(
-    genotype: Genotype, *, channels: int, cells: int, classes: int, image_size: int | tuple[int, int]
+    genotype: TrainedOnImages,
+    *,
+    channels: int,
+    cells: int,
+    classes: int,
+    image_size: int | tuple[int, int],
+    width_multiplier: float = 1.0,
 ) -> Count:
     """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
+    mobile = _mobile(genotype, width_multiplier)
+    if mobile is not None:
+        return count_mobile(mobile, classes=classes, image_size=image_size)
+    assert isinstance(genotype, Genotype)
     if isinstance(genotype, MacroArchitecture):
         sides = sides_of(image_size)
         return count_enas_macro(genotype, channels=channels, classes=classes, image_size=sides, release_compat=False)
@@ -87,3 +120,10 @@ def count_blocks(genotype: BlockGenotype, size: NetworkSize, *, auxiliary: bool 
     if size.stem != "cifar":
         raise UserError("ENAS networks have no ImageNet form")
     return count_enas_micro(genotype, size, auxiliary=auxiliary)
+
+
+def _mobile(architecture: TrainedOnImages, width_multiplier: float) -> MobileArchitecture | None:
+    """The mobile network of an architecture, with its widths multiplied; None for a genotype of cells."""
+    if isinstance(architecture, MacroNetwork):
+        architecture = architecture.to_mobile()
+    return architecture.scaled(width_multiplier) if isinstance(architecture, MobileArchitecture) else None

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.core import Tracer
 
 
 class InitialDistribution(NamedTuple):
@@ -129,11 +130,17 @@ def abstract_network(network: nn.Module, *args: Any, **kwargs: Any) -> tuple[dic
 
 
 def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Variables of `network` for the call `network(*args, **kwargs)`, distributed as `network.init` draws them."""
+    """Variables of `network` for the call `network(*args, **kwargs)`, distributed as `network.init` draws them.
+
+    Call it without `jax.jit`: a compiled form would be another program for every network, and XLA takes seconds for the
+    hundreds of slices in it. Under `jax.jit` the values are the same.
+    """
     shapes, ranges = abstract_network(network, *args, **kwargs)
     leaves, structure = jax.tree.flatten(shapes["params"])
     is_range = lambda leaf: isinstance(leaf, InitialDistribution)  # noqa: E731
     stream = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), minval=-1.0)
+    if not isinstance(stream, Tracer):
+        stream = np.asarray(stream)  # NumPy slices views; JAX would compile a program for every slice
     flat = jax.tree.leaves(ranges, is_leaf=is_range)
     made, start = [], 0
     for leaf, range_ in zip(leaves, flat, strict=True):
@@ -144,7 +151,7 @@ def init_network(network: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) 
     rows = draw_rows(jax.random.fold_in(key, 1), [(flat[i].draw, len(made[i])) for i in own])
     for i, value in zip(own, rows, strict=True):
         made[i] = value.astype(leaves[i].dtype)
-    return {**initial_statistics(shapes), "params": jax.tree.unflatten(structure, made)}
+    return {**initial_statistics(shapes), "params": jax.tree.unflatten(structure, [jnp.array(value) for value in made])}
 
 
 def initial_statistic(name: str) -> float:

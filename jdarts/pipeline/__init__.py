@@ -20,12 +20,12 @@ from jdarts.devices import processes
 from jdarts.devices.memory import available
 from jdarts.devices.placement import Placement, place
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Architecture, Genotype
 from jdarts.methods import configured, registry
 from jdarts.methods.registry import with_known_method
 from jdarts.ops import user_ops
 from jdarts.pipeline.training import comparison, training_task
-from jdarts.report.cell_drawing import draw_svg, draw_terminal
+from jdarts.report.cell_drawing import Drawable, draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.opening import CLASSES, hold
@@ -59,7 +59,7 @@ def run_experiment(
     With `members`, all searches run as one program and every found cell is retrained.
     """
     task = training_task(config.data.source)
-    space, data = _opener(config.data.source, streamed=False)(config)
+    space, data = open_resident_search(config)
     check_members(config.search, members)
     placement = place_search(config, members)
     random_cells = _random_cells(space, config)
@@ -134,14 +134,14 @@ def run_search_only(
 
 def run_train_only(
     config: Experiment,
-    genotype: Genotype,
+    genotype: Architecture,
     run_dir: Path,
     *,
     resume: bool,
     overwrite: bool = False,
     reporter: Reporter,
 ) -> None:
-    """Train one genotype from scratch and test it once."""
+    """Train one genotype or mobile network from scratch and test it once."""
     task = training_task(config.data.source)
     task.accept(genotype, config.data.source)
     data = task.load(config.data)
@@ -181,6 +181,11 @@ def open_text_search(config: Experiment) -> tuple[Any, TextData]:
     LANGUAGE_TASK.check(config, space, configured(config.search), data)
     LANGUAGE_TASK.steps_per_epoch(config, data)
     return space, data
+
+
+def open_resident_search(config: Experiment) -> tuple[Any, Any]:
+    """The space and the data of a search, images in memory or text, after every check that needs no compilation."""
+    return _opener(config.data.source, streamed=False)(config)
 
 
 def _opener(source: str, *, streamed: bool = True) -> Callable[[Experiment], tuple[Any, Any]]:
@@ -334,10 +339,10 @@ def _search(run: SearchRun, placement: Placement, results: RunFolder) -> Genotyp
     return genotype
 
 
-def show_genotype(genotype: Genotype, reporter: Reporter, noise: str = "") -> None:
+def show_genotype(genotype: Drawable, reporter: Reporter, noise: str = "") -> None:
     """Show a genotype; a non-empty `noise` says why its normal cell was not searched, and that cell is left out."""
     without = "normal" if noise else ""
-    reporter.message(genotype.to_text(without=without))
+    reporter.message(genotype.to_text(without=without) if isinstance(genotype, Genotype) else genotype.to_text())
     if noise:
         reporter.warning(f"{noise}. The normal cell is left out, since it is noise from the initialisation")
     reporter.message(draw_terminal(genotype, without=without))

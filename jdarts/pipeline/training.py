@@ -9,7 +9,7 @@ from jdarts.config import DataConfig, Experiment
 from jdarts.data import Dataset, load, steps_per_epoch
 from jdarts.data.text import is_text, load_text
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Architecture
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.networks.of_genotype import check_network
 from jdarts.train import TrainResult, run_training
@@ -30,9 +30,9 @@ class TrainingTask:
       shown: a score in words; `spread`, its standard deviation.
     """
 
-    accept: Callable[[Genotype, str], Any]
+    accept: Callable[[Architecture, str], Any]
     load: Callable[[DataConfig], Any]
-    check: Callable[[Experiment, Genotype, Any], Any]
+    check: Callable[[Experiment, Any, Any], Any]
     train: Callable[..., Any]
     describe: Callable[[Any], str]
     score: str
@@ -45,7 +45,7 @@ def training_task(source: str) -> TrainingTask:
     return TEXT if is_text(source) else IMAGES
 
 
-def check_image_training(config: Experiment, genotype: Genotype, data: Dataset) -> None:
+def check_image_training(config: Experiment, genotype: Architecture, data: Dataset) -> None:
     """Raise `UserError` unless the images fill a batch and the network can read them."""
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     check_network(
@@ -54,10 +54,11 @@ def check_image_training(config: Experiment, genotype: Genotype, data: Dataset) 
         cells=config.train.cells,
         image_size=data.train.images.shape[1:3],
         auxiliary=config.train.auxiliary_weight > 0,
+        width_multiplier=config.train.width_multiplier,
     )
 
 
-def _accept_for_images(genotype: Genotype, source: str) -> None:
+def _accept_for_images(genotype: Architecture, source: str) -> None:
     if isinstance(genotype, RecurrentGenotype):
         raise UserError(
             f"the genotype is a recurrent cell, but data.source {source} has images; give a genotype of convolutional "

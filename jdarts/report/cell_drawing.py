@@ -1,6 +1,6 @@
-"""Drawings of cells and of ENAS macro networks as SVG, PNG and text.
+"""Drawings of cells, of ENAS macro networks and of mobile networks as SVG, PNG and text.
 
-`jdarts.report.cell_layout` and, for networks, `jdarts.report.layer_layout` compute the positions.
+`jdarts.report.cell_layout`, `layer_layout` and `mobile_layout` compute the positions.
 """
 
 import itertools
@@ -8,7 +8,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, MacroArchitecture
+from jdarts.genotypes import Genotype, MacroArchitecture, MobileArchitecture
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.report.cell_layout import (
     FONT,
@@ -24,12 +25,15 @@ from jdarts.report.cell_layout import (
     scene_of,
 )
 from jdarts.report.layer_layout import layer_scene
+from jdarts.report.mobile_layout import mobile_lines, mobile_scene
+
+Drawable = Genotype | MobileArchitecture | MacroNetwork
 
 
-def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
+def draw_svg(genotype: Drawable, title: str = "", *, without: str = "") -> str:
     """An SVG document with the cells of `genotype` one below the other, under `title` if it is given.
 
-    `without` is the name of a cell to leave out, `normal` or `reduce`.
+    `without` is the name of a cell to leave out, `normal` or `reduce`. Of a mobile network it shows the layers.
     """
     scene = _scene(genotype, title, without)
     size = f"{scene.width:.0f} {scene.height:.0f}"
@@ -37,7 +41,7 @@ def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{scene.width:.0f}" '
         f'height="{scene.height:.0f}" role="img" font-family="Helvetica, Arial, \'DejaVu Sans\', sans-serif" '
         f'font-size="{FONT}">',
-        f"<title>{escape(printable(title) or 'cells of a genotype')}</title>",
+        f"<title>{escape(printable(title) or _subject(genotype))}</title>",
         '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     for x, y, text in scene.headings:
@@ -65,7 +69,7 @@ def draw_svg(genotype: Genotype, title: str = "", *, without: str = "") -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
+def draw(genotype: Drawable, path: str | Path, title: str = "") -> None:
     """Write the drawing of `draw_svg` to `path`. Raises `UserError` if `path` ends in neither .svg nor .png."""
     path = Path(path)
     ending = path.suffix.lower()
@@ -79,17 +83,26 @@ def draw(genotype: Genotype, path: str | Path, title: str = "") -> None:
         _write_png(_scene(genotype, title), path)
 
 
-def draw_terminal(genotype: Genotype, *, without: str = "") -> str:
-    """The cells as text, side by side; `without` is the name of a cell to leave out, `normal` or `reduce`."""
+def draw_terminal(genotype: Drawable, *, without: str = "") -> str:
+    """The cells as text, side by side; `without` is the name of a cell to leave out, `normal` or `reduce`.
+
+    Of a mobile network, the layers, one on a line.
+    """
     blocks = cell_texts(genotype, without)
     width = max(len(line) for line in blocks[0]) + 4
     rows = itertools.zip_longest(*blocks, fillvalue="")
     return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)
 
 
-def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
-    """The lines of each cell as text: its name, then one line an edge, with the op, grouped by the edge's target."""
-    blocks = []
+def cell_texts(genotype: Drawable, without: str = "") -> list[list[str]]:
+    """The lines of each cell as text: its name, then one line an edge, with the op, grouped by the edge's target.
+
+    A mobile network is one block: its family, then one line a layer.
+    """
+    blocks, chain = [], _chain(genotype)
+    if chain is not None:
+        return [mobile_lines(chain)]
+    assert isinstance(genotype, Genotype)
     for name, cell in named_cells(genotype, without):
         label = labels(cell)
         lines = [name]
@@ -110,10 +123,25 @@ def cell_texts(genotype: Genotype, without: str = "") -> list[list[str]]:
     return blocks
 
 
-def _scene(genotype: Genotype, title: str, without: str = "") -> Scene:
-    if isinstance(genotype, MacroArchitecture):
-        return layer_scene(genotype, title)
-    return scene_of(genotype, title, without)
+def _chain(architecture: Drawable) -> MobileArchitecture | None:
+    """The layers of an architecture without cells, else None."""
+    if isinstance(architecture, MacroNetwork):
+        return architecture.to_mobile()
+    return architecture if isinstance(architecture, MobileArchitecture) else None
+
+
+def _scene(architecture: Drawable, title: str, without: str = "") -> Scene:
+    chain = _chain(architecture)
+    if chain is not None:
+        return mobile_scene(chain, title)
+    assert isinstance(architecture, Genotype)
+    if isinstance(architecture, MacroArchitecture):
+        return layer_scene(architecture, title)
+    return scene_of(architecture, title, without)
+
+
+def _subject(architecture: Drawable) -> str:
+    return "cells of a genotype" if isinstance(architecture, Genotype) else "layers of a mobile network"
 
 
 def _arrow(line: Line) -> list[tuple[float, float]]:

@@ -33,7 +33,7 @@ _FAMILIES = {
 }
 _OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # the user's ops
 INK, _CONCAT = "#1f2937", "#98a2b0"
-_NODES = {  # line, fill, text
+NODE_COLOURS = {  # line, fill, text
     "input": ("#4b5563", "#eef0f3", INK),
     "node": ("#1f2937", "#ffffff", INK),
     "output": ("#1f2937", "#1f2937", "#ffffff"),
@@ -171,7 +171,7 @@ def op_box(op: str) -> Callable[[float, float], Box]:
 def end_box(kind: str, label: str) -> Callable[[float, float], Box]:
     """The same for the box of an "input" or "output"."""
     width, height = _SIZES[kind]
-    return lambda left, y: Box(left + width / 2, y, width, height, height / 2, _NODES[kind], label)
+    return lambda left, y: Box(left + width / 2, y, width, height, height / 2, NODE_COLOURS[kind], label)
 
 
 def _op_width(op: str) -> float:
@@ -338,4 +338,4 @@ def _box(vertex: _Vertex) -> Box:
     size = vertex.x, vertex.y, vertex.width, vertex.height
     if vertex.kind == "op":
         return Box(*size, 6, _colours(vertex.label), vertex.label, vertex.label in ("skip_connect", "none"))
-    return Box(*size, vertex.height / 2, _NODES[vertex.kind], vertex.label)
+    return Box(*size, vertex.height / 2, NODE_COLOURS[vertex.kind], vertex.label)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jdarts.analysis import indicators
+from jdarts.data.text import is_text
+from jdarts.derivation import free_edges
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, parse
+from jdarts.genotypes import Genotype, RecurrentGenotype, parse
 from jdarts.methods import build
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.search.found import untrained
@@ -60,6 +62,8 @@ def sentence(run: RunRecord) -> str:
         return f"Collapse is not judged: {run.config.search.method} does not train the alphas."
     if unsearched(run):
         return "Collapse is not judged: no normal cell is searched."
+    if recurrent(run):
+        return "Collapse is not judged: recurrent cells have no skip connections."
     judged = [(search, found) for search in run.searches if (found := verdict(search)) is not None]
     if not judged:
         return ""
@@ -109,9 +113,14 @@ def unsearched(run: RunRecord) -> str:
     return "normal"
 
 
+def recurrent(run: RunRecord) -> bool:
+    """True for a search of recurrent cells, on text."""
+    return is_text(run.config.data.source)
+
+
 def judges_cells(run: RunRecord) -> bool:
-    """True if the derived normal cells of all epochs mean something."""
-    return not never_moves(run) and not unsearched(run)
+    """True if skip connections in the derived normal cells of all epochs mean something."""
+    return not never_moves(run) and not unsearched(run) and not recurrent(run)
 
 
 def warnings(run: RunRecord, search: SearchRecord) -> list[tuple[int, str]]:
@@ -132,6 +141,13 @@ def skips(genotype: Genotype) -> tuple[int, int]:
     """`(skip connections, edges)` of the normal cell."""
     counts = indicators.op_counts(genotype)["normal"]
     return counts.get("skip_connect", 0), sum(counts.values())
+
+
+def passing(genotype: Genotype) -> tuple[int, int]:
+    """`(edges that pass their input on, edges)`: `skips`, or of a recurrent cell the nodes with identity."""
+    if isinstance(genotype, RecurrentGenotype):
+        return free_edges(genotype)["identities"], len(genotype.recurrent)
+    return skips(genotype)
 
 
 def skip_share(genotype: Genotype) -> float:

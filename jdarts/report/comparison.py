@@ -9,7 +9,7 @@ import numpy as np
 
 from jdarts.analysis import indicators
 from jdarts.report.charts import DASHES, Scales, Series, line_chart
-from jdarts.report.collapse import judges_cells, skips
+from jdarts.report.collapse import judges_cells, recurrent, skips
 from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, by_values, same_but_seed
@@ -60,7 +60,7 @@ def _table(runs: Sequence[RunRecord], names: Sequence[str], sections: Mapping[Pa
             str(run.config.seed) if len(run.searches) == 1 else f"{len(run.searches)}\u00a0seeds",
             f"{max(s.epochs for s in run.searches)} / {run.config.search.epochs}",
             percent(float(np.mean(accuracies)) if accuracies else None),
-            "{} / {}".format(*skips(chosen.genotype)) if chosen and not chosen.without else "–",
+            "{} / {}".format(*skips(chosen.genotype)) if chosen and not chosen.without and not recurrent(run) else "–",
             plain(float(np.mean(eigenvalues)) if eigenvalues else None),
             percent(found.get("test_accuracy")),
             percent(random.get("test_accuracy")),

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from jdarts.analysis import indicators
 from jdarts.genotypes import parse
 from jdarts.report.charts import Scales, Series, line_chart
-from jdarts.report.collapse import never_moves, unsearched, warnings
+from jdarts.report.collapse import never_moves, recurrent, unsearched, warnings
 from jdarts.report.records import RunRecord, SearchRecord
 
 _LOGARITHMIC = 20
 """The axis of times is logarithmic if the longest is more than this many times the shortest."""
+
+
+_COUNTED = Scales("nodes of the derived cell", from_zero=True, whole=True)
 
 
 def curves(run: RunRecord, search: SearchRecord) -> str:
@@ -32,15 +35,17 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
         decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
         lead = {"skip_dominance": "skip − best learnable op"}
         charts += [
-            _skip_connections(search, marks, unsearched(run)),
+            *([] if recurrent(run) else [_skip_connections(search, marks, unsearched(run))]),
+            chart("Identities", {"identities": "identity"}, _COUNTED),
             chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
             chart("Lead of skip connections", lead, Scales("mean op weight")),
         ]
     rewards = {"reward": "mean reward", "baseline": "baseline"}
     charts += [
         chart("Entropy of the controller", {"controller_entropy": "entropy"}, Scales("nats", from_zero=True)),
-        chart("Reward of the controller", rewards, Scales("accuracy and entropy bonus")),
+        chart("Reward of the controller", rewards, Scales("score and entropy bonus")),
         chart("Skip connections in samples of the controller", {"skip_share": "skip"}, Scales("share", percent=True)),
+        chart("Identities in samples of the controller", {"identity_share": "identity"}, Scales("share", percent=True)),
     ]
     largest = {"dominant_eigenvalue": "λ max"}
     charts += [

@@ -1,10 +1,11 @@
 """The recommended genotype of a run, with reasons: the result, unless the search collapsed after a better one."""
 
+import math
 from dataclasses import dataclass
 
 from jdarts.analysis import indicators
 from jdarts.genotypes import Genotype
-from jdarts.report.collapse import never_moves, sentence, skip_share, unsearched, verdict
+from jdarts.report.collapse import never_moves, recurrent, sentence, skip_share, unsearched, verdict
 from jdarts.report.records import RunRecord, SearchRecord, genotype_changes
 from jdarts.search.found import untrained
 
@@ -26,24 +27,28 @@ class Recommendation:
 def recommend(run: RunRecord) -> Recommendation | None:
     """The recommendation for a run; None while no genotype is meaningful.
 
-    Of several seeds, take the one whose supernet has the highest validation accuracy. Test accuracies play no part.
+    Of several seeds, take the one whose supernet has the highest validation accuracy, or of text the lowest perplexity.
+    Test accuracies play no part.
     """
     fixed = never_moves(run)
     started = [search for search in run.searches if search.genotypes and (search.found or not fixed)]
     if not started:
         return None
-    search = max(started, key=lambda s: s.last("val_accuracy") or 0.0)
+    if recurrent(run):
+        search, best = min(started, key=lambda s: s.last("val_perplexity") or math.inf), "lowest validation perplexity"
+    else:
+        search, best = max(started, key=lambda s: s.last("val_accuracy") or 0.0), "highest validation accuracy"
     reasons = []
     if len(started) > 1:
-        reasons.append(f"Seed {search.label} has the highest validation accuracy of {len(started)} seeds.")
+        reasons.append(f"Seed {search.label} has the {best} of {len(started)} seeds.")
     genotype, epoch, origin = _result(run, search)
     if without := unsearched(run):
         reason = untrained(run.config, genotype.cells)
         notes = [origin, f"Its normal cell is left out, since it is noise from the initialisation: {reason}."]
-        return Recommendation(genotype, epoch, search, [*reasons, *notes, *_accuracy(search, epoch)], without)
+        return Recommendation(genotype, epoch, search, [*reasons, *notes, *_measured(search, epoch)], without)
     before = None if fixed else _before_collapse(search)
     genotype, epoch, origin = before or (genotype, epoch, origin)
-    notes = [origin, sentence(run), *_accuracy(search, epoch)]
+    notes = [origin, sentence(run), *_measured(search, epoch)]
     if skip_share(genotype) > indicators.SKIP_SHARE:
         notes.append("No epoch has a cell with fewer skip connections: do not use the cells of this run.")
     return Recommendation(genotype, epoch, search, reasons + [text for text in notes if text])
@@ -79,9 +84,11 @@ def _before_collapse(search: SearchRecord) -> tuple[Genotype, int, str] | None:
     return genotype, last, f"The last genotype with at most {most} skip connections, of {span}, before the collapse."
 
 
-def _accuracy(search: SearchRecord, epoch: int) -> list[str]:
-    epochs, values = search.series("val_accuracy")
-    if epoch not in epochs:
-        return []
-    value = values[epochs.index(epoch)]
-    return [f"The supernet's validation accuracy was {value:.2%} in that epoch; it ranks architectures only roughly."]
+def _measured(search: SearchRecord, epoch: int) -> list[str]:
+    """The validation result of the supernet in an epoch, in a sentence."""
+    for name, shown in (("perplexity", "{:.4g}"), ("accuracy", "{:.2%}")):
+        epochs, values = search.series(f"val_{name}")
+        if epoch in epochs:
+            value = shown.format(values[epochs.index(epoch)])
+            return [f"The supernet's validation {name} was {value} in that epoch; it ranks architectures only roughly."]
+    return []

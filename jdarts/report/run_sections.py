@@ -8,8 +8,8 @@ from typing import Any
 from jdarts.config import Experiment, as_dict
 from jdarts.genotypes import Genotype
 from jdarts.report.analysis_section import analysis_section
-from jdarts.report.cell_drawing import cell_texts, draw_svg
-from jdarts.report.collapse import never_moves, skips, unsearched, warnings
+from jdarts.report.cell_drawing import Drawable, cell_texts, draw_svg
+from jdarts.report.collapse import never_moves, passing, recurrent, unsearched, warnings
 from jdarts.report.curves import curves
 from jdarts.report.op_weights import op_weights
 from jdarts.report.recommendation import recommend
@@ -63,11 +63,18 @@ def _test_score(result: dict[str, Any]) -> tuple[str, str]:
     return "test accuracy", percent(result.get("test_accuracy"))
 
 
+def _supernet(run: RunRecord, search: SearchRecord) -> tuple[str, str]:
+    """The last validation result of the supernet, and its name."""
+    if recurrent(run):
+        return plain(search.last("val_perplexity")), "supernet validation perplexity"
+    return percent(search.last("val_accuracy")), "supernet validation accuracy"
+
+
 def _summary(run: RunRecord) -> str:
     chosen, search = recommend(run), _shown(run)
     facts = [
         (f"{search.epochs} of {run.config.search.epochs}", "epochs searched"),
-        (percent(search.last("val_accuracy")), "supernet validation accuracy"),
+        _supernet(run, search),
     ]
     for name in ("found", "random"):
         if isinstance(run.summary.get(name), dict):
@@ -76,7 +83,8 @@ def _summary(run: RunRecord) -> str:
     if isinstance(run.summary.get("found"), dict):
         facts.append((f"{run.summary['found'].get('parameters', 0):,}", "parameters, found cell"))
     if chosen and not chosen.without:
-        facts.append(("{} of {}".format(*skips(chosen.genotype)), "skip connections, recommended normal cell"))
+        what = "identities, recommended cell" if recurrent(run) else "skip connections, recommended normal cell"
+        facts.append(("{} of {}".format(*passing(chosen.genotype)), what))
     if (value := search.last("dominant_eigenvalue")) is not None:
         facts.append((f"{value:.3g}", "largest alpha-Hessian eigenvalue"))
     hessians = sum(sum(s.series("alpha_hessian_seconds")[1]) for s in run.searches)
@@ -115,7 +123,7 @@ def _cells(run: RunRecord) -> str:
     return "" if chosen is None else drawing(chosen.genotype, chosen.without)
 
 
-def drawing(genotype: Genotype, without: str = "") -> str:
+def drawing(genotype: Drawable, without: str = "") -> str:
     """The cells as inline SVG on the page's own background, and as text for narrow screens.
 
     `without` is the name of a cell to leave out. The drawing shrinks as far as its text stays readable; below that its
@@ -143,7 +151,7 @@ def _history(run: RunRecord, search: SearchRecord) -> str:
     rows, before = [], None
     for first, last, genotype in stretches:
         span = f"{first}" if first == last else f"{first}–{last}"
-        counted = "–" if without else "{} / {}".format(*skips(genotype))
+        counted = "–" if without else "{} / {}".format(*passing(genotype))
         changed = "first genotype" if before is None else changes(before, genotype, without)
         rows.append(
             f'<tr><td class="n">{span}</td><td class="n">{counted}</td><td>{escape(changed)}</td>'
@@ -151,7 +159,8 @@ def _history(run: RunRecord, search: SearchRecord) -> str:
         )
         before = genotype
     shown, hidden = rows[-12:], rows[:-12]
-    head = '<tr><th class="n">epochs</th><th class="n">skips</th><th>what changed</th><th>genotype</th></tr>'
+    counts = "identities" if recurrent(run) else "skips"
+    head = f'<tr><th class="n">epochs</th><th class="n">{counts}</th><th>what changed</th><th>genotype</th></tr>'
     more = ""
     if hidden:
         more = f"<details><summary>{len(hidden)} earlier genotypes</summary>{table(hidden, head)}</details>"

@@ -71,6 +71,10 @@ class ImageBatches:
         train_batch = self._batch("train", train_rows, (keys[1], keys[2]), state, arrays)
         return train_batch, self._batch(self.alpha_split, alpha_rows, (keys[3], keys[4]), state, arrays)
 
+    def validation(self, state: SearchState, arrays: Arrays) -> Batch:
+        """The alphas' batch of `draw`."""
+        return self.draw(state, arrays)[1]
+
     def look_ahead(self, state: Any, arrays: Arrays, steps: int) -> Batch:
         """The training batches that this step and the next `steps` − 1 steps will draw, stacked."""
         ahead = jnp.arange(steps, dtype=state.step.dtype)

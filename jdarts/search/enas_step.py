@@ -30,7 +30,7 @@ from jdarts.controllers import (
 )
 from jdarts.genotypes.enas import MACRO_OPS
 from jdarts.methods.enas import EnasSettings
-from jdarts.optimizers import clipping, cosine_restarts, cosine_waves, weight_sgd
+from jdarts.optimizers import clipping, cosine_restarts, cosine_waves
 from jdarts.search.batches import Arrays
 from jdarts.search.search import Search, search_step
 from jdarts.search.state import SearchState
@@ -41,7 +41,6 @@ from jdarts.spaces.decisions import DecisionSpace
 Metrics = dict[str, jax.Array]
 
 WEIGHT_SUMS = ("train_loss", "train_accuracy")
-CONTROLLER_SUMS = ("val_accuracy", "reward")
 _ACCURACIES = 1_000_001
 """Number of the keys of the validation batches; the keys of the weight steps have the numbers 0 and 1."""
 
@@ -89,6 +88,11 @@ class EnasStep:
     optimizer: optax.GradientTransformation
 
     @property
+    def controller_sums(self) -> tuple[str, str]:
+        """The metrics of the controller's steps of which an epoch has sums: score, without its factor, and reward."""
+        return f"val_{self.search.task.score_name}", "reward"
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of the shared weights, then of the controller."""
         return self.search.steps_per_epoch + self.settings.controller_steps
@@ -105,39 +109,44 @@ class EnasStep:
             controller_opt_state=self.optimizer.init(params),
             baseline=zero,
             baseline_before=zero,
-            sums=dict.fromkeys((*WEIGHT_SUMS, *CONTROLLER_SUMS), zero),
+            sums=dict.fromkeys((*WEIGHT_SUMS, *self.controller_sums), zero),
         )
 
     def train(self, shared: Any, op_weights: Any, arrays: Arrays) -> tuple[SearchState, Metrics]:
         """One step of the shared weights on the path of one architecture: `(shared, metrics)`."""
         batch, _ = self.search.draw(shared, arrays)
+        entered: Any = self.weights.enter(shared, batch)
         moved: Any
-        moved, (loss, aux) = self.weights.weight_step(shared.replace(alphas=op_weights), batch)
-        metrics = {"train_loss": loss, "train_accuracy": aux["accuracy"]}
-        return moved.replace(step=shared.step + 1, alphas={}), {
+        moved, (_, aux) = self.weights.weight_step(entered.replace(alphas=op_weights), batch)
+        metrics = {"train_loss": aux["loss"], "train_accuracy": aux["accuracy"]}
+        carried = {**shared.carried, "train": aux["carried"]}
+        return moved.replace(step=shared.step + 1, alphas={}, carried=carried), {
             **metrics,
             "finite": jnp.all(jnp.isfinite(moved.weights)),
         }
 
     def accuracy(self, shared: Any, op_weights: Any, arrays: Arrays, number: jax.Array) -> jax.Array:
-        """The accuracy of one architecture on the validation batch of this number, with the shared weights."""
+        """The score of one architecture on the validation batch of this number, with the shared weights.
+
+        It is the accuracy on images, and the inverse of the perplexity on text (`Objective.score`).
+        """
         drawing = shared.replace(key=jax.random.fold_in(shared.key, _ACCURACIES), step=number)
-        _, batch = self.search.draw(drawing, arrays)
+        batch = self.search.batches.validation(drawing, arrays)
         return self.search.objective.score(shared.weights, op_weights, {**batch, "step": shared.step})
 
     def teach(self, state: Any, choices: jax.Array, accuracies: jax.Array) -> tuple[EnasState, Metrics]:
-        """One step of the controller from architectures `[samples, T]` and their accuracies `[samples]`."""
+        """One step of the controller from architectures `[samples, T]` and their accuracies (scores) `[samples]`."""
         entropies = batch_entropy(self.controller, state.controller, choices)
-        rewards = accuracies + self.settings.entropy_weight * batch_bonus(self.controller, state.controller, choices)
+        scaled = self.settings.reward_scale * accuracies
+        rewards = scaled + self.settings.entropy_weight * batch_bonus(self.controller, state.controller, choices)
         first = state.step % self.steps_per_epoch == self.search.steps_per_epoch
         before = jnp.where(first, state.baseline, state.baseline_before)
-        baselines = self.baselines(state.replace(baseline_before=before), rewards, accuracies)
+        baselines = self.baselines(state.replace(baseline_before=before), rewards, scaled)
         update = step_along(self.loss, self.optimizer)
         params, opt_state = update(state.controller, state.controller_opt_state, choices, rewards - baselines)
         finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)])
         metrics = {
-            "val_accuracy": jnp.mean(accuracies),
-            "reward": jnp.mean(rewards),
+            **dict(zip(self.controller_sums, (jnp.mean(accuracies), jnp.mean(rewards)), strict=True)),
             "baseline": baselines[-1],
             "controller_entropy": jnp.mean(entropies),
             "finite": jnp.all(finite),
@@ -183,7 +192,9 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
     schedule = make_schedule(config.weight_optimizer, settings.period, search.steps_per_epoch)
     weights = replace(
         search_step(config, search.objective, search.batches, search.task),
-        weight_optimizer=weight_sgd(config.weight_optimizer, config.epochs, search.steps_per_epoch, schedule=schedule),
+        weight_optimizer=search.task.weight_optimizer(
+            config.weight_optimizer, config.epochs, search.steps_per_epoch, schedule=schedule
+        ),
         weight_gradients=hypergrad.gradients(path_loss, config.microbatches),
     )
     adam = optax.adam(

@@ -106,6 +106,7 @@ class ImageTask:
     """The parts of a search on images (`jdarts.search.task.SearchTask`)."""
 
     weight_optimizer = staticmethod(weight_sgd)
+    score_name = "accuracy"
 
     def check(self, config: Experiment, space: Space, method: Method, data: SearchData | StreamedData) -> None:
         """Raise `UserError` if the method needs a validation split and there is none."""
@@ -190,6 +191,10 @@ class ImageTask:
         """No further entries."""
         del record
         return {}
+
+    def told(self, score: float) -> str:
+        """The accuracy in percent."""
+        return f"{score:.2%}"
 
 
 IMAGE_TASK = ImageTask()

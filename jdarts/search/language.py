@@ -18,7 +18,7 @@ state of zeros, whenever the text ends.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +39,13 @@ from jdarts.search.objective import Batch, LossAux, Objective
 from jdarts.search.state import SearchState
 from jdarts.search.task import Arrays, Asked
 from jdarts.search.vectors import vector_network
-from jdarts.spaces.recurrent import DartsRecurrentSpace
+from jdarts.spaces.recurrent import RecurrentSpace
 
 SHORT_WINDOWS = 0.05  # share of the training windows that have half the length (DARTS code)
+
+
+_DRIVERS = (None, "enas", "random_search")
+"""The drivers of the methods that search text."""
 
 
 class LengthRate(NamedTuple):
@@ -84,7 +88,7 @@ class LanguageObjective(Objective):
             self.supernet.packed(w, batch["batch_stats"]),
             batch["tokens"].T,
             batch["hidden"],
-            self._with_auxiliary(op_weights, batch["step"]),
+            self._network_input(op_weights, batch["step"]),
             train,
             mutable=["batch_stats"],
             rngs={"dropout": batch["key"]},
@@ -93,7 +97,8 @@ class LanguageObjective(Objective):
         loss, accuracy = _next_word(outputs.logits, batch["targets"].T, counted)
         total = loss + batch["slowness"] * slowness_penalty(outputs.raw, counted)
         hidden = lax.dynamic_index_in_dim(outputs.raw, batch["length"] - 1, keepdims=False)
-        means = {"loss": loss, "accuracy": accuracy, "batch_stats": self.supernet.statistics(changed["batch_stats"])}
+        running = self.supernet.statistics(changed.get("batch_stats", {}))
+        means = {"loss": loss, "accuracy": accuracy, "batch_stats": running}
         total, means = pmean((total, means), self.axis_name)
         return total, {**means, "carried": self._carried(hidden, batch["position"])}
 
@@ -108,7 +113,7 @@ class LanguageObjective(Objective):
             self.supernet.packed(w, batch["batch_stats"]),
             batch["tokens"].T,
             hidden,
-            self._with_auxiliary(op_weights, batch["step"]),
+            self._network_input(op_weights, batch["step"]),
             train,
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.key(0)},
@@ -116,9 +121,9 @@ class LanguageObjective(Objective):
         loss, _ = _next_word(outputs.logits, batch["targets"].T, jnp.ones(batch["tokens"].shape[1], bool))
         return jnp.exp(-pmean(loss, self.axis_name))
 
-    def _with_auxiliary(self, op_weights: Any, step: jax.Array) -> jax.Array:
-        """The op weights `[edges, ops]`; an auxiliary skip of weight β is β more weight of identity (DARTS-)."""
-        p = jnp.asarray(op_weights["recurrent"])
+    def _network_input(self, op_weights: Any, step: jax.Array) -> jax.Array:
+        """The op weights, as the network reads them; an auxiliary skip of weight β is β more of identity (DARTS-)."""
+        p = cast(RecurrentSpace, self.space).network_input(op_weights)
         skip = self.edge_values(step).get("auxiliary_skip")
         return p if skip is None else p.at[:, self.auxiliary].add(skip.astype(p.dtype))
 
@@ -184,6 +189,12 @@ class TextBatches:
         val_batch = self._window(1, start % (self.lengths[1] - 1), jnp.int32(self.bptt), keys[2], state, arrays)
         return train_batch, val_batch
 
+    def validation(self, state: SearchState, arrays: Arrays) -> Batch:
+        """A whole window at a random place of the validation text, for `LanguageObjective.score`."""
+        start_key, key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        start = jax.random.randint(start_key, (), 0, self.lengths[1] - self.bptt)
+        return self._window(1, start, jnp.int32(self.bptt), key, state, arrays)
+
     def look_ahead(self, state: SearchState, arrays: Arrays, steps: int) -> Batch:
         """Not possible; `one_at_a_time` says why, and no estimator that needs it is built."""
         raise NotImplementedError(self.one_at_a_time)
@@ -215,9 +226,11 @@ class TextBatches:
 class LanguageTask:
     """The parts of a search on text (`jdarts.search.task.SearchTask`)."""
 
+    score_name = "inverse_perplexity"
+
     def check(self, config: Experiment, space: Any, method: Method, data: Any) -> None:
         """Raise `UserError` if a setting or a part of the method has no meaning for recurrent cells."""
-        del space, data
+        del data
         # An auxiliary identity is more weight of the activation identity; all activations are computed, sampled or not.
         edge = replace(method.edge, sampled=False)
         if edge.auxiliary_skip == "identity":
@@ -228,9 +241,15 @@ class LanguageTask:
                 f"method {method.name} changes edges in a way that recurrent cells do not have (partial channels, "
                 "drop-path, edge weights); use a method without these parts"
             )
-        if method.driver is not None:
+        if method.driver not in _DRIVERS:
             raise UserError(
-                f"method {method.name} runs several loops with networks of images; use a method of one loop"
+                f"method {method.name} runs several loops with networks of images; use a method of one loop, enas or "
+                "random_search"
+            )
+        if not space.alpha_shapes and method.driver is None:
+            raise UserError(
+                f"space {space.name} has no alphas, which method {method.name} needs; use --method enas, or a strategy "
+                "(--strategy)"
             )
         if method.cutout_probability is not None:
             raise UserError(f"method {method.name} masks parts of images, which text does not have")
@@ -265,7 +284,6 @@ class LanguageTask:
     def objective(self, asked: Asked) -> LanguageObjective:
         """The loss of the space's supernet."""
         sizes, space = asked.config.language_search, asked.space
-        assert isinstance(space, DartsRecurrentSpace)
         network = space.supernet(
             vocabulary=len(asked.data.vocabulary),
             embedding=sizes.units,
@@ -274,8 +292,8 @@ class LanguageTask:
             **sizes.dropouts(),
         )
         tokens = jnp.zeros((2, 2), jnp.int32)
-        alphas = space.alpha_shapes["recurrent"]
-        vectors = vector_network(network, tokens, network.initial_hidden(2), jnp.zeros(alphas), False)
+        read = jax.eval_shape(lambda: space.network_input(space.init_alphas(jax.random.key(0))))
+        vectors = vector_network(network, tokens, network.initial_hidden(2), read, False)
         return LanguageObjective(
             vectors, asked.method, space, asked.clock, asked.axis_name, auxiliary=RECURRENT_OPS.index("identity")
         )
@@ -292,10 +310,16 @@ class LanguageTask:
         )
 
     def weight_optimizer(
-        self, config: Any, epochs: int, steps_per_epoch: int, *, clip: bool = True
+        self,
+        config: Any,
+        epochs: int,
+        steps_per_epoch: int,
+        *,
+        clip: bool = True,
+        schedule: optax.Schedule | None = None,
     ) -> optax.GradientTransformation:
         """SGD whose learning rate is scaled by the length of the window."""
-        return optax.chain(weight_sgd(config, epochs, steps_per_epoch, clip=clip), scale_by_rate())
+        return optax.chain(weight_sgd(config, epochs, steps_per_epoch, clip=clip, schedule=schedule), scale_by_rate())
 
     def enter(self, state: Any, batch: Batch) -> Any:
         """The state with the learning rate of the training window."""
@@ -304,8 +328,8 @@ class LanguageTask:
 
     def carried(self, config: Experiment) -> dict[str, Any]:
         """Both streams at the start of their text, with hidden states of zeros."""
-        hidden = jnp.zeros((config.search.batch_size, config.language_search.units))
-        return {split: {"hidden": hidden, "position": jnp.zeros((), jnp.int32)} for split in ("train", "val")}
+        shape = (config.search.batch_size, config.language_search.units)
+        return {split: {"hidden": jnp.zeros(shape), "position": jnp.zeros((), jnp.int32)} for split in ("train", "val")}
 
     def arrays(self, config: Experiment, data: TextData) -> Arrays:
         """`train_tokens` and `val_tokens`, `[batch, words + bptt]` int32; the last `bptt` words are padding."""
@@ -331,8 +355,21 @@ class LanguageTask:
         return {"tokens": tokens, "targets": targets}
 
     def readings(self, record: dict[str, float]) -> dict[str, float]:
-        """Perplexities: the exponentials of the mean losses of the epoch."""
-        return {f"{split}_perplexity": perplexity(record[f"{split}_loss"]) for split in ("train", "val")}
+        """Perplexities: the exponentials of the mean losses of the epoch.
+
+        Where an epoch has scores in place of a validation loss, the inverse of their mean.
+        """
+        found = {
+            f"{split}_perplexity": perplexity(record[f"{split}_loss"])
+            for split in ("train", "val")
+            if f"{split}_loss" in record
+        }
+        mean = record.get(f"val_{self.score_name}", 0.0)
+        return found | ({"val_perplexity": 1 / mean} if mean > 0 else {})
+
+    def told(self, score: float) -> str:
+        """The perplexity."""
+        return f"perplexity {1 / score:.2f}" if score > 0 else "a perplexity too large to compute"
 
     def _lengths(self, config: Experiment, data: TextData) -> tuple[int, int]:
         """Words in each column of the training text and of the validation text."""

@@ -18,7 +18,7 @@ import numpy as np
 from jdarts.benchmarks import Table, load_table
 from jdarts.config import SearchConfig
 from jdarts.data import SearchData
-from jdarts.derivation import skips_in
+from jdarts.derivation import free_edges
 from jdarts.devices import processes
 from jdarts.devices.placement import (
     Placement,
@@ -117,7 +117,7 @@ class MemberRecords:
             metrics = {name: float(seen["sums"][name][i]) / self.placed.steps_per_epoch for name in METRICS}
             metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
             genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
-            metrics |= of_genotype(genotype, self.table)
+            metrics |= of_genotype(genotype, space.random_genotype(0), self.table)
             results.append(Found(member, genotype, metrics, {name: np.asarray(a) for name, a in alphas.items()}))
         return results
 
@@ -140,7 +140,8 @@ class MemberRecords:
                 key = jax.random.fold_in(jax.random.key(found.member.seed), epochs)
                 evaluate = scorer(self.placed.search, own, key)
                 genotype = self.methods[i].genotype(self.placed.search.space, own.alphas, evaluate, key)
-                found = replace(found, genotype=genotype, metrics=found.metrics | of_genotype(genotype, self.table))
+                metrics = found.metrics | of_genotype(genotype, genotype, self.table)
+                found = replace(found, genotype=genotype, metrics=metrics)
             compared.append(found)
         return compared
 
@@ -199,9 +200,8 @@ def _member_states(state: Any) -> Callable[[int], Any]:
     return member
 
 
-def of_genotype(genotype: Genotype | None, table: Table | None) -> dict[str, float]:
-    """Skip connections and looked-up accuracies of a member; NaN under the same names if its search diverged."""
-    if genotype is not None:
-        return {"skip_connections": skips_in(genotype), **(table.test_accuracies(genotype) if table else {})}
-    known = table.test_accuracies(table.architectures[0]) if table else {}
-    return dict.fromkeys(("skip_connections", *known), math.nan)
+def of_genotype(genotype: Genotype | None, like: Genotype, table: Table | None) -> dict[str, float]:
+    """Skip connections and looked-up accuracies of a member; if its search diverged, NaN under the names of `like`."""
+    found = genotype or like
+    numbers = {**free_edges(found), **(table.test_accuracies(found) if table else {})}
+    return dict.fromkeys(numbers, math.nan) if genotype is None else numbers

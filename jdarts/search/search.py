@@ -149,7 +149,7 @@ def make_search(
     objective, batches = task.objective(asked), task.batches(asked)
     step = search_step(settings, objective, batches, task)
     initial_alphas = partial(method.initial_alphas, space, scale=settings.alpha_init_scale)
-    init = partial(initial_state, step, initial_alphas, task.carried(config))
+    init = partial(initial_state, step, initial_alphas, partial(task.carried, config))
     return Search(init, step.step, config, task, objective, batches, data, per_epoch, settings.hypergradient)
 
 
@@ -178,7 +178,7 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
 
 
 def initial_state(
-    step: SearchStep, initial_alphas: Callable[[jax.Array], Any], carried: Any, key: jax.Array
+    step: SearchStep, initial_alphas: Callable[[jax.Array], Any], carried: Callable[[], Any], key: jax.Array
 ) -> SearchState:
     """The state before the first step; every later draw is a function of `key`."""
     weight_key, alpha_key, run_key = jax.random.split(key, 3)
@@ -193,7 +193,7 @@ def initial_state(
         weight_opt_state=step.weight_optimizer.init(weights),
         alpha_opt_state=step.update_alphas.optimizer.init(alphas),
         hypergradient_memory=step.initial_memory(weights, alphas),
-        carried=carried,
+        carried=carried(),  # arrays of this state alone, which a step may donate
         key=run_key,
         sums={name: jnp.zeros(()) for name in METRICS},
     )

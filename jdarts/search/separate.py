@@ -45,7 +45,8 @@ def run_separately(run: SearchRun, members: Sequence[Member], placement: Placeme
                 reporter.warning(f"{member.name}: {error}")
             else:
                 stage.folder.write_text(RESULT, genotype_file(own, genotype))
-        results.append(Found(member, genotype, {**_last(stage.folder), **of_genotype(genotype, table)}, {}))
+        numbers = of_genotype(genotype, run.space.random_genotype(0), table)
+        results.append(Found(member, genotype, {**_last(stage.folder), **numbers}, {}))
     run.folder.write_json("members.json", describe(results))
     return results
 

@@ -9,7 +9,7 @@ import jax
 from jdarts import staging
 from jdarts.benchmarks import Table, load_table
 from jdarts.data.streaming import StreamedData
-from jdarts.derivation import skips_in
+from jdarts.derivation import free_edges
 from jdarts.devices import processes
 from jdarts.devices.placement import Placement
 from jdarts.genotypes import Genotype, parse
@@ -185,7 +185,7 @@ class EpochRecords:
         record: dict[str, Any] = {name: float(state.sums[name]) / self.search.steps_per_epoch for name in METRICS}
         record |= self.search.task.readings(record)
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
-        record["skip_connections"] = skips_in(genotype)
+        record |= free_edges(genotype)
         if self.eigenvalues is not None and (epoch - 1) % self.measured_every == 0:
             record |= self.eigenvalues(on_one_device(state))
         record |= call_hooks(self.hooks, EpochEnd(epoch, state.alphas, lambda: on_one_device(state), record))

@@ -98,15 +98,6 @@ class StoredSearch:
         return cls(folder, checkpoints, config, space, data, search, shapes, like, take)
 
     @property
-    def images(self) -> SearchData:
-        """The images of the search; raises `UserError` for a search on text."""
-        if isinstance(self.data, TextData):
-            raise UserError(
-                f"run {self.folder} is a search on text, but analyses and inherited weights need a search on images"
-            )
-        return self.data
-
-    @property
     def finished(self) -> bool:
         """True if the search has come to its end, so that its result is in the run folder."""
         return (self.folder / "genotype.txt").is_file() or (search_folder(self.folder).path / SUMMARY).is_file()

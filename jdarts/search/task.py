@@ -60,6 +60,10 @@ class Batches(Protocol):
         """`(train_batch, alpha_batch)` of the step that `state` is about to take."""
         ...
 
+    def validation(self, state: SearchState, arrays: Arrays) -> Batch:
+        """A validation batch drawn by `state.key` and `state.step`, on which one candidate is scored."""
+        ...
+
     def look_ahead(self, state: SearchState, arrays: Arrays, steps: int) -> Batch:
         """The training batches that this step and the next `steps` − 1 steps will draw, stacked."""
         ...
@@ -67,6 +71,11 @@ class Batches(Protocol):
 
 class SearchTask(Protocol):
     """The parts of a search that depend on what it trains on."""
+
+    @property
+    def score_name(self) -> str:
+        """The name of the score of a candidate (`Objective.score`)."""
+        ...
 
     def check(self, config: Experiment, space: Space, method: Method, data: Any) -> None:
         """Raise `UserError` if the task cannot serve this search."""
@@ -85,7 +94,13 @@ class SearchTask(Protocol):
         ...
 
     def weight_optimizer(
-        self, config: Any, epochs: int, steps_per_epoch: int, *, clip: bool = True
+        self,
+        config: Any,
+        epochs: int,
+        steps_per_epoch: int,
+        *,
+        clip: bool = True,
+        schedule: optax.Schedule | None = None,
     ) -> optax.GradientTransformation:
         """The optimiser of the weights, with the arguments of `jdarts.optimizers.weight_sgd`."""
         ...
@@ -116,6 +131,10 @@ class SearchTask(Protocol):
 
     def readings(self, record: dict[str, float]) -> dict[str, float]:
         """Further entries for the record of an epoch, computed from its means."""
+        ...
+
+    def told(self, score: float) -> str:
+        """The score of a candidate in words."""
         ...
 
 

@@ -59,5 +59,6 @@ class VectorNetwork:
 def vector_network(network: Any, *inputs: Any) -> VectorNetwork:
     """`network` as a function of vectors; `inputs` are those of a forward pass, with shapes or arrays."""
     shapes, ranges = abstract_network(network, *inputs)
-    params, stats = (Packing(shapes[name], network.edges_of, network.body_of) for name in ("params", "batch_stats"))
+    collections = (shapes["params"], shapes.get("batch_stats", {}))
+    params, stats = (Packing(each, network.edges_of, network.body_of) for each in collections)
     return VectorNetwork(network, params, stats, ranges)

@@ -13,6 +13,8 @@ from jdarts.spaces.define import define_space
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.enas_micro import EnasMicroSpace, enas_micro
 from jdarts.spaces.mnasnet import mnasnet
+from jdarts.spaces.mnasnet_mobile import MnasNetMobileSpace, mnasnet_mobile
+from jdarts.spaces.mobile import MobileSpace, fairnas, mobile_s5, proxyless, spos
 from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
@@ -34,6 +36,8 @@ __all__ = [
     "EnasMacroSpace",
     "EnasMicroSpace",
     "ImageSpace",
+    "MnasNetMobileSpace",
+    "MobileSpace",
     "NASBench201Space",
     "ProgressiveBlocks",
     "RecurrentSpace",
@@ -47,9 +51,12 @@ __all__ = [
     "enas_macro",
     "enas_micro",
     "enas_rnn",
+    "fairnas",
     "get",
     "get_decisions",
     "mnasnet",
+    "mnasnet_mobile",
+    "mobile_s5",
     "names",
     "nas_chain",
     "nas_chain_strides",
@@ -59,12 +66,14 @@ __all__ = [
     "nasnet_8",
     "pnas",
     "pnas_progressive",
+    "proxyless",
     "register",
     "robust_s1",
     "robust_s2",
     "robust_s3",
     "robust_s4",
     "source_file",
+    "spos",
 ]
 
 DESCRIPTIONS = {
@@ -76,8 +85,13 @@ DESCRIPTIONS = {
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
     "darts_rnn": "recurrent cells, 8 nodes, 5 activations an edge, for text (Liu et al. 2019, arXiv:1806.09055)",
-    "nasbench_macro": "8 layers of 3 blocks each, by table (Su et al. 2021, arXiv:2103.11922)",
+    "nasbench_macro": "8 layers of 3 blocks each (Su et al. 2021, arXiv:2103.11922)",
     "mnasnet": "7 stages of mobile blocks, by table (Tan et al. 2019, arXiv:1807.11626; Accel-NASBench)",
+    "proxyless": "21 mobile layers, 6 blocks each or none (Cai et al. 2019, arXiv:1812.00332)",
+    "fairnas": "19 mobile layers, 6 blocks each (Chu et al. 2021, arXiv:1907.01845)",
+    "mobile_s5": "S5: the same with the identity (DARTS-, arXiv:2009.01027; FairDARTS, arXiv:1911.12126)",
+    "mnasnet_mobile": "7 stages around MobileNetV2: ops, kernels, widths, depths (Tan et al. 2019, arXiv:1807.11626)",
+    "spos": "20 ShuffleNet blocks of 4 kinds (Guo et al. 2020, arXiv:1904.00420)",
     "nasnet": "NASNet cells: 5 blocks, 13 ops (Zoph et al. 2018, arXiv:1707.07012)",
     "nasnet_8": "the same with the first 8 of these ops (Zoph et al. 2018, arXiv:1707.07012)",
     "pnas": "one cell of 5 blocks, 8 ops (Liu et al. 2018, arXiv:1712.00559)",
@@ -86,7 +100,7 @@ DESCRIPTIONS = {
     "enas_macro": "ENAS networks: 12 layers of 6 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
     "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
     "nas_chain_strides": "the same with 20 convolutions and strides (Zoph & Le 2017, arXiv:1611.01578)",
-    "enas_rnn": "recurrent cells of ENAS, 12 nodes (Pham et al. 2018, arXiv:1802.03268)",
+    "enas_rnn": "recurrent cells of ENAS, 12 nodes, for text (Pham et al. 2018, arXiv:1802.03268)",
     "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes (Pham et al. 2018, arXiv:1802.03268)",
 }
 DECISIONS_ONLY: dict[str, DecisionSpace] = {
@@ -94,6 +108,11 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
     for space in (
         nasbench_macro,
         mnasnet,
+        proxyless,
+        fairnas,
+        mobile_s5,
+        mnasnet_mobile,
+        spos,
         nasnet,
         nasnet_8,
         pnas,
@@ -102,16 +121,14 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         enas_macro,
         nas_chain,
         nas_chain_strides,
-        enas_rnn,
-        enas_lm_rnn,
     )
 }
 """Spaces of which a search of images takes only the decisions.
 
-For the first two, those of benchmark tables, jdarts builds no networks. The last two are of language models.
+The first two are those of benchmark tables; jdarts builds no networks of `mnasnet`.
 """
-LANGUAGE: dict[str, DartsRecurrentSpace] = {darts_rnn.name: darts_rnn}
-"""Spaces of language models with a relaxation: a search on text takes them, a search on images does not."""
+LANGUAGE: dict[str, RecurrentSpace] = {space.name: space for space in (darts_rnn, enas_rnn, enas_lm_rnn)}
+"""Spaces of language models: a search on text takes them, a search on images does not. Only the first has alphas."""
 SAMPLED: dict[str, ImageSpace] = {space.name: space for space in (enas_micro, enas_macro)}
 """Spaces of images without a relaxation, whose supernet takes sampled architectures only."""
 _SPACES: dict[str, ImageSpace] = {}
@@ -153,6 +170,10 @@ def get(name: str) -> ImageSpace:
         raise UserError(f"space {name} is one of language models; choose a space of images, or a data.source of text")
     if name in SAMPLED:
         return SAMPLED[name]
+    if name in DECISIONS_ONLY:
+        raise UserError(
+            f"space {name} has no relaxation; search it with --strategy, or choose from: {', '.join(_SPACES)}"
+        )
     if name not in _SPACES:
         raise unknown("space", name, _SPACES)
     return _SPACES[name]

@@ -13,12 +13,12 @@ from jdarts.genotypes import Genotype, RecurrentGenotype, excerpt
 from jdarts.genotypes.recurrent import ACTIVATIONS, ENAS_FUNCTIONS, ENAS_LM_FUNCTIONS, RECURRENT_OPS
 from jdarts.networks.recurrent import EnasSupernet, RecurrentSupernet
 from jdarts.networks.recurrent.language_model import LanguageModel
-from jdarts.networks.wiring import OpTable, OpWeights
+from jdarts.networks.wiring import Edges, OpTable, OpWeights
 from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, uniform
 from jdarts.spaces.weight_checks import finite_weights
 
-CELL = "recurrent"
-"""The name of the alphas of a recurrent cell."""
+CELL, FIRST = "recurrent", "first"
+"""The names of the alphas of a recurrent cell, and of the choice at node 0."""
 
 Output = Literal["nodes", "loose_ends"]
 """The nodes whose mean is the output: all but node 0, or those that no node reads."""
@@ -94,11 +94,9 @@ class RecurrentSpace(FreeChoices):
     ) -> LanguageModel:
         """The weight-sharing language model of ENAS, called as `(tokens, hidden, arc, train)`.
 
-        `dropouts` are the attributes `dropout_…` of `EnasSupernet`. The sizes are those of the release. Raises
-        `UserError` for a space without a choice at node 0, whose network jdarts does not build.
+        `dropouts` are the attributes `dropout_…` of `EnasSupernet`. The sizes are those of the release. With a choice
+        at node 0 it is the network of the first release, otherwise that of enas_lm.
         """
-        if not self.first:
-            raise UserError(f"jdarts has no supernet of space {self.name}; use darts_rnn, which has the same cells")
         return EnasSupernet(
             vocabulary=vocabulary,
             embedding=embedding,
@@ -106,9 +104,59 @@ class RecurrentSpace(FreeChoices):
             decoder_bias=False,
             steps=self.nodes,
             functions=self.activations,
+            first=self.first,
+            output=self.output,
+            norms=self.first,
             axis_name=axis_name,
             **dropouts,  # pyright: ignore[reportArgumentType]
         )
+
+    # The interface of a space for a search (`jdarts.spaces.space.Space`); there are no alphas.
+
+    @property
+    def tables(self) -> dict[str, OpTable]:
+        """Empty: there are no alphas."""
+        return {}
+
+    @property
+    def edges(self) -> Edges:
+        """`(predecessor, node)` of every row of `one_hot`."""
+        return tuple((source, node) for node in range(1, self.nodes + 1) for source in range(node))
+
+    @property
+    def alpha_shapes(self) -> dict[str, tuple[int, int]]:
+        """Empty: there are no alphas."""
+        return {}
+
+    def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
+        """Not alphas, but an architecture: it tells the shapes that the network takes."""
+        del key, scale
+        return dict(self.one_hot(self.random_genotype(0)))
+
+    def derive(self, op_weights: OpWeights) -> RecurrentGenotype:
+        """Raises `UserError`: there is nothing to derive from."""
+        raise UserError(f"space {self.name} has no alphas to derive from; search it with the method enas")
+
+    def one_hot(self, genotype: Genotype) -> OpWeights:
+        """The genotype as a search keeps it: `{"recurrent": [pairs of nodes, activations], "first": [activations]}`.
+
+        A row is that of `edges`; the row of a node's predecessor has a 1 at its activation.
+        """
+        self._check(genotype)
+        assert isinstance(genotype, RecurrentGenotype)
+        chosen = np.zeros((len(self.edges), len(self.activations)), np.float32)
+        for node, (activation, source) in enumerate(genotype.recurrent, start=1):
+            chosen[self.edges.index((source, node)), self.activations.index(activation)] = 1
+        first = np.eye(len(self.activations), dtype=np.float32)[self.activations.index(genotype.first)]
+        return {CELL: jnp.asarray(chosen), FIRST: jnp.asarray(first)}
+
+    def network_input(self, op_weights: OpWeights) -> jax.Array:
+        """The token list `[2 · nodes + 1]` of `one_hot`, which the supernet reads: node 0, then all other nodes."""
+        p, tokens = jnp.asarray(op_weights[CELL]), [jnp.argmax(jnp.asarray(op_weights[FIRST]))]
+        for node in range(1, self.nodes + 1):
+            start = node * (node - 1) // 2
+            tokens += jnp.divmod(jnp.argmax(p[start : start + node]), len(self.activations))
+        return jnp.stack(tokens).astype(jnp.int32)
 
     def _check(self, genotype: Genotype) -> None:
         expected = f"a recurrent cell of {self.nodes} nodes behind node 0"
@@ -132,11 +180,6 @@ class DartsRecurrentSpace(RecurrentSpace):
     def tables(self) -> dict[str, OpTable]:
         """The candidate activations, none included, of every pair of nodes."""
         return {CELL: (RECURRENT_OPS,) * len(self.edges)}
-
-    @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        """`(predecessor, node)` of every row of the alphas."""
-        return tuple((source, node) for node in range(1, self.nodes + 1) for source in range(node))
 
     @property
     def alpha_shapes(self) -> dict[str, tuple[int, int]]:
@@ -191,6 +234,10 @@ class DartsRecurrentSpace(RecurrentSpace):
         for node, (activation, source) in enumerate(genotype.recurrent, start=1):
             p[self.edges.index((source, node)), RECURRENT_OPS.index(activation)] = 1.0
         return {CELL: jnp.asarray(p)}
+
+    def network_input(self, op_weights: OpWeights) -> jax.Array:
+        """The op weights `[pairs of nodes, 5]`, which the supernet reads."""
+        return jnp.asarray(op_weights[CELL])
 
 
 darts_rnn = DartsRecurrentSpace("darts_rnn", 8, ACTIVATIONS, "nodes")

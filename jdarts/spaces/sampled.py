@@ -3,8 +3,8 @@
 Only methods that sample architectures search them: `enas` and `random_search`.
 """
 
-from abc import abstractmethod
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -16,8 +16,13 @@ from jdarts.networks.wiring import Edges, OpTable, OpWeights
 from jdarts.spaces.decisions import DecisionSpace, uniform
 
 
-class SampledSpace(DecisionSpace):
-    """The part of the interface of a space for a search that is the same in all spaces without alphas."""
+class SampledSpace(ABC):
+    """The part of the interface of a space for a search that is the same in all spaces without alphas.
+
+    Subclasses are decision spaces (`jdarts.spaces.decisions.DecisionSpace`).
+    """
+
+    name: str
 
     @abstractmethod
     def one_hot(self, genotype: Any) -> OpWeights:
@@ -54,4 +59,5 @@ class SampledSpace(DecisionSpace):
 
     def random_genotype(self, seed: int) -> Any:
         """A uniformly random genotype."""
-        return self.decode(uniform(self, np.random.default_rng(seed)))
+        space = cast(DecisionSpace, self)
+        return space.decode(uniform(space, np.random.default_rng(seed)))

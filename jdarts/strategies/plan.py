@@ -19,7 +19,6 @@ from optuna.study import Study
 from jdarts import __version__, spaces
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.config.files import to_json
-from jdarts.data import load
 from jdarts.errors import UserError, unknown
 from jdarts.estimation import (
     Criterion,
@@ -58,7 +57,7 @@ class TrialPlan:
       estimator: `train` trains every architecture, `table` looks it up, `inherited` takes the weights of a supernet.
       table: the file of the table; "" is `search.benchmark_table`.
       supernet: the run folder of the search that has trained the supernet.
-      objectives: values of the estimates.
+      objectives: values of the estimates; `jdarts.estimation.measure_of` is the usual one.
       budget: what an estimate may cost.
       pruner: the name of a pruner.
       storage: a URL or a journal file; "" is a journal in the run folder.
@@ -132,7 +131,7 @@ def _estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
         if not plan.supernet:
             raise UserError("estimator inherited needs the weights of a finished search: --supernet RUN")
         return inherited(plan.supernet, config)
-    return FromScratch(config, load(config.data))
+    return FromScratch.of(config)
 
 
 def _try(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan) -> None:
@@ -140,7 +139,7 @@ def _try(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan)
     example = space.decode(uniform(space, np.random.default_rng(0)))
     if isinstance(estimator, (FromScratch, Inherited)):
         estimator.check(example, plan.budget)
-        values = estimator.VALUES
+        values = estimator.values
     else:
         values = tuple(estimator(example, plan.budget).values)
     for name in plan.objectives:

@@ -25,6 +25,7 @@ from jdarts.config import Experiment
 from jdarts.config.files import override
 from jdarts.config.ranges import shown
 from jdarts.errors import UserError, unknown
+from jdarts.estimation import measure_of
 from jdarts.strategies.plan import SHARED_SEED, fresh_seed, identity, read_stored, refuse_known, refuse_missing
 from jdarts.strategies.pruners import pruner_by_name
 from jdarts.strategies.registry import check_torch
@@ -100,6 +101,7 @@ def open_tuning(
     study = open_study(
         "hyper-parameters",
         sampler_of(plan.sampler, varied, config.seed),
+        objectives=(measure_of(config),),
         storage=storage,
         name=name,
         pruner=pruner_by_name(plan.pruner),

@@ -6,8 +6,7 @@ import jax
 
 from jdarts.config import Experiment
 from jdarts.data import Dataset
-from jdarts.genotypes import Genotype
-from jdarts.networks.of_genotype import count_network
+from jdarts.networks.of_genotype import TrainedOnImages, count_network
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
@@ -26,7 +25,7 @@ class TrainResult:
 
 def run_training(
     config: Experiment,
-    genotype: Genotype,
+    genotype: TrainedOnImages,
     data: Dataset,
     run: RunFolder,
     *,
@@ -42,7 +41,7 @@ def run_training(
     settings = config.train
     split = data.for_training(settings.val_fraction)
     training = make_training(config, genotype, split)
-    state = jax.jit(training.init)(jax.random.key(config.seed))
+    state = training.init(jax.random.key(config.seed))
 
     def on_epoch_end(state, epoch: int) -> dict[str, float]:
         del epoch
@@ -73,6 +72,7 @@ def run_training(
         cells=settings.cells,
         classes=split.num_classes,
         image_size=split.train.images.shape[1:3],
+        width_multiplier=settings.width_multiplier,
     )
     result = TrainResult(figures["accuracy"], figures["loss"], count.parameters, count.macs)
     run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})

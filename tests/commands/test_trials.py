@@ -1,6 +1,7 @@
 """`jdarts search --strategy` and `jdarts worker`: folders, resuming, workers, mistakes in one line."""
 
 import contextlib
+import itertools
 import json
 import re
 import sqlite3
@@ -109,6 +110,25 @@ def test_architectures_are_trained(capsys):
     assert "run folder: runs/toy" in capsys.readouterr().out
 
 
+def test_mobile_networks_are_drawn_and_trained(capsys):
+    row = {"mean_acc": 50.0, "std": 0.1, "params": 1, "flops": 1, "test_acc": [50.0] * 3}
+    codes = ("".join(digits) for digits in itertools.product("012", repeat=8))
+    Path("macro.json").write_text(json.dumps({code: row | {"mean_acc": 90.0 - code.count("0")} for code in codes}))
+    search = ["search", "toy.py", "--strategy", "random", "--trials", "3", "--space", "nasbench_macro"]
+    assert cli.main([*search, "--estimator", "table", "--table", "macro.json"]) == 0
+    code = Path("runs/toy/genotype.txt").read_text().strip()
+    assert "nasbench_macro network" in capsys.readouterr().out
+    svg = Path("runs/toy/cells.svg").read_text()
+    assert svg.count("MB3 3×3") + svg.count("MB6 5×5") == 8 - code.count("0")
+    assert cli.main(["report", "runs/toy"]) == 0
+    assert svg.count("MB3") <= Path("runs/toy/report.html").read_text().count("MB3")
+    assert (
+        cli.main(["train", "toy.py", "--genotype", "fairnas: conv_k3_c16_s2", "--train.width_multiplier", "0.5"]) == 0
+    )
+    assert f"{9 * 3 * 8 + 2 * 8 + 2 * 8 + 2:,} parameters, " in capsys.readouterr().out
+    assert json.loads(Path("runs/toy-train/result.json").read_text())["genotype"] == "fairnas: conv_k3_c16_s2"
+
+
 TRIALS = ["search", "toy.py", "--strategy", "random", "--trials", "2"]
 BAD_INPUT = {
     "an unknown strategy": (["search", "toy.py", "--strategy", "evolution", "--trials", "2"], "unknown strategy"),
@@ -131,7 +151,7 @@ BAD_INPUT = {
     "no table": ([*TRIALS, "--estimator", "table"], "name its file with --table FILE"),
     "a table to train by": ([*TRIALS, "--table", "x.csv"], "no meaning for estimator train"),
     "a space without table": ([*TRIALS, "--estimator", "table", "--space", "darts_cnn"], "has no benchmark table"),
-    "a space without networks": ([*TRIALS, "--space", "nasbench_macro"], "architectures that jdarts does not train"),
+    "a space without networks": ([*TRIALS, "--space", "mnasnet"], "architectures that jdarts does not train"),
     "an unknown space": ([*TRIALS, "--space", "nasbench_makro"], "did you mean 'nasbench_macro'?"),
     "a grid that is too large": (
         ["search", "toy.py", "--strategy", "grid", "--trials", "2", "--space", "darts_cnn"],
@@ -163,7 +183,7 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_one_line_and_status_2(case, capsys, monkeypatch):
-    monkeypatch.setattr("jdarts.estimation.from_scratch.make_training", None)
+    monkeypatch.setattr("jdarts.estimation.image_children.make_training", None)
     arguments, expected = BAD_INPUT[case]
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()

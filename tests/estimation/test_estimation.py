@@ -20,7 +20,7 @@ from jdarts.estimation import (
     pareto_front,
 )
 from jdarts.genotypes import parse
-from jdarts.spaces.nasbench_macro import MacroNetwork
+from jdarts.genotypes.macro import MacroNetwork
 
 NB201 = REAL_DATA / "nasbench201.csv.gz"
 MACRO = REAL_DATA / "benchmarks" / "nas-bench-macro_cifar10.json"

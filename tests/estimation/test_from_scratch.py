@@ -45,7 +45,7 @@ def score(estimator):
 def test_the_score_is_that_of_the_training(score, data):
     split = data.for_search(CONFIG.data)
     training = make_training(CONFIG, GENOTYPE, split)
-    state = jax.jit(training.init)(jax.random.key(CONFIG.seed))
+    state = training.init(jax.random.key(CONFIG.seed))
     for _ in range(2 * 4):
         state, _ = training.step(state, training.arrays)
     assert score["accuracy"] == 100 * evaluate(training, state, split.val, 8)["accuracy"]
@@ -56,7 +56,7 @@ def test_the_score_is_that_of_the_training(score, data):
 
 def test_children_of_a_genotype_share_one_step(estimator, score):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jdarts.estimation.from_scratch.make_training", None)
+        patch.setattr("jdarts.estimation.image_children.make_training", None)
         again = estimator(GENOTYPE, {})
     assert again["accuracy"] == score["accuracy"]
     assert again.cost - again["seconds"] < 2, "the second child starts at once"
@@ -110,7 +110,7 @@ def test_wrong_budgets(estimator, budget, message):
 
 def test_what_cannot_be_trained(estimator, data):
     with pytest.raises(UserError, match="architectures that jdarts does not train, such as"):
-        estimator(spaces.nasbench_macro.decode((0,) * 8), {})
+        estimator(spaces.mnasnet.decode((0,) * 28), {})
     with pytest.raises(UserError, match=r"data\.val_fraction is 0"):
         FromScratch(dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, val_fraction=0.0)), data)
 

@@ -8,9 +8,9 @@ from jdarts import spaces
 from jdarts.benchmarks import ArchitectureTable, load_accel_table
 from jdarts.errors import UserError
 from jdarts.estimation import criterion, fit_surrogate, mnasnet_product
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.spaces.decisions import all_canonical, uniform
 from jdarts.spaces.mnasnet import read
-from jdarts.spaces.nasbench_macro import MacroNetwork
 from jdarts.strategies import by_name, run_study
 
 ACCEL = REAL_DATA / "benchmarks" / "accel-nasbench_jsons.tar.gz"

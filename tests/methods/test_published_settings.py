@@ -3,21 +3,25 @@
 The expected values are those of the papers and their code, written down from the specification.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jdarts import cli, methods
+from jdarts import cli, methods, spaces
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
 from jdarts.config.files import load_config, option_types, to_json
 from jdarts.config.section import given
 from jdarts.errors import UserError
 from jdarts.methods.loading import load_known, with_method
 from jdarts.methods.published import fitting
+from jdarts.search.language import LANGUAGE_TASK
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CIFAR, S3, NB201 = (CONFIGS / f"{name}.py" for name in ("darts_cifar10", "robust_s3_cifar10", "nasbench201"))
+CIFAR, S3, NB201, PTB = (
+    CONFIGS / f"{name}.py" for name in ("darts_cifar10", "robust_s3_cifar10", "nasbench201", "ptb_rnn")
+)
 ALL = {"data": DataConfig(source="cifar10", train_fraction=1.0, val_fraction=0.0)}
 DP = {"data": DataConfig(source="cifar10", search_cutout=16)}
 NESTEROV = SGDConfig(nesterov=True, weight_decay=5e-4)
@@ -141,13 +145,13 @@ def test_every_method_states_a_published_search_with_its_result():
     listed = (
         {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)}
         | {(name, "nasbench201") for name in ON_NASBENCH201}
-        | {("enas", space) for space in ON_ENAS}
+        | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
     )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())
     for name in methods.names():
         for entry in methods.build(name).published:
-            assert "%" in entry.result and set(entry.settings) <= set(option_types())
+            assert ("%" in entry.result or "perplexity" in entry.result) and set(entry.settings) <= set(option_types())
 
 
 def test_settings_depend_on_the_options_of_the_method():
@@ -189,10 +193,28 @@ def test_the_space_on_the_command_line_chooses_the_settings():
 
 
 def test_a_method_without_settings_for_the_space_says_so():
-    for method, path in (("drnas", CIFAR), ("p_darts", NB201), ("pc_darts+darts_minus", CIFAR)):
+    cases = [("drnas", CIFAR), ("p_darts", NB201), ("pc_darts+darts_minus", CIFAR)]
+    cases += [("single_darts", PTB), ("gdas", PTB)]  # those for images are not for text
+    for method, path in cases:
         config, note = apply(path, method)
         assert config.search.method == method and config.search.epochs == 50
         assert note == f"method {method} has no published settings for space {config.space.name}; none were applied"
+
+
+@pytest.mark.parametrize(
+    ("space", "units", "batch", "rate", "clip"),
+    [("enas_rnn", 720, 20, 8.75, 10 / 35), ("enas_lm_rnn", 200, 128, 20.0, 0.1)],
+)
+def test_enas_brings_the_settings_of_both_releases_on_text(tmp_path, space, units, batch, rate, clip):
+    """A step of the first release is 0.25 times the gradient of 35 times the mean loss."""
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"data": {"source": "ptb"}, "space": {"name": space}}))
+    config, _ = apply(file, "enas")
+    sgd = config.search.weight_optimizer
+    assert (config.language_search.units, config.search.batch_size) == (units, batch)
+    assert (sgd.learning_rate, sgd.learning_rate_min, sgd.momentum, sgd.gradient_clip) == (rate, rate, 0.0, clip)
+    assert methods.configured(config.search).options["enas"].reward_scale == 80
+    assert LANGUAGE_TASK.check(config, spaces.LANGUAGE[space], methods.configured(config.search), None) is None
 
 
 def test_what_a_file_writes_down_is_known(tmp_path):

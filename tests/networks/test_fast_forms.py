@@ -57,6 +57,17 @@ SMALL = define_space(
         ("skip_connect", "sep_conv_3x3", "dil_conv_3x3"),
     ),
 )
+THREE_CELLS = define_space(
+    "contract_cells",
+    nodes=2,
+    normal=(
+        ("none", "skip_connect"),
+        ("sep_conv_3x3", "skip_connect"),
+        ("avg_pool_3x3", "skip_connect"),
+        ("max_pool_3x3", "skip_connect"),
+        ("dil_conv_3x3", "skip_connect"),
+    ),
+)
 OWN = define_space(
     "contract_own",
     nodes=1,
@@ -77,15 +88,18 @@ class Network(NamedTuple):
     channels: int = 2
 
 
+def two_nodes(name: str) -> Any:
+    """A cell of two nodes with the candidates of a published space: five edges instead of fourteen."""
+    return define_space(f"contract_{name}", nodes=2, normal=spaces.get(name).normal[0])
+
+
 NETWORKS = {
-    "S0": Network("darts_cnn"),
-    "S0_evaluated": Network("darts_cnn", train=False),
+    "S0": Network(two_nodes("darts_cnn")),
     "S1": Network("robust_s1"),
-    "S2": Network("robust_s2"),
-    "S3": Network("robust_s3"),
-    "S4_noise": Network("robust_s4"),
-    "three_cells": Network(SMALL, cells=3),
-    "three_cells_evaluated": Network(SMALL, cells=3, train=False),
+    "S2": Network(two_nodes("robust_s2")),
+    "S4_noise": Network(two_nodes("robust_s4")),
+    "three_cells": Network(THREE_CELLS, cells=3),
+    "evaluated": Network(SMALL, train=False),
     "partial_channels": Network(SMALL, 1, EdgeSettings(partial_channels=2), edge_weights=True, channels=4),
     "auxiliary_identity": Network(SMALL, 1, EdgeSettings("identity"), {"auxiliary_skip": 0.7}),
     "auxiliary_conv1": Network(SMALL, 1, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, channels=4),
@@ -157,7 +171,7 @@ def everything(case: Case, network: nn.Module):
     return compute
 
 
-WHOLE = {"three_cells_evaluated", "partial_channels", "dropout", "own_ops", "nasbench201_edges"}
+WHOLE = {"evaluated", "partial_channels", "dropout", "own_ops", "nasbench201_edges"}
 PAIRS = [(name, form) for name in NETWORKS for form in FORMS if name in WHOLE or form != "accelerator_whole"]
 """An accelerator's whole program has the operations of its cells, and takes longer to compile: not for all networks."""
 

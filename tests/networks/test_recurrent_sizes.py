@@ -91,5 +91,7 @@ def test_sizes_of_the_enas_supernet():
     for name, value in (drawn["batch_stats"] | drawn["params"]).items():
         if name.endswith(("var", "scale", "mean", "shift")):
             np.testing.assert_array_equal(value, float(name.endswith(("var", "scale"))))
-    with pytest.raises(UserError, match="no supernet of space enas_lm_rnn; use darts_rnn"):
-        spaces.enas_lm_rnn.supernet(vocabulary=100)
+    lm = spaces.enas_lm_rnn.supernet(vocabulary=100, embedding=8, units=8)
+    shapes = jax.eval_shape(lambda: lm.init(jax.random.key(0), TOKENS, jnp.zeros((BATCH, 8)), arc[:17], False))
+    assert "batch_stats" not in shapes
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 100 * 8 + 16 * 16 + 36 * 4 * 8 * 16

@@ -41,6 +41,7 @@ def test_the_tree_is_the_one_flax_makes_and_the_key_decides():
     images = jnp.zeros((2, 8, 8, 1))
     ours = jax.jit(lambda key: init_network(network, key, images, True))(jax.random.key(0))
     other = jax.jit(lambda key: init_network(network, key, images, True))(jax.random.key(1))
+    assert jax.tree.all(jax.tree.map(np.array_equal, init_network(network, jax.random.key(0), images, True), ours))
     flax = jax.eval_shape(lambda key: network.init(key, images, True), jax.random.key(0))
     shapes = jax.tree.map(lambda a: (a.shape, a.dtype), ours)
     assert shapes == jax.tree.map(lambda a: (a.shape, a.dtype), flax)

@@ -23,9 +23,11 @@ from jdarts.config import (
 from jdarts.config.files import load_config, to_json
 from jdarts.errors import UserError
 from jdarts.genotypes import parse
+from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.pipeline import run_experiment, run_train_only
 from jdarts.pipeline.training import IMAGES, TEXT, training_task
 from jdarts.report.write_report import write_report
+from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
 
 CELL = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
@@ -118,3 +120,11 @@ def test_a_whole_experiment_compares_the_perplexities_of_found_and_random_cells(
     page = write_report([tmp_path / "run"]).read_text()
     assert f"<b>{summary['found']['test_perplexity']:.4g}</b><span>test perplexity, found cell</span>" in page
     assert "Perplexity of the supernet" in page and "Retraining of the random cell" in page
+    record = RunFolder(tmp_path / "run" / "search").records("metrics")[-1]
+    found = parse(summary["found"]["genotype"])
+    assert isinstance(found, RecurrentGenotype)
+    assert record["identities"] == sum(activation == "identity" for activation, _ in found.recurrent)
+    assert f"<b>{record['identities']} of 2</b><span>identities, recommended cell</span>" in page
+    assert "normal_skips" not in record and "skip_connections" not in record
+    shown = page.partition("Configuration and environment")[0].replace("recurrent cells have no skip connections", "")
+    assert "skip connections" not in shown.lower() and "normal cell" not in shown

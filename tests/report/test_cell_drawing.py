@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from jdarts.errors import UserError
-from jdarts.genotypes import OPS, Cell, Genotype, MacroArchitecture, parse, published
+from jdarts.genotypes import OPS, Cell, Genotype, MacroArchitecture, parse, parse_architecture, published
 from jdarts.report.cell_drawing import draw, draw_svg, draw_terminal
 from jdarts.report.layer_layout import skip_tracks
 
@@ -17,6 +17,7 @@ SAMPLE = [
     *("FairDARTS_a", "FairDARTS_b", "FairDARTS_g", "DCO_SPARSE_BS_64", "rsps_s3_cifar10", "rsps_s4_cifar100"),
     *("nasbench201_best_cifar10", "nasbench201_resnet", "nasbench201_all_skip_connect"),
 ]
+MOBILE = ["PROXYLESS_GPU", "FAIRNAS_B_SE", "MNASNET_SMALL", "SPOS", "00000000"]
 RECURRENT = ["DARTS_RNN", "ENAS_RNN", "ENAS_LM"]
 LAYERS = ["enas_macro: 0 3 1 4 0 1 5 1 1 0 1 1 0 0 1 2 0 1 0 1 1", "enas_macro: 2"]
 
@@ -47,9 +48,9 @@ def test_svg_is_well_formed_and_shows_every_op_and_node(name):
         assert {node: texts[node] for node in nodes} == nodes
 
 
-@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *LAYERS])
+@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *LAYERS, *MOBILE])
 def test_boxes_lie_inside_and_do_not_overlap(name):
-    root = ElementTree.fromstring(draw_svg(parse(name)))
+    root = ElementTree.fromstring(draw_svg(parse_architecture(name)))
     width, height = float(root.get("width", "")), float(root.get("height", ""))
     boxes = list(_boxes(root))
     assert all(left >= 0 and right <= width and top >= 0 and low <= height for left, top, right, low in boxes)
@@ -57,9 +58,9 @@ def test_boxes_lie_inside_and_do_not_overlap(name):
         assert a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
 
 
-@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *LAYERS])
+@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *LAYERS, *MOBILE])
 def test_no_line_runs_through_a_box(name):
-    root = ElementTree.fromstring(draw_svg(parse(name)))
+    root = ElementTree.fromstring(draw_svg(parse_architecture(name)))
     boxes = list(_boxes(root))
     for path in root.iter(f"{SVG}path"):
         numbers = path.get("d", "").replace("M", "").replace("C", "").split()
@@ -83,6 +84,41 @@ def test_drawings_of_recurrent_cells_show_inputs_nodes_and_activations(name):
     assert texts == Counter(["recurrent cell", "xt", "ht−1", "ht", "tanh", "0"]) + _live_ops(genotype) + Counter(
         str(node) for node in genotype.normal.present
     )
+
+
+@pytest.mark.parametrize("name", MOBILE)
+def test_drawings_of_mobile_networks_show_every_layer(name):
+    network = parse_architecture(name)
+    expected = Counter(
+        (f"MB{layer.expansion}" if layer.op == "mb" else layer.op)
+        + (f" {layer.kernel}×{layer.kernel}" if layer.op in ("mb", "conv", "shuffle") else "")
+        + (" SE" if layer.squeeze else "")
+        + (" /2" if layer.stride == 2 else "")
+        for layer in network.layers
+    )
+    root = ElementTree.fromstring(draw_svg(network, "title"))
+    texts = Counter("".join(text.itertext()) for text in root.iter(f"{SVG}text"))
+    assert {label: texts[label] for label in expected} == expected
+    assert texts["image"] == texts["classes"] == texts["title"] == 1
+    skips = sum(network.has_skip(i) for i in range(len(network.layers)))
+    assert sum(path.get("stroke") == "#2f8f4e" for path in root.iter(f"{SVG}path")) == skips
+    lines = draw_terminal(network).splitlines()
+    assert len(lines) == len(network.layers) + 2
+    assert sum(line.endswith("+ input") for line in lines) == skips
+
+
+def test_terminal_drawing_of_a_mobile_network(tmp_path):
+    network = parse_architecture("mnasnet: conv_k3_c8_s2 mb_k5_e3_se0.25_c8 mb_k3_c8_poolskip conv_k1_c64 dropout_0.2")
+    assert draw_terminal(network).splitlines() == [
+        "mnasnet network: channels @ height and width, as parts of those of the image",
+        "    0 ── conv 3×3 /2 ─▶ 8 @ 1/2",
+        "    1 ── MB3 5×5 SE ──▶ 8 @ 1/2  + input",
+        "    2 ── MB1 3×3 ─────▶ 8 @ 1/2  + maxima of input",
+        "    3 ── conv 1×1 ────▶ 64 @ 1/2",
+        "   ══ mean over pixels, dropout 0.2 ══▶ classes",
+    ]
+    draw(network, tmp_path / "network.png")
+    assert (tmp_path / "network.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -27,6 +27,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import MacroArchitecture, parse
 from jdarts.methods import build, configured
 from jdarts.methods.enas import EnasSettings
+from jdarts.methods.published import fitting
 from jdarts.optimizers import cosine_restarts, cosine_waves
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
@@ -362,5 +363,6 @@ def test_what_needs_alphas_is_refused(tmp_path, changes, message):
 def test_the_defaults_are_those_of_the_published_run():
     made = build("enas")
     assert made.options["enas"] == EnasSettings()
-    published = next(entry for entry in made.published if entry.kind == "nasbench201")
+    published = fitting(made.published, "nasbench201")
+    assert published is not None
     assert published.settings["search.weight_optimizer.weight_decay"] == 2.5e-4

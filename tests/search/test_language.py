@@ -1,5 +1,7 @@
 """Searches on text: the windows of both streams, the loss on them, and a step against autodiff through it."""
 
+import json
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -7,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.tiny_text import BATCH, BPTT, CONFIG, SGD, SPACE, UNITS, WORDS, search, text
+from support.tiny_text import BATCH, BPTT, CONFIG, SGD, SPACE, TRAIN_CONFIG, UNITS, WORDS, search, text
 
 from jdarts import methods
 from jdarts.errors import UserError
@@ -161,7 +163,13 @@ def test_a_second_order_step_is_autodiff_through_the_clipped_step_of_its_window(
     assert int(after.carried["train"]["position"]) == int(batch["position"])
 
 
-SEVERAL_LOOPS = {"enas", "darts_pt", "random_search", "darts_ada", "r_darts", "stac_nas"}
+def test_states_share_no_arrays_so_that_a_step_may_donate_them():
+    made = search()
+    leaves = [leaf for _ in range(2) for leaf in jax.tree.leaves(made.init(jax.random.key(0)).carried)]
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves) == 8
+
+
+SEVERAL_LOOPS = {"darts_pt", "darts_ada", "r_darts", "stac_nas"}
 EDGES_OF_IMAGES = {"drnas_progressive", "pc_darts", "r_darts_dp", "p_darts"}
 
 
@@ -192,6 +200,28 @@ def test_an_auxiliary_skip_is_more_weight_of_identity():
     losses = [one.network_loss(10 * state.weights, q, batch)[0] for one, q in ((made, p), (plain, more), (plain, p))]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
     assert abs(float(losses[0] - losses[2])) > 1e-6
+
+
+def baseline_run(tmp_path, method, option):
+    settings = replace(CONFIG.search, method=method, method_options=(option,), epochs=1)
+    config = replace(CONFIG, search=settings, language_train=replace(TRAIN_CONFIG.language_train, epochs=1))
+    folder = RunFolder.create(tmp_path, config)
+    made: Any = SearchRun(config, SPACE, text(), folder, methods.configured(settings))  # pyright: ignore
+    return run_search(made)[0], folder
+
+
+def test_random_search_takes_the_trained_cell_of_lowest_perplexity(tmp_path):
+    found, folder = baseline_run(tmp_path / "run", "random_search", "samples=2")
+    samples = json.loads((folder.path / "samples.json").read_text())
+    assert found.to_text() == min(samples, key=lambda sample: sample["val_perplexity"])["genotype"]
+    for i, sample in enumerate(samples):
+        result = json.loads((folder.path / f"sample_{i}" / "result.json").read_text())
+        assert (result["genotype"], result["val_perplexity"]) == (sample["genotype"], sample["val_perplexity"])
+
+
+def test_random_search_with_weight_sharing_scores_candidates_on_one_window(tmp_path):
+    found, folder = baseline_run(tmp_path / "run", "rsps", "candidates=3")
+    assert SPACE.encode(found) and folder.records("metrics")[-1]["val_perplexity"] > 1
 
 
 def test_a_resumed_search_ends_equal_to_the_bit(tmp_path):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from jdarts import spaces
 from jdarts.errors import UserError
 from jdarts.genotypes import Cell, Genotype, RecurrentGenotype, parse
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, combinations, is_canonical, uniform
 from jdarts.spaces.mnasnet import read as read_mnasnet
-from jdarts.spaces.nasbench_macro import MacroNetwork
 
 ALL = tuple(spaces.get_decisions(name) for name in (*spaces.names(), *spaces.LANGUAGE, *spaces.DECISIONS_ONLY))
 UNEVEN = spaces.define_space(

@@ -51,7 +51,7 @@ def params(study):
 
 
 @OWN
-@pytest.mark.parametrize("space", ["darts_cnn", "robust_s1", "nasbench201", "nasbench_macro", "mnasnet"])
+@pytest.mark.parametrize("space", ["darts_cnn", "robust_s1", "nasbench201", "nasbench_macro", "mnasnet", "mobile_s5"])
 def test_every_strategy_proposes_architectures_of_every_space(name, space):
     space = spaces.get_decisions(space)
     evaluations = simulate(by_name(name, space, seed=1, **SMALL[name]), score, 14)

@@ -1,12 +1,13 @@
 """A search on text that compiles in a second: 2 nodes, 4 units, 7 words."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jdarts.config import Experiment, SearchConfig, SGDConfig
-from jdarts.config.language import LanguageSearchConfig
+from jdarts.config import DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
+from jdarts.config.language import LanguageSearchConfig, LanguageTrainConfig
 from jdarts.data.text import TextData
 from jdarts.genotypes.recurrent import ACTIVATIONS
 from jdarts.search.search import Search, make_search
@@ -19,6 +20,13 @@ CONFIG = Experiment(
     search=SearchConfig(epochs=2, batch_size=BATCH, weight_optimizer=SGD, alpha_init_scale=0.5),
     language_search=LanguageSearchConfig(units=UNITS, bptt=BPTT, slowness=0.3),
 )
+TRAIN_CONFIG = Experiment(
+    name="toy",
+    data=DataConfig(source="text", path="text"),
+    space=SpaceConfig(name=SPACE.name),
+    language_train=LanguageTrainConfig(epochs=3, units=UNITS, batch_size=8, bptt=BPTT, val_batch_size=2),
+)
+"""Of trainings; with `write_text` also of the command line."""
 NO_DROPOUT = dict.fromkeys(CONFIG.language_search.dropouts(), 0.0)
 
 
@@ -35,3 +43,13 @@ def search(method: str = "darts", dropout: bool = True, **settings: Any) -> Sear
     language = CONFIG.language_search if dropout else replace(CONFIG.language_search, **NO_DROPOUT)
     config = replace(CONFIG, language_search=language, search=replace(CONFIG.search, method=method, **settings))
     return make_search(config, SPACE, text())  # pyright: ignore[reportArgumentType]
+
+
+def write_text(folder: Path) -> None:
+    """Write `text()` as the files of `data.source text`."""
+    folder.mkdir()
+    data = text()
+    for name in ("train", "valid", "test"):
+        words = [data.vocabulary[number] for number in getattr(data, name)]
+        lines = [" ".join(words[first : first + 10]) for first in range(0, len(words), 10)]
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")

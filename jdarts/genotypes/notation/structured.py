@@ -18,9 +18,19 @@ def read_json(text: str, start: int = 0) -> Genotype:
     `ops` a `MacroArchitecture`. After the prefix of a log line (`start` > 0), other lines may follow the object.
     Raises `UserError`.
     """
+    return genotype_of_json(json_object(text, start))
+
+
+def json_object(text: str, start: int = 0) -> dict[str, Any]:
+    """The JSON object at `start`; see `read_json`. Raises `UserError`."""
     data = _decode(text, start)
     if not isinstance(data, dict):
         raise UserError(f"genotype JSON is {excerpt(data)}; expected an object with the keys normal and reduce")
+    return data
+
+
+def genotype_of_json(data: dict[str, Any]) -> Genotype:
+    """The genotype of the fields of a JSON object; see `read_json`. Raises `UserError`."""
     if "family" in data:
         return _block_genotype(data)
     if "recurrent" in data:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from jdarts.config import Experiment, as_dict
 from jdarts.errors import UserError
-from jdarts.estimation import ACCURACY, Criterion, criterion
+from jdarts.estimation import Criterion, criterion, measure_of
 from jdarts.report.records import flat, read_json, read_run
 from jdarts.runs.folder import RunFolder
 from jdarts.strategies.plan import JOURNAL, PLAN
@@ -80,7 +80,7 @@ class TrialRun:
     def objectives(self) -> tuple[Criterion, ...]:
         """The objectives, with their directions."""
         if self.tunes:
-            return (ACCURACY,)
+            return (measure_of(self.config),)
         return tuple(criterion(str(name)) for name in self.plan.get("objectives", ("accuracy",)))
 
     @cached_property

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import parse
+from jdarts.genotypes import parse_architecture
 from jdarts.report.records import flat
 from jdarts.report.run_sections import configuration, drawing, section
 from jdarts.report.trials.best_so_far import curves, spent
@@ -198,7 +198,7 @@ def _spread(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def draw(architecture: str) -> str:
     """The drawing of an architecture from its text; the text itself if it has no cells."""
     try:
-        genotype = parse(architecture)
+        genotype = parse_architecture(architecture)
     except UserError:
         return f'<div class="card"><code>{escape(architecture)}</code></div>'
     return drawing(genotype)

@@ -18,11 +18,12 @@ from jdarts import staging
 from jdarts.benchmarks import Table, load_table
 from jdarts.config import SearchConfig
 from jdarts.controllers import batch_entropy, samples
+from jdarts.derivation import free_shares
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, MacroArchitecture
+from jdarts.genotypes import Genotype
 from jdarts.methods import Method
 from jdarts.runs.loop import Loop, run_loop
-from jdarts.search.enas_step import CONTROLLER_SUMS, WEIGHT_SUMS, EnasState, EnasStep, enas_step
+from jdarts.search.enas_step import WEIGHT_SUMS, EnasState, EnasStep, enas_step
 from jdarts.search.estimate import tell_memory
 from jdarts.search.found import append_result, genotype_record
 from jdarts.search.hooks import EpochEnd, Hook, call_hooks
@@ -43,10 +44,10 @@ _LEAST = 1e-6
 def search(run: SearchRun) -> tuple[Genotype, SearchState]:
     """Search; returns the best of `candidates` samples of the last controller, and the shared weights.
 
-    `metrics.jsonl` has for every epoch the accuracies, reward, baseline and entropy of the controller, and the share of
-    skip connections in its samples: among the edges of the cells, in ENAS macro among all possible skips. The `alphas`
-    of `genotypes.jsonl` are the logarithms of the probabilities with which the controller chooses each op; there are
-    none in spaces without alphas. Raises `UserError` for settings that have no effect here.
+    `metrics.jsonl` has for every epoch the accuracies (of text, the perplexities), reward, baseline and entropy of the
+    controller, and the share of skip connections in its samples: among the edges of the cells, in ENAS macro among all
+    possible skips. The `alphas` of `genotypes.jsonl` are the logarithms of the probabilities with which the controller
+    chooses each op; there are none in spaces without alphas. Raises `UserError` for settings that have no effect here.
     """
     check_settings(run.config.search, run.method)
     run = run.split()
@@ -70,7 +71,8 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
     )
     state = run_loop(loop, state, run.folder, reporter=run.reporter, resume=run.resume)
     genotype, accuracy = enas.best(state, settings.candidates, _GENOTYPE)
-    run.reporter.message(f"the best of {settings.candidates} samples: {accuracy:.2%} on its validation batch")
+    told = enas.step.search.task.told(accuracy)
+    run.reporter.message(f"the best of {settings.candidates} samples: {told} on its validation batch")
     append_result(run.folder, genotype)
     return genotype, state.shared
 
@@ -172,8 +174,8 @@ class EnasSearch:
     def preference(self, state: Any) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """The preference of the controller, from samples: logarithms of the probabilities of all ops, and statistics.
 
-        The statistics are the entropy of the controller in nats, and the mean share of skip connections among the
-        edges of a sample.
+        The statistics are the entropy of the controller in nats, and the mean share of skip connections (of identities
+        in recurrent cells) among the edges of a sample.
         """
         key = jax.random.fold_in(state.shared.key, _PREFERENCE)
         choices = self.sampled(state, key, int(state.step), _PREFERENCE_SAMPLES)
@@ -183,7 +185,7 @@ class EnasSearch:
         entropies = batch_entropy(self.step.controller, state.controller, jnp.array(choices, jnp.int32))
         statistics = {
             "controller_entropy": float(jnp.mean(entropies)),
-            "skip_share": float(np.mean([_skip_share(genotype) for genotype in genotypes])),
+            **free_shares(genotypes),
         }
         return {name: np.log(np.maximum(table, _LEAST)) for name, table in used.items()}, statistics
 
@@ -215,18 +217,11 @@ class EnasRecords:
             name: float(state.sums[name]) / count
             for names, count in (
                 (WEIGHT_SUMS, step.search.steps_per_epoch),
-                (CONTROLLER_SUMS, step.settings.controller_steps),
+                (step.controller_sums, step.settings.controller_steps),
             )
             for name in names
         }
-        record |= {"baseline": float(state.baseline), **statistics}
+        record |= {**step.search.task.readings(record), "baseline": float(state.baseline), **statistics}
         tables = {name: jnp.asarray(table) for name, table in preference.items()}
         record |= call_hooks(self.hooks, EpochEnd(epoch, tables, lambda: state.shared, record))
         return record | (self.table.test_accuracies(genotype) if self.table else {})
-
-
-def _skip_share(genotype: Genotype) -> float:
-    if isinstance(genotype, MacroArchitecture):
-        return genotype.skip_rate
-    ops = [op for cell in genotype.cells.values() for edges in cell.nodes for op, _ in edges]
-    return ops.count("skip_connect") / len(ops)

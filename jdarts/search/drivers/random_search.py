@@ -1,37 +1,34 @@
 """Random search: the baseline of Li and Talwalkar (UAI 2019)."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from jdarts import train
 from jdarts.benchmarks import load_table
-from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
+from jdarts.search.cell_training import cell_training
 from jdarts.search.search_run import SearchRun
 
 
 def search(run: SearchRun) -> tuple[Genotype, None]:
-    """The best of `samples` random cells, by validation accuracy.
+    """The best of `samples` random cells, by validation accuracy or, on text, by the lowest validation perplexity.
 
-    The accuracies come from a table (after 12 epochs), or each cell is trained with `config.train` and evaluated on the
-    validation images of `train.val_fraction`.
+    The accuracies come from a table (after 12 epochs), or each cell is trained (`jdarts.search.cell_training`).
     """
     config, space, folder = run.config, run.space, run.folder
     rng = np.random.default_rng(config.seed)
     candidates = [space.random_genotype(int(s)) for s in rng.integers(2**31, size=run.method.options["samples"])]
     if config.search.benchmark_table:
         table = load_table(config.search.benchmark_table)
-        metric = "c10_valid_12"
+        metric, sign = "c10_valid_12", 1
         scores = [table.query(genotype)[metric] for genotype in candidates]
     else:
-        if config.train.val_fraction <= 0:
-            raise UserError("random_search compares cells on validation images; set train.val_fraction, e.g. 0.1")
-        metric, scores = "val_accuracy", []
+        training, scores = cell_training(run.data), []
+        metric, sign = training.measure, training.sign
         for i, genotype in enumerate(candidates):
-            sample, title = folder.subfolder(f"sample_{i}"), f"cell {i + 1} of {len(candidates)}"
-            shared = {"resume": run.resume, "reporter": run.reporter, "title": title}
-            train.run_training(config, genotype, run.dataset, sample, **shared)
-            scores.append(sample.records("metrics")[-1]["val_accuracy"])
+            sample = replace(run, folder=folder.subfolder(f"sample_{i}"))
+            scores.append(training.train(sample, genotype, f"cell {i + 1} of {len(candidates)}"))
     folder.write_json(
         "samples.json", [{"genotype": g.to_text(), metric: s} for g, s in zip(candidates, scores, strict=True)]
     )
-    return candidates[int(np.argmax(scores))], None
+    return candidates[int(np.argmax(sign * np.array(scores)))], None

@@ -39,7 +39,7 @@ class LanguageTrainResult:
     macs: int
 
 
-def recurrent_cell(genotype: Genotype, source: str) -> RecurrentGenotype:
+def recurrent_cell(genotype: Any, source: str) -> RecurrentGenotype:
     """`genotype` itself; `UserError` unless it is a recurrent cell, which the text `source` needs."""
     if not isinstance(genotype, RecurrentGenotype):
         raise UserError(

@@ -1,0 +1,52 @@
+"""Networks of NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922): a code of eight digits, and the layers it stands for.
+
+Digit 0 is the identity (a strided 1 × 1 convolution where the width changes), 1 an inverted residual with kernel 3 and
+expansion 3, 2 one with kernel 5 and expansion 6.
+"""
+
+from dataclasses import dataclass
+
+from jdarts.errors import UserError
+from jdarts.genotypes.genotype import excerpt
+from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
+
+BLOCKS = ("identity", "mb3_k3", "mb6_k5")
+WIDTHS = (64, 64, 128, 128, 128, 256, 256, 256)
+"""The width of every layer; the first of each width has stride 2."""
+LAYERS = len(WIDTHS)
+
+
+@dataclass(frozen=True)
+class MacroNetwork:
+    """A network of the benchmark.
+
+    Attributes:
+      code: one digit for each layer, the index of its block in `BLOCKS`.
+
+    Raises `UserError` for another text.
+    """
+
+    code: str
+
+    def __post_init__(self):
+        digits = {str(block) for block in range(len(BLOCKS))}
+        if not isinstance(self.code, str) or len(self.code) != LAYERS or not set(self.code) <= digits:
+            raise UserError(
+                f"{excerpt(self.code)} is no network of NAS-Bench-Macro; expected {LAYERS} digits, each 0, 1 or 2"
+            )
+
+    def to_text(self) -> str:
+        """The code, as in `22212220`."""
+        return self.code
+
+    def to_mobile(self) -> MobileArchitecture:
+        """The layers of the network: a stem of 32 channels, eight blocks, and 1 × 1 convolution to 1280 channels."""
+        layers = [MobileLayer("conv", 32)]
+        for digit, width in zip(self.code, WIDTHS, strict=True):
+            stride = 2 if width != layers[-1].width else 1
+            layers.append(
+                MobileLayer("identity", width, stride=stride)
+                if digit == "0"
+                else MobileLayer("mb", width, (3, 5)[int(digit) - 1], expansion=3 * int(digit), stride=stride)
+            )
+        return MobileArchitecture("nasbench_macro", (*layers, MobileLayer("conv", 1280, kernel=1)))

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, RecurrentGenotype
+from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
@@ -150,7 +150,13 @@ def free_edges(genotype: Genotype) -> dict[str, int]:
 
 
 def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
-    """The mean share of such edges among those of all cells: `skip_share`, or `identity_share` of recurrent cells."""
+    """The mean share of such edges among those of all cells: `skip_share`, or `identity_share` of recurrent cells.
+
+    In ENAS macro networks it is the share of skips among all possible ones.
+    """
+    macro = [genotype.skip_rate for genotype in genotypes if isinstance(genotype, MacroArchitecture)]
+    if macro:
+        return {"skip_share": float(np.mean(macro))}
     recurrent = isinstance(genotypes[0], RecurrentGenotype)
     op, name = ("identity", "identity_share") if recurrent else ("skip_connect", "skip_share")
     ops = [[op for cell in g.cells.values() for edges in cell.nodes for op, _ in edges] for g in genotypes]

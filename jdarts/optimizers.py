@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from jdarts.config import AdamConfig, SGDConfig
 from jdarts.config.swept import is_off
@@ -28,6 +29,23 @@ def cosine_waves(config: SGDConfig, period: int, steps_per_epoch: int) -> optax.
     def rate(step):
         epochs = jnp.asarray(step) % (2 * period * steps_per_epoch) / steps_per_epoch
         height = (1 + jnp.cos(jnp.pi * epochs / period)) / 2
+        return config.learning_rate_min + (config.learning_rate - config.learning_rate_min) * height
+
+    return rate
+
+
+def cosine_restarts(config: SGDConfig, period: int, steps_per_epoch: int) -> optax.Schedule:
+    """A cosine that falls to `learning_rate_min` in `period` epochs, then again in twice as many, and so on.
+
+    The rate is constant within an epoch. Warm restarts of Loshchilov & Hutter (2017, arXiv:1608.03983) with
+    T_mul = 2; run n begins after `period` · (2ⁿ − 1) epochs.
+    """
+
+    def rate(step):
+        epoch = jnp.asarray(step) // steps_per_epoch
+        run = 31 - lax.clz((epoch // period + 1).astype(jnp.int32))  # the exponent of the largest power of 2
+        length = period * 2**run
+        height = (1 + jnp.cos(jnp.pi * (epoch - (length - period)) / length)) / 2
         return config.learning_rate_min + (config.learning_rate - config.learning_rate_min) * height
 
     return rate

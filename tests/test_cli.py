@@ -86,7 +86,7 @@ BAD_INPUT = {
     "a mistyped option": (["run", "toy", "--resum"], "unknown option --resum; did you mean --resume?"),
     "another picture": (["draw", "DARTS_V2", "-o", "cell.pdf"], "ends in .svg or .png"),
     "no such folder": (["draw", "DARTS_V2", "-o", "no/cell.svg"], "there is no folder no"),
-    "a network without cells": (["draw", "ENAS_MACRO", "-o", "cell.svg"], "nothing draws or trains it"),
+    "an arc that is too short": (["draw", "enas_macro: 0 1", "-o", "cell.svg"], "layer 1 of the arc has 1 numbers"),
     "an op of other networks": (
         ["count", "Genotype([('conv_3x3', 0), ('none', 1)], [2], [('none', 0), ('none', 1)], [2])"],
         "networks of DARTS cells do not have it",
@@ -95,7 +95,7 @@ BAD_INPUT = {
         ["count", "Genotype([('max_pool_7x7', 0), ('none', 1)], [2], [('none', 0), ('none', 1)], [2])"],
         "networks of DARTS cells do not have it",
     ),
-    "an option without meaning": (["count", "ENAS_MACRO", "--cells", "3"], "--cells has no meaning for ENAS_MACRO"),
+    "an option without meaning": (["count", "ENAS_MACRO", "--cells", "3"], "--cells has no meaning for an ENAS macro"),
     "a form that is not there": (["count", "ENAS_MICRO", "--imagenet"], "ENAS networks have no ImageNet form"),
     "cells of a mobile network": (
         ["count", "FAIRNAS_A", "--cells", "3"],
@@ -234,6 +234,11 @@ def test_count(capsys):
         (["ENAS_MICRO"], "3,894,372"),
         (["enas-micro", "--channels", "20", "--cells", "6"], "608,540"),
         (["ENAS_MACRO"], "42,559,392"),
+        (
+            ["enas_macro: 0 3 1", "--channels", "4", "--classes", "3", "--image", "8"],
+            # stem; conv layer; separable layer with its join of two inputs; classifier: kernels and batch norms
+            f" {(108 + 8) + (16 + 8 + 144 + 8) + (16 + 8 + 100 + 16 + 8 + 32 + 8) + 12}  ",
+        ),
         (["PNASNET5_MOBILE", "--classes", "10"], f"{5_064_487 - 990 * (1080 + 1):,}"),
         (["DARTS_RNN"], "22,960,000"),
         (["darts-rnn-v1", "--vocabulary", "33278", "--units", "700"], "33,127,878"),
@@ -257,6 +262,8 @@ def test_draw_and_genotypes(capsys):
     assert Path("cell.svg").read_text().lstrip().startswith("<")
     assert cli.main(["draw", "AMOEBANET_A_MOBILE", "-o", "blocks.svg"]) == 0
     assert Path("blocks.svg").read_text().count("sep_conv_3x3") == 5
+    assert cli.main(["draw", "enas_macro: 0 3 1 5 0 1", "-o", "layers.svg"]) == 0
+    assert Path("layers.svg").read_text().count("max_pool_3x3") == 1
     assert cli.main(["draw", "SPOS", "-o", "network.svg"]) == 0
     assert Path("network.svg").read_text().count("shuffle") == 16
     assert cli.main(["genotypes"]) == 0

@@ -68,10 +68,9 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    from jdarts.genotypes import BlockGenotype, MobileArchitecture, RecurrentGenotype, published_networks
+    from jdarts.genotypes import BlockGenotype, MacroArchitecture, MobileArchitecture, RecurrentGenotype
 
-    is_macro = published_networks.is_macro(arguments.genotype)
-    genotype = None if is_macro else load_genotype(arguments.genotype, arguments.space)
+    genotype = load_genotype(arguments.genotype, arguments.space)
     recurrent = isinstance(genotype, RecurrentGenotype)
     for option in ("vocabulary", "units", "search"):
         if getattr(arguments, option) and not recurrent:
@@ -80,8 +79,8 @@ def _count(arguments: Arguments) -> None:
         raise UserError(
             f"--width-multiplier is for mobile networks, such as FAIRNAS_A; {shown(arguments.genotype)} is none"
         )
-    if is_macro:
-        count = _count_macro(arguments)
+    if isinstance(genotype, MacroArchitecture):
+        count = _count_macro(genotype, arguments)
     elif recurrent:
         count = _count_recurrent(genotype, arguments)
     elif isinstance(genotype, MobileArchitecture):
@@ -147,18 +146,26 @@ def _count_mobile(architecture: Any, arguments: Arguments) -> Any:
     )
 
 
-def _count_macro(arguments: Arguments) -> Any:
-    """The size of the released ENAS macro network."""
-    from jdarts.genotypes.enas import MACRO_ARC, MacroArchitecture
-    from jdarts.networks.enas.size import count_enas_macro
+def _count_macro(genotype: Any, arguments: Arguments) -> Any:
+    """The size of an ENAS macro network; the released one has its own sizes, which options replace."""
+    from jdarts.genotypes import published_networks
+    from jdarts.networks.of_genotype import count_network
 
     given = {"--cells": arguments.cells, "--imagenet": arguments.imagenet, "--auxiliary": arguments.auxiliary}
     for option, value in given.items():
         if value:
-            raise UserError(f"{option} has no meaning for ENAS_MACRO: it has 24 layers, one form and one classifier")
-    sizes = {"channels": arguments.channels, "classes": arguments.classes, "image_size": arguments.image}
-    chosen = {name: value for name, value in sizes.items() if value is not None}
-    return count_enas_macro(MacroArchitecture.read(MACRO_ARC), **chosen)
+            raise UserError(
+                f"{option} has no meaning for an ENAS macro network: it has the {len(genotype.ops)} layers of its "
+                "architecture, one form and one classifier"
+            )
+    published = published_networks.find(arguments.genotype)
+    return count_network(
+        genotype,
+        channels=arguments.channels or (36 if published is None else published.size.channels),
+        cells=len(genotype.ops),
+        classes=arguments.classes or 10,
+        image_size=arguments.image or 32,
+    )
 
 
 def _count_recurrent(genotype: Any, arguments: Arguments) -> Any:
@@ -218,7 +225,7 @@ def _genotypes(arguments: Arguments) -> None:
     del arguments
     from jdarts.genotypes import published, published_mobile, published_networks, published_recurrent
 
-    networks = (*published_networks.networks(), published_networks.MACRO, *published_mobile.networks())
+    networks = (*published_networks.networks(), *published_mobile.networks())
     for name in (*published.names(), *networks, *published_recurrent.names()):
         print(name)
 

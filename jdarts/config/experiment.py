@@ -130,7 +130,8 @@ class SpaceConfig(Section):
     channels: Channels = 16
     """Channels of the first cell (even)."""
     cells: Cells = 8
-    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5)."""
+    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro:
+    no effect, the space has its own number of layers."""
 
     def __post_init__(self):
         check_fields(self, "space.")

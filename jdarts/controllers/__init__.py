@@ -4,10 +4,16 @@ The strategies REINFORCE and PPO (`jdarts.strategies`) train a controller on the
 ENAS (`jdarts.search.drivers.enas`) trains one on accuracies with shared weights.
 """
 
-from jdarts.controllers.controller import Controller, Params, controller_of
+from jdarts.controllers.attention import AttentionSettings
+from jdarts.controllers.controller import Controller, controller_of
+from jdarts.controllers.enas_macro import MacroController
+from jdarts.controllers.enas_micro import MicroController
+from jdarts.controllers.policy import Params, Policy
 from jdarts.controllers.policy_gradient import (
+    batch_bonus,
     batch_entropy,
     batch_log_probability,
+    mean_penalty,
     reinforce_loss,
     sampler,
     samples,
@@ -15,11 +21,17 @@ from jdarts.controllers.policy_gradient import (
 )
 
 __all__ = [
+    "AttentionSettings",
     "Controller",
+    "MacroController",
+    "MicroController",
     "Params",
+    "Policy",
+    "batch_bonus",
     "batch_entropy",
     "batch_log_probability",
     "controller_of",
+    "mean_penalty",
     "reinforce_loss",
     "sampler",
     "samples",

@@ -13,16 +13,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts.controllers.policy import NEVER, Params, Policy, inverted
 from jdarts.errors import UserError
 from jdarts.spaces.decisions import Decision
 
-Params = Any
-
-_NEVER = -1e30  # the logit of an option that a decision does not have
-
 
 @dataclass(frozen=True)
-class Controller:
+class Controller(Policy):
     """The settings of a controller; hashable, so that its compiled functions are shared.
 
     Attributes:
@@ -68,16 +65,7 @@ class Controller:
             return ()
         return tuple((jnp.zeros(self.hidden), jnp.zeros(self.hidden)) for _ in range(self.layers))
 
-    def log_probabilities(self, params: Params, choices: jax.Array) -> jax.Array:
-        """log P(a_t | a_1, …, a_{t−1}) of a tuple `[T]`, for every decision `[T]`."""
-        return jnp.take_along_axis(self._all_logs(params, choices), choices[:, None], axis=1)[:, 0]
-
-    def entropies(self, params: Params, choices: jax.Array) -> jax.Array:
-        """The entropy of P(· | a_1, …, a_{t−1}) for every decision of a tuple `[T]`, in nats, `[T]`."""
-        logs = self._all_logs(params, choices)
-        return -jnp.sum(jnp.exp(logs) * logs, axis=1)
-
-    def _all_logs(self, params: Params, choices: jax.Array) -> jax.Array:
+    def all_logs(self, params: Params, choices: jax.Array) -> jax.Array:
         """The log-probabilities of all options of every decision, given the choices before it, `[T, width]`."""
 
         def step(state, decision):
@@ -89,13 +77,11 @@ class Controller:
 
     def sample(self, params: Params, uniforms: jax.Array) -> jax.Array:
         """Choices `[T]` from independent uniform numbers `[T]`, by inversion of the cumulative probabilities."""
-        last = jnp.array(self.options, jnp.int32) - 1
 
         def step(state, decision):
             carry, before = state
             carry, logs = self._step(params, carry, before, decision)
-            below = jnp.sum(jnp.cumsum(jnp.exp(logs)) <= uniforms[decision])
-            choice = jnp.minimum(below.astype(jnp.int32), last[decision])
+            choice = inverted(logs, uniforms[decision])
             return (carry, choice), choice
 
         return lax.scan(step, (self.carry(), jnp.int32(-1)), jnp.arange(len(self.options)))[1]
@@ -115,7 +101,7 @@ class Controller:
         if self.tanh is not None:
             logits = self.tanh * jnp.tanh(logits)
         exists = jnp.arange(self.width) < jnp.array(self.options, jnp.int32)[decision]
-        return carry, jax.nn.log_softmax(jnp.where(exists, logits, _NEVER))
+        return carry, jax.nn.log_softmax(jnp.where(exists, logits, NEVER))
 
 
 def _apply(controller: Controller, params: Params, *inputs: Any) -> Any:

@@ -13,6 +13,8 @@ are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
 * Recurrent cells (`RecurrentGenotype`) are DARTS text, `Genotype(recurrent=[('sigmoid', 0), …], concat=range(1, 9))`,
   or JSON with the field `recurrent`. Token lists are read too: `enas: 0 0 0 1 1 …` in the encoding of the ENAS release,
   `enas_lm: 0 2 1 0 …` in that of enas_lm.
+* ENAS macro networks (`MacroArchitecture`) are `enas_macro: 0 3 0 0 1 …`, the arc of the ENAS release, or JSON with the
+  fields `ops` and `skips`.
 * Mobile networks (`jdarts.genotypes.mobile`), which have no cells, are written `fairnas: conv_k3_c32_s2 mb_k3_c16 …`,
   or as JSON with the fields `mobile` and `layers`; `parse_architecture` and `load_architecture` read them too, as well
   as the codes of NAS-Bench-Macro, `22212220`.
@@ -25,6 +27,7 @@ holds several genotypes, a name or a line number selects one.
 """
 
 from jdarts.genotypes.blocks import BlockCell, BlockGenotype, block_cell
+from jdarts.genotypes.enas import MacroArchitecture
 from jdarts.genotypes.genotype import (
     BLOCK_OPS,
     DARTS_OPS,
@@ -54,6 +57,7 @@ __all__ = [
     "Cell",
     "Edge",
     "Genotype",
+    "MacroArchitecture",
     "MobileArchitecture",
     "MobileLayer",
     "RecurrentGenotype",

@@ -1,12 +1,14 @@
 """Architectures of ENAS (Pham et al. 2018) in the notation of its release: `arc` texts of whole numbers."""
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes.blocks import BlockCell, BlockGenotype, block_cell
-from jdarts.genotypes.genotype import excerpt
+from jdarts.genotypes.genotype import Cell, Genotype, excerpt, sequence, whole_number
 
 MICRO_OPS = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "skip_connect")
 """The ops of a micro cell, in the order of their numbers in the release."""
@@ -72,39 +74,73 @@ def released_micro() -> BlockGenotype:
     return BlockGenotype(normal, reduce, "enas")
 
 
+MACRO_LIST = re.compile(r"\s*enas_macro\s*:(?=[\s\d])", re.IGNORECASE)
+"""The beginning of the text of a macro architecture."""
+MOST_LAYERS = 100
+"""Layers of a macro architecture: far above the 24 of the release."""
+
+
 @dataclass(frozen=True)
-class MacroArchitecture:
+class MacroCell(Cell):
+    """The graph of a macro architecture: node 0 is the stem, node l + 1 adds up the op of layer l and its skips."""
+
+    def known_ops(self) -> tuple[str, ...]:
+        """The ops of a layer, and the skip."""
+        return (*MACRO_OPS, "skip_connect")
+
+
+@dataclass(frozen=True)
+class MacroArchitecture(Genotype):
     """A network of ENAS's macro space: an op and incoming skips for every layer.
 
     Attributes:
       ops: an op of `MACRO_OPS` for each layer.
       skips: for each layer the earlier outputs that it reads besides the one before it: 0 is the stem, k the output of
         layer k − 1. Layer l may read 0 to l − 1.
+      normal: the whole network as a graph, for drawings and counts of ops; `reduce` is None.
+
+    Raises `UserError` for an unknown op, for skips out of order or out of range, and for more than 100 layers.
 
     Example::
 
         MacroArchitecture.read("0 3 1").skips    # ((), (0,))
     """
 
+    normal: Cell = field(init=False, repr=False, compare=False)
+    reduce: Cell | None = field(init=False, repr=False, compare=False)
     ops: tuple[str, ...]
     skips: tuple[tuple[int, ...], ...]
 
     def __post_init__(self):
-        if not self.ops or len(self.ops) != len(self.skips):
-            raise UserError(f"{len(self.ops)} ops and {len(self.skips)} lists of skips; every layer has one of each")
-        for layer, (op, skips) in enumerate(zip(self.ops, self.skips, strict=True)):
+        ops = sequence(self.ops, "ops")
+        skips = tuple(sequence(each, "skips") for each in sequence(self.skips, "skips"))
+        if not ops or len(ops) != len(skips):
+            raise UserError(f"{len(ops)} ops and {len(skips)} lists of skips; every layer has one of each")
+        if len(ops) > MOST_LAYERS:
+            raise UserError(f"the network has {len(ops)} layers; it may have at most {MOST_LAYERS}")
+        for layer, (op, read) in enumerate(zip(ops, skips, strict=True)):
             if op not in MACRO_OPS:
                 raise UserError(f"the op of layer {layer} is {excerpt(op)}; it must be one of {', '.join(MACRO_OPS)}")
-            if list(skips) != sorted(set(skips)) or not set(skips) <= set(range(layer)):
-                raise UserError(f"the skips of layer {layer} are {list(skips)}; list outputs 0 to {layer - 1} in order")
+            numbers = [whole_number(each, f"the skips of layer {layer}") for each in read]
+            if numbers != sorted(set(numbers)) or not set(numbers) <= set(range(layer)):
+                raise UserError(f"the skips of layer {layer} are {list(read)}; list outputs 0 to {layer - 1} in order")
+        nodes = [
+            ((op, layer), *(("skip_connect", k) for k in read))
+            for layer, (op, read) in enumerate(zip(ops, skips, strict=True))
+        ]
+        object.__setattr__(self, "ops", ops)
+        object.__setattr__(self, "skips", skips)
+        object.__setattr__(self, "normal", MacroCell(tuple(nodes), (len(nodes),), 1))
+        object.__setattr__(self, "reduce", None)
 
     @classmethod
     def read(cls, arc: str) -> "MacroArchitecture":
         """The network that `arc` denotes: for layer l one op and l numbers, 1 for each output that it reads, else 0.
 
-        Raises `UserError` for other numbers.
+        `enas_macro:` may stand before the numbers, as `to_text` writes it. Raises `UserError` for other numbers.
         """
-        tokens, ops, skips = _numbers(arc), [], []
+        marked = MACRO_LIST.match(arc)
+        tokens, ops, skips = _numbers(arc[marked.end() :] if marked else arc), [], []
         while tokens:
             layer = len(ops)
             own, tokens = tokens[: 1 + layer], tokens[1 + layer :]
@@ -118,11 +154,46 @@ class MacroArchitecture:
             skips.append(tuple(i for i, bit in enumerate(own[1:]) if bit))
         return cls(tuple(ops), tuple(skips))
 
-    def to_text(self) -> str:
-        """The arc of the release on one line."""
-        rows = zip(self.ops, self.skips, strict=True)
-        numbers = [[MACRO_OPS.index(op), *(int(i in skips) for i in range(n))] for n, (op, skips) in enumerate(rows)]
-        return " ".join(str(number) for row in numbers for number in row)
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The arc of the release: the op of every layer, then 1 for each earlier output that it reads, else 0."""
+        rows = enumerate(zip(self.ops, self.skips, strict=True))
+        numbers = [[MACRO_OPS.index(op), *(int(i in skips) for i in range(n))] for n, (op, skips) in rows]
+        return tuple(number for row in numbers for number in row)
+
+    @property
+    def skip_rate(self) -> float:
+        """The share of the L(L − 1)/2 possible skips that the network has; 0 for one layer."""
+        possible = len(self.ops) * (len(self.ops) - 1) // 2
+        return sum(map(len, self.skips)) / max(1, possible)
+
+    def to_text(self, *, without: str = "") -> str:
+        """`enas_macro:` and the arc of the release on one line; `without` has no effect, as there are no cells."""
+        del without
+        return " ".join(("enas_macro:", *map(str, self.tokens)))
+
+    def to_json(self) -> str:
+        """JSON on one line: `{"ops": ["conv_3x3", …], "skips": [[], [0], …]}`."""
+        return json.dumps({"ops": self.ops, "skips": self.skips})
+
+    def to_nasbench201(self) -> str:
+        """Raises `UserError`: a macro architecture has no arch string."""
+        raise UserError("an ENAS macro architecture has no NAS-Bench-201 arch string; use to_text()")
+
+
+def released_macro() -> MacroArchitecture:
+    """The released macro network as the release builds it.
+
+    The release replaces the separable convolutions of `MACRO_ARC` by dense ones of the same size (general_child.py).
+    """
+    arc = MacroArchitecture.read(MACRO_ARC)
+    return MacroArchitecture(tuple(op.removeprefix("sep_") for op in arc.ops), arc.skips)
+
+
+def refuse_macro(genotype: Any) -> None:
+    """Raise `UserError` if `genotype` is a macro architecture; for what needs cells."""
+    if isinstance(genotype, MacroArchitecture):
+        raise UserError("an ENAS macro architecture has layers and no cells; give a genotype of cells")
 
 
 def _numbers(arc: str) -> Sequence[int]:

@@ -11,7 +11,7 @@ from jdarts.errors import unknown
 from jdarts.genotypes import published_mobile, published_recurrent
 from jdarts.genotypes.genotype import Cell, Genotype
 from jdarts.genotypes.notation.text import read_nasbench201
-from jdarts.genotypes.published_networks import MACRO, networks
+from jdarts.genotypes.published_networks import networks
 
 _CODES = {
     "N": "none",
@@ -296,7 +296,7 @@ def _known(name: str) -> str:
         raise unknown(
             "genotype",
             name[:80],
-            (*names(), *networks(), *published_mobile.networks(), *published_recurrent.names(), MACRO),
+            (*names(), *networks(), *published_mobile.networks(), *published_recurrent.names()),
         )
     return known[_plain(name)]
 

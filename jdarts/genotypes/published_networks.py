@@ -3,7 +3,7 @@
 A line of the tables is one cell, `ops | inputs | used`, in the encoding of the release: block b applies ops 2b and
 2b+1 to inputs 2b and 2b+1. Input 0 is the output of the cell before, 1 that of the cell before that, 2+b that of block
 b. `used` has a 1 for every node that is not a part of the output. Sources: tensorflow/models (slim/nets/nasnet) and
-tensorflow/tpu (amoeba_net). The cells of ENAS are in `jdarts.genotypes.enas`.
+tensorflow/tpu (amoeba_net). ENAS is in `jdarts.genotypes.enas`.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-from jdarts.errors import UserError
 from jdarts.genotypes.blocks import BlockCell, BlockGenotype, Family
-from jdarts.genotypes.enas import released_micro
-
-MACRO = "ENAS_MACRO"
-"""The name of the released ENAS macro network, `jdarts.genotypes.enas.MACRO_ARC`."""
+from jdarts.genotypes.enas import released_macro, released_micro
+from jdarts.genotypes.genotype import Genotype
 
 _CODES = {
     "none": "skip_connect",
@@ -45,7 +42,7 @@ class NetworkSize:
 
     Attributes:
       channels: F, those of a block in the first cells.
-      cells: the number of normal cells; reduction cells that a family inserts are not counted.
+      cells: the number of normal cells; reduction cells that a family inserts are not counted. For ENAS macro, layers.
       classes: outputs of the classifier.
       image_size: height and width of the images in pixels, or the side of square ones.
       stem: "cifar", one convolution to F · stem_multiplier channels; or "imagenet", one of stride 2 to
@@ -76,7 +73,7 @@ IMAGENET = NetworkSize(44, 12)
 class PublishedNetwork:
     """A released network: its genotype, sizes and the place of publication."""
 
-    genotype: BlockGenotype
+    genotype: Genotype
     size: NetworkSize
     source: str
 
@@ -109,28 +106,13 @@ def networks() -> Mapping[str, PublishedNetwork]:
         "AMOEBANET_A_CIFAR": PublishedNetwork(amoebanet_a, _cifar(36, 18), tpu),
         "AMOEBANET_C_MOBILE": PublishedNetwork(amoebanet_c, NetworkSize(50, 12), tpu),
         "ENAS_MICRO": PublishedNetwork(released_micro(), _cifar(36, 15), "melodyguan/enas, cifar10_micro_final"),
+        "ENAS_MACRO": PublishedNetwork(released_macro(), _cifar(96, 24), "melodyguan/enas, cifar10_macro_final"),
     }
 
 
 def find(name: str) -> PublishedNetwork | None:
-    """The released network called `name` in upper or lower case, with `-` read as `_`; None if there is none.
-
-    Raises `UserError` for `MACRO`, which has no genotype of cells.
-    """
-    if is_macro(name):
-        raise UserError(
-            f"{MACRO} is a network without cells: `jdarts count {MACRO}` counts it, nothing draws or trains it"
-        )
-    return networks().get(_plain(name))
-
-
-def is_macro(name: str) -> bool:
-    """True if `name` is that of the released ENAS macro network."""
-    return _plain(name) == MACRO
-
-
-def _plain(name: str) -> str:
-    return name.strip().upper().replace("-", "_")
+    """The released network called `name` in upper or lower case, with `-` read as `_`; None if there is none."""
+    return networks().get(name.strip().upper().replace("-", "_"))
 
 
 def _genotype(normal: str, reduce: str, family: Family, *, skip: bool = False) -> BlockGenotype:

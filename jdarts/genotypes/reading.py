@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jdarts.errors import UserError
 from jdarts.genotypes import published, published_mobile, published_networks, published_recurrent
+from jdarts.genotypes.enas import MACRO_LIST, MacroArchitecture
 from jdarts.genotypes.genotype import Genotype, excerpt
 from jdarts.genotypes.mobile import MobileArchitecture
 from jdarts.genotypes.notation.mobile import (
@@ -22,7 +23,7 @@ from jdarts.genotypes.notation.tokens import cleaned
 
 _LARGEST = 1_000_000  # characters
 _JSON = re.compile(
-    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile)"\s*:'
+    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips)"\s*:'
     r'|(?:dropout"\s*:\s*[\d.]+\s*,\s*")?layers"\s*:\s*\[\s*\{)'
 )
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
@@ -35,7 +36,8 @@ _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 def is_text(text: str) -> bool:
     """True if `text` is a genotype or a mobile network in a notation, and neither a name nor a path."""
     start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
-    return start or any(pattern.search(text) for pattern in (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MOBILE_TEXT))
+    patterns = (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MACRO_LIST, MOBILE_TEXT)
+    return start or any(pattern.search(text) for pattern in patterns)
 
 
 def parse(text: str, name: str | None = None) -> Genotype:
@@ -65,6 +67,8 @@ def parse_architecture(text: str, name: str | None = None) -> Architecture:
         raise UserError(f"{name!r} was asked for, but the text holds no genotypes with names; leave the name out")
     if TOKEN_LIST.match(stripped):
         return read_token_list(stripped)
+    if MACRO_LIST.match(stripped):
+        return MacroArchitecture.read(stripped.replace(",", " "))
     if MOBILE_TEXT.search(text):
         return read_mobile_text(text)
     if MACRO_CODE.fullmatch(stripped):
@@ -85,7 +89,7 @@ def parse_architecture(text: str, name: str | None = None) -> Architecture:
         return published.get(stripped) if network is None else network.genotype
     raise UserError(
         f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), Genotype(recurrent=…), JSON, "
-        "an arch string |op~0|+…, or the name of a published genotype"
+        "an arch string |op~0|+…, enas_macro: 0 3 0 …, or the name of a published genotype"
     )
 
 

@@ -22,10 +22,17 @@ rate falls by 5 % an epoch after epoch 12; here it is constant. Its bonus in the
 sampled option; here it is the whole entropy. enas_lm decays the sampled weights only, and starts the word vectors in
 U(−0.04, 0.04).
 
-DIFF: all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published code leaves the second layer
-and the biases at PyTorch's defaults. DIFF: LSTM and embeddings are those of `jdarts.controllers` in all spaces; the
-releases for cells and for layers choose inputs by attention. As in the releases, momentum and weight decay also move
-the weights of paths that were not sampled.
+In the spaces `enas_micro` and `enas_macro` the controllers are those of the ENAS release, which choose inputs and skips
+by attention over earlier nodes or layers (`jdarts.controllers.enas_micro`, `enas_macro`). In ENAS macro the loss of the
+controller has another term: `skip_weight` times the KL divergence of the probabilities of the skips from
+`skip_target`, and the entropy in the reward has only the summand of each chosen option. `schedule=restarts` is the
+learning rate of the release: a cosine with restarts after 10, 30, 70, … epochs.
+
+DIFF: in the other spaces, LSTM and embeddings are those of `jdarts.controllers`; the releases for recurrent cells
+choose inputs by attention. There, all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published
+code leaves the second layer and the biases at PyTorch's defaults. DIFF: the search networks of images have neither
+dropout, drop-path nor auxiliary heads. As in the releases, momentum and weight decay also move the weights of paths
+that were not sampled.
 """
 
 from dataclasses import dataclass
@@ -33,7 +40,7 @@ from typing import Annotated, Literal
 
 from jdarts.config.ranges import CandidateCount, Fraction, NonNegative, Positive, PositiveInt, Range
 from jdarts.methods.method import Method
-from jdarts.methods.published import NESTEROV, Published, on_nasbench201
+from jdarts.methods.published import DARTS, NESTEROV, Published, on_nasbench201
 from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
 
@@ -53,7 +60,13 @@ class EnasSettings:
       entropy_weight: weight of the entropy in the reward.
       reward_scale: factor of the score in the reward: of the accuracy of images, or of the inverse of the perplexity.
       baseline, baseline_decay: the rule of the baseline (see above).
-      period: epochs in which the learning rate of the weights falls, and then rises again.
+      schedule: of the learning rate of the weights: "waves" falls and rises without jumps, "restarts" jumps back to its
+        start and doubles the length of every fall.
+      period: epochs in which it falls for the first time.
+      op_tanh_reduce: divides the bound of the tanh for ops, in `enas_micro`.
+      skip_target, skip_weight: share of skips that the penalty of `enas_macro` pulls to, and weight of the penalty.
+      release_penalty: take the probability in that penalty from q and not from 2q, as the release does
+        (`jdarts.controllers.enas_macro`).
       candidates: architectures that are scored at the end.
       epoch_candidates: architectures that are scored for the genotype of an epoch.
     """
@@ -74,7 +87,12 @@ class EnasSettings:
     reward_scale: Positive = 1.0
     baseline: Literal["epoch", "running"] = "epoch"
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
+    schedule: Literal["waves", "restarts"] = "waves"
     period: PositiveInt = 10
+    op_tanh_reduce: Positive = 2.5
+    skip_target: Annotated[float, Range(above=0, below=1)] = 0.4
+    skip_weight: NonNegative = 0.8
+    release_penalty: bool = False
     candidates: CandidateCount = 100
     epoch_candidates: CandidateCount = 10
 
@@ -87,6 +105,39 @@ NASBENCH201 = {
     "search.weight_optimizer.learning_rate_min": 5e-4,
     "search.weight_optimizer.weight_decay": 2.5e-4,
 }
+RELEASE = {
+    **DARTS,
+    **NESTEROV,
+    "data.train_fraction": 0.9,
+    "data.val_fraction": 0.1,
+    "search.weight_optimizer.learning_rate": 0.05,
+    "search.weight_optimizer.learning_rate_min": 5e-4,
+    "search.weight_optimizer.gradient_clip": 0.0,
+}
+"""The release clips the gradient of the weights to a norm of 5, but applies the unclipped one."""
+MICRO = {
+    **RELEASE,
+    "space.channels": 20,
+    "space.cells": 6,
+    "search.epochs": 150,
+    "search.batch_size": 160,
+    "search.weight_optimizer.weight_decay": 2e-4,
+}
+MACRO = {
+    **RELEASE,
+    "space.channels": 36,
+    "search.epochs": 310,
+    "search.batch_size": 128,
+    "search.weight_optimizer.weight_decay": 5e-4,
+}
+RELEASED_CONTROLLER = (
+    "hidden=64",
+    "layers=1",
+    "temperature=1",
+    "controller_clip=0",
+    "baseline=running",
+    "schedule=restarts",
+)
 ON_TEXT = {
     "search.weight_optimizer.momentum": 0.0,
     "language_search.bptt": 35,
@@ -134,6 +185,24 @@ def enas(*, settings: EnasSettings = EnasSettings()) -> Method:
         published=(
             on_nasbench201(
                 "all skip connections: CIFAR-10 test accuracy 54.30 ± 0.00 % (arXiv:2001.00326)", NASBENCH201
+            ),
+            Published(
+                "enas_micro",
+                "CIFAR-10 test error 2.89 % with cutout, 4.6 M parameters, after training from scratch",
+                MICRO,
+                (
+                    *RELEASED_CONTROLLER,
+                    "tanh=1.1",
+                    "controller_learning_rate=0.0035",
+                    "controller_steps=30",
+                    "controller_samples=10",
+                ),
+            ),
+            Published(
+                "enas_macro",
+                "CIFAR-10 test error 4.23 %, 21.3 M parameters, after training from scratch",
+                MACRO,
+                (*RELEASED_CONTROLLER, "tanh=1.5", "release_penalty=true"),
             ),
             Published(
                 "enas_rnn",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from jdarts import spaces
 
-SpaceKind = Literal["darts_cnn", "nasbench201", "enas_rnn", "enas_lm_rnn"]
+SpaceKind = Literal["darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn"]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
 """Two levels: weights and alphas have half of the training images each."""
@@ -72,7 +72,8 @@ def fitting(published: Iterable[Published], space: str) -> Published | None:
 
     Settings of searches on images are not for spaces of recurrent cells.
     """
-    kind = space if space == "nasbench201" or space in spaces.LANGUAGE else "darts_cnn"
+    own = space == "nasbench201" or space in spaces.SAMPLED or space in spaces.LANGUAGE
+    kind = space if own else "darts_cnn"
     return next((entry for entry in published if entry.kind == kind), None)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
-from jdarts.genotypes.recurrent import refuse_recurrent
+from jdarts.genotypes.kinds import require_cells
 from jdarts.networks.image_sizes import check_whole, sides_of
 from jdarts.ops import user_ops
 
@@ -83,7 +83,7 @@ def count_darts_cnn(
         count = count_darts_cnn(parse("DARTS_V2"), channels=36, cells=20, classes=10)
         count.parameters, count.macs    # (3349342, 528359040)
     """
-    refuse_recurrent(genotype)
+    require_cells(genotype)
     if genotype.reduce is None:
         raise UserError("genotype has no reduction cell; count it with count_nasbench201")
     if isinstance(genotype, BlockGenotype):
@@ -152,7 +152,7 @@ def count_nasbench201(
 
     Raises `UserError` for a genotype of another space or an image that cannot be halved twice.
     """
-    refuse_recurrent(genotype)
+    require_cells(genotype)
     if genotype.reduce is not None:
         raise UserError("genotype has a reduction cell, so it is not of NAS-Bench-201; count it with count_darts_cnn")
     size, width = _image(image_size), channels

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jdarts import kernels
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
-from jdarts.genotypes.recurrent import refuse_recurrent
+from jdarts.genotypes.kinds import require_cells
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, Stem
 from jdarts.networks.fast.ops import candidate
@@ -55,7 +55,7 @@ def check_derived(
     """
     if stem not in _STEM_REDUCTION:
         raise unknown("stem", str(stem), _STEM_REDUCTION)
-    refuse_recurrent(genotype)
+    require_cells(genotype)
     if genotype.reduce is None:
         raise UserError(
             "the genotype has no reduction cell (NAS-Bench-201); a derived network needs a normal and a reduction cell"

@@ -1,17 +1,18 @@
-"""The network that trains an architecture: DARTS cells, NAS-Bench-201, cells of blocks, mobile networks."""
+"""The network that trains an architecture: cells of DARTS, NAS-Bench-201 and blocks, ENAS macro, mobile networks."""
 
 from dataclasses import replace
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import BlockGenotype, Genotype, MobileArchitecture
+from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture
 from jdarts.genotypes.macro import MacroNetwork
 from jdarts.genotypes.published_networks import CIFAR, NetworkSize
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, check_derived
+from jdarts.networks.enas.macro import EnasMacroNetwork, check_enas_macro
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
-from jdarts.networks.enas.size import count_enas_micro
+from jdarts.networks.enas.size import count_enas_macro, count_enas_micro
 from jdarts.networks.image_sizes import sides_of
 from jdarts.networks.mobile.network import MobileNetwork
 from jdarts.networks.mobile.size import check_mobile, count_mobile
@@ -35,9 +36,10 @@ def derived_network(
 ) -> Any:
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
-    `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. The stem is
-    that for CIFAR. Mobile networks have widths and layers of their own: `channels` and `cells` have no effect on them,
-    `width_multiplier` on no others.
+    `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
+    networks have the layers of their architecture, and `cells` has no effect. The stem is that for CIFAR. Mobile
+    networks have widths and layers of their own: `channels` and `cells` have no effect on them, and
+    `width_multiplier` has no effect on the others.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:
@@ -45,6 +47,8 @@ def derived_network(
         return MobileNetwork(mobile, classes, axis_name)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    if isinstance(genotype, MacroArchitecture):
+        return EnasMacroNetwork(genotype, channels, classes, release_compat=False, axis_name=axis_name)
     if isinstance(genotype, BlockGenotype):
         network = EnasMicroNetwork if genotype.family == "enas" else NasnetNetwork
         return network(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
@@ -69,6 +73,10 @@ def check_network(
         return check_mobile(image_size=image_size, auxiliary=auxiliary)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    if isinstance(genotype, MacroArchitecture):
+        if auxiliary:
+            raise UserError("ENAS macro networks have no auxiliary head; set train.auxiliary_weight to 0")
+        return check_enas_macro(genotype, channels=channels, image_size=image_size, release_compat=False)
     if isinstance(genotype, BlockGenotype):
         check = check_enas_micro if genotype.family == "enas" else check_nasnet
         return check(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
@@ -94,6 +102,9 @@ def count_network(
     if mobile is not None:
         return count_mobile(mobile, classes=classes, image_size=image_size)
     assert isinstance(genotype, Genotype)
+    if isinstance(genotype, MacroArchitecture):
+        sides = sides_of(image_size)
+        return count_enas_macro(genotype, channels=channels, classes=classes, image_size=sides, release_compat=False)
     if isinstance(genotype, BlockGenotype):
         size = replace(CIFAR, channels=channels, cells=cells, classes=classes, image_size=image_size)
         return count_blocks(genotype, size)

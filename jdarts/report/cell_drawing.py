@@ -1,6 +1,6 @@
-"""Drawings of cells and of mobile networks as SVG, PNG and text.
+"""Drawings of cells, of ENAS macro networks and of mobile networks as SVG, PNG and text.
 
-`jdarts.report.cell_layout` and `jdarts.report.mobile_layout` compute the positions.
+`jdarts.report.cell_layout`, `layer_layout` and `mobile_layout` compute the positions.
 """
 
 import itertools
@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, MobileArchitecture
+from jdarts.genotypes import Genotype, MacroArchitecture, MobileArchitecture
 from jdarts.genotypes.macro import MacroNetwork
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.report.cell_layout import (
@@ -24,6 +24,7 @@ from jdarts.report.cell_layout import (
     printable,
     scene_of,
 )
+from jdarts.report.layer_layout import layer_scene
 from jdarts.report.mobile_layout import mobile_lines, mobile_scene
 
 Drawable = Genotype | MobileArchitecture | MacroNetwork
@@ -134,6 +135,8 @@ def _scene(architecture: Drawable, title: str, without: str = "") -> Scene:
     if chain is not None:
         return mobile_scene(chain, title)
     assert isinstance(architecture, Genotype)
+    if isinstance(architecture, MacroArchitecture):
+        return layer_scene(architecture, title)
     return scene_of(architecture, title, without)
 
 

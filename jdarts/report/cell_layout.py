@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes.enas import MacroCell
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.ops import user_ops
 
@@ -39,7 +40,7 @@ NODE_COLOURS = {  # line, fill, text
 }
 FONT = 13
 _SIZES = {"input": (58, 34), "node": (34, 34), "output": (64, 34), "pass": (0, 4)}
-_OP_HEIGHT, CHARACTER, _GAP, _PASS_GAP = 26, 7.8, 12, 9
+OP_HEIGHT, CHARACTER, _GAP, _PASS_GAP = 26, 7.8, 12, 9
 MARGIN, HEADING = 24, 30
 
 
@@ -94,7 +95,8 @@ class Scene:
 def named_cells(genotype: Genotype, without: str = "") -> list[tuple[str, Cell]]:
     """The cells of a genotype with the names that they are drawn under, except the cell called `without`."""
     if genotype.reduce is None:
-        return [("recurrent cell" if isinstance(genotype.normal, RecurrentCell) else "cell", genotype.normal)]
+        names = {RecurrentCell: "recurrent cell", MacroCell: "network"}
+        return [(names.get(type(genotype.normal), "cell"), genotype.normal)]
     names = {"normal": "normal cell", "reduce": "reduction cell"}
     return [(names[kind], cell) for kind, cell in genotype.cells.items() if kind != without]
 
@@ -111,7 +113,8 @@ def labels(cell: Cell) -> Callable[[int], str]:
         if isinstance(cell, RecurrentCell):
             return str(node)
         if cell.inputs == 1:
-            return "input" if node == 0 else "output" if (node,) == cell.concat else str(node)
+            first = "stem" if isinstance(cell, MacroCell) else "input"
+            return first if node == 0 else "output" if (node,) == cell.concat else str(node)
         return f"c_{{k-{cell.inputs - node}}}" if node < cell.inputs else str(node - cell.inputs)
 
     return label
@@ -159,6 +162,22 @@ class _Chain:
     arrow: bool
 
 
+def op_box(op: str) -> Callable[[float, float], Box]:
+    """A function from the left side and the middle height to the box of an op."""
+    width, dashed = _op_width(op), op in ("skip_connect", "none")
+    return lambda left, y: Box(left + width / 2, y, width, OP_HEIGHT, 6, _colours(op), op, dashed)
+
+
+def end_box(kind: str, label: str) -> Callable[[float, float], Box]:
+    """The same for the box of an "input" or "output"."""
+    width, height = _SIZES[kind]
+    return lambda left, y: Box(left + width / 2, y, width, height, height / 2, NODE_COLOURS[kind], label)
+
+
+def _op_width(op: str) -> float:
+    return len(op) * CHARACTER + 18
+
+
 def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
     """Columns of vertices and the edges as chains of them. Nodes are in even columns, ops in odd ones."""
     label = labels(cell)
@@ -183,7 +202,7 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
         chains.append(_Chain(chain, colour, dashed, arrow))
 
     def add_op(op: str, column: int, sources: Iterable[_Vertex], target: _Vertex) -> None:
-        box = add("op", column, len(op) * CHARACTER + 18, _OP_HEIGHT, op)
+        box = add("op", column, _op_width(op), OP_HEIGHT, op)
         colour, dashed = _colours(op)[0], op in ("skip_connect", "none")
         for source in sources:
             connect(source, box, colour, dashed, False)

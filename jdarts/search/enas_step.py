@@ -15,13 +15,27 @@ from jax import lax
 from jdarts import hypergrad
 from jdarts.config import SearchConfig
 from jdarts.config.swept import unchecked
-from jdarts.controllers import Controller, Params, batch_entropy, controller_of, reinforce_loss, step_along
+from jdarts.controllers import (
+    AttentionSettings,
+    MacroController,
+    MicroController,
+    Params,
+    Policy,
+    batch_bonus,
+    batch_entropy,
+    controller_of,
+    mean_penalty,
+    reinforce_loss,
+    step_along,
+)
+from jdarts.genotypes.enas import MACRO_OPS
 from jdarts.methods.enas import EnasSettings
-from jdarts.optimizers import clipping, cosine_waves
+from jdarts.optimizers import clipping, cosine_restarts, cosine_waves
 from jdarts.search.batches import Arrays
 from jdarts.search.search import Search, search_step
 from jdarts.search.state import SearchState
 from jdarts.search.step import SearchStep
+from jdarts.spaces import EnasMacroSpace, EnasMicroSpace
 from jdarts.spaces.decisions import DecisionSpace
 
 Metrics = dict[str, jax.Array]
@@ -70,7 +84,7 @@ class EnasStep:
     settings: EnasSettings
     search: Search
     weights: SearchStep
-    controller: Controller
+    controller: Policy
     optimizer: optax.GradientTransformation
 
     @property
@@ -124,11 +138,11 @@ class EnasStep:
         """One step of the controller from architectures `[samples, T]` and their accuracies (scores) `[samples]`."""
         entropies = batch_entropy(self.controller, state.controller, choices)
         scaled = self.settings.reward_scale * accuracies
-        rewards = scaled + self.settings.entropy_weight * entropies
+        rewards = scaled + self.settings.entropy_weight * batch_bonus(self.controller, state.controller, choices)
         first = state.step % self.steps_per_epoch == self.search.steps_per_epoch
         before = jnp.where(first, state.baseline, state.baseline_before)
         baselines = self.baselines(state.replace(baseline_before=before), rewards, scaled)
-        update = step_along(lambda params, *batch: reinforce_loss(self.controller, params, *batch), self.optimizer)
+        update = step_along(self.loss, self.optimizer)
         params, opt_state = update(state.controller, state.controller_opt_state, choices, rewards - baselines)
         finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)])
         metrics = {
@@ -141,6 +155,11 @@ class EnasStep:
             controller=params, controller_opt_state=opt_state, baseline=baselines[-1], baseline_before=before
         )
         return self.counted(state, metrics), metrics
+
+    def loss(self, params: Params, choices: jax.Array, advantages: jax.Array) -> jax.Array:
+        """The loss of the controller for tuples `[samples, T]` and their rewards minus baselines `[samples]`."""
+        penalty = mean_penalty(self.controller, params, choices)
+        return reinforce_loss(self.controller, params, choices, advantages) + penalty
 
     def baselines(self, state: EnasState, rewards: jax.Array, accuracies: jax.Array) -> jax.Array:
         """The baseline of every reward, `[samples]`, by the rule of the settings (`jdarts.methods.enas`)."""
@@ -169,7 +188,8 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
         return search.network_loss(w, lax.stop_gradient(op_weights), batch)
 
     config = unchecked(config, hypergradient=search.hypergradient)
-    schedule = cosine_waves(config.weight_optimizer, settings.period, search.steps_per_epoch)
+    make_schedule = cosine_waves if settings.schedule == "waves" else cosine_restarts
+    schedule = make_schedule(config.weight_optimizer, settings.period, search.steps_per_epoch)
     weights = replace(
         search_step(config, search.objective, search.batches, search.task),
         weight_optimizer=search.task.weight_optimizer(
@@ -177,7 +197,33 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
         ),
         weight_gradients=hypergrad.gradients(path_loss, config.microbatches),
     )
-    controller = controller_of(
+    adam = optax.adam(
+        settings.controller_learning_rate,
+        b1=settings.controller_b1,
+        b2=settings.controller_b2,
+        eps=settings.controller_eps,
+    )
+    optimizer = optax.chain(*clipping(settings.controller_clip), adam)
+    return EnasStep(settings, search, weights, controller_in(space, settings), optimizer)
+
+
+def controller_in(space: DecisionSpace, settings: EnasSettings) -> Policy:
+    """The controller for a space: those of the release for ENAS micro and macro, else one LSTM step a decision."""
+    attention = AttentionSettings(
+        settings.hidden, settings.layers, settings.temperature, settings.tanh, settings.init_scale
+    )
+    if isinstance(space, EnasMacroSpace):
+        return MacroController(
+            space.layers,
+            len(MACRO_OPS),
+            attention,
+            settings.skip_target,
+            settings.skip_weight,
+            settings.release_penalty,
+        )
+    if isinstance(space, EnasMicroSpace):
+        return MicroController(space.blocks, len(space.ops), attention, settings.op_tanh_reduce)
+    return controller_of(
         space.decisions,
         hidden=settings.hidden,
         layers=settings.layers,
@@ -185,10 +231,3 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
         tanh=settings.tanh,
         scale=settings.init_scale,
     )
-    adam = optax.adam(
-        settings.controller_learning_rate,
-        b1=settings.controller_b1,
-        b2=settings.controller_b2,
-        eps=settings.controller_eps,
-    )
-    return EnasStep(settings, search, weights, controller, optax.chain(*clipping(settings.controller_clip), adam))

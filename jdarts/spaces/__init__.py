@@ -97,7 +97,7 @@ DESCRIPTIONS = {
     "pnas": "one cell of 5 blocks, 8 ops (Liu et al. 2018, arXiv:1712.00559)",
     "pnas_progressive": "the same with 1 to 5 blocks, for the strategy pnas (Liu et al. 2018, arXiv:1712.00559)",
     "enas_micro": "ENAS cells: 5 nodes, 5 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
-    "enas_macro": "ENAS networks: 12 layers, 6 ops, any skips (Pham et al. 2018, arXiv:1802.03268)",
+    "enas_macro": "ENAS networks: 12 layers of 6 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
     "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
     "nas_chain_strides": "the same with 20 convolutions and strides (Zoph & Le 2017, arXiv:1611.01578)",
     "enas_rnn": "recurrent cells of ENAS, 12 nodes, for text (Pham et al. 2018, arXiv:1802.03268)",
@@ -129,6 +129,8 @@ The first two are those of benchmark tables; jdarts builds no networks of `mnasn
 """
 LANGUAGE: dict[str, RecurrentSpace] = {space.name: space for space in (darts_rnn, enas_rnn, enas_lm_rnn)}
 """Spaces of language models: a search on text takes them, a search on images does not. Only the first has alphas."""
+SAMPLED: dict[str, ImageSpace] = {space.name: space for space in (enas_micro, enas_macro)}
+"""Spaces of images without a relaxation, whose supernet takes sampled architectures only."""
 _SPACES: dict[str, ImageSpace] = {}
 _FILES: dict[str, str] = {}
 
@@ -166,8 +168,8 @@ def get(name: str) -> ImageSpace:
         return load_space(name)
     if name in LANGUAGE:
         raise UserError(f"space {name} is one of language models; choose a space of images, or a data.source of text")
-    if name == enas_micro.name:  # a supernet for sampled architectures only
-        return enas_micro
+    if name in SAMPLED:
+        return SAMPLED[name]
     if name in DECISIONS_ONLY:
         raise UserError(
             f"space {name} has no relaxation; search it with --strategy, or choose from: {', '.join(_SPACES)}"

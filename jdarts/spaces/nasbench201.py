@@ -13,7 +13,7 @@ import numpy as np
 
 from jdarts.errors import UserError
 from jdarts.genotypes import NASBENCH201_OPS, Cell, Genotype
-from jdarts.genotypes.recurrent import refuse_recurrent
+from jdarts.genotypes.kinds import require_cells
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.nasbench201 import Supernet201, check_stages
 from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
@@ -105,7 +105,7 @@ class NASBench201Space(FreeChoices):
 
     def one_hot(self, genotype: Genotype) -> OpWeights:
         """Op weights that switch on exactly the ops of `genotype` inside the supernet."""
-        refuse_recurrent(genotype)
+        require_cells(genotype)
         p = np.zeros(self.alpha_shapes["cell"], np.float32)
         for target, edges in enumerate(genotype.normal.nodes, start=1):
             for op, source in edges:
@@ -135,7 +135,7 @@ class NASBench201Space(FreeChoices):
 
     def encode(self, genotype: Genotype) -> Choices:
         """The choices of a genotype; raises `UserError` for a genotype of another space."""
-        refuse_recurrent(genotype)
+        require_cells(genotype)
         if genotype.reduce is not None:
             raise UserError(f"space {self.name} has one cell; a genotype with a reduction cell does not belong to it")
         chosen = {(s, t): op for t, edges in enumerate(genotype.normal.nodes, start=1) for op, s in edges}

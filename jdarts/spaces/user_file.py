@@ -34,7 +34,8 @@ candidates, and with your own ops (`jdarts.ops.user_module` states the requireme
     jdarts count  runs/NAME/genotype.txt --space my_space.py
     jdarts draw   runs/NAME/genotype.txt --space my_space.py -o cells.svg
 
-`space` may also be a `NASBench201Space`, one cell of six edges, with a subset of the benchmark's ops on each. Reading
+`space` may also be a `NASBench201Space`, one cell of six edges, with a subset of the benchmark's ops on each, or an
+`EnasMacroSpace` or `EnasMicroSpace` of another size: `space = EnasMacroSpace("enas_macro_6", layers=6)`. Reading
 the file runs it: only use files that you would run. Any mistake in the space is reported in one line before anything
 compiles.
 """
@@ -44,6 +45,8 @@ from pathlib import Path
 from jdarts.config import user_files
 from jdarts.errors import UserError
 from jdarts.spaces.cell_space import CellSpace
+from jdarts.spaces.enas_macro import EnasMacroSpace
+from jdarts.spaces.enas_micro import EnasMicroSpace
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import ImageSpace
 
@@ -54,8 +57,9 @@ def load_space(path: str | Path) -> ImageSpace:
     if not user_files.is_file(path):
         raise UserError(f"space.name is {str(path)!r}, but there is no such file")
     found = vars(user_files.run(path)).get("space")
-    if not isinstance(found, (CellSpace, NASBench201Space)):
+    if not isinstance(found, (CellSpace, NASBench201Space, EnasMacroSpace, EnasMicroSpace)):
         raise UserError(
-            f"{path} must define space, with define_space or as a NASBench201Space; it has {type(found).__name__}"
+            f"{path} must define space, with define_space or as a NASBench201Space, EnasMacroSpace or EnasMicroSpace; "
+            f"it has {type(found).__name__}"
         )
     return found

@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jdarts.staging.compiling import Compiler, compiler_options
 from jdarts.staging.execute import Runner
-from jdarts.staging.trace import count_equations, has_pieces, pruned, trace, written_bytes
+from jdarts.staging.trace import count_equations, has_pieces, piece, pruned, trace, written_bytes
 
 Unit = Literal["edges", "cells", "whole"]
 
@@ -48,6 +48,12 @@ def undivided():
     """Context for tracing the inside of a piece; nothing is marked as a piece in it."""
     with _unit("whole"):
         yield
+
+
+def edge_piece(function: Callable) -> Callable:
+    """`function` of arrays as a piece where edges are the unit of compilation; elsewhere `function` itself."""
+    marked = piece(function)
+    return lambda *args: marked(*args) if unit() == "edges" else function(*args)
 
 
 def traced_once(function: Callable) -> Callable:

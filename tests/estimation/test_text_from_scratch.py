@@ -69,7 +69,8 @@ def test_fidelities(estimator):
         (GENOTYPE, {"data": 0}, "budget data is 0; use a share above 0"),
         (GENOTYPE, {"data": 0.1}, "the train text of text has 13 words"),
         (parse("DARTS_V2"), {}, "data.source text is a text; use recurrent cells"),
-        (spaces.nasbench_macro.decode((0,) * 8), {}, "architectures that jdarts does not train"),
+        (spaces.nasbench_macro.decode((0,) * 8), {}, "'00000000' is a network of images"),
+        (spaces.mnasnet.decode((0,) * 28), {}, "architectures that jdarts does not train"),
     ],
 )
 def test_what_cannot_be_trained(estimator, architecture, budget, message):

@@ -86,6 +86,28 @@ ON_NASBENCH201 = {
     "single_darts": {**ALL, "search": searching(sgd=SGDConfig(0.005, 0.0))},
     "snas": {**ALL, "search": searching(150)},
 }
+RELEASE = {"learning_rate": 0.05, "learning_rate_min": 5e-4, "nesterov": True, "gradient_clip": 0.0}
+ENAS_DATA = DataConfig(source="cifar10", train_fraction=0.9, val_fraction=0.1)
+CONTROLLER = ("hidden=64", "layers=1", "temperature=1", "controller_clip=0", "baseline=running", "schedule=restarts")
+ON_ENAS = {
+    "enas_micro": (
+        cells(6, 20, "enas_micro"),
+        searching(
+            *(150, 160, SGDConfig(**RELEASE, weight_decay=2e-4)),
+            method_options=(
+                *CONTROLLER,
+                *("tanh=1.1", "controller_learning_rate=0.0035", "controller_steps=30", "controller_samples=10"),
+            ),
+        ),
+    ),
+    "enas_macro": (
+        cells(8, 36, "enas_macro"),
+        searching(
+            *(310, 128, SGDConfig(**RELEASE, weight_decay=5e-4)),
+            method_options=(*CONTROLLER, "tanh=1.5", "release_penalty=true"),
+        ),
+    ),
+}
 PUBLISHED = [
     *((CIFAR, name, cells(), parts) for name, parts in ON_CIFAR10.items()),
     *((S3, name, cells(name="robust_s3"), parts) for name, parts in ON_S3.items()),
@@ -109,11 +131,22 @@ def test_each_method_brings_its_published_settings(path, name, space, parts):
     assert note.startswith(f"method {name}, published settings") and "\n" not in note
 
 
+@pytest.mark.parametrize("space", ON_ENAS)
+def test_enas_brings_the_settings_of_its_release(space):
+    """scripts/cifar10_micro_search.sh and cifar10_macro_search.sh of the release; its L2 term has no factor of ½."""
+    found, _ = apply(CIFAR, "enas", "--space.name", space)
+    space_config, search = ON_ENAS[space]
+    expected = Experiment(name=CIFAR.stem, data=ENAS_DATA, space=space_config, search=search)
+    assert to_json(found) == to_json(expected).replace('"method": "darts"', '"method": "enas"')
+    assert methods.configured(found.search).options["enas"].tanh == (1.1 if space == "enas_micro" else 1.5)
+
+
 def test_every_method_states_a_published_search_with_its_result():
-    listed = {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)} | {
-        (name, "nasbench201") for name in ON_NASBENCH201
-    }
-    listed |= {("enas", "enas_rnn"), ("enas", "enas_lm_rnn")}
+    listed = (
+        {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)}
+        | {(name, "nasbench201") for name in ON_NASBENCH201}
+        | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
+    )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())
     for name in methods.names():

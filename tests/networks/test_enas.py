@@ -116,7 +116,7 @@ def test_networks_run_and_every_parameter_has_a_gradient():
     cell = micro_cell("0 0 1 2")
     micro = EnasMicroNetwork(BlockGenotype(cell, cell, "enas"), 2, 3, 2, auxiliary=True)
     macro = EnasMacroNetwork(MacroArchitecture.read("0 3 1"), 2, 2, release_compat=False)
-    for network, options in ((micro, (0.1,)), (macro, ())):
+    for network, options in ((micro, (0.1,)), (macro, (0.1,))):
         images = jax.random.normal(jax.random.key(0), (4, 20, 20, 3))
         variables = init_network(network, jax.random.key(1), images, True)
 
@@ -134,6 +134,7 @@ def test_wrong_settings():
     genotype = released_micro()
     good: dict[str, Any] = {"channels": 8, "cells": 6, "image_size": 32}
     nasnet = networks()["NASNET_A_CIFAR"].genotype
+    assert isinstance(nasnet, BlockGenotype)
     cell = block_cell([(("conv_1x1", 0), ("conv_1x1", 1))])
     other = BlockGenotype(cell, cell, "enas")
     for candidate, change, words in (

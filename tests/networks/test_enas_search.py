@@ -185,6 +185,7 @@ def test_a_sampled_path_is_the_network_of_its_ops(x64, name):
 
 def test_one_hot_architectures_of_the_spaces():
     micro, macro = spaces.get("enas_micro"), spaces.enas_macro
+    assert spaces.get("enas_macro") is macro
     genotype = released_micro()
     found = micro.one_hot(genotype)
     for name, cell in genotype.cells.items():
@@ -199,6 +200,13 @@ def test_one_hot_architectures_of_the_spaces():
     one_hot = macro.one_hot(architecture)
     bits = [[int(one_hot["skips"][layer, k]) for k in range(layer)] for layer in range(12)]
     ops = np.argmax(one_hot["ops"], 1).tolist()
-    assert " ".join(str(n) for op, row in zip(ops, bits, strict=True) for n in (op, *row)) == architecture.to_text()
-    with pytest.raises(UserError, match="no alphas to derive from"):
-        micro.derive({})
+    assert tuple(n for op, row in zip(ops, bits, strict=True) for n in (op, *row)) == architecture.tokens
+    for space in (micro, macro):
+        assert jax.tree.map(jnp.shape, space.init_alphas(jax.random.key(0))) == jax.tree.map(
+            jnp.shape, space.one_hot(space.random_genotype(1))
+        )
+        space.check_image(8, 12, cells=2)
+        with pytest.raises(UserError, match="cannot pass the 2 reductions of the network of space enas_m"):
+            space.check_image(8, 10, cells=2)
+        with pytest.raises(UserError, match="no alphas to derive from"):
+            space.derive({})

@@ -40,10 +40,12 @@ SIZES = {
 
 
 def genotype_of(name):
-    return networks()[name].genotype
+    genotype = networks()[name].genotype
+    assert isinstance(genotype, BlockGenotype)
+    return genotype
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", [name for name in networks() if name != "ENAS_MACRO"])
 def test_size_of_published_networks(name):
     count = count_blocks(genotype_of(name), networks()[name].size)
     digits = len(SIZES[name][1].partition(".")[2])

@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from jdarts.errors import UserError
-from jdarts.genotypes import OPS, Cell, Genotype, parse, parse_architecture, published
+from jdarts.genotypes import OPS, Cell, Genotype, MacroArchitecture, parse, parse_architecture, published
 from jdarts.report.cell_drawing import draw, draw_svg, draw_terminal
+from jdarts.report.layer_layout import skip_tracks
 
 SVG = "{http://www.w3.org/2000/svg}"
 SAMPLE = [
@@ -18,6 +19,7 @@ SAMPLE = [
 ]
 MOBILE = ["PROXYLESS_GPU", "FAIRNAS_B_SE", "MNASNET_SMALL", "SPOS", "00000000"]
 RECURRENT = ["DARTS_RNN", "ENAS_RNN", "ENAS_LM"]
+LAYERS = ["enas_macro: 0 3 1 4 0 1 5 1 1 0 1 1 0 0 1 2 0 1 0 1 1", "enas_macro: 2"]
 
 
 def _live_ops(genotype):
@@ -46,7 +48,7 @@ def test_svg_is_well_formed_and_shows_every_op_and_node(name):
         assert {node: texts[node] for node in nodes} == nodes
 
 
-@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *MOBILE])
+@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *LAYERS, *MOBILE])
 def test_boxes_lie_inside_and_do_not_overlap(name):
     root = ElementTree.fromstring(draw_svg(parse_architecture(name)))
     width, height = float(root.get("width", "")), float(root.get("height", ""))
@@ -56,7 +58,7 @@ def test_boxes_lie_inside_and_do_not_overlap(name):
         assert a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
 
 
-@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *MOBILE])
+@pytest.mark.parametrize("name", [*SAMPLE, *RECURRENT, *LAYERS, *MOBILE])
 def test_no_line_runs_through_a_box(name):
     root = ElementTree.fromstring(draw_svg(parse_architecture(name)))
     boxes = list(_boxes(root))
@@ -119,6 +121,23 @@ def test_terminal_drawing_of_a_mobile_network(tmp_path):
     assert (tmp_path / "network.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_drawings_of_layers_show_every_op_and_skip(name):
+    genotype = MacroArchitecture.read(name)
+    root = ElementTree.fromstring(draw_svg(genotype, title="layers"))
+    texts = Counter("".join(text.itertext()) for text in root.iter(f"{SVG}text"))
+    numbers = map(str, range(1, 1 + len(genotype.ops)))
+    assert texts == Counter(["layers", "stem", "output", *genotype.ops, *numbers])
+    paths = [path for path in root.iter(f"{SVG}path")]
+    assert len(paths) == len(genotype.ops) + 1 + sum(map(len, genotype.skips))
+    assert sum("stroke-dasharray" in path.attrib for path in paths) == sum(map(len, genotype.skips))
+
+
+def test_skips_that_overlap_have_tracks_of_their_own():
+    assert skip_tracks([(0, 2), (0, 3), (2, 4), (1, 4), (4, 6)]) == [0, 1, 0, 2, 0]
+    assert skip_tracks([]) == []
+
+
 def test_skips_are_dashed():
     root = ElementTree.fromstring(draw_svg(parse("nasbench201_all_skip_connect")))
     assert all(path.get("stroke-dasharray") for path in root.iter(f"{SVG}path"))
@@ -145,6 +164,15 @@ def test_files_by_ending(tmp_path):
         draw(genotype, tmp_path / "cell.pdf")
     with pytest.raises(UserError, match="does not exist; create it"):
         draw(genotype, tmp_path / "missing" / "cell.svg")
+
+
+def test_terminal_drawing_of_layers():
+    assert draw_terminal(parse("enas_macro: 0 3 1")).splitlines() == [
+        "network",
+        "  stem ── conv_3x3 ───────▶ 1",
+        "     1 ── sep_conv_5x5 ─┬─▶ output",
+        "  stem ── skip_connect ─╯",
+    ]
 
 
 def test_terminal_drawing():

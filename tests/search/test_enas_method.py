@@ -1,7 +1,7 @@
 """ENAS: the steps of shared weights and controller against hand-made values; the search and its resume."""
 
 import dataclasses
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,22 +11,31 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from support.one_cell import OneCellSpace
 
+from jdarts import spaces
 from jdarts.config import DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
-from jdarts.controllers import batch_entropy, batch_log_probability, controller_of
+from jdarts.controllers import (
+    AttentionSettings,
+    Controller,
+    MacroController,
+    MicroController,
+    batch_entropy,
+    batch_log_probability,
+    controller_of,
+)
 from jdarts.data import load
 from jdarts.errors import UserError
-from jdarts.genotypes import parse
+from jdarts.genotypes import MacroArchitecture, parse
 from jdarts.methods import build, configured
 from jdarts.methods.enas import EnasSettings
 from jdarts.methods.published import fitting
-from jdarts.optimizers import cosine_waves
+from jdarts.optimizers import cosine_restarts, cosine_waves
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
 from jdarts.search import SearchRun, make_search, run_search
 from jdarts.search.drivers.enas import EnasSearch
-from jdarts.search.enas_step import enas_step
-from jdarts.spaces import get_decisions
+from jdarts.search.enas_step import controller_in, enas_step
+from jdarts.spaces import EnasMacroSpace, get_decisions
 
 OPTIONS = ("controller_steps=3", "controller_samples=4", "candidates=6", "epoch_candidates=2")
 CONFIG = Experiment(
@@ -76,7 +85,7 @@ def path(choices):
     return SPACE.one_hot(SPACE.decode(choices))
 
 
-def run(tmp_path, *, resume=False, reporter=None, method="enas", options=OPTIONS, space=SPACE, **changes):
+def run(tmp_path, *, resume=False, reporter=None, method="enas", options=OPTIONS, space: Any = SPACE, **changes):
     settings = dataclasses.replace(CONFIG.search, method=method, method_options=options, **changes)
     config = dataclasses.replace(CONFIG, search=settings)
     folder = RunFolder.open(tmp_path, config) if resume else RunFolder.create(tmp_path, config)
@@ -208,6 +217,15 @@ def test_the_best_sample_is_returned(monkeypatch):
     assert SPACE.encode(genotype) == most and accuracy == pytest.approx(sum(most) / 24)
 
 
+def test_the_learning_rate_falls_again_in_twice_as_many_epochs():
+    config = SGDConfig(learning_rate=0.05, learning_rate_min=5e-4)
+    rate = cosine_restarts(config, 10, 4)
+    for epoch, start, length in ((0, 0, 10), (9, 0, 10), (10, 10, 20), (29, 10, 20), (30, 30, 40), (309, 150, 160)):
+        expected = 5e-4 + 0.0495 * (1 + np.cos(np.pi * (epoch - start) / length)) / 2
+        for step in (4 * epoch, 4 * epoch + 3):
+            np.testing.assert_allclose(rate(jnp.int32(step)), expected, rtol=1e-5)
+
+
 def test_the_learning_rate_falls_and_rises_by_the_step():
     config = SGDConfig(learning_rate=0.05, learning_rate_min=5e-4)
     rate = cosine_waves(config, 10, 4)
@@ -228,12 +246,22 @@ class PulledPlug(SilentReporter):
             raise ConnectionError("no power")
 
 
-def finished(folder):
-    like = jax.eval_shape(steps().init, jax.random.key(0))
+def finished(folder, made=None):
+    like = jax.eval_shape((made or steps()).init, jax.random.key(0))
     with Checkpoints(folder.checkpoints_dir, read_only=True) as checkpoints:
         found = checkpoints.restore_latest(like)
     assert found is not None
     return found.state
+
+
+def assert_equal(states, *folders):
+    for a, b in zip(*map(jax.tree.leaves, states), strict=True):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = map(jax.random.key_data, (a, b))
+        np.testing.assert_array_equal(a, b)
+    for name in ("metrics", "genotypes"):
+        first, second = (records(folder, name) for folder in folders)
+        assert first == second
 
 
 def records(folder, name):
@@ -260,12 +288,7 @@ def test_an_interrupted_search_resumes_bit_for_bit(whole, tmp_path, last):
     assert found == expected
     states = finished(whole.folder), finished(again.folder)
     assert int(states[0].step) == 15 and int(shared.step) == 6
-    for a, b in zip(*map(jax.tree.leaves, states), strict=True):
-        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = map(jax.random.key_data, (a, b))
-        np.testing.assert_array_equal(a, b)
-    for name in ("metrics", "genotypes"):
-        assert records(whole.folder, name) == records(again.folder, name)
+    assert_equal(states, whole.folder, again.folder)
     last_record = whole.folder.records("metrics")[-1]
     assert {
         "controller_entropy",
@@ -278,6 +301,50 @@ def test_an_interrupted_search_resumes_bit_for_bit(whole, tmp_path, last):
     assert 0 < last_record["controller_entropy"] <= 6 * np.log(5)
     for record in whole.folder.records("genotypes"):
         assert parse(record["genotype"]) and np.asarray(record["alphas"]["cell"]).shape == (6, 5)
+
+
+@pytest.mark.slow
+def test_a_search_of_enas_macro_resumes_bit_for_bit(tmp_path):
+    """An epoch has two steps of the shared weights and one of the controller; the second epoch is cut."""
+    space = EnasMacroSpace(layers=3)
+    options = ("controller_steps=1", "controller_samples=2", "candidates=3", "epoch_candidates=1", "hidden=4")
+    run_macro = partial(run, options=options, space=space, epochs=2)
+    whole, cut = run_macro(tmp_path / "whole"), run_macro(tmp_path / "cut", reporter=PulledPlug(5))
+    found, _ = run_search(whole)
+    assert isinstance(found, MacroArchitecture) and len(found.ops) == 3
+    with pytest.raises(ConnectionError):
+        run_search(cut)
+    again = run_macro(tmp_path / "cut", resume=True)
+    assert run_search(again)[0] == found
+    made = enas_step(whole.method.options["enas"], whole.config.search, macro_search(space), space)
+    assert isinstance(made.controller, MacroController)
+    states = finished(whole.folder, made), finished(again.folder, made)
+    assert int(states[0].step) == 6
+    assert_equal(states, whole.folder, again.folder)
+    start = jax.jit(made.init)(jax.random.key(CONFIG.seed))
+    for name, before in start.controller.items():
+        assert not np.array_equal(before, states[0].controller[name]), f"{name} has learned"
+    for record in whole.folder.records("genotypes"):
+        assert len(MacroArchitecture.read(record["genotype"]).ops) == 3 and record["alphas"] == {}
+    assert 0 <= whole.folder.records("metrics")[-1]["skip_share"] <= 1
+
+
+def macro_search(space):
+    return make_search(CONFIG, space, load(CONFIG.data).for_search(CONFIG.data))
+
+
+def test_the_loss_of_the_macro_controller_has_the_penalty():
+    """With advantages of 0 only the penalty moves the controller."""
+    space = EnasMacroSpace(layers=3)
+    made = dataclasses.replace(steps(), controller=controller_in(space, EnasSettings(hidden=4, skip_weight=0.5)))
+    params, choices = made.controller.init(jax.random.key(0)), jnp.array([(0, 1, 1, 2, 0, 1)])
+    loss = jax.jit(made.loss)(params, choices, jnp.zeros(1))
+    np.testing.assert_allclose(loss, made.controller.penalty(params, choices[0]), rtol=1e-6)
+    assert loss > 0
+    assert controller_in(spaces.enas_micro, EnasSettings(tanh=1.1)) == MicroController(
+        5, 5, AttentionSettings(32, 2, 5.0, 1.1, 0.1), 2.5
+    )
+    assert isinstance(controller_in(SPACE, EnasSettings()), Controller)
 
 
 @pytest.mark.parametrize(

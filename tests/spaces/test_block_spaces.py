@@ -28,11 +28,8 @@ def test_encode_and_decode_are_inverse(space, seed):
     architecture = space.decode(uniform(space, np.random.default_rng(seed)))
     canonical = space.encode(architecture)
     assert is_canonical(space, canonical) and space.decode(canonical) == architecture
-    if space in SPACES:
-        assert parse(architecture.to_text()) == architecture
-        check_network(architecture, channels=8, cells=6, image_size=32)
-    else:
-        assert MacroArchitecture.read(architecture.to_text()) == architecture
+    assert parse(architecture.to_text()) == architecture
+    check_network(architecture, channels=8, cells=6, image_size=32)
 
 
 def test_uniform_choices_reach_every_architecture():
@@ -91,6 +88,7 @@ CELL = block_cell([(("skip_connect", 0), ("conv_1x1", 1))])
         (lambda: nasnet.encode(parse("NASNET_A_CIFAR")), r"the normal cell has the output \[0, 2, 3, 4, 5, 6\]"),
         (lambda: SMALL.encode(replace(parse("PNASNET5_CIFAR"))), "does not belong to space small, which has 2 blocks"),
         (lambda: enas_macro.encode(MacroArchitecture.read("0 1 0")), "expected a MacroArchitecture of 12 layers"),
+        (lambda: EnasMacroSpace(layers=0), "layers of space enas_macro is 0; use a whole number of 1 to 100"),
         (lambda: pnas.decode((9,) * 20), "decision normal.2.input_1 of space pnas is 9"),
     ],
 )

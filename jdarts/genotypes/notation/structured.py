@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes.blocks import FAMILIES, BlockCell, BlockGenotype, Family
+from jdarts.genotypes.enas import MacroArchitecture
 from jdarts.genotypes.genotype import Cell, Edge, Genotype, excerpt, sequence, whole_number
 from jdarts.genotypes.notation.tokens import LARGEST
 from jdarts.genotypes.recurrent import RecurrentGenotype
@@ -13,8 +14,9 @@ from jdarts.genotypes.recurrent import RecurrentGenotype
 def read_json(text: str, start: int = 0) -> Genotype:
     """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
-    With the field `family` it is a `BlockGenotype`, with the field `recurrent` a `RecurrentGenotype`. After the prefix
-    of a log line (`start` > 0), other lines may follow the object. Raises `UserError`.
+    With the field `family` it is a `BlockGenotype`, with the field `recurrent` a `RecurrentGenotype`, with the field
+    `ops` a `MacroArchitecture`. After the prefix of a log line (`start` > 0), other lines may follow the object.
+    Raises `UserError`.
     """
     return genotype_of_json(json_object(text, start))
 
@@ -33,6 +35,8 @@ def genotype_of_json(data: dict[str, Any]) -> Genotype:
         return _block_genotype(data)
     if "recurrent" in data:
         return _recurrent_genotype(data)
+    if "ops" in data:
+        return _macro_architecture(data)
     plain, darts = {"normal", "reduce"}, {"normal", "normal_concat", "reduce", "reduce_concat"}
     if set(data) not in (plain, darts):
         extra = sorted(set(data) - darts)
@@ -84,6 +88,19 @@ def _recurrent_genotype(data: dict[str, Any]) -> RecurrentGenotype:
         raise UserError("genotype JSON lacks concat")
     try:
         return RecurrentGenotype(data["recurrent"], data["concat"], data.get("first", "tanh"))
+    except UserError as error:
+        raise UserError(f"genotype JSON: {error}") from None
+
+
+def _macro_architecture(data: dict[str, Any]) -> MacroArchitecture:
+    keys = ("ops", "skips")
+    for key in data:
+        if key not in keys:
+            raise unknown("key of an ENAS macro architecture in JSON", key[:60], keys)
+    if "skips" not in data:
+        raise UserError("genotype JSON lacks skips")
+    try:
+        return MacroArchitecture(data["ops"], data["skips"])
     except UserError as error:
         raise UserError(f"genotype JSON: {error}") from None
 

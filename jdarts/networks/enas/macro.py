@@ -61,8 +61,14 @@ class EnasMacroNetwork(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """`images [N, H, W, C]` → logits `[N, classes]`; raises `UserError` like `check_enas_macro`."""
+    def __call__(
+        self, images: jax.Array, train: bool, drop_path: jax.Array | float | None = None
+    ) -> tuple[jax.Array, None]:
+        """`images [N, H, W, C]` → logits `[N, classes]` and None; raises `UserError` like `check_enas_macro`.
+
+        `drop_path` has no effect: the macro network of the release has none.
+        """
+        del drop_path
         check_enas_macro(
             self.architecture,
             channels=self.channels,
@@ -81,7 +87,7 @@ class EnasMacroNetwork(nn.Module):
                     FactorizedReduction(width, norm, name=f"pool_{i}_output_{k}")(y, train)
                     for k, y in enumerate(outputs)
                 ]
-        return LinearClassifier(self.classes, name="classifier")(outputs[-1])
+        return LinearClassifier(self.classes, name="classifier")(outputs[-1]), None
 
 
 class MacroLayer(nn.Module):

@@ -6,13 +6,14 @@ chosen one is selected, so that only chosen weights have a gradient. As in the r
 statistics of the batch. DIFF: there are no auxiliary head, no dropout and no drop-path.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jdarts import kernels
+from jdarts import kernels, staging
 from jdarts.genotypes.enas import MICRO_OPS
 from jdarts.kernels.reference import relu
 from jdarts.networks.edges import EdgeValues
@@ -26,6 +27,9 @@ from jdarts.ops.initializers import constant, uniform_fan_out
 _EPS, _MOMENTUM, _EDGE_EPS = 1e-3, 0.1, 1e-5
 _STEM_MULTIPLIER = 3
 INPUTS = 2
+_CONVOLUTIONS = tuple(f"sep_conv_{k}x{k}_{i}" for k in (3, 5) for i in range(2))
+
+Weights = dict[str, jax.Array]
 
 
 class EnasMicroSupernet(WholeVariables, nn.Module):
@@ -121,25 +125,12 @@ class EnasEdge(nn.Module):
         """`values [sources, N, H, W, C]`, one-hot `chosen [sources, ops]` → `[N, H, W, C]`."""
         source, op = chosen.sum(1), chosen.sum(0)
         x = jnp.einsum("s,snhwc->nhwc", source, values)
-        outputs = {
-            "sep_conv_3x3": self._separable(x, 3, source),
-            "sep_conv_5x5": self._separable(x, 5, source),
-            "avg_pool_3x3": pool(x, "avg", 3, 1),
-            "max_pool_3x3": pool(x, "max", 3, 1),
-            "skip_connect": x,
-        }
-        return sum((op[k] * outputs[name] for k, name in enumerate(MICRO_OPS)), jnp.zeros_like(x))
+        weights = {name: self._weights(name, source) for name in _CONVOLUTIONS}
+        return _chosen_op(self.norm.axis_name)(x, op, weights)
 
-    def _separable(self, x: jax.Array, size: int, source: jax.Array) -> jax.Array:
-        """Twice ReLU, separable convolution, batch norm; all weights are those of the source."""
-        for i in range(2):
-            y, scale, bias = self._convolved(f"sep_conv_{size}x{size}_{i}", relu(x), size, source)
-            x = kernels.standardise(y, _EDGE_EPS, self.norm.axis_name)[0].astype(y.dtype) * scale + bias
-        return x
-
-    def _convolved(self, name: str, x: jax.Array, k: int, source: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The convolution, and scale and shift of its batch norm."""
-        width = self.channels
+    def _weights(self, name: str, source: jax.Array) -> Weights:
+        """The weights of one separable convolution for the chosen source, and scale and shift of its batch norm."""
+        width, k = self.channels, int(name[len("sep_conv_")])
         inits = {
             "depthwise": (uniform_fan_out(k * k), (k, k, 1, width)),
             "pointwise": (uniform_fan_out(width), (1, 1, width, width)),
@@ -150,4 +141,31 @@ class EnasEdge(nn.Module):
         for part, (init, shape) in inits.items():
             all_sources = self.param(f"{name}_{part}", init, (len(source), *shape))
             own[part] = jnp.tensordot(source, all_sources, 1)
-        return separable(x, own["depthwise"], own["pointwise"]), own["scale"], own["bias"]
+        return own
+
+
+@cache
+def _chosen_op(axis_name: str | None) -> Callable[[jax.Array, jax.Array, Mapping[str, Weights]], jax.Array]:
+    """A function `(x, one-hot op, weights by convolution)` of all ops, which is a unit of compilation.
+
+    All edges of cells of one size share it, whatever the number of their sources.
+    """
+
+    def separable_twice(x: jax.Array, name: str, weights: Mapping[str, Weights]) -> jax.Array:
+        for i in range(2):
+            own = weights[f"{name}_{i}"]
+            y = separable(relu(x), own["depthwise"], own["pointwise"])
+            x = kernels.standardise(y, _EDGE_EPS, axis_name)[0].astype(y.dtype) * own["scale"] + own["bias"]
+        return x
+
+    def chosen_op(x: jax.Array, op: jax.Array, weights: Mapping[str, Weights]) -> jax.Array:
+        outputs = {
+            "sep_conv_3x3": separable_twice(x, "sep_conv_3x3", weights),
+            "sep_conv_5x5": separable_twice(x, "sep_conv_5x5", weights),
+            "avg_pool_3x3": pool(x, "avg", 3, 1),
+            "max_pool_3x3": pool(x, "max", 3, 1),
+            "skip_connect": x,
+        }
+        return sum((op[k] * outputs[name] for k, name in enumerate(MICRO_OPS)), jnp.zeros_like(x))
+
+    return staging.edge_piece(chosen_op)

@@ -45,8 +45,9 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
     """Search; returns the best of `candidates` samples of the last controller, and the shared weights.
 
     `metrics.jsonl` has for every epoch the accuracies (of text, the perplexities), reward, baseline and entropy of the
-    controller, and the share of skip connections in its samples; the `alphas` of `genotypes.jsonl` are the logarithms
-    of the probabilities with which it chooses each op. Raises `UserError` for settings that have no effect here.
+    controller, and the share of skip connections in its samples: among the edges of the cells, in ENAS macro among all
+    possible skips. The `alphas` of `genotypes.jsonl` are the logarithms of the probabilities with which the controller
+    chooses each op; there are none in spaces without alphas. Raises `UserError` for settings that have no effect here.
     """
     check_settings(run.config.search, run.method)
     run = run.split()

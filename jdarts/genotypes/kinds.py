@@ -1,0 +1,12 @@
+"""Checks of the kind of a genotype, for functions that need cells of images."""
+
+from typing import Any
+
+from jdarts.genotypes.enas import refuse_macro
+from jdarts.genotypes.recurrent import refuse_recurrent
+
+
+def require_cells(genotype: Any) -> None:
+    """Raise `UserError` if `genotype` is a recurrent cell or an ENAS macro architecture."""
+    refuse_recurrent(genotype)
+    refuse_macro(genotype)

@@ -4,7 +4,7 @@ Shapes and types come from abstract traces, which find every clash of types; onl
 """
 
 import dataclasses
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -56,16 +56,20 @@ class Own(nn.Module):
         return norm(nn.Conv(self.channels, (3, 3), self.stride, use_bias=False)(x))
 
 
-@cache
-def get(name):
-    """A registered space, or the smallest own space that has every kind of op."""
-    if name != "tiny":
-        return spaces.get(name)
-    edges = [
+TINY = define_space(
+    "tiny",
+    nodes=1,
+    normal=[
         ("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3", "own"),
         ("none", "skip_connect", "avg_pool_3x3", "dil_conv_3x3", "noise"),
-    ]
-    return define_space("tiny", nodes=1, normal=edges, ops={"own": Own})
+    ],
+    ops={"own": Own},
+)
+
+
+def get(name):
+    """A registered space, or the smallest own space that has every kind of op."""
+    return TINY if name == "tiny" else spaces.get(name)
 
 
 def types(tree):

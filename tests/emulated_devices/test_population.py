@@ -77,7 +77,7 @@ def moved(state):
 
 
 def test_every_real_number_of_a_search_is_swept_here():
-    assert set(SWEPT) == {name for name, kind in option_types().items() if kind is float and "search." in name}
+    assert set(SWEPT) == {name for name, kind in option_types().items() if kind is float and name.startswith("search.")}
 
 
 def test_a_member_that_diverges_stops_nobody():

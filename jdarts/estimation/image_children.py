@@ -13,8 +13,7 @@ from jdarts.data.dataset import Images, TrainImages
 from jdarts.errors import UserError
 from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
 from jdarts.estimation.estimator import Budget
-from jdarts.genotypes import MobileArchitecture
-from jdarts.genotypes.macro import MacroNetwork
+from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
 from jdarts.train import Training, TrainState, evaluate, make_training
 
@@ -96,7 +95,7 @@ class ImageChildren:
         """Raise `UserError` unless this architecture can be trained; nothing is compiled."""
         settings, space = fidelity.config.train, fidelity.config.space.name
         trained = check_trained(architecture, space)
-        mobile = isinstance(trained, MobileArchitecture | MacroNetwork)
+        mobile = mobile_of(trained) is not None
         for name in fidelity.given & ({"cells", "channels"} if mobile else {"width"}):
             raise UserError(
                 f"budget {name} has no effect on architectures of space {space}; leave it out"

@@ -50,3 +50,10 @@ class MacroNetwork:
                 else MobileLayer("mb", width, (3, 5)[int(digit) - 1], expansion=3 * int(digit), stride=stride)
             )
         return MobileArchitecture("nasbench_macro", (*layers, MobileLayer("conv", 1280, kernel=1)))
+
+
+def mobile_of(architecture: object) -> MobileArchitecture | None:
+    """The layers of a mobile network or of a network of NAS-Bench-Macro; None for every other architecture."""
+    if isinstance(architecture, MacroNetwork):
+        return architecture.to_mobile()
+    return architecture if isinstance(architecture, MobileArchitecture) else None

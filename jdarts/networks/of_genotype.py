@@ -5,7 +5,7 @@ from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture
-from jdarts.genotypes.macro import MacroNetwork
+from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.published_networks import CIFAR, NetworkSize
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
@@ -124,6 +124,5 @@ def count_blocks(genotype: BlockGenotype, size: NetworkSize, *, auxiliary: bool 
 
 def _mobile(architecture: TrainedOnImages, width_multiplier: float) -> MobileArchitecture | None:
     """The mobile network of an architecture, with its widths multiplied; None for a genotype of cells."""
-    if isinstance(architecture, MacroNetwork):
-        architecture = architecture.to_mobile()
-    return architecture.scaled(width_multiplier) if isinstance(architecture, MobileArchitecture) else None
+    mobile = mobile_of(architecture)
+    return None if mobile is None else mobile.scaled(width_multiplier)

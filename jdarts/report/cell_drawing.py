@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype, MacroArchitecture, MobileArchitecture
-from jdarts.genotypes.macro import MacroNetwork
+from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.report.cell_layout import (
     FONT,
@@ -99,7 +99,7 @@ def cell_texts(genotype: Drawable, without: str = "") -> list[list[str]]:
 
     A mobile network is one block: its family, then one line a layer.
     """
-    blocks, chain = [], _chain(genotype)
+    blocks, chain = [], mobile_of(genotype)
     if chain is not None:
         return [mobile_lines(chain)]
     assert isinstance(genotype, Genotype)
@@ -123,15 +123,8 @@ def cell_texts(genotype: Drawable, without: str = "") -> list[list[str]]:
     return blocks
 
 
-def _chain(architecture: Drawable) -> MobileArchitecture | None:
-    """The layers of an architecture without cells, else None."""
-    if isinstance(architecture, MacroNetwork):
-        return architecture.to_mobile()
-    return architecture if isinstance(architecture, MobileArchitecture) else None
-
-
 def _scene(architecture: Drawable, title: str, without: str = "") -> Scene:
-    chain = _chain(architecture)
+    chain = mobile_of(architecture)
     if chain is not None:
         return mobile_scene(chain, title)
     assert isinstance(architecture, Genotype)

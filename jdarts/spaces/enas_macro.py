@@ -17,11 +17,11 @@ from jdarts.networks.edges import PLAIN, EdgeSettings
 from jdarts.networks.enas.search_macro import EnasMacroSupernet
 from jdarts.networks.wiring import OpWeights
 from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
-from jdarts.spaces.sampled import SampledSpace
+from jdarts.spaces.sampled import SampledImageSpace
 
 
 @dataclass(frozen=True)
-class EnasMacroSpace(FreeChoices, SampledSpace):
+class EnasMacroSpace(FreeChoices, SampledImageSpace):
     """The 6^L · 2^(L(L − 1)/2) networks of L = `layers` layers.
 
     The choices are the numbers of the release's arcs, in their order. Layer l has the decision `layer_{l}.op` and l

@@ -15,11 +15,11 @@ from jdarts.networks.edges import PLAIN, EdgeSettings
 from jdarts.networks.enas.search_micro import EnasMicroSupernet
 from jdarts.networks.wiring import OpWeights
 from jdarts.spaces.block_spaces import INPUTS, BlockSpace
-from jdarts.spaces.sampled import SampledSpace
+from jdarts.spaces.sampled import SampledImageSpace
 
 
 @dataclass(frozen=True)
-class EnasMicroSpace(BlockSpace, SampledSpace):
+class EnasMicroSpace(BlockSpace, SampledImageSpace):
     """Cells of blocks, their decisions, and the network with shared weights."""
 
     name: str = "enas_micro"

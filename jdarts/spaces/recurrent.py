@@ -14,7 +14,8 @@ from jdarts.genotypes.recurrent import ACTIVATIONS, ENAS_FUNCTIONS, ENAS_LM_FUNC
 from jdarts.networks.recurrent import EnasSupernet, RecurrentSupernet
 from jdarts.networks.recurrent.language_model import LanguageModel
 from jdarts.networks.wiring import Edges, OpTable, OpWeights
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, uniform
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.sampled import SampledSpace
 from jdarts.spaces.weight_checks import finite_weights
 
 CELL, FIRST = "recurrent", "first"
@@ -25,7 +26,7 @@ Output = Literal["nodes", "loose_ends"]
 
 
 @dataclass(frozen=True)
-class RecurrentSpace(FreeChoices):
+class RecurrentSpace(FreeChoices, SampledSpace):
     """Recurrent cells in which every node has one predecessor and one activation.
 
     The decisions are those of the token lists of ENAS: the activation of node 0, if it has a choice, then for each
@@ -79,10 +80,6 @@ class RecurrentSpace(FreeChoices):
             found.append(self.activations.index(activation))
         return tuple(found)
 
-    def random_genotype(self, seed: int) -> RecurrentGenotype:
-        """A uniformly random activation and predecessor for each node."""
-        return self.decode(uniform(self, np.random.default_rng(seed)))
-
     def supernet(
         self,
         *,
@@ -111,31 +108,10 @@ class RecurrentSpace(FreeChoices):
             **dropouts,  # pyright: ignore[reportArgumentType]
         )
 
-    # The interface of a space for a search (`jdarts.spaces.space.Space`); there are no alphas.
-
-    @property
-    def tables(self) -> dict[str, OpTable]:
-        """Empty: there are no alphas."""
-        return {}
-
     @property
     def edges(self) -> Edges:
         """`(predecessor, node)` of every row of `one_hot`."""
         return tuple((source, node) for node in range(1, self.nodes + 1) for source in range(node))
-
-    @property
-    def alpha_shapes(self) -> dict[str, tuple[int, int]]:
-        """Empty: there are no alphas."""
-        return {}
-
-    def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
-        """Not alphas, but an architecture: it tells the shapes that the network takes."""
-        del key, scale
-        return dict(self.one_hot(self.random_genotype(0)))
-
-    def derive(self, op_weights: OpWeights) -> RecurrentGenotype:
-        """Raises `UserError`: there is nothing to derive from."""
-        raise UserError(f"space {self.name} has no alphas to derive from; search it with the method enas")
 
     def one_hot(self, genotype: Genotype) -> OpWeights:
         """The genotype as a search keeps it: `{"recurrent": [pairs of nodes, activations], "first": [activations]}`.

@@ -34,11 +34,6 @@ class SampledSpace(ABC):
         return {}
 
     @property
-    def edges(self) -> Edges:
-        """Empty: there are no alphas."""
-        return ()
-
-    @property
     def alpha_shapes(self) -> dict[str, tuple[int, int]]:
         """Empty: there are no alphas."""
         return {}
@@ -52,12 +47,21 @@ class SampledSpace(ABC):
         """Raises `UserError`: there is nothing to derive from."""
         raise UserError(f"space {self.name} has no alphas to derive from; search it with the method enas")
 
-    def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
-        """Raise `UserError` unless the image can be halved twice."""
-        del cells, what
-        check_halvings(height, width, 2, f"cannot pass the 2 reductions of the network of space {self.name}")
-
     def random_genotype(self, seed: int) -> Any:
         """A uniformly random genotype."""
         space = cast(DecisionSpace, self)
         return space.decode(uniform(space, np.random.default_rng(seed)))
+
+
+class SampledImageSpace(SampledSpace):
+    """A space of networks of images without alphas; these networks halve the image twice."""
+
+    @property
+    def edges(self) -> Edges:
+        """Empty: there are no alphas."""
+        return ()
+
+    def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
+        """Raise `UserError` unless the image can be halved twice."""
+        del cells, what
+        check_halvings(height, width, 2, f"cannot pass the 2 reductions of the network of space {self.name}")

@@ -30,19 +30,28 @@ def workplace(tmp_path, monkeypatch):
     (tmp_path / "toy.py").write_text(CONFIG)
 
 
-def freeze(pid, happened=lambda: True):
-    """Stop the process at a moment when it does not hold the lock of the journal and `happened()`."""
+def freeze_in_a_trial(pid, study):
+    """Stop one of two processes inside a trial, which it returns.
+
+    The other process must go on: then the stopped one does not hold the lock of the journal, and its trial is the one
+    that still runs when the other process has begun several.
+    """
 
     def frozen():
+        time.sleep(1)  # it goes on
         os.kill(pid, signal.SIGSTOP)
-        for _ in range(20):
+        time.sleep(0.02)
+        begun = len(study.get_trials(deepcopy=False))
+        for _ in range(50):
             time.sleep(0.01)
-            if not Path(f"{JOURNAL}.lock").exists() and happened():
-                return True
+            trials = study.get_trials(deepcopy=False)
+            stuck = [trial for trial in trials[:begun] if trial.state.name == "RUNNING"]
+            if stuck and len(trials) > begun + 3:
+                return stuck[0]
         os.kill(pid, signal.SIGCONT)
-        return False
+        return None
 
-    wait_until(frozen)
+    return wait_until(frozen)
 
 
 @pytest.mark.slow
@@ -53,12 +62,9 @@ def test_a_killed_worker_an_interrupted_search_and_an_exact_number_of_trials():
     wait_until(JOURNAL.exists)
     (worker,) = wait_until(lambda: children(main))
     study = open_journal()
-    freeze(main.pid, lambda: not in_state(study, "RUNNING"))  # a trial of its own would be given up while it stands
-    freeze(worker, lambda: in_state(study, "RUNNING"))
-    (lost,) = in_state(study, "RUNNING")
+    lost = freeze_in_a_trial(worker, study)
     finished = in_state(study, "COMPLETE")
     os.kill(worker, signal.SIGKILL)
-    os.kill(main.pid, signal.SIGCONT)
     wait_until(lambda: in_state(study, "FAIL"))
     (retried,) = wait_until(lambda: [t for t in in_state(study, "COMPLETE") if t.number > lost.number and retries(t)])
     assert retries(retried) == lost.number and retried.params.items() >= lost.params.items()

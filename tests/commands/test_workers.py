@@ -44,9 +44,9 @@ def freeze_in_a_trial(pid, study):
         begun = len(study.get_trials(deepcopy=False))
         for _ in range(50):
             time.sleep(0.01)
-            trials = study.get_trials(deepcopy=False)
-            stuck = [trial for trial in trials[:begun] if trial.state.name == "RUNNING"]
-            if stuck and len(trials) > begun + 3:
+            later = len(study.get_trials(deepcopy=False)) - begun
+            stuck = [trial for trial in in_state(study, "RUNNING") if trial.number < begun]
+            if later > 3 and stuck:
                 return stuck[0]
         os.kill(pid, signal.SIGCONT)
         return None

@@ -37,6 +37,7 @@ class MobileFamily:
       norm_momentum: the weight of a new batch in the running averages of batch norm.
       bias: the classifier has a bias.
       same_padding: TensorFlow's SAME padding; otherwise k // 2 pixels on all sides. They differ at stride 2.
+      affine: batch norm has a scale and a shift; that of SPOS' supernet has none.
     """
 
     activation: str
@@ -44,6 +45,7 @@ class MobileFamily:
     norm_momentum: float = 0.1
     bias: bool = True
     same_padding: bool = False
+    affine: bool = True
 
 
 MOBILE_FAMILIES = {

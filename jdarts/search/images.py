@@ -50,7 +50,9 @@ class ImageObjective(Objective):
         op_weights = averaging_gradients(op_weights, self.axis_name, whole=False)
         dtype = jnp.bfloat16 if self.bfloat16 else w.dtype
         # Running averages are linear in their old values: start from zero and add the decayed old values afterwards.
-        running = jnp.zeros_like(batch["batch_stats"]) if train else batch["batch_stats"]
+        # In a network that runs only some of its ops, those of the others stay as they are.
+        linear = train and not getattr(self.supernet.network, "moves_statistics", False)
+        running = jnp.zeros_like(batch["batch_stats"]) if linear else batch["batch_stats"]
         weights, op_weights, images = jax.tree.map(lambda x: x.astype(dtype), (w, op_weights, batch["images"]))
         logits, changed = self.supernet.network.apply(
             self.supernet.packed(weights, running),
@@ -64,7 +66,8 @@ class ImageObjective(Objective):
         logits = logits.astype(w.dtype)
         running = batch["batch_stats"]
         if train:
-            running = (1 - RUNNING_MOMENTUM) * running + self.supernet.statistics(changed["batch_stats"])
+            old = (1 - RUNNING_MOMENTUM) * running if linear else 0
+            running = old + self.supernet.statistics(changed["batch_stats"])
         loss = cross_entropy(logits, batch["labels"])
         aux = {"loss": loss, "accuracy": accuracy(logits, batch["labels"]), "batch_stats": running, "carried": ()}
         return pmean((loss, aux), self.axis_name)

@@ -12,6 +12,7 @@ from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.enas_micro import EnasMicroSpace, enas_micro
+from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.mnasnet_mobile import MnasNetMobileSpace, mnasnet_mobile
 from jdarts.spaces.mobile import MobileSpace, fairnas, mobile_s5, proxyless, spos
@@ -36,6 +37,7 @@ __all__ = [
     "EnasMacroSpace",
     "EnasMicroSpace",
     "ImageSpace",
+    "LayerChoices",
     "MnasNetMobileSpace",
     "MobileSpace",
     "NASBench201Space",
@@ -106,13 +108,8 @@ DESCRIPTIONS = {
 DECISIONS_ONLY: dict[str, DecisionSpace] = {
     space.name: space
     for space in (
-        nasbench_macro,
         mnasnet,
-        proxyless,
-        fairnas,
-        mobile_s5,
         mnasnet_mobile,
-        spos,
         nasnet,
         nasnet_8,
         pnas,
@@ -125,12 +122,14 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
 }
 """Spaces of which a search of images takes only the decisions.
 
-The first two are those of benchmark tables; jdarts builds no networks of `mnasnet`.
+`mnasnet` is that of a benchmark table; jdarts builds no networks of it.
 """
 LANGUAGE: dict[str, RecurrentSpace] = {space.name: space for space in (darts_rnn, enas_rnn, enas_lm_rnn)}
 """Spaces of language models: a search on text takes them, a search on images does not. Only the first has alphas."""
 SAMPLED: dict[str, ImageSpace] = {space.name: space for space in (enas_micro, enas_macro)}
 """Spaces of images without a relaxation, whose supernet takes sampled architectures only."""
+CHAINS: dict[str, LayerChoices] = {space.name: space for space in (nasbench_macro, proxyless, fairnas, mobile_s5, spos)}
+"""Spaces of images with a choice for each layer of a chain."""
 _SPACES: dict[str, ImageSpace] = {}
 _FILES: dict[str, str] = {}
 
@@ -201,5 +200,5 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-for _space in (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201):
+for _space in (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, *CHAINS.values()):
     register(_space)

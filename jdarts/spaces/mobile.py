@@ -4,10 +4,11 @@ Widths, strides, stem and head are fixed. Option k of layer i is the k-th of its
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jdarts.errors import UserError
 from jdarts.genotypes import MobileArchitecture, MobileLayer, excerpt
+from jdarts.genotypes.mobile import MobileFamily
 from jdarts.genotypes.published_mobile import (
     FAIRNAS_LAYERS,
     MOBILE_STRIDES,
@@ -18,7 +19,8 @@ from jdarts.genotypes.published_mobile import (
     spos_layers,
     stages,
 )
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, checked_choices
+from jdarts.spaces.layer_choices import LayerChoices
 
 PROXYLESS_WIDTHS = (24, 40, 80, 96, 192, 320)
 """The widths of the search; the published network for phones has 32 channels in the first stage."""
@@ -27,7 +29,7 @@ LayerCandidates = tuple[MobileLayer, ...]
 
 
 @dataclass(frozen=True)
-class MobileSpace(FreeChoices):
+class MobileSpace(LayerChoices):
     """Mobile networks of one family that differ in their inner layers.
 
     Attributes:
@@ -37,6 +39,7 @@ class MobileSpace(FreeChoices):
       candidates: those of every layer.
       head: the width of the last convolution.
       dropout: the probability of dropout in front of the classifier.
+      affine: batch norm in the supernet has a scale and a shift; that of SPOS has none.
     """
 
     name: str
@@ -45,10 +48,12 @@ class MobileSpace(FreeChoices):
     candidates: tuple[LayerCandidates, ...] = field(repr=False)
     head: int
     dropout: float = 0.0
+    affine: bool = True
 
-    def make_decisions(self) -> tuple[Decision, ...]:
-        """One decision a layer, `layer_0` and so on."""
-        return tuple(Decision(f"layer_{i}", len(layers), "network/block") for i, layers in enumerate(self.candidates))
+    @property
+    def family_of_supernet(self) -> MobileFamily:
+        """The conventions of the supernet's layers."""
+        return replace(super().family_of_supernet, affine=self.affine)
 
     def decode(self, choices: Sequence[int]) -> MobileArchitecture:
         """The network; raises `UserError` unless the choices are valid."""
@@ -103,5 +108,5 @@ fairnas = MobileSpace("fairnas", "fairnas", (32, 16), _FAIRNAS, 1280, dropout=0.
 """The 6¹⁹ networks of FairNAS (Chu et al. 2021)."""
 mobile_s5 = MobileSpace("mobile_s5", "fairnas", (32, 16), _with_identity(_FAIRNAS), 1280, dropout=0.2)
 """S5 of DARTS-: FairNAS with the identity as a seventh candidate of the 13 layers that allow it."""
-spos = MobileSpace("spos", "spos", (16,), tuple(spos_layers(*place) for place in SPOS_LAYERS), 1024, dropout=0.1)
+spos = MobileSpace("spos", "spos", (16,), tuple(spos_layers(*place) for place in SPOS_LAYERS), 1024, 0.1, False)
 """The 4²⁰ networks of SPOS (Guo et al. 2020)."""

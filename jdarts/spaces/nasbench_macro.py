@@ -2,32 +2,56 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
-from jdarts.genotypes.macro import BLOCKS, LAYERS, MacroNetwork
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.genotypes.macro import BLOCKS, LAYERS, MacroNetwork, mobile_of
+from jdarts.genotypes.mobile import MobileLayer
+from jdarts.spaces.decisions import Choices, checked_choices
+from jdarts.spaces.layer_choices import LayerChoices
 
 
 @dataclass(frozen=True)
-class NASBenchMacroSpace(FreeChoices):
+class NASBenchMacroSpace(LayerChoices):
     """The 3⁸ = 6,561 networks of the benchmark."""
 
     name: str = "nasbench_macro"
 
-    def make_decisions(self) -> tuple[Decision, ...]:
-        """The block of every layer."""
-        return tuple(Decision(f"layer_{layer}", len(BLOCKS), "network/block") for layer in range(LAYERS))
+    @cached_property
+    def candidates(self) -> tuple[tuple[MobileLayer, ...], ...]:
+        """The three blocks of every layer."""
+        alike = [MacroNetwork(str(block) * LAYERS).to_mobile().layers[1:-1] for block in range(len(BLOCKS))]
+        return tuple(zip(*alike, strict=True))
+
+    def op_name(self, layer: int, option: int) -> str:
+        """The name of a block in the benchmark."""
+        del layer
+        return BLOCKS[option]
 
     def decode(self, choices: Sequence[int]) -> MacroNetwork:
         """The network with these blocks; raises `UserError` unless the choices are valid."""
         return MacroNetwork("".join(map(str, checked_choices(self, choices))))
 
-    def encode(self, network: MacroNetwork) -> Choices:
-        """The blocks of a network."""
-        if not isinstance(network, MacroNetwork):
-            raise UserError(f"{excerpt(network)} is no network of NAS-Bench-Macro; expected a MacroNetwork")
-        return tuple(map(int, network.code))
+    def encode(self, architecture: Any) -> Choices:
+        """The blocks of a network, given as its code or as its layers; raises `UserError` for one of another space."""
+        if isinstance(architecture, MacroNetwork):
+            return tuple(map(int, architecture.code))
+        chain = mobile_of(architecture)
+        try:
+            if chain is None:
+                raise ValueError
+            found = tuple(
+                layers.index(layer) for layers, layer in zip(self.candidates, chain.layers[1:-1], strict=True)
+            )
+            if self.decode(found).to_mobile() != chain:
+                raise ValueError
+        except ValueError:
+            raise UserError(
+                f"{excerpt(architecture)} is no network of NAS-Bench-Macro; expected a MacroNetwork"
+            ) from None
+        return found
 
 
 nasbench_macro = NASBenchMacroSpace()

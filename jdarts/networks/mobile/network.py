@@ -44,6 +44,6 @@ class MobileNetwork(nn.Module):
             )
             x = block(x, train, None if never else drop_path)
         classifier = MobileClassifier(
-            self.classes, architecture.conventions.bias, architecture.dropout, name="classifier"
+            self.classes, architecture.conventions.bias, architecture.dropout, self.axis_name, name="classifier"
         )
         return classifier(x, train), None

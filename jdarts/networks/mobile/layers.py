@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts import kernels
 from jdarts.devices.replicas import Share
 from jdarts.genotypes.mobile import MobileFamily
 from jdarts.kernels.reference import relu
@@ -49,14 +50,7 @@ class MobileConv(nn.Module):
         # He et al. 2015, by the filters that an input value meets: k² of a depthwise convolution
         init = uniform_fan_out(k * k * self.channels // groups)
         kernel = self.param("kernel", init, (k, k, x.shape[-1] // groups, self.channels))
-        y = lax.conv_general_dilated(
-            x.astype(kernel.dtype),
-            kernel,
-            (self.stride, self.stride),
-            "SAME" if self.family.same_padding else [(k // 2, k // 2)] * 2,
-            dimension_numbers=_LAYOUT,
-            feature_group_count=groups,
-        )
+        y = self.convolved(x.astype(kernel.dtype), kernel)
         norm = BatchNorm(
             self.channels,
             affine=self.family.affine,
@@ -66,6 +60,24 @@ class MobileConv(nn.Module):
             name="norm",
         )
         return _ACTIVATIONS[self.activation](norm(y, train))
+
+    def convolved(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        """The convolution of `x [N, H, W, ·]`, in the form that suits the platform (`jdarts.kernels`)."""
+        k, stride = self.kernel, self.stride
+        if self.family.same_padding and stride > 1:  # not symmetric
+            return lax.conv_general_dilated(
+                x,
+                kernel,
+                (stride, stride),
+                "SAME",
+                dimension_numbers=_LAYOUT,
+                feature_group_count=x.shape[-1] if self.depthwise else 1,
+            )
+        if self.depthwise:
+            return kernels.depthwise(x, kernel[:, :, 0], stride=stride)
+        if k == 1:
+            return kernels.pointwise(x[:, ::stride, ::stride], kernel[0])
+        return kernels.convolution(x, kernel, stride=stride, padding=k // 2)
 
 
 class SqueezeExcite(nn.Module):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.extend import core
 
+from jdarts import kernels
 from jdarts.ops.initializers import noting_ranges
 
 
@@ -25,7 +26,8 @@ def module_sizes(
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.result_type(float))
     rngs = {name: jax.random.key(0) for name in ("params", "noise", "drop_path")}
-    with noting_ranges():  # no random generators in the program
+    # No random generators in the program, and convolutions as XLA's, of which the size can be read.
+    with noting_ranges(), kernels.for_accelerators():
         program, (_, variables) = jax.make_jaxpr(lambda x: network.init_with_output(rngs, x, train), return_shape=True)(
             images
         )

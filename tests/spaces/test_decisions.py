@@ -36,7 +36,7 @@ UNEVEN_SIZE = (2 * 3) * (2 * 2 + 2 * 3 + 2 * 3) * 1 * 3
 
 def in_order(genotype: Genotype) -> Genotype:
     """The same genotype, with the edges of every node in the order of their sources."""
-    if isinstance(genotype, RecurrentGenotype):  # one edge a node
+    if isinstance(genotype, RecurrentGenotype) or not isinstance(genotype, Genotype):  # one edge a node, or a chain
         return genotype
     cells = {
         name: Cell(tuple(tuple(sorted(edges, key=lambda e: e[1])) for edges in cell.nodes), cell.concat, cell.inputs)

@@ -51,6 +51,15 @@ def cosine_restarts(config: SGDConfig, period: int, steps_per_epoch: int) -> opt
     return rate
 
 
+def linear_per_step(config: SGDConfig, steps: int) -> optax.Schedule:
+    """Linear decay over all `steps` of a search, `lr_min + (lr − lr_min)(1 − t / steps)` in step t = 1, 2, …
+
+    The last step has `learning_rate_min` (the code of SPOS, Guo et al. 2020).
+    """
+    span = config.learning_rate - config.learning_rate_min
+    return lambda step: config.learning_rate_min + span * (1 - jnp.minimum((jnp.asarray(step) + 1) / steps, 1))
+
+
 def weight_sgd(
     config: SGDConfig, epochs: int, steps_per_epoch: int, *, clip: bool = True, schedule: optax.Schedule | None = None
 ) -> optax.GradientTransformation:

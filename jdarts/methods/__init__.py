@@ -21,6 +21,7 @@ from jdarts.methods.enas import enas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
 from jdarts.methods.method import Method, compose
+from jdarts.methods.one_shot import fairnas, spos
 from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
 from jdarts.methods.random_baselines import random_search, rsps
@@ -50,6 +51,7 @@ __all__ = [
     "drop_nas",
     "enas",
     "fair_darts",
+    "fairnas",
     "gdas",
     "get",
     "names",
@@ -66,5 +68,6 @@ __all__ = [
     "setn",
     "single_darts",
     "snas",
+    "spos",
     "stac_nas",
 ]

@@ -20,6 +20,7 @@ import numpy as np
 from jdarts.config import own_estimators
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
+from jdarts.methods.paths import Paths
 from jdarts.methods.published import Published
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.wiring import OpWeights
@@ -54,6 +55,7 @@ class Method:
       perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step only (SmoothDARTS).
         `loss(op_weights)` is the training loss on the step's batch at the present weights, with running averages in
         the batch norms.
+      paths: the single paths that train the weights (SPOS, FairNAS), in place of `relax_weights`.
       derive_weights: `alphas -> op_weights`, deterministic; genotypes are derived from them.
       init_alphas: `(space, key, scale) -> alphas`.
 
@@ -72,6 +74,7 @@ class Method:
       alpha_start: first epoch in which the alphas move; before it the state of their optimiser does not move either.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
       cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
+      linear_rate: the learning rate of the weights falls linearly, step by step, instead of as a cosine by epochs.
 
     Regulariser:
       regularizer: `(alphas, key, clock, space) -> scalar`, added to the loss that the alphas descend.
@@ -86,6 +89,8 @@ class Method:
       derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
         is the accuracy on a validation batch at the search's end; it and the key are None during the search.
       compares: `derive` calls `evaluate`.
+      recalibration: `evaluate` takes the statistics of batch norm from so many training batches, for every candidate
+        anew, instead of the running averages.
       log_scores: `derive` takes the natural logarithms of the op weights (float64, finite) instead. They do not
         underflow where a softmax does.
 
@@ -103,6 +108,7 @@ class Method:
     relax: Relax | None = None
     relax_weights: Relax | None = None
     perturb: Perturb | None = None
+    paths: Paths | None = None
     derive_weights: Callable[[Alphas], OpWeights] | None = None
     init_alphas: InitAlphas | None = None
     # edge
@@ -117,6 +123,7 @@ class Method:
     alpha_start: int | None = None
     alphas_fixed: bool | None = None
     cutout_probability: Schedule | None = None
+    linear_rate: bool | None = None
     # regulariser
     regularizer: Regularizer | None = None
     post_update: PostUpdate | None = None
@@ -125,6 +132,7 @@ class Method:
     probes: tuple[str, ...] = ()
     derive: Derive | None = None
     compares: bool | None = None
+    recalibration: int | None = None
     log_scores: bool | None = None
     # above the seams
     driver: str | None = None
@@ -239,8 +247,10 @@ SEAMS = {
     "relax": "relaxation",
     "relax_weights": "relaxation of the weight step",
     "perturb": "perturbation of the weight step",
+    "paths": "paths of the weight step",
     "derive_weights": "deterministic op weights",
     "cutout_probability": "cutout probability",
+    "linear_rate": "learning rate of the weights",
     "hypergradient": "hypergradient",
     "alpha_data": "data of the alpha step",
     "order": "order of updates",
@@ -252,6 +262,7 @@ SEAMS = {
     "stop": "stop rule",
     "derive": "derivation",
     "compares": "comparison of candidates",
+    "recalibration": "statistics of candidates",
     "log_scores": "logarithms in the derivation",
     "driver": "driver",
 }

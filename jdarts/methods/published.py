@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from jdarts import spaces
 
-SpaceKind = Literal["darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn"]
+SpaceKind = Literal[
+    "darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn", "spos", "fairnas"
+]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
 """Two levels: weights and alphas have half of the training images each."""
@@ -70,9 +72,9 @@ def on_nasbench201(result: str, changes: Mapping[str, Any] | None = None, option
 def fitting(published: Iterable[Published], space: str) -> Published | None:
     """The entry for the space of that name, or None. Users' own spaces count as DARTS cells.
 
-    Settings of searches on images are not for spaces of recurrent cells.
+    Settings of searches on images are not for spaces of recurrent cells, those for cells not for chains of layers.
     """
-    own = space == "nasbench201" or space in spaces.SAMPLED or space in spaces.LANGUAGE
+    own = space == "nasbench201" or any(space in group for group in (spaces.SAMPLED, spaces.LANGUAGE, spaces.CHAINS))
     kind = space if own else "darts_cnn"
     return next((entry for entry in published if entry.kind == kind), None)
 

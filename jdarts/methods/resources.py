@@ -11,9 +11,12 @@ from typing import Literal
 
 import numpy as np
 
+from jdarts.genotypes.mobile import MobileLayer
 from jdarts.networks.counting import count_op
+from jdarts.networks.mobile.size import layer_size
 from jdarts.networks.reductions import reduction_cells
 from jdarts.networks.wiring import OpTable
+from jdarts.spaces import LayerChoices
 from jdarts.spaces.space import Space
 
 Resource = Literal["none", "parameters", "flops", "memory"]
@@ -27,11 +30,37 @@ def op_costs(space: Space, resource: Resource, *, channels: int, cells: int, siz
       channels, cells: of the supernet, as in the configuration; for NAS-Bench-201 `cells` counts those of a stage.
       size: side of the images in pixels.
     """
+    if isinstance(space, LayerChoices):
+        return chain_costs(space, resource, size=size)[1]
     costs = {name: np.zeros(shape) for name, shape in space.alpha_shapes.items()}
     for cell_type, width, side in _cells(space, channels, cells, size):
         reduction = cell_type == "reduce"
         costs[cell_type] += _cell_costs(space.tables[cell_type], space.edges, resource, width, side, reduction)
     return costs
+
+
+def chain_costs(
+    space: LayerChoices, resource: Resource, *, size: int, classes: int = 1000
+) -> tuple[float, dict[str, np.ndarray]]:
+    """`(cost of the fixed layers and the classifier, {matrix: [layers, ops]})` of a chain of layers."""
+    costs = {name: np.zeros(shape) for name, shape in space.alpha_shapes.items()}
+    first, head = space.fixed_layers
+    fixed, side, width = 0.0, size, 3
+    for layer in first:
+        cost, side, width = _of_layer(layer, width, side, resource), -(-side // layer.stride), layer.width
+        fixed += cost
+    for (name, row), layers in zip(space.rows, space.candidates, strict=True):
+        costs[name][row] = [_of_layer(layer, width, side, resource) for layer in layers]
+        side, width = -(-side // layers[0].stride), layers[0].width
+    bias = classes if space.family_of_supernet.bias and resource == "parameters" else 0
+    return fixed + _of_layer(head, width, side, resource) + head.width * classes + bias, costs
+
+
+def _of_layer(layer: MobileLayer, width: int, side: int, resource: Resource) -> float:
+    parameters, macs = layer_size(layer, width, (side, side))
+    behind = -(-side // layer.stride)
+    memory = width * side**2 + layer.width * behind**2 + parameters
+    return {"parameters": parameters, "flops": macs, "memory": memory}[resource]
 
 
 def _cells(space: Space, channels: int, cells: int, size: int):

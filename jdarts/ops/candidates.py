@@ -16,12 +16,14 @@ CANDIDATES = (
     "conv_7x1_1x7",
 )
 
+_BLOCKS = ("mb", "shuffle", "xception")  # of mobile networks
+
 
 def has_weights(op: str, stride: int) -> bool:
     """True if a candidate op has weights of its own, so that its output differs from edge to edge."""
     if user_ops.is_own(op):
         return user_ops.has_weights(op)
-    return "conv" in op or (op == "skip_connect" and stride > 1)
+    return "conv" in op or op.startswith(_BLOCKS) or (op == "skip_connect" and stride > 1)
 
 
 def is_pool(op: str) -> bool:

@@ -8,6 +8,8 @@ from jdarts.errors import UserError
 from jdarts.methods import Method
 from jdarts.search.conventions import hypergradient_of
 from jdarts.search.task import Batches
+from jdarts.spaces import LayerChoices
+from jdarts.spaces.space import Space
 
 
 def check_split(settings: SearchConfig, method: Method, data: SearchData | StreamedData) -> None:
@@ -19,6 +21,35 @@ def check_split(settings: SearchConfig, method: Method, data: SearchData | Strea
         raise UserError(
             f"data.val_fraction is 0, but {method.name} with hypergradient {hypergradient} needs validation images; "
             "use 0.5, or a single-level method"
+        )
+
+
+_OF_CELLS = {
+    "darts_pt": "decides edge by edge",
+    "drnas": "changes partial channels",
+    "p_darts": "changes the number of cells",
+    "stac_nas": "searches groups of the ops of DARTS cells",
+}
+"""Drivers that need cells, by what they do."""
+
+
+def check_chain(space: Space, method: Method) -> None:
+    """Raise `UserError` if the space is a chain of layers and the method needs cells with several edges a node."""
+    if not isinstance(space, LayerChoices):
+        return
+    reason = ""
+    if method.driver in _OF_CELLS:
+        reason = f"it {_OF_CELLS[method.driver]}"
+    elif method.edge_normalisation or method.edge.partial_channels > 1:
+        reason = "partial channels and edge normalisation need several edges a node"
+    elif dropped := sorted({"drop_path", "skip_dropout"} & set(method.edge_values)):
+        reason = f"{dropped[0]} would cut the only edge of a layer"
+    elif method.options.get("criterion") == "skips":
+        reason = "its stop rule counts the skip connections of a normal cell"
+    if reason:
+        raise UserError(
+            f"method {method.name} does not fit space {space.name}, where one edge leads to each layer: {reason}; "
+            "use e.g. darts, darts_minus, gdas or spos"
         )
 
 

@@ -28,8 +28,9 @@ from jdarts.methods import Method
 from jdarts.ops.plain import RUNNING_MOMENTUM
 from jdarts.optimizers import weight_sgd
 from jdarts.search.batches import ImageBatches, batches_for
-from jdarts.search.checks import check_split
+from jdarts.search.checks import check_chain, check_split
 from jdarts.search.objective import Batch, LossAux, Objective, edge_values
+from jdarts.search.path_step import check_paths
 from jdarts.search.state import SearchState
 from jdarts.search.task import Arrays, Asked, nothing_carried, on_device
 from jdarts.search.vectors import vector_network
@@ -113,8 +114,10 @@ class ImageTask:
 
     def check(self, config: Experiment, space: Space, method: Method, data: SearchData | StreamedData) -> None:
         """Raise `UserError` if the method needs a validation split and there is none."""
-        del space
         check_split(config.search, method, data)
+        check_chain(space, method)
+        if method.paths is not None:
+            check_paths(method.paths, space, config.search.batch_size, config.search.microbatches)
 
     def steps_per_epoch(self, config: Experiment, data: SearchData | StreamedData) -> int:
         """Whole batches in the training split; `UserError` if a split does not fill one batch."""
@@ -150,12 +153,13 @@ class ImageTask:
 
     def batches(self, asked: Asked) -> ImageBatches:
         """Augmented images, drawn from the data on the device or read by the host."""
-        settings = asked.config.search
+        settings, paths = asked.config.search, asked.method.paths
+        parts = 1 if paths is None else paths.count(asked.space)
         return batches_for(
             asked.config.data,
             asked.data,
             asked.method,
-            Share(asked.axis_name, settings.microbatches),
+            Share(asked.axis_name, settings.microbatches * parts),
             size=settings.batch_size,
             steps_per_epoch=asked.steps_per_epoch,
             clock=asked.clock,

@@ -72,6 +72,10 @@ class Objective:
         )
         return self.network_loss(w, lax.stop_gradient(p), batch)
 
+    def path_loss(self, w: jax.Array, op_weights: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
+        """The loss on a single path, given as op weights; no gradient by them."""
+        return self.network_loss(w, lax.stop_gradient(op_weights), batch)
+
     def edge_values(self, step: jax.Array) -> dict[str, jax.Array]:
         """The scheduled numbers of the edges in this step, by name, e.g. the probability of drop-path."""
         return edge_values(self.method, self.clock, step)

@@ -1,12 +1,16 @@
 """Accuracies of candidates with shared weights, for derivations that evaluate images (SETN, RSPS, DARTS-PT)."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
 
+from jdarts import staging
 from jdarts.data import SearchData
+from jdarts.data.augment import normalize
 from jdarts.methods import Method
+from jdarts.networks.of_genotype import count_network
 from jdarts.search.hooks import EpochEnd, Hook
 from jdarts.search.search import Search
 from jdarts.search.state import SearchState
@@ -35,7 +39,71 @@ def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
 def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
     """`op_weights -> score` with the weights of `state` on validation examples (`SearchTask.scored`), drawn by `key`.
 
-    With `train`, batch norms use the statistics of those examples, otherwise the running averages.
+    With `train`, batch norms use the statistics of those examples, otherwise the running averages; or, if the method
+    says so, those of training batches (`Recalibrated`).
     """
     examples, score = search.task.scored(search.config, search.arrays, key), search.compiled_score
+    if search.method.recalibration is not None:
+        return Recalibrated(search, state, examples, key)
     return lambda op_weights: float(score(state, op_weights, *examples, train=train))
+
+
+class Recalibrated:
+    """Scores of paths of a supernet of images, each with the batch-norm statistics of its own.
+
+    The statistics of a path are the means over `method.recalibration` training batches, the same without augmentation
+    for all paths (Guo et al. 2020, §3.3); for 0 batches the running averages. Compiled once for all paths.
+
+    Args:
+      examples: validation images and labels.
+      key: draws the training images.
+    """
+
+    def __init__(self, search: Search, state: SearchState, examples: tuple[jax.Array, ...], key: jax.Array):
+        self._search, self._state, self._examples = search, state, examples
+        images = search.arrays["train_images"]
+        size = min(search.config.search.batch_size, len(images))
+        batches = min(search.method.recalibration or 0, len(images) // size)
+        rows = jax.random.permutation(jax.random.fold_in(key, 1), len(images))[: batches * size]
+        self._rows = rows.reshape(batches, size)
+
+    def __call__(self, op_weights: Any) -> float:
+        """The score of a path, `{matrix: [layers, ops]}`, one-hot."""
+        moments, score = _programs(self._search, self._rows.shape[1], len(self._examples[0]))
+        statistics, images = self._state.batch_stats, self._search.arrays["train_images"]
+        if len(self._rows):
+            statistics = sum(moments(self._state, op_weights, images[rows]) for rows in self._rows) / len(self._rows)
+        return float(score(self._state.replace(batch_stats=statistics), op_weights, *self._examples))
+
+    def macs(self, architecture: Any) -> int:
+        """Multiply–accumulates of a network of the space, for one image of the search."""
+        shape, config = self._search.data.image_shape, self._search.config
+        return count_network(
+            architecture,
+            channels=config.space.channels,
+            cells=config.space.cells,
+            classes=self._search.data.num_classes,
+            image_size=(shape[0], shape[1]),
+        ).macs
+
+
+@lru_cache(maxsize=2)
+def _programs(search: Search, batch: int, scored: int) -> tuple[staging.Program, staging.Program]:
+    """`(state, path, images) -> statistics` and `(state, path, images, labels) -> score`, compiled in pieces."""
+
+    def moments(state, op_weights, images):
+        normal = normalize(images, mean=search.data.mean, std=search.data.std)
+        inputs = {"images": normal, "batch_stats": state.batch_stats, "step": state.step}
+        return search.objective.batch_statistics(state.weights, op_weights, inputs)
+
+    state = jax.eval_shape(search.init, jax.random.key(0))
+    path = search.space.one_hot(search.space.random_genotype(0))
+    images, labels = search.arrays["train_images"], search.arrays["train_labels"]
+    return (
+        staging.compile(moments, state, path, _like(images, batch)),
+        staging.compile(search.score, state, path, _like(images, scored), _like(labels, scored)),
+    )
+
+
+def _like(array: jax.Array, rows: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype)

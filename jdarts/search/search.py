@@ -18,7 +18,7 @@ from jdarts.config.swept import unchecked
 from jdarts.data.streaming import StreamedData
 from jdarts.data.text import TextData
 from jdarts.methods import Method, configured
-from jdarts.optimizers import alpha_adam
+from jdarts.optimizers import alpha_adam, linear_per_step
 from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.checks import check_batches, check_conventions
@@ -26,6 +26,7 @@ from jdarts.search.conventions import hypergradient_of, moved_statistics
 from jdarts.search.images import IMAGE_TASK
 from jdarts.search.language import LANGUAGE_TASK
 from jdarts.search.objective import Batch, Objective
+from jdarts.search.path_step import PathStep
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
 from jdarts.search.task import Arrays, Asked, Batches, SearchTask
@@ -156,21 +157,29 @@ def make_search(
 def search_step(settings: SearchConfig, objective: Objective, batches: Batches, task: SearchTask) -> SearchStep:
     """Algorithm 1 with the optimisers and the hypergradient of `settings`; the hypergradient must not be None."""
     method, hypergradient = objective.method, settings.hypergradient or ""
+    steps = settings.epochs * batches.steps_per_epoch
     weight_optimizer = partial(
-        task.weight_optimizer, settings.weight_optimizer, settings.epochs, batches.steps_per_epoch
+        task.weight_optimizer,
+        settings.weight_optimizer,
+        settings.epochs,
+        batches.steps_per_epoch,
+        schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
     )
     alpha_optimizer = alpha_adam(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
     loss = objective.loss
     estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer(clip=settings.virtual_clip), options=options)
     check_batches(estimator, batches)
-    return SearchStep(
+    weight_loss = objective.weight_loss if method.own_weight_step else loss
+    if method.paths is not None:
+        weight_loss = objective.path_loss
+    return (SearchStep if method.paths is None else PathStep)(
         objective,
         batches,
         weight_optimizer(),
         AlphaUpdate(method, objective.space, alpha_optimizer, objective.clock),
         estimator,
-        hypergrad.gradients(objective.weight_loss if method.own_weight_step else loss, settings.microbatches),
+        hypergrad.gradients(weight_loss, settings.microbatches),
         single_level=hypergradient == "single_level",
         enter=task.enter,
         moved_statistics=partial(moved_statistics, hypergradient) if settings.alpha_step_moves_statistics else None,

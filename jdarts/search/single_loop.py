@@ -9,7 +9,7 @@ import jax
 from jdarts import staging
 from jdarts.benchmarks import Table, load_table
 from jdarts.data.streaming import StreamedData
-from jdarts.derivation import free_edges
+from jdarts.derivation import dominant_ops, free_edges
 from jdarts.devices import processes
 from jdarts.devices.placement import Placement
 from jdarts.genotypes import Genotype, parse
@@ -26,6 +26,7 @@ from jdarts.search.search import Search, make_search
 from jdarts.search.search_run import SearchRun
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.streams import last_arrays
+from jdarts.spaces import LayerChoices
 from jdarts.stopping import curvature_is_gone
 
 Measure = Callable[[SearchState], dict[str, Any]]
@@ -186,6 +187,10 @@ class EpochRecords:
         record |= self.search.task.readings(record)
         record["alpha_entropy"] = float(entropy(softmax({c: state.alphas[c] for c in space.alpha_shapes})))
         record |= free_edges(genotype)
+        least = self.run.method.options.get("dominant_above")
+        if least is not None and isinstance(space, LayerChoices):
+            p = self.run.method.deterministic_weights(space, state.alphas)
+            record["dominant_ops"] = dominant_ops(space, p, least)
         if self.eigenvalues is not None and (epoch - 1) % self.measured_every == 0:
             record |= self.eigenvalues(on_one_device(state))
         record |= call_hooks(self.hooks, EpochEnd(epoch, state.alphas, lambda: on_one_device(state), record))

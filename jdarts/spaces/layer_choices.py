@@ -106,19 +106,25 @@ class LayerChoices(FreeChoices):
                 f"space {self.name} has one edge a layer, which partial channels (PC-DARTS) do not fit; use a method "
                 "without them"
             )
-        network = self._skeleton
+        first, head = self.fixed_layers
         return MobileSupernet(
-            network.layers[: self._fixed],
+            first,
             self.candidates,
             self.rows,
-            network.layers[-1],
+            head,
             self.family_of_supernet,
             classes,
-            network.dropout,
+            self._skeleton.dropout,
             axis_name,
             edge,
             remat,
         )
+
+    @property
+    def fixed_layers(self) -> tuple[tuple[MobileLayer, ...], MobileLayer]:
+        """The layers in front of the first choice, and the one behind the last."""
+        layers = self._skeleton.layers
+        return layers[: len(layers) - len(self.candidates) - 1], layers[-1]
 
     @property
     def family_of_supernet(self) -> MobileFamily:
@@ -161,8 +167,3 @@ class LayerChoices(FreeChoices):
         found = mobile_of(self.decode((0,) * len(self.candidates)))
         assert found is not None
         return found
-
-    @property
-    def _fixed(self) -> int:
-        """The number of fixed layers in front of the first choice."""
-        return len(self._skeleton.layers) - len(self.candidates) - 1

@@ -3,28 +3,18 @@
 The constants are those of SPOS (Guo et al. 2020, arXiv:1904.00420, algorithm 1 and code).
 """
 
-import heapq
 from collections.abc import Callable, Mapping
 
-import numpy as np
 from optuna.distributions import BaseDistribution
 
-from jdarts.errors import UserError
-from jdarts.spaces.decisions import Choices, DecisionSpace, uniform
+from jdarts.derivation.evolution import Generations
+from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.history import Derived, Evaluation, History
-from jdarts.strategies.mutations import crossover, resampled
 from jdarts.strategies.strategy import Strategy, at_least, fraction
-
-_RANDOM_ATTEMPTS = 1_000
 
 
 class GeneticSearch(Strategy):
-    """Half of a generation are mutants, half are crossovers of the best architectures of all earlier generations.
-
-    Trial n belongs to generation n // population; the first generation is random. No architecture is evaluated twice. A
-    candidate that is known or not legal is drawn again up to ten times, then replaced by a random one.
-
-    DIFF: SPOS' code allows ten attempts for each candidate in total, so that one may use up those of another.
+    """Trial n is candidate n of `jdarts.derivation.evolution.Generations`. No architecture is evaluated twice.
 
     Args:
       space, seed: see `Strategy`.
@@ -53,36 +43,17 @@ class GeneticSearch(Strategy):
 
     def propose(self, history: History, number: int) -> Choices:
         """The candidate of this number in its generation."""
-        rng, generation, place = self.rng(number), number // self.population, number % self.population
         known = self._known(history), {self._canonical(choices) for choices in history.running}
-        earlier = [e for e in history.evaluations if e.number < generation * self.population]
-        best = heapq.nsmallest(self.parents, earlier, key=lambda e: (-e.score, e.number))
-        if best:
-            for _ in range(10):
-                child = self._child(best, place < self.population // 2, rng)
-                if self._is_new(child, known):
-                    return child
-        for _ in range(_RANDOM_ATTEMPTS):
-            child = uniform(self.space, rng)
-            if self._is_new(child, known):
-                return child
-        raise UserError(
-            f"space {self.space.name}: no legal architecture that is not yet evaluated was found in "
-            f"{_RANDOM_ATTEMPTS} random ones; {len(known[0])} are evaluated: use fewer trials"
-        )
+        first = number // self.population * self.population
+        earlier = sorted((e for e in history.evaluations if e.number < first), key=lambda e: e.number)
 
-    def _child(self, best: list[Evaluation], mutant: bool, rng: np.random.Generator) -> Choices:
-        def parent() -> Choices:
-            return best[int(rng.integers(len(best)))].choices
+        def is_new(choices: Choices) -> bool:
+            if any(self._canonical(choices) in part for part in known):
+                return False
+            return self.legal is None or self.legal(choices)
 
-        if mutant:
-            return resampled(self.space, parent(), rng, probability=self.mutation)
-        return crossover(parent(), parent(), rng)
-
-    def _is_new(self, choices: Choices, known: tuple[set[Choices], ...]) -> bool:
-        if not self.space.is_valid(choices) or any(self._canonical(choices) in part for part in known):
-            return False
-        return self.legal is None or self.legal(choices)
+        settings = Generations(self.population, self.parents, self.mutation)
+        return settings.candidate(self.space, number, [(e.score, e.choices) for e in earlier], is_new, self.rng(number))
 
     def _canonical(self, choices: Choices) -> Choices:
         return self.space.encode(self.space.decode(choices))

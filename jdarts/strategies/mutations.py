@@ -55,21 +55,6 @@ def nasnet(space: DecisionSpace, choices: Choices, rng: np.random.Generator, *, 
     return _first_valid(space, mutants())
 
 
-def resampled(space: DecisionSpace, choices: Choices, rng: np.random.Generator, *, probability: float = 0.1) -> Choices:
-    """Each decision drawn again with a probability (SPOS, Guo et al. 2020, arXiv:1904.00420); perhaps not valid."""
-    drawn = rng.random(len(choices)) < probability
-    return tuple(
-        int(rng.integers(decision.options)) if again else choice
-        for decision, choice, again in zip(space.decisions, choices, drawn, strict=True)
-    )
-
-
-def crossover(first: Choices, second: Choices, rng: np.random.Generator) -> Choices:
-    """Each choice from either parent with equal probability; perhaps not valid."""
-    from_first = rng.random(len(first)) < 0.5
-    return tuple(a if taken else b for a, b, taken in zip(first, second, from_first, strict=True))
-
-
 MUTATIONS: dict[str, Mutation] = {"one_decision": one_decision, "nasnet": nasnet}
 
 

@@ -29,14 +29,18 @@ def count_mobile(
     check_whole("classes", classes)
     size, inputs, modules = sides_of(image_size), 3, []
     for i, layer in enumerate(architecture.layers):
-        half = (-(-size[0] // layer.stride), -(-size[1] // layer.stride))
-        tally = _Tally(size[0] * size[1], half[0] * half[1])
-        tally.layer(layer, inputs)
-        modules.append(ModuleCount(f"layer_{i}", tally.parameters, tally.macs))
-        size, inputs = half, layer.width
+        modules.append(ModuleCount(f"layer_{i}", *layer_size(layer, inputs, size)))
+        size, inputs = (-(-size[0] // layer.stride), -(-size[1] // layer.stride)), layer.width
     bias = classes if architecture.conventions.bias else 0
     modules.append(ModuleCount("classifier", inputs * classes + bias, inputs * classes))
     return Count(tuple(modules))
+
+
+def layer_size(layer: MobileLayer, inputs: int, size: tuple[int, int]) -> tuple[int, int]:
+    """`(parameters, multiply–accumulates)` of a layer that reads `inputs` channels of so many rows and columns."""
+    tally = _Tally(size[0] * size[1], -(-size[0] // layer.stride) * -(-size[1] // layer.stride))
+    tally.layer(layer, inputs)
+    return tally.parameters, tally.macs
 
 
 @dataclass

@@ -113,6 +113,13 @@ class MobileSupernet(WholeVariables, nn.Module):
         """
         return self.edge.sampled
 
+    def choice_of(self, path: tuple[str, ...]) -> tuple[str, int, int] | None:
+        """Matrix, row and column of the op whose block holds the variable at `path`; None outside of such blocks."""
+        if len(path) < 2 or not path[1].startswith("choice_"):
+            return None
+        layer = int(path[0].removeprefix("layer_")) - len(self.first)
+        return (*self.rows[layer], int(path[1].removeprefix("choice_")))
+
     @nn.compact
     def __call__(
         self, op_weights: OpWeights, images: jax.Array, train: bool, edge_values: EdgeValues | None = None

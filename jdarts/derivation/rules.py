@@ -9,13 +9,16 @@ Every rule raises `UserError` for op weights of another shape and for NaN and in
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype
+from jdarts.genotypes import Cell, Genotype, MacroArchitecture, MobileArchitecture, RecurrentGenotype
+from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.wiring import OpTable, OpWeights
+from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights
@@ -27,9 +30,12 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
     """FairDARTS: a node keeps its two strongest edges, each with its best op, if their weight is at least `least`.
 
     A node keeps two edges, one or none. If no edge from an input remains in a cell, the strongest one is kept. In
-    NAS-Bench-201 each edge is decided separately, and `none` replaces an op whose weight is below `least`.
+    NAS-Bench-201 each edge is decided separately, and `none` replaces an op whose weight is below `least`. A layer of a
+    chain keeps its strongest op in any case (`dominant_ops` counts those above a threshold).
     """
     weights = finite_weights(space, op_weights)
+    if isinstance(space, LayerChoices):
+        return space.derive(weights)
     if isinstance(space, NASBench201Space):
         best = [
             max((-np.inf if op == "none" else p, -k) for k, (op, p) in enumerate(zip(ops, row, strict=True)))
@@ -51,9 +57,9 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
 def best_pairs(space: Space, op_weights: OpWeights) -> Genotype:
     """PR-DARTS: each node keeps the two (edge, op) pairs with the largest weights, possibly both on one edge.
 
-    `none` is never chosen. NAS-Bench-201 has one op an edge; there it is `space.derive`.
+    `none` is never chosen. NAS-Bench-201 and chains have one op an edge; there it is `space.derive`.
     """
-    if isinstance(space, NASBench201Space):
+    if isinstance(space, NASBench201Space | LayerChoices):
         return space.derive(op_weights)
     weights = finite_weights(space, op_weights)
     return _build(
@@ -89,7 +95,7 @@ def most_probable(
 
     In NAS-Bench-201 all architectures are ranked, and the most probable one comes first. In DARTS cells the result is
     `count` random draws: two edges of each node in proportion to their largest weight, without replacement, and an op
-    on each edge in proportion to its weight, without `none`.
+    on each edge in proportion to its weight, without `none`. In a chain it is `count` random draws of an op a layer.
 
     Args:
       space: the space of the genotypes.
@@ -103,6 +109,8 @@ def most_probable(
     """
     logs = finite_weights(space, op_weights) if log else _logarithms(space, op_weights)
     seeds = _seeds(key, count)
+    if isinstance(space, LayerChoices):
+        return [_sampled_chain(space, logs, np.random.default_rng(int(seed))) for seed in seeds]
     if not isinstance(space, NASBench201Space):
         return [_sample(space, logs, np.random.default_rng(int(seed))) for seed in seeds]
     zeros = np.array([sum(row) for row in itertools.product(*np.isneginf(logs["cell"]).tolist())])
@@ -111,6 +119,21 @@ def most_probable(
     best = np.lexsort((-total, zeros))[:count]
     places = zip(*np.unravel_index(best, [len(ops) for ops in space.cell]), strict=True)
     return [space.genotype([ops[k] for ops, k in zip(space.cell, place, strict=True)]) for place in places]
+
+
+def dominant_ops(space: LayerChoices, op_weights: OpWeights, least: float = 0.75) -> dict[str, int]:
+    """FairDARTS on a chain: how many layers have an op of each name among their dominant ones.
+
+    The dominant ops of a layer are the two of largest weight (the lower number first, where they are equal), as far as
+    their weight exceeds `least`, σ(α) > 0.75 in the paper (Chu et al. 2020, arXiv:1911.12126).
+    """
+    weights = finite_weights(space, op_weights)
+    counts = {op: 0 for table in space.tables.values() for ops in table for op in ops}
+    for name, table in space.tables.items():
+        for ops, row in zip(table, weights[name], strict=True):
+            for k in np.argsort(-row, kind="stable")[:2]:
+                counts[ops[k]] += bool(row[k] > least)
+    return counts
 
 
 def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
@@ -142,8 +165,11 @@ def skips_in(genotype: Genotype) -> int:
 def free_edges(genotype: Genotype) -> dict[str, int]:
     """The number of edges that pass their input on: `skip_connections` of the normal cell, or `identities`.
 
-    `identities` are the nodes of a recurrent cell with the activation identity.
+    `identities` are the nodes of a recurrent cell with the activation identity, or such layers of a chain.
     """
+    chain = mobile_of(genotype)
+    if chain is not None:
+        return {"identities": _identities(chain)}
     if isinstance(genotype, RecurrentGenotype):
         return {"identities": sum(activation == "identity" for activation, _ in genotype.recurrent)}
     return {"skip_connections": skips_in(genotype)}
@@ -152,8 +178,11 @@ def free_edges(genotype: Genotype) -> dict[str, int]:
 def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     """The mean share of such edges among those of all cells: `skip_share`, or `identity_share` of recurrent cells.
 
-    In ENAS macro networks it is the share of skips among all possible ones.
+    In ENAS macro networks it is the share of skips among all possible ones, in a chain that of identities among layers.
     """
+    chains = [chain for chain in map(mobile_of, genotypes) if chain is not None]
+    if chains:
+        return {"identity_share": float(np.mean([_identities(chain) / len(chain.layers) for chain in chains]))}
     macro = [genotype.skip_rate for genotype in genotypes if isinstance(genotype, MacroArchitecture)]
     if macro:
         return {"skip_share": float(np.mean(macro))}
@@ -161,6 +190,16 @@ def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     op, name = ("identity", "identity_share") if recurrent else ("skip_connect", "skip_share")
     ops = [[op for cell in g.cells.values() for edges in cell.nodes for op, _ in edges] for g in genotypes]
     return {name: float(np.mean([each.count(op) / len(each) for each in ops]))}
+
+
+def _identities(chain: MobileArchitecture) -> int:
+    """The layers of a chain that pass their input on; strided ones, which are convolutions, do not count."""
+    pairs = zip(chain.layers, chain.input_widths, strict=True)
+    return sum(layer.op == "identity" and layer.stride == 1 and layer.width == width for layer, width in pairs)
+
+
+def _sampled_chain(space: LayerChoices, logs: dict[str, np.ndarray], rng: np.random.Generator) -> Any:
+    return space.decode([int(_draw(list(logs[name][row]), 1, rng)[0]) for name, row in space.rows])
 
 
 def _logarithms(space: Space, op_weights: OpWeights) -> dict[str, np.ndarray]:

@@ -1,0 +1,128 @@
+"""The weight step of single-path methods: SPOS (Guo et al. 2020) and FairNAS (Chu et al. 2021).
+
+The batch is divided into as many equal parts as the step has paths. Every path has one forward and one backward pass on
+its part; the gradients are summed, and one update follows. Weights of blocks that no path trained keep their values,
+momenta and running averages to the last bit: neither momentum nor weight decay moves them. Seen from such a block, the
+step did not happen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jdarts.errors import UserError
+from jdarts.methods.paths import Paths, path_of
+from jdarts.networks.wiring import OpWeights
+from jdarts.search.objective import Batch, LossAux
+from jdarts.search.step import SearchStep
+from jdarts.search.vectors import VectorNetwork
+
+Place = tuple[str, int, int]
+"""An entry of op weights: matrix, row, column."""
+
+
+@dataclass(frozen=True, eq=False)
+class PathStep(SearchStep):
+    """A search step whose weights move along single paths, with `method.paths`."""
+
+    def weight_step(self, state: Any, train_batch: Batch, seen: Any = None) -> tuple[Any, Any]:
+        """`(state with new weights, (loss, aux))`; loss and aux are means over the paths."""
+        del seen
+        paths, counted = self.paths.draw(self.objective.space, train_batch["relax_key"])
+        (value, aux), grads = self.path_gradients(state.weights, paths, counted, train_batch)
+        updates, opt_state = self.weight_optimizer.update(grads, state.weight_opt_state, state.weights)
+        moves = trained(self.objective.supernet, {name: jnp.sum(c, 0) > 0 for name, c in counted.items()})
+
+        def kept(new, old):
+            return jnp.where(moves, new, old) if jnp.shape(new) == moves.shape else new
+
+        w = kept(state.weights + updates, state.weights)
+        opt_state = jax.tree.map(kept, opt_state, state.weight_opt_state)
+        return state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"]), (value, aux)
+
+    @property
+    def paths(self) -> Paths:
+        """The paths of the method."""
+        found = self.objective.method.paths
+        assert found is not None
+        return found
+
+    def path_gradients(
+        self, w: jax.Array, paths: OpWeights, counted: OpWeights, batch: Batch
+    ) -> tuple[tuple[jax.Array, LossAux], jax.Array]:
+        """`((mean loss, aux), sum of the gradients)`; path k sees part k of the batch."""
+        count = len(next(iter(paths.values())))  # each path moves the running averages of the path before
+        parts = {name: split_rows(batch[name], count) for name in ("images", "labels")}
+
+        def one(running, k):
+            own = {name: lax.dynamic_index_in_dim(rows, k, keepdims=False) for name, rows in parts.items()}
+            key = batch["key"] if count == 1 else jax.random.fold_in(batch["key"], k)
+            part = {**batch, **own, "key": key, "batch_stats": running}
+            (value, aux), (grads, _) = self.weight_gradients(w, path_of(paths, k), part)
+            if count > 1:
+                learns = trained(self.objective.supernet, jax.tree.map(lambda c: c > 0, path_of(counted, k)))
+                grads = jnp.where(learns, grads, 0)
+            return value, aux, grads
+
+        if count == 1:
+            value, aux, grads = one(batch["batch_stats"], 0)
+            return (value, aux), grads
+
+        def add(carry, k):
+            total, running = carry
+            value, aux, grads = one(running, k)
+            return (total + grads, aux["batch_stats"]), (value, aux["loss"], aux["accuracy"])
+
+        start = jnp.zeros_like(w), batch["batch_stats"]
+        (grads, running), seen = lax.scan(add, start, jnp.arange(count))
+        value, loss, accuracy = (jnp.mean(each) for each in seen)
+        return (value, {"loss": loss, "accuracy": accuracy, "batch_stats": running, "carried": ()}), grads
+
+
+def split_rows(rows: jax.Array, count: int) -> jax.Array:
+    """`rows [B, …]` as `[count, B/count, …]`."""
+    return rows.reshape(count, -1, *rows.shape[1:])
+
+
+def trained(supernet: VectorNetwork, active: OpWeights) -> jax.Array:
+    """The weights that a path trains, as a mask `[weights]`.
+
+    `active` has a boolean for every op, `{matrix: [layers, ops]}`. Weights outside of the blocks to choose from are
+    always trained.
+    """
+    pieces = []
+    for place, size in segments(supernet):
+        on = jnp.asarray(True) if place is None else active[place[0]][place[1], place[2]]
+        pieces.append(jnp.broadcast_to(on, (size,)))
+    return lax.concatenate(pieces, 0)
+
+
+def segments(supernet: VectorNetwork) -> list[tuple[Place | None, int]]:
+    """The op whose block owns the weights, and their number, for the stretches of the vector of weights in order."""
+    place_of = supernet.network.choice_of
+    parts: Sequence[tuple[Place | None, int]] = [
+        (place_of(path), prod(shape)) for path, shape in supernet.params.parts()
+    ]
+    return [(place, sum(size for _, size in group)) for place, group in groupby(parts, key=lambda part: part[0])]
+
+
+def check_paths(paths: Paths, space: Any, batch_size: int, microbatches: int) -> None:
+    """Raise `UserError` unless the batch can be divided among the paths."""
+    if not hasattr(space, "layers_of"):
+        raise UserError(
+            f"space {space.name} has no layers to choose from, which single paths need; use a space such as "
+            "nasbench_macro or fairnas, or the method rsps"
+        )
+    count = paths.count(space)
+    if batch_size % (count * microbatches) or batch_size // (count * microbatches) < 2:
+        parts = f" and {microbatches} microbatches" if microbatches > 1 else ""
+        raise UserError(
+            f"search.batch_size is {batch_size}, but a step trains {count} paths on equal parts of the batch{parts}; "
+            f"use a multiple of {count * microbatches}, at least {2 * count * microbatches}"
+        )

@@ -15,8 +15,7 @@ import jax
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, MacroArchitecture, MobileArchitecture, RecurrentGenotype
-from jdarts.genotypes.macro import mobile_of
+from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype
 from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.nasbench201 import NASBench201Space
@@ -165,11 +164,8 @@ def skips_in(genotype: Genotype) -> int:
 def free_edges(genotype: Genotype) -> dict[str, int]:
     """The number of edges that pass their input on: `skip_connections` of the normal cell, or `identities`.
 
-    `identities` are the nodes of a recurrent cell with the activation identity, or such layers of a chain.
+    `identities` are the nodes of a recurrent cell with the activation identity. In a chain of layers the layers count.
     """
-    chain = mobile_of(genotype)
-    if chain is not None:
-        return {"identities": _identities(chain)}
     if isinstance(genotype, RecurrentGenotype):
         return {"identities": sum(activation == "identity" for activation, _ in genotype.recurrent)}
     return {"skip_connections": skips_in(genotype)}
@@ -178,11 +174,8 @@ def free_edges(genotype: Genotype) -> dict[str, int]:
 def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     """The mean share of such edges among those of all cells: `skip_share`, or `identity_share` of recurrent cells.
 
-    In ENAS macro networks it is the share of skips among all possible ones, in a chain that of identities among layers.
+    In ENAS macro networks it is the share of skips among all possible ones.
     """
-    chains = [chain for chain in map(mobile_of, genotypes) if chain is not None]
-    if chains:
-        return {"identity_share": float(np.mean([_identities(chain) / len(chain.layers) for chain in chains]))}
     macro = [genotype.skip_rate for genotype in genotypes if isinstance(genotype, MacroArchitecture)]
     if macro:
         return {"skip_share": float(np.mean(macro))}
@@ -190,12 +183,6 @@ def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     op, name = ("identity", "identity_share") if recurrent else ("skip_connect", "skip_share")
     ops = [[op for cell in g.cells.values() for edges in cell.nodes for op, _ in edges] for g in genotypes]
     return {name: float(np.mean([each.count(op) / len(each) for each in ops]))}
-
-
-def _identities(chain: MobileArchitecture) -> int:
-    """The layers of a chain that pass their input on; strided ones, which are convolutions, do not count."""
-    pairs = zip(chain.layers, chain.input_widths, strict=True)
-    return sum(layer.op == "identity" and layer.stride == 1 and layer.width == width for layer, width in pairs)
 
 
 def _sampled_chain(space: LayerChoices, logs: dict[str, np.ndarray], rng: np.random.Generator) -> Any:

@@ -23,6 +23,7 @@ from jdarts.data.dataset import Images
 from jdarts.errors import UserError, unknown
 from jdarts.estimation.estimator import Budget, Score
 from jdarts.genotypes import Genotype, excerpt
+from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.of_genotype import count_network
 from jdarts.search.images import ImageObjective
 from jdarts.search.search import Search
@@ -175,7 +176,7 @@ class Inherited:
     def _genotype(self, architecture: Any) -> Genotype:
         space = self._search.space
         genotype = space.decode(architecture) if isinstance(architecture, tuple) else architecture
-        if not isinstance(genotype, Genotype):
+        if not isinstance(genotype, Genotype) and mobile_of(genotype) is None:
             raise UserError(f"{excerpt(str(genotype))} is no genotype of {space.name}, the space of the supernet")
         space.encode(genotype)
         return genotype

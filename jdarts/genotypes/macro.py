@@ -7,7 +7,7 @@ expansion 3, 2 one with kernel 5 and expansion 6.
 from dataclasses import dataclass
 
 from jdarts.errors import UserError
-from jdarts.genotypes.genotype import excerpt
+from jdarts.genotypes.genotype import Cell, excerpt
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 
 BLOCKS = ("identity", "mb3_k3", "mb6_k5")
@@ -35,8 +35,24 @@ class MacroNetwork:
                 f"{excerpt(self.code)} is no network of NAS-Bench-Macro; expected {LAYERS} digits, each 0, 1 or 2"
             )
 
-    def to_text(self) -> str:
-        """The code, as in `22212220`."""
+    @property
+    def normal(self) -> Cell:
+        """The whole network as a graph, for counts of ops."""
+        return self.to_mobile().normal
+
+    @property
+    def reduce(self) -> None:
+        """None: there is one graph."""
+        return
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """`{"normal": …}`, the whole network."""
+        return {"normal": self.normal}
+
+    def to_text(self, *, without: str = "") -> str:
+        """The code, as in `22212220`; `without` has no effect."""
+        del without
         return self.code
 
     def to_mobile(self) -> MobileArchitecture:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jdarts.errors import UserError, unknown
-from jdarts.genotypes.genotype import excerpt, sequence
+from jdarts.genotypes.genotype import Cell, excerpt, sequence
 
 MobileOp = Literal["conv", "mb", "identity", "shuffle", "xception"]
 OP_NAMES: tuple[MobileOp, ...] = ("conv", "mb", "identity", "shuffle", "xception")
@@ -135,12 +135,30 @@ class MobileLayer:
             word += "_" + next(name for name, skip in _SKIP_WORDS.items() if skip == self.skip)
         return word
 
+    def op_name(self, inputs: int) -> str:
+        """The op without sizes that its place in the network fixes, as in `mb_k3_e6`, for a layer of so many inputs.
+
+        An identity that changes nothing is `skip_connect`, as in cells; one that changes width or size `conv_1x1`.
+        """
+        if self.op == "identity":
+            return "skip_connect" if self.stride == 1 and self.width == inputs else "conv_1x1"
+        return self.to_text().partition("_c")[0]
+
     def to_fields(self) -> dict[str, Any]:
         """The attributes without those that have their default value."""
         defaults = MobileLayer(self.op, self.width)
         names = ("kernel", "expansion", "squeeze", "stride", "activation", "skip")
         changed = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(defaults, name)}
         return {"op": self.op, "width": self.width, **changed}
+
+
+@dataclass(frozen=True)
+class LayerGraph(Cell):
+    """The graph of a mobile network: node 0 is the image, node i + 1 the output of layer i."""
+
+    def known_ops(self) -> tuple[str, ...]:
+        """The ops that it has."""
+        return tuple(op for edges in self.nodes for op, _ in edges)
 
 
 @dataclass(frozen=True)
@@ -198,6 +216,23 @@ class MobileArchitecture:
         """The channels that each layer reads; 0 for the image."""
         return (0, *(layer.width for layer in self.layers[:-1]))
 
+    @property
+    def normal(self) -> LayerGraph:
+        """The whole network as a graph, for counts of ops."""
+        layers = enumerate(zip(self.layers, self.input_widths, strict=True))
+        nodes = tuple(((layer.op_name(inputs), i),) for i, (layer, inputs) in layers)
+        return LayerGraph(nodes, concat=(len(nodes),), inputs=1)
+
+    @property
+    def reduce(self) -> None:
+        """None: there is one graph."""
+        return
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """`{"normal": …}`, the whole network."""
+        return {"normal": self.normal}
+
     def activation_of(self, layer: MobileLayer) -> str:
         """The activation of one of the layers."""
         return layer.activation or self.conventions.activation
@@ -219,8 +254,9 @@ class MobileArchitecture:
         layers = [replace(layer, width=_rounded(layer.width * multiplier)) for layer in self.layers]
         return replace(self, layers=tuple(layers))
 
-    def to_text(self) -> str:
-        """One line; `jdarts.genotypes.parse_architecture` returns an equal network."""
+    def to_text(self, *, without: str = "") -> str:
+        """One line; `jdarts.genotypes.parse_architecture` returns an equal network. `without` has no effect."""
+        del without
         words = [layer.to_text() for layer in self.layers]
         return " ".join([f"{self.family}:", *words, *([f"dropout_{self.dropout:g}"] if self.dropout else [])])
 

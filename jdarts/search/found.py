@@ -82,7 +82,8 @@ def untrained(config: Experiment, kinds: Iterable[str]) -> str:
 
 def genotype_file(config: Experiment, genotype: Genotype) -> str:
     """The content of `genotype.txt`: the genotype, after a comment if its normal cell was not searched."""
-    reason = untrained(config, genotype.cells) if genotype.reduce is not None else ""
+    cells = genotype.cells if isinstance(genotype, Genotype) else {}  # a chain of layers has none
+    reason = untrained(config, cells) if "reduce" in cells else ""
     comment = f"# The normal cell is noise from the initialisation: {reason}.\n" if reason else ""
     return f"{comment}{genotype.to_text()}\n"
 

@@ -241,6 +241,8 @@ class LanguageTask:
                 f"method {method.name} changes edges in a way that recurrent cells do not have (partial channels, "
                 "drop-path, edge weights); use a method without these parts"
             )
+        if method.paths is not None:
+            raise UserError(f"method {method.name} trains paths of networks of images; use e.g. rsps on text")
         if method.driver not in _DRIVERS:
             raise UserError(
                 f"method {method.name} runs several loops with networks of images; use a method of one loop, enas or "

@@ -37,9 +37,9 @@ class LayerChoices(FreeChoices):
         return tuple(Decision(f"layer_{i}", len(layers), "network/block") for i, layers in enumerate(self.candidates))
 
     def op_name(self, layer: int, option: int) -> str:
-        """The name of a candidate without the sizes that all candidates of its layer share, as in `mb_k5_e6`."""
-        chosen: MobileLayer = self.candidates[layer][option]
-        return chosen.to_text().partition("_c")[0]
+        """The name of a candidate (`MobileLayer.op_name`)."""
+        inputs = self.candidates[layer - 1][0].width if layer else self.fixed_layers[0][-1].width
+        return self.candidates[layer][option].op_name(inputs)
 
     # the interface of a space with a relaxation
 

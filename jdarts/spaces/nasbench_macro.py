@@ -25,11 +25,6 @@ class NASBenchMacroSpace(LayerChoices):
         alike = [MacroNetwork(str(block) * LAYERS).to_mobile().layers[1:-1] for block in range(len(BLOCKS))]
         return tuple(zip(*alike, strict=True))
 
-    def op_name(self, layer: int, option: int) -> str:
-        """The name of a block in the benchmark."""
-        del layer
-        return BLOCKS[option]
-
     def decode(self, choices: Sequence[int]) -> MacroNetwork:
         """The network with these blocks; raises `UserError` unless the choices are valid."""
         return MacroNetwork("".join(map(str, checked_choices(self, choices))))

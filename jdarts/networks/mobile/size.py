@@ -29,14 +29,27 @@ def count_mobile(
     check_whole("classes", classes)
     size, inputs, modules = sides_of(image_size), 3, []
     for i, layer in enumerate(architecture.layers):
-        half = (-(-size[0] // layer.stride), -(-size[1] // layer.stride))
-        tally = _Tally(size[0] * size[1], half[0] * half[1])
-        tally.layer(layer, inputs)
-        modules.append(ModuleCount(f"layer_{i}", tally.parameters, tally.macs))
-        size, inputs = half, layer.width
-    bias = classes if architecture.conventions.bias else 0
-    modules.append(ModuleCount("classifier", inputs * classes + bias, inputs * classes))
+        modules.append(count_layer(f"layer_{i}", layer, inputs, size))
+        size, inputs = _behind(layer, size), layer.width
+    modules.append(count_classifier(inputs, classes, architecture.conventions.bias))
     return Count(tuple(modules))
+
+
+def count_layer(name: str, layer: MobileLayer, inputs: int, size: tuple[int, int]) -> ModuleCount:
+    """Size of a layer that reads `inputs` channels of `size` (height, width)."""
+    behind = _behind(layer, size)
+    tally = _Tally(size[0] * size[1], behind[0] * behind[1])
+    tally.layer(layer, inputs)
+    return ModuleCount(name, tally.parameters, tally.macs)
+
+
+def count_classifier(inputs: int, classes: int, bias: bool) -> ModuleCount:
+    """Size of the linear classifier."""
+    return ModuleCount("classifier", inputs * classes + (classes if bias else 0), inputs * classes)
+
+
+def _behind(layer: MobileLayer, size: tuple[int, int]) -> tuple[int, int]:
+    return -(-size[0] // layer.stride), -(-size[1] // layer.stride)
 
 
 @dataclass

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts import kernels
 from jdarts.genotypes.mobile import MobileFamily
 from jdarts.kernels.reference import relu
 from jdarts.ops.batch_norm import BatchNorm
@@ -47,14 +48,7 @@ class MobileConv(nn.Module):
         # He et al. 2015, by the filters that an input value meets: k² of a depthwise convolution
         init = uniform_fan_out(k * k * self.channels // groups)
         kernel = self.param("kernel", init, (k, k, x.shape[-1] // groups, self.channels))
-        y = lax.conv_general_dilated(
-            x.astype(kernel.dtype),
-            kernel,
-            (self.stride, self.stride),
-            "SAME" if self.family.same_padding else [(k // 2, k // 2)] * 2,
-            dimension_numbers=_LAYOUT,
-            feature_group_count=groups,
-        )
+        y = self._convolved(x.astype(kernel.dtype), kernel)
         norm = BatchNorm(
             self.channels,
             eps=self.family.norm_epsilon,
@@ -63,6 +57,22 @@ class MobileConv(nn.Module):
             name="norm",
         )
         return _ACTIVATIONS[self.activation](norm(y, train))
+
+    def _convolved(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        """The convolution of `x` with `kernel [k, k, C or 1, D]`, in the form that suits the platform."""
+        k, stride = self.kernel, self.stride
+        one_sided = [self.family.same_padding and stride == 2 and side % 2 == 0 for side in x.shape[1:3]]
+        if self.depthwise and any(one_sided):
+            # SAME pads one pixel less in front. Two more pixels, and the first output is that of the padding.
+            pads = [(int(pad), int(pad)) for pad in one_sided]
+            y = kernels.depthwise(jnp.pad(x, [(0, 0), *pads, (0, 0)]), kernel[:, :, 0], stride=stride)
+            return y[:, int(one_sided[0]) :, int(one_sided[1]) :]
+        if self.depthwise:
+            return kernels.depthwise(x, kernel[:, :, 0], stride=stride)
+        if k == stride == 1:
+            return kernels.pointwise(x, kernel[0])
+        padding = "SAME" if self.family.same_padding else [(k // 2, k // 2)] * 2
+        return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
 class SqueezeExcite(nn.Module):

@@ -1,18 +1,14 @@
 """Agreement of a table of latencies with whole networks: prediction against measurement (Cai et al. 2019, figure 5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jdarts.analysis.ranking import spearman
 from jdarts.errors import UserError
-from jdarts.genotypes.macro import mobile_of
-from jdarts.latency import ALONE, LatencyTable, Measuring
-from jdarts.networks.image_sizes import sides_of
-from jdarts.networks.mobile.network import MobileNetwork
-from jdarts.spaces.decisions import DecisionSpace, uniform
+from jdarts.latency import ALONE, LatencyTable, Measuring, measure_network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,34 +62,25 @@ class LatencyAgreement:
 
 
 def measure_agreement(
-    space: DecisionSpace,
     table: LatencyTable,
+    architectures: Sequence[Any],
     measuring: Measuring = ALONE,
     *,
-    networks: int = 50,
     classes: int = 1000,
     image_size: int | tuple[int, int] = 224,
-    seed: int = 0,
     on_network: Callable[[int, float, float], None] = lambda done, predicted, measured: None,
 ) -> LatencyAgreement:
-    """Measure random networks of a space and predict them with a table of the same device and conditions.
+    """Measure mobile networks and predict them with a table of the same device and conditions.
 
-    Args:
-      networks: their number, at least 2.
-      on_network: receives the number of measured networks, and the prediction and measurement of the last.
-
+    `on_network` receives the number of measured networks, and the prediction and the measurement of the last one.
     Raises `UserError` for fewer than two networks and for a block that the table lacks.
     """
-    if networks < 2:
-        raise UserError(f"the agreement over {networks} networks says nothing; use at least 2")
-    rng = np.random.default_rng(seed)
-    architectures = [space.decode(uniform(space, rng)) for _ in range(networks)]
-    place = {"classes": classes, "image_size": image_size}
+    if len(architectures) < 2:
+        raise UserError(f"the agreement over {len(architectures)} networks says nothing; use at least 2")
+    place: dict[str, Any] = {"classes": classes, "image_size": image_size}
     predicted = [table.predict(architecture, **place) for architecture in architectures]
     measured = []
     for done, architecture in enumerate(architectures, start=1):
-        mobile = mobile_of(architecture)
-        assert mobile is not None  # the table has predicted it
-        measured.append(measuring.of_module(MobileNetwork(mobile, classes), (*sides_of(image_size), 3), False))
+        measured.append(measure_network(architecture, measuring, **place))
         on_network(done, predicted[done - 1], measured[-1])
     return LatencyAgreement(np.array(predicted), np.array(measured))

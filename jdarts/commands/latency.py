@@ -63,6 +63,8 @@ def _refuse(arguments: Arguments, options: tuple[str, ...], reason: str) -> None
 
 
 def _check_files(arguments: Arguments) -> None:
+    if arguments.check == 1:
+        raise UserError("--check compares at least 2 networks; 50 say more")
     if arguments.figure and not arguments.check:
         raise UserError("--figure is the picture of --check; give the number of networks, --check 50")
     if arguments.table and arguments.output:
@@ -127,12 +129,17 @@ def _print_costs(space: Any, costs: Any) -> None:
 
 
 def _check(space: Any, table: Any, measuring: Any, place: dict[str, Any], arguments: Arguments) -> None:
+    import numpy as np
+
     from jdarts.analysis.latency_agreement import measure_agreement
+    from jdarts.spaces.decisions import uniform
 
     def on_network(done: int, predicted: float, measured: float) -> None:
         _say(f"network {done}/{arguments.check}: predicted {predicted:.3f} ms, measured {measured:.3f} ms")
 
-    found = measure_agreement(space, table, measuring, networks=arguments.check, **place, on_network=on_network)
+    rng = np.random.default_rng(0)
+    networks = [space.decode(uniform(space, rng)) for _ in range(arguments.check)]
+    found = measure_agreement(table, networks, measuring, **place, on_network=on_network)
     print(found.summary())
     if arguments.figure:
         found.figure().savefig(arguments.figure, dpi=160)

@@ -81,10 +81,7 @@ class Measuring:
         for _ in range(self.runs):
             started = time.perf_counter()
             for _ in range(calls):
-                y = program(variables, x)
-                if not looped:
-                    y.block_until_ready()
-            jax.block_until_ready(y)
+                program(variables, x).block_until_ready()
             found.append((time.perf_counter() - started) / calls)
         return float(np.median(found)) / (_LOOP if looped else 1)
 

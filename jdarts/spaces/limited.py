@@ -20,7 +20,7 @@ class LimitedSpace:
         self._fits = lru_cache(_REMEMBERED)(lambda choices: fits(space.decode(choices)))
 
     def __getattr__(self, name: str) -> Any:
-        """What else the space has, such as the growth of progressive spaces."""
+        """Other attributes of the space, such as the growth of progressive spaces."""
         if name.startswith("_"):  # before `__init__`, as in a copy
             raise AttributeError(name)
         return getattr(self._space, name)

@@ -34,6 +34,7 @@ Modules
     estimation       scores of architectures: benchmark tables, objectives, Pareto fronts
     genotypes        genotypes, their notations and the published ones
     hypergrad        hypergradients of any two losses: exact, first order, implicit
+    latency          latencies of blocks and networks, measured or read from a table
     methods          search methods, their options, and composing or registering them
     relaxation       softmax, sigmoid, Gumbel and Dirichlet: alphas to op weights
     schedules        values that move with the epoch, such as the weight of an auxiliary skip
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from jdarts import estimation as estimation
     from jdarts import genotypes as genotypes
     from jdarts import hypergrad as hypergrad
+    from jdarts import latency as latency
     from jdarts import methods as methods
     from jdarts import relaxation as relaxation
     from jdarts import schedules as schedules
@@ -122,6 +124,7 @@ _MODULES = (
     "estimation",
     "genotypes",
     "hypergrad",
+    "latency",
     "methods",
     "relaxation",
     "schedules",

@@ -27,6 +27,7 @@ LAYERS = (
     "genotypes",
     "networks",
     "spaces",
+    "latency",
     "controllers",
     "interop",
     "losses",

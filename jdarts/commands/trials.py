@@ -21,6 +21,8 @@ _OPTIONS = (
     "pruner",
     "storage",
     "workers",
+    "limit",
+    "latency_table",
 )
 _OF_METHODS = ("method", "seeds", "sweep", "coordinator", "num_processes", "process_id")
 STORAGE_HELP = (
@@ -28,7 +30,7 @@ STORAGE_HELP = (
     "journal.log in the run folder)"
 )
 
-OBJECTIVES_HELP = "accuracy (default; of text it is perplexity), parameters, macs, seconds"
+OBJECTIVES_HELP = "accuracy (default; of text it is perplexity), parameters, macs, latency, seconds"
 WORKERS_HELP = (
     "number of processes that evaluate trials (default: 1); the log of the second is worker-1.log in the run folder"
 )
@@ -52,6 +54,14 @@ def add_options(command: Parser) -> None:
         "epochs, data, units); of inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000",
     )
     group.add_argument("--objectives", metavar="LIST", help=OBJECTIVES_HELP)
+    group.add_argument(
+        "--limit", metavar="LIST", help="largest costs of an architecture: macs=3e8,parameters=5e6,latency=80"
+    )
+    group.add_argument(
+        "--latency-table",
+        metavar="FILE",
+        help="latencies of blocks, from jdarts latency (default: a latency is measured on this device, one image)",
+    )
     group.add_argument("--pruner", metavar="NAME", help="none (default), median, successive_halving or hyperband")
     group.add_argument("--storage", metavar="URL", help=STORAGE_HELP)
     group.add_argument("--workers", metavar="W", type=positive, help=WORKERS_HELP)
@@ -72,6 +82,7 @@ def search(arguments: Arguments) -> None:
         raise UserError("a search by trials needs their number: --trials N")
     options = pairs("--strategy-options", arguments.strategy_options, value_of)
     budget = pairs("--budget", arguments.budget, _number)
+    limits = pairs("--limit", arguments.limit, _number)
 
     from jdarts.config.files import load_config
     from jdarts.runs import opening
@@ -101,6 +112,8 @@ def search(arguments: Arguments) -> None:
             budget=budget,
             pruner=arguments.pruner or "none",
             storage=arguments.storage or "",
+            limits=limits,
+            latency_table=arguments.latency_table or "",
         )
         try:
             run_strategy_search(config, plan, run_dir, **start, reporter=reporter, workers=arguments.workers or 1)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,10 +11,10 @@ import jax
 from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.data.text import TextData, is_text
-from jdarts.errors import Diverged, unknown
+from jdarts.errors import Diverged, UserError, unknown
 from jdarts.estimation.children import Child, ChildTask, Fidelity
 from jdarts.estimation.estimator import Budget, Criterion, Report, Score, criterion
-from jdarts.estimation.image_children import IMAGE_CHILDREN
+from jdarts.estimation.image_children import IMAGE_CHILDREN, ImageChildren
 from jdarts.estimation.text_children import TEXT_CHILDREN
 
 _KEPT = 4  # compiled trainings
@@ -108,6 +109,16 @@ class FromScratch:
     def check(self, architecture: Any, budget: Budget) -> None:
         """Raise `UserError` unless this architecture can be trained at this budget; nothing is compiled."""
         self.task.check(architecture, self.at(budget))
+
+    def costs(self, architecture: Any, budget: Budget) -> Mapping[str, float]:
+        """The parameters and multiply–accumulates of an architecture."""
+        return self.task.sizes(architecture, self.at(budget))
+
+    def network_sizes(self, budget: Budget) -> dict[str, Any]:
+        """The sizes of the networks, as `jdarts.latency.measure_network` takes them; raises `UserError` on text."""
+        if not isinstance(self.task, ImageChildren):
+            raise UserError("only networks of images have a latency here; leave out the latency")
+        return self.task.network_sizes(self.at(budget))
 
     def at(self, budget: Budget) -> Fidelity:
         """The configuration and the data at a budget; raises `UserError` for a wrong name or value."""

@@ -118,16 +118,19 @@ class ImageChildren:
 
     def sizes(self, genotype: TrainedOnImages, fidelity: Fidelity) -> dict[str, float]:
         """Parameters and multiply–accumulates of the network of a genotype."""
-        settings = fidelity.config.train
-        count = count_network(
-            genotype,
-            channels=settings.channels,
-            cells=settings.cells,
-            classes=fidelity.data.num_classes,
-            image_size=_sides(fidelity.data),
-            width_multiplier=settings.width_multiplier,
-        )
+        count = count_network(genotype, **self.network_sizes(fidelity))
         return {"parameters": count.parameters, "macs": count.macs}
+
+    def network_sizes(self, fidelity: Fidelity) -> dict[str, Any]:
+        """Channels, cells, classes, image size and width multiplier of the networks."""
+        settings = fidelity.config.train
+        return {
+            "channels": settings.channels,
+            "cells": settings.cells,
+            "classes": fidelity.data.num_classes,
+            "image_size": _sides(fidelity.data),
+            "width_multiplier": settings.width_multiplier,
+        }
 
     def of_search(self, record: Mapping[str, Any]) -> float | None:
         """The accuracy on the validation images in percent."""

@@ -123,7 +123,11 @@ class Inherited:
         now, count = time.monotonic(), len(genotypes)
         return [
             Score(
-                {"accuracy": 100 * float(accuracy), **self._sizes(genotype), "seconds": (now - compiled) / count},
+                {
+                    "accuracy": 100 * float(accuracy),
+                    **self.costs(genotype, budget),
+                    "seconds": (now - compiled) / count,
+                },
                 (now - started) / count,
             )
             for genotype, accuracy in zip(genotypes, accuracies, strict=False)
@@ -195,16 +199,22 @@ class Inherited:
     def _batch_size(self, images: Images) -> int:
         return min(self._config.search.batch_size, len(images))
 
-    def _sizes(self, genotype: Genotype) -> dict[str, float]:
-        settings, shape = self._config.train, self._data.image_shape
-        count = count_network(
-            genotype,
-            channels=settings.channels,
-            cells=settings.cells,
-            classes=self._data.num_classes,
-            image_size=(shape[0], shape[1]),
-        )
+    def costs(self, architecture: Any, budget: Budget) -> dict[str, float]:
+        """The parameters and multiply–accumulates of the derived network, at the size of `config.train`."""
+        count = count_network(self._genotype(architecture), **self.network_sizes(budget))
         return {"parameters": count.parameters, "macs": count.macs}
+
+    def network_sizes(self, budget: Budget) -> dict[str, Any]:
+        """Channels, cells, classes, image size and width multiplier of the derived networks."""
+        del budget
+        settings, shape = self._config.train, self._data.image_shape
+        return {
+            "channels": settings.channels,
+            "cells": settings.cells,
+            "classes": self._data.num_classes,
+            "image_size": (shape[0], shape[1]),
+            "width_multiplier": settings.width_multiplier,
+        }
 
 
 def inherited(run: str | Path, config: Experiment | None = None) -> Inherited:

@@ -54,6 +54,8 @@ def _of_equation(equation: Any) -> int:
     if name == "dot_general" and out is not None:
         (contracted, _), _ = equation.params["dimension_numbers"]
         return out.size * prod(equation.invars[0].aval.shape[i] for i in contracted)
+    if name == "jdarts_depthwise" and out is not None:  # the form of `jdarts.kernels` for CPUs
+        return out.size * equation.params["geometry"].kernel ** 2
     times = equation.params.get("length", 1) if name == "scan" else 1
     return times * sum(multiply_adds(inner) for inner in core.jaxprs_in_params(equation.params))
 

@@ -23,14 +23,16 @@ from jdarts.errors import UserError, unknown
 from jdarts.estimation import (
     Criterion,
     FromScratch,
-    Inherited,
     PerformanceEstimator,
     ReportingEstimator,
     criterion,
     inherited,
 )
+from jdarts.estimation.costs import CostedEstimator, costs_of, with_latency, within
 from jdarts.estimation.tables import table_estimator
+from jdarts.latency import read_table
 from jdarts.spaces.decisions import DecisionSpace, uniform
+from jdarts.spaces.limited import LimitedSpace
 from jdarts.strategies.pruners import pruner_by_name
 from jdarts.strategies.registry import by_name
 from jdarts.strategies.running import Task
@@ -44,6 +46,8 @@ JOURNAL = "journal.log"
 ESTIMATORS = ("train", "table", "inherited")
 SHARED_SEED = ("grid",)
 """The samplers of Optuna whose seed all processes of a study share: it is the order of the points of the grid."""
+_TRIED = 300
+"""Random architectures, one of which must be within the limits."""
 _NOT_THE_SAME = ("trials", "storage", "jdarts")  # of one study
 
 
@@ -61,6 +65,8 @@ class TrialPlan:
       budget: what an estimate may cost.
       pruner: the name of a pruner.
       storage: a URL or a journal file; "" is a journal in the run folder.
+      limits: the largest `parameters`, `macs` and `latency` of an architecture; others are not evaluated.
+      latency_table: the file of a table of latencies; "" measures a latency that an objective or a limit needs.
     """
 
     strategy: str
@@ -73,6 +79,13 @@ class TrialPlan:
     budget: Mapping[str, float] = field(default_factory=dict)
     pruner: str = "none"
     storage: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    latency_table: str = ""
+
+    @property
+    def needs_latency(self) -> bool:
+        """True if an objective or a limit is the latency, and the estimator may have to find it."""
+        return bool(self.latency_table) or "latency" in (*self.objectives, *self.limits)
 
     def as_json(self) -> dict[str, Any]:
         """The content of `strategy.json`, with the version of jdarts and without the password of the storage."""
@@ -95,7 +108,7 @@ class Prepared:
 def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
     """The parts of a search, after every check that needs no compilation; raises `UserError`."""
     at_least("trials", plan.trials, 1)
-    space = spaces.get_decisions(config.space.name)
+    space: DecisionSpace = spaces.get_decisions(config.space.name)
     for option in ("name", "space", "seed"):
         if option in plan.options:
             raise UserError(f"{option} is no option of a strategy; it is part of the configuration")
@@ -107,6 +120,9 @@ def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
         sampler.check_objectives(len(objectives))
     pruner = pruner_by_name(plan.pruner)
     estimator = _estimator(config, plan)
+    if plan.limits:
+        space = _limited(space, estimator, plan)
+        sampler = by_name(plan.strategy, space, seed=config.seed, **plan.options)
     if not isinstance(pruner, NopPruner) and not isinstance(estimator, ReportingEstimator):
         raise UserError(
             f"pruner {plan.pruner} needs intermediate scores, which estimator {plan.estimator} does not have; use none"
@@ -125,6 +141,15 @@ def _estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
             raise UserError(
                 f"the {option} {given} has no meaning for estimator {plan.estimator}; use estimator {estimator}"
             )
+    if not plan.needs_latency or plan.estimator == "table":
+        return _plain_estimator(config, plan)
+    table = read_table(plan.latency_table) if plan.latency_table else None
+    return with_latency(_plain_estimator(config, plan), table)
+
+
+def _plain_estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
+    if plan.latency_table and plan.estimator == "table":
+        raise UserError("estimator table reads all values from its own table; leave out the table of latencies")
     if plan.estimator == "table":
         return table_estimator(config.space.name, plan.table or config.search.benchmark_table)
     if plan.estimator == "inherited":
@@ -134,10 +159,22 @@ def _estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
     return FromScratch.of(config)
 
 
+def _limited(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan) -> LimitedSpace:
+    """The space within the limits; raises `UserError` if no random architecture is."""
+    limited, rng = LimitedSpace(space, within(estimator, plan.limits, plan.budget)), np.random.default_rng(0)
+    for _ in range(_TRIED):
+        choices = uniform(space, rng)
+        if limited.is_valid(choices):
+            return limited
+    costs = costs_of(estimator, space.decode(uniform(space, rng)), plan.budget)
+    limits = ", ".join(f"{name} {limit:g} (a random one has {costs[name]:g})" for name, limit in plan.limits.items())
+    raise UserError(f"none of {_TRIED} random architectures of space {space.name} is within the limits: {limits}")
+
+
 def _try(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan) -> None:
     """Check budget, network and objectives on a random architecture, without training it."""
     example = space.decode(uniform(space, np.random.default_rng(0)))
-    if isinstance(estimator, (FromScratch, Inherited)):
+    if isinstance(estimator, CostedEstimator):
         estimator.check(example, plan.budget)
         values = estimator.values
     else:

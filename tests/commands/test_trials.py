@@ -115,7 +115,10 @@ def test_mobile_networks_are_drawn_and_trained(capsys):
     codes = ("".join(digits) for digits in itertools.product("012", repeat=8))
     Path("macro.json").write_text(json.dumps({code: row | {"mean_acc": 90.0 - code.count("0")} for code in codes}))
     search = ["search", "toy.py", "--strategy", "random", "--trials", "3", "--space", "nasbench_macro"]
-    assert cli.main([*search, "--estimator", "table", "--table", "macro.json"]) == 0
+    table = ["--estimator", "table", "--table", "macro.json"]
+    assert cli.main([*search, *table, "--limit", "macs=0.5"]) == 2
+    assert "none of 300 random architectures" in capsys.readouterr().err
+    assert cli.main([*search, *table, "--limit", "macs=1,parameters=2"]) == 0
     code = Path("runs/toy/genotype.txt").read_text().strip()
     assert "nasbench_macro network" in capsys.readouterr().out
     svg = Path("runs/toy/cells.svg").read_text()
@@ -161,7 +164,18 @@ BAD_INPUT = {
         ["search", "toy.py", *EVOLUTION, "--trials", "2", "--objectives", "accuracy,macs"],
         "RegularizedEvolution optimises one objective",
     ),
-    "an unknown objective": ([*TRIALS, "--objectives", "latency"], "unknown objective 'latency'"),
+    "an unknown objective": ([*TRIALS, "--objectives", "flops"], "unknown objective 'flops'"),
+    "an unknown limit": ([*TRIALS, "--limit", "flops=3"], "unknown limit 'flops'"),
+    "a limit below every network": ([*TRIALS, "--limit", "macs=3"], "is within the limits: macs 3 (a random one has"),
+    "a limit of a method": (["search", "toy.py", "--limit", "macs=3"], "--limit is an option of --strategy; name one"),
+    "a table of latencies that is missing": (
+        [*TRIALS, "--objectives", "accuracy,latency", "--latency-table", "none.yaml"],
+        "cannot read none.yaml",
+    ),
+    "a table of latencies that is a program": (
+        [*TRIALS, "--limit", "latency=3", "--latency-table", "toy.py"],
+        "toy.py",
+    ),
     "an unknown budget": ([*TRIALS, "--budget", "epoch=3"], "unknown budget 'epoch'"),
     "a budget without number": ([*TRIALS, "--budget", "epochs=few"], "epochs is 'few', which is not a number"),
     "a wrong budget": ([*TRIALS, "--budget", "resolution=5"], "use a divisor of 8"),

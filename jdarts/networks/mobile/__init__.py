@@ -4,5 +4,7 @@
 * `blocks`: inverted residual, identity, the choice blocks of SPOS.
 * `network`: the whole network; `size`: its checks and its size, by arithmetic.
 
-XLA's convolutions compute them. On a CPU they are slow, since XLA:CPU is at grouped convolutions.
+Depthwise convolutions run in the form that suits the platform (`jdarts.kernels`). On two CPU cores this takes 0.12 of
+the time of XLA's grouped convolutions for the gradient of the network 22212220 of NAS-Bench-Macro, and 0.07 for that of
+FairNAS-A (batch 32, 32 × 32); FairNAS-A compiles in 26 s instead of 8.
 """

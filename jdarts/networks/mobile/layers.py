@@ -62,22 +62,20 @@ class MobileConv(nn.Module):
         return _ACTIVATIONS[self.activation](norm(y, train))
 
     def convolved(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """The convolution of `x [N, H, W, ·]`, in the form that suits the platform (`jdarts.kernels`)."""
+        """The convolution of `x` with `kernel [k, k, C or 1, D]`, in the form that suits the platform."""
         k, stride = self.kernel, self.stride
-        if self.family.same_padding and stride > 1:  # not symmetric
-            return lax.conv_general_dilated(
-                x,
-                kernel,
-                (stride, stride),
-                "SAME",
-                dimension_numbers=_LAYOUT,
-                feature_group_count=x.shape[-1] if self.depthwise else 1,
-            )
+        one_sided = [self.family.same_padding and stride == 2 and side % 2 == 0 for side in x.shape[1:3]]
+        if self.depthwise and any(one_sided):
+            # SAME pads one pixel less in front. Two more pixels, and the first output is that of the padding.
+            pads = [(int(pad), int(pad)) for pad in one_sided]
+            y = kernels.depthwise(jnp.pad(x, [(0, 0), *pads, (0, 0)]), kernel[:, :, 0], stride=stride)
+            return y[:, int(one_sided[0]) :, int(one_sided[1]) :]
         if self.depthwise:
             return kernels.depthwise(x, kernel[:, :, 0], stride=stride)
         if k == 1:
             return kernels.pointwise(x[:, ::stride, ::stride], kernel[0])
-        return kernels.convolution(x, kernel, stride=stride, padding=k // 2)
+        padding = "SAME" if self.family.same_padding else [(k // 2, k // 2)] * 2
+        return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
 class SqueezeExcite(nn.Module):

@@ -31,8 +31,7 @@ def count_mobile(
     for i, layer in enumerate(architecture.layers):
         modules.append(ModuleCount(f"layer_{i}", *layer_size(layer, inputs, size)))
         size, inputs = (-(-size[0] // layer.stride), -(-size[1] // layer.stride)), layer.width
-    bias = classes if architecture.conventions.bias else 0
-    modules.append(ModuleCount("classifier", inputs * classes + bias, inputs * classes))
+    modules.append(ModuleCount("classifier", *classifier_size(inputs, classes, architecture.conventions.bias)))
     return Count(tuple(modules))
 
 
@@ -41,6 +40,11 @@ def layer_size(layer: MobileLayer, inputs: int, size: tuple[int, int]) -> tuple[
     tally = _Tally(size[0] * size[1], -(-size[0] // layer.stride) * -(-size[1] // layer.stride))
     tally.layer(layer, inputs)
     return tally.parameters, tally.macs
+
+
+def classifier_size(inputs: int, classes: int, bias: bool) -> tuple[int, int]:
+    """`(parameters, multiply–accumulates)` of the linear classifier."""
+    return inputs * classes + (classes if bias else 0), inputs * classes
 
 
 @dataclass

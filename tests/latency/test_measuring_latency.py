@@ -1,0 +1,101 @@
+"""Measurements on the device, and the command."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.mobile import mobile
+
+from jdarts import latency
+from jdarts.analysis.latency_agreement import LatencyAgreement, measure_agreement
+from jdarts.cli import main
+from jdarts.genotypes import MobileLayer
+from jdarts.latency.measure import repeated
+from jdarts.spaces.mobile import MobileSpace
+
+FEW = latency.Measuring(batch=2, runs=2)
+MB = tuple(MobileLayer("mb", 4, kernel, stride=2) for kernel in (3, 5))
+TINY = MobileSpace("tiny", "fairnas", (4,), (MB,), 8)
+
+
+def test_a_slow_program_takes_the_time_that_it_takes():
+    """The program sleeps for 30 ms; no run can be faster."""
+
+    def sleep(variables, x):
+        def wait(x):
+            time.sleep(0.03)
+            return np.asarray(x)
+
+        return jax.pure_callback(wait, x, x)
+
+    assert 0.03 <= FEW.seconds(sleep, {}, jnp.ones(3)) < 3
+
+
+def test_all_blocks_of_a_space_are_measured_and_predict_its_networks():
+    seen = []
+    table = latency.measure_space(
+        TINY, FEW, classes=3, image_size=8, on_block=lambda done, total, key, ms: seen.append((done, total, key, ms))
+    )
+    assert (
+        [key for _, _, key, _ in seen]
+        == list(table.milliseconds)
+        == list(latency.keys_of(TINY, classes=3, image_size=8))
+    )
+    assert [(done, total) for done, total, _, _ in seen] == [(i, 5) for i in range(1, 6)]
+    assert all(ms > 0 for ms in table.milliseconds.values())
+    networks = [TINY.decode((0,)), TINY.decode((1,))]
+    found = measure_agreement(table, networks, FEW, classes=3, image_size=8)
+    assert found.predicted.tolist() == [table.predict(network, classes=3, image_size=8) for network in networks]
+    assert np.all(found.measured > 0)
+
+
+def test_the_loop_of_accelerators_applies_the_program_to_what_it_returned():
+    """x₀ = 1, 2; y = 3x; the first element of the next input is 10⁻⁶ times the sum of the output."""
+    found = repeated(lambda w, x: w * x, 3, 3.0, jnp.array([[1.0, 2.0]]))
+    x, total = np.array([1.0, 2.0]), 0.0
+    for _ in range(3):
+        y = 3 * x
+        total += y.sum()
+        x = np.array([1e-6 * y.sum(), 2.0])
+    np.testing.assert_allclose(found, total, rtol=1e-6)
+
+
+def test_figures_of_agreement():
+    found = LatencyAgreement(np.array([1.0, 2.0, 4.0]), np.array([2.0, 2.0, 1.0]))
+    assert found.rmse == pytest.approx(np.sqrt(10 / 3))
+    assert found.bias == pytest.approx(2 / 3)
+    assert found.spearman == pytest.approx(-np.sqrt(3) / 2)
+    assert "3 networks of 1.67 ms" in found.summary()
+
+
+def test_a_measured_network(capsys):
+    text = "fairnas: conv_k3_c4 mb_k3_c4"
+    assert main(["latency", text, "--image", "8", "--classes", "3", "--runs", "2"]) == 0
+    assert float(capsys.readouterr().out.split()[1]) > 0
+    blocks = latency.blocks_of(mobile(text), image_size=8, classes=3)
+    assert len(blocks) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nasbench201"], "space nasbench201 has no costs for each layer"),
+        (["22212220", "--check", "5"], "--check is an option for a space"),
+        (["22212220", "--cells", "5"], "--cells is an option for a network of cells"),
+        (["proxyless", "--cells", "5"], "--cells is an option for a network of cells"),
+        (["proxyless", "--figure", "a.png"], "--figure is the picture of --check"),
+        (["proxyless", "--check", "5", "--figure", "a.txt"], "give a name that ends in .svg or .png"),
+        (["proxyless", "--check", "1"], "--check compares at least 2 networks"),
+        (["proxyless", "-o", "no/such/folder.yaml"], "there is no folder no/such"),
+        (["proxyless", "--table", "none.yaml"], "cannot read none.yaml"),
+        (["proxyless", "--table", "a.yaml", "-o", "b.yaml"], "leave one of them out"),
+        (["proxyless", "--dtype", "int8"], "use float32 or bfloat16"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(options, message, capsys):
+    assert main(["latency", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

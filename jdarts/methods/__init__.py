@@ -24,6 +24,7 @@ from jdarts.methods.method import Method, compose
 from jdarts.methods.one_shot import fairnas, spos
 from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
+from jdarts.methods.proxyless_nas import proxyless_nas
 from jdarts.methods.random_baselines import random_search, rsps
 from jdarts.methods.registry import build, configured, get, names, register
 from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts, r_darts_dp
@@ -58,6 +59,7 @@ __all__ = [
     "p_darts",
     "pc_darts",
     "pr_darts",
+    "proxyless_nas",
     "r_darts",
     "r_darts_dp",
     "random_search",

@@ -72,11 +72,14 @@ class Method:
       order: the update that comes first. The second update uses the result of the first. With "single_level" both
         move by the gradients of one loss at the old values.
       alpha_start: first epoch in which the alphas move; before it the state of their optimiser does not move either.
+      alpha_every: the alphas move in every `alpha_every`-th step of an epoch only; in the other steps, and before
+        `alpha_start`, no alpha gradient is computed. Only for `first_order`.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
       cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
       linear_rate: the learning rate of the weights falls linearly, step by step, instead of as a cosine by epochs.
 
     Regulariser:
+      loss_factor: `(alphas, key, clock, space) -> scalar`, which multiplies the loss that the alphas descend.
       regularizer: `(alphas, key, clock, space) -> scalar`, added to the loss that the alphas descend.
       post_update: `(old, new, key, clock, space) -> alphas`, called after the alphas' update with the key of their
         relaxation.
@@ -95,6 +98,7 @@ class Method:
         underflow where a softmax does.
 
     Above the seams:
+      check: `space -> None`, raises `UserError` for a space that the method or one of its options does not fit.
       driver: name of the driver (`jdarts.search.drivers`) of a method that needs more than one loop; None is the plain
         loop.
       options: the options that the method was built with.
@@ -121,10 +125,12 @@ class Method:
     alpha_data: Literal["val", "train"] | None = None
     order: Literal["alphas_first", "weights_first"] | None = None
     alpha_start: int | None = None
+    alpha_every: int | None = None
     alphas_fixed: bool | None = None
     cutout_probability: Schedule | None = None
     linear_rate: bool | None = None
     # regulariser
+    loss_factor: Regularizer | None = None
     regularizer: Regularizer | None = None
     post_update: PostUpdate | None = None
     # stop and derive
@@ -135,6 +141,7 @@ class Method:
     recalibration: int | None = None
     log_scores: bool | None = None
     # above the seams
+    check: Callable[[Space], None] | None = None
     driver: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
@@ -147,6 +154,8 @@ class Method:
             raise UserError(f"alpha_data is {self.alpha_data!r}; it must be 'val' or 'train'")
         if (self.alpha_start or 0) < 0:
             raise UserError(f"alpha_start is {self.alpha_start}; use 0 or a later epoch")
+        if (self.alpha_every or 1) < 1:
+            raise UserError(f"alpha_every is {self.alpha_every}; use 1 for every step, or more")
         if self.order == "weights_first" and self.hypergradient == "single_level":
             raise UserError(
                 "single_level moves weights and alphas at once; order 'weights_first' has no meaning with it"
@@ -204,6 +213,10 @@ class Method:
         assert self.regularizer is not None
         return self.regularizer(_ops(alphas), key, clock, space)
 
+    def factor(self, space: Space, alphas: Alphas, key: jax.Array, clock: Clock) -> jax.Array | float:
+        """The factor of the alphas' loss, 1 unless the method has one."""
+        return 1.0 if self.loss_factor is None else self.loss_factor(_ops(alphas), key, clock, space)
+
     def after_update(self, space: Space, old: Alphas, new: Alphas, key: jax.Array, clock: Clock) -> Alphas:
         """The new alphas, changed by `post_update` if the method has one."""
         if self.post_update is None:
@@ -255,8 +268,10 @@ SEAMS = {
     "alpha_data": "data of the alpha step",
     "order": "order of updates",
     "alpha_start": "warm-up of the alphas",
+    "alpha_every": "steps between updates of the alphas",
     "alphas_fixed": "fixed alphas",
     "edge_normalisation": "edge normalisation",
+    "loss_factor": "factor of the alphas' loss",
     "post_update": "hook after the alphas' update",
     "init_alphas": "initial alphas",
     "stop": "stop rule",
@@ -264,6 +279,7 @@ SEAMS = {
     "compares": "comparison of candidates",
     "recalibration": "statistics of candidates",
     "log_scores": "logarithms in the derivation",
+    "check": "check of the space",
     "driver": "driver",
 }
 

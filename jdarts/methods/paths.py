@@ -25,12 +25,13 @@ class Paths:
 
     Attributes:
       count: the number of paths in a space.
-      draw: `(space, key) -> (paths, counted)`, both `{matrix: [paths, layers, ops]}`. `paths` are one-hot and run;
-        `counted` are the same or have rows of zeros: a block of such a row runs, but does not learn from that path.
+      draw: `(space, alphas, key) -> (paths, counted)`, both `{matrix: [paths, layers, ops]}`. `paths` are one-hot and
+        run; `counted` are the same or have rows of zeros: a block of such a row runs, but does not learn from that
+        path.
     """
 
     count: Callable[[Space], int]
-    draw: Callable[[Space, jax.Array], tuple[OpWeights, OpWeights]]
+    draw: Callable[[Space, OpWeights, jax.Array], tuple[OpWeights, OpWeights]]
 
 
 def uniform_path(shapes: dict[str, tuple[int, int]], key: jax.Array) -> OpWeights:
@@ -45,7 +46,8 @@ def uniform_path(shapes: dict[str, tuple[int, int]], key: jax.Array) -> OpWeight
 def uniform_paths() -> Paths:
     """One uniform path a step (SPOS)."""
 
-    def draw(space: Space, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+        del alphas
         path = jax.tree.map(lambda p: p[None], uniform_path(space.alpha_shapes, key))
         return path, path
 
@@ -64,7 +66,8 @@ def paths_uniform_in_cost(
     After `DRAWS` paths outside of the interval a uniform path is taken.
     """
 
-    def draw(space: Space, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+        del alphas
         fixed, of_ops = costs(space)
         bin_key, path_key = jax.random.split(key)
         width = (high - low) / bins
@@ -95,7 +98,8 @@ def fair_paths() -> Paths:
     def count(space: Space) -> int:
         return max(ops for _, ops in space.alpha_shapes.values())
 
-    def draw(space: Space, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+        del alphas
         paths, shapes = count(space), sorted(space.alpha_shapes.items())
         found, counted = {}, {}
         for k, (name, (layers, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True):
@@ -108,6 +112,20 @@ def fair_paths() -> Paths:
         return found, counted
 
     return Paths(count, draw)
+
+
+def likely_paths() -> Paths:
+    """One path a step, drawn from the softmax of the alphas (ProxylessNAS, Cai et al. 2019, §3.2)."""
+
+    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
+        shapes = sorted(space.alpha_shapes.items())
+        path = {
+            name: jax.nn.one_hot(jax.random.categorical(k, alphas[name]), ops)[None]
+            for k, (name, (_, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
+        }
+        return path, path
+
+    return Paths(lambda space: 1, draw)
 
 
 def path_of(paths: OpWeights, number: jax.Array | int) -> OpWeights:

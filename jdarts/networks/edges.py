@@ -33,17 +33,23 @@ class EdgeSettings:
       sampled: run on every edge only the op with the largest weight (GDAS); the weights must be straight-through
         one-hot rows. Spaces whose edges share their ops' calls (S0 to S4) compute all ops and ignore it: the output
         is the same.
+      gates: with `sampled`, an op whose weight is positive but not the largest computes its output for the gradient of
+        its weight, without a gradient by its input and parameters (ProxylessNAS, Cai et al. 2019, §3.2). The value of
+        the edge is the output of the op with the largest weight, whatever this weight is.
     """
 
     auxiliary_skip: Literal["none", "identity", "conv1"] = "none"
     partial_channels: int = 1
     sampled: bool = False
+    gates: bool = False
 
     def __post_init__(self):
         if self.auxiliary_skip not in ("none", "identity", "conv1"):
             raise UserError(f"auxiliary_skip is {self.auxiliary_skip!r}; it must be 'none', 'identity' or 'conv1'")
         if self.partial_channels < 1:
             raise UserError(f"partial_channels is {self.partial_channels}; use 1 (all channels) or more")
+        if self.gates and not self.sampled:
+            raise UserError("gates are learned where only the sampled op runs; set sampled, too")
 
     def check(self, channels: int) -> None:
         """Raise `UserError` unless `channels` can be split into `partial_channels` equal parts."""

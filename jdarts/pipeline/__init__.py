@@ -207,6 +207,7 @@ def _check_search(config: Experiment, space: ImageSpace, split: SearchData | Str
     IMAGE_TASK.check(config, space, method, split)
     method.edge.check(config.space.channels)
     actual = {"channels": config.space.channels, "cells": config.space.cells, "size": split.image_shape[0]}
+    actual["classes"] = split.num_classes
     for name, value in method.options.get("sizes", {}).items():
         if value != actual[name]:
             raise UserError(

@@ -24,6 +24,16 @@ def check_split(settings: SearchConfig, method: Method, data: SearchData | Strea
         )
 
 
+def check_rhythm(settings: SearchConfig, method: Method) -> None:
+    """Raise `UserError` if the alphas shall rest in some steps, and the hypergradient does not allow it."""
+    hypergradient = hypergradient_of(settings, method)
+    if (method.alpha_every or 1) > 1 and hypergradient != "first_order":
+        raise UserError(
+            f"{method.name} moves the alphas in every step number {method.alpha_every} only, which needs hypergradient "
+            f"first_order, not {hypergradient}"
+        )
+
+
 _OF_CELLS = {
     "darts_pt": "decides edge by edge",
     "drnas": "changes partial channels",

@@ -56,9 +56,10 @@ class Objective:
         raise NotImplementedError
 
     def loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
-        """L(w, α) on a batch: the loss of the alphas, without regularisers."""
-        p = self.method.op_weights(self.space, alphas, batch["relax_key"], self.clock(batch["step"]))
-        return self.network_loss(w, p, batch)
+        """L(w, α) on a batch: the loss of the alphas, without regularisers but with the method's factor."""
+        key, now = batch["relax_key"], self.clock(batch["step"])
+        value, aux = self.network_loss(w, self.method.op_weights(self.space, alphas, key, now), batch)
+        return value * self.method.factor(self.space, alphas, key, now), aux
 
     def weight_loss(self, w: jax.Array, alphas: Any, batch: Batch) -> tuple[jax.Array, LossAux]:
         """The loss of a weight step that has its own op weights (`Method.own_weight_step`); no gradient by alphas."""

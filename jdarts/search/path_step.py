@@ -34,7 +34,7 @@ class PathStep(SearchStep):
     def weight_step(self, state: Any, train_batch: Batch, seen: Any = None) -> tuple[Any, Any]:
         """`(state with new weights, (loss, aux))`; loss and aux are means over the paths."""
         del seen
-        paths, counted = self.paths.draw(self.objective.space, train_batch["relax_key"])
+        paths, counted = self.paths.draw(self.objective.space, state.alphas, train_batch["relax_key"])
         (value, aux), grads = self.path_gradients(state.weights, paths, counted, train_batch)
         updates, opt_state = self.weight_optimizer.update(grads, state.weight_opt_state, state.weights)
         moves = trained(self.objective.supernet, {name: jnp.sum(c, 0) > 0 for name, c in counted.items()})

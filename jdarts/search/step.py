@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from jdarts import hypergrad
 from jdarts.search.alpha_update import AlphaUpdate
@@ -72,6 +73,26 @@ class SearchStep:
         """Step 1: `(state with new alphas, aux of the hypergradient)`."""
         if self.objective.method.alphas_fixed:
             return state, hypergrad.Aux(*self.objective.loss(state.weights, state.alphas, val_batch))
+        if (self.objective.method.alpha_every or 1) > 1:
+            return lax.cond(
+                self.due(state.step), self.moved_alphas, self.kept_alphas, state, ahead, train_batch, val_batch
+            )
+        return self.moved_alphas(state, ahead, train_batch, val_batch)
+
+    def due(self, step: jax.Array) -> jax.Array:
+        """True in the steps in which a method with `alpha_every` moves the alphas."""
+        method = self.objective.method
+        started = self.objective.clock(step).epoch >= (method.alpha_start or 0)
+        within = step % self.batches.steps_per_epoch + 1
+        return started & (within % method.alpha_every == 0)
+
+    def kept_alphas(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, hypergrad.Aux]:
+        """The state as it is, and the validation loss at its alphas."""
+        del ahead, train_batch
+        return state, hypergrad.Aux(*self.objective.loss(state.weights, state.alphas, val_batch))
+
+    def moved_alphas(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, hypergrad.Aux]:
+        """The state after an update of the alphas, and the aux of the hypergradient."""
         memory = () if state.hypergradient_memory is None else (state.hypergradient_memory,)
         grads, seen = self.hypergradient(state.weights, state.alphas, state.weight_opt_state, ahead, val_batch, *memory)
         key = (train_batch if self.single_level else val_batch)["relax_key"]

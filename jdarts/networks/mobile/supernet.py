@@ -4,7 +4,7 @@ Layer i computes `Σ_k p[i, k] · block_k(x)`. Rows with equally many candidates
 one-hot rows the network equals the stand-alone `MobileNetwork` with the weights of the chosen blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -75,7 +75,30 @@ class MixedLayer(nn.Module):
         number = jnp.argmax(p)
         y, statistics = lax.switch(number, [branch(k) for k in range(len(blocks))], x)
         pieces.put_statistics(self, statistics)
+        if self.edge.gates:
+            return y + gate_gradients(x, p, [branch(k) for k in range(len(blocks))], y)
         return p[number].astype(y.dtype) * y + (jnp.sum(p) - p[number]).astype(y.dtype)
+
+
+def gate_gradients(
+    x: jax.Array, p: jax.Array, branches: Sequence[Callable[[jax.Array], tuple[jax.Array, Any]]], y: jax.Array
+) -> jax.Array:
+    """Zeros, whose derivative by `p[k]` is the output of block k, for every block of positive weight.
+
+    The derivative by `x` and the parameters is 0. `y` is the output of the block with the largest weight.
+    """
+    number, change = jnp.argmax(p), p - lax.stop_gradient(p)
+    total = change[number].astype(y.dtype) * lax.stop_gradient(y)
+    for k, branch in enumerate(branches):
+
+        def learn(x: jax.Array, change: jax.Array, branch=branch) -> jax.Array:
+            return change.astype(y.dtype) * lax.stop_gradient(branch(lax.stop_gradient(x))[0])
+
+        def leave(x: jax.Array, change: jax.Array) -> jax.Array:
+            return jnp.zeros_like(y)
+
+        total = total + lax.cond((p[k] > 0) & (number != k), learn, leave, x, change[k])
+    return total
 
 
 class MobileSupernet(WholeVariables, nn.Module):

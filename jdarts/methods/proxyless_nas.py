@@ -2,7 +2,8 @@
 
 A weight step runs one path, drawn from p = softmax(α); only its weights move. An alpha step draws gates g, one-hot
 rows, and uses `∂L/∂α_i = Σ_j ∂L/∂g_j · p_j (δ_ij − p_i)`, where `∂L/∂g_j` is the output of op j times the gradient by
-the output of its layer (eq. 4). With `mode=two`, the paper's, two ops of every layer are drawn from p without replacement
+the output of its layer (eq. 4). With `mode=two`, the paper's, two ops of every layer are drawn from p without
+replacement
 and one of them is active; p is their softmax alone. After the update both alphas are shifted by one number, so that
 the probabilities of all other ops stay as they were. With `mode=full` every op has its gate. If the active op of a
 layer leaves the layer out, the alphas of the layer do not learn in that step, as in the authors' code.

@@ -225,7 +225,7 @@ def test_the_warm_up_and_one_more_epoch_keep_the_alphas():
 def test_mistakes_are_told_before_anything_compiles(overrides, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.py").write_text(
-        "from jdarts import *\n"
+        "from jdarts import DataConfig, Experiment, SearchConfig, SpaceConfig\n"
         "config = Experiment(data=DataConfig(source='synthetic:8x8x3:2:32'),\n"
         "    space=SpaceConfig(name='nasbench_macro'),\n"
         "    search=SearchConfig(method='proxyless_nas', method_options=('warm_up=0',), epochs=2, batch_size=4))\n"

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from support.chains import FAIR
 
 from jdarts import analysis, hypergrad, methods, spaces, staging
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
@@ -68,8 +69,8 @@ TINY = define_space(
 
 
 def get(name):
-    """A registered space, or the smallest own space that has every kind of op."""
-    return TINY if name == "tiny" else spaces.get(name)
+    """A registered space, the smallest own space that has every kind of op, or a small chain of layers."""
+    return {"tiny": TINY, "chain": FAIR}.get(name) or spaces.get(name)
 
 
 def types(tree):
@@ -86,7 +87,7 @@ def uniform(space):
 
 @in_both
 @pytest.mark.parametrize("images", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["robust_s3", "nasbench201"])
+@pytest.mark.parametrize("name", ["robust_s3", "nasbench201", "chain"])
 def test_supernets(name, images, precision):
     space = get(name)
     network, p = space.supernet(channels=4, cells=1, classes=3), uniform(space)
@@ -126,8 +127,11 @@ SAME_STEP = {"darts_plus", "darts_es", "darts_ada", "r_darts", "darts_pt", "rand
 @pytest.mark.parametrize("name", sorted(set(methods.names()) - SAME_STEP))
 def test_a_search_step_of_every_method(name, precision):
     """The state keeps its shapes and types from step to step. Second order is left to the next test."""
-    single = methods.build(name).hypergradient == "single_level"
-    _check_search(build_search(method=name, hypergradient=None if single else "first_order"), precision)
+    method = methods.build(name)
+    changes = {"hypergradient": None if method.hypergradient == "single_level" else "first_order"}
+    if method.paths is not None:
+        return _check_search(build_search("chain", method=name, batch_size=6, **changes), precision)
+    _check_search(build_search(method=name, **changes), precision)
 
 
 @pytest.mark.parametrize("name", ["unrolled", "finite_difference", "neumann"])

@@ -25,7 +25,6 @@ def darts_plus(
         paper="Liang et al., 2019, arXiv:1909.06035",
         summary="first-order DARTS, stopped at the second skip connection or at a stable ranking",
         hypergradient="first_order",
-        options={"criterion": criterion},
         stop=too_many_skips(skips) if criterion == "skips" else stable_ranking(patience),
         published=(on_cells("CIFAR-10 test error 2.37 ± 0.13 %, after retraining for 2,000 epochs"),),
     )

@@ -92,8 +92,8 @@ class Method:
       derive: `(space, op_weights, evaluate, key) -> Genotype` from the deterministic weights. `evaluate(op_weights)`
         is the accuracy on a validation batch at the search's end; it and the key are None during the search.
       compares: `derive` calls `evaluate`.
-      recalibration: `evaluate` takes the statistics of batch norm from so many training batches, for every candidate
-        anew, instead of the running averages.
+      recalibration: `evaluate` takes the statistics of batch norm from so many training batches, for every
+        candidate by itself, instead of the running averages.
       log_scores: `derive` takes the natural logarithms of the op weights (float64, finite) instead. They do not
         underflow where a softmax does.
 

@@ -54,8 +54,6 @@ def check_chain(space: Space, method: Method) -> None:
         reason = "partial channels and edge normalisation need several edges a node"
     elif dropped := sorted({"drop_path", "skip_dropout"} & set(method.edge_values)):
         reason = f"{dropped[0]} would cut the only edge of a layer"
-    elif method.options.get("criterion") == "skips":
-        reason = "its stop rule counts the skip connections of a normal cell"
     if reason:
         raise UserError(
             f"method {method.name} does not fit space {space.name}, where one edge leads to each layer: {reason}; "

@@ -23,7 +23,7 @@ from jdarts.search.objective import Batch, LossAux
 from jdarts.search.step import SearchStep
 from jdarts.search.vectors import VectorNetwork
 
-Place = tuple[str, int, int]
+OpPlace = tuple[str, int, int]
 """An entry of op weights: matrix, row, column."""
 
 
@@ -103,10 +103,10 @@ def trained(supernet: VectorNetwork, active: OpWeights) -> jax.Array:
     return lax.concatenate(pieces, 0)
 
 
-def segments(supernet: VectorNetwork) -> list[tuple[Place | None, int]]:
+def segments(supernet: VectorNetwork) -> list[tuple[OpPlace | None, int]]:
     """The op whose block owns the weights, and their number, for the stretches of the vector of weights in order."""
     place_of = supernet.network.choice_of
-    parts: Sequence[tuple[Place | None, int]] = [
+    parts: Sequence[tuple[OpPlace | None, int]] = [
         (place_of(path), prod(shape)) for path, shape in supernet.params.parts()
     ]
     return [(place, sum(size for _, size in group)) for place, group in groupby(parts, key=lambda part: part[0])]

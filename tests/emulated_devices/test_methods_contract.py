@@ -34,7 +34,8 @@ CHANGES = {
     name: {"hypergradient": "first_order"} for name in ("darts_es", "darts_ada", "r_darts", "r_darts_dp")
 }  # they differ only above the step
 COMPOSED = ("pc_darts+darts_minus+sdarts_rs",)
-NAMES = [*methods.names(), *COMPOSED]
+NAMES = [*(name for name in methods.names() if methods.build(name).paths is None), *COMPOSED]
+"""Without the methods of single paths, which search chains of layers (`test_paths_on_devices`)."""
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:32", crop_padding=1, search_cutout=2),
     space=SpaceConfig(name="nasbench201", channels=4, cells=1),

@@ -108,6 +108,8 @@ ON_ENAS = {
         ),
     ),
 }
+ON_CHAINS = {"spos": (120, 1024, 0.5), "fairnas": (150, 1536, 0.045)}
+"""Epochs, images of a step and learning rate, by method and space."""
 PUBLISHED = [
     *((CIFAR, name, cells(), parts) for name, parts in ON_CIFAR10.items()),
     *((S3, name, cells(name="robust_s3"), parts) for name, parts in ON_S3.items()),
@@ -141,11 +143,25 @@ def test_enas_brings_the_settings_of_its_release(space):
     assert methods.configured(found.search).options["enas"].tanh == (1.1 if space == "enas_micro" else 1.5)
 
 
+def test_one_shot_methods_bring_their_settings_for_imagenet():
+    """SPOS: 150,000 iterations of 1,024 of 1,281,167 images; FairNAS: six paths of 256 images each."""
+    for name, (epochs, batch, rate) in ON_CHAINS.items():
+        found, _ = apply(CIFAR, name, "--space.name", name)
+        settings = found.search
+        assert (settings.epochs, settings.batch_size) == (epochs, batch)
+        expected = SGDConfig(learning_rate=rate, learning_rate_min=0.0, weight_decay=4e-5, gradient_clip=0.0)
+        assert settings.weight_optimizer == expected
+    assert abs(120 * (0.96 * 1_281_167 // 1024) - 150_000) < 0.05 * 150_000
+    assert methods.build("spos").linear_rate and not methods.build("fairnas").linear_rate
+    assert apply(CIFAR, "spos", "--space.name", "mobile_s5")[1].endswith("none were applied")
+
+
 def test_every_method_states_a_published_search_with_its_result():
     listed = (
         {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)}
         | {(name, "nasbench201") for name in ON_NASBENCH201}
         | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
+        | {(name, name) for name in ON_CHAINS}
     )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())

@@ -28,6 +28,8 @@ ABOVE_THE_STEP = {  # used only by Python
     "darts_es": {"factor"},
     "r_darts": {"val_fraction"},
     "darts_ada": {"factor", "multiply", "limit"},
+    "spos": {"mutation", "most_macs", "macs_low", "macs_high"},
+    "fairnas": {"mutation", "most_macs"},
 }
 
 

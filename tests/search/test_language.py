@@ -171,6 +171,7 @@ def test_states_share_no_arrays_so_that_a_step_may_donate_them():
 
 SEVERAL_LOOPS = {"darts_pt", "darts_ada", "r_darts", "stac_nas"}
 EDGES_OF_IMAGES = {"drnas_progressive", "pc_darts", "r_darts_dp", "p_darts"}
+PATHS_OF_IMAGES = {"spos", "fairnas"}
 
 
 def test_methods_of_one_loop_without_parts_of_image_edges_search_text():
@@ -187,7 +188,8 @@ def test_methods_of_one_loop_without_parts_of_image_edges_search_text():
         served.append(name)
     assert {name for name, said in refused.items() if "several loops" in said} == SEVERAL_LOOPS
     assert {name for name, said in refused.items() if "recurrent cells do not have" in said} == EDGES_OF_IMAGES
-    assert set(served) == set(methods.names()) - SEVERAL_LOOPS - EDGES_OF_IMAGES
+    assert {name for name, said in refused.items() if "paths of networks of images" in said} == PATHS_OF_IMAGES
+    assert set(served) == set(methods.names()) - SEVERAL_LOOPS - EDGES_OF_IMAGES - PATHS_OF_IMAGES
 
 
 def test_an_auxiliary_skip_is_more_weight_of_identity():

@@ -59,7 +59,7 @@ QUESTIONS = {"on_accelerator", "on_cpu", "unit", "in_pieces", "default_unit"}
 """The functions of `jdarts.kernels` and `jdarts.staging` that tell the backend or the unit of compilation."""
 
 PLAIN_AND_FAST = {"BatchNorm", "DilConv", "FactorizedReduce", "Noise", "Pool", "ReLUConvBN", "SepConv", "SkipConnect"}
-PLAIN_AND_FAST |= {"Stem"}
+PLAIN_AND_FAST |= {"ImageNetStem", "Stem"}
 """Modules with a plain and a fast form, under one name."""
 
 

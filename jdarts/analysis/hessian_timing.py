@@ -36,7 +36,7 @@ def main() -> None:
         space=SpaceConfig(name=options.space, channels=options.channels, cells=options.cells),
         search=SearchConfig(batch_size=options.batch_size),
     )
-    space, data = spaces.get(config.space.name), load(config.data).for_search(config.data)
+    space, data = spaces.configured(config.space), load(config.data).for_search(config.data)
     search = make_search(config, space, data)
     live = LiveSearch(config, space, data, search, jax.jit(search.init)(jax.random.key(0)))
     loss, args = live.loss(train=True), (live.w, live.alphas, live.batches(1)[0])

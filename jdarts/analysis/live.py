@@ -172,6 +172,6 @@ class LiveSearch:
 
 def live(config: Experiment, state: SearchState, *, data: SearchData | None = None) -> LiveSearch:
     """The `LiveSearch` of a state reached with `config`; `data` defaults to the data that the configuration names."""
-    space = spaces.get(config.space.name)
+    space = spaces.configured(config.space)
     data = data or load(config.data).for_search(config.data)
     return LiveSearch(config, space, data, make_search(config, space, data), state)

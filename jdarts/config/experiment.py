@@ -133,6 +133,10 @@ class SpaceConfig(Section):
     """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro:
     no effect, the space has its own number of layers."""
 
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """The layers in front of the cells of a DARTS supernet: cifar keeps the size of the image; imagenet, for images of
+    64 pixels and more, divides its sides by 8."""
+
     def __post_init__(self):
         check_fields(self, "space.")
         _even("space.channels", self.channels)

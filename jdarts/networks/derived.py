@@ -5,8 +5,6 @@ of the NASNet, AmoebaNet and FairDARTS families work too: any number of edges in
 output, absent nodes, and outputs of different width in normal and reduction cells.
 """
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -16,21 +14,18 @@ from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.genotypes.kinds import require_cells
 from jdarts.networks.edges import drop_path as drop_samples
-from jdarts.networks.fast.layers import FactorizedReduce, ReLUConvBN, Stem
+from jdarts.networks.fast.layers import FactorizedReduce, ImageNetStem, ReLUConvBN, Stem
 from jdarts.networks.fast.ops import candidate
 from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
-from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, in_type_of
-from jdarts.networks.reductions import reduction_cells
+from jdarts.networks.plain import STEM_MULTIPLIER, Classifier
+from jdarts.networks.reductions import STEM_REDUCTION, StemName, reduction_cells
 from jdarts.ops import user_ops
 from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.candidates import CANDIDATES
 from jdarts.ops.initializers import uniform_fan_in
 
-StemName = Literal["cifar", "imagenet"]
-
 _AUXILIARY_STRIDE = {"cifar": 3, "imagenet": 2}
 _AUXILIARY_SIZES = {"cifar": (8, 10), "imagenet": (7, 8)}  # pixels that its two windows turn into 2 × 2
-_STEM_REDUCTION = {"cifar": 1, "imagenet": 8}
 
 
 def check_derived(
@@ -53,8 +48,8 @@ def check_derived(
       auxiliary: whether the network has the auxiliary head.
       stem: "cifar" keeps the image size, "imagenet" divides it by 8.
     """
-    if stem not in _STEM_REDUCTION:
-        raise unknown("stem", str(stem), _STEM_REDUCTION)
+    if stem not in STEM_REDUCTION:
+        raise unknown("stem", str(stem), STEM_REDUCTION)
     require_cells(genotype)
     if genotype.reduce is None:
         raise UserError(
@@ -78,10 +73,10 @@ def check_derived(
 
 def _check_image(height: int, width: int, cells: int, auxiliary: bool, stem: StemName) -> None:
     count = len(reduction_cells(cells))
-    multiple = _STEM_REDUCTION[stem] * 2**count
+    multiple = STEM_REDUCTION[stem] * 2**count
     low, high = _AUXILIARY_SIZES[stem]
     for side in (height, width):
-        size = -(-side // _STEM_REDUCTION[stem])
+        size = -(-side // STEM_REDUCTION[stem])
         # Cell 0 behind the ImageNet stem halves the output of the stem's first part too.
         odd_stem = stem == "imagenet" and -(-side // 4) % 2
         if odd_stem or size % 2**count:
@@ -229,26 +224,6 @@ class DerivedCell(nn.Module):
             return y
         y = kernels.cut(y)
         return y if drop_path is None else drop_samples(self.make_rng("drop_path"), y, drop_path)
-
-
-class ImageNetStem(nn.Module):
-    """Three 3 × 3 convolutions of stride 2 with batch norm; ReLU in front of the second and third."""
-
-    channels: int
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, images, train: bool):
-        """`[N, H, W, C_in]` → s0 `[N, H/4, W/4, channels]`, s1 `[N, H/8, W/8, channels]`."""
-        half = self._convolve(images, self.channels // 2, 1, train)
-        s0 = self._convolve(nn.relu(half), self.channels, 2, train)
-        return s0, self._convolve(nn.relu(s0), self.channels, 3, train)
-
-    def _convolve(self, x, channels: int, stage: int, train: bool):
-        c_in = x.shape[-1]
-        kernel = self.param(f"conv_{stage}", uniform_fan_in(9 * c_in), (3, 3, c_in, channels))
-        y = kernels.convolution(in_type_of(kernel, x), kernel, stride=2, padding=1)
-        return BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")(y, train)
 
 
 class AuxiliaryHead(nn.Module):

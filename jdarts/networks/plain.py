@@ -35,6 +35,26 @@ class Stem(nn.Module):
         return plain.BatchNorm(self.channels, affine=True, name="norm")(y[None], train)[0]
 
 
+class ImageNetStem(nn.Module):
+    """Three 3 × 3 convolutions of stride 2 with batch norm; ReLU in front of the second and third."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, images, train: bool):
+        """`[N, H, W, ·]` → `(s0 [N, H/4, W/4, channels], s1 [N, H/8, W/8, channels])`, the inputs of the first cell."""
+        half = self.convolve(images, self.channels // 2, 1, train)
+        s0 = self.convolve(reference.relu(half), self.channels, 2, train)
+        return s0, self.convolve(reference.relu(s0), self.channels, 3, train)
+
+    def convolve(self, x, channels: int, stage: int, train: bool):
+        """One of the convolutions, and its batch norm."""
+        inputs = x.shape[-1]
+        kernel = self.param(f"conv_{stage}", uniform_fan_in(9 * inputs), (3, 3, inputs, channels))
+        y = reference.convolution(in_type_of(kernel, x), kernel, stride=2, padding=1)
+        return plain.BatchNorm(channels, affine=True, name=f"norm_{stage}")(y[None], train)[0]
+
+
 class Mixing(MixedEdges):
     """The mixed op: all candidates of an edge, weighted and added up."""
 

@@ -1,8 +1,15 @@
 """The cells of a network that halve the image."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from jdarts.networks.image_sizes import check_halvings
+
+StemName = Literal["cifar", "imagenet"]
+"""The layers in front of the cells: one convolution that keeps the size, or three of stride 2."""
+
+STEM_REDUCTION: dict[StemName, int] = {"cifar": 1, "imagenet": 8}
+"""The factor by which a stem divides the sides of an image."""
 
 
 def reduction_cells(cells: int) -> tuple[int, ...]:
@@ -10,11 +17,12 @@ def reduction_cells(cells: int) -> tuple[int, ...]:
     return tuple(sorted({cells // 3, 2 * cells // 3}))
 
 
-def check_reductions(height: int, width: int, cells: int, what: str = "cells") -> None:
-    """Raise `UserError` unless an image can be halved exactly at every reduction cell of `cells` cells."""
+def check_reductions(height: int, width: int, cells: int, what: str = "cells", stem: StemName = "cifar") -> None:
+    """Raise `UserError` unless an image can be halved exactly by the stem and at every reduction cell of `cells`."""
     halvings = len(reduction_cells(cells))
-    problem = f"cannot pass the {halvings} reduction cells of a network with {what} = {cells}"
-    check_halvings(height, width, halvings, problem)
+    before = "" if stem == "cifar" else f"the {stem} stem and "
+    problem = f"cannot pass {before}the {halvings} reduction cells of a network with {what} = {cells}"
+    check_halvings(height, width, halvings + STEM_REDUCTION[stem].bit_length() - 1, problem)
 
 
 def untrained_kind(cells: int, kinds: Iterable[str], name: str = "space.cells") -> str:

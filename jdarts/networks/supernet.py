@@ -15,11 +15,11 @@ from flax import linen as nn
 from jdarts.networks import fast
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
 from jdarts.networks.image_sizes import image_sides
-from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, PlainCell, Stem
-from jdarts.networks.reductions import check_reductions, reduction_cells
+from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, ImageNetStem, PlainCell, Stem
+from jdarts.networks.reductions import StemName, check_reductions, reduction_cells
 from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable, OpWeights
 
-PLAIN_FORM = fast.Form(Stem, PlainCell)
+PLAIN_FORM = fast.Form({"cifar": Stem, "imagenet": ImageNetStem}, PlainCell)
 
 
 class Supernet(nn.Module):
@@ -36,6 +36,8 @@ class Supernet(nn.Module):
       edge: what a method changes on an edge.
       remat: compute a cell's activations again when its gradient is, instead of keeping them.
       edges: `(source, target)` of every row of the op weights.
+      stem: "cifar" is one convolution, "imagenet" three of stride 2, which divide the sides of the image by 8 (the
+        searches on ImageNet of PC-DARTS, arXiv:1907.05737, and Single-DARTS).
       form: "plain" computes as `jdarts.networks.plain` does, "fast" as suits the platform. Parameters are initialised
         in the plain form.
     """
@@ -49,6 +51,7 @@ class Supernet(nn.Module):
     edge: EdgeSettings = PLAIN
     remat: bool = False
     edges: Edges = DARTS_EDGES
+    stem: StemName = "cifar"
     form: Literal["fast", "plain"] = "fast"
 
     @nn.compact
@@ -60,13 +63,16 @@ class Supernet(nn.Module):
 
         Raises `UserError` for images that the reduction cells cannot halve.
         """
-        check_reductions(*image_sides(images), self.cells)
-        stem, make_cell, rows = PLAIN_FORM if self._plain else fast.form(self.axis_name, self.remat)
-        s1 = s0 = stem(STEM_MULTIPLIER * self.channels, name="stem")(images, train)
+        check_reductions(*image_sides(images), self.cells, stem=self.stem)
+        stems, make_cell, rows = PLAIN_FORM if self._plain else fast.form(self.axis_name, self.remat)
+        if self.stem == "cifar":
+            s1 = s0 = stems["cifar"](STEM_MULTIPLIER * self.channels, name="stem")(images, train)
+        else:
+            s0, s1 = stems[self.stem](self.channels, name="stem")(images, train)
         p = {
             name: rows(jax.tree.map(lambda x: jnp.asarray(x, s1.dtype), matrix)) for name, matrix in op_weights.items()
         }
-        channels, reduction_before = self.channels, False
+        channels, reduction_before = self.channels, self.stem != "cifar"
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             kind, table = ("reduce", self.reduce) if reduction else ("normal", self.normal)

@@ -155,7 +155,7 @@ def run_train_only(
 def prepare_search(config: Experiment) -> tuple[ImageSpace, Dataset]:
     """The space and the data of a search, after every check that needs no compilation."""
     with_known_method(config)
-    space = spaces.get(config.space.name)
+    space = spaces.configured(config.space)
     data = load(config.data)
     _check_search(config, space, data.for_search(config.data))
     return space, data
@@ -164,7 +164,7 @@ def prepare_search(config: Experiment) -> tuple[ImageSpace, Dataset]:
 def open_stream_search(config: Experiment) -> tuple[ImageSpace, StreamedData]:
     """The space and the streamed data of a search, after the same checks."""
     with_known_method(config)
-    space, data = spaces.get(config.space.name), open_streams(config.data)
+    space, data = spaces.configured(config.space), open_streams(config.data)
     _check_search(config, space, data)
     return space, data
 
@@ -292,7 +292,7 @@ def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[
     from jdarts.search.plan import plan
 
     with_known_method(config)
-    space = spaces.get(config.space.name)
+    space = spaces.configured(config.space)
     known = {"cifar10": 10, "cifar100": 100}
     if config.data.source in known and not config.data.path:
         classes, ones = known[config.data.source], (1.0, 1.0, 1.0)

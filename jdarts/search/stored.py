@@ -8,7 +8,7 @@ stored.search.compiled_score(state, op_weights, images, labels)
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +170,10 @@ def known_space(folder: Path, config: Experiment) -> Space:
     name = config.space.name
     what = f"space {name!r}"
     if name.endswith(".py"):
-        return spaces.get_relaxed(str(user_files.original(folder, what)))
+        return spaces.configured(replace(config.space, name=str(user_files.original(folder, what))))
     if name not in spaces.names() and user_files.has_record(folder):
         user_files.run(user_files.original(folder, what))
-    return spaces.get_relaxed(name)
+    return spaces.LANGUAGE[name] if name in spaces.LANGUAGE else spaces.configured(config.space)
 
 
 def find_run(path: str | Path) -> Path:

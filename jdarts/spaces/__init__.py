@@ -2,7 +2,9 @@
 
 import os
 import sys
+from dataclasses import replace
 
+from jdarts.config import SpaceConfig
 from jdarts.errors import UserError, unknown
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.spaces.block_spaces import BlockSpace, nasnet, nasnet_8, pnas
@@ -45,6 +47,7 @@ __all__ = [
     "RecurrentSpace",
     "Space",
     "check_derived",
+    "configured",
     "darts_cnn",
     "darts_cnn_7",
     "darts_rnn",
@@ -176,6 +179,19 @@ def get(name: str) -> ImageSpace:
     if name not in _SPACES:
         raise unknown("space", name, _SPACES)
     return _SPACES[name]
+
+
+def configured(settings: SpaceConfig) -> ImageSpace:
+    """The space of a configuration, as `get`, with its stem. Raises `UserError`."""
+    space = get(settings.name)
+    if settings.stem == "cifar":
+        return space
+    if not isinstance(space, CellSpace):
+        raise UserError(
+            f"space.stem is {settings.stem}, but the networks of space {settings.name} have a stem of their own; leave "
+            "it out"
+        )
+    return replace(space, stem=settings.stem)
 
 
 def get_relaxed(name: str) -> Space:

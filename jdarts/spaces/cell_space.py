@@ -11,7 +11,7 @@ import numpy as np
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import Cell, Genotype
 from jdarts.networks.edges import PLAIN, EdgeSettings
-from jdarts.networks.reductions import check_reductions
+from jdarts.networks.reductions import StemName, check_reductions
 from jdarts.networks.supernet import Supernet
 from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable, OpWeights
 from jdarts.ops import user_ops
@@ -33,6 +33,7 @@ class CellSpace:
       normal, reduce: the candidate ops of each edge, in the order of the alpha columns.
       edges: `(source, target)` of every row of the alphas, ordered by target and source. Nodes 0 and 1 are the cell's
         inputs; each node from 2 on is the sum of its edges, and all of these together are the output.
+      stem: the layers in front of the cells of the supernet: "cifar", or "imagenet" for images of 64 pixels and more.
       ops: the user's own ops among the candidates, which are registered under their names.
 
     Raises `UserError`, one line, for inconsistent values.
@@ -43,6 +44,7 @@ class CellSpace:
     reduce: OpTable
     edges: Edges = DARTS_EDGES
     ops: tuple[OwnOp, ...] = ()
+    stem: StemName = "cifar"
 
     def __post_init__(self):
         where = f"space {self.name}"
@@ -108,6 +110,7 @@ class CellSpace:
             edge=edge,
             remat=remat,
             edges=self.edges,
+            stem=self.stem,
         )
 
     def check_weights(self, op_weights: OpWeights, what: str = "op_weights") -> None:
@@ -116,7 +119,7 @@ class CellSpace:
 
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
         """Raise `UserError` unless the image can be halved exactly at every reduction cell."""
-        check_reductions(height, width, cells, what)
+        check_reductions(height, width, cells, what, self.stem)
 
     def derive(self, op_weights: OpWeights) -> Genotype:
         """The DARTS derivation: per node the two edges with the largest non-none op weight, each with that op.

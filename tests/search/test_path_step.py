@@ -52,7 +52,7 @@ def masks(name):
     """The weights that the third step trains, from the network's own names of variables."""
     made, (before, _) = search(name), stepped(name)
     batch, _ = made.draw(before, made.arrays)
-    _, counted = made.method.paths.draw(S5, batch["relax_key"])
+    _, counted = made.method.paths.draw(S5, {}, batch["relax_key"])
     touched = {key: np.asarray(c).sum(0) for key, c in counted.items()}
     names = [(key, row) for key, row in S5.rows]
     tree = made.variables(before)["params"]
@@ -109,7 +109,7 @@ def test_a_step_of_spos_moves_its_path_and_nothing_else():
 def test_a_step_of_spos_is_sgd_on_the_stand_alone_network():
     made, (before, after) = search("spos"), stepped("spos")
     batch, _ = made.draw(before, made.arrays)
-    path = path_of(made.method.paths.draw(S5, batch["relax_key"])[0], 0)
+    path = path_of(made.method.paths.draw(S5, {}, batch["relax_key"])[0], 0)
     choices = [int(np.argmax(path[key][row])) for key, row in S5.rows]
     own = path_variables(S5, made.variables(before), choices)
 
@@ -132,7 +132,7 @@ def test_a_step_of_fairnas_sums_the_gradients_of_its_paths():
     """One update by the sum of the gradients of each path on its part; the extra op of a short row does not learn."""
     made, (before, after) = search("fairnas"), stepped("fairnas")
     batch, _ = made.draw(before, made.arrays)
-    paths, counted = made.method.paths.draw(S5, batch["relax_key"])
+    paths, counted = made.method.paths.draw(S5, {}, batch["relax_key"])
     total, segment_of = 0, _owners(made)
     loss = jax.jit(jax.grad(lambda w, p, part: made.network_loss(w, p, part)[0]))
     for k in range(4):
@@ -190,7 +190,7 @@ def test_paths_uniform_in_cost():
     low, high = (fixed + sum(getattr(c, end)(-1).sum() for c in costs.values()) for end in ("min", "max"))
     low, high = low + 0.2 * (high - low), low + 0.7 * (high - low)
     paths = paths_uniform_in_cost(lambda space: (fixed, costs), low, high, 4)
-    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(S5, key)))(jax.random.split(jax.random.key(0), 800))
+    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(S5, {}, key)))(jax.random.split(jax.random.key(0), 800))
     found = fixed + sum(np.einsum("nplo,lo->n", np.asarray(drawn[name], np.float64), c) for name, c in costs.items())
     inside = np.histogram(found, np.linspace(low - 1, high + 1, 5))[0]
     assert inside.sum() >= 790

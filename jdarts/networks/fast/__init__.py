@@ -10,7 +10,7 @@ Each is a subclass of the wiring in `jdarts.networks.cells` and equals the plain
 values, statistics and derivatives; `tests/networks/test_fast_forms.py` holds them to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from flax import linen as nn
 from jdarts import staging
 from jdarts.networks.fast.by_cell import CellByCell
 from jdarts.networks.fast.by_edge import CellByEdge
-from jdarts.networks.fast.layers import Stem
+from jdarts.networks.fast.layers import ImageNetStem, Stem
 from jdarts.networks.fast.nasbench201 import CellByNode
 from jdarts.networks.fast.packing import BODY, stacked_edges
 from jdarts.networks.wiring import rows_of
@@ -32,12 +32,12 @@ class Form(NamedTuple):
     """The parts of a supernet in one form.
 
     Attributes:
-      stem: the module of the first layer, by its number of channels.
+      stems: the modules of the first layers, by their number of channels, by the name of the stem.
       cell: the module of a cell, by the fields of `jdarts.networks.cells.SearchCell`.
       op_weights: brings an array of op weights, or a list of its rows, to what the cells take.
     """
 
-    stem: Callable[..., nn.Module]
+    stems: Mapping[str, Callable[..., nn.Module]]
     cell: Callable[..., nn.Module]
     op_weights: Callable[[Any], Any] = jnp.asarray
 
@@ -49,7 +49,8 @@ def form(axis_name: str | None, remat: bool) -> Form:
     if remat:
         cell = nn.remat(cell, static_argnums=(4,))  # argument 4 is `train`
     rows = rows_of if by_edge else jnp.asarray  # by edge, one array a row, shared by all cells
-    return Form(partial(Stem, axis_name=axis_name), partial(cell, axis_name=axis_name), rows)
+    stems = {"cifar": partial(Stem, axis_name=axis_name), "imagenet": partial(ImageNetStem, axis_name=axis_name)}
+    return Form(stems, partial(cell, axis_name=axis_name), rows)
 
 
 def cell_nasbench201(axis_name: str | None, remat: bool) -> Callable[..., nn.Module]:

@@ -31,6 +31,26 @@ class Stem(nn.Module):
         return BatchNorm(self.channels, axis_name=self.axis_name, name="norm")(y, train)
 
 
+class ImageNetStem(nn.Module):
+    """Three 3 × 3 convolutions of stride 2 with batch norm; ReLU in front of the second and third."""
+
+    channels: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, train: bool):
+        """`[N, H, W, C_in]` → s0 `[N, H/4, W/4, channels]`, s1 `[N, H/8, W/8, channels]`."""
+        half = self._convolve(images, self.channels // 2, 1, train)
+        s0 = self._convolve(relu(half), self.channels, 2, train)
+        return s0, self._convolve(relu(s0), self.channels, 3, train)
+
+    def _convolve(self, x, channels: int, stage: int, train: bool):
+        c_in = x.shape[-1]
+        kernel = self.param(f"conv_{stage}", uniform_fan_in(9 * c_in), (3, 3, c_in, channels))
+        y = kernels.convolution(in_type_of(kernel, x), kernel, stride=2, padding=1)
+        return BatchNorm(channels, axis_name=self.axis_name, name=f"norm_{stage}")(y, train)
+
+
 class ReLUConvBN(nn.Module):
     """ReLU, 1 × 1 convolution, batch norm: `[N, H, W, ·]` → `[N, H, W, channels]`."""
 

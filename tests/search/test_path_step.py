@@ -152,7 +152,7 @@ def _owners(made):
 
 
 def test_every_op_is_trained_exactly_once_in_a_fair_step():
-    draw = jax.jit(lambda key: fair_paths().draw(S5, key))
+    draw = jax.jit(lambda key: fair_paths().draw(S5, {}, key))
     orders = set()
     for seed in range(20):
         paths, counted = draw(jax.random.key(seed))
@@ -163,7 +163,7 @@ def test_every_op_is_trained_exactly_once_in_a_fair_step():
             assert np.all(np.asarray(counted[key]) <= np.asarray(paths[key]))
         orders.add(tuple(np.argmax(paths["inner"][:, 0], -1).tolist()))
     assert len(orders) > 12, "of 24 permutations"
-    paths, counted = fair_paths().draw(FAIR, jax.random.key(0))
+    paths, counted = fair_paths().draw(FAIR, {}, jax.random.key(0))
     np.testing.assert_array_equal(paths["layers"], counted["layers"])
     assert fair_paths().count(spaces.fairnas) == 6
 
@@ -195,7 +195,9 @@ def test_paths_uniform_in_cost():
     inside = np.histogram(found, np.linspace(low - 1, high + 1, 5))[0]
     assert inside.sum() >= 790
     assert np.abs(inside - 200).max() < 60, inside
-    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(S5, key)))(jax.random.split(jax.random.key(0), 800))
+    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(S5, {}, key)))(
+        jax.random.split(jax.random.key(0), 800)
+    )
     other = fixed + sum(np.einsum("nplo,lo->n", np.asarray(uniform[name], np.float64), c) for name, c in costs.items())
     assert np.abs(np.histogram(other, np.linspace(low - 1, high + 1, 5))[0] - 200).max() > 60
 

@@ -154,7 +154,7 @@ def _owners(made):
 def test_every_op_is_trained_exactly_once_in_a_fair_step():
     draw = jax.jit(lambda key: fair_paths().draw(S5, {}, key))
     orders = set()
-    for seed in range(20):
+    for seed in range(80):
         paths, counted = draw(jax.random.key(seed))
         for key, (layers, ops) in S5.alpha_shapes.items():
             assert paths[key].shape == counted[key].shape == (4, layers, ops)
@@ -162,7 +162,7 @@ def test_every_op_is_trained_exactly_once_in_a_fair_step():
             np.testing.assert_array_equal(np.sum(counted[key], 0), 1)
             assert np.all(np.asarray(counted[key]) <= np.asarray(paths[key]))
         orders.add(tuple(np.argmax(paths["inner"][:, 0], -1).tolist()))
-    assert len(orders) > 12, "of 24 permutations"
+    assert len(orders) > 18, "of 24 permutations; 23 on average"
     paths, counted = fair_paths().draw(FAIR, {}, jax.random.key(0))
     np.testing.assert_array_equal(paths["layers"], counted["layers"])
     assert fair_paths().count(spaces.fairnas) == 6

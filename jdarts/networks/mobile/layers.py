@@ -5,8 +5,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts.devices.replicas import Share
 from jdarts.genotypes.mobile import MobileFamily
 from jdarts.kernels.reference import relu
+from jdarts.networks.edges import dropout
 from jdarts.ops.batch_norm import BatchNorm
 from jdarts.ops.initializers import constant, uniform_fan_out
 
@@ -87,20 +89,22 @@ class SqueezeExcite(nn.Module):
 
 
 class MobileClassifier(nn.Module):
-    """Global average pooling, dropout and a linear layer: `[N, H, W, C]` → `[N, classes]`."""
+    """Global average pooling, dropout and a linear layer: `[N, H, W, C]` → `[N, classes]`.
+
+    `axis_name` is the mesh axis over which the batch is split.
+    """
 
     classes: int
     bias: bool
     dropout: float
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Apply to the last layer's output; dropout needs the rng `drop_path`."""
         features = jnp.mean(x, (1, 2))
         if train and self.dropout and not self.is_initializing():
-            keep = 1 - self.dropout
-            kept = jax.random.bernoulli(self.make_rng("drop_path"), keep, features.shape)
-            features = features * (kept / keep).astype(features.dtype)
+            features = dropout(self.make_rng("drop_path"), features, self.dropout, Share(self.axis_name))
         init = uniform_fan_out(self.classes)
         logits = features @ self.param("kernel", init, (features.shape[-1], self.classes))
         return logits + self.param("bias", constant(0.0), (self.classes,)) if self.bias else logits

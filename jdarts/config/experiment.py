@@ -37,6 +37,14 @@ def _require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
+def _check_microbatches(section: str, microbatches: int, batch_size: int) -> None:
+    _require(
+        batch_size % microbatches == 0 and batch_size // microbatches >= 2,
+        f"{section}.microbatches is {microbatches} with batch_size {batch_size}; "
+        "use a number that divides it into parts of at least 2",
+    )
+
+
 def _even(name: str, channels: int) -> None:
     _require(channels % 2 == 0, f"{name} is {channels}; FactorizedReduce needs an even, positive number")
 
@@ -230,11 +238,7 @@ class SearchConfig(Section):
             f"search.unroll_steps is {self.unroll_steps} with hypergradient {self.hypergradient!r}; "
             "only unrolled looks more than one step ahead",
         )
-        _require(
-            self.batch_size % self.microbatches == 0 and self.batch_size // self.microbatches >= 2,
-            f"search.microbatches is {self.microbatches} with batch_size {self.batch_size}; "
-            "use a number that divides it into parts of at least 2",
-        )
+        _check_microbatches("search", self.microbatches, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -262,17 +266,22 @@ class TrainConfig(Section):
     activations: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
     weights and their updates stay in float32, and so do all evaluations."""
+    microbatches: PositiveInt = 1
+    """Equal parts of each batch that are computed one after the other; batch norm sees one part at a time."""
+    remat: bool = False
+    """Recompute the activations of a cell for its gradient instead of keeping them: less memory, more time."""
     checkpoint_every: PositiveInt = 1
     keep_checkpoints: CheckpointCount = 3
 
     def __post_init__(self):
         check_fields(self, "train.")
+        _check_microbatches("train", self.microbatches, self.batch_size)
         _even("train.channels", self.channels)
 
 
 @dataclass(frozen=True)
 class DevicesConfig(Section):
-    """The devices of a search; results depend on them only through the order of sums."""
+    """The devices of searches and trainings; results depend on them only through the order of sums."""
 
     backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
     """auto: jit on one device, shard_map on more."""

@@ -87,14 +87,14 @@ class FolderSource:
         return self._labels
 
 
-def folder_sources(path: str | Path) -> dict[str, FolderSource]:
-    """The training images of an image folder, and the validation images that the source `folder` would find there.
+def folder_sources(path: str | Path, splits: Sequence[str] = ("train", "val")) -> dict[str, FolderSource]:
+    """Those `splits` of an image folder that the source `folder` would find there, of `train`, `val` and `test`.
 
     Raises one `UserError` about all files that cannot be used.
     """
     root = Path(path)
     require_train(root)
-    listed = list_folder(root, splits=("train", "val"))
+    listed = list_folder(root, splits=splits)
     usable = sum(len(listing.files) for listing in listed.splits.values())
     listed.odd.refuse(usable + sum(map(len, listed.odd.files.values())))
     name = root.resolve().name
@@ -102,9 +102,9 @@ def folder_sources(path: str | Path) -> dict[str, FolderSource]:
 
 
 class TfdsSource:
-    """The split `train` of a TFDS data set prepared as array_record, images left encoded."""
+    """A split of a TFDS data set prepared as array_record, images left encoded."""
 
-    def __init__(self, spec: str, path: str):
+    def __init__(self, spec: str, path: str, split: str = "train"):
         import tensorflow_datasets as tfds
 
         from jdarts.data.tfds_source import open_builder
@@ -117,7 +117,8 @@ class TfdsSource:
             raise UserError(f"tfds:{spec} does not declare its classes; load it with data.source tfds:{spec}")
         self.name, self.num_classes = f"tfds:{spec}", features[self._label].num_classes
         self.class_names = tuple(features[self._label].names or ())
-        self._data: Any = builder.as_data_source("train", decoders={self._image: tfds.decode.SkipDecoding()})
+        self.splits, self._split = tuple(builder.info.splits), split
+        self._data: Any = builder.as_data_source(split, decoders={self._image: tfds.decode.SkipDecoding()})
 
     def __len__(self) -> int:
         """Number of images."""
@@ -130,7 +131,7 @@ class TfdsSource:
 
     def where(self, row: int) -> str:
         """The number of the image."""
-        return f"{self.name}: image {row} of split train"
+        return f"{self.name}: image {row} of split {self._split}"
 
     @lru_cache(maxsize=1)  # noqa: B019 - one source lives as long as its process
     def labels(self) -> np.ndarray:
@@ -192,13 +193,21 @@ def crop_resize(image: np.ndarray, size: int, random: np.random.Generator | None
 
 @dataclass(frozen=True)
 class StreamSplit:
-    """The rows of a source that make one split of a search."""
+    """The rows of a source that make one split of a search or a training."""
 
     source: Source
     rows: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def decode_centre(split: StreamSplit, row: int, size: int) -> tuple[np.ndarray, int]:
+    """The centre of image `row` of a split, uint8 `[size, size, 3]`, and its class."""
+    number = int(split.rows[row])
+    encoded = split.source[number]
+    image = decode_image(encoded.content, split.source.where(number), _RGB)
+    return crop_resize(image, size, None), encoded.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +288,7 @@ class BatchShare:
     Attributes:
       batch_size, microbatches: B and P.
       process, processes: number of this process, and H.
+      section: the part of the configuration that has the batch size, for messages.
 
     Raises `UserError` unless the processes can share every micro-batch equally.
     """
@@ -287,13 +297,14 @@ class BatchShare:
     microbatches: int = 1
     process: int = 0
     processes: int = 1
+    section: str = "search"
 
     def __post_init__(self) -> None:
         """Check the sizes."""
         parts = self.microbatches * self.processes
         if self.batch_size % parts:
             raise UserError(
-                f"search.batch_size is {self.batch_size}, which {self.processes} process(es) with {self.microbatches} "
+                f"{self.section}.batch_size is {self.batch_size}, which {self.processes} process(es) with {self.microbatches} "
                 f"microbatch(es) cannot share equally; use a multiple of {parts}"
             )
 
@@ -331,7 +342,7 @@ class Stream:
     def __init__(self, split: StreamSplit, share: BatchShare, *, seed: int, size: int, threads: int = 16):
         if len(split) < share.batch_size:
             raise UserError(
-                f"search.batch_size is {share.batch_size}, but the split has {len(split)} images; use fewer"
+                f"{share.section}.batch_size is {share.batch_size}, but the split has {len(split)} images; use fewer"
             )
         self._split, self._share, self._seed, self._size, self._threads = split, share, seed, size, threads
         self.steps_per_epoch = len(split) // share.batch_size

@@ -30,6 +30,11 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
     return jax.tree.map(lambda x: lax.pmean(x, axis_name) if not typed or axis_name in varying_axes(x) else x, tree)
 
 
+def psum(tree: Any, axis_name: str | None) -> Any:
+    """The sum of every array over the replicas; `tree` itself without an axis."""
+    return tree if axis_name is None else lax.psum(tree, axis_name)
+
+
 def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True) -> Any:
     """`tree`, equal on all replicas; its gradient becomes the mean over the replicas, that of the global batch.
 

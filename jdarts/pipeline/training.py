@@ -7,12 +7,13 @@ from typing import Any
 
 from jdarts.config import DataConfig, Experiment
 from jdarts.data import Dataset, load, steps_per_epoch
+from jdarts.data.streamed_training import StreamedDataset, open_streamed_dataset
 from jdarts.data.text import is_text, load_text
 from jdarts.errors import UserError
 from jdarts.genotypes import Architecture
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.networks.of_genotype import check_network
-from jdarts.train import TrainResult, run_training
+from jdarts.train import TrainResult, place_training, run_training
 from jdarts.train.language import LanguageTrainResult, check_language_training, recurrent_cell, run_language_training
 
 
@@ -45,14 +46,20 @@ def training_task(source: str) -> TrainingTask:
     return TEXT if is_text(source) else IMAGES
 
 
-def check_image_training(config: Experiment, genotype: Architecture, data: Dataset) -> None:
-    """Raise `UserError` unless the images fill a batch and the network can read them."""
+def load_images(config: DataConfig) -> Dataset | StreamedDataset:
+    """The images of `config`, in memory or streamed."""
+    return open_streamed_dataset(config) if config.source.startswith("stream:") else load(config)
+
+
+def check_image_training(config: Experiment, genotype: Architecture, data: Dataset | StreamedDataset) -> None:
+    """Raise `UserError` unless the images fill a batch that the devices can share and the network can read them."""
+    place_training(config)
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     check_network(
         genotype,
         channels=config.train.channels,
         cells=config.train.cells,
-        image_size=data.train.images.shape[1:3],
+        image_size=(data.image_shape[0], data.image_shape[1]),
         auxiliary=config.train.auxiliary_weight > 0,
         width_multiplier=config.train.width_multiplier,
     )
@@ -83,7 +90,7 @@ def _describe_text(result: LanguageTrainResult) -> str:
 
 IMAGES = TrainingTask(
     _accept_for_images,
-    load,
+    load_images,
     check_image_training,
     run_training,
     _describe_images,

@@ -2,15 +2,15 @@
 
 from dataclasses import asdict, dataclass
 
-import jax
-
 from jdarts.config import Experiment
 from jdarts.data import Dataset
+from jdarts.data.streamed_training import StreamedDataset
 from jdarts.networks.of_genotype import TrainedOnImages, count_network
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
-from jdarts.train.step import METRICS, evaluate, make_training
+from jdarts.train.step import METRICS
+from jdarts.train.training import PlacedTraining, evaluate, place_training
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,25 @@ class TrainResult:
 def run_training(
     config: Experiment,
     genotype: TrainedOnImages,
-    data: Dataset,
+    data: Dataset | StreamedDataset,
     run: RunFolder,
     *,
     resume: bool = False,
     reporter: Reporter,
     title: str = "train",
 ) -> TrainResult:
-    """Train `genotype` from scratch and test it once, after the last epoch.
+    """Train `genotype` from scratch on the devices of `config.devices` and test it once, after the last epoch.
 
     Writes into `run`: `metrics.jsonl` (one record an epoch, with validation figures if there is a validation split),
     checkpoints, and `result.json`. The test images are read once, at the very end.
     """
     settings = config.train
     split = data.for_training(settings.val_fraction)
-    training = make_training(config, genotype, split)
-    state = training.init(jax.random.key(config.seed))
+    placement = place_training(config)
+    training = PlacedTraining(config, genotype, split, placement)
+    if placement.backend != "jit":
+        reporter.message(placement.describe())
+    state = training.init()
 
     def on_epoch_end(state, epoch: int) -> dict[str, float]:
         del epoch
@@ -54,7 +57,7 @@ def run_training(
     optimizer = settings.optimizer
     loop = Loop(
         title,
-        lambda s: training.step(s, training.arrays),
+        training.step,
         LoopSettings(
             epochs=settings.epochs,
             steps_per_epoch=training.steps_per_epoch,
@@ -71,7 +74,7 @@ def run_training(
         channels=settings.channels,
         cells=settings.cells,
         classes=split.num_classes,
-        image_size=split.train.images.shape[1:3],
+        image_size=split.image_shape[:2],
         width_multiplier=settings.width_multiplier,
     )
     result = TrainResult(figures["accuracy"], figures["loss"], count.parameters, count.macs)

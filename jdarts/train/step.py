@@ -1,22 +1,22 @@
-"""Training a derived network from scratch: the DARTS evaluation protocol (Liu et al. 2019, §3.2 and code).
+"""One step of training a derived network: the DARTS evaluation protocol (Liu et al. 2019, §3.2 and code).
 
 SGD with momentum and a cosine schedule, global-norm clipping, cutout, an auxiliary head whose loss is added with weight
 0.4, and drop-path whose probability grows linearly with the epoch.
+
+Like a search step it is written for one replica of a batch (`jdarts.devices.replicas`): losses, gradients and the
+statistics of batch norm are those of the global batch, and every draw for an image is a function of its row there.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jdarts import staging
 from jdarts.config import Experiment, TrainConfig
 from jdarts.data import (
     Augmentation,
@@ -27,13 +27,17 @@ from jdarts.data import (
     normalize,
     steps_per_epoch,
 )
-from jdarts.data.dataset import Images
+from jdarts.data.streamed_training import StreamedTrainingData
+from jdarts.devices.replicas import Share, averaging_gradients, pmean, psum
+from jdarts.hypergrad.microbatch import averaged
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.networks.of_genotype import TrainedOnImages, derived_network
 from jdarts.ops.initializers import init_network
 from jdarts.optimizers import weight_sgd
 
 METRICS = ("train_loss", "train_accuracy")
+Arrays = dict[str, jax.Array]
+Split = TrainingData | SearchData | StreamedTrainingData
 
 
 @struct.dataclass
@@ -51,64 +55,20 @@ class TrainState:
     sums: dict[str, jax.Array]
 
 
-@dataclass(frozen=True)
-class Training:
-    """The pure functions of one training; `make_training` builds it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainStep:
+    """The pure functions of a training, for one replica; `train_step` builds it.
 
     Attributes:
-      init: `(key) -> TrainState`; compiles next to nothing unless it is jitted.
-      step: `(state, arrays) -> (state, metrics)`.
-      logits: `(state, images) -> [N, classes]` of uint8 images in evaluation mode.
-      arrays: training images (uint8) and labels on the device.
+      settings: those of the training.
+      network: the derived network.
+      optimizer: of the weights as one vector.
+      augmentation: of the training images.
+      image_shape: height, width and channels.
       steps_per_epoch: whole batches in an epoch.
+      share: this replica's part of a batch.
+      streamed: the host has chosen the images; `arrays` then holds only one batch.
     """
-
-    init: Callable[[jax.Array], TrainState]
-    step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
-    logits: Callable[[TrainState, jax.Array], jax.Array]
-    arrays: dict[str, jax.Array]
-    steps_per_epoch: int
-
-
-def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData) -> Training:
-    """Build the pure functions of a training from its configuration, its genotype and the images of `data.train`."""
-    settings = config.train
-    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
-    protocol = _Protocol(
-        settings=settings,
-        network=derived_network(
-            genotype,
-            channels=settings.channels,
-            cells=settings.cells,
-            classes=data.num_classes,
-            auxiliary=settings.auxiliary_weight > 0,
-            width_multiplier=settings.width_multiplier,
-        ),
-        optimizer=weight_sgd(settings.optimizer, settings.epochs, per_epoch),
-        augmentation=Augmentation(
-            mean=data.mean,
-            std=data.std,
-            crop_padding=config.data.crop_padding,
-            flip=config.data.flip,
-            cutout=settings.cutout,
-        ),
-        image_shape=data.train.images.shape[1:],
-        steps_per_epoch=per_epoch,
-    )
-    options = staging.compiler_options(large=True, calls=settings.epochs * per_epoch)
-    arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
-    return Training(
-        protocol.init,
-        jax.jit(protocol.step, donate_argnums=0, compiler_options=options),
-        jax.jit(protocol.logits, compiler_options=options),
-        arrays,
-        per_epoch,
-    )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Protocol:
-    """The functions of `Training`, not compiled."""
 
     settings: TrainConfig
     network: nn.Module
@@ -116,8 +76,11 @@ class _Protocol:
     augmentation: Augmentation
     image_shape: tuple[int, ...]
     steps_per_epoch: int
+    share: Share
+    streamed: bool
 
     def init(self, key: jax.Array) -> TrainState:
+        """The state before the first step; compiles next to nothing unless it is jitted."""
         weight_key, run_key = jax.random.split(key)
         variables = init_network(self.network, weight_key, jnp.zeros((2, *self.image_shape)), True)
         return TrainState(
@@ -129,17 +92,38 @@ class _Protocol:
             sums={name: jnp.zeros(()) for name in METRICS},
         )
 
-    def loss(self, weights, batch_stats, images, labels, key, drop_path):
-        """`(loss, (new batch statistics, accuracy))` of a batch; `drop_path` is the probability of dropping an op."""
+    def batch(self, state: TrainState, arrays: Arrays) -> dict[str, Any]:
+        """This replica's part of the batch of the step that `state` is about to take, augmented."""
         settings = self.settings
-        drop_key, noise_key = jax.random.split(key)
+        order_key, step_key = jax.random.split(state.key)
+        epoch = state.step // self.steps_per_epoch
+        augment_key, network_key = jax.random.split(jax.random.fold_in(step_key, state.step))
+        rows: Any = slice(None)
+        if not self.streamed:
+            order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
+            rows = self.share.of(batch_indices(order, state.step, settings.batch_size))
+        batch = {
+            "images": self.augmentation(augment_key, arrays["images"][rows], self.share),
+            "labels": arrays["labels"][rows],
+            "key": network_key,
+            "batch_stats": state.batch_stats,
+        }
+        if settings.drop_path:
+            batch["drop_path"] = settings.drop_path * epoch / settings.epochs
+        return batch
+
+    def loss(self, weights: Any, batch: dict[str, Any]) -> tuple[jax.Array, Any]:
+        """`(loss, (new batch statistics, accuracy))` of a batch, means over the replicas."""
+        settings, labels = self.settings, batch["labels"]
+        drop_key, noise_key = jax.random.split(batch["key"])
+        images = batch["images"]
         if settings.activations == "bfloat16":
             weights, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (weights, images))
         (logits, auxiliary), changed = self.network.apply(
-            {"params": weights, "batch_stats": batch_stats},
+            {"params": weights, "batch_stats": batch["batch_stats"]},
             images,
             True,
-            drop_path,
+            batch.get("drop_path", 0.0),
             mutable=["batch_stats"],
             rngs={"drop_path": drop_key, "noise": noise_key},
         )
@@ -148,29 +132,23 @@ class _Protocol:
         if auxiliary is not None:
             auxiliary = auxiliary.astype(logits.dtype)
             value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
-        return value, (changed["batch_stats"], accuracy(logits, labels))
+        return pmean((value, (changed["batch_stats"], accuracy(logits, labels))), self.share.axis_name)
 
-    def step(self, state: TrainState, arrays: dict[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
-        settings, per_epoch = self.settings, self.steps_per_epoch
-        order_key, step_key = jax.random.split(state.key)
-        epoch = state.step // per_epoch
-        order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
-        rows = batch_indices(order, state.step, settings.batch_size)
-        augment_key, network_key = jax.random.split(jax.random.fold_in(step_key, state.step))
-        images = self.augmentation(augment_key, arrays["images"][rows])
-        drop_path = settings.drop_path * epoch / settings.epochs if settings.drop_path else 0.0
+    def step(self, state: TrainState, arrays: Arrays) -> tuple[TrainState, dict[str, jax.Array]]:
+        """`(state after a step, metrics)`."""
         # The optimiser works on one vector: updates of hundreds of arrays took a fifth of the compilation.
         vector, as_tree = ravel_pytree(state.weights)
 
-        def loss(vector):
-            batch = images, arrays["labels"][rows], network_key, drop_path
-            return self.loss(as_tree(vector), state.batch_stats, *batch)
+        def loss(vector, batch):
+            return self.loss(as_tree(averaging_gradients(vector, self.share.axis_name)), batch)
 
-        (value, (batch_stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(vector)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        over_parts = averaged(lambda vector, _, batch: gradient(vector, batch), self.share.microbatches)
+        (value, (batch_stats, right)), grads = over_parts(vector, (), self.batch(state, arrays))
         updates, opt_state = self.optimizer.update(grads, state.opt_state, vector)
         moved: Any = optax.apply_updates(vector, updates)
         metrics = {"train_loss": value, "train_accuracy": right}
-        fresh = state.step % per_epoch == 0
+        fresh = state.step % self.steps_per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
         state = TrainState(
             step=state.step + 1,
@@ -183,23 +161,52 @@ class _Protocol:
         return state, {**metrics, "finite": jnp.all(jnp.isfinite(moved))}
 
     def logits(self, state: TrainState, images: jax.Array) -> jax.Array:
+        """`[N, classes]` of uint8 images in evaluation mode."""
         variables = {"params": state.weights, "batch_stats": state.batch_stats}
         inputs = normalize(images, mean=self.augmentation.mean, std=self.augmentation.std)
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
         return self.network.apply(variables, inputs, False, rngs=rngs)[0]
 
+    def totals(self, state: TrainState, rows: Arrays) -> dict[str, jax.Array]:
+        """Sums over the `counted` ones of the `images` and `labels`: of those classified right, and of the losses."""
+        logits, counted = self.logits(state, rows["images"]), rows["counted"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, rows["labels"])
+        right = (jnp.argmax(logits, -1) == rows["labels"]) & counted
+        sums = {"right": jnp.sum(right, dtype=jnp.int32), "loss": jnp.sum(jnp.where(counted, losses, 0))}
+        return psum(sums, self.share.axis_name)
 
-def evaluate(training: Training, state: TrainState, images: Images, batch_size: int) -> dict[str, float]:
-    """Accuracy and mean cross-entropy on all of `images`, in batches of one shape (the last one padded)."""
-    n, right, total = len(images), 0, 0.0
-    for first in range(0, n, batch_size):
-        rows = np.arange(first, first + batch_size)
-        inside = rows < n
-        rows = np.minimum(rows, n - 1)
-        logits = np.asarray(training.logits(state, jnp.asarray(images.images[rows])), np.float64)[inside]
-        labels = images.labels[rows[inside]]
-        right += int((logits.argmax(-1) == labels).sum())
-        peak = logits.max(-1)
-        log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))
-        total += float((log_sum - logits[np.arange(len(labels)), labels]).sum())
-    return {"accuracy": right / n, "loss": total / n}
+
+def train_step(
+    config: Experiment, genotype: TrainedOnImages, data: Split, *, axis_name: str | None = None
+) -> TrainStep:
+    """Build the pure functions of a training from its configuration, its genotype and its data.
+
+    `axis_name` is the mapped axis over which each batch is split.
+    """
+    settings = config.train
+    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
+    network = derived_network(
+        genotype,
+        channels=settings.channels,
+        cells=settings.cells,
+        classes=data.num_classes,
+        auxiliary=settings.auxiliary_weight > 0,
+        axis_name=axis_name,
+        width_multiplier=settings.width_multiplier,
+    )
+    return TrainStep(
+        settings=settings,
+        network=network.clone(remat=True) if settings.remat else network,
+        optimizer=weight_sgd(settings.optimizer, settings.epochs, per_epoch),
+        augmentation=Augmentation(
+            mean=data.mean,
+            std=data.std,
+            crop_padding=config.data.crop_padding,
+            flip=config.data.flip,
+            cutout=settings.cutout,
+        ),
+        image_shape=data.image_shape,
+        steps_per_epoch=per_epoch,
+        share=Share(axis_name, settings.microbatches),
+        streamed=isinstance(data, StreamedTrainingData),
+    )

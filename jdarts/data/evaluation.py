@@ -5,11 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from jdarts.data.dataset import Images
+from jdarts.data.dataset import Images, ImagesAndLabels
 from jdarts.data.streaming import BatchShare, StreamSplit, decode_centre
 
 Rows = dict[str, np.ndarray]
-ImagesAndLabels = tuple[np.ndarray, np.ndarray]
 
 
 def evaluation_batches(

@@ -304,8 +304,8 @@ class BatchShare:
         parts = self.microbatches * self.processes
         if self.batch_size % parts:
             raise UserError(
-                f"{self.section}.batch_size is {self.batch_size}, which {self.processes} process(es) with {self.microbatches} "
-                f"microbatch(es) cannot share equally; use a multiple of {parts}"
+                f"{self.section}.batch_size is {self.batch_size}, which {self.processes} process(es) with "
+                f"{self.microbatches} microbatch(es) cannot share equally; use a multiple of {parts}"
             )
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from jdarts.devices.placement import Placement, StepFunction, check_replicas, gather_rows, replicate
 
-Batches = Callable[[int], Iterator[Any]]
+StepBatches = Callable[[int], Iterator[Any]]
 """`number of a step -> iterator of batches`, starting with that step's."""
 
 
@@ -37,7 +37,7 @@ class Advance:
     def __init__(
         self,
         step: StepFunction,
-        batches: Batches,
+        batches: StepBatches,
         values: Any = None,
         *,
         check_every: int = 0,
@@ -62,7 +62,7 @@ class Advance:
         return state, self._metrics(metrics)
 
 
-def resident(arrays: Any, placement: Placement) -> Batches:
+def resident(arrays: Any, placement: Placement) -> StepBatches:
     """The same `arrays`, on all devices of the placement, for every step."""
     everywhere = replicate(arrays, placement)
     return lambda step: itertools.repeat(everywhere)
@@ -70,7 +70,7 @@ def resident(arrays: Any, placement: Placement) -> Batches:
 
 def streamed(
     streams: Mapping[str, RowStream], placement: Placement, *, batch_size: int, microbatches: int = 1
-) -> Batches:
+) -> StepBatches:
     """Global batches `[P, B/P, …]` of all `streams`; each process reads its own rows.
 
     The name of an array is the key of its stream followed by its name in the stream.

@@ -99,7 +99,8 @@ def place(
 ) -> Placement:
     """The placement of `config` on `devices` (all devices of all processes).
 
-    `section` is the part of the configuration that has the batch size, for messages. Raises `UserError` for more replicas than devices, and for a batch or a number of members that cannot be divided.
+    `section` is the part of the configuration that has the batch size, for messages. Raises `UserError` for more
+    replicas than devices, and for a batch or a number of members that cannot be divided.
     """
     devices = jax.devices() if devices is None else devices
     processes = len({device.process_index for device in devices})

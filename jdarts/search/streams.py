@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jdarts.config import Experiment
 from jdarts.data.streaming import BatchShare, Stream, StreamedData
 from jdarts.devices import processes
-from jdarts.devices.advance import Batches, streamed
+from jdarts.devices.advance import StepBatches, streamed
 from jdarts.devices.placement import Placement
 from jdarts.methods import Method
 from jdarts.search.search import Search
@@ -58,9 +58,7 @@ def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[s
     return open_splits(config, data, method, process=jax.process_index(), processes=processes.count())
 
 
-def streamed_batches(
-    config: Experiment, data: StreamedData, method: Method, placement: Placement
-) -> Batches:
+def streamed_batches(config: Experiment, data: StreamedData, method: Method, placement: Placement) -> StepBatches:
     """The global batches of both splits; each process reads its own rows."""
     settings = config.search
     streams = {f"{split}_": stream for split, stream in streams_of(config, data, method).items()}

@@ -36,8 +36,8 @@ from jdarts.ops.initializers import init_network
 from jdarts.optimizers import weight_sgd
 
 METRICS = ("train_loss", "train_accuracy")
-Arrays = dict[str, jax.Array]
-Split = TrainingData | SearchData | StreamedTrainingData
+TrainArrays = dict[str, jax.Array]
+TrainingSplit = TrainingData | SearchData | StreamedTrainingData
 
 
 @struct.dataclass
@@ -92,7 +92,7 @@ class TrainStep:
             sums={name: jnp.zeros(()) for name in METRICS},
         )
 
-    def batch(self, state: TrainState, arrays: Arrays) -> dict[str, Any]:
+    def batch(self, state: TrainState, arrays: TrainArrays) -> dict[str, Any]:
         """This replica's part of the batch of the step that `state` is about to take, augmented."""
         settings = self.settings
         order_key, step_key = jax.random.split(state.key)
@@ -134,7 +134,7 @@ class TrainStep:
             value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
         return pmean((value, (changed["batch_stats"], accuracy(logits, labels))), self.share.axis_name)
 
-    def step(self, state: TrainState, arrays: Arrays) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(self, state: TrainState, arrays: TrainArrays) -> tuple[TrainState, dict[str, jax.Array]]:
         """`(state after a step, metrics)`."""
         # The optimiser works on one vector: updates of hundreds of arrays took a fifth of the compilation.
         vector, as_tree = ravel_pytree(state.weights)
@@ -167,7 +167,7 @@ class TrainStep:
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
         return self.network.apply(variables, inputs, False, rngs=rngs)[0]
 
-    def totals(self, state: TrainState, rows: Arrays) -> dict[str, jax.Array]:
+    def totals(self, state: TrainState, rows: TrainArrays) -> dict[str, jax.Array]:
         """Sums over the `counted` ones of the `images` and `labels`: of those classified right, and of the losses."""
         logits, counted = self.logits(state, rows["images"]), rows["counted"]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, rows["labels"])
@@ -177,7 +177,7 @@ class TrainStep:
 
 
 def train_step(
-    config: Experiment, genotype: TrainedOnImages, data: Split, *, axis_name: str | None = None
+    config: Experiment, genotype: TrainedOnImages, data: TrainingSplit, *, axis_name: str | None = None
 ) -> TrainStep:
     """Build the pure functions of a training from its configuration, its genotype and its data.
 

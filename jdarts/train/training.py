@@ -12,7 +12,6 @@ from jdarts.config import Experiment
 from jdarts.data import SearchData, TrainingData
 from jdarts.data.dataset import Images
 from jdarts.data.evaluation import evaluation_batches
-from jdarts.data.streamed_training import StreamedTrainingData
 from jdarts.data.streaming import BatchShare, Stream, StreamSplit
 from jdarts.devices import processes
 from jdarts.devices.advance import Advance, resident, streamed
@@ -26,12 +25,12 @@ from jdarts.devices.placement import (
     place,
 )
 from jdarts.networks.of_genotype import TrainedOnImages
-from jdarts.train.step import Arrays, Split, TrainState, TrainStep, train_step
+from jdarts.train.step import TrainArrays, TrainingSplit, TrainState, TrainStep, train_step
 
 Totals = dict[str, float]
 
 
-class Evaluated(Protocol):
+class EvaluableTraining(Protocol):
     """A training that adds up its results over images."""
 
     def totals(self, state: TrainState, images: Any, batch_size: int) -> Totals:
@@ -53,10 +52,10 @@ class Training:
     """
 
     init: Callable[[jax.Array], TrainState]
-    step: Callable[[TrainState, Arrays], tuple[TrainState, dict[str, jax.Array]]]
+    step: Callable[[TrainState, TrainArrays], tuple[TrainState, dict[str, jax.Array]]]
     logits: Callable[[TrainState, jax.Array], jax.Array]
-    sums: Callable[[TrainState, Arrays], dict[str, jax.Array]]
-    arrays: Arrays
+    sums: Callable[[TrainState, TrainArrays], dict[str, jax.Array]]
+    arrays: TrainArrays
     steps_per_epoch: int
 
     def totals(self, state: TrainState, images: Images, batch_size: int) -> Totals:
@@ -91,7 +90,7 @@ class PlacedTraining:
       data: images in memory or streamed images.
     """
 
-    def __init__(self, config: Experiment, genotype: TrainedOnImages, data: Split, placement: Placement):
+    def __init__(self, config: Experiment, genotype: TrainedOnImages, data: TrainingSplit, placement: Placement):
         connect_processes(placement)
         settings, self._config, self._placement = config.train, config, placement
         self.pure: TrainStep = train_step(config, genotype, data, axis_name=placement.axis_name)
@@ -151,14 +150,14 @@ def place_training(config: Experiment) -> Placement:
 
 
 def evaluate(
-    training: Evaluated, state: TrainState, images: Images | StreamSplit, batch_size: int
+    training: EvaluableTraining, state: TrainState, images: Images | StreamSplit, batch_size: int
 ) -> dict[str, float]:
     """Accuracy and mean cross-entropy on all of `images`, in batches of one shape (the last one padded)."""
     totals = training.totals(state, images, batch_size)
     return {"accuracy": totals["right"] / len(images), "loss": totals["loss"] / len(images)}
 
 
-def _arrays(data: Any) -> Arrays:
+def _arrays(data: Any) -> TrainArrays:
     return {"images": data.train.images, "labels": data.train.labels}
 
 

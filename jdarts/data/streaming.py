@@ -88,7 +88,7 @@ class FolderSource:
 
 
 def folder_sources(path: str | Path, splits: Sequence[str] = ("train", "val")) -> dict[str, FolderSource]:
-    """Those `splits` of an image folder that the source `folder` would find there, of `train`, `val` and `test`.
+    """The sources of those `splits` (`train`, `val`, `test`) of an image folder that the source `folder` would find.
 
     Raises one `UserError` about all files that cannot be used.
     """

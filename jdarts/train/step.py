@@ -93,7 +93,7 @@ class TrainStep:
         )
 
     def batch(self, state: TrainState, arrays: TrainArrays) -> dict[str, Any]:
-        """This replica's part of the batch of the step that `state` is about to take, augmented."""
+        """The part of this replica of the batch of the step that `state` is about to take, augmented."""
         settings = self.settings
         order_key, step_key = jax.random.split(state.key)
         epoch = state.step // self.steps_per_epoch

@@ -1,12 +1,13 @@
 """Training derived networks from scratch: here on images; `jdarts.train.language` on text.
 
 * `step`: the pure functions of a training, for one replica. * `training`: compiled, on one device or a placement.
-* `driver`: the run.
+* `placing`: its devices. * `driver`: the run.
 """
 
 from jdarts.train.driver import TrainResult, run_training
+from jdarts.train.placing import place_training
 from jdarts.train.step import TrainState, TrainStep, train_step
-from jdarts.train.training import PlacedTraining, Training, evaluate, make_training, place_training
+from jdarts.train.training import PlacedTraining, Training, evaluate, make_training
 
 __all__ = [
     "PlacedTraining",

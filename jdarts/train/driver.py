@@ -9,8 +9,9 @@ from jdarts.networks.of_genotype import TrainedOnImages, count_network
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
+from jdarts.train.placing import place_training
 from jdarts.train.step import METRICS
-from jdarts.train.training import PlacedTraining, evaluate, place_training
+from jdarts.train.training import PlacedTraining, evaluate
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def run_training(
         channels=settings.channels,
         cells=settings.cells,
         classes=split.num_classes,
-        image_size=split.image_shape[:2],
+        image_size=(split.image_shape[0], split.image_shape[1]),
         width_multiplier=settings.width_multiplier,
     )
     result = TrainResult(figures["accuracy"], figures["loss"], count.parameters, count.macs)

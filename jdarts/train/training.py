@@ -1,7 +1,7 @@
 """A training of a derived network as compiled functions: on one device, or on all devices of a placement."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -22,7 +22,6 @@ from jdarts.devices.placement import (
     connect_processes,
     gather_rows,
     lay_out,
-    place,
 )
 from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.train.step import TrainArrays, TrainingSplit, TrainState, TrainStep, train_step
@@ -133,20 +132,6 @@ class PlacedTraining:
 
     def _share(self, **sizes: int) -> BatchShare:
         return BatchShare(process=jax.process_index(), processes=processes.count(), section="train", **sizes)
-
-
-def place_training(config: Experiment) -> Placement:
-    """The placement of a training, after `UserError`s about devices and the batch.
-
-    The groups of devices for several searches (`devices.seed`) train one network together.
-    """
-    settings, devices = config.train, config.devices
-    return place(
-        replace(devices, seed=1, data=devices.seed * devices.data, members="auto"),
-        batch_size=settings.batch_size,
-        microbatches=settings.microbatches,
-        section="train",
-    )
 
 
 def evaluate(

@@ -271,6 +271,9 @@ class TrainConfig(Section):
     remat: bool = False
     """Recompute the activations of a cell for its gradient instead of keeping them: less memory, more time."""
     checkpoint_every: PositiveInt = 1
+    """Save the whole state every N epochs."""
+    checkpoint_every_steps: CountOrOff = 0
+    """Also save every N steps inside an epoch; 0 is off."""
     keep_checkpoints: CheckpointCount = 3
 
     def __post_init__(self):

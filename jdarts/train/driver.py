@@ -63,6 +63,7 @@ def run_training(
             epochs=settings.epochs,
             steps_per_epoch=training.steps_per_epoch,
             checkpoint_every=settings.checkpoint_every,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
             keep_checkpoints=settings.keep_checkpoints,
         ),
         on_epoch_end,

@@ -18,6 +18,7 @@ import numpy as np
 
 from jdarts.config import DataConfig
 from jdarts.data.class_balance import Part, check_limit, compare_classes
+from jdarts.data.crops import Policy, crop_resize
 from jdarts.data.dataset import OWN_VALIDATION_REMEDY, note_own_validation
 from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.data.folder import Listing, list_folder, require_train
@@ -164,33 +165,6 @@ def open_sources(config: DataConfig) -> Mapping[str, Source]:
     raise unknown("data.source", config.source, ("stream:folder", "stream:tfds:NAME"))
 
 
-def crop_resize(image: np.ndarray, size: int, random: np.random.Generator | None) -> np.ndarray:
-    """Cut a part out of uint8 [H, W, C] and resize it to [size, size, 3], bilinear.
-
-    The part is random, with 8 to 100 % of the area and sides of 3:4 to 4:3, as in Inception's augmentation (Szegedy et
-    al. 2015); or the largest square in the centre if `random` is None.
-    """
-    from PIL import Image
-
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
-    width, height = picture.size
-    box = None
-    for _ in range(10 if random is not None else 0):
-        assert random is not None
-        area = width * height * random.uniform(0.08, 1.0)
-        ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
-        w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
-            box = (left, top, left + w, top + h)
-            break
-    if box is None:
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box))
-
-
 @dataclass(frozen=True)
 class StreamSplit:
     """The rows of a source that make one split of a search or a training."""
@@ -202,12 +176,12 @@ class StreamSplit:
         return len(self.rows)
 
 
-def decode_centre(split: StreamSplit, row: int, size: int) -> tuple[np.ndarray, int]:
+def decode_centre(split: StreamSplit, row: int, size: int, resize: int | None = None) -> tuple[np.ndarray, int]:
     """The centre of image `row` of a split, uint8 `[size, size, 3]`, and its class."""
     number = int(split.rows[row])
     encoded = split.source[number]
     image = decode_image(encoded.content, split.source.where(number), _RGB)
-    return crop_resize(image, size, None), encoded.label
+    return crop_resize(image, size, None, resize=resize), encoded.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,6 +304,7 @@ class Stream:
       seed: of the order of every epoch and of the crops.
       size: side of the images in pixels, S.
       threads: images decoded at once; 0 decodes in the calling thread.
+      policy: changes each image after its crop.
 
     Raises `UserError` if the split has fewer images than a batch.
 
@@ -339,13 +314,22 @@ class Stream:
             ...
     """
 
-    def __init__(self, split: StreamSplit, share: BatchShare, *, seed: int, size: int, threads: int = 16):
+    def __init__(
+        self,
+        split: StreamSplit,
+        share: BatchShare,
+        *,
+        seed: int,
+        size: int,
+        threads: int = 16,
+        policy: Policy | None = None,
+    ):
         if len(split) < share.batch_size:
             raise UserError(
                 f"{share.section}.batch_size is {share.batch_size}, but the split has {len(split)} images; use fewer"
             )
         self._split, self._share, self._seed, self._size, self._threads = split, share, seed, size, threads
-        self.steps_per_epoch = len(split) // share.batch_size
+        self.steps_per_epoch, self._policy = len(split) // share.batch_size, policy
         self._order: Callable[[int], np.ndarray] = lru_cache(maxsize=2)(self._epoch_order)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
@@ -361,7 +345,10 @@ class Stream:
         encoded = self._split.source[number]
         image = decode_image(encoded.content, self._split.source.where(number), _RGB)
         random = np.random.Generator(np.random.Philox(key=[self._seed, step * batch + row], counter=[0, 0, 0, 1]))
-        return {"images": crop_resize(image, self._size, random), "labels": np.int32(encoded.label)}
+        return {
+            "images": crop_resize(image, self._size, random, policy=self._policy),
+            "labels": np.int32(encoded.label),
+        }
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """The process's rows of one step only: `{"images": [B/H, S, S, 3], "labels": [B/H]}`."""

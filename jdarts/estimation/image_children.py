@@ -108,6 +108,7 @@ class ImageChildren:
             image_size=_sides(fidelity.data),
             auxiliary=settings.auxiliary_weight > 0,
             width_multiplier=settings.width_multiplier,
+            stem=settings.stem,
         )
 
     def child(self, genotype: TrainedOnImages, fidelity: Fidelity) -> ImageChild:
@@ -126,6 +127,7 @@ class ImageChildren:
             classes=fidelity.data.num_classes,
             image_size=_sides(fidelity.data),
             width_multiplier=settings.width_multiplier,
+            stem=settings.stem,
         )
         return {"parameters": count.parameters, "macs": count.macs}
 

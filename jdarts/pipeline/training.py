@@ -53,7 +53,7 @@ def load_images(config: DataConfig) -> Dataset | StreamedDataset:
 
 def check_image_training(config: Experiment, genotype: Architecture, data: Dataset | StreamedDataset) -> None:
     """Raise `UserError` unless the images fill a batch that the devices can share and the network can read them."""
-    place_training(config)
+    placement = place_training(config)
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     check_network(
         genotype,
@@ -62,7 +62,21 @@ def check_image_training(config: Experiment, genotype: Architecture, data: Datas
         image_size=(data.image_shape[0], data.image_shape[1]),
         auxiliary=config.train.auxiliary_weight > 0,
         width_multiplier=config.train.width_multiplier,
+        stem=config.train.stem,
     )
+    if config.train.policy != "none" and not isinstance(data, StreamedDataset):
+        raise UserError(
+            f"train.policy is {config.train.policy}, which changes images as they are decoded; stream them, e.g. with "
+            "--data.source stream:folder"
+        )
+    if (config.train.color_jitter or config.train.hue_jitter) and data.image_shape[-1] != 3:
+        raise UserError("train.color_jitter and hue_jitter need RGB images; set both to 0, or --data.color rgb")
+    pairs = bool(config.train.mixup or config.train.cutmix)
+    if pairs and config.train.batch_size // (placement.data * config.train.microbatches) % 2:
+        raise UserError(
+            f"train.batch_size is {config.train.batch_size} on {placement.data} device(s); mixup and cutmix mix pairs, "
+            "so each needs an even number of images"
+        )
 
 
 def _accept_for_images(genotype: Architecture, source: str) -> None:
@@ -74,8 +88,9 @@ def _accept_for_images(genotype: Architecture, source: str) -> None:
 
 
 def _describe_images(result: TrainResult) -> str:
+    among = "" if result.test_top5_accuracy is None else f", top 5 {result.test_top5_accuracy:.2%}"
     return (
-        f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
+        f"test accuracy {result.test_accuracy:.2%}{among} (evaluated once, after the last epoch), "
         f"{result.parameters:,} parameters, {result.macs:,} MACs"
     )
 

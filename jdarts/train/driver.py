@@ -16,12 +16,17 @@ from jdarts.train.training import PlacedTraining, evaluate
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained network: its test accuracy (a fraction, evaluated once), size, and cost (auxiliary head excluded)."""
+    """A trained network: its test accuracy (a fraction, evaluated once), size, and cost (auxiliary head excluded).
+
+    `test_top5_accuracy` is the share of test images whose class has one of the five largest logits; None with at most
+    five classes.
+    """
 
     test_accuracy: float
     test_loss: float
     parameters: int
     macs: int
+    test_top5_accuracy: float | None = None
 
 
 def run_training(
@@ -52,7 +57,7 @@ def run_training(
         record = {name: float(state.sums[name]) / training.steps_per_epoch for name in METRICS}
         if split.val is not None:
             figures = evaluate(training, state, split.val, settings.batch_size)
-            record |= {"val_loss": figures["loss"], "val_accuracy": figures["accuracy"]}
+            record |= {f"val_{name}": value for name, value in figures.items()}
         return record
 
     optimizer = settings.optimizer
@@ -78,7 +83,10 @@ def run_training(
         classes=split.num_classes,
         image_size=(split.image_shape[0], split.image_shape[1]),
         width_multiplier=settings.width_multiplier,
+        stem=settings.stem,
     )
-    result = TrainResult(figures["accuracy"], figures["loss"], count.parameters, count.macs)
+    result = TrainResult(
+        figures["accuracy"], figures["loss"], count.parameters, count.macs, figures.get("top5_accuracy")
+    )
     run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})
     return result

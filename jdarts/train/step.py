@@ -7,7 +7,9 @@ Like a search step it is written for one replica of a batch (`jdarts.devices.rep
 statistics of batch norm are those of the global batch, and every draw for an image is a function of its row there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,13 +29,15 @@ from jdarts.data import (
     normalize,
     steps_per_epoch,
 )
+from jdarts.data.color_jitter import ColorJitter
+from jdarts.data.mixing import mix
 from jdarts.data.streamed_training import StreamedTrainingData
 from jdarts.devices.replicas import Share, averaging_gradients, pmean, psum
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.networks.of_genotype import TrainedOnImages, derived_network
 from jdarts.ops.initializers import init_network
-from jdarts.optimizers import weight_sgd
+from jdarts.optimizers import training_schedule, weight_sgd
 
 METRICS = ("train_loss", "train_accuracy")
 TrainArrays = dict[str, jax.Array]
@@ -44,7 +48,9 @@ TrainingSplit = TrainingData | SearchData | StreamedTrainingData
 class TrainState:
     """The state of a training after `step` steps; everything needed to resume bit for bit.
 
-    `opt_state` is that of the weights as one vector, in the order of `ravel_pytree`.
+    Attributes:
+      opt_state: that of the weights as one vector, in the order of `ravel_pytree`.
+      average: moving averages of `weights` and `batch_stats`, in this order; None if they are not wanted.
     """
 
     step: jax.Array
@@ -53,6 +59,7 @@ class TrainState:
     opt_state: Any
     key: jax.Array
     sums: dict[str, jax.Array]
+    average: Any = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,6 +90,7 @@ class TrainStep:
         """The state before the first step; compiles next to nothing unless it is jitted."""
         weight_key, run_key = jax.random.split(key)
         variables = init_network(self.network, weight_key, jnp.zeros((2, *self.image_shape)), True)
+        start = variables["params"], variables["batch_stats"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             weights=variables["params"],
@@ -90,6 +98,7 @@ class TrainStep:
             opt_state=self.optimizer.init(ravel_pytree(variables["params"])[0]),
             key=run_key,
             sums={name: jnp.zeros(()) for name in METRICS},
+            average=jax.tree.map(jnp.copy, start) if self.settings.average else None,
         )
 
     def batch(self, state: TrainState, arrays: TrainArrays) -> dict[str, Any]:
@@ -102,19 +111,23 @@ class TrainStep:
         if not self.streamed:
             order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
             rows = self.share.of(batch_indices(order, state.step, settings.batch_size))
-        batch = {
-            "images": self.augmentation(augment_key, arrays["images"][rows], self.share),
-            "labels": arrays["labels"][rows],
-            "key": network_key,
-            "batch_stats": state.batch_stats,
-        }
+        images, labels = arrays["images"][rows], arrays["labels"][rows]
+        if settings.color_jitter or settings.hue_jitter:
+            jitter = ColorJitter(settings.color_jitter, settings.hue_jitter)
+            images = jitter(jax.random.fold_in(augment_key, 1), images, self.share)
+        images = self.augmentation(augment_key, images, self.share)
+        batch = {"images": images, "labels": labels, "key": network_key, "batch_stats": state.batch_stats}
+        if settings.mixup or settings.cutmix:
+            alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
+            mixed = mix(jax.random.fold_in(augment_key, 2), images, labels, **alphas)
+            batch |= {"images": mixed.images, "partners": mixed.partners, "kept": mixed.kept}
         if settings.drop_path:
             batch["drop_path"] = settings.drop_path * epoch / settings.epochs
         return batch
 
     def loss(self, weights: Any, batch: dict[str, Any]) -> tuple[jax.Array, Any]:
         """`(loss, (new batch statistics, accuracy))` of a batch, means over the replicas."""
-        settings, labels = self.settings, batch["labels"]
+        settings = self.settings
         drop_key, noise_key = jax.random.split(batch["key"])
         images = batch["images"]
         if settings.activations == "bfloat16":
@@ -128,11 +141,12 @@ class TrainStep:
             rngs={"drop_path": drop_key, "noise": noise_key},
         )
         logits = logits.astype(jnp.result_type(float))
-        value = cross_entropy(logits, labels, settings.label_smoothing)
+        entropy = partial(cross_entropy, label_smoothing=settings.label_smoothing)
+        value = _of_labels(entropy, logits, batch)
         if auxiliary is not None:
-            auxiliary = auxiliary.astype(logits.dtype)
-            value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
-        return pmean((value, (changed["batch_stats"], accuracy(logits, labels))), self.share.axis_name)
+            value += settings.auxiliary_weight * _of_labels(entropy, auxiliary.astype(logits.dtype), batch)
+        right = _of_labels(accuracy, logits, batch)
+        return pmean((value, (changed["batch_stats"], right)), self.share.axis_name)
 
     def step(self, state: TrainState, arrays: TrainArrays) -> tuple[TrainState, dict[str, jax.Array]]:
         """`(state after a step, metrics)`."""
@@ -145,35 +159,77 @@ class TrainStep:
         gradient = jax.value_and_grad(loss, has_aux=True)
         over_parts = averaged(lambda vector, _, batch: gradient(vector, batch), self.share.microbatches)
         (value, (batch_stats, right)), grads = over_parts(vector, (), self.batch(state, arrays))
-        updates, opt_state = self.optimizer.update(grads, state.opt_state, vector)
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, vector, **self._decayed(state.weights))
         moved: Any = optax.apply_updates(vector, updates)
         metrics = {"train_loss": value, "train_accuracy": right}
         fresh = state.step % self.steps_per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
+        weights = as_tree(moved)
         state = TrainState(
             step=state.step + 1,
-            weights=as_tree(moved),
+            weights=weights,
             batch_stats=batch_stats,
             opt_state=opt_state,
             key=state.key,
             sums=sums,
+            average=self._averaged(state, (weights, batch_stats)),
         )
         return state, {**metrics, "finite": jnp.all(jnp.isfinite(moved))}
 
+    def _decayed(self, weights: Any) -> dict[str, jax.Array]:
+        """The argument of the optimiser that leaves norms and biases out of the weight decay."""
+        if self.settings.decay_norms:
+            return {}
+        kept = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jnp.zeros_like(leaf) if is_norm_or_bias(path) else leaf, weights
+        )
+        return {"decayed": ravel_pytree(kept)[0]}
+
+    def _averaged(self, state: TrainState, new: Any) -> Any:
+        """The moving averages after a step to `new` weights and batch statistics."""
+        if state.average is None:
+            return None
+        step = state.step.astype(jnp.result_type(float))
+        decay = jnp.minimum(self.settings.average, (1 + step) / (10 + step))
+        return jax.tree.map(lambda a, w: a + (1 - decay).astype(w.dtype) * (w - a), state.average, new)
+
     def logits(self, state: TrainState, images: jax.Array) -> jax.Array:
-        """`[N, classes]` of uint8 images in evaluation mode."""
-        variables = {"params": state.weights, "batch_stats": state.batch_stats}
+        """`[N, classes]` of uint8 images in evaluation mode, by the averages if there are any."""
+        weights, stats = state.average or (state.weights, state.batch_stats)
+        variables = {"params": weights, "batch_stats": stats}
         inputs = normalize(images, mean=self.augmentation.mean, std=self.augmentation.std)
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
         return self.network.apply(variables, inputs, False, rngs=rngs)[0]
 
     def totals(self, state: TrainState, rows: TrainArrays) -> dict[str, jax.Array]:
-        """Sums over the `counted` ones of the `images` and `labels`: of those classified right, and of the losses."""
+        """Sums over the `counted` ones of the `images` and `labels`.
+
+        `right` counts the images whose class has the largest logit, `right_5` those whose class is among the five
+        largest (of more than five classes), and `loss` is the sum of their cross-entropies.
+        """
         logits, counted = self.logits(state, rows["images"]), rows["counted"]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, rows["labels"])
         right = (jnp.argmax(logits, -1) == rows["labels"]) & counted
         sums = {"right": jnp.sum(right, dtype=jnp.int32), "loss": jnp.sum(jnp.where(counted, losses, 0))}
+        if logits.shape[-1] > 5:
+            among = jnp.any(jax.lax.top_k(logits, 5)[1] == rows["labels"][:, None], axis=-1)
+            sums["right_5"] = jnp.sum(among & counted, dtype=jnp.int32)
         return psum(sums, self.share.axis_name)
+
+
+def is_norm_or_bias(path: Any) -> bool:
+    """True for the path of a scale or shift of a batch norm or of a bias, by its name."""
+    name = path[-1].key
+    return name in ("scale", "bias") or name.endswith("_bias")
+
+
+def _of_labels(measure: Callable[..., jax.Array], logits: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """`measure(logits, labels)`; of mixed images, by the labels of both in their shares."""
+    own = measure(logits, batch["labels"])
+    if "partners" not in batch:
+        return own
+    kept = batch["kept"]
+    return (kept * own + (1 - kept) * measure(logits, batch["partners"])).astype(own.dtype)
 
 
 def train_step(
@@ -191,13 +247,19 @@ def train_step(
         cells=settings.cells,
         classes=data.num_classes,
         auxiliary=settings.auxiliary_weight > 0,
-        axis_name=axis_name,
         width_multiplier=settings.width_multiplier,
+        stem=settings.stem,
     )
     return TrainStep(
         settings=settings,
-        network=network.clone(remat=True) if settings.remat else network,
-        optimizer=weight_sgd(settings.optimizer, settings.epochs, per_epoch),
+        network=network.clone(axis_name=axis_name, remat=settings.remat),
+        optimizer=weight_sgd(
+            settings.optimizer,
+            settings.epochs,
+            per_epoch,
+            schedule=training_schedule(settings, per_epoch),
+            chosen_decay=not settings.decay_norms,
+        ),
         augmentation=Augmentation(
             mean=data.mean,
             std=data.std,

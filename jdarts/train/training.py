@@ -12,6 +12,7 @@ from jdarts.config import Experiment
 from jdarts.data import SearchData, TrainingData
 from jdarts.data.dataset import Images
 from jdarts.data.evaluation import evaluation_batches
+from jdarts.data.policies import policy_of
 from jdarts.data.streaming import BatchShare, Stream, StreamSplit
 from jdarts.devices import processes
 from jdarts.devices.advance import Advance, resident, streamed
@@ -33,7 +34,7 @@ class EvaluableTraining(Protocol):
     """A training that adds up its results over images."""
 
     def totals(self, state: TrainState, images: Any, batch_size: int) -> Totals:
-        """`{"right": …, "loss": …}`, sums over all of `images`."""
+        """The sums of `TrainStep.totals` over all of `images`."""
         ...
 
 
@@ -45,7 +46,7 @@ class Training:
       init: `(key) -> TrainState`; compiles next to nothing unless it is jitted.
       step: `(state, arrays) -> (state, metrics)`; donates the state.
       logits: `(state, images) -> [N, classes]` of uint8 images in evaluation mode.
-      sums: `(state, rows) -> {"right", "loss"}`, sums over the rows of `jdarts.data.evaluation`.
+      sums: `(state, rows) -> sums`, those of `TrainStep.totals` over the rows of `jdarts.data.evaluation`.
       arrays: training images (uint8) and labels on the device.
       steps_per_epoch: whole batches in an epoch.
     """
@@ -58,7 +59,7 @@ class Training:
     steps_per_epoch: int
 
     def totals(self, state: TrainState, images: Images, batch_size: int) -> Totals:
-        """`{"right": …, "loss": …}`, sums over all of `images`."""
+        """The sums of `TrainStep.totals` over all of `images`."""
         batches = evaluation_batches(images, BatchShare(batch_size=batch_size, section="train"))
         return _added(self.sums(state, {name: rows[0] for name, rows in batch.items()}) for batch in batches)
 
@@ -113,11 +114,12 @@ class PlacedTraining:
         return lay_out(self.pure.init(jax.random.key(self._config.seed)), self._placement)
 
     def totals(self, state: TrainState, images: Images | StreamSplit, batch_size: int) -> Totals:
-        """`{"right": …, "loss": …}`, sums over all of `images`, each of which is counted once."""
+        """The sums of `TrainStep.totals` over all of `images`, each of which is counted once."""
         data, share = self._config.data, self._share(microbatches=1, batch_size=batch_size)
 
         def gathered() -> Iterator[Any]:
-            for rows in evaluation_batches(images, share, size=data.streamed_side, threads=data.read_threads):
+            sides = {"size": data.streamed_side, "resize": data.resize}
+            for rows in evaluation_batches(images, share, threads=data.read_threads, **sides):
                 yield gather_rows(rows, self._placement, batch_size=batch_size)
 
         return _added(self._sums(state, rows) for rows in gathered())
@@ -126,7 +128,8 @@ class PlacedTraining:
         settings = self._config.train
         share = self._share(microbatches=settings.microbatches, batch_size=settings.batch_size)
         options = {"size": self._config.data.streamed_side, "threads": self._config.data.read_threads}
-        stream = Stream(data.train, share, seed=self._config.seed, **options)
+        policy = policy_of(settings.policy, settings.policy_ops, settings.policy_magnitude)
+        stream = Stream(data.train, share, seed=self._config.seed, policy=policy, **options)
         sizes = {"batch_size": settings.batch_size, "microbatches": settings.microbatches}
         return streamed({"": stream}, self._placement, **sizes)
 
@@ -137,9 +140,12 @@ class PlacedTraining:
 def evaluate(
     training: EvaluableTraining, state: TrainState, images: Images | StreamSplit, batch_size: int
 ) -> dict[str, float]:
-    """Accuracy and mean cross-entropy on all of `images`, in batches of one shape (the last one padded)."""
-    totals = training.totals(state, images, batch_size)
-    return {"accuracy": totals["right"] / len(images), "loss": totals["loss"] / len(images)}
+    """`accuracy` and mean cross-entropy `loss` on all of `images`, in batches of one shape (the last one padded).
+
+    With more than five classes also `top5_accuracy`.
+    """
+    totals, names = training.totals(state, images, batch_size), {"right": "accuracy", "right_5": "top5_accuracy"}
+    return {names.get(name, name): total / len(images) for name, total in totals.items()}
 
 
 def _arrays(data: Any) -> TrainArrays:

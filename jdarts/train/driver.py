@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from jdarts.config import Experiment
 from jdarts.data import Dataset
 from jdarts.data.streamed_training import StreamedDataset
+from jdarts.networks.counting import Count
 from jdarts.networks.of_genotype import TrainedOnImages, count_network
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.placing import place_training
-from jdarts.train.step import METRICS
+from jdarts.train.step import METRICS, TrainingSplit
 from jdarts.train.training import PlacedTraining, evaluate
 
 
@@ -76,7 +77,18 @@ def run_training(
     )
     state = run_loop(loop, state, run, reporter=reporter, resume=resume)
     figures = evaluate(training, state, split.test, settings.batch_size)
-    count = count_network(
+    count = _count(config, genotype, split)
+    result = TrainResult(
+        figures["accuracy"], figures["loss"], count.parameters, count.macs, figures.get("top5_accuracy")
+    )
+    run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})
+    return result
+
+
+def _count(config: Experiment, genotype: TrainedOnImages, split: TrainingSplit) -> Count:
+    """The size of the trained network."""
+    settings = config.train
+    return count_network(
         genotype,
         channels=settings.channels,
         cells=settings.cells,
@@ -85,8 +97,3 @@ def run_training(
         width_multiplier=settings.width_multiplier,
         stem=settings.stem,
     )
-    result = TrainResult(
-        figures["accuracy"], figures["loss"], count.parameters, count.macs, figures.get("top5_accuracy")
-    )
-    run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})
-    return result

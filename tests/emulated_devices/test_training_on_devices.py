@@ -41,6 +41,16 @@ CONFIG = Experiment(
         optimizer=SGDConfig(learning_rate=0.1, learning_rate_min=0.0, weight_decay=1e-2, gradient_clip=0.5),
     ),
 )
+RECIPE = {
+    "color_jitter": 0.4,
+    "hue_jitter": 0.2,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "average": 0.9,
+    "decay_norms": False,
+    "schedule": "cosine_by_step",
+    "warmup_epochs": 1,
+}
 STEPS = 5  # of 3 an epoch; drop-path acts from the second epoch on
 _one: dict[Any, Any] = {}
 
@@ -73,6 +83,7 @@ def on_one_device(network: str, **train: Any):
         ("cells", "pmap", {}),
         ("cells", "shard_map", {"microbatches": 2}),
         ("mobile", "shard_map", {}),
+        ("mobile", "shard_map", RECIPE),
     ],
 )
 def test_eight_devices_equal_one(network, backend, train):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jdarts.config import AdamConfig, SGDConfig
+from jdarts.config import AdamConfig, SGDConfig, TrainConfig
 from jdarts.config.swept import is_off
+from jdarts.config.training import LAST_EPOCHS
 
 
 def cosine_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.Schedule:
@@ -60,20 +61,90 @@ def linear_per_step(config: SGDConfig, steps: int) -> optax.Schedule:
     return lambda step: config.learning_rate_min + span * (1 - jnp.minimum((jnp.asarray(step) + 1) / steps, 1))
 
 
+def cosine_per_step(config: SGDConfig, steps: int) -> optax.Schedule:
+    """Cosine decay from `learning_rate` to `learning_rate_min` over all steps."""
+    return optax.cosine_decay_schedule(config.learning_rate, steps, config.learning_rate_min / config.learning_rate)
+
+
+def linear_per_epoch(config: SGDConfig, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+    """The linear decay of P-DARTS and PC-DARTS on ImageNet, constant within each epoch.
+
+    With E epochs it is lr (E − 5 − e) / (E − 5) in epochs e < E − 5, and lr (E − e) / (5 (E − 5)) in the last five.
+    `learning_rate_min` has no effect.
+    """
+    long = epochs - LAST_EPOCHS
+
+    def rate(step):
+        epoch = jnp.asarray(step) // steps_per_epoch
+        share = jnp.where(epoch < long, long - epoch, (epochs - epoch) / LAST_EPOCHS) / long
+        return config.learning_rate * share
+
+    return rate
+
+
+def exponential_per_epoch(config: SGDConfig, decay_rate: float, steps_per_epoch: int) -> optax.Schedule:
+    """`learning_rate` times `decay_rate` to the power of the finished epochs (DARTS on ImageNet: 0.97)."""
+    return lambda step: config.learning_rate * decay_rate ** (jnp.asarray(step) // steps_per_epoch)
+
+
+def warmed_up(schedule: optax.Schedule, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+    """`schedule` times (e + 1) / `epochs` in its first `epochs` epochs e; `schedule` itself for 0."""
+    if epochs == 0:
+        return schedule
+
+    def rate(step):
+        epoch = jnp.asarray(step) // steps_per_epoch
+        return schedule(step) * jnp.minimum(epoch + 1, epochs) / epochs
+
+    return rate
+
+
+def training_schedule(settings: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate of a training by `settings.schedule` and `settings.warmup_epochs`."""
+    config, epochs = settings.optimizer, settings.epochs
+    schedules = {
+        "cosine": lambda: cosine_per_epoch(config, epochs, steps_per_epoch),
+        "cosine_by_step": lambda: cosine_per_step(config, epochs * steps_per_epoch),
+        "linear": lambda: linear_per_epoch(config, epochs, steps_per_epoch),
+        "exponential": lambda: exponential_per_epoch(config, settings.decay_rate, steps_per_epoch),
+    }
+    return warmed_up(schedules[settings.schedule](), settings.warmup_epochs, steps_per_epoch)
+
+
+def weight_decay(strength: Any) -> optax.GradientTransformationExtraArgs:
+    """Add `strength` times the parameters to the gradient.
+
+    The extra argument `decayed` of `update`, like the parameters, replaces them: it is 0 where nothing decays.
+    """
+
+    def update(updates, state, params=None, *, decayed=None, **others):
+        del others
+        added = params if decayed is None else decayed
+        return jax.tree.map(lambda g, w: g + strength * w, updates, added), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
 def weight_sgd(
-    config: SGDConfig, epochs: int, steps_per_epoch: int, *, clip: bool = True, schedule: optax.Schedule | None = None
+    config: SGDConfig,
+    epochs: int,
+    steps_per_epoch: int,
+    *,
+    clip: bool = True,
+    schedule: optax.Schedule | None = None,
+    chosen_decay: bool = False,
 ) -> optax.GradientTransformation:
     """SGD for the weights: clipping by global norm, coupled weight decay, momentum, then the learning rate.
 
     The numbers in `config` may be traced arrays. A transformation whose number is a Python 0 is left out of the chain.
     With `clip` False the gradient is not clipped, and the optimiser state has the same structure. `schedule` gives the
-    learning rate of every step; None is `cosine_per_epoch`.
+    learning rate of every step; None is `cosine_per_epoch`. With `chosen_decay` the weight decay is `weight_decay`.
     """
     parts = clipping(config.gradient_clip)
     if not clip:
         parts = [optax.identity() for _ in parts]
     if not is_off(config.weight_decay):
-        parts.append(optax.add_decayed_weights(config.weight_decay))
+        parts.append((weight_decay if chosen_decay else optax.add_decayed_weights)(config.weight_decay))
     if not is_off(config.momentum):
         parts.append(optax.trace(config.momentum, nesterov=config.nesterov))
     parts.append(optax.scale_by_learning_rate(schedule or cosine_per_epoch(config, epochs, steps_per_epoch)))

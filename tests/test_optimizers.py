@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from jdarts.config import AdamConfig, SGDConfig
-from jdarts.optimizers import alpha_adam, cosine_per_epoch, weight_sgd
+from jdarts.config import AdamConfig, SGDConfig, TrainConfig
+from jdarts.optimizers import alpha_adam, cosine_per_epoch, training_schedule, weight_sgd
 
 
 def test_cosine_is_constant_inside_an_epoch():
@@ -16,6 +16,26 @@ def test_cosine_is_constant_inside_an_epoch():
         expected = 0.001 + (0.025 - 0.001) * (1 + np.cos(np.pi * epoch / 50)) / 2
         for step in (0, 1, 389):
             assert float(schedule(epoch * 390 + step)) == pytest.approx(expected, rel=1e-5)
+
+
+SCHEDULES = {
+    "cosine": lambda e, step: 0.1 + 0.4 * (1 + np.cos(np.pi * e / 12)) / 2,
+    "cosine_by_step": lambda e, step: 0.1 + 0.4 * (1 + np.cos(np.pi * step / 48)) / 2,
+    "linear": lambda e, step: 0.5 * (7 - e) / 7 if e < 7 else 0.5 * (12 - e) / (5 * 7),
+    "exponential": lambda e, step: 0.5 * 0.9**e,
+}
+
+
+@pytest.mark.parametrize("warmup", [0, 5])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_of_trainings(name, warmup):
+    optimizer = SGDConfig(learning_rate=0.5, learning_rate_min=0.1)
+    settings = TrainConfig(epochs=12, schedule=name, decay_rate=0.9, warmup_epochs=warmup, optimizer=optimizer)
+    schedule = training_schedule(settings, steps_per_epoch=4)
+    for step in range(48):
+        epoch = step // 4
+        factor = min(1, (epoch + 1) / 5) if warmup else 1
+        assert float(schedule(step)) == pytest.approx(SCHEDULES[name](epoch, step) * factor, rel=1e-5)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

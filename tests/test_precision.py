@@ -24,7 +24,7 @@ from jdarts.losses import cross_entropy
 from jdarts.networks.of_genotype import derived_network
 from jdarts.search import make_search
 from jdarts.spaces import DerivedNetwork, define_space
-from jdarts.train.step import make_training
+from jdarts.train import make_training
 
 KEY = jax.random.key(0)
 CONFIG = Experiment(

@@ -52,6 +52,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         if name != "train":
             _add_many(command)
             command.add_argument("--method", metavar="NAME", help=METHOD_HELP)
+        _add_processes(command)
         if name == "search":
             trials.add_options(command)
         command.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
@@ -67,7 +68,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _add_many(command: Parser) -> None:
-    """Options for several searches in one program, and for several processes."""
+    """Options for several searches in one program."""
     command.add_argument("--seeds", metavar="N|LIST", help="search with N seeds (5) or these (0,3,7) in one program")
     command.add_argument(
         "--sweep",
@@ -76,6 +77,10 @@ def _add_many(command: Parser) -> None:
         default=[],
         help="search with each value: weight_optimizer.learning_rate=0.01,0.025; repeat it for a grid",
     )
+
+
+def _add_processes(command: Parser) -> None:
+    """Options for several processes."""
     command.add_argument(
         "--coordinator", metavar="HOST:PORT", help="address of the first of several processes, or auto"
     )
@@ -106,14 +111,14 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
     config, note = load_experiment(arguments.config, arguments.overrides, method=getattr(arguments, "method", None))
     if function != "run_train_only":
         inputs = (*inputs, _members(arguments, config))
-        processes.start(
-            processes.from_environment(
-                coordinator=arguments.coordinator,
-                num_processes=arguments.num_processes,
-                process_id=arguments.process_id,
-            )
+    processes.start(
+        processes.from_environment(
+            coordinator=arguments.coordinator,
+            num_processes=arguments.num_processes,
+            process_id=arguments.process_id,
         )
-        interrupts.renew()  # JAX's coordination service installs its own handler of SIGTERM
+    )
+    interrupts.renew()  # JAX's coordination service installs its own handler of SIGTERM
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     opening.check(run_dir, config, **start)

@@ -27,18 +27,7 @@ from jdarts.config.ranges import (
     check_fields,
 )
 from jdarts.config.section import Section
-from jdarts.errors import UserError
-
-BatchSize = Annotated[int, Range(2, 1_000_000, note="batch norm needs 2")]
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
-
-
-def _even(name: str, channels: int) -> None:
-    _require(channels % 2 == 0, f"{name} is {channels}; FactorizedReduce needs an even, positive number")
+from jdarts.config.training import BatchSize, SGDConfig, TrainConfig, check_microbatches, even, require
 
 
 @dataclass(frozen=True)
@@ -87,17 +76,20 @@ class DataConfig(Section):
     """Side of the images in pixels, or height,width. Each image is scaled (bilinear, with antialiasing) until it covers
     that size, and its centre is cut out. None keeps the size of the source. Streamed images are cropped at random and
     resized to squares of that side; for them None means 224."""
+    resize: Annotated[int, Range(1, 65_536)] | None = None
+    """A training evaluates streamed images after scaling their shorter side to this many pixels and cutting out the
+    centre, of image_size (ImageNet: 256 for 224). None scales the largest square in the centre to image_size."""
     read_threads: Annotated[int, Range(0, 1_024)] = 16
     """Threads of each process that read and decode image files; 0 uses only the main thread."""
 
     def __post_init__(self):
         check_fields(self, "data.")
-        _require(
+        require(
             self.val_fraction > 0 or not self.source.startswith("stream:"),
             "data.val_fraction is 0, but streamed searches need validation images; use e.g. 0.025",
         )
         total = self.train_fraction + self.val_fraction
-        _require(
+        require(
             total <= 1 + 1e-9,
             f"data.train_fraction + data.val_fraction is {total:g}; the two splits are disjoint, "
             "so the sum must be at most 1",
@@ -107,12 +99,16 @@ class DataConfig(Section):
 
     def _check_streamed(self) -> None:
         """Refuse options that streamed images do not support."""
-        _require(self.shrink == 1, f"data.shrink is {self.shrink}; set data.image_size instead for streamed images")
-        _require(self.color != "gray", "data.color is 'gray', but streamed images are always RGB; leave it out")
+        require(self.shrink == 1, f"data.shrink is {self.shrink}; set data.image_size instead for streamed images")
+        require(self.color != "gray", "data.color is 'gray', but streamed images are always RGB; leave it out")
         side = self.image_size
-        _require(
+        require(
             not isinstance(side, tuple) or side[0] == side[1],
             f"data.image_size is {side}, but streamed images are square; give one side",
+        )
+        require(
+            (self.resize or self.streamed_side) >= self.streamed_side,
+            f"data.resize is {self.resize}, below the image_size of {self.streamed_side} that is cut out; use more",
         )
 
     @property
@@ -139,27 +135,7 @@ class SpaceConfig(Section):
 
     def __post_init__(self):
         check_fields(self, "space.")
-        _even("space.channels", self.channels)
-
-
-@dataclass(frozen=True)
-class SGDConfig(Section):
-    """PyTorch-order SGD: clip, coupled weight decay, momentum, learning rate (cosine, constant inside an epoch)."""
-
-    learning_rate: Positive = 0.025
-    learning_rate_min: NonNegative = 0.001
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-    weight_decay: NonNegative = 3e-4
-    gradient_clip: NonNegative = 5.0
-    """Global-norm threshold applied before weight decay; 0 switches clipping off."""
-
-    def __post_init__(self):
-        check_fields(self)
-        _require(
-            self.learning_rate_min <= self.learning_rate,
-            f"learning_rate_min is {self.learning_rate_min}; it must not exceed learning_rate ({self.learning_rate})",
-        )
+        even("space.channels", self.channels)
 
 
 @dataclass(frozen=True)
@@ -229,54 +205,17 @@ class SearchConfig(Section):
     def __post_init__(self):
         object.__setattr__(self, "hypergradient", own_estimators.name_of(self.hypergradient))
         check_fields(self, "search.")
-        _require(
+        require(
             self.unroll_steps == 1 or self.hypergradient in ("unrolled", None),
             f"search.unroll_steps is {self.unroll_steps} with hypergradient {self.hypergradient!r}; "
             "only unrolled looks more than one step ahead",
         )
-        _require(
-            self.batch_size % self.microbatches == 0 and self.batch_size // self.microbatches >= 2,
-            f"search.microbatches is {self.microbatches} with batch_size {self.batch_size}; "
-            "use a number that divides it into parts of at least 2",
-        )
-
-
-@dataclass(frozen=True)
-class TrainConfig(Section):
-    """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
-
-    epochs: Epochs = 600
-    batch_size: BatchSize = 96
-    channels: Channels = 36
-    cells: Cells = 20
-    width_multiplier: Annotated[float, Range(above=0, most=100)] = 1.0
-    """Factor on all widths of a mobile network, rounded to multiples of 8; channels and cells do not act on it."""
-    optimizer: SGDConfig = field(default_factory=lambda: SGDConfig(learning_rate_min=0.0))
-    auxiliary_weight: NonNegative = 0.4
-    """Weight of the auxiliary head's loss; 0 removes the head."""
-    drop_path: Fraction = 0.2
-    """Drop-path probability at the last epoch; grows linearly from 0."""
-    cutout: CountOrOff = 16
-    """Cutout square side in pixels; 0 is off."""
-    val_fraction: Fraction = 0.0
-    """Share of the training images (from the back) held out for monitoring; 0 trains on all of them."""
-    label_smoothing: Fraction = 0.0
-    random_cells: Annotated[int, Range(1, 1_000)] = 1
-    """Random cells that `jdarts run` also trains; several are reported as mean ± standard deviation."""
-    activations: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the network while it trains. bfloat16 is for accelerators; statistics of batch norm, losses,
-    weights and their updates stay in float32, and so do all evaluations."""
-    checkpoint_every: PositiveInt = 1
-    keep_checkpoints: CheckpointCount = 3
-
-    def __post_init__(self):
-        check_fields(self, "train.")
-        _even("train.channels", self.channels)
+        check_microbatches("search", self.microbatches, self.batch_size)
 
 
 @dataclass(frozen=True)
 class DevicesConfig(Section):
-    """The devices of a search; results depend on them only through the order of sums."""
+    """The devices of searches and trainings; results depend on them only through the order of sums."""
 
     backend: Literal["auto", "jit", "shard_map", "pmap"] = "auto"
     """auto: jit on one device, shard_map on more."""
@@ -313,7 +252,7 @@ class Experiment(Section):
     def __post_init__(self):
         check_fields(self)
         ok = self.name and all(c.isalnum() or c in "-_." for c in self.name) and self.name[0] != "."
-        _require(bool(ok), f"name is {self.name!r}; use letters, digits, '-', '_' and '.'")
+        require(bool(ok), f"name is {self.name!r}; use letters, digits, '-', '_' and '.'")
 
 
 def as_dict(config: Experiment) -> dict:

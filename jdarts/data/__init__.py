@@ -69,8 +69,8 @@ def load(config: DataConfig) -> Dataset:
     kind, colon, details = config.source.partition(":")
     if kind == "stream":
         raise UserError(
-            f"data.source is {config.source!r}: streamed images only serve `jdarts search`; "
-            "load them into memory to retrain (folder or tfds:NAME)"
+            f"data.source is {config.source!r}: streamed images serve jdarts search, train and run; here all images "
+            "must be in memory (folder or tfds:NAME)"
         )
     if is_text(kind):
         raise UserError(

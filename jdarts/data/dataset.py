@@ -106,6 +106,11 @@ class TrainingData(_Described):
     val: ValImages | None
     test: TestImages
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.train.images.shape[1:]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset(_Described):
@@ -149,6 +154,11 @@ class Dataset(_Described):
                     f"{where} has labels {low} to {high}; with {self.num_classes} classes "
                     f"they must lie in 0 to {self.num_classes - 1}"
                 )
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.train.images.shape[1:]
 
     def prepared(self, config: DataConfig) -> "Dataset":
         """The same data with the training images in the order of `config`, limited to the first `config.limit`.

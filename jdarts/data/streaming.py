@@ -18,6 +18,7 @@ import numpy as np
 
 from jdarts.config import DataConfig
 from jdarts.data.class_balance import Part, check_limit, compare_classes
+from jdarts.data.crops import Policy, crop_resize
 from jdarts.data.dataset import OWN_VALIDATION_REMEDY, note_own_validation
 from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.data.folder import Listing, list_folder, require_train
@@ -87,14 +88,14 @@ class FolderSource:
         return self._labels
 
 
-def folder_sources(path: str | Path) -> dict[str, FolderSource]:
-    """The training images of an image folder, and the validation images that the source `folder` would find there.
+def folder_sources(path: str | Path, splits: Sequence[str] = ("train", "val")) -> dict[str, FolderSource]:
+    """The sources of those `splits` (`train`, `val`, `test`) of an image folder that the source `folder` would find.
 
     Raises one `UserError` about all files that cannot be used.
     """
     root = Path(path)
     require_train(root)
-    listed = list_folder(root, splits=("train", "val"))
+    listed = list_folder(root, splits=splits)
     usable = sum(len(listing.files) for listing in listed.splits.values())
     listed.odd.refuse(usable + sum(map(len, listed.odd.files.values())))
     name = root.resolve().name
@@ -102,9 +103,9 @@ def folder_sources(path: str | Path) -> dict[str, FolderSource]:
 
 
 class TfdsSource:
-    """The split `train` of a TFDS data set prepared as array_record, images left encoded."""
+    """A split of a TFDS data set prepared as array_record, images left encoded."""
 
-    def __init__(self, spec: str, path: str):
+    def __init__(self, spec: str, path: str, split: str = "train"):
         import tensorflow_datasets as tfds
 
         from jdarts.data.tfds_source import open_builder
@@ -117,7 +118,8 @@ class TfdsSource:
             raise UserError(f"tfds:{spec} does not declare its classes; load it with data.source tfds:{spec}")
         self.name, self.num_classes = f"tfds:{spec}", features[self._label].num_classes
         self.class_names = tuple(features[self._label].names or ())
-        self._data: Any = builder.as_data_source("train", decoders={self._image: tfds.decode.SkipDecoding()})
+        self.splits, self._split = tuple(builder.info.splits), split
+        self._data: Any = builder.as_data_source(split, decoders={self._image: tfds.decode.SkipDecoding()})
 
     def __len__(self) -> int:
         """Number of images."""
@@ -130,7 +132,7 @@ class TfdsSource:
 
     def where(self, row: int) -> str:
         """The number of the image."""
-        return f"{self.name}: image {row} of split train"
+        return f"{self.name}: image {row} of split {self._split}"
 
     @lru_cache(maxsize=1)  # noqa: B019 - one source lives as long as its process
     def labels(self) -> np.ndarray:
@@ -163,42 +165,23 @@ def open_sources(config: DataConfig) -> Mapping[str, Source]:
     raise unknown("data.source", config.source, ("stream:folder", "stream:tfds:NAME"))
 
 
-def crop_resize(image: np.ndarray, size: int, random: np.random.Generator | None) -> np.ndarray:
-    """Cut a part out of uint8 [H, W, C] and resize it to [size, size, 3], bilinear.
-
-    The part is random, with 8 to 100 % of the area and sides of 3:4 to 4:3, as in Inception's augmentation (Szegedy et
-    al. 2015); or the largest square in the centre if `random` is None.
-    """
-    from PIL import Image
-
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
-    width, height = picture.size
-    box = None
-    for _ in range(10 if random is not None else 0):
-        assert random is not None
-        area = width * height * random.uniform(0.08, 1.0)
-        ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
-        w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
-            box = (left, top, left + w, top + h)
-            break
-    if box is None:
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box))
-
-
 @dataclass(frozen=True)
 class StreamSplit:
-    """The rows of a source that make one split of a search."""
+    """The rows of a source that make one split of a search or a training."""
 
     source: Source
     rows: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def decode_centre(split: StreamSplit, row: int, size: int, resize: int | None = None) -> tuple[np.ndarray, int]:
+    """The centre of image `row` of a split, uint8 `[size, size, 3]`, and its class."""
+    number = int(split.rows[row])
+    encoded = split.source[number]
+    image = decode_image(encoded.content, split.source.where(number), _RGB)
+    return crop_resize(image, size, None, resize=resize), encoded.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +262,7 @@ class BatchShare:
     Attributes:
       batch_size, microbatches: B and P.
       process, processes: number of this process, and H.
+      section: the part of the configuration that has the batch size, for messages.
 
     Raises `UserError` unless the processes can share every micro-batch equally.
     """
@@ -287,14 +271,15 @@ class BatchShare:
     microbatches: int = 1
     process: int = 0
     processes: int = 1
+    section: str = "search"
 
     def __post_init__(self) -> None:
         """Check the sizes."""
         parts = self.microbatches * self.processes
         if self.batch_size % parts:
             raise UserError(
-                f"search.batch_size is {self.batch_size}, which {self.processes} process(es) with {self.microbatches} "
-                f"microbatch(es) cannot share equally; use a multiple of {parts}"
+                f"{self.section}.batch_size is {self.batch_size}, which {self.processes} process(es) with "
+                f"{self.microbatches} microbatch(es) cannot share equally; use a multiple of {parts}"
             )
 
     @property
@@ -319,6 +304,7 @@ class Stream:
       seed: of the order of every epoch and of the crops.
       size: side of the images in pixels, S.
       threads: images decoded at once; 0 decodes in the calling thread.
+      policy: changes each image after its crop.
 
     Raises `UserError` if the split has fewer images than a batch.
 
@@ -328,13 +314,22 @@ class Stream:
             ...
     """
 
-    def __init__(self, split: StreamSplit, share: BatchShare, *, seed: int, size: int, threads: int = 16):
+    def __init__(
+        self,
+        split: StreamSplit,
+        share: BatchShare,
+        *,
+        seed: int,
+        size: int,
+        threads: int = 16,
+        policy: Policy | None = None,
+    ):
         if len(split) < share.batch_size:
             raise UserError(
-                f"search.batch_size is {share.batch_size}, but the split has {len(split)} images; use fewer"
+                f"{share.section}.batch_size is {share.batch_size}, but the split has {len(split)} images; use fewer"
             )
         self._split, self._share, self._seed, self._size, self._threads = split, share, seed, size, threads
-        self.steps_per_epoch = len(split) // share.batch_size
+        self.steps_per_epoch, self._policy = len(split) // share.batch_size, policy
         self._order: Callable[[int], np.ndarray] = lru_cache(maxsize=2)(self._epoch_order)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
@@ -350,7 +345,10 @@ class Stream:
         encoded = self._split.source[number]
         image = decode_image(encoded.content, self._split.source.where(number), _RGB)
         random = np.random.Generator(np.random.Philox(key=[self._seed, step * batch + row], counter=[0, 0, 0, 1]))
-        return {"images": crop_resize(image, self._size, random), "labels": np.int32(encoded.label)}
+        return {
+            "images": crop_resize(image, self._size, random, policy=self._policy),
+            "labels": np.int32(encoded.label),
+        }
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """The process's rows of one step only: `{"images": [B/H, S, S, 3], "labels": [B/H]}`."""

@@ -37,7 +37,7 @@ StepFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Placement:
-    """The devices and the backend of a search; `place` makes one from a configuration.
+    """The devices and the backend of a search or a training; `place` makes one from a configuration.
 
     Attributes:
       backend: "jit", "shard_map" or "pmap".
@@ -94,11 +94,13 @@ def place(
     batch_size: int,
     microbatches: int = 1,
     members: int = 0,
+    section: str = "search",
     devices: Sequence[Any] | None = None,
 ) -> Placement:
     """The placement of `config` on `devices` (all devices of all processes).
 
-    Raises `UserError` for more replicas than devices, and for a batch or a number of members that cannot be divided.
+    `section` is the part of the configuration that has the batch size, for messages. Raises `UserError` for more
+    replicas than devices, and for a batch or a number of members that cannot be divided.
     """
     devices = jax.devices() if devices is None else devices
     processes = len({device.process_index for device in devices})
@@ -127,7 +129,7 @@ def place(
     if batch_size % (data * microbatches):
         parts = f" and {microbatches} microbatches" if microbatches > 1 else ""
         raise UserError(
-            f"search.batch_size is {batch_size}, which {data} data replicas{parts} cannot share equally; "
+            f"{section}.batch_size is {batch_size}, which {data} data replicas{parts} cannot share equally; "
             f"use a multiple of {data * microbatches}, or another devices.data"
         )
     if max(members, 1) % seed:
@@ -215,6 +217,24 @@ def compile_step(
     return jax.jit(over_mesh(mapped, placement, streamed, check_types), donate_argnums=0, compiler_options=options)
 
 
+def compile_sums(function: Callable[[Any, Any], Any], placement: Placement) -> Callable[[Any, Any], Any]:
+    """`function(state, rows) -> sums` of one replica, jitted for the whole placement.
+
+    `rows` is a global batch of `gather_rows`, `[1, B, …]`; each replica sees its part as `[B/R, …]`. The function adds
+    up over the replicas itself (`jdarts.devices.replicas.psum`). The state has no members.
+    """
+    flat = _flatten_rows(lambda state, rows, _: function(state, rows))
+    options = staging.compiler_options(large=True)
+
+    def sums(state, rows):
+        return flat(state, rows, None)
+
+    if placement.backend != "jit":
+        spec = PartitionSpec(None, DATA)
+        sums = jax.shard_map(sums, mesh=placement.mesh, in_specs=(PartitionSpec(), spec), out_specs=PartitionSpec())
+    return jax.jit(sums, compiler_options=options)
+
+
 def over_mesh(step: StepFunction, placement: Placement, streamed: int = 0, check_types: bool = True) -> StepFunction:
     """The `step` of one replica under `shard_map` over the placement's mesh, not jitted; see `compile_step`."""
     spec = placement.state_spec
@@ -268,6 +288,25 @@ def replicate(tree: Any, placement: Placement) -> Any:
         return jax.device_put(tree, placement.devices[0])
     sharding = NamedSharding(placement.mesh, PartitionSpec())
     return jax.tree.map(lambda x: _from_host(np.asarray(x), sharding), tree)
+
+
+def lay_out(state: Any, placement: Placement) -> Any:
+    """A state that every process has made alone, in the layout of the step and in memory of its own.
+
+    A step may donate it. For states whose `init` is not worth compiling (`compile_init`); they have no members.
+    """
+    if placement.backend == "jit":
+        return jax.device_put(state, placement.devices[0], may_alias=False)
+    sharding = NamedSharding(placement.mesh, placement.state_spec)
+
+    def everywhere(leaf):
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(everywhere(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        local = sorted(sharding.addressable_devices, key=lambda device: device.id)
+        copies = [jax.device_put(np.asarray(leaf), device, may_alias=False) for device in local]
+        return jax.make_array_from_single_device_arrays(leaf.shape, sharding, copies)
+
+    return jax.tree.map(everywhere, state)
 
 
 def split_members(tree: Any, placement: Placement) -> Any:

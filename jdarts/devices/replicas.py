@@ -30,6 +30,21 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
     return jax.tree.map(lambda x: lax.pmean(x, axis_name) if not typed or axis_name in varying_axes(x) else x, tree)
 
 
+def psum(tree: Any, axis_name: str | None) -> Any:
+    """The sum of every array over the replicas; `tree` itself without an axis."""
+    return tree if axis_name is None else lax.psum(tree, axis_name)
+
+
+def gathered(rows: jax.Array, axis_name: str | None) -> jax.Array:
+    """The rows of all replicas, `[batch, …]`, on each of them; `rows` itself without an axis."""
+    if axis_name is None:
+        return rows
+    # A sum of disjoint parts, unlike `lax.all_gather`, is known to be equal on all replicas (`check_vma`).
+    whole = jnp.zeros((rows.shape[0] * lax.axis_size(axis_name), *rows.shape[1:]), rows.dtype)
+    first = lax.axis_index(axis_name) * rows.shape[0]
+    return lax.psum(lax.dynamic_update_slice_in_dim(whole, rows, first, 0), axis_name)
+
+
 def averaging_gradients(tree: Any, axis_name: str | None, *, whole: bool = True) -> Any:
     """`tree`, equal on all replicas; its gradient becomes the mean over the replicas, that of the global batch.
 

@@ -108,6 +108,7 @@ class ImageChildren:
             image_size=_sides(fidelity.data),
             auxiliary=settings.auxiliary_weight > 0,
             width_multiplier=settings.width_multiplier,
+            stem=settings.stem,
         )
 
     def child(self, genotype: TrainedOnImages, fidelity: Fidelity) -> ImageChild:
@@ -122,7 +123,7 @@ class ImageChildren:
         return {"parameters": count.parameters, "macs": count.macs}
 
     def network_sizes(self, fidelity: Fidelity) -> dict[str, Any]:
-        """Channels, cells, classes, image size and width multiplier of the networks."""
+        """Channels, cells, classes, image size, width multiplier and stem of the networks."""
         settings = fidelity.config.train
         return {
             "channels": settings.channels,
@@ -130,6 +131,7 @@ class ImageChildren:
             "classes": fidelity.data.num_classes,
             "image_size": _sides(fidelity.data),
             "width_multiplier": settings.width_multiplier,
+            "stem": settings.stem,
         }
 
     def of_search(self, record: Mapping[str, Any]) -> float | None:

@@ -214,6 +214,7 @@ class Inherited:
             "classes": self._data.num_classes,
             "image_size": (shape[0], shape[1]),
             "width_multiplier": settings.width_multiplier,
+            "stem": settings.stem,
         }
 
 

@@ -13,23 +13,19 @@ def measure_network(
     *,
     classes: int = 10,
     image_size: int | tuple[int, int] = 32,
-    channels: int | None = None,
-    cells: int | None = None,
-    width_multiplier: float = 1.0,
+    **sizes: Any,
 ) -> float:
     """Milliseconds of the network that `jdarts train` trains, in evaluation mode.
 
     Args:
-      channels, cells: of a network of cells; by default 36 and 20, in NAS-Bench-201 16 and 5 a stage.
+      sizes: `channels`, `cells`, `width_multiplier` and `stem`, as `derived_network` takes them. Of a network of cells
+        there are by default 36 channels and 20 cells, in NAS-Bench-201 16 and 5 a stage.
 
     Raises `UserError` for an architecture without network and images that it cannot read.
     """
     one_cell = getattr(genotype, "reduce", genotype) is None
-    sizes: dict[str, Any] = {
-        "channels": channels or (16 if one_cell else 36),
-        "cells": cells or (5 if one_cell else 20),
-        "width_multiplier": width_multiplier,
-    }
+    defaults = {"channels": 16, "cells": 5} if one_cell else {"channels": 36, "cells": 20}
+    sizes = {**defaults, **{name: size for name, size in sizes.items() if size is not None}}
     check_network(genotype, image_size=image_size, **sizes)
     module = derived_network(genotype, classes=classes, **sizes)
     return measuring.of_module(module, (*sides_of(image_size), 3), False)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels
+from jdarts.devices.replicas import Share
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.genotypes.kinds import require_cells
@@ -18,6 +19,7 @@ from jdarts.networks.fast.layers import FactorizedReduce, ImageNetStem, ReLUConv
 from jdarts.networks.fast.ops import candidate
 from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
 from jdarts.networks.plain import STEM_MULTIPLIER, Classifier
+from jdarts.networks.recomputing import recomputed
 from jdarts.networks.reductions import STEM_REDUCTION, StemName, reduction_cells
 from jdarts.ops import user_ops
 from jdarts.ops.batch_norm import BatchNorm
@@ -106,7 +108,8 @@ class DerivedNetwork(nn.Module):
       auxiliary_second_norm: with a batch norm behind the head's second convolution. False is for ImageNet weights of
         the DARTS authors, whose code leaves it out; their CIFAR head and those of P-DARTS, PC-DARTS and DARTS- have it.
       stem: "cifar" (one convolution to 3·channels) or "imagenet" (three convolutions of stride 2).
-      axis_name: mesh axis over which batch norm takes its statistics.
+      axis_name: mesh axis over which the batch is split.
+      remat: compute a cell's activations again when its gradient is, instead of keeping them.
 
     Example::
 
@@ -123,6 +126,7 @@ class DerivedNetwork(nn.Module):
     stem: StemName = "cifar"
     axis_name: str | None = None
     auxiliary_second_norm: bool = True
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -159,10 +163,11 @@ class DerivedNetwork(nn.Module):
         else:
             s0, s1 = ImageNetStem(self.channels, self.axis_name, name="stem_0")(images, train)
         channels, reduction_before, auxiliary_logits = self.channels, self.stem == "imagenet", None
+        make_cell = recomputed(DerivedCell, self.remat and not self.is_initializing(), train_argument=3)
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             channels *= 2 if reduction else 1
-            cell = DerivedCell(
+            cell = make_cell(
                 cell=self.genotype.reduce if reduction else self.genotype.normal,
                 channels=channels,
                 reduction=reduction,
@@ -223,7 +228,7 @@ class DerivedCell(nn.Module):
         if op == "skip_connect" and stride == 1:
             return y
         y = kernels.cut(y)
-        return y if drop_path is None else drop_samples(self.make_rng("drop_path"), y, drop_path)
+        return y if drop_path is None else drop_samples(self.make_rng("drop_path"), y, drop_path, Share(self.axis_name))
 
 
 class AuxiliaryHead(nn.Module):

@@ -27,6 +27,7 @@ from jdarts.networks.image_sizes import check_halvings, image_sides
 from jdarts.networks.plain import Classifier
 from jdarts.networks.plain import Stem as PlainStem
 from jdarts.networks.plain_nasbench201 import PlainCell201, PlainNorm, PlainReduction
+from jdarts.networks.recomputing import recomputed
 from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable, OpWeights, WholeVariables
 from jdarts.ops.batch_norm import BatchNorm
 
@@ -118,9 +119,10 @@ class Supernet201(WholeVariables, Network201):
 
 
 class DerivedNetwork201(Network201):
-    """The network of one architecture, as the benchmark trains it."""
+    """The network of one architecture, as the benchmark trains it; `remat` is that of `Supernet201`."""
 
     genotype: Genotype | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images, train: bool, drop_path: jax.Array | float | None = None):
@@ -128,9 +130,10 @@ class DerivedNetwork201(Network201):
         del drop_path
         assert self.genotype is not None
         normal = self.genotype.normal
+        make_cell = recomputed(DerivedCell201, self.remat and not self.is_initializing(), train_argument=2)
 
         def cell(name: str, channels: int, x):
-            return DerivedCell201(normal, channels, self.axis_name, name=name)(x, train)
+            return make_cell(normal, channels, self.axis_name, name=name)(x, train)
 
         return self.forward(images, train, self.skeleton, cell), None
 

@@ -1,15 +1,14 @@
 """The network that trains an architecture: cells of DARTS, NAS-Bench-201 and blocks, ENAS macro, mobile networks."""
 
-from dataclasses import replace
 from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture
 from jdarts.genotypes.macro import MacroNetwork, mobile_of
-from jdarts.genotypes.published_networks import CIFAR, NetworkSize
+from jdarts.genotypes.published_networks import NetworkSize
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
-from jdarts.networks.derived import DerivedNetwork, check_derived
+from jdarts.networks.derived import DerivedNetwork, StemName, check_derived
 from jdarts.networks.enas.macro import EnasMacroNetwork, check_enas_macro
 from jdarts.networks.enas.micro import EnasMicroNetwork, check_enas_micro
 from jdarts.networks.enas.size import count_enas_macro, count_enas_micro
@@ -24,6 +23,10 @@ TrainedOnImages = Genotype | MobileArchitecture | MacroNetwork
 """The architectures of which jdarts trains networks of images."""
 
 
+_STEM_MULTIPLIER: dict[StemName, int] = {"cifar": 3, "imagenet": 1}
+"""Of networks of blocks, as in the releases of NASNet."""
+
+
 def derived_network(
     genotype: TrainedOnImages,
     *,
@@ -31,31 +34,39 @@ def derived_network(
     cells: int,
     classes: int,
     auxiliary: bool = False,
-    axis_name: str | None = None,
     width_multiplier: float = 1.0,
+    stem: StemName = "cifar",
 ) -> Any:
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
-    networks have the layers of their architecture, and `cells` has no effect. The stem is that for CIFAR. Mobile
-    networks have widths and layers of their own: `channels` and `cells` have no effect on them, and
-    `width_multiplier` has no effect on the others.
+    networks have the layers of their architecture, and `cells` has no effect. Mobile networks have a stem, widths and
+    layers of their own: `channels`, `cells` and `stem` have no effect on them, and `width_multiplier` has no effect on
+    the others. Networks of ENAS and NAS-Bench-201 have the stem for CIFAR alone. `module.clone(axis_name=…, remat=…)`
+    splits the batch over an axis, or computes activations again.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:
         check_mobile(image_size=1, auxiliary=auxiliary)
-        return MobileNetwork(mobile, classes, axis_name)
+        return MobileNetwork(mobile, classes)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
     if isinstance(genotype, MacroArchitecture):
-        return EnasMacroNetwork(genotype, channels, classes, release_compat=False, axis_name=axis_name)
+        return EnasMacroNetwork(genotype, channels, classes, release_compat=False)
+    if isinstance(genotype, BlockGenotype) and genotype.family == "enas":
+        return EnasMicroNetwork(genotype, channels, cells, classes, auxiliary=auxiliary)
     if isinstance(genotype, BlockGenotype):
-        network = EnasMicroNetwork if genotype.family == "enas" else NasnetNetwork
-        return network(genotype, channels, cells, classes, auxiliary=auxiliary, axis_name=axis_name)
+        return NasnetNetwork(genotype, channels, cells, classes, stem, _STEM_MULTIPLIER[stem], auxiliary=auxiliary)
     if genotype.reduce is None:
-        return DerivedNetwork201(channels, cells, classes, genotype=genotype, axis_name=axis_name)
+        return DerivedNetwork201(channels, cells, classes, genotype=genotype)
     return DerivedNetwork(
-        genotype, channels=channels, cells=cells, classes=classes, auxiliary=auxiliary, axis_name=axis_name
+        genotype,
+        channels=channels,
+        cells=cells,
+        classes=classes,
+        auxiliary=auxiliary,
+        stem=stem,
+        auxiliary_second_norm=stem == "cifar",
     )
 
 
@@ -67,21 +78,27 @@ def check_network(
     image_size: int | tuple[int, int],
     auxiliary: bool = False,
     width_multiplier: float = 1.0,
+    stem: StemName = "cifar",
 ) -> None:
     """Raise `UserError` unless `derived_network` can be built and run on such images."""
     if _mobile(genotype, width_multiplier) is not None:
         return check_mobile(image_size=image_size, auxiliary=auxiliary)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    _check_stem(genotype, stem)
     if isinstance(genotype, MacroArchitecture):
         if auxiliary:
             raise UserError("ENAS macro networks have no auxiliary head; set train.auxiliary_weight to 0")
         return check_enas_macro(genotype, channels=channels, image_size=image_size, release_compat=False)
     if isinstance(genotype, BlockGenotype):
-        check = check_enas_micro if genotype.family == "enas" else check_nasnet
-        return check(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
+        sizes: dict[str, Any] = {"channels": channels, "cells": cells, "image_size": image_size, "auxiliary": auxiliary}
+        if genotype.family == "enas":
+            return check_enas_micro(genotype, **sizes)
+        return check_nasnet(genotype, stem=stem, **sizes)
     if genotype.reduce is not None:
-        return check_derived(genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary)
+        return check_derived(
+            genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary, stem=stem
+        )
     height, width = sides_of(image_size)
     if auxiliary:
         raise UserError("NAS-Bench-201 networks have no auxiliary head; set train.auxiliary_weight to 0")
@@ -96,6 +113,7 @@ def count_network(
     classes: int,
     image_size: int | tuple[int, int],
     width_multiplier: float = 1.0,
+    stem: StemName = "cifar",
 ) -> Count:
     """Parameters and multiply–accumulates of `derived_network`, the auxiliary head excluded."""
     mobile = _mobile(genotype, width_multiplier)
@@ -106,11 +124,24 @@ def count_network(
         sides = sides_of(image_size)
         return count_enas_macro(genotype, channels=channels, classes=classes, image_size=sides, release_compat=False)
     if isinstance(genotype, BlockGenotype):
-        size = replace(CIFAR, channels=channels, cells=cells, classes=classes, image_size=image_size)
+        size = NetworkSize(channels, cells, classes, image_size, stem, _STEM_MULTIPLIER[stem])
         return count_blocks(genotype, size)
     if genotype.reduce is not None:
-        return count_darts_cnn(genotype, channels=channels, cells=cells, classes=classes, image_size=image_size)
+        sizes: dict[str, Any] = {"channels": channels, "cells": cells, "classes": classes, "image_size": image_size}
+        return count_darts_cnn(genotype, stem=stem, **sizes)
     return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image_size)
+
+
+def _check_stem(genotype: Genotype, stem: StemName) -> None:
+    """Raise `UserError` for the ImageNet stem of a network that has only that for CIFAR."""
+    families = {
+        "ENAS macro": isinstance(genotype, MacroArchitecture),
+        "ENAS": isinstance(genotype, BlockGenotype) and genotype.family == "enas",
+        "NAS-Bench-201": not isinstance(genotype, (MacroArchitecture, BlockGenotype)) and genotype.reduce is None,
+    }
+    for family, found in families.items():
+        if found and stem != "cifar":
+            raise UserError(f"stem is {stem!r}, but {family} networks have only that for CIFAR; use train.stem cifar")
 
 
 def count_blocks(genotype: BlockGenotype, size: NetworkSize, *, auxiliary: bool = False) -> Count:

@@ -59,12 +59,13 @@ def run_experiment(
     With `members`, all searches run as one program and every found cell is retrained.
     """
     task = training_task(config.data.source)
-    space, data = open_resident_search(config)
+    space, data = _opener(config.data.source)(config)
+    trained_on = task.load(config.data) if isinstance(data, StreamedData) else data
     check_members(config.search, members)
     placement = place_search(config, members)
     random_cells = _random_cells(space, config)
     for genotype in (*random_cells.values(), space.random_genotype(config.seed + len(random_cells))):
-        task.check(config, genotype, data)
+        task.check(config, genotype, trained_on)
     noise = untrained(config, space.tables)
     if noise and config.train.cells >= 3:
         raise UserError(f"{noise}, or train.cells of 1 or 2, which retrains reduction cells only")
@@ -84,7 +85,7 @@ def run_experiment(
             result = task.train(
                 replace(config, seed=seeds.get(name, config.seed)),
                 genotype,
-                data,
+                trained_on,
                 folder,
                 resume=resume,
                 reporter=reporter,

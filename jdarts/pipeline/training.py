@@ -7,12 +7,13 @@ from typing import Any
 
 from jdarts.config import DataConfig, Experiment
 from jdarts.data import Dataset, load, steps_per_epoch
+from jdarts.data.streamed_training import StreamedDataset, open_streamed_dataset
 from jdarts.data.text import is_text, load_text
 from jdarts.errors import UserError
 from jdarts.genotypes import Architecture
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.networks.of_genotype import check_network
-from jdarts.train import TrainResult, run_training
+from jdarts.train import TrainResult, place_training, run_training
 from jdarts.train.language import LanguageTrainResult, check_language_training, recurrent_cell, run_language_training
 
 
@@ -45,17 +46,37 @@ def training_task(source: str) -> TrainingTask:
     return TEXT if is_text(source) else IMAGES
 
 
-def check_image_training(config: Experiment, genotype: Architecture, data: Dataset) -> None:
-    """Raise `UserError` unless the images fill a batch and the network can read them."""
+def load_images(config: DataConfig) -> Dataset | StreamedDataset:
+    """The images of `config`, in memory or streamed."""
+    return open_streamed_dataset(config) if config.source.startswith("stream:") else load(config)
+
+
+def check_image_training(config: Experiment, genotype: Architecture, data: Dataset | StreamedDataset) -> None:
+    """Raise `UserError` unless the images fill a batch that the devices can share and the network can read them."""
+    placement = place_training(config)
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     check_network(
         genotype,
         channels=config.train.channels,
         cells=config.train.cells,
-        image_size=data.train.images.shape[1:3],
+        image_size=(data.image_shape[0], data.image_shape[1]),
         auxiliary=config.train.auxiliary_weight > 0,
         width_multiplier=config.train.width_multiplier,
+        stem=config.train.stem,
     )
+    if config.train.policy != "none" and not isinstance(data, StreamedDataset):
+        raise UserError(
+            f"train.policy is {config.train.policy}, which changes images as they are decoded; stream them, e.g. with "
+            "--data.source stream:folder"
+        )
+    if (config.train.color_jitter or config.train.hue_jitter) and data.image_shape[-1] != 3:
+        raise UserError("train.color_jitter and hue_jitter need RGB images; set both to 0, or --data.color rgb")
+    pairs = bool(config.train.mixup or config.train.cutmix)
+    if pairs and config.train.batch_size // (placement.data * config.train.microbatches) % 2:
+        raise UserError(
+            f"train.batch_size is {config.train.batch_size} on {placement.data} device(s); mixup and cutmix mix pairs, "
+            "so each needs an even number of images"
+        )
 
 
 def _accept_for_images(genotype: Architecture, source: str) -> None:
@@ -67,8 +88,9 @@ def _accept_for_images(genotype: Architecture, source: str) -> None:
 
 
 def _describe_images(result: TrainResult) -> str:
+    among = "" if result.test_top5_accuracy is None else f", top 5 {result.test_top5_accuracy:.2%}"
     return (
-        f"test accuracy {result.test_accuracy:.2%} (evaluated once, after the last epoch), "
+        f"test accuracy {result.test_accuracy:.2%}{among} (evaluated once, after the last epoch), "
         f"{result.parameters:,} parameters, {result.macs:,} MACs"
     )
 
@@ -83,7 +105,7 @@ def _describe_text(result: LanguageTrainResult) -> str:
 
 IMAGES = TrainingTask(
     _accept_for_images,
-    load,
+    load_images,
     check_image_training,
     run_training,
     _describe_images,

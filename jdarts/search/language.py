@@ -28,7 +28,7 @@ from jax import lax
 from jdarts.config import Experiment
 from jdarts.config.swept import is_off
 from jdarts.data.text import TextData, columns
-from jdarts.devices.replicas import Share, averaging_gradients, pmean
+from jdarts.devices.replicas import Share, averaging_gradients, gathered, pmean
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import RECURRENT_OPS
 from jdarts.losses import next_word_losses, perplexity, slowness_penalty
@@ -131,16 +131,6 @@ class LanguageObjective(Objective):
         """The start of the next window of the stream, for the global batch; zeros if the text starts again."""
         hidden = lax.stop_gradient(jnp.where(position == 0, 0, hidden))
         return {"hidden": gathered(hidden, self.axis_name), "position": position}
-
-
-def gathered(rows: jax.Array, axis_name: str | None) -> jax.Array:
-    """The rows of all replicas, `[batch, …]`, on each of them; `rows` itself without an axis."""
-    if axis_name is None:
-        return rows
-    # A sum of disjoint parts, unlike `lax.all_gather`, is known to be equal on all replicas (`check_vma`).
-    whole = jnp.zeros((rows.shape[0] * lax.axis_size(axis_name), *rows.shape[1:]), rows.dtype)
-    first = lax.axis_index(axis_name) * rows.shape[0]
-    return lax.psum(lax.dynamic_update_slice_in_dim(whole, rows, first, 0), axis_name)
 
 
 def _without_dropout(network: Any) -> Any:

@@ -1,7 +1,6 @@
 """A search on a placement: one search, or several that differ in seeds and hyper-parameters, in one program."""
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +13,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jdarts.config import Experiment
 from jdarts.data.streaming import StreamedData
+from jdarts.devices.advance import Advance, resident
 from jdarts.devices.placement import (
     Placement,
-    StepFunction,
-    check_replicas,
     compile_init,
     compile_step,
     connect_processes,
-    replicate,
     split_members,
 )
 from jdarts.errors import UserError
@@ -84,7 +81,9 @@ def place_search(
     seeds, values = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
     seeds, values = split_members((seeds, values), placement)
     streamed = isinstance(data, StreamedData)
-    batches = streamed_batches(config, data, search.method, placement) if streamed else Resident(search, placement)
+    batches = (
+        streamed_batches(config, data, search.method, placement) if streamed else resident(search.arrays, placement)
+    )
     steps = config.search.epochs * search.steps_per_epoch
     init = compile_init(init_one, placement)
     parts = config.search.microbatches if streamed else 0
@@ -97,62 +96,19 @@ def place_search(
     mean = jax.jit(_mean_over_members, **everywhere) if members else None
     return PlacedSearch(
         lambda: init(seeds, values),
-        Advance(step, batches, values, members, mean, config.devices.check_replicas_every),
+        Advance(
+            step,
+            batches,
+            values,
+            check_every=config.devices.check_replicas_every,
+            metrics=mean or (lambda metrics: metrics),
+            guard=partial(_refusing, values, members),
+        ),
         lambda state: jax.device_get(view(state)),
         search.steps_per_epoch,
         search.method,
         make_search(config, space, data) if placement.axis_name else search,
     )
-
-
-class Advance:
-    """`state -> (state, metrics)`: one compiled step on the next batch.
-
-    Args:
-      step: `(state, batch, values) -> (state, metrics)`, compiled.
-      batches: `number of a step -> iterator of batches`, starting with that step's.
-      values: values of the swept hyper-parameters, by name.
-      mean: takes the mean of the metrics over the members; None without members.
-      check_every: number of steps between two comparisons of the replicas; 0 for no comparisons.
-    """
-
-    def __init__(
-        self,
-        step: StepFunction,
-        batches: Callable[[int], Iterator[Any]],
-        values: dict[str, Any],
-        members: Sequence[Member],
-        mean: Callable[[Any], Any] | None,
-        check_every: int,
-    ):
-        self._step, self._batches, self._values, self._members = step, batches, values, members
-        self._mean, self._check_every = mean, check_every
-        self._arrays: Iterator[Any] | None = None
-        self._taken = 0
-
-    def __call__(self, state: SearchState) -> tuple[SearchState, dict[str, jax.Array]]:
-        """Take one step."""
-        if self._arrays is None:  # the first state tells the step at which a resumed run continues
-            self._arrays = self._batches(int(np.max(jax.device_get(state.step.addressable_shards[0].data))))
-        batch = next(self._arrays)
-        with _refusing(self._values, self._members):
-            state, metrics = self._step(state, batch, self._values)
-        self._taken += 1
-        if self._check_every and self._taken % self._check_every == 0:
-            check_replicas(state)
-        return state, metrics if self._mean is None else self._mean(metrics)
-
-
-class Resident:
-    """The data set on the devices of a placement: the same arrays for every step."""
-
-    def __init__(self, search: Search, placement: Placement):
-        self._arrays = replicate(search.arrays, placement)
-
-    def __call__(self, step: int) -> Iterator[Any]:
-        """An endless iterator of the same arrays for every step."""
-        del step
-        return itertools.repeat(self._arrays)
 
 
 def _mean_over_members(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -1,7 +1,6 @@
 """Streamed images in a search: the batches of the coming steps, and those of a finished step, read again."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,8 @@ import jax.numpy as jnp
 from jdarts.config import Experiment
 from jdarts.data.streaming import BatchShare, Stream, StreamedData
 from jdarts.devices import processes
-from jdarts.devices.placement import Placement, gather_rows
+from jdarts.devices.advance import StepBatches, streamed
+from jdarts.devices.placement import Placement
 from jdarts.methods import Method
 from jdarts.search.search import Search
 from jdarts.search.state import SearchState
@@ -58,18 +58,8 @@ def streams_of(config: Experiment, data: StreamedData, method: Method) -> dict[s
     return open_splits(config, data, method, process=jax.process_index(), processes=processes.count())
 
 
-def streamed_batches(
-    config: Experiment, data: StreamedData, method: Method, placement: Placement
-) -> Callable[[int], Iterator[Any]]:
-    """`step -> iterator of global batches`, starting with that step's; each process reads its own rows."""
-    settings, streams = config.search, streams_of(config, data, method)
-
-    def batches(step: int) -> Iterator[Any]:
-        opened = {split: stream.batches(step) for split, stream in streams.items()}
-        while True:
-            rows = {
-                f"{split}_{name}": array for split, stream in opened.items() for name, array in next(stream).items()
-            }
-            yield gather_rows(rows, placement, batch_size=settings.batch_size, microbatches=settings.microbatches)
-
-    return batches
+def streamed_batches(config: Experiment, data: StreamedData, method: Method, placement: Placement) -> StepBatches:
+    """The global batches of both splits; each process reads its own rows."""
+    settings = config.search
+    streams = {f"{split}_": stream for split, stream in streams_of(config, data, method).items()}
+    return streamed(streams, placement, batch_size=settings.batch_size, microbatches=settings.microbatches)

@@ -1,6 +1,23 @@
-"""Training derived networks from scratch: here on images; `jdarts.train.language` on text."""
+"""Training derived networks from scratch: here on images; `jdarts.train.language` on text.
+
+* `step`: the pure functions of a training, for one replica. * `training`: compiled, on one device or a placement.
+* `placing`: its devices. * `driver`: the run.
+"""
 
 from jdarts.train.driver import TrainResult, run_training
-from jdarts.train.step import Training, TrainState, evaluate, make_training
+from jdarts.train.placing import place_training
+from jdarts.train.step import TrainState, TrainStep, train_step
+from jdarts.train.training import PlacedTraining, Training, evaluate, make_training
 
-__all__ = ["TrainResult", "TrainState", "Training", "evaluate", "make_training", "run_training"]
+__all__ = [
+    "PlacedTraining",
+    "TrainResult",
+    "TrainState",
+    "TrainStep",
+    "Training",
+    "evaluate",
+    "make_training",
+    "place_training",
+    "run_training",
+    "train_step",
+]

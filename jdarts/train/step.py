@@ -1,22 +1,24 @@
-"""Training a derived network from scratch: the DARTS evaluation protocol (Liu et al. 2019, §3.2 and code).
+"""One step of training a derived network: the DARTS evaluation protocol (Liu et al. 2019, §3.2 and code).
 
 SGD with momentum and a cosine schedule, global-norm clipping, cutout, an auxiliary head whose loss is added with weight
 0.4, and drop-path whose probability grows linearly with the epoch.
+
+Like a search step it is written for one replica of a batch (`jdarts.devices.replicas`): losses, gradients and the
+statistics of batch norm are those of the global batch, and every draw for an image is a function of its row there.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jdarts import staging
 from jdarts.config import Experiment, TrainConfig
 from jdarts.data import (
     Augmentation,
@@ -27,20 +29,28 @@ from jdarts.data import (
     normalize,
     steps_per_epoch,
 )
-from jdarts.data.dataset import Images
+from jdarts.data.color_jitter import ColorJitter
+from jdarts.data.mixing import mix
+from jdarts.data.streamed_training import StreamedTrainingData
+from jdarts.devices.replicas import Share, averaging_gradients, pmean, psum
+from jdarts.hypergrad.microbatch import averaged
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.networks.of_genotype import TrainedOnImages, derived_network
 from jdarts.ops.initializers import init_network
-from jdarts.optimizers import weight_sgd
+from jdarts.optimizers import training_schedule, weight_sgd
 
 METRICS = ("train_loss", "train_accuracy")
+TrainArrays = dict[str, jax.Array]
+TrainingSplit = TrainingData | SearchData | StreamedTrainingData
 
 
 @struct.dataclass
 class TrainState:
     """The state of a training after `step` steps; everything needed to resume bit for bit.
 
-    `opt_state` is that of the weights as one vector, in the order of `ravel_pytree`.
+    Attributes:
+      opt_state: that of the weights as one vector, in the order of `ravel_pytree`.
+      average: moving averages of `weights` and `batch_stats`, in this order; None if they are not wanted.
     """
 
     step: jax.Array
@@ -49,66 +59,23 @@ class TrainState:
     opt_state: Any
     key: jax.Array
     sums: dict[str, jax.Array]
-
-
-@dataclass(frozen=True)
-class Training:
-    """The pure functions of one training; `make_training` builds it.
-
-    Attributes:
-      init: `(key) -> TrainState`; compiles next to nothing unless it is jitted.
-      step: `(state, arrays) -> (state, metrics)`.
-      logits: `(state, images) -> [N, classes]` of uint8 images in evaluation mode.
-      arrays: training images (uint8) and labels on the device.
-      steps_per_epoch: whole batches in an epoch.
-    """
-
-    init: Callable[[jax.Array], TrainState]
-    step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
-    logits: Callable[[TrainState, jax.Array], jax.Array]
-    arrays: dict[str, jax.Array]
-    steps_per_epoch: int
-
-
-def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData) -> Training:
-    """Build the pure functions of a training from its configuration, its genotype and the images of `data.train`."""
-    settings = config.train
-    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
-    protocol = _Protocol(
-        settings=settings,
-        network=derived_network(
-            genotype,
-            channels=settings.channels,
-            cells=settings.cells,
-            classes=data.num_classes,
-            auxiliary=settings.auxiliary_weight > 0,
-            width_multiplier=settings.width_multiplier,
-        ),
-        optimizer=weight_sgd(settings.optimizer, settings.epochs, per_epoch),
-        augmentation=Augmentation(
-            mean=data.mean,
-            std=data.std,
-            crop_padding=config.data.crop_padding,
-            flip=config.data.flip,
-            cutout=settings.cutout,
-        ),
-        image_shape=data.train.images.shape[1:],
-        steps_per_epoch=per_epoch,
-    )
-    options = staging.compiler_options(large=True, calls=settings.epochs * per_epoch)
-    arrays = {"images": jnp.asarray(data.train.images), "labels": jnp.asarray(data.train.labels)}
-    return Training(
-        protocol.init,
-        jax.jit(protocol.step, donate_argnums=0, compiler_options=options),
-        jax.jit(protocol.logits, compiler_options=options),
-        arrays,
-        per_epoch,
-    )
+    average: Any = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Protocol:
-    """The functions of `Training`, not compiled."""
+class TrainStep:
+    """The pure functions of a training, for one replica; `train_step` builds it.
+
+    Attributes:
+      settings: those of the training.
+      network: the derived network.
+      optimizer: of the weights as one vector.
+      augmentation: of the training images.
+      image_shape: height, width and channels.
+      steps_per_epoch: whole batches in an epoch.
+      share: this replica's part of a batch.
+      streamed: the host has chosen the images; `arrays` then holds only one batch.
+    """
 
     settings: TrainConfig
     network: nn.Module
@@ -116,10 +83,14 @@ class _Protocol:
     augmentation: Augmentation
     image_shape: tuple[int, ...]
     steps_per_epoch: int
+    share: Share
+    streamed: bool
 
     def init(self, key: jax.Array) -> TrainState:
+        """The state before the first step; compiles next to nothing unless it is jitted."""
         weight_key, run_key = jax.random.split(key)
         variables = init_network(self.network, weight_key, jnp.zeros((2, *self.image_shape)), True)
+        start = variables["params"], variables["batch_stats"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             weights=variables["params"],
@@ -127,79 +98,177 @@ class _Protocol:
             opt_state=self.optimizer.init(ravel_pytree(variables["params"])[0]),
             key=run_key,
             sums={name: jnp.zeros(()) for name in METRICS},
+            average=jax.tree.map(jnp.copy, start) if self.settings.average else None,
         )
 
-    def loss(self, weights, batch_stats, images, labels, key, drop_path):
-        """`(loss, (new batch statistics, accuracy))` of a batch; `drop_path` is the probability of dropping an op."""
+    def batch(self, state: TrainState, arrays: TrainArrays) -> dict[str, Any]:
+        """The part of this replica of the batch of the step that `state` is about to take, augmented."""
         settings = self.settings
-        drop_key, noise_key = jax.random.split(key)
+        order_key, step_key = jax.random.split(state.key)
+        epoch = state.step // self.steps_per_epoch
+        augment_key, network_key = jax.random.split(jax.random.fold_in(step_key, state.step))
+        rows: Any = slice(None)
+        if not self.streamed:
+            order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
+            rows = self.share.of(batch_indices(order, state.step, settings.batch_size))
+        images, labels = arrays["images"][rows], arrays["labels"][rows]
+        if settings.color_jitter or settings.hue_jitter:
+            jitter = ColorJitter(settings.color_jitter, settings.hue_jitter)
+            images = jitter(jax.random.fold_in(augment_key, 1), images, self.share)
+        images = self.augmentation(augment_key, images, self.share)
+        batch = {"images": images, "labels": labels, "key": network_key, "batch_stats": state.batch_stats}
+        if settings.mixup or settings.cutmix:
+            alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
+            mixed = mix(jax.random.fold_in(augment_key, 2), images, labels, **alphas)
+            batch |= {"images": mixed.images, "partners": mixed.partners, "kept": mixed.kept}
+        if settings.drop_path:
+            batch["drop_path"] = settings.drop_path * epoch / settings.epochs
+        return batch
+
+    def loss(self, weights: Any, batch: dict[str, Any]) -> tuple[jax.Array, Any]:
+        """`(loss, (new batch statistics, accuracy))` of a batch, means over the replicas."""
+        settings = self.settings
+        drop_key, noise_key = jax.random.split(batch["key"])
+        images = batch["images"]
         if settings.activations == "bfloat16":
             weights, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (weights, images))
         (logits, auxiliary), changed = self.network.apply(
-            {"params": weights, "batch_stats": batch_stats},
+            {"params": weights, "batch_stats": batch["batch_stats"]},
             images,
             True,
-            drop_path,
+            batch.get("drop_path", 0.0),
             mutable=["batch_stats"],
             rngs={"drop_path": drop_key, "noise": noise_key},
         )
         logits = logits.astype(jnp.result_type(float))
-        value = cross_entropy(logits, labels, settings.label_smoothing)
+        entropy = partial(cross_entropy, label_smoothing=settings.label_smoothing)
+        value = _of_labels(entropy, logits, batch)
         if auxiliary is not None:
-            auxiliary = auxiliary.astype(logits.dtype)
-            value += settings.auxiliary_weight * cross_entropy(auxiliary, labels, settings.label_smoothing)
-        return value, (changed["batch_stats"], accuracy(logits, labels))
+            value += settings.auxiliary_weight * _of_labels(entropy, auxiliary.astype(logits.dtype), batch)
+        right = _of_labels(accuracy, logits, batch)
+        return pmean((value, (changed["batch_stats"], right)), self.share.axis_name)
 
-    def step(self, state: TrainState, arrays: dict[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
-        settings, per_epoch = self.settings, self.steps_per_epoch
-        order_key, step_key = jax.random.split(state.key)
-        epoch = state.step // per_epoch
-        order = epoch_permutation(jax.random.fold_in(order_key, epoch), len(arrays["labels"]))
-        rows = batch_indices(order, state.step, settings.batch_size)
-        augment_key, network_key = jax.random.split(jax.random.fold_in(step_key, state.step))
-        images = self.augmentation(augment_key, arrays["images"][rows])
-        drop_path = settings.drop_path * epoch / settings.epochs if settings.drop_path else 0.0
+    def step(self, state: TrainState, arrays: TrainArrays) -> tuple[TrainState, dict[str, jax.Array]]:
+        """`(state after a step, metrics)`."""
         # The optimiser works on one vector: updates of hundreds of arrays took a fifth of the compilation.
         vector, as_tree = ravel_pytree(state.weights)
 
-        def loss(vector):
-            batch = images, arrays["labels"][rows], network_key, drop_path
-            return self.loss(as_tree(vector), state.batch_stats, *batch)
+        def loss(vector, batch):
+            return self.loss(as_tree(averaging_gradients(vector, self.share.axis_name)), batch)
 
-        (value, (batch_stats, right)), grads = jax.value_and_grad(loss, has_aux=True)(vector)
-        updates, opt_state = self.optimizer.update(grads, state.opt_state, vector)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        over_parts = averaged(lambda vector, _, batch: gradient(vector, batch), self.share.microbatches)
+        (value, (batch_stats, right)), grads = over_parts(vector, (), self.batch(state, arrays))
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, vector, **self._decayed(state.weights))
         moved: Any = optax.apply_updates(vector, updates)
         metrics = {"train_loss": value, "train_accuracy": right}
-        fresh = state.step % per_epoch == 0
+        fresh = state.step % self.steps_per_epoch == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
+        weights = as_tree(moved)
         state = TrainState(
             step=state.step + 1,
-            weights=as_tree(moved),
+            weights=weights,
             batch_stats=batch_stats,
             opt_state=opt_state,
             key=state.key,
             sums=sums,
+            average=self._averaged(state, (weights, batch_stats)),
         )
         return state, {**metrics, "finite": jnp.all(jnp.isfinite(moved))}
 
+    def _decayed(self, weights: Any) -> dict[str, jax.Array]:
+        """The argument of the optimiser that leaves norms and biases out of the weight decay."""
+        if self.settings.decay_norms:
+            return {}
+        kept = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jnp.zeros_like(leaf) if is_norm_or_bias(path) else leaf, weights
+        )
+        return {"decayed": ravel_pytree(kept)[0]}
+
+    def _averaged(self, state: TrainState, new: Any) -> Any:
+        """The moving averages after a step to `new` weights and batch statistics."""
+        if state.average is None:
+            return None
+        step = state.step.astype(jnp.result_type(float))
+        decay = jnp.minimum(self.settings.average, (1 + step) / (10 + step))
+        return jax.tree.map(lambda a, w: a + (1 - decay).astype(w.dtype) * (w - a), state.average, new)
+
     def logits(self, state: TrainState, images: jax.Array) -> jax.Array:
-        variables = {"params": state.weights, "batch_stats": state.batch_stats}
+        """`[N, classes]` of uint8 images in evaluation mode, by the averages if there are any."""
+        weights, stats = state.average or (state.weights, state.batch_stats)
+        variables = {"params": weights, "batch_stats": stats}
         inputs = normalize(images, mean=self.augmentation.mean, std=self.augmentation.std)
         rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
         return self.network.apply(variables, inputs, False, rngs=rngs)[0]
 
+    def totals(self, state: TrainState, rows: TrainArrays) -> dict[str, jax.Array]:
+        """Sums over the `counted` ones of the `images` and `labels`.
 
-def evaluate(training: Training, state: TrainState, images: Images, batch_size: int) -> dict[str, float]:
-    """Accuracy and mean cross-entropy on all of `images`, in batches of one shape (the last one padded)."""
-    n, right, total = len(images), 0, 0.0
-    for first in range(0, n, batch_size):
-        rows = np.arange(first, first + batch_size)
-        inside = rows < n
-        rows = np.minimum(rows, n - 1)
-        logits = np.asarray(training.logits(state, jnp.asarray(images.images[rows])), np.float64)[inside]
-        labels = images.labels[rows[inside]]
-        right += int((logits.argmax(-1) == labels).sum())
-        peak = logits.max(-1)
-        log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))
-        total += float((log_sum - logits[np.arange(len(labels)), labels]).sum())
-    return {"accuracy": right / n, "loss": total / n}
+        `right` counts the images whose class has the largest logit, `right_5` those whose class is among the five
+        largest (of more than five classes), and `loss` is the sum of their cross-entropies.
+        """
+        logits, counted = self.logits(state, rows["images"]), rows["counted"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, rows["labels"])
+        right = (jnp.argmax(logits, -1) == rows["labels"]) & counted
+        sums = {"right": jnp.sum(right, dtype=jnp.int32), "loss": jnp.sum(jnp.where(counted, losses, 0))}
+        if logits.shape[-1] > 5:
+            among = jnp.any(jax.lax.top_k(logits, 5)[1] == rows["labels"][:, None], axis=-1)
+            sums["right_5"] = jnp.sum(among & counted, dtype=jnp.int32)
+        return psum(sums, self.share.axis_name)
+
+
+def is_norm_or_bias(path: Any) -> bool:
+    """True for the path of a scale or shift of a batch norm or of a bias, by its name."""
+    name = path[-1].key
+    return name in ("scale", "bias") or name.endswith("_bias")
+
+
+def _of_labels(measure: Callable[..., jax.Array], logits: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """`measure(logits, labels)`; of mixed images, by the labels of both in their shares."""
+    own = measure(logits, batch["labels"])
+    if "partners" not in batch:
+        return own
+    kept = batch["kept"]
+    return (kept * own + (1 - kept) * measure(logits, batch["partners"])).astype(own.dtype)
+
+
+def train_step(
+    config: Experiment, genotype: TrainedOnImages, data: TrainingSplit, *, axis_name: str | None = None
+) -> TrainStep:
+    """Build the pure functions of a training from its configuration, its genotype and its data.
+
+    `axis_name` is the mapped axis over which each batch is split.
+    """
+    settings = config.train
+    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
+    network = derived_network(
+        genotype,
+        channels=settings.channels,
+        cells=settings.cells,
+        classes=data.num_classes,
+        auxiliary=settings.auxiliary_weight > 0,
+        width_multiplier=settings.width_multiplier,
+        stem=settings.stem,
+    )
+    return TrainStep(
+        settings=settings,
+        network=network.clone(axis_name=axis_name, remat=settings.remat),
+        optimizer=weight_sgd(
+            settings.optimizer,
+            settings.epochs,
+            per_epoch,
+            schedule=training_schedule(settings, per_epoch),
+            chosen_decay=not settings.decay_norms,
+        ),
+        augmentation=Augmentation(
+            mean=data.mean,
+            std=data.std,
+            crop_padding=config.data.crop_padding,
+            flip=config.data.flip,
+            cutout=settings.cutout,
+        ),
+        image_shape=data.image_shape,
+        steps_per_epoch=per_epoch,
+        share=Share(axis_name, settings.microbatches),
+        streamed=isinstance(data, StreamedTrainingData),
+    )

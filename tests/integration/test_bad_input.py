@@ -47,7 +47,7 @@ def place(tmp_path, monkeypatch):
         raise AssertionError("a mistake must be found before anything is initialised or compiled")
 
     monkeypatch.setattr("jdarts.search.single_loop.make_search", refuse)
-    monkeypatch.setattr("jdarts.train.driver.make_training", refuse)
+    monkeypatch.setattr("jdarts.train.driver.PlacedTraining", refuse)
     return tmp_path
 
 

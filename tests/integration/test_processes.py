@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 SPACE = """
 from jdarts.spaces import define_space
@@ -37,7 +38,13 @@ def place(tmp_path_factory) -> Path:
 
 
 def start(
-    place: Path, run: str, *options: str, processes: int = 2, devices: int = 2, heartbeat: int = 600
+    place: Path,
+    run: str,
+    *options: str,
+    command: str = "search",
+    processes: int = 2,
+    devices: int = 2,
+    heartbeat: int = 600,
 ) -> list[subprocess.Popen]:
     with socket.socket() as probe:
         probe.bind(("", 0))
@@ -52,11 +59,11 @@ def start(
     }
     started = []
     for i in range(processes):
-        command = [sys.executable, "-m", "jdarts", "search", "tiny.py", "--run-dir", run, *options]
+        words = [sys.executable, "-m", "jdarts", command, "tiny.py", "--run-dir", run, *options]
         if processes > 1:
-            command += ["--coordinator", f"localhost:{port}", "--num-processes", str(processes), "--process-id", str(i)]
+            words += ["--coordinator", f"localhost:{port}", "--num-processes", str(processes), "--process-id", str(i)]
         log = open(place / f"{run}.{i}.log", "a")  # noqa: SIM115 - the process keeps it
-        started.append(subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log))
+        started.append(subprocess.Popen(words, cwd=place, env=environment, stdout=log, stderr=log))
         log.close()
     return started
 
@@ -138,3 +145,40 @@ def test_a_signal_to_one_stops_both_at_the_same_step_and_one_process_goes_on(pla
     assert finish(place, "stopped", "--resume", processes=1, devices=4) == [0], logs(place, "stopped")
     assert "resumed after step" in (place / "stopped.0.log").read_text()
     np.testing.assert_allclose(result(place, "stopped"), together, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_training_in_two_processes_equals_one(place):
+    """Each process decodes its rows of streamed images; eleven test images do not fill the batch of 16."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 5)):
+        for label in range(2):
+            folder = place / "images" / split / f"class_{label}"
+            folder.mkdir(parents=True)
+            for i in range(count + label):
+                pixels = random.integers(90 * label, 90 * label + 160, (10, 9 + i % 3, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    options = {
+        "genotype": "fairnas: conv_k3_c4_s2 mb_k3_e2_c4 conv_k1_c6 dropout_0.3",
+        "data.source": "stream:folder",
+        "data.path": "images",
+        "data.image-size": 8,
+        "data.crop-padding": 0,
+        "train.batch-size": 16,
+        "train.epochs": 2,
+        "train.auxiliary-weight": 0,
+        "train.microbatches": 2,
+        "train.val-fraction": 0.25,
+    }
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    found = {}
+    for run, count in (("train-two", 2), ("train-one", 1)):
+        how = {"command": "train", "processes": count, "devices": 2 if count > 1 else 1}
+        assert finish(place, run, *words, **how) == [0] * count, logs(place, run)
+        records = [json.loads(line) for line in (place / run / "metrics.jsonl").read_text().splitlines()]
+        result = json.loads((place / run / "result.json").read_text())
+        found[run] = [result["test_loss"], *(record[name] for record in records for name in ("train_loss", "val_loss"))]
+        assert 11 * result["test_accuracy"] == pytest.approx(round(11 * result["test_accuracy"]), abs=1e-9)
+    np.testing.assert_allclose(found["train-two"], found["train-one"], rtol=1e-3)
+    assert "test accuracy" in (place / "train-two.0.log").read_text()
+    assert "test accuracy" not in (place / "train-two.1.log").read_text()

@@ -9,6 +9,7 @@ from jdarts.genotypes.enas import MacroArchitecture
 from jdarts.networks.enas.classifier import LinearClassifier
 from jdarts.networks.image_sizes import check_halvings, image_sides, sides_of
 from jdarts.networks.nasnet.layers import ConvNorm, FactorizedReduction, NormSettings, SeparableNorm, pool
+from jdarts.networks.recomputing import recomputed
 
 _EPS, _MOMENTUM = 1e-3, 0.1
 
@@ -51,7 +52,8 @@ class EnasMacroNetwork(nn.Module):
       classes: outputs of the classifier.
       release_compat: as the release builds it: `sep_conv_3x3` and `sep_conv_5x5` are dense convolutions, like
         `conv_3x3` and `conv_5x5`. Otherwise they are separable, and pools work.
-      axis_name: mesh axis over which batch norm takes its statistics.
+      axis_name: mesh axis over which the batch is split.
+      remat: compute a layer's activations again when its gradient is, instead of keeping them.
     """
 
     architecture: MacroArchitecture
@@ -59,6 +61,7 @@ class EnasMacroNetwork(nn.Module):
     classes: int
     release_compat: bool = True
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -78,8 +81,9 @@ class EnasMacroNetwork(nn.Module):
         norm, width = NormSettings(_EPS, _MOMENTUM, self.axis_name), self.channels
         outputs = [ConvNorm(width, norm, (3, 3), activated=False, name="stem")(images, train)]
         pools = macro_pools(len(self.architecture.ops))
+        make_layer = recomputed(MacroLayer, self.remat and not self.is_initializing(), train_argument=3)
         for i, (op, skips) in enumerate(zip(self.architecture.ops, self.architecture.skips, strict=True)):
-            layer = MacroLayer(op, width, norm, joins=i > 0, dense=self.release_compat, name=f"layer_{i}")
+            layer = make_layer(op, width, norm, joins=i > 0, dense=self.release_compat, name=f"layer_{i}")
             outputs.append(layer(outputs[-1], [outputs[k] for k in skips], train))
             if i in pools:
                 width *= 2

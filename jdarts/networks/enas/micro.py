@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jdarts.devices.replicas import Share
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes.blocks import BlockCell, BlockGenotype
 from jdarts.genotypes.enas import MICRO_OPS
@@ -14,6 +15,7 @@ from jdarts.networks.image_sizes import check_halvings, check_whole, image_sides
 from jdarts.networks.nasnet.layers import ConvNorm, FactorizedReduction, NormSettings
 from jdarts.networks.nasnet.network import NasnetAuxiliaryHead
 from jdarts.networks.nasnet.ops import BlockOp
+from jdarts.networks.recomputing import recomputed
 
 _EPS, _MOMENTUM = 1e-3, 0.1
 _STEM_MULTIPLIER = 3
@@ -65,7 +67,8 @@ class EnasMicroNetwork(nn.Module):
       classes: outputs of the classifier.
       auxiliary: add the auxiliary head behind the cell after the second reduction. Its weights always exist then, its
         logits only in training. DIFF: it is that of NASNet; the release pads its last convolution and averages.
-      axis_name: mesh axis over which batch norm takes its statistics.
+      axis_name: mesh axis over which the batch is split.
+      remat: compute a cell's activations again when its gradient is, instead of keeping them.
     """
 
     genotype: BlockGenotype
@@ -74,6 +77,7 @@ class EnasMicroNetwork(nn.Module):
     classes: int
     auxiliary: bool = False
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -97,6 +101,7 @@ class EnasMicroNetwork(nn.Module):
         never = not train or self.is_initializing() or (isinstance(drop_path, int | float) and drop_path == 0)
         norm, auxiliary_logits = NormSettings(_EPS, _MOMENTUM, self.axis_name), None
         width = self.channels
+        make_cell = recomputed(EnasCell, self.remat and not self.is_initializing(), train_argument=3)
         stem = ConvNorm(_STEM_MULTIPLIER * width, norm, (3, 3), activated=False, name="stem")
         before = last = stem(images, train)
         reductions = micro_reductions(self.cells)
@@ -106,7 +111,7 @@ class EnasMicroNetwork(nn.Module):
             blocks = self.genotype.cells["normal" if stride == 1 else "reduce"]
             assert isinstance(blocks, BlockCell)
             rate = None if never else drop_path * (i + 1) / (self.cells + 2)
-            before, last = last, EnasCell(blocks, width, stride, norm, name=f"cell_{i}")(before, last, train, rate)
+            before, last = last, make_cell(blocks, width, stride, norm, name=f"cell_{i}")(before, last, train, rate)
             if self.auxiliary and i == reductions[1] + 1 and (train or self.is_initializing()):
                 auxiliary_logits = NasnetAuxiliaryHead(self.classes, norm, name="auxiliary_head")(last, train)
         return LinearClassifier(self.classes, name="classifier")(relu(last)), auxiliary_logits
@@ -150,7 +155,7 @@ class EnasCell(nn.Module):
                 else:
                     y = BlockOp(op, self.channels, stride, self.norm, name=name)(nodes[source], train)
                     if drop_path is not None:
-                        y = drop_samples(self.make_rng("drop_path"), y, drop_path)
+                        y = drop_samples(self.make_rng("drop_path"), y, drop_path, Share(self.norm.axis_name))
                 outputs.append(y)
             nodes.append(outputs[0] + outputs[1])
         output = {node: nodes[node] for node in self.cell.concat}

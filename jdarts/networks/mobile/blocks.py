@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jdarts.devices.replicas import Share
 from jdarts.genotypes.mobile import MobileFamily, MobileLayer
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.mobile.layers import MobileConv, SqueezeExcite, split_by_parity
@@ -44,7 +45,7 @@ class MobileBlock(nn.Module):
         if not self.skips:
             return y
         if drop_path is not None:
-            y = drop_samples(self.make_rng("drop_path"), y, drop_path)
+            y = drop_samples(self.make_rng("drop_path"), y, drop_path, Share(self.axis_name))
         return y + (pool(x, "max", 3, 1) if self.layer.skip == "pool" else x)
 
     def _dense(self, x: jax.Array, train: bool) -> jax.Array:

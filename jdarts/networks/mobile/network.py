@@ -8,6 +8,7 @@ from jdarts.genotypes.mobile import MobileArchitecture
 from jdarts.networks.image_sizes import image_sides
 from jdarts.networks.mobile.blocks import MobileBlock
 from jdarts.networks.mobile.layers import MobileClassifier
+from jdarts.networks.recomputing import recomputed
 
 
 class MobileNetwork(nn.Module):
@@ -18,12 +19,14 @@ class MobileNetwork(nn.Module):
     Attributes:
       architecture: its layers.
       classes: outputs of the classifier.
-      axis_name: mesh axis over which batch norm takes its statistics.
+      axis_name: mesh axis over which the batch is split.
+      remat: compute a layer's activations again when its gradient is, instead of keeping them.
     """
 
     architecture: MobileArchitecture
     classes: int
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool, drop_path: jax.Array | float = 0.0) -> tuple[jax.Array, None]:
@@ -38,8 +41,9 @@ class MobileNetwork(nn.Module):
             raise UserError(f"drop_path is {drop_path}; it is a probability of at least 0 and below 1")
         never = not train or self.is_initializing() or (fixed and drop_path == 0)
         x, architecture = images, self.architecture
+        make_block = recomputed(MobileBlock, self.remat and not self.is_initializing(), train_argument=2)
         for i, layer in enumerate(architecture.layers):
-            block = MobileBlock(
+            block = make_block(
                 layer, architecture.conventions, architecture.has_skip(i), self.axis_name, name=f"layer_{i}"
             )
             x = block(x, train, None if never else drop_path)

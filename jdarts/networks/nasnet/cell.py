@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jdarts.devices.replicas import Share
 from jdarts.genotypes.blocks import BlockCell
 from jdarts.kernels.reference import relu
 from jdarts.networks.edges import drop_path as drop_samples
@@ -46,7 +47,7 @@ class NasnetCell(nn.Module):
                 name = f"node_{target}_{side}_{op}"
                 y = BlockOp(op, self.channels, stride, self.norm, self.bottleneck, name=name)(nodes[source], train)
                 if drop_path is not None and op != "skip_connect":
-                    y = drop_samples(self.make_rng("drop_path"), y, drop_path)
+                    y = drop_samples(self.make_rng("drop_path"), y, drop_path, Share(self.norm.axis_name))
                 outputs.append(y)
             nodes.append(outputs[0] + outputs[1])
         return jnp.concatenate([self._output(i, nodes[i], nodes[-1], train) for i in self.cell.concat], axis=-1)

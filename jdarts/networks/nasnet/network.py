@@ -6,18 +6,22 @@ Zoph et al. 2018 (NASNet), Liu et al. 2018 (PNASNet), Real et al. 2019 (AmoebaNe
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from jdarts.devices.replicas import Share
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes.blocks import BlockGenotype
 from jdarts.genotypes.genotype import BLOCK_OPS, MORE_BLOCK_OPS
+from jdarts.networks.edges import dropout as drop_values
 from jdarts.networks.image_sizes import check_whole, image_sides, sides_of
 from jdarts.networks.nasnet.cell import NasnetCell
 from jdarts.networks.nasnet.layers import ConvNorm, NormSettings
 from jdarts.networks.nasnet.layout import layout
 from jdarts.networks.plain import Classifier
+from jdarts.networks.recomputing import recomputed
 
 StemKind = Literal["cifar", "imagenet"]
 STEMS: tuple[StemKind, ...] = ("cifar", "imagenet")
@@ -91,7 +95,8 @@ class NasnetNetwork(nn.Module):
         logits only in training.
       dropout: probability of dropping a feature in front of the classifier (0.5 in the ImageNet releases). It draws
         from the rng `drop_path`.
-      axis_name: mesh axis over which batch norm takes its statistics.
+      axis_name: mesh axis over which the batch is split.
+      remat: compute a cell's activations again when its gradient is, instead of keeping them.
 
     Example::
 
@@ -110,6 +115,7 @@ class NasnetNetwork(nn.Module):
     auxiliary: bool = False
     dropout: float = 0.0
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -142,10 +148,11 @@ class NasnetNetwork(nn.Module):
         outputs, auxiliary_logits = [stem(images, train)], None
         placed = layout(self.genotype, channels=self.channels, cells=self.cells, stem=self.stem)
         amoebanet = self.genotype.family == "amoebanet"
+        make_cell = recomputed(NasnetCell, self.remat and not self.is_initializing(), train_argument=3)
         head_behind = f"cell_{2 * self.cells // 3 - 1}" if self.auxiliary else None
         for i, place in enumerate(placed, start=1):
             share = 1.0 if amoebanet else i / len(placed)
-            cell = NasnetCell(place.cell, place.channels, place.stride, norm, amoebanet, name=place.name)
+            cell = make_cell(place.cell, place.channels, place.stride, norm, amoebanet, name=place.name)
             previous = None if place.previous is None else outputs[place.previous]
             outputs.append(cell(outputs[place.current], previous, train, None if never else share * drop_path))
             if place.name == head_behind and (train or self.is_initializing()):
@@ -153,9 +160,8 @@ class NasnetNetwork(nn.Module):
         features = nn.relu(outputs[-1])
         if train and self.dropout and not self.is_initializing():
             # A feature is the mean of its pixels, so that dropping all of its pixels drops the feature.
-            shape = (images.shape[0], 1, 1, features.shape[-1])
-            kept = jax.random.bernoulli(self.make_rng("drop_path"), 1 - self.dropout, shape)
-            features = features * kept.astype(features.dtype) / (1 - self.dropout)
+            whole = jnp.ones((images.shape[0], 1, 1, features.shape[-1]), features.dtype)
+            features *= drop_values(self.make_rng("drop_path"), whole, self.dropout, Share(self.axis_name))
         return Classifier(self.classes, name="classifier")(features), auxiliary_logits
 
 

@@ -19,6 +19,7 @@ from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.language.averaging import PLAIN
 from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
+from jdarts.train.placing import place_training
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ def recurrent_cell(genotype: Any, source: str) -> RecurrentGenotype:
 
 
 def check_language_training(config: Experiment, genotype: Genotype, data: TextData) -> RecurrentGenotype:
-    """The genotype, after `UserError`s about a cell for images and about texts that are too short."""
+    """The genotype, after `UserError`s about a cell for images, texts that are too short, and devices."""
     cell, settings = recurrent_cell(genotype, data.name), config.language_train
+    place_training(config, "language_train")
     for part, batch, least in (
         ("train", "batch_size", settings.bptt + 1),
         ("valid", "val_batch_size", 2),
@@ -84,7 +86,10 @@ def run_language_training(
     `config.language_train.rollbacks`.
     """
     cell, settings = check_language_training(config, genotype, data), config.language_train
-    training = make_language_training(config, cell, data)
+    placement = place_training(config, "language_train")
+    training = make_language_training(config, cell, data, placement)
+    if placement.backend != "jit":
+        reporter.message(placement.describe())
     state = training.init(jax.random.key(config.seed))
     loop = Loop(
         title,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,11 +12,14 @@ import numpy as np
 import optax
 from flax import struct
 from jax import lax
+from jax.sharding import NamedSharding
 
 from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.config.language import LanguageTrainConfig
 from jdarts.data.text import TextData, columns
+from jdarts.devices.placement import Placement, compile_step, connect_processes, lay_out, replicate
+from jdarts.devices.replicas import Share, averaging_gradients, gathered, pmean
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.losses import activation_penalty, next_word_losses, slowness_penalty
 from jdarts.networks.recurrent import RecurrentModel
@@ -96,24 +100,44 @@ class LanguageTraining:
     model: RecurrentModel
 
 
-def make_language_training(config: Experiment, genotype: RecurrentGenotype, data: TextData) -> LanguageTraining:
-    """Build the pure functions of a training from its configuration, its genotype and the training text."""
+def make_language_training(
+    config: Experiment, genotype: RecurrentGenotype, data: TextData, placement: Placement | None = None
+) -> LanguageTraining:
+    """Build the functions of a training from its configuration, its genotype and the training text.
+
+    The devices of `placement` share the columns of the text; None is one device. Every device evaluates the whole.
+    """
     settings = config.language_train
     model = language_model(settings, genotype, len(data.vocabulary))
     windows = Windows(settings.bptt, len(data.train) // settings.batch_size)
-    protocol = _Protocol(settings, model, windows)
+    axis_name = None if placement is None else placement.axis_name
+    protocol = _Protocol(settings, model.clone(axis_name=axis_name), windows, Share(axis_name))
     calls = settings.epochs * windows.steps_per_epoch
     logits = 4 * settings.batch_size * windows.sizes[-1] * model.vocabulary  # bytes; written some six times in a step
     options = staging.compiler_options(calls=calls, written=6 * logits)
+    init = jax.jit(protocol.init)  # so that no two leaves share a buffer, which `step` could not donate
+    step: Any = jax.jit(protocol.step, donate_argnums=0, compiler_options=options)
+    end_epoch = jax.jit(protocol.end_epoch)
+    text = windows.padded(data.train, settings.batch_size)
+    if placement is not None and axis_name is not None:
+        connect_processes(placement)
+        shared = compile_step(lambda state, text, _: protocol.step(state, text), placement, calls=calls)
+        init, step = partial(_laid_out, init, placement), lambda state, text: shared(state, text, {})
+        end_epoch = jax.jit(protocol.end_epoch, out_shardings=NamedSharding(placement.mesh, placement.state_spec))
+        text = replicate(text, placement)
     return LanguageTraining(
-        jax.jit(protocol.init),  # so that no two leaves share a buffer, which `step` could not donate
-        jax.jit(protocol.step, donate_argnums=0, compiler_options=options),
-        jax.jit(protocol.end_epoch),
+        init,
+        step,
+        end_epoch,
         jax.jit(protocol.losses, compiler_options=options),
-        windows.padded(data.train, settings.batch_size),
+        text,
         windows,
         model,
     )
+
+
+def _laid_out(init: Callable[[jax.Array], LanguageTrainState], placement: Placement, key: jax.Array):
+    return lay_out(init(key), placement)
 
 
 def language_model(settings: LanguageTrainConfig, genotype: RecurrentGenotype, vocabulary: int) -> RecurrentModel:
@@ -134,6 +158,7 @@ class _Protocol:
     settings: LanguageTrainConfig
     model: RecurrentModel
     windows: Windows
+    share: Share
 
     def init(self, key: jax.Array) -> LanguageTrainState:
         weight_key, run_key = jax.random.split(key)
@@ -155,7 +180,13 @@ class _Protocol:
         )
 
     def loss(self, weights, tokens, targets, length, hidden, key):
-        """`(loss with penalties, (mean cross-entropy, hidden state))` of the first `length` words of a window."""
+        """`(loss with penalties, (mean cross-entropy, hidden state))` of the first `length` words of a window.
+
+        Each replica reads its columns; the results are those of all columns.
+        """
+        axis_name = self.share.axis_name
+        weights = averaging_gradients(weights, axis_name)
+        tokens, targets, hidden = self.share.of(tokens.T).T, self.share.of(targets.T).T, self.share.of(hidden)
         outputs: Any = self.model.apply({"params": weights}, tokens, hidden, True, rngs={"dropout": key})
         counted = jnp.arange(len(tokens)) < length
         loss = next_word_losses(outputs.logits, targets, counted) / (length * tokens.shape[1])
@@ -165,7 +196,8 @@ class _Protocol:
         if settings.slowness:
             total += settings.slowness * slowness_penalty(outputs.raw, counted)
         carried = lax.dynamic_index_in_dim(outputs.raw, length - 1, keepdims=False)
-        return total, (loss, lax.stop_gradient(carried))
+        total, loss = pmean((total, loss), axis_name)
+        return total, (loss, gathered(lax.stop_gradient(carried), axis_name))
 
     def step(self, state: LanguageTrainState, text: jax.Array) -> tuple[LanguageTrainState, dict[str, jax.Array]]:
         length_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
@@ -261,7 +293,7 @@ def evaluate(training: LanguageTraining, weights: Any, text: np.ndarray, batch: 
     whole, size = columns(text, batch), training.windows.bptt
     last = len(whole) - 1
     padded = np.pad(whole, ((0, size), (0, 0)))
-    hidden, sums = training.model.initial_hidden(batch), []
+    hidden, sums = np.asarray(training.model.initial_hidden(batch)), []
     for start in range(0, last, size):
         tokens, targets = padded[start : start + size], padded[start + 1 : start + size + 1]
         counted = np.arange(start, start + size) < last

@@ -21,6 +21,7 @@ Search and retrain
     RunFolder        the folder of a run: records, checkpoints, results
     run_experiment   search, retrain the found cell and random cells, test each once
     cached_searches  run the searches of some seeds once; later calls read them from their run folder
+    load             the trained network of a run folder, which classifies images
     run_training     train the network of one genotype from scratch and test it once
     run_language_training  the same for the language model of a recurrent cell
 
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
     from jdarts.search import run_search as run_search
     from jdarts.train import run_training as run_training
     from jdarts.train.language import run_language_training as run_language_training
+    from jdarts.train.trained import load as load
 
     load_data = data.load
 
@@ -144,6 +146,7 @@ _MEMBERS = {
     "SpaceConfig": "config",
     "TrainConfig": "config",
     "cached_searches": "pipeline.cached",
+    "load": "train.trained",
     "load_config": "config.files",
     "load_data": "data:load",
     "make_search": "search",

@@ -116,10 +116,14 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write the file NAME (with suffix) atomically, like `write_json`."""
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write the file NAME (with suffix) atomically, like `write_json`."""
         path = self.path / name
         if processes.is_first():
             with self._writing(path):
-                _replace(path, text.encode())
+                _replace(path, content)
         return path
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.placing import place_training
 from jdarts.train.step import METRICS, TrainingSplit
+from jdarts.train.trained import save_trained
 from jdarts.train.training import PlacedTraining, evaluate
 
 
@@ -43,7 +44,8 @@ def run_training(
     """Train `genotype` from scratch on the devices of `config.devices` and test it once, after the last epoch.
 
     Writes into `run`: `metrics.jsonl` (one record an epoch, with validation figures if there is a validation split),
-    checkpoints, and `result.json`. The test images are read once, at the very end.
+    checkpoints, and at the end `result.json` and the trained network (`jdarts.train.trained`). The test images are read
+    once, at the very end.
     """
     settings = config.train
     split = data.for_training(settings.val_fraction)
@@ -81,6 +83,7 @@ def run_training(
     result = TrainResult(
         figures["accuracy"], figures["loss"], count.parameters, count.macs, figures.get("top5_accuracy")
     )
+    save_trained(run, config, genotype, split, state.average or (state.weights, state.batch_stats))
     run.write_json("result.json", {"genotype": genotype.to_text(), **asdict(result)})
     return result
 

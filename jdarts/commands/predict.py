@@ -1,0 +1,171 @@
+"""`jdarts predict` and `jdarts export`: use a trained network, and take it away."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser
+from jdarts.errors import UserError
+
+RUN_HELP = "the run folder of jdarts train or jdarts run"
+FORMATS = ("stablehlo", "safetensors", "npz")
+
+
+def add_commands(add: Callable[..., Parser]) -> None:
+    """Define the commands with `add(name, execute, help)`."""
+    predict = add("predict", _predict, "classify images with a trained network")
+    predict.add_argument("run", metavar="RUN", help=RUN_HELP)
+    predict.add_argument(
+        "images",
+        metavar="IMAGES",
+        nargs="+",
+        help="image files, folders of them, or npz files with images [N, H, W, C]",
+    )
+    predict.add_argument("-o", "--output", metavar="FILE", help="write a .csv or .json file (default: csv, printed)")
+    predict.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
+
+    export = add("export", _export, "write a trained network in a form that needs no jdarts")
+    export.add_argument("run", metavar="RUN", help=RUN_HELP)
+    export.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="stablehlo",
+        help="stablehlo (default): a program with its weights, for jax.export, of any batch size; safetensors, npz: weights",
+    )
+    export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; FILE.json describes it")
+    export.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
+    export.epilog = (
+        "FILE.json has the genotype, the classes, and the size, mean and std of the images. The program takes uint8 images "
+        "and returns logits."
+    )
+
+
+def _predict(arguments: Arguments) -> None:
+    suffix = Path(arguments.output).suffix.lower() if arguments.output else ".csv"
+    if suffix not in (".csv", ".json"):
+        raise UserError(f"cannot write {arguments.output!r}; give a name that ends in .csv or .json")
+    _check_folder(arguments.output)
+    names, images = _images([Path(text) for text in arguments.images])
+
+    from jdarts.train.trained import load
+
+    network = load(arguments.run, space=arguments.space)
+    found = network.probabilities(images)
+    rows = [
+        {"image": name, "class": network.classes[int(p.argmax())], "probability": float(p.max())}
+        | ({"probabilities": dict(zip(network.classes, p.tolist(), strict=True))} if suffix == ".json" else {})
+        for name, p in zip(names, found, strict=True)
+    ]
+    _write(arguments.output, json.dumps(rows, indent=1) + "\n" if suffix == ".json" else _csv(network, rows, found))
+
+
+def _csv(network: Any, rows: list[dict[str, Any]], found: Any) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", "class", "probability", *network.classes])
+    for row, p in zip(rows, found, strict=True):
+        table.writerow([row["image"], row["class"], f"{row['probability']:.6f}", *(f"{value:.6f}" for value in p)])
+    return text.getvalue()
+
+
+def _images(paths: list[Path]) -> tuple[list[str], list[Any]]:
+    """The names and the files or arrays of all images; raises `UserError` for what is none."""
+    from jdarts.data.decoding import SUFFIXES
+    from jdarts.data.image_files import OddFiles, list_images, warn_unread
+
+    names: list[str] = []
+    images: list[Any] = []
+    for path in paths:
+        if path.is_dir():
+            odd, unread = OddFiles(path), []
+            files = list_images(path, odd, unread)
+            odd.refuse(len(files))
+            warn_unread(path, unread)
+            if not files:
+                raise UserError(f"{path} has no images; their names end in {', '.join(SUFFIXES)}")
+            names, images = names + files, images + files
+        elif path.suffix.lower() == ".npz":
+            arrays = _arrays(path)
+            names, images = names + [f"{path}[{i}]" for i in range(len(arrays))], images + list(arrays)
+        elif path.is_file():
+            names, images = [*names, str(path)], [*images, path]
+        else:
+            raise UserError(f"{path} does not exist; give image files, folders or npz files")
+    return names, images
+
+
+def _arrays(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            wanted = [name for name in ("images", "x", "x_test") if name in stored.files] or stored.files[:1]
+            found = stored[wanted[0]] if wanted else np.zeros(0)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    if found.ndim != 4 or found.dtype != np.uint8:
+        raise UserError(
+            f"{path} holds {found.dtype} {list(found.shape)}; give uint8 images [N, height, width, channels]"
+        )
+    return found
+
+
+def _export(arguments: Arguments) -> None:
+    _check_folder(arguments.output)
+    if arguments.format == "safetensors":
+        _safetensors()
+
+    from jdarts.train.trained import about_network, flat_variables, load
+
+    network = load(arguments.run, space=arguments.space)
+    if arguments.format == "stablehlo":
+        content = _program(network)
+    elif arguments.format == "safetensors":
+        content = _safetensors().save(flat_variables(network))
+    else:
+        import numpy as np
+
+        held = io.BytesIO()
+        np.savez(held, **flat_variables(network))
+        content = held.getvalue()
+    _write(arguments.output, content)
+    _write(f"{arguments.output}.json", json.dumps(about_network(network), indent=1) + "\n")
+    print(arguments.output)
+    print(f"{arguments.output}.json")
+
+
+def _program(network: Any) -> bytes:
+    """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for any batch size."""
+    import jax
+    from jax import export
+
+    (batch,) = export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *network.image_shape), "uint8")
+    return bytes(export.export(jax.jit(network.logits))(images).serialize())
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise UserError('--format safetensors needs a package: pip install "jdarts[export]"') from None
+    return safetensors.numpy
+
+
+def _check_folder(output: str | None) -> None:
+    if output and not Path(output).parent.is_dir():
+        raise UserError(f"cannot write {output!r}; there is no folder {Path(output).parent}")
+
+
+def _write(output: str | None, content: str | bytes) -> None:
+    if output is None:
+        sys.stdout.write(str(content))
+        return
+    try:
+        Path(output).write_bytes(content if isinstance(content, bytes) else content.encode())
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}") from None

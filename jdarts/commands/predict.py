@@ -1,6 +1,7 @@
 """`jdarts predict` and `jdarts export`: use a trained network, and take it away."""
 
 import csv
+import importlib
 import io
 import json
 import sys
@@ -12,6 +13,8 @@ from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser
 from jdarts.errors import UserError
 
 RUN_HELP = "the run folder of jdarts train or jdarts run"
+PLATFORMS = ("cpu", "cuda", "tpu")
+_PACKAGES = {"stablehlo": "flatbuffers", "safetensors": "safetensors.numpy"}
 FORMATS = ("stablehlo", "safetensors", "npz")
 
 
@@ -34,13 +37,14 @@ def add_commands(add: Callable[..., Parser]) -> None:
         "--format",
         choices=FORMATS,
         default="stablehlo",
-        help="stablehlo (default): a program with its weights, for jax.export, of any batch size; safetensors, npz: weights",
+        help="stablehlo (default): a program with its weights, for jax.export, of any batch size; safetensors, npz: "
+        "weights",
     )
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; FILE.json describes it")
     export.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
     export.epilog = (
-        "FILE.json has the genotype, the classes, and the size, mean and std of the images. The program takes uint8 images "
-        "and returns logits."
+        "FILE.json has the genotype, the classes, and the size, mean and std of the images. The program takes uint8 "
+        "images and returns logits."
     )
 
 
@@ -116,8 +120,8 @@ def _arrays(path: Path) -> Any:
 
 def _export(arguments: Arguments) -> None:
     _check_folder(arguments.output)
-    if arguments.format == "safetensors":
-        _safetensors()
+    if arguments.format in _PACKAGES:
+        _required(arguments.format)
 
     from jdarts.train.trained import about_network, flat_variables, load
 
@@ -125,7 +129,7 @@ def _export(arguments: Arguments) -> None:
     if arguments.format == "stablehlo":
         content = _program(network)
     elif arguments.format == "safetensors":
-        content = _safetensors().save(flat_variables(network))
+        content = _required("safetensors").save(flat_variables(network))
     else:
         import numpy as np
 
@@ -139,21 +143,24 @@ def _export(arguments: Arguments) -> None:
 
 
 def _program(network: Any) -> bytes:
-    """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for any batch size."""
+    """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for any batch size and platform.
+
+    The form of the operations is that which suits the platform of this process; other platforms run it, too.
+    """
     import jax
     from jax import export
 
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), "uint8")
-    return bytes(export.export(jax.jit(network.logits))(images).serialize())
+    return bytes(export.export(jax.jit(network.logits), platforms=PLATFORMS)(images).serialize())
 
 
-def _safetensors() -> Any:
+def _required(kind: str) -> Any:
+    """The module that a format needs; raises `UserError` if it is not installed."""
     try:
-        import safetensors.numpy
+        return importlib.import_module(_PACKAGES[kind])
     except ImportError:
-        raise UserError('--format safetensors needs a package: pip install "jdarts[export]"') from None
-    return safetensors.numpy
+        raise UserError(f'--format {kind} needs a package: pip install "jdarts[export]"') from None
 
 
 def _check_folder(output: str | None) -> None:

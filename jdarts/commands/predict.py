@@ -143,9 +143,9 @@ def _export(arguments: Arguments) -> None:
 
 
 def _program(network: Any) -> bytes:
-    """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for any batch size and platform.
+    """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for every batch size.
 
-    The form of the operations is that which suits the platform of this process; other platforms run it, too.
+    It runs on all `PLATFORMS`. The form of its operations is that which suits the platform of this process.
     """
     import jax
     from jax import export

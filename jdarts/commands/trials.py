@@ -9,6 +9,7 @@ from jdarts.commands.arguments import Arguments, Parser, positive
 from jdarts.config.ranges import shown
 from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
+from jdarts.runs.kinds import Kind
 
 _OPTIONS = (
     "trials",
@@ -79,7 +80,7 @@ def search(arguments: Arguments) -> None:
     config = load_config(arguments.config, arguments.overrides)
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / config.name
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    opening.check(run_dir, config, **start)
+    opening.check(run_dir, config, **start, kind=Kind.TRIALS)
     interrupts.explain_with(lambda: f"the finished trials are in {run_dir}; --resume continues")
 
     from jdarts.report.console import ConsoleReporter

@@ -28,6 +28,7 @@ from jdarts.pipeline.training import comparison, training_task
 from jdarts.report.cell_drawing import Drawable, draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
+from jdarts.runs.kinds import Kind
 from jdarts.runs.opening import CLASSES, hold
 from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun, run_search
@@ -146,7 +147,8 @@ def run_train_only(
     task.accept(genotype, config.data.source)
     data = task.load(config.data)
     task.check(config, genotype, data)
-    with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    start = {"resume": resume, "overwrite": overwrite, "kind": Kind.TRAINING}
+    with open_run(run_dir, config, data, **start, reporter=reporter) as run:
         result = task.train(config, genotype, data, run, resume=resume, reporter=reporter)
         show_genotype(genotype, reporter)
         reporter.message(f"{task.describe(result)}\nrun folder: {run.path}")
@@ -236,9 +238,10 @@ def open_run(
     resume: bool,
     overwrite: bool,
     reporter: Reporter,
+    kind: Kind = Kind.SEARCH,
 ) -> Iterator[RunFolder]:
     """The run folder, locked until the end of the `with` block."""
-    with hold(run_dir, config, resume=resume, overwrite=overwrite, tell=reporter.message) as run:
+    with hold(run_dir, config, resume=resume, overwrite=overwrite, kind=kind, tell=reporter.message) as run:
         if resume:
             _warn_of_another_environment(run, reporter)
         elif processes.is_first():

@@ -30,6 +30,7 @@ from jdarts.estimation import (
     inherited,
 )
 from jdarts.estimation.tables import table_estimator
+from jdarts.runs.kinds import PLAN
 from jdarts.spaces.decisions import DecisionSpace, uniform
 from jdarts.strategies.pruners import pruner_by_name
 from jdarts.strategies.registry import by_name
@@ -39,7 +40,6 @@ from jdarts.strategies.strategy import Strategy, at_least
 from jdarts.strategies.study import evaluation, open_study, quiet
 
 Plan = TypeVar("Plan")
-PLAN = "strategy.json"
 JOURNAL = "journal.log"
 ESTIMATORS = ("train", "table", "inherited")
 SHARED_SEED = ("grid",)

@@ -120,7 +120,7 @@ def _take(
             tell(f"{path} was moved to {_move_aside(path)}")
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
-        lock = RunLock(path)
+        lock = RunLock(path, tell)
         try:
             if not resume:
                 _remove_failed_start(path)

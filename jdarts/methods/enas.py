@@ -38,6 +38,7 @@ that were not sampled.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from jdarts.config.options import OnlyIn, Unless
 from jdarts.config.ranges import CandidateCount, Fraction, NonNegative, Positive, PositiveInt, Range
 from jdarts.methods.method import Method
 from jdarts.methods.published import DARTS, NESTEROV, Published, on_nasbench201
@@ -63,7 +64,7 @@ class EnasSettings:
       schedule: of the learning rate of the weights: "waves" falls and rises without jumps, "restarts" jumps back to its
         start and doubles the length of every fall.
       period: epochs in which it falls for the first time.
-      op_tanh_reduce: divides the bound of the tanh for ops, in `enas_micro`.
+      op_tanh_reduce: divides the bound of the tanh for ops.
       skip_target, skip_weight: share of skips that the penalty of `enas_macro` pulls to, and weight of the penalty.
       release_penalty: take the probability in that penalty from q and not from 2q, as the release does
         (`jdarts.controllers.enas_macro`).
@@ -89,10 +90,10 @@ class EnasSettings:
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
     schedule: Literal["waves", "restarts"] = "waves"
     period: PositiveInt = 10
-    op_tanh_reduce: Positive = 2.5
-    skip_target: Annotated[float, Range(above=0, below=1)] = 0.4
-    skip_weight: NonNegative = 0.8
-    release_penalty: bool = False
+    op_tanh_reduce: Annotated[Positive, OnlyIn("enas_micro")] = 2.5
+    skip_target: Annotated[float, Range(above=0, below=1), OnlyIn("enas_macro"), Unless("skip_weight", 0.0)] = 0.4
+    skip_weight: Annotated[NonNegative, OnlyIn("enas_macro")] = 0.8
+    release_penalty: Annotated[bool, OnlyIn("enas_macro"), Unless("skip_weight", 0.0)] = False
     candidates: CandidateCount = 100
     epoch_candidates: CandidateCount = 10
 

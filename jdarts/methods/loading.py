@@ -10,7 +10,7 @@ from jdarts.config.files import find, load_config, parse_overrides, with_values
 from jdarts.config.section import given
 from jdarts.errors import UserError
 from jdarts.methods.published import Published, as_text, fitting
-from jdarts.methods.registry import build, configured
+from jdarts.methods.registry import build, check_space_of_options, configured
 
 HYPERGRADIENT = {"search.hypergradient", "search.hypergradient_options"}
 METHOD, OPTIONS, SPACE = "search.method", "search.method_options", "space.name"
@@ -32,6 +32,11 @@ def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]
     chosen = parse_overrides(overrides)
     _check(lambda: configured(config.search), path_or_name, from_file={METHOD, OPTIONS}.isdisjoint(chosen))
     _check(lambda: hypergrad.check_named(config.search), path_or_name, from_file=HYPERGRADIENT.isdisjoint(chosen))
+    _check(
+        lambda: check_space_of_options(config.search, config.space.name),
+        path_or_name,
+        from_file={METHOD, OPTIONS, SPACE}.isdisjoint(chosen),
+    )
     if not config.space.name.endswith(".py"):  # the file of a space is executed when the search begins
         _check(lambda: spaces.get_relaxed(config.space.name), path_or_name, from_file=SPACE not in chosen)
     return config

@@ -68,9 +68,9 @@ def on_nasbench201(result: str, changes: Mapping[str, Any] | None = None, option
 
 
 def fitting(published: Iterable[Published], space: str) -> Published | None:
-    """The entry for the space of that name, or None. Users' own spaces count as DARTS cells.
+    """The entry for the space of that name, or None; `jdarts.spaces.kind` gives the name for a user's own space.
 
-    Settings of searches on images are not for spaces of recurrent cells.
+    All other spaces are those of DARTS cells. Settings of searches on images are not for spaces of recurrent cells.
     """
     own = space == "nasbench201" or space in spaces.SAMPLED or space in spaces.LANGUAGE
     kind = space if own else "darts_cnn"

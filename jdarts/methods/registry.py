@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from jdarts import hypergrad
+from jdarts import hypergrad, spaces
 from jdarts.config import Experiment, SearchConfig
 from jdarts.config.options import OnlyIn, condition_words, conditions, parse, refuse_unused, split
 from jdarts.config.ranges import check, described
@@ -178,12 +178,11 @@ def with_known_method(config: Experiment) -> Experiment:
 
 def check_space_of_options(settings: SearchConfig, space: str) -> None:
     """Raise `UserError` for an option that the settings of a search give and that has no effect in the space."""
-    parts = [part.strip() for part in settings.method.split("+")]
-    known = {part: option_types(part) for part in parts}
+    known = {part.strip(): option_types(part.strip()) for part in settings.method.split("+")}
     for text in settings.method_options:
         part, option = _owner(split(text, "search.method_options")[0], known)
         for condition in conditions(_annotations(part)[option]):
-            if isinstance(condition, OnlyIn) and space not in condition.spaces:
+            if isinstance(condition, OnlyIn) and spaces.kind(space) not in condition.spaces:
                 raise UserError(
                     f"option {option} of method {part} has no effect in space {space}; it is for "
                     f"{' and '.join(condition.spaces)}: leave it out"

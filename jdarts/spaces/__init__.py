@@ -74,6 +74,7 @@ __all__ = [
     "get",
     "get_decisions",
     "get_relaxed",
+    "kind",
     "mnasnet",
     "mnasnet_mobile",
     "mobile_s5",
@@ -202,6 +203,20 @@ def get(name: str) -> ImageSpace:
 def get_relaxed(name: str) -> Space:
     """The space of that name, of images (`get`) or of language models (`LANGUAGE`); raises `UserError` if unknown."""
     return LANGUAGE[name] if name in LANGUAGE else get(name)
+
+
+def kind(name: str) -> str:
+    """The space of jdarts whose published settings and options hold in the space of that name.
+
+    It is the space itself, or, for spaces of DARTS cells, "darts_cnn". Spaces that users define, under a name or in a
+    file, are of the kind of their class. Raises what `get_relaxed` raises.
+    """
+    if name in DESCRIPTIONS and name not in _SPACES:
+        return name
+    space = get_relaxed(name)
+    return next(
+        (kind.name for kind in (nasbench201, enas_micro, enas_macro) if isinstance(space, type(kind))), "darts_cnn"
+    )
 
 
 def get_decisions(name: str) -> DecisionSpace:

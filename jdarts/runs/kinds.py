@@ -30,7 +30,7 @@ def kind_of(folder: Path) -> Kind | None:
         return Kind.TUNING
     if (folder / "search").is_dir() or (folder / "genotypes.jsonl").is_file():
         return Kind.SEARCH
-    if any((folder / name).exists() for name in ("metrics.jsonl", "result.json", "checkpoints")):
+    if any((folder / name).exists() for name in ("metrics.jsonl", "result.json")):
         return Kind.TRAINING
     return None
 

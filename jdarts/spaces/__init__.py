@@ -213,10 +213,8 @@ def kind(name: str) -> str:
     """
     if name in DESCRIPTIONS and name not in _SPACES:
         return name
-    space = get_relaxed(name)
-    return next(
-        (kind.name for kind in (nasbench201, enas_micro, enas_macro) if isinstance(space, type(kind))), "darts_cnn"
-    )
+    space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro)
+    return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
 
 
 def get_decisions(name: str) -> DecisionSpace:

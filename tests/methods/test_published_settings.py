@@ -247,6 +247,14 @@ def test_enas_brings_the_settings_of_both_releases_on_text(tmp_path, space, unit
     assert LANGUAGE_TASK.check(config, spaces.LANGUAGE[space], methods.configured(config.search), None) is None
 
 
+def test_the_configuration_of_enas_on_text_has_its_published_settings(tmp_path):
+    file = tmp_path / "mine.json"
+    text = {"name": "ptb_enas", "data": {"source": "ptb"}, "space": {"name": "enas_rnn"}}
+    file.write_text(json.dumps({**text, "language_search": {"bptt": 35}}))
+    assert apply(file, "enas")[0] == load_config(CONFIGS / "ptb_enas.py")
+    assert "kept" not in apply(CONFIGS / "ptb_enas.py", "enas")[1]
+
+
 def test_what_a_file_writes_down_is_known(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

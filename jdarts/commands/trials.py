@@ -50,7 +50,8 @@ def add_options(command: Parser) -> None:
         "--budget",
         metavar="LIST",
         help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8,width=0.5 (of text: "
-        "epochs, data, units); of inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000",
+        "epochs, data, units); of inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000 "
+        "(of text: words)",
     )
     group.add_argument("--objectives", metavar="LIST", help=OBJECTIVES_HELP)
     group.add_argument("--pruner", metavar="NAME", help="none (default), median, successive_halving or hyperband")

@@ -24,6 +24,7 @@ from jdarts.estimation import (
     Criterion,
     FromScratch,
     Inherited,
+    InheritedText,
     PerformanceEstimator,
     ReportingEstimator,
     criterion,
@@ -137,7 +138,7 @@ def _estimator(config: Experiment, plan: TrialPlan) -> PerformanceEstimator:
 def _try(space: DecisionSpace, estimator: PerformanceEstimator, plan: TrialPlan) -> None:
     """Check budget, network and objectives on a random architecture, without training it."""
     example = space.decode(uniform(space, np.random.default_rng(0)))
-    if isinstance(estimator, (FromScratch, Inherited)):
+    if isinstance(estimator, (FromScratch, Inherited, InheritedText)):
         estimator.check(example, plan.budget)
         values = estimator.values
     else:

@@ -174,12 +174,18 @@ def open_stream_search(config: Experiment) -> tuple[ImageSpace, StreamedData]:
 def open_text_search(config: Experiment) -> tuple[Any, TextData]:
     """The space and the text of a search, after the same checks."""
     with_known_method(config)
+    return check_text_search(config, load_text(config.data))
+
+
+def check_text_search(config: Experiment, data: TextData) -> tuple[Any, TextData]:
+    """The space of a search on a text, and the text, after the checks of `open_text_search`."""
+    with_known_method(config)
     if config.space.name not in spaces.LANGUAGE:
         raise UserError(
             f"data.source {config.data.source} is a text, but space.name is {config.space.name}; choose from: "
             f"{', '.join(spaces.LANGUAGE)}"
         )
-    space, data = spaces.LANGUAGE[config.space.name], load_text(config.data)
+    space = spaces.LANGUAGE[config.space.name]
     LANGUAGE_TASK.check(config, space, configured(config.search), data)
     LANGUAGE_TASK.steps_per_epoch(config, data)
     return space, data

@@ -8,11 +8,14 @@ Configure an experiment
     DataConfig       which images, how they are split and augmented
     SpaceConfig      the search space and the size of its supernet
     SearchConfig     the method, its optimisers and its length; the defaults are those of DARTS
+    SGDConfig        the optimiser of weights: learning rate, momentum, weight decay, clipping
+    AdamConfig       the optimiser of the alphas
     TrainConfig      how a derived network is trained from scratch
     LanguageSearchConfig   sizes and dropout of a search on text
     LanguageTrainConfig    how the language model of a recurrent cell is trained from scratch
     load_config      read an Experiment from a file, with command-line overrides
     load_data        read the images that a DataConfig names
+    load_text        read the text that a DataConfig names
 
 Search and retrain
     make_search      the pure functions of one search: init, draw, step, loss
@@ -31,7 +34,7 @@ Architectures
 
 Modules
     analysis         Hessians, landscapes, correlations and collapse indicators of a search
-    data             image sources, splits, batches and on-device augmentation
+    data             sources of images and text, splits, batches and on-device augmentation
     estimation       scores of architectures: benchmark tables, objectives, Pareto fronts
     genotypes        genotypes, their notations and the published ones
     hypergrad        hypergradients of any two losses: exact, first order, implicit
@@ -57,6 +60,33 @@ A search by hand, on 64 images of handwritten digits:
     search = make_search(config, space, load_data(config.data).for_search(config.data))
     state, step = search.init(jax.random.key(0)), jax.jit(search.step)
     for _ in range(config.search.epochs * search.steps_per_epoch):
+        state, metrics = step(state, search.arrays)
+    print(float(metrics["val_loss"]), search.method.genotype(space, state.alphas).to_text())
+
+A search of recurrent cells (the spaces of spaces.LANGUAGE), on a text of your own:
+
+    import tempfile
+    from dataclasses import replace
+    from pathlib import Path
+
+    import jax
+    from jdarts import DataConfig, Experiment, LanguageSearchConfig, SearchConfig, SGDConfig
+    from jdarts import load_text, make_search, spaces
+
+    folder = Path(tempfile.mkdtemp())
+    for part in ("train", "valid", "test"):
+        (folder / f"{part}.txt").write_text("the cat sat on the mat\\nthe mat lay on the floor\\n" * 8)
+    config = Experiment(
+        data=DataConfig(source="text", path=str(folder)),
+        search=SearchConfig(
+            method="gdas", epochs=1, batch_size=4, weight_optimizer=SGDConfig(learning_rate=1.0, momentum=0.0)
+        ),
+        language_search=LanguageSearchConfig(units=8, bptt=5),
+    )
+    space = replace(spaces.LANGUAGE["darts_rnn"], name="two_nodes", nodes=2)  # of 8
+    search = make_search(config, space, load_text(config.data))
+    state, step = search.init(jax.random.key(0)), jax.jit(search.step)
+    for _ in range(search.steps_per_epoch):
         state, metrics = step(state, search.arrays)
     print(float(metrics["val_loss"]), search.method.genotype(space, state.alphas).to_text())
 
@@ -96,14 +126,17 @@ if TYPE_CHECKING:
     from jdarts import spaces as spaces
     from jdarts import strategies as strategies
     from jdarts import train as train
+    from jdarts.config import AdamConfig as AdamConfig
     from jdarts.config import DataConfig as DataConfig
     from jdarts.config import Experiment as Experiment
     from jdarts.config import LanguageSearchConfig as LanguageSearchConfig
     from jdarts.config import LanguageTrainConfig as LanguageTrainConfig
     from jdarts.config import SearchConfig as SearchConfig
+    from jdarts.config import SGDConfig as SGDConfig
     from jdarts.config import SpaceConfig as SpaceConfig
     from jdarts.config import TrainConfig as TrainConfig
     from jdarts.config.files import load_config as load_config
+    from jdarts.data.text import load_text as load_text
     from jdarts.genotypes import Genotype as Genotype
     from jdarts.genotypes import parse as parse
     from jdarts.pipeline import run_experiment as run_experiment
@@ -135,12 +168,14 @@ _MODULES = (
     "train",
 )
 _MEMBERS = {
+    "AdamConfig": "config",
     "DataConfig": "config",
     "Experiment": "config",
     "Genotype": "genotypes",
     "LanguageSearchConfig": "config",
     "LanguageTrainConfig": "config",
     "RunFolder": "runs.folder",
+    "SGDConfig": "config",
     "SearchConfig": "config",
     "SearchRun": "search",
     "SpaceConfig": "config",
@@ -149,6 +184,7 @@ _MEMBERS = {
     "load": "train.trained",
     "load_config": "config.files",
     "load_data": "data:load",
+    "load_text": "data.text",
     "make_search": "search",
     "parse": "genotypes",
     "run_experiment": "pipeline",

@@ -14,7 +14,7 @@ import optax
 import pytest
 
 import jdarts
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, RecurrentGenotype
 
 DOC = inspect.getdoc(jdarts) or ""
 PUBLIC = {name for name in dir(jdarts) if not name.startswith("_")}
@@ -82,9 +82,16 @@ def test_the_program_that_searches():
     assert isinstance(genotype, Genotype) and np.isfinite(float(names["metrics"]["val_loss"]))
 
 
+def test_the_program_that_searches_text():
+    names = run(PROGRAMS[1])
+    assert int(names["state"].step) == names["search"].steps_per_epoch > 1
+    genotype = names["search"].method.genotype(names["space"], names["state"].alphas)
+    assert isinstance(genotype, RecurrentGenotype) and np.isfinite(float(names["metrics"]["val_loss"]))
+
+
 def test_the_program_with_an_exact_hypergradient():
     """The reference: reverse-mode differentiation through the optimiser's step."""
-    names = run(PROGRAMS[1])
+    names = run(PROGRAMS[2])
     w, optimizer, state = names["w"], names["optimizer"], names["optimizer"].init(names["w"])
 
     def after_step(alpha):
@@ -95,4 +102,32 @@ def test_the_program_with_an_exact_hypergradient():
     expected = jax.grad(after_step)(names["alpha"])
     assert jnp.abs(expected) > 1e-3
     np.testing.assert_allclose(names["gradient"], expected, rtol=1e-5)
-    assert len(PROGRAMS) == 2
+    assert len(PROGRAMS) == 3
+
+
+MODULES = sorted(name for name in PUBLIC if inspect.ismodule(getattr(jdarts, name)))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_help_of_a_module_is_complete(name):
+    """The docstring has more than a line, and every name that is exported, or shown as code, exists."""
+    module = getattr(jdarts, name)
+    doc = inspect.getdoc(module) or ""
+    assert len(doc.splitlines()) > 2
+    exported = getattr(module, "__all__", ())
+    for each in exported:
+        value = getattr(module, each)
+        assert not (inspect.isfunction(value) or inspect.isclass(value)) or inspect.getdoc(value), each
+    for dotted in re.findall(r"`(jdarts(?:\.\w+)+)`", doc):
+        assert pydoc.locate(dotted) is not None, dotted
+    page = pydoc.plain(pydoc.render_doc(module))
+    assert all(re.search(rf"\b{each}\b", page) for each in exported)
+
+
+def test_the_help_of_the_spaces_names_every_space():
+    kinds = (jdarts.spaces.names(), jdarts.spaces.LANGUAGE, jdarts.spaces.DECISIONS_ONLY)
+    assert sorted(jdarts.spaces.DESCRIPTIONS) == sorted(
+        {name for kind in kinds for name in kind} & set(jdarts.spaces.DESCRIPTIONS)
+    )
+    for name in jdarts.spaces.DESCRIPTIONS:
+        assert jdarts.spaces.get_decisions(name).name == name

@@ -24,7 +24,7 @@ from jdarts.analysis.weight_curvature import hutchinson_trace, weight_product, w
 from jdarts.data.text import TextData
 from jdarts.errors import UserError
 from jdarts.runs.folder import RunFolder
-from jdarts.search.stored import find_run
+from jdarts.runs.kinds import find_run
 
 PARTS = ("hessian", "landscape", "correlation", "gap", "weights")
 DEFAULT = ("hessian", "landscape", "correlation", "gap")

@@ -31,11 +31,12 @@ from jdarts.bench.tables import (
 from jdarts.bench.timing import interleave, ratio
 from jdarts.bench.waiting import Waiting, measure_waiting
 from jdarts.config import Experiment, as_dict
-from jdarts.data import Dataset
+from jdarts.data import Dataset, SearchData
+from jdarts.data.text import PUBLISHED, TextData, is_text, random_text
 from jdarts.errors import Interrupted, UserError
 from jdarts.methods import build
 from jdarts.methods.loading import load_known
-from jdarts.pipeline import open_stream_search, prepare_search
+from jdarts.pipeline import check_text_search, open_stream_search, open_text_search, prepare_search
 from jdarts.search.population import check_method
 from jdarts.spaces.space import Space
 
@@ -71,12 +72,12 @@ def bench_steps(
     result: dict[str, Any] = {"benchmark": "steps", "machine": describe_machine(), "config": as_dict(mine)}
     say(machine_line(result["machine"]))
     ceilings = measure_ceilings()
-    compiled = compile_steps(mine, space, data.for_search(mine.data), names, say)
+    compiled = compile_steps(mine, space, _split(mine, data), names, say)
     runs = {name: step.stepper for name, step in compiled.items()}
     opponents: dict[str, CompiledStep] = {}
     if other is not None and prepared is not None:
         say(f"the other configuration, {against}:")
-        opponents = compile_steps(other, prepared[0], prepared[1].for_search(other.data), shared, say)
+        opponents = compile_steps(other, prepared[0], _split(other, prepared[1]), shared, say)
         runs |= {f"other {name}": step.stepper for name, step in opponents.items()}
     seconds = interleave(runs, rounds, on_round=lambda done: say(f"round {done} of {rounds}"))
 
@@ -110,7 +111,7 @@ def bench_gradients(
     check_target(json_file)
     mine = load_known(config, overrides)
     names = choose(gradient_names(), only)
-    space, data = _prepare(mine)
+    space, data = _prepare_images(mine, "jdarts bench hypergrad")
     machine = describe_machine()
     say(machine_line(machine))
     costs = measure_gradients(mine, space, data.for_search(mine.data), names=names, repetitions=rounds, say=say)
@@ -142,7 +143,7 @@ def bench_noise(
     check_target(json_file)
     mine = load_known(config, overrides)
     names = choose({name: name for name in NETWORKS}, only)
-    space, data = _prepare(mine)
+    space, data = _prepare_images(mine, "jdarts bench hypergrad --noise")
     machine = describe_machine()
     say(machine_line(machine))
     say(f"{rounds} search steps in first order …")
@@ -173,7 +174,7 @@ def bench_seeds(
     check_target(json_file)
     mine = load_known(config, overrides)
     check_method(build(mine.search.method, mine.search.method_options))
-    space, data = _prepare(mine)
+    space, data = _prepare_images(mine, "jdarts bench seeds")
     machine = describe_machine()
     say(machine_line(machine))
     costs = measure_seeds(mine, space, data.for_search(mine.data), counts, rounds=rounds, say=say)
@@ -257,13 +258,45 @@ def _load_other(text: str, overrides: Sequence[str]) -> Experiment:
     return load_known(words[0], [*overrides, *words[1:]])
 
 
-def _prepare(config: Experiment) -> tuple[Space, Dataset]:
+def _prepare_images(config: Experiment, what: str) -> tuple[Space, Dataset]:
+    """The space and the images of a configuration; `what` is measured on images only."""
+    if is_text(config.data.source):
+        raise UserError(
+            f"data.source is {config.data.source!r}, a text; {what} is for images, and jdarts bench CONFIG "
+            "measures the steps of a search on text"
+        )
+    space, data = _prepare(config)
+    assert isinstance(data, Dataset)
+    return space, data
+
+
+def _split(config: Experiment, data: Dataset | TextData) -> SearchData | TextData:
+    """The examples of a search."""
+    return data if isinstance(data, TextData) else data.for_search(config.data)
+
+
+def _prepare_text(config: Experiment) -> tuple[Any, TextData]:
+    """The space and the text of a configuration; without files, random words in the sizes of a published text."""
+    if config.data.path or config.data.source not in PUBLISHED:
+        return open_text_search(config)
+    say(f"data.path is empty: random words in the sizes of {config.data.source}")
+    return check_text_search(config, random_text(config.data.source))
+
+
+def _prepare(config: Experiment) -> tuple[Any, Dataset | TextData]:
     if config.data.source.startswith("stream:"):
         side = config.data.streamed_side
         raise UserError(
             f"data.source is {config.data.source!r}; jdarts bench input CONFIG measures how streamed images are read, "
             f"and the steps are measured with --data.source synthetic:{side}x{side}x3:10:1000 --data.path ''"
         )
+    if is_text(config.data.source):
+        space, text = _prepare_text(config)
+        if not space.alpha_shapes:
+            raise UserError(
+                f"space {space.name} has no alphas, so that there is no search step to measure; use darts_rnn"
+            )
+        return space, text
     try:
         return prepare_search(config)
     except UserError as error:
@@ -273,9 +306,9 @@ def _prepare(config: Experiment) -> tuple[Space, Dataset]:
         raise UserError(f"{error}; {hint}") from None
 
 
-def _waiting(config: Experiment, space: Space, data: Dataset, step: CompiledStep) -> Waiting:
+def _waiting(config: Experiment, space: Space, data: Dataset | TextData, step: CompiledStep) -> Waiting:
     say("the search loop …")
     try:
-        return measure_waiting(config, space, data.for_search(config.data), step.search, step.program)
+        return measure_waiting(config, space, _split(config, data), step.search, step.program)
     except Interrupted as error:  # the loop's own message promises a run folder to resume
         raise Interrupted(error.signal_number, "a benchmark saves nothing") from None

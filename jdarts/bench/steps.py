@@ -13,11 +13,11 @@ from jdarts.bench.timing import Spread, Stepper, seconds_of, spread
 from jdarts.config import Experiment
 from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
+from jdarts.data.text import TextData
 from jdarts.devices import memory
 from jdarts.errors import unknown
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.methods import configured
-from jdarts.optimizers import weight_sgd
 from jdarts.search.conventions import hypergradient_of
 from jdarts.search.estimate import check_memory, memory_need
 from jdarts.search.search import Search, make_search
@@ -36,12 +36,14 @@ class StepReport:
       trace_seconds, compile_seconds: time to trace the step, and to compile the trace to machine code.
       first_seconds: the first call, in which the system also provides the memory.
       seconds: of one step, over the rounds.
-      images: training images per step (a search step also sees as many validation images).
+      images: training images per step, of text words (a search step also sees as many of the validation split).
       argument_bytes: state and data set.
       temporary_bytes: most bytes that XLA's programs allocate beyond their arguments (temporary arrays and results).
       resident_bytes: largest growth of this process during one step (Linux hosts), otherwise None.
       device_peak_bytes: most bytes ever in use on the accelerator, otherwise None.
-      flops, bytes_accessed: XLA's own count for one step. Bytes are those that its fused kernels read and write.
+      flops, bytes_accessed: XLA's own count for one step. Bytes are those that its fused kernels read and write. None
+        for text: XLA counts the body of a loop over time once.
+      unit: "images" or "words".
     """
 
     trace_seconds: float
@@ -53,23 +55,24 @@ class StepReport:
     temporary_bytes: int
     resident_bytes: int | None
     device_peak_bytes: int | None
-    flops: float
-    bytes_accessed: float
+    flops: float | None
+    bytes_accessed: float | None
+    unit: str = "images"
 
     @property
     def images_per_second(self) -> float:
-        """Training images per second, at the median."""
+        """Training images (of text words) per second, at the median."""
         return self.images / self.seconds.median
 
     @property
-    def flops_per_second(self) -> float:
+    def flops_per_second(self) -> float | None:
         """Achieved arithmetic, at the median."""
-        return self.flops / self.seconds.median
+        return None if self.flops is None else self.flops / self.seconds.median
 
     @property
-    def bytes_per_second(self) -> float:
+    def bytes_per_second(self) -> float | None:
         """Achieved traffic, at the median."""
-        return self.bytes_accessed / self.seconds.median
+        return None if self.bytes_accessed is None else self.bytes_accessed / self.seconds.median
 
 
 @dataclass
@@ -87,6 +90,7 @@ class CompiledStep:
 
     def report(self, seconds: list[float]) -> StepReport:
         """The report, given the seconds of all rounds."""
+        text = isinstance(self.search.data, TextData)
         return StepReport(
             trace_seconds=self.program.trace_seconds,
             compile_seconds=self.program.compile_seconds,
@@ -97,8 +101,9 @@ class CompiledStep:
             temporary_bytes=int(self.program.peak_bytes),
             resident_bytes=self.resident_bytes,
             device_peak_bytes=self.device_peak_bytes,
-            flops=float(self.program.flops),
-            bytes_accessed=float(self.program.bytes_accessed),
+            flops=None if text else float(self.program.flops),
+            bytes_accessed=None if text else float(self.program.bytes_accessed),
+            unit="words" if text else "images",
         )
 
 
@@ -143,7 +148,7 @@ def choose(names: dict[str, str], only: Iterable[str] | None) -> dict[str, str]:
 
 
 def compile_steps(
-    config: Experiment, space: Space, data: SearchData, names: Iterable[str], say: Say
+    config: Experiment, space: Space, data: SearchData | TextData, names: Iterable[str], say: Say
 ) -> dict[str, CompiledStep]:
     """Compile each step and run it once; record the cost of both.
 
@@ -168,7 +173,7 @@ def compile_steps(
             resident_bytes=resident,
             device_peak_bytes=peak,
             argument_bytes=memory.tree_bytes((state, search.arrays)),
-            images=config.search.batch_size,
+            images=config.search.batch_size * (config.language_search.bptt if isinstance(data, TextData) else 1),
         )
     return compiled
 
@@ -179,7 +184,7 @@ def first_call(run: Callable[[], Any]) -> tuple[float, int | None, int | None]:
     return seconds, growth, memory.device_peak()
 
 
-def build_step(config: Experiment, space: Space, data: SearchData, name: str) -> tuple[Search, Callable]:
+def build_step(config: Experiment, space: Space, data: SearchData | TextData, name: str) -> tuple[Search, Callable]:
     """The functions of the search, and its step of that kind: `(state, arrays) -> (state, metrics)`."""
     settings = config.search
     if name != "configured":
@@ -191,12 +196,13 @@ def build_step(config: Experiment, space: Space, data: SearchData, name: str) ->
 
 def weight_step(config: Experiment, search: Search) -> Callable:
     """A plain training step on the training batches of the search; it leaves out only the alphas."""
-    settings = config.search
-    optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
+    settings, task = config.search, search.task
+    optimizer = task.weight_optimizer(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
     gradient = averaged(jax.value_and_grad(search.loss, has_aux=True), settings.microbatches)
 
     def step(state, arrays):
         batch, _ = search.draw(state, arrays)
+        state = task.enter(state, batch)
         (value, aux), grads = gradient(state.weights, state.alphas, batch)
         updates, opt_state = optimizer.update(grads, state.weight_opt_state, state.weights)
         state = state.replace(
@@ -204,6 +210,7 @@ def weight_step(config: Experiment, search: Search) -> Callable:
             weights=state.weights + updates,
             batch_stats=aux["batch_stats"],
             weight_opt_state=opt_state,
+            carried={**state.carried, "train": aux["carried"]},
         )
         return state, {"train_loss": value, "finite": jnp.isfinite(value)}
 

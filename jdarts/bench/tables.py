@@ -17,10 +17,11 @@ from jdarts.search.estimate import format_seconds
 
 STEP_NOTES = (
     "step: median (quartiles) of rounds in which all steps run in turn. × weight: from the ratios within each round. "
-    "images/s: training images.",
+    "images/s, words/s: those of the training split.",
     "arrays: state and data set. temporary: the most memory that XLA allocates beyond them. process: growth of this "
     "process in the first step. device: the most memory in use on the accelerator.",
-    "FLOP/s and bytes/s: XLA's count for the program, divided by the median; in brackets the share of the ceiling.",
+    "FLOP/s and bytes/s: XLA's count for the program, divided by the median; in brackets the share of the ceiling. Not of "
+    "text, where XLA counts the body of the loop over time once.",
 )
 
 NOISE_NOTES = (
@@ -55,7 +56,20 @@ def steps_table(
     ratios: Mapping[str, Spread],
 ) -> str:
     """One row for each step; `ratios` are those to the weight step (an entry may be missing)."""
-    head = ["", "trace", "compile", "first", "step", "× weight", "images/s", "arrays", "temporary", "process", "device"]
+    unit = next((r.unit for r in reports.values()), "images")
+    head = [
+        "",
+        "trace",
+        "compile",
+        "first",
+        "step",
+        "× weight",
+        f"{unit}/s",
+        "arrays",
+        "temporary",
+        "process",
+        "device",
+    ]
     rows = [[*head, "FLOP/s", "bytes/s"]]
     for name, r in reports.items():
         rows.append(
@@ -71,8 +85,8 @@ def steps_table(
                 format_bytes(r.temporary_bytes),
                 "" if r.resident_bytes is None else format_bytes(r.resident_bytes),
                 "" if r.device_peak_bytes is None else format_bytes(r.device_peak_bytes),
-                f"{_rate(r.flops_per_second)} ({r.flops_per_second / ceilings.fastest:.0%})",
-                f"{_rate(r.bytes_per_second)} ({r.bytes_per_second / ceilings.bytes_per_second:.0%})",
+                _share(r.flops_per_second, ceilings.fastest),
+                _share(r.bytes_per_second, ceilings.bytes_per_second),
             ]
         )
     return align(rows)
@@ -86,7 +100,8 @@ def against_table(
     names: tuple[str, str],
 ) -> str:
     """Two configurations next to each other, and the second as a multiple of the first."""
-    rows = [["", names[0], names[1], "time ratio", "images/s ratio", "temporary ratio", "compile ratio"]]
+    unit = next((r.unit for r in this.values()), "images")
+    rows = [["", names[0], names[1], "time ratio", f"{unit}/s ratio", "temporary ratio", "compile ratio"]]
     for name, ratio in ratios.items():
         a, b = this[name], other[name]
         rows.append(
@@ -238,6 +253,11 @@ def _digits(x: float) -> str:
     if x >= 100:
         return f"{x:.0f}"
     return f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+
+
+def _share(rate: float | None, ceiling: float) -> str:
+    """A rate with its share of the ceiling; empty if it is not known."""
+    return "" if rate is None else f"{_rate(rate)} ({rate / ceiling:.0%})"
 
 
 def _rate(rate: float, unit: str = "") -> str:

@@ -22,6 +22,7 @@ from jdarts.analysis.monitor import monitor_hooks
 from jdarts.config import Experiment
 from jdarts.config.swept import unchecked
 from jdarts.data import SearchData
+from jdarts.data.text import TextData
 from jdarts.runs.folder import RunFolder
 from jdarts.search.search import Search
 from jdarts.search.search_run import SearchRun
@@ -119,7 +120,7 @@ class WatchedStep:
 def measure_waiting(
     config: Experiment,
     space: Space,
-    data: SearchData,
+    data: SearchData | TextData,
     search: Search,
     step: Callable[..., tuple[Any, Any]],
     *,

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -23,7 +24,7 @@ from jdarts.errors import UserError
 Arguments = argparse.Namespace
 
 CONFIG_HELP = "a configuration file, or the name of one in ./configs"
-GENOTYPE_HELP = "a published name, a file (FILE:NAME if it holds several), or the text of a genotype"
+GENOTYPE_HELP = "a published name, a run folder, a file (FILE:NAME if it holds several), or the text of a genotype"
 SPACE_HELP = "the file of your own space, if the genotype has ops that it defines"
 
 
@@ -92,13 +93,20 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def load_genotype(text: str, space: str | None) -> Any:
-    """The genotype or the mobile network that `text` denotes, with the ops that the file `space` defines."""
+    """The genotype or the mobile network that `text` denotes, with the ops that the file `space` defines.
+
+    A run folder denotes the genotype that the run has found or trained.
+    """
     import jdarts.genotypes
 
     if space is not None:
         from jdarts.spaces.user_file import load_space
 
         load_space(space)
+    if os.path.isdir(text) and not jdarts.genotypes.is_published(text):
+        from jdarts.runs.kinds import genotype_of
+
+        return jdarts.genotypes.parse_architecture(genotype_of(text))
     return jdarts.genotypes.load_architecture(text)
 
 

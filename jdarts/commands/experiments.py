@@ -20,6 +20,7 @@ from jdarts.commands.arguments import (
 from jdarts.devices import processes
 from jdarts.errors import CannotWrite
 from jdarts.runs import interrupts
+from jdarts.runs.kinds import Kind
 
 RUN_COMMANDS = ("run", "search", "train")
 METHOD_HELP = (
@@ -121,7 +122,7 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
     interrupts.renew()  # JAX's coordination service installs its own handler of SIGTERM
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}{suffix}"
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    opening.check(run_dir, config, **start)
+    opening.check(run_dir, config, **start, kind=Kind.TRAINING if function == "run_train_only" else Kind.SEARCH)
     interrupts.explain_with(lambda: opening.advice(run_dir))
 
     from jdarts.report.console import ConsoleReporter

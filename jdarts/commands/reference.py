@@ -207,11 +207,10 @@ def _draw(arguments: Arguments) -> None:
 
 
 def _query(arguments: Arguments) -> None:
-    import jdarts.genotypes
     from jdarts.benchmarks import load_table
 
     table = load_table(arguments.table)
-    entry = table.query(jdarts.genotypes.load(arguments.genotype))
+    entry = table.query(load_genotype(arguments.genotype, None))
     print(entry.arch)
     for name, value in entry.values.items():
         if name in table.accuracies:

@@ -116,7 +116,9 @@ def _report(arguments: Arguments) -> None:
 
 def _analyze(arguments: Arguments) -> None:
     from jdarts.report.records import read_run
+    from jdarts.runs.kinds import find_run, refuse_without_supernet
 
+    refuse_without_supernet(find_run(arguments.run))
     read_run(arguments.run)  # refuses other folders before anything slow is imported
     process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
     from jdarts.analysis.command import AnalysisOptions, analyze

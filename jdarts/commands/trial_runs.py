@@ -17,15 +17,16 @@ from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.pipeline import open_resident_search, open_run, show_genotype
 from jdarts.report.cell_drawing import draw_svg
 from jdarts.runs.folder import RunFolder
+from jdarts.runs.kinds import PLAN, TUNING, Kind
 from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun
 from jdarts.strategies import choices_of
-from jdarts.strategies.plan import JOURNAL, PLAN, TrialPlan, check_same, open_planned, prepare, read_plan, task_of
+from jdarts.strategies.plan import JOURNAL, TrialPlan, check_same, open_planned, prepare, read_plan, task_of
 from jdarts.strategies.progress import Progress
 from jdarts.strategies.running import Helpers, Task, run_trials
 from jdarts.strategies.study import text_of
 from jdarts.strategies.tuned_trials import measure_search, measure_training, tuned
-from jdarts.strategies.tuning import TUNING, TuningPlan, open_tuning, read_tuning, varied_of
+from jdarts.strategies.tuning import TuningPlan, open_tuning, read_tuning, varied_of
 
 
 def run_strategy_search(
@@ -43,7 +44,8 @@ def run_strategy_search(
     if resume:
         check_same(run_dir, read_plan(run_dir)[0].as_json(), plan.as_json())
     study = open_planned(parts, run_dir / JOURNAL, resume=resume) if plan.storage else None
-    with open_run(run_dir, config, None, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    start = {"resume": resume, "overwrite": overwrite, "kind": Kind.TRIALS}
+    with open_run(run_dir, config, None, **start, reporter=reporter) as run:
         run.write_json(PLAN, plan.as_json())
         study = study or open_planned(parts, run.path / JOURNAL, resume=resume)
         helpers = WorkerProcesses(run, workers - 1, plan.storage, reporter)
@@ -77,7 +79,8 @@ def run_tuning(
     if resume:
         check_same(run_dir, read_tuning(run_dir)[0].as_json(), plan.as_json())
     study = open_tuning(config, plan, run_dir / JOURNAL, resume=resume) if plan.storage else None
-    with open_run(run_dir, config, None, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    start = {"resume": resume, "overwrite": overwrite, "kind": Kind.TUNING}
+    with open_run(run_dir, config, None, **start, reporter=reporter) as run:
         run.write_json(TUNING, plan.as_json())
         study = study or open_tuning(config, plan, run.path / JOURNAL, resume=resume)
         task = _tuning_task(config, plan, study, run)

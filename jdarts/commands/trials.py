@@ -9,6 +9,7 @@ from jdarts.commands.arguments import Arguments, Parser, positive
 from jdarts.config.ranges import shown
 from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
+from jdarts.runs.kinds import Kind
 
 _OPTIONS = (
     "trials",
@@ -51,7 +52,8 @@ def add_options(command: Parser) -> None:
         "--budget",
         metavar="LIST",
         help="lower fidelities of train: epochs=3,data=0.25,resolution=16,cells=5,channels=8,width=0.5 (of text: "
-        "epochs, data, units); of inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000",
+        "epochs, data, units); of inherited: recalibration=8 (training batches for batch norm, 0: none), images=1000 "
+        "(of text: words)",
     )
     group.add_argument("--objectives", metavar="LIST", help=OBJECTIVES_HELP)
     group.add_argument(
@@ -90,7 +92,7 @@ def search(arguments: Arguments) -> None:
     config = load_config(arguments.config, arguments.overrides)
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / config.name
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    opening.check(run_dir, config, **start)
+    opening.check(run_dir, config, **start, kind=Kind.TRIALS)
     interrupts.explain_with(lambda: f"the finished trials are in {run_dir}; --resume continues")
 
     from jdarts.report.console import ConsoleReporter

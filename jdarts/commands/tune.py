@@ -18,6 +18,7 @@ from jdarts.commands.arguments import (
 from jdarts.commands.experiments import EPILOG
 from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
+from jdarts.runs.kinds import Kind
 
 LONG_COMMANDS = ("tune",)
 
@@ -54,7 +55,7 @@ def _tune(arguments: Arguments) -> None:
 
     config, _ = load_experiment(arguments.config, arguments.overrides)
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}-tune"
-    opening.check(run_dir, config, resume=arguments.resume, overwrite=arguments.overwrite)
+    opening.check(run_dir, config, resume=arguments.resume, overwrite=arguments.overwrite, kind=Kind.TUNING)
     interrupts.explain_with(lambda: f"the finished trials are in {run_dir}; --resume continues")
 
     from jdarts.report.console import ConsoleReporter

@@ -28,8 +28,10 @@ def _worker(arguments: Arguments) -> None:
     interrupts.explain_with(lambda: "the running trial is lost and will be retried")
 
     from jdarts.report.records import read_run  # refuses other folders
+    from jdarts.runs.kinds import refuse_without_trials
 
     config = read_run(run_dir).config
+    refuse_without_trials(run_dir)
     from jdarts.report.console import ConsoleReporter
 
     with ConsoleReporter() as reporter:

@@ -8,6 +8,7 @@ from jdarts.controllers.attention import AttentionSettings
 from jdarts.controllers.controller import Controller, controller_of
 from jdarts.controllers.enas_macro import MacroController
 from jdarts.controllers.enas_micro import MicroController
+from jdarts.controllers.enas_recurrent import RecurrentController
 from jdarts.controllers.policy import Params, Policy
 from jdarts.controllers.policy_gradient import (
     batch_bonus,
@@ -27,6 +28,7 @@ __all__ = [
     "MicroController",
     "Params",
     "Policy",
+    "RecurrentController",
     "batch_bonus",
     "batch_entropy",
     "batch_log_probability",

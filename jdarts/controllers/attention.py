@@ -1,4 +1,4 @@
-"""The parts that both convolutional controllers of ENAS share (Pham et al. 2018; melodyguan/enas).
+"""The parts that the controllers of ENAS share (Pham et al. 2018; melodyguan/enas).
 
 An LSTM without biases reads one choice after another. Earlier nodes or layers are chosen by attention: each leaves an
 anchor, its hidden state a, and a logit is vᵀ tanh(W₁ a + W₂ h) with the present hidden state h.
@@ -44,7 +44,7 @@ class AttentionSettings:
                 raise UserError(f"{name} of the controller is {getattr(self, name)!r}; use a number above 0")
 
     def init(self, key: jax.Array, ops: int) -> Params:
-        """The parameters that both controllers have, for `ops` ops."""
+        """The parameters that the controllers have, for `ops` ops."""
         size = self.hidden
         shapes = {
             "start": (size,),

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from jdarts.controllers.attention import AttentionSettings
-from jdarts.controllers.policy import NEVER, Params, Policy, given, inverted
+from jdarts.controllers.policy import NEVER, Params, Policy, given, inverted, sampled_bonuses
 from jdarts.errors import UserError
 
 
@@ -63,8 +63,7 @@ class MacroController(Policy):
 
     def bonuses(self, params: Params, choices: jax.Array) -> jax.Array:
         """−p log p of every chosen option, not the whole entropy, as in the release, `[T]`."""
-        logs = self.log_probabilities(params, choices)
-        return -jnp.exp(logs) * logs
+        return sampled_bonuses(self, params, choices)
 
     def penalty(self, params: Params, choices: jax.Array) -> jax.Array:
         """`skip_weight` times KL(p, ρ), summed over the skips of a layer, averaged over the layers that have some."""

@@ -55,6 +55,12 @@ class Policy(ABC):
         return jnp.zeros(())
 
 
+def sampled_bonuses(policy: Policy, params: Params, choices: jax.Array) -> jax.Array:
+    """−p log p of every chosen option, `[T]`: `Policy.bonuses` of the ENAS release for macro and recurrent cells."""
+    logs = policy.log_probabilities(params, choices)
+    return -jnp.exp(logs) * logs
+
+
 def inverted(logs: jax.Array, uniform: jax.Array) -> jax.Array:
     """The choices with log-probabilities `logs [..., width]` at uniform numbers `[...]`, int32 `[...]`."""
     last = jnp.sum(logs > NEVER / 2, axis=-1, dtype=jnp.int32) - 1  # rounding may leave the sum below `uniform`

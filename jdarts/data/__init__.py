@@ -1,8 +1,11 @@
-"""Image data: sources, splits, batches and on-device augmentation.
+"""Data: images with their splits, batches and on-device augmentation, and text.
 
 dataset = load(DataConfig(source="cifar10", path="cifar-10-binary.tar.gz"))
 halves = dataset.for_search(config)       # train and val only: a search never sees the test images
 data = dataset.for_training()             # train, optional val, test
+text = load_text(DataConfig(source="ptb", path=folder))   # word numbers: train, valid, test
+
+`SOURCES` names the sources of images, `jdarts.data.text.FILES` those of text.
 """
 
 from jdarts.config import DataConfig
@@ -19,7 +22,7 @@ from jdarts.data.dataset import (
     ValImages,
 )
 from jdarts.data.decoding import ImageForm
-from jdarts.data.text import is_text
+from jdarts.data.text import TextData, is_text, load_text
 from jdarts.errors import UserError, unknown
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "Images",
     "SearchData",
     "TestImages",
+    "TextData",
     "TrainImages",
     "TrainingData",
     "ValImages",
@@ -38,6 +42,7 @@ __all__ = [
     "epoch_permutation",
     "from_arrays",
     "load",
+    "load_text",
     "normalize",
     "random_batch",
     "random_crop",

@@ -96,6 +96,14 @@ def load_text(config: DataConfig) -> TextData:
     )
 
 
+def random_text(source: str) -> TextData:
+    """Random words in the sizes of a published text, to measure shapes without its files."""
+    *words, vocabulary = PUBLISHED[source]
+    rng = np.random.default_rng(0)
+    parts = {part: rng.integers(0, vocabulary, count, np.int32) for part, count in zip(PARTS, words, strict=True)}
+    return TextData(name=source, vocabulary=tuple(map(str, range(vocabulary))), **parts)
+
+
 def _compare(config: DataConfig, found: tuple[int, ...]) -> None:
     """Warn if a published text has another size than the published one."""
     published = PUBLISHED.get(config.source, found)

@@ -11,6 +11,7 @@ estimator(genotype, {"epochs": 3, "data": 0.25})["accuracy"]  # validation accur
 
 estimator = inherited("runs/darts_cifar10")                   # the shared weights of a finished search
 estimator(genotype, {"recalibration": 16})["accuracy"]        # after 16 training batches for batch norm
+inherited("runs/ptb_rnn")(cell, {})["perplexity"]             # of the validation text
 """
 
 from jdarts.estimation.estimator import (
@@ -30,6 +31,7 @@ from jdarts.estimation.learning_curves import Extrapolation, extrapolate
 from jdarts.estimation.surrogate import TableSurrogate, fit_surrogate
 from jdarts.estimation.table_lookup import TableLookup, accel_lookup, macro_lookup, nasbench201_lookup
 from jdarts.estimation.text_children import TEXT_FIDELITIES
+from jdarts.estimation.text_inheritance import INHERITED_TEXT_BUDGET, InheritedText
 from jdarts.estimation.tradeoffs import HARD, SOFT, hypervolume, mnasnet_product, pareto_front
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "FIDELITIES",
     "HARD",
     "INHERITED_BUDGET",
+    "INHERITED_TEXT_BUDGET",
     "SOFT",
     "TEXT_FIDELITIES",
     "Budget",
@@ -44,6 +47,7 @@ __all__ = [
     "Extrapolation",
     "FromScratch",
     "Inherited",
+    "InheritedText",
     "PerformanceEstimator",
     "Report",
     "ReportingEstimator",

@@ -20,8 +20,10 @@ from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.data.augment import normalize
 from jdarts.data.dataset import Images
+from jdarts.data.text import TextData
 from jdarts.errors import UserError, unknown
 from jdarts.estimation.estimator import Budget, Score
+from jdarts.estimation.text_inheritance import InheritedText
 from jdarts.genotypes import Genotype, excerpt
 from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.of_genotype import count_network
@@ -39,7 +41,8 @@ INHERITED_BUDGET = {
 """The names of a budget of `Inherited`."""
 
 _SAME = (("space", "name"), ("space", "cells"), ("space", "channels"), ("data", "source"), ("data", "val_fraction"))
-"""Fields on which a supernet and the configuration of a search by trials must agree."""
+_SAME_TEXT = (("data", "source"), ("space", "name"))
+"""Fields on which a supernet and the configuration of a search by trials must agree, for images and for text."""
 
 
 class Inherited:
@@ -218,16 +221,18 @@ class Inherited:
         }
 
 
-def inherited(run: str | Path, config: Experiment | None = None) -> Inherited:
+def inherited(run: str | Path, config: Experiment | None = None) -> Inherited | InheritedText:
     """The estimator with the weights in the run folder of a finished search, or of one of its searches (`--seeds`).
 
     estimator = inherited("runs/darts_cifar10")
     estimator(genotype, {"recalibration": 16})["accuracy"]
+    inherited("runs/ptb_rnn")(cell, {})["perplexity"]
 
     Args:
       run: the folder that `jdarts search` or `jdarts run` wrote.
       config: the configuration of a search by trials. Its space, the size of its supernet and its images must be those
-        of the run. Its section `train` is the size for parameters and MACs. None is the configuration of the run.
+        of the run, or its text. Its section `train` (of text `language_train`) is the size for parameters and MACs.
+        None is the configuration of the run.
 
     Raises `UserError` for a folder without a run or a checkpoint, for a search that is not finished, and for a
     configuration of another space, size or data.
@@ -239,12 +244,16 @@ def inherited(run: str | Path, config: Experiment | None = None) -> Inherited:
         )
     if config is not None:
         _check_same(stored, config)
-    settings = stored.config if config is None else replace(stored.config, train=config.train)
+    settings = stored.config
+    if config is not None:
+        settings = replace(settings, train=config.train, language_train=config.language_train)
+    if isinstance(stored.data, TextData):
+        return InheritedText(settings, stored.search, stored.newest())
     return Inherited(settings, stored.search, stored.newest(), seed=stored.config.seed)
 
 
 def _check_same(stored: StoredSearch, config: Experiment) -> None:
-    for section, name in _SAME:
+    for section, name in _SAME_TEXT if isinstance(stored.data, TextData) else _SAME:
         trained, asked = (getattr(getattr(each, section), name) for each in (stored.config, config))
         if trained != asked:
             raise UserError(

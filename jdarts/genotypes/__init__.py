@@ -41,7 +41,7 @@ from jdarts.genotypes.genotype import (
 )
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.genotypes.notation.structured import read_json
-from jdarts.genotypes.reading import Architecture, load, load_architecture, parse, parse_architecture
+from jdarts.genotypes.reading import Architecture, is_published, load, load_architecture, parse, parse_architecture
 from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "RecurrentGenotype",
     "block_cell",
     "excerpt",
+    "is_published",
     "load",
     "load_architecture",
     "parse",

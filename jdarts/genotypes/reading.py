@@ -107,7 +107,7 @@ def load_architecture(source: str | Path) -> Architecture:
     name = None
     if isinstance(source, str):
         stripped = source.strip()
-        if _is_published(stripped) or is_text(source):
+        if is_published(stripped) or is_text(source):
             return parse_architecture(source)
         head, _, tail = source.rpartition(":")
         if _exists(head) and not _exists(source):
@@ -131,7 +131,8 @@ def load_architecture(source: str | Path) -> Architecture:
         raise UserError(f"{str(path)!r}: {error}") from None
 
 
-def _is_published(name: str) -> bool:
+def is_published(name: str) -> bool:
+    """True for the name of a published genotype or network."""
     found = published_recurrent.find(name) or published_networks.find(name) or published_mobile.find(name)
     return name in published.names() or found is not None
 

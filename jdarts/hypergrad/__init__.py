@@ -111,7 +111,7 @@ from jdarts.hypergrad.k_step import Forward, Reverse, stack_batches
 from jdarts.hypergrad.linear_system import Solver, System
 from jdarts.hypergrad.lineax_solver import Lineax
 from jdarts.hypergrad.memory import WithMemory, batches_of
-from jdarts.hypergrad.menu import ESTIMATORS, by_name, check_named, is_known, register
+from jdarts.hypergrad.menu import ESTIMATORS, WITH_TERMS, by_name, check_named, is_known, register
 from jdarts.hypergrad.nystrom import Nystrom
 from jdarts.hypergrad.one_step import first_order, look_back, single_level, unrolled
 from jdarts.hypergrad.penalty import penalised
@@ -130,6 +130,7 @@ from jdarts.hypergrad.types import Aux, Estimator, Loss
 
 __all__ = [
     "ESTIMATORS",
+    "WITH_TERMS",
     "Aux",
     "ConjugateGradient",
     "Estimator",

@@ -43,6 +43,8 @@ _NOT_OPTIONS = {
     "mode": "register a function that passes a mode",
 }
 """Parameters of estimators that have a setting of their own or cannot be written as text, with what to do."""
+WITH_TERMS = ("neumann", "conjugate_gradient", "implicit", "warm_started")
+"""The estimators that `search.hypergradient_terms` acts on."""
 _DAMPED = ("conjugate_gradient", "implicit", "amortised", "warm_started")
 
 
@@ -131,7 +133,7 @@ def by_name(
         given["terms"] = settings.hypergradient_terms
     elif name == "conjugate_gradient":
         given["iterations"] = settings.hypergradient_terms
-    elif name in ("implicit", "warm_started"):
+    elif name in WITH_TERMS:
         given["solver"] = ConjugateGradient(settings.hypergradient_terms)
     if name in _DAMPED:
         given["damping"] = settings.weight_optimizer.weight_decay

@@ -9,6 +9,7 @@ the decay. The step form is in the paper's ablation without milestones (`jdarts.
 
 from typing import Annotated, Literal
 
+from jdarts.config.options import Unless
 from jdarts.config.ranges import NonNegative, Range
 from jdarts.methods.method import Method
 from jdarts.methods.published import NESTEROV, on_cells, on_nasbench201
@@ -16,14 +17,16 @@ from jdarts.methods.registry import register
 from jdarts.networks.edges import EdgeSettings
 from jdarts.schedules import decay as decay_schedule
 
+_WITH_SKIP = Unless("beta", 0.0)
+
 
 @register
 def darts_minus(
     *,
     beta: NonNegative = 1.0,
-    decay: Literal["linear", "cosine", "slow_cosine", "step"] = "linear",
-    last_epochs: Annotated[int, Range(0, note="0 is all epochs")] = 0,
-    auxiliary: Literal["identity", "conv1"] = "identity",
+    decay: Annotated[Literal["linear", "cosine", "slow_cosine", "step"], _WITH_SKIP] = "linear",
+    last_epochs: Annotated[int, Range(0, note="0 is all epochs"), _WITH_SKIP] = 0,
+    auxiliary: Annotated[Literal["identity", "conv1"], _WITH_SKIP] = "identity",
 ) -> Method:
     """DARTS-; `auxiliary="conv1"` uses a 1 × 1 convolution that starts as the identity instead of the skip."""
     return Method(

@@ -6,8 +6,9 @@ this library reads the paper's ranking as one over the ops with weights, edge by
 2,000 epochs of retraining.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from jdarts.config.options import Unless
 from jdarts.config.ranges import PositiveInt
 from jdarts.methods.method import Method
 from jdarts.methods.published import on_cells
@@ -17,7 +18,10 @@ from jdarts.stopping import stable_ranking, too_many_skips
 
 @register
 def darts_plus(
-    *, criterion: Literal["skips", "ranking"] = "skips", skips: PositiveInt = 2, patience: PositiveInt = 10
+    *,
+    criterion: Literal["skips", "ranking"] = "skips",
+    skips: Annotated[PositiveInt, Unless("criterion", "ranking")] = 2,
+    patience: Annotated[PositiveInt, Unless("criterion", "skips")] = 10,
 ) -> Method:
     """DARTS+ with either stop rule."""
     return Method(

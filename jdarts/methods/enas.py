@@ -18,26 +18,25 @@ On text (spaces `enas_rnn` and `enas_lm_rnn`, or `darts_rnn`) the score is the i
 window of the validation text, without dropout and with a hidden state of zeros; `reward_scale` is 80 in both releases.
 Their settings for Penn Treebank are published ones here. The first release divides the loss of a window by the batch
 size alone, so that learning rate, clipping and weight decay are converted to the mean over 35 words. DIFF: its learning
-rate falls by 5 % an epoch after epoch 12; here it is constant. Its bonus in the reward has only the summand of the
-sampled option; here it is the whole entropy. enas_lm decays the sampled weights only, and starts the word vectors in
-U(−0.04, 0.04).
+rate falls by 5 % an epoch after epoch 12; here it is constant. enas_lm decays the sampled weights only, and starts the
+word vectors in U(−0.04, 0.04).
 
-In the spaces `enas_micro` and `enas_macro` the controllers are those of the ENAS release, which choose inputs and skips
-by attention over earlier nodes or layers (`jdarts.controllers.enas_micro`, `enas_macro`). In ENAS macro the loss of the
-controller has another term: `skip_weight` times the KL divergence of the probabilities of the skips from
-`skip_target`, and the entropy in the reward has only the summand of each chosen option. `schedule=restarts` is the
-learning rate of the release: a cosine with restarts after 10, 30, 70, … epochs.
+In the spaces of ENAS and in `darts_rnn` the controllers are those of the releases, which choose inputs and skips by
+attention over earlier nodes or layers (`jdarts.controllers.enas_micro`, `enas_macro`, `enas_recurrent`). In ENAS macro
+the loss of the controller has another term: `skip_weight` times the KL divergence of the probabilities of the skips
+from `skip_target`. There and in recurrent cells the entropy in the reward has only the summand of each chosen option.
+`schedule=restarts` is the learning rate of the release: a cosine with restarts after 10, 30, 70, … epochs.
 
-DIFF: in the other spaces, LSTM and embeddings are those of `jdarts.controllers`; the releases for recurrent cells
-choose inputs by attention. There, all weights of the LSTM start in U(−0.1, 0.1) and its output bias at 0; the published
-code leaves the second layer and the biases at PyTorch's defaults. DIFF: the search networks of images have neither
-dropout, drop-path nor auxiliary heads. As in the releases, momentum and weight decay also move the weights of paths
-that were not sampled.
+DIFF: in the other spaces, LSTM and embeddings are those of `jdarts.controllers`. All weights of the LSTM start in
+U(−0.1, 0.1) and its output bias at 0; the published code leaves the second layer and the biases at PyTorch's defaults.
+DIFF: the search networks of images have neither dropout, drop-path nor auxiliary heads. As in the releases, momentum
+and weight decay also move the weights of paths that were not sampled.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from jdarts.config.options import OnlyIn, Unless
 from jdarts.config.ranges import CandidateCount, Fraction, NonNegative, Positive, PositiveInt, Range
 from jdarts.methods.method import Method
 from jdarts.methods.published import DARTS, NESTEROV, Published, on_nasbench201
@@ -63,7 +62,7 @@ class EnasSettings:
       schedule: of the learning rate of the weights: "waves" falls and rises without jumps, "restarts" jumps back to its
         start and doubles the length of every fall.
       period: epochs in which it falls for the first time.
-      op_tanh_reduce: divides the bound of the tanh for ops, in `enas_micro`.
+      op_tanh_reduce: divides the bound of the tanh for ops.
       skip_target, skip_weight: share of skips that the penalty of `enas_macro` pulls to, and weight of the penalty.
       release_penalty: take the probability in that penalty from q and not from 2q, as the release does
         (`jdarts.controllers.enas_macro`).
@@ -89,10 +88,10 @@ class EnasSettings:
     baseline_decay: Annotated[float, Range(above=0, most=1)] = 0.99
     schedule: Literal["waves", "restarts"] = "waves"
     period: PositiveInt = 10
-    op_tanh_reduce: Positive = 2.5
-    skip_target: Annotated[float, Range(above=0, below=1)] = 0.4
-    skip_weight: NonNegative = 0.8
-    release_penalty: bool = False
+    op_tanh_reduce: Annotated[Positive, OnlyIn("enas_micro")] = 2.5
+    skip_target: Annotated[float, Range(above=0, below=1), OnlyIn("enas_macro"), Unless("skip_weight", 0.0)] = 0.4
+    skip_weight: Annotated[NonNegative, OnlyIn("enas_macro")] = 0.8
+    release_penalty: Annotated[bool, OnlyIn("enas_macro"), Unless("skip_weight", 0.0)] = False
     candidates: CandidateCount = 100
     epoch_candidates: CandidateCount = 10
 
@@ -145,6 +144,12 @@ ON_TEXT = {
 RNN = {
     **ON_TEXT,
     "language_search.units": 720,
+    "language_search.slowness": 0.0,
+    "language_search.dropout_embedding": 0.25,
+    "language_search.dropout_input": 0.0,
+    "language_search.dropout_x": 0.75,
+    "language_search.dropout_hidden": 0.25,
+    "language_search.dropout_output": 0.75,
     "search.epochs": 100,
     "search.batch_size": 20,
     "search.weight_optimizer.learning_rate": 0.25 * 35,

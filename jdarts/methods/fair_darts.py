@@ -10,11 +10,12 @@ On chains of layers (mobile_s5) the paper keeps up to two ops a layer with σ(α
 layer, the strongest; the records count the dominant ops of all layers (`jdarts.derivation.dominant_ops`).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 
 from jdarts import relaxation
+from jdarts.config.options import Unless
 from jdarts.config.ranges import Fraction, NonNegative
 from jdarts.derivation import threshold as derive_threshold
 from jdarts.methods.method import Method
@@ -35,7 +36,10 @@ DOMINANT = 0.75
 
 @register
 def fair_darts(
-    *, weight: NonNegative = 10.0, form: Literal["square", "absolute"] = "square", threshold: Fraction = 0.85
+    *,
+    weight: NonNegative = 10.0,
+    form: Annotated[Literal["square", "absolute"], Unless("weight", 0.0)] = "square",
+    threshold: Fraction = 0.85,
 ) -> Method:
     """FairDARTS; `threshold` is the least sigmoid of an op that survives (at most two edges a node, one op an edge)."""
     threshold = float(threshold)  # genotypes are derived outside the compiled step, so a sweep cannot trace it

@@ -10,7 +10,7 @@ from jdarts.config.files import find, load_config, parse_overrides, with_values
 from jdarts.config.section import given
 from jdarts.errors import UserError
 from jdarts.methods.published import Published, as_text, fitting
-from jdarts.methods.registry import build, configured
+from jdarts.methods.registry import build, check_space_of_options, configured
 
 HYPERGRADIENT = {"search.hypergradient", "search.hypergradient_options"}
 METHOD, OPTIONS, SPACE = "search.method", "search.method_options", "space.name"
@@ -34,6 +34,11 @@ def known(config: Experiment, path_or_name: str | Path, overrides: Sequence[str]
     _check(lambda: hypergrad.check_named(config.search), path_or_name, from_file=HYPERGRADIENT.isdisjoint(chosen))
     if not config.space.name.endswith(".py"):  # the file of a space is executed when the search begins
         _check(lambda: spaces.get_relaxed(config.space.name), path_or_name, from_file=SPACE not in chosen)
+        _check(
+            lambda: check_space_of_options(config.search, config.space.name),
+            path_or_name,
+            from_file={METHOD, OPTIONS, SPACE}.isdisjoint(chosen),
+        )
     return config
 
 
@@ -49,15 +54,19 @@ def with_method(
 ) -> tuple[Experiment, str]:
     """`config` with a method and its published settings, and a line for the user that lists them.
 
-    A published setting applies to a field that neither the file nor `overrides` set. Raises `UserError` like `known`.
+    A published setting applies to a field that neither the file nor `overrides` set. A space of the user gets the
+    settings for the kind of its class (`jdarts.spaces.kind`); its file is executed for that. Raises `UserError` like
+    `known`.
     """
     chosen = parse_overrides(overrides)
     if chosen.get(METHOD, method) != method:
         raise UserError(f"--method is {method!r} and --search.method is {chosen[METHOD]!r}; give one of them")
     chosen[METHOD] = method
     asked = known(with_values(config, chosen), path_or_name, [*overrides, f"--{METHOD}={method}"])
-    published = fitting(build(method, asked.search.method_options).published, asked.space.name)
+    kind = spaces.kind(asked.space.name)
+    published = fitting(build(method, asked.search.method_options).published, kind)
     if published is None:
+        check_space_of_options(asked.search, asked.space.name)
         return asked, f"method {method} has no published settings for space {asked.space.name}; none were applied"
     fixed = given(config) | set(chosen)
     if FRACTIONS & fixed:
@@ -68,6 +77,7 @@ def with_method(
         fixed -= {OPTIONS}
     applied = {name: value for name, value in values.items() if name not in fixed}
     result = with_values(asked, applied)
+    check_space_of_options(result.search, result.space.name)
     return result, _note(method, published, asked, result, fixed)
 
 

@@ -70,9 +70,10 @@ def on_nasbench201(result: str, changes: Mapping[str, Any] | None = None, option
 
 
 def fitting(published: Iterable[Published], space: str) -> Published | None:
-    """The entry for the space of that name, or None. Users' own spaces count as DARTS cells.
+    """The entry for the space of that name, or None; `jdarts.spaces.kind` gives the name for a user's own space.
 
-    Settings of searches on images are not for spaces of recurrent cells, those for cells not for chains of layers.
+    All other spaces are those of DARTS cells. Settings of searches on images are not for spaces of recurrent cells,
+    those for cells not for chains of layers.
     """
     own = space == "nasbench201" or any(space in group for group in (spaces.SAMPLED, spaces.LANGUAGE, spaces.CHAINS))
     kind = space if own else "darts_cnn"

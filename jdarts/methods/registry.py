@@ -17,9 +17,9 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from jdarts import hypergrad
+from jdarts import hypergrad, spaces
 from jdarts.config import Experiment, SearchConfig
-from jdarts.config.options import parse, split
+from jdarts.config.options import OnlyIn, condition_words, conditions, parse, refuse_unused, split
 from jdarts.config.ranges import check, described
 from jdarts.config.user_files import source_file
 from jdarts.errors import UserError, unknown
@@ -104,8 +104,7 @@ def option_types(name: str) -> dict[str, Any]:
 
 def option_ranges(name: str) -> dict[str, str]:
     """The options of a method with their ranges in words; empty where the type has no range."""
-    hints = typing.get_type_hints(get(name), include_extras=True)
-    return {option: described(hints.get(option, str)) for option in option_types(name)}
+    return {option: described(hint) for option, hint in _annotations(name).items()}
 
 
 def option_defaults(name: str) -> dict[str, Any]:
@@ -115,13 +114,13 @@ def option_defaults(name: str) -> dict[str, Any]:
 
 def describe(name: str) -> str:
     """A method's summary, paper, options with type, default and range, and published settings, for people."""
-    method, ranges, defaults = get(name)(), option_ranges(name), option_defaults(name)
+    method, ranges, defaults, hints = get(name)(), option_ranges(name), option_defaults(name), _annotations(name)
     lines = [f"{name}: {method.summary}", method.paper, *(["options:"] if defaults else ["no options"])]
     for option, hint in option_types(name).items():
-        limits = f"; {ranges[option]}" if ranges[option] else ""
+        limits = "".join(f"; {words}" for words in (ranges[option], condition_words(hints[option])) if words)
         lines.append(f"  {option}={_text(defaults[option])}   {_type_words(hint)}{limits}")
     for entry in method.published:
-        place = "DARTS cells" if entry.kind == "darts_cnn" else "NAS-Bench-201"
+        place = {"darts_cnn": "DARTS cells", "nasbench201": "NAS-Bench-201"}.get(entry.kind, entry.kind)
         options = {"search.method_options": entry.options} if entry.options else {}
         lines += [
             f"published settings for {place}, applied by --method {name}: {entry.result}",
@@ -160,14 +159,40 @@ def build(name: str, options: Sequence[str | tuple[str, Any]] = ()) -> Method:
         if isinstance(given, str):
             value = parse(value, known[part][option], f"{key} of method {name}")
         chosen[part][option] = value
+    for part, values in chosen.items():
+        refuse_unused(values, option_defaults(part), _annotations(part), f"method {part}")
     return compose(*(get(part)(**values) for part, values in chosen.items()))
 
 
 def with_known_method(config: Experiment) -> Experiment:
-    """`config` itself. Raises `UserError` unless its method and hypergradient are known and accept their options."""
+    """`config` itself.
+
+    Raises `UserError` unless its method and hypergradient are known and accept their options, and for options of the
+    method that have no effect in its space.
+    """
     configured(config.search)
+    check_space_of_options(config.search, config.space.name)
     hypergrad.check_named(config.search)
     return config
+
+
+def check_space_of_options(settings: SearchConfig, space: str) -> None:
+    """Raise `UserError` for an option that the settings of a search give and that has no effect in the space."""
+    known = {part.strip(): option_types(part.strip()) for part in settings.method.split("+")}
+    for text in settings.method_options:
+        part, option = _owner(split(text, "search.method_options")[0], known)
+        for condition in conditions(_annotations(part)[option]):
+            if isinstance(condition, OnlyIn) and spaces.kind(space) not in condition.spaces:
+                raise UserError(
+                    f"option {option} of method {part} has no effect in space {space}; it is for "
+                    f"{' and '.join(condition.spaces)}: leave it out"
+                )
+
+
+def _annotations(name: str) -> dict[str, Any]:
+    """The options of a method with their annotations, ranges and conditions included."""
+    hints = typing.get_type_hints(get(name), include_extras=True)
+    return {option: hints.get(option, str) for option in option_types(name)}
 
 
 def configured(settings: SearchConfig) -> Method:

@@ -12,12 +12,13 @@ pixels) must be those of the search. The policy-gradient form of the paper is no
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jdarts import relaxation
+from jdarts.config.options import Unless
 from jdarts.config.ranges import Cells, NonNegative, Positive, PositiveInt
 from jdarts.methods.method import Method
 from jdarts.methods.published import ALL_IMAGES, on_cells, on_nasbench201
@@ -25,6 +26,8 @@ from jdarts.methods.registry import register
 from jdarts.methods.resources import Resource, op_costs
 from jdarts.schedules import ramp
 from jdarts.spaces.space import Space
+
+_WITH_COST = Unless("resource", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,11 @@ class ResourceCost:
     """
 
     resource: Resource = "none"
-    resource_weight: NonNegative = 1.5e-3
-    estimate: Literal["sample", "expectation"] = "sample"
-    channels: PositiveInt = 16
-    cells: Cells = 8
-    size: PositiveInt = 32
+    resource_weight: Annotated[NonNegative, _WITH_COST] = 1.5e-3
+    estimate: Annotated[Literal["sample", "expectation"], _WITH_COST] = "sample"
+    channels: Annotated[PositiveInt, _WITH_COST] = 16
+    cells: Annotated[Cells, _WITH_COST] = 8
+    size: Annotated[PositiveInt, _WITH_COST] = 32
 
     @property
     def sizes(self) -> dict[str, int]:

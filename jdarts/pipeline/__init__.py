@@ -28,6 +28,7 @@ from jdarts.pipeline.training import comparison, training_task
 from jdarts.report.cell_drawing import Drawable, draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
+from jdarts.runs.kinds import Kind
 from jdarts.runs.opening import CLASSES, hold
 from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun, run_search
@@ -147,7 +148,8 @@ def run_train_only(
     task.accept(genotype, config.data.source)
     data = task.load(config.data)
     task.check(config, genotype, data)
-    with open_run(run_dir, config, data, resume=resume, overwrite=overwrite, reporter=reporter) as run:
+    start = {"resume": resume, "overwrite": overwrite, "kind": Kind.TRAINING}
+    with open_run(run_dir, config, data, **start, reporter=reporter) as run:
         result = task.train(config, genotype, data, run, resume=resume, reporter=reporter)
         show_genotype(genotype, reporter)
         reporter.message(f"{task.describe(result)}\nrun folder: {run.path}")
@@ -173,12 +175,18 @@ def open_stream_search(config: Experiment) -> tuple[ImageSpace, StreamedData]:
 def open_text_search(config: Experiment) -> tuple[Any, TextData]:
     """The space and the text of a search, after the same checks."""
     with_known_method(config)
+    return check_text_search(config, load_text(config.data))
+
+
+def check_text_search(config: Experiment, data: TextData) -> tuple[Any, TextData]:
+    """The space of a search on a text, and the text, after the checks of `open_text_search`."""
+    with_known_method(config)
     if config.space.name not in spaces.LANGUAGE:
         raise UserError(
             f"data.source {config.data.source} is a text, but space.name is {config.space.name}; choose from: "
             f"{', '.join(spaces.LANGUAGE)}"
         )
-    space, data = spaces.LANGUAGE[config.space.name], load_text(config.data)
+    space = spaces.LANGUAGE[config.space.name]
     LANGUAGE_TASK.check(config, space, configured(config.search), data)
     LANGUAGE_TASK.steps_per_epoch(config, data)
     return space, data
@@ -238,9 +246,10 @@ def open_run(
     resume: bool,
     overwrite: bool,
     reporter: Reporter,
+    kind: Kind = Kind.SEARCH,
 ) -> Iterator[RunFolder]:
     """The run folder, locked until the end of the `with` block."""
-    with hold(run_dir, config, resume=resume, overwrite=overwrite, tell=reporter.message) as run:
+    with hold(run_dir, config, resume=resume, overwrite=overwrite, kind=kind, tell=reporter.message) as run:
         if resume:
             _warn_of_another_environment(run, reporter)
         elif processes.is_first():

@@ -14,6 +14,7 @@ from jdarts.report.style import CSS
 from jdarts.report.trials.comparison import trial_comparison
 from jdarts.report.trials.record import TrialRun, is_trial_run, read_trial_run
 from jdarts.report.trials.sections import anchors, trial_sections
+from jdarts.runs.kinds import find_run, refuse_without_search
 
 _SECTIONS = (
     ("cells", "Cells"),
@@ -64,8 +65,10 @@ def render(runs: Sequence[AnyRun], *, refresh: int | None = None) -> str:
 
 
 def read(path: str | Path) -> AnyRun:
-    """The run folder at `path`, of any kind of search; raises `UserError` if it holds no run."""
-    return read_trial_run(path) if is_trial_run(path) else read_run(path)
+    """The run folder at `path`, of any kind of search; raises `UserError` if it holds none."""
+    folder = find_run(path)
+    refuse_without_search(folder)
+    return read_trial_run(folder) if is_trial_run(folder) else read_run(folder)
 
 
 def by_kind(runs: Sequence[AnyRun], names: Sequence[str]) -> tuple[Named[RunRecord], Named[TrialRun]]:

@@ -14,6 +14,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype, parse_architecture
 from jdarts.ops import user_ops
 from jdarts.runs.folder import CONFIG, RunFolder
+from jdarts.runs.kinds import find_run
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,7 @@ def read_run(path: str | Path) -> RunRecord:
 
     Raises `UserError` if the folder holds no run, or a configuration that this version cannot read.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
-    if not (folder / CONFIG).is_file():
-        if not (folder.parent / CONFIG).is_file():
-            raise UserError(f"{path} is not a run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
-        folder = folder.parent
+    folder = find_run(path)
     try:
         config = from_json((folder / CONFIG).read_text())
     except (OSError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,15 @@ class RunLock:
     """Holds the lock of the run folder `path` until `release` or the end of a `with` block.
 
     Raises `FolderInUse` with the owner's name if another process holds the lock. It waits only if there is a record of
-    an owner on another host, at most `SILENCE` seconds.
+    an owner on another host, at most `SILENCE` seconds; `tell` receives a line that says so.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, tell: Callable[[str], None] = lambda text: None):
         self.path = path / NAME
         self._file, by_kernel = _open_locked(self.path)
         try:
             owner = _read(self._file)
-            if owner and _is_alive(owner, self.path, by_kernel=by_kernel):
+            if owner and _is_alive(owner, self.path, tell, by_kernel=by_kernel):
                 raise _in_use(self.path, owner)
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, json.dumps(_record()).encode(), 0)
@@ -112,10 +113,13 @@ def _open_locked(path: Path) -> tuple[int, bool]:
     raise _in_use(path, owner)
 
 
-def _is_alive(owner: dict[str, Any], path: Path, *, by_kernel: bool) -> bool:
+def _is_alive(owner: dict[str, Any], path: Path, tell: Callable[[str], None], *, by_kernel: bool) -> bool:
     """True if the owner in a record still runs; called when the kernel's lock is free or not supported."""
     if owner.get("host") == socket.gethostname():
         return not by_kernel and owner.get("pid") != os.getpid() and _runs(owner.get("pid"))
+    tell(
+        f"run folder {path.parent} was in use by {_named(owner)}: waiting up to {SILENCE:.0f} s for a sign of its life"
+    )
     before, until = _beaten(path), time.monotonic() + SILENCE
     while time.monotonic() < until:
         time.sleep(min(1.0, SILENCE / 4))
@@ -160,10 +164,12 @@ def _read(file: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _named(owner: dict[str, Any]) -> str:
+    return f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
+
+
 def _in_use(path: Path, owner: dict[str, Any]) -> FolderInUse:
-    who = "another process"
-    if owner:
-        who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
+    who = _named(owner) if owner else "another process"
     return FolderInUse(
         f"run folder {path.parent} is in use by {who}; wait for it or end it, or choose another --run-dir"
     )

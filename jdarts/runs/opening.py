@@ -15,19 +15,20 @@ from jdarts.config import Experiment, user_files
 from jdarts.devices import processes
 from jdarts.errors import CannotWrite, FolderDeleted, UserError
 from jdarts.runs.folder import CONFIG, RunFolder, check_folder, write_config
+from jdarts.runs.kinds import PLAN, TUNING, Kind, refuse_other_kind
 from jdarts.runs.lock import NAME, RunLock, refuse_if_locked
 
 CLASSES = "classes.json"
 """The file with the names of the classes in the order of a network's outputs, if the source has names."""
-_TRIALS = ("strategy.json", "tune.json")
+_TRIALS = (PLAN, TUNING)
 _PLANS = ("searches.json", *_TRIALS)
 START = (CONFIG, CLASSES, "environment.json", "own_ops.json", *_PLANS, user_files.RECORD)
 """The files that a run writes before its first step, in addition to the copies of `user_files`."""
 
 
-def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False) -> None:
+def check(path: Path, config: Experiment, *, resume: bool, overwrite: bool = False, kind: Kind | None = None) -> None:
     """Raise the `UserError` that `hold` would raise; change nothing. Locks of other hosts are not noticed."""
-    processes.first_does(lambda: _check(path, config, resume, overwrite))
+    processes.first_does(lambda: _check(path, config, resume, overwrite, kind))
 
 
 @contextlib.contextmanager
@@ -37,6 +38,7 @@ def hold(
     *,
     resume: bool,
     overwrite: bool = False,
+    kind: Kind | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[RunFolder]:
     """The run folder at `path`, locked against other processes until the `with` block ends.
@@ -44,12 +46,13 @@ def hold(
     Args:
       resume: continue the run in that folder; it must have the same `config`.
       overwrite: first move the folder of an earlier run aside, to a name that ends in `.old-1`, `.old-2`, ….
+      kind: the kind of the run; a run of another kind is not resumed. None is any kind.
       tell: receives one line if a folder was moved.
 
-    Raises `UserError` if the folder is in use, if it holds a run and `resume` is false, or if it holds no run and
-    `resume` is true. In a run of several processes, the first one holds the lock.
+    Raises `UserError` if the folder is in use, if it holds a run and `resume` is false, or if it holds no run or one of
+    another kind and `resume` is true. In a run of several processes, the first one holds the lock.
     """
-    lock = processes.first_does(lambda: _take(path, config, resume, overwrite, tell))
+    lock = processes.first_does(lambda: _take(path, config, tell, resume=resume, overwrite=overwrite, kind=kind))
     run = RunFolder(path, lock)
     try:
         yield run
@@ -90,7 +93,7 @@ def advice(path: Path) -> str:
     )
 
 
-def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> None:
+def _check(path: Path, config: Experiment, resume: bool, overwrite: bool, kind: Kind | None) -> None:
     if resume and overwrite:
         raise UserError("--resume continues a run and --overwrite starts it over; give one of them")
     if overwrite and path.resolve() in (Path.cwd(), *Path.cwd().parents):
@@ -98,16 +101,26 @@ def _check(path: Path, config: Experiment, resume: bool, overwrite: bool) -> Non
     refuse_if_locked(path)
     if resume or not (path / CONFIG).is_file() or not (overwrite or _has_only_started(path)):
         check_folder(path, config, resume=resume)
+    if resume and kind is not None:
+        refuse_other_kind(path, kind)
 
 
-def _take(path: Path, config: Experiment, resume: bool, overwrite: bool, tell: Callable[[str], None]) -> RunLock:
-    _check(path, config, resume, overwrite)
+def _take(
+    path: Path,
+    config: Experiment,
+    tell: Callable[[str], None],
+    *,
+    resume: bool,
+    overwrite: bool,
+    kind: Kind | None,
+) -> RunLock:
+    _check(path, config, resume, overwrite, kind)
     try:
         if not resume and (path / CONFIG).is_file() and not _has_only_started(path):
             tell(f"{path} was moved to {_move_aside(path)}")
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
-        lock = RunLock(path)
+        lock = RunLock(path, tell)
         try:
             if not resume:
                 _remove_failed_start(path)

@@ -84,6 +84,16 @@ def check_conventions(settings: SearchConfig, method: Method) -> None:
             f"search.virtual_clip is false, but hypergradient {hypergradient} takes no virtual step; "
             "use search.hypergradient unrolled or finite_difference, or leave search.virtual_clip true"
         )
+    if settings.unroll_steps > 1 and hypergradient != "unrolled":
+        raise UserError(
+            f"search.unroll_steps is {settings.unroll_steps}, but hypergradient {hypergradient} of {method.name} looks "
+            "at most one step ahead; use search.hypergradient unrolled, or leave it at 1"
+        )
+    if settings.hypergradient_terms != SearchConfig().hypergradient_terms and hypergradient not in hypergrad.WITH_TERMS:
+        raise UserError(
+            f"search.hypergradient_terms is {settings.hypergradient_terms}, but hypergradient {hypergradient} has no "
+            f"terms; it is for {', '.join(hypergrad.WITH_TERMS)}: leave it out"
+        )
     if not settings.alpha_step_moves_statistics:
         return
     if method.alphas_fixed:

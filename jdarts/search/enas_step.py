@@ -21,6 +21,7 @@ from jdarts.controllers import (
     MicroController,
     Params,
     Policy,
+    RecurrentController,
     batch_bonus,
     batch_entropy,
     controller_of,
@@ -35,7 +36,7 @@ from jdarts.search.batches import Arrays
 from jdarts.search.search import Search, search_step
 from jdarts.search.state import SearchState
 from jdarts.search.step import SearchStep
-from jdarts.spaces import EnasMacroSpace, EnasMicroSpace
+from jdarts.spaces import EnasMacroSpace, EnasMicroSpace, RecurrentSpace
 from jdarts.spaces.decisions import DecisionSpace
 
 Metrics = dict[str, jax.Array]
@@ -208,7 +209,7 @@ def enas_step(settings: EnasSettings, config: SearchConfig, search: Search, spac
 
 
 def controller_in(space: DecisionSpace, settings: EnasSettings) -> Policy:
-    """The controller for a space: those of the release for ENAS micro and macro, else one LSTM step a decision."""
+    """The controller for a space: those of the releases for their spaces, else one LSTM step a decision."""
     attention = AttentionSettings(
         settings.hidden, settings.layers, settings.temperature, settings.tanh, settings.init_scale
     )
@@ -223,6 +224,8 @@ def controller_in(space: DecisionSpace, settings: EnasSettings) -> Policy:
         )
     if isinstance(space, EnasMicroSpace):
         return MicroController(space.blocks, len(space.ops), attention, settings.op_tanh_reduce)
+    if isinstance(space, RecurrentSpace):
+        return RecurrentController(space.nodes, len(space.activations), attention, space.first)
     return controller_of(
         space.decisions,
         hidden=settings.hidden,

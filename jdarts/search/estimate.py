@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jdarts.config import Experiment
+from jdarts.data.text import is_text
 from jdarts.devices.memory import Available, available, does_not_fit, format_bytes, tree_bytes
 from jdarts.methods import configured
 from jdarts.methods.resources import op_costs
@@ -72,22 +73,25 @@ def advice(config: Experiment, factor: float) -> str:
 
     Nearly all of the memory holds activations. It is proportional to the number of images computed at once.
     """
-    settings = config.search
+    settings, text = config.search, is_text(config.data.source)
     fits = int(_MARGIN * factor * (settings.batch_size // settings.microbatches))
     ways = []
     if fits >= 2:
         ways.append(f"search.batch_size {min(fits, settings.batch_size - 1)} instead of {settings.batch_size}")
         parts = [m for m in range(2, settings.batch_size // 2 + 1) if settings.batch_size % m == 0]
         parts = [m for m in parts if m > settings.microbatches and settings.batch_size // m <= fits]
-        if parts:
+        if parts and not text:
             ways.append(f"search.microbatches {parts[0]}")
-    if config.space.channels > 2:
+    if text:
+        ways.append(f"fewer language_search.units than {config.language_search.units}")
+        ways.append(f"a shorter window than language_search.bptt {config.language_search.bptt}")
+    if config.space.channels > 2 and not text:
         ways.append(f"fewer space.channels than {config.space.channels}")
-    if config.space.cells > 1:
+    if config.space.cells > 1 and not text:
         ways.append(f"fewer space.cells than {config.space.cells}")
-    if not settings.remat:
+    if not settings.remat and not text:
         ways.append("search.remat true")
-    if settings.method == "darts":
+    if settings.method == "darts" and not text:
         ways.append("search.method pc_darts (partial channels)")
     if hypergradient_of(settings, configured(settings)) not in ("first_order", "single_level"):
         ways.append("search.hypergradient first_order")

@@ -109,17 +109,25 @@ class LanguageObjective(Objective):
         statistics of the batch.
         """
         hidden = jnp.zeros((len(batch["tokens"]), self.supernet.network.units), w.dtype)
+        loss, _ = self.read(w, op_weights, {**batch, "hidden": hidden}, train)
+        return jnp.exp(-pmean(loss, self.axis_name))
+
+    def read(self, w: jax.Array, op_weights: Any, batch: Batch, train: bool) -> tuple[jax.Array, jax.Array]:
+        """The mean cross-entropy of one candidate on a window, without dropout, and the hidden state behind it.
+
+        `tokens`, `targets`, `hidden` and `batch_stats` of the batch are read; all words count.
+        """
         outputs, _ = _without_dropout(self.supernet.network).apply(
             self.supernet.packed(w, batch["batch_stats"]),
             batch["tokens"].T,
-            hidden,
+            batch["hidden"],
             self._network_input(op_weights, batch["step"]),
             train,
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.key(0)},
         )
         loss, _ = _next_word(outputs.logits, batch["targets"].T, jnp.ones(batch["tokens"].shape[1], bool))
-        return jnp.exp(-pmean(loss, self.axis_name))
+        return loss, outputs.hidden
 
     def _network_input(self, op_weights: Any, step: jax.Array) -> jax.Array:
         """The op weights, as the network reads them; an auxiliary skip of weight β is β more of identity (DARTS-)."""

@@ -23,6 +23,7 @@ from jdarts.errors import UserError
 from jdarts.methods import Method, registry
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import CONFIG, RunFolder
+from jdarts.runs.kinds import find_run, refuse_without_supernet
 from jdarts.search.members import Member
 from jdarts.search.search import Search, make_search
 from jdarts.search.state import SearchState
@@ -65,9 +66,11 @@ class StoredSearch:
         The files in `imports` are executed first. If the user's method or space is still unknown, the file that
         defined it is executed, unless it has changed since the run started (`jdarts.config.user_files`).
 
-        Raises `UserError` for a folder without a run or a checkpoint, and for a configuration of another version.
+        Raises `UserError` for a folder without a run or a checkpoint, for a run by trials or the training of one
+        genotype, and for a configuration of another version.
         """
         folder = find_run(path)
+        refuse_without_supernet(folder)
         config, given = read_config(folder), [vars(user_files.run(path)).get("space") for path in imports]
         searches, name = search_folder(folder).path, Path(path).name
         names = _read_json(searches / MEMBERS, [])
@@ -174,21 +177,6 @@ def known_space(folder: Path, config: Experiment) -> Space:
     if name not in spaces.names() and user_files.has_record(folder):
         user_files.run(user_files.original(folder, what))
     return spaces.LANGUAGE[name] if name in spaces.LANGUAGE else spaces.configured(config.space)
-
-
-def find_run(path: str | Path) -> Path:
-    """The run folder at `path`, its `search` subfolder, or the folder of one of its searches.
-
-    Raises `UserError` if there is none.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise UserError(f"run folder {path} {what}; give the folder that jdarts run or jdarts search wrote")
-    for folder in (path, path.parent, *([path.parent.parent] if path.parent.name == "search" else [])):
-        if (folder / CONFIG).is_file():
-            return folder
-    raise UserError(f"{path} is not a run folder (it has no {CONFIG}); give the folder that jdarts run wrote")
 
 
 def read_config(folder: Path) -> Experiment:

@@ -1,4 +1,20 @@
-"""Search spaces by name: `get("darts_cnn")`, `names()`, `register(space)`."""
+"""Search spaces by name. Each is a value with the candidates, the decisions and the supernet of one space.
+
+| spaces | names | found by |
+|---|---|---|
+| of networks of images, with a relaxation | `names()` | `get("darts_cnn")` |
+| of networks of images, for the method enas | `SAMPLED` | `get("enas_micro")` |
+| of recurrent cells, for text | `LANGUAGE` | `get_relaxed("darts_rnn")`, `LANGUAGE["darts_rnn"]` |
+| decisions of all of these and of `DECISIONS_ONLY`, for strategies | `DESCRIPTIONS` | `get_decisions("proxyless")` |
+
+A space of your own is a value of `define_space`, or a file with one (`jdarts.spaces.user_file`); `register` gives it a
+name.
+
+    space = spaces.get("darts_cnn")
+    space.tables["normal"]                             # the candidates of every edge
+    space.derive(softmax(space.init_alphas(key)))      # a genotype
+    space.encode(genotype), space.decode(choices)      # the same as a tuple of decisions
+"""
 
 import os
 import sys
@@ -27,7 +43,10 @@ from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s
 from jdarts.spaces.space import ImageSpace, Space
 
 __all__ = [
+    "DECISIONS_ONLY",
     "DESCRIPTIONS",
+    "LANGUAGE",
+    "SAMPLED",
     "BlockSpace",
     "CellSpace",
     "ChainSpace",
@@ -59,6 +78,8 @@ __all__ = [
     "fairnas",
     "get",
     "get_decisions",
+    "get_relaxed",
+    "kind",
     "mnasnet",
     "mnasnet_mobile",
     "mobile_s5",
@@ -197,6 +218,18 @@ def configured(settings: SpaceConfig) -> ImageSpace:
 def get_relaxed(name: str) -> Space:
     """The space of that name, of images (`get`) or of language models (`LANGUAGE`); raises `UserError` if unknown."""
     return LANGUAGE[name] if name in LANGUAGE else get(name)
+
+
+def kind(name: str) -> str:
+    """The space of jdarts whose published settings and options hold in the space of that name.
+
+    It is the space itself, or, for spaces of DARTS cells, "darts_cnn". Spaces that users define, under a name or in a
+    file, are of the kind of their class. Raises what `get_relaxed` raises.
+    """
+    if name in DESCRIPTIONS and name not in _SPACES:
+        return name
+    space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro)
+    return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
 
 
 def get_decisions(name: str) -> DecisionSpace:

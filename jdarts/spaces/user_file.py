@@ -35,9 +35,12 @@ candidates, and with your own ops (`jdarts.ops.user_module` states the requireme
     jdarts draw   runs/NAME/genotype.txt --space my_space.py -o cells.svg
 
 `space` may also be a `NASBench201Space`, one cell of six edges, with a subset of the benchmark's ops on each, or an
-`EnasMacroSpace` or `EnasMicroSpace` of another size: `space = EnasMacroSpace("enas_macro_6", layers=6)`. Reading
-the file runs it: only use files that you would run. Any mistake in the space is reported in one line before anything
-compiles.
+`EnasMacroSpace` or `EnasMicroSpace` of another size: `space = EnasMacroSpace("enas_macro_6", layers=6)`. `--method
+NAME` applies the published settings for the kind of the space: those for DARTS cells, NAS-Bench-201 or ENAS. They are
+for a space of its size, so that the numbers of channels, cells and epochs may be too large or too small for yours.
+
+Reading the file runs it: only use files that you would run. Any mistake in the space is reported in one line before
+anything compiles.
 """
 
 from pathlib import Path

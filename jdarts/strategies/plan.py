@@ -31,6 +31,7 @@ from jdarts.estimation import (
 from jdarts.estimation.costs import CostedEstimator, costs_of, with_latency, within
 from jdarts.estimation.tables import table_estimator
 from jdarts.latency import read_table
+from jdarts.runs.kinds import PLAN
 from jdarts.spaces.decisions import DecisionSpace, uniform
 from jdarts.spaces.limited import LimitedSpace
 from jdarts.strategies.pruners import pruner_by_name
@@ -41,7 +42,6 @@ from jdarts.strategies.strategy import Strategy, at_least
 from jdarts.strategies.study import evaluation, open_study, quiet
 
 Plan = TypeVar("Plan")
-PLAN = "strategy.json"
 JOURNAL = "journal.log"
 ESTIMATORS = ("train", "table", "inherited")
 SHARED_SEED = ("grid",)

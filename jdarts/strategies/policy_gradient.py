@@ -106,6 +106,13 @@ class PolicyGradient(Strategy):
         for name in settings:
             if name not in SETTINGS:
                 raise unknown(f"option of {type(self).__name__}", name, SETTINGS)
+        if settings.get("hidden", ...) is None:
+            for name in ("layers", "scale"):
+                if name in settings:
+                    raise UserError(
+                        f"option {name} of {type(self).__name__} has no effect where hidden is None: independent "
+                        "softmaxes have no LSTM; leave it out"
+                    )
         own = {name: settings.pop(name) for name in Learning.__dataclass_fields__ if name in settings}
         self.learning, self.reward = Learning(**own), reward
         self.controller = controller_of(self.space.decisions, **settings)

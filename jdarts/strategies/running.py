@@ -63,7 +63,8 @@ def run_trials(
             helpers.check()
 
         try:
-            optimize(task.study, task.evaluate, task.trials, after, stopped=lambda: stop.received is not None)
+            stopped = lambda: stop.received is not None  # noqa: E731
+            optimize(task.study, task.evaluate, task.trials, after, stopped=stopped, tell=reporter.message)
         except Exception as error:
             failure = _failure_of_storage(error)
             if failure is None:

@@ -10,7 +10,7 @@ import copy
 import json
 import time
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,15 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from jdarts.errors import UserError
+from jdarts.strategies.owners import Owner, owner_of, this_process
 
 HEARTBEAT = 15
 """Seconds between two signs of life of a running trial."""
 SILENCE = 120
-"""Seconds after which a trial without signs of life counts as lost. Clocks of hosts must agree that well."""
+"""Seconds after which a trial without signs of life counts as lost. Clocks of hosts must agree that well.
+
+On its own host, a process that has ended is known at once (`jdarts.strategies.owners`).
+"""
 RETRIES = 1
 """Times that a lost trial is evaluated again."""
 
@@ -36,8 +40,8 @@ RETRIES = 1
 class HeartbeatJournal(JournalStorage, BaseHeartbeat):
     """A journal whose running trials give signs of life, as the trials of Optuna's databases do.
 
-    A sign is a system attribute of the trial: the time in seconds. Its name contains the trial, since a retried trial
-    inherits the attributes of the lost one.
+    A sign is a system attribute of the trial: the time in seconds, and the process. Its name contains the trial, since
+    a retried trial inherits the attributes of the lost one.
 
     A list of trials costs what is new: Optuna's journal goes through all trials several times in each of them. A
     finished trial does not change any more.
@@ -77,16 +81,16 @@ class HeartbeatJournal(JournalStorage, BaseHeartbeat):
         return listed, self._unfinished[study_id]
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Record the time. A trial that another worker has given up is left alone."""
+        """Record the time and this process. A trial that another worker has given up is left alone."""
         try:
-            self.set_trial_system_attr(trial_id, _sign_of(trial_id), time.time())
+            self.set_trial_system_attr(trial_id, _sign_of(trial_id), [time.time(), *this_process()])
         except UpdateFinishedTrialError:
             return
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         now = time.time()
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial._trial_id for trial in running if now - _last_sign(trial) > SILENCE]
+        return [trial._trial_id for trial in running if now - _last_sign(trial) > SILENCE or has_ended(trial)]
 
     def get_heartbeat_interval(self) -> int:
         """Seconds between two signs of life."""
@@ -98,17 +102,29 @@ class HeartbeatJournal(JournalStorage, BaseHeartbeat):
 
 
 class HeartbeatDatabase(RDBStorage):
-    """A database that also gives up trials without any sign of life. Optuna would wait for them forever."""
+    """A database that also gives up trials without any sign of life, for which Optuna would wait forever.
+
+    The process of a trial is a system attribute, as in the journal.
+    """
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Record the time, and at the first time this process."""
+        if trial_id != getattr(self, "_signed", None):  # a process runs one trial after the other
+            self._signed = trial_id
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self.set_trial_system_attr(trial_id, _sign_of(trial_id), [time.time(), *this_process()])
+        super().record_heartbeat(trial_id)
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         now, stale = datetime.now(), super()._get_stale_trial_ids(study_id)
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        stale += [t._trial_id for t in running if has_ended(t) and t._trial_id not in stale]
         silent = [trial._trial_id for trial in running if now - _start_of(trial) > timedelta(seconds=SILENCE)]
         if not silent:
             return stale
         with self.scoped_session() as session:
             beating = session.query(TrialHeartbeatModel.trial_id).filter(TrialHeartbeatModel.trial_id.in_(silent)).all()
-        return [*stale, *sorted(set(silent) - {trial_id for (trial_id,) in beating})]
+        return [*stale, *sorted(set(silent) - {trial_id for (trial_id,) in beating} - set(stale))]
 
 
 def open_storage(storage: BaseStorage | str | Path | None) -> BaseStorage | None:
@@ -184,8 +200,31 @@ def _sign_of(trial_id: int) -> str:
     return f"jdarts:alive:{trial_id}"
 
 
+def runner_of(trial: FrozenTrial) -> Owner | None:
+    """The process that runs a trial, or ran it; None before its first sign of life."""
+    sign = trial.system_attrs.get(_sign_of(trial._trial_id))
+    return owner_of(sign[1:]) if isinstance(sign, list) else None
+
+
+def has_ended(trial: FrozenTrial) -> bool:
+    """True if the process that ran a trial is known to have ended."""
+    runner = runner_of(trial)
+    return runner is not None and runner.ended
+
+
+def awaited(running: Sequence[FrozenTrial]) -> str:
+    """The message of a worker that waits for the running trials of others."""
+    named = [f"trial {trial.number} of {runner_of(trial) or 'an unknown process'}" for trial in running]
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return (
+        f"waiting for {', '.join(named[:3])}{more}; a trial without a sign of life for {SILENCE} s counts as lost "
+        "and is tried again"
+    )
+
+
 def _last_sign(trial: FrozenTrial) -> float:
-    return trial.system_attrs.get(_sign_of(trial._trial_id), _start_of(trial).timestamp())
+    sign = trial.system_attrs.get(_sign_of(trial._trial_id), _start_of(trial).timestamp())
+    return sign[0] if isinstance(sign, list) else sign
 
 
 def _start_of(trial: FrozenTrial) -> datetime:

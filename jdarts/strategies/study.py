@@ -14,7 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from jdarts.errors import Diverged, UserError
 from jdarts.estimation import ACCURACY, Budget, Criterion, PerformanceEstimator, ReportingEstimator, Score
@@ -22,7 +22,7 @@ from jdarts.genotypes import excerpt
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.parameters import Parameters
 from jdarts.strategies.places import Places
-from jdarts.strategies.storage import open_storage, shown, told
+from jdarts.strategies.storage import awaited, open_storage, shown, told
 from jdarts.strategies.strategy import Strategy, at_least
 
 RunTrial = Callable[[Trial], "tuple[float, ...]"]
@@ -30,6 +30,9 @@ RunTrial = Callable[[Trial], "tuple[float, ...]"]
 
 _WAIT = 1.0
 """Seconds between two looks at the trials of other workers."""
+_RUNNING = (TrialState.RUNNING,)
+_PATIENCE = 3
+"""The number of such looks after which a worker tells for what it waits."""
 
 
 def run_study(
@@ -104,6 +107,7 @@ def optimize(
     after: Callable[[Study], None] = lambda study: None,
     *,
     stopped: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run trials until the study has exactly that many, those of other workers included.
 
@@ -113,6 +117,7 @@ def optimize(
       trials: the number of evaluated trials, pruned ones included.
       after: called after each trial of this process, and every second while other workers run the last trials.
       stopped: True if no further trial shall begin.
+      tell: receives a line when this worker waits for others.
 
     A worker that finds nothing to do waits for the trials of the others, and repeats those that are lost. If two
     workers begin the last trial at the same time, one of the two trials fails, with the reason as the attribute
@@ -135,13 +140,7 @@ def optimize(
         if stopped() or not places.free():
             study.stop()
 
-    while not stopped() and not places.full():
-        if not places.free():
-            time.sleep(_WAIT)
-            after(study)
-            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-                optuna.storages.fail_stale_trials(study)
-            continue
+    while _await_work(study, places, after, stopped, tell):
         try:
             with quiet():
                 study.optimize(run, callbacks=[pause], catch=(_Surplus,))
@@ -149,6 +148,31 @@ def optimize(
             if not given_up:
                 raise
             given_up.clear()
+
+
+def _await_work(
+    study: Study,
+    places: Places,
+    after: Callable[[Study], None],
+    stopped: Callable[[], bool],
+    tell: Callable[[str], None],
+) -> bool:
+    """True when a trial can begin, as soon as one is lost at the latest; False when none is left to begin."""
+    looks = 0
+    while not stopped() and not places.full():
+        if places.free():
+            return True
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            optuna.storages.fail_stale_trials(study)
+        if places.free():
+            return True
+        looks += 1
+        if looks == _PATIENCE:
+            running = study._storage.get_all_trials(study._study_id, deepcopy=False, states=_RUNNING)
+            tell(awaited(running))
+        time.sleep(_WAIT)
+        after(study)
+    return False
 
 
 class _Surplus(Exception):

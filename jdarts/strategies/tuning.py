@@ -26,6 +26,7 @@ from jdarts.config.files import override
 from jdarts.config.ranges import shown
 from jdarts.errors import UserError, unknown
 from jdarts.estimation import measure_of
+from jdarts.runs.kinds import TUNING
 from jdarts.strategies.plan import SHARED_SEED, fresh_seed, identity, read_stored, refuse_known, refuse_missing
 from jdarts.strategies.pruners import pruner_by_name
 from jdarts.strategies.registry import check_torch
@@ -35,7 +36,6 @@ from jdarts.strategies.study import open_study
 SAMPLERS = ("random", "grid", "tpe", "gp")
 _OPTIONS = "search.method_options."
 _LARGEST_GRID = 100_000
-TUNING = "tune.json"
 
 
 @dataclass(frozen=True)

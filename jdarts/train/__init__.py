@@ -1,5 +1,10 @@
 """Training derived networks from scratch: here on images; `jdarts.train.language` on text.
 
+    result = run_training(config, genotype, load_data(config.data), run_folder, reporter=SilentReporter())
+    result.test_accuracy, result.parameters            # the test images are read once, at the end
+
+`make_training` gives the pure functions of a training instead: `init`, `step`, and the arrays of the images.
+
 * `step`: the pure functions of a training, for one replica. * `training`: compiled, on one device or a placement.
 * `placing`: its devices. * `driver`: the run.
 """

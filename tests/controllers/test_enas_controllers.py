@@ -14,6 +14,7 @@ from jdarts.controllers import (
     AttentionSettings,
     MacroController,
     MicroController,
+    RecurrentController,
     batch_bonus,
     batch_entropy,
     batch_log_probability,
@@ -23,16 +24,23 @@ from jdarts.controllers import (
 )
 from jdarts.errors import UserError
 from jdarts.genotypes.enas import MACRO_OPS, MICRO_OPS
-from jdarts.spaces import enas_macro, enas_micro
+from jdarts.spaces import enas_lm_rnn, enas_macro, enas_micro, enas_rnn
 
 SMALL = AttentionSettings(hidden=4, layers=2, temperature=0.5, tanh=2.5, scale=1.0)
 SHALLOW = dataclasses.replace(SMALL, layers=1)
 TINY = {  # few enough tuples for an enumeration
     "macro": MacroController(3, 2, SHALLOW, skip_weight=0.0),
     "micro": MicroController(1, 3, SHALLOW, op_tanh_reduce=1.5),
+    "enas_rnn": RecurrentController(3, 2, SHALLOW, first=True),
+    "enas_lm": RecurrentController(3, 2, SHALLOW),
 }
-LARGER = {"macro": MacroController(5, 6, SMALL), "micro": MicroController(4, 5, SMALL)}
-NAMES = pytest.mark.parametrize("name", ["macro", "micro"])
+LARGER = {
+    "macro": MacroController(5, 6, SMALL),
+    "micro": MicroController(4, 5, SMALL),
+    "enas_rnn": RecurrentController(5, 4, SMALL, first=True),
+    "enas_lm": RecurrentController(5, 4, SMALL),
+}
+NAMES = pytest.mark.parametrize("name", TINY)
 
 
 @cache
@@ -122,7 +130,27 @@ def micro_logs(controller, params, choices):
     return net.logs, None
 
 
-ORACLES = {"macro": macro_logs, "micro": micro_logs}
+def recurrent_logs(controller, params, choices):
+    """In enas_lm node 0 is the zero state and the embeddings are the output layer (addendum §2.6)."""
+    net, rest, size = Oracle(controller, params), iter(choices), controller.settings.hidden
+    anchors, keys, x = [np.zeros(size)], [np.zeros(size)], net.p["start"]
+    output = net.p["softmax"] if controller.first else net.p["embeddings"].T
+    for node in range(0 if controller.first else 1, controller.nodes + 1):
+        h = net.lstm(x)
+        if node == 0:
+            anchors, keys = [h], [net.p["keys"].T @ h]
+        else:
+            distances = node - np.arange(node)
+            logits = net.bound([net.attend(key, h) for key in keys], net.settings.tanh) - distances**2 / 6
+            source = net.decide(logits, next(rest)) if node > 1 else 0
+            x = anchors[source] / (0.1 + distances[source])
+            anchors.append(h)
+            keys.append(net.p["keys"].T @ h)
+        x = net.p["embeddings"][net.decide(net.bound(net.lstm(x) @ output, net.settings.tanh), next(rest))]
+    return net.logs, None
+
+
+ORACLES = {"macro": macro_logs, "micro": micro_logs, "enas_rnn": recurrent_logs, "enas_lm": recurrent_logs}
 
 
 @NAMES
@@ -246,8 +274,10 @@ def skip_decisions(layers):
     [
         (MacroController(12, len(MACRO_OPS)), enas_macro, 41_856),
         (MicroController(5, len(MICRO_OPS)), enas_micro, 41_733),
+        (RecurrentController(11, 4, AttentionSettings(hidden=100), first=True), enas_rnn, 101_000),
+        (RecurrentController(8, 4, AttentionSettings(hidden=64)), enas_lm_rnn, 41_344),
     ],
-    ids=["macro", "micro"],
+    ids=["macro", "micro", "enas_rnn", "enas_lm"],
 )
 def test_the_released_controllers(controller, space, count):
     """Numbers of parameters (addendum §2.7), and the order of their decisions."""
@@ -268,6 +298,22 @@ def test_an_untrained_micro_controller_prefers_convolutions():
         np.testing.assert_allclose(np.log(convolution / other), odds, atol=0.02)
     entropy = -np.sum(logs * np.log(np.maximum(logs, 1e-30)))
     assert 50 < entropy <= 2 * (2 * np.log(720) + 10 * np.log(5)), "at most ln of the number of tuples"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_untrained_recurrent_controller_prefers_near_nodes(first):
+    """The attention is almost the same for all nodes, so that P(j) of node i is in proportion to exp(−(i − j)²/6)."""
+    controller = RecurrentController(5, 4, AttentionSettings(8, temperature=5.0, tanh=2.5, scale=0.01), first)
+    params = controller.init(jax.random.key(0))
+    choices = samples(controller, params, jax.random.key(1), 1)[0]
+    logs = np.exp(jax.jit(controller.all_logs)(params, choices))
+    rows = logs[first + 1 :: 2]
+    assert len(rows) == 4
+    for node, row in enumerate(rows, start=2):
+        near = np.exp(-((node - np.arange(node)) ** 2) / 6)
+        np.testing.assert_allclose(row[:node], near / near.sum(), atol=1e-3)
+        np.testing.assert_array_equal(row[node:], 0)
+    np.testing.assert_allclose(logs[first::2, :4], 0.25, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,36 @@ def test_the_space_on_the_command_line_chooses_the_settings():
     assert fitting(methods.gdas().published, "mine.py") == fitting(methods.gdas().published, "robust_s2")
 
 
+@pytest.mark.parametrize(
+    ("space", "kind", "method", "option"),
+    [
+        ("define_space('mine', nodes=2, normal=('skip_connect', 'none'))", "robust_s2", "gdas", "temperature_end=1"),
+        ("NASBench201Space('mine', (('none', 'skip_connect'),) * 6)", "nasbench201", "gdas", "temperature_end=1"),
+        ("EnasMacroSpace('mine', layers=4)", "enas_macro", "enas", "skip_target=0.3"),
+        ("EnasMicroSpace('mine', blocks=2)", "enas_micro", "enas", "op_tanh_reduce=2"),
+    ],
+)
+def test_a_space_in_a_file_gets_the_settings_of_its_kind(tmp_path, space, kind, method, option):
+    file = tmp_path / "mine.py"
+    file.write_text(f"from jdarts.spaces import *\nspace = {space}\n")
+    options = ["--search.method_options", option]
+    found, note = apply(CIFAR, method, "--space.name", str(file), *options)
+    like, _ = apply(CIFAR, method, "--space.name", kind, *options)
+    assert to_json(found) == to_json(like).replace(f'"{kind}"', json.dumps(str(file)))
+    assert note.startswith(f"method {method}, published settings: ")
+    assert spaces.kind(str(file)) == spaces.kind(kind) == (kind if kind != "robust_s2" else "darts_cnn")
+
+
+def test_an_option_of_another_kind_is_refused_in_a_space_of_a_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from jdarts.spaces import *\nspace = EnasMicroSpace('mine', blocks=2)\n")
+    for method in ("enas", "enas+darts_minus"):  # with and without published settings
+        with pytest.raises(
+            UserError, match=r"skip_target of method enas has no effect in space .*mine\.py; it is for enas_m"
+        ):
+            apply(CIFAR, method, "--space.name", str(file), "--search.method_options", "skip_target=0.3")
+
+
 def test_a_method_without_settings_for_the_space_says_so():
     cases = [("drnas", CIFAR), ("p_darts", NB201), ("pc_darts+darts_minus", CIFAR)]
     cases += [("single_darts", PTB), ("gdas", PTB)]  # those for images are not for text
@@ -231,6 +261,14 @@ def test_enas_brings_the_settings_of_both_releases_on_text(tmp_path, space, unit
     assert (sgd.learning_rate, sgd.learning_rate_min, sgd.momentum, sgd.gradient_clip) == (rate, rate, 0.0, clip)
     assert methods.configured(config.search).options["enas"].reward_scale == 80
     assert LANGUAGE_TASK.check(config, spaces.LANGUAGE[space], methods.configured(config.search), None) is None
+
+
+def test_the_configuration_of_enas_on_text_has_its_published_settings(tmp_path):
+    file = tmp_path / "mine.json"
+    text = {"name": "ptb_enas", "data": {"source": "ptb"}, "space": {"name": "enas_rnn"}}
+    file.write_text(json.dumps({**text, "language_search": {"bptt": 35}}))
+    assert apply(file, "enas")[0] == load_config(CONFIGS / "ptb_enas.py")
+    assert "kept" not in apply(CONFIGS / "ptb_enas.py", "enas")[1]
 
 
 def test_what_a_file_writes_down_is_known(tmp_path):

@@ -36,6 +36,41 @@ def test_size_of_the_search_network():
     assert count.macs == 10_000 * 300 + (4 + 36 * 2) * 300**2, "node i multiplies the states of i nodes"
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_size_of_a_model_whose_word_vectors_are_smaller_than_its_hidden_state(bias):
+    """20 words, vectors of 5, a hidden state of 7: W0 [5 + 7, 14], eight W [7, 14], a decoder of its own [20, 7]."""
+    sizes = {"vocabulary": 20, "embedding": 5, "units": 7, "tied": False, "decoder_bias": bias}
+    embedding, cell, decoder = count_language_model(RecurrentModel(genotype=parse("DARTS_RNN"), **sizes)).modules
+    assert (embedding.parameters, embedding.macs) == (20 * 5, 0)
+    assert cell.parameters == cell.macs == (5 + 7) * 14 + 8 * 7 * 14
+    assert (decoder.parameters, decoder.macs) == (20 * 7 + 20 * bias, 20 * 7)
+
+
+def test_size_of_a_model_with_another_hidden_state():
+    """The shape of the hidden state is that of `initial_hidden`; here the cell keeps a second copy of it."""
+
+    class TwoStates(RecurrentModel, kw_only=True):
+        def initial_hidden(self, batch, dtype=None):
+            return jnp.zeros((batch, 2 * self.units), dtype or jnp.result_type(float))
+
+        def __call__(self, tokens, hidden, train):
+            assert hidden.shape == (1, 2 * self.units)
+            return super().__call__(tokens, hidden[:, self.units :], train)
+
+    genotype = parse("DARTS_RNN")
+    assert count_language_model(TwoStates(genotype=genotype, **SIZES)) == count_language_model(
+        RecurrentModel(genotype=genotype, **SIZES)
+    )
+
+
+def test_the_batch_norms_of_the_enas_supernet_belong_to_its_cell():
+    supernet = spaces.enas_rnn.supernet(vocabulary=100, embedding=8, units=8)
+    arc = jnp.array(enas_tokens(parse("ENAS_RNN_ARC")))
+    embedding, cell, decoder = count_language_model(supernet, arc).modules
+    assert (embedding.parameters, decoder.parameters, decoder.macs) == (800, 0, 800)
+    assert cell.parameters == 4 * 16 * 16 + 66 * 4 * 8 * 16 + 2 * (12 * 16 + 8)
+
+
 def test_size_of_the_enas_child():
     """The child of the ENAS release: 748 units, no bias of the decoder (spec, addendum 2.7)."""
     genotype = parse("ENAS_RNN_ARC")

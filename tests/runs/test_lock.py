@@ -89,18 +89,20 @@ def test_the_record_of_another_host_decides_by_its_heartbeat(tmp_path, monkeypat
 
     thread = threading.Thread(target=beat)
     thread.start()
-    began = time.monotonic()
+    began, told = time.monotonic(), []
     try:
         if alive:
             with pytest.raises(UserError, match="in use by process 1 on elsewhere"):
-                RunLock(tmp_path)
+                RunLock(tmp_path, told.append)
         else:
-            with RunLock(tmp_path):
+            with RunLock(tmp_path, told.append):
                 pass
     finally:
         ended.set()
         thread.join()
     assert time.monotonic() - began < 5
+    (line,) = told
+    assert "was in use by process 1 on elsewhere" in line and "waiting up to 1 s" in line
 
 
 def test_the_heartbeat_moves(tmp_path, monkeypatch):

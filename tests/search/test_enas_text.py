@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.tiny_text import BATCH, BPTT, CONFIG, SGD, SPACE, UNITS, WORDS, text
 
-from jdarts.controllers import batch_entropy
+from jdarts.controllers import batch_bonus
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import ENAS_FUNCTIONS, ENAS_LM_FUNCTIONS
 from jdarts.methods import build, configured
@@ -104,7 +104,7 @@ def test_the_reward_is_the_scaled_inverse_perplexity_and_moves_the_running_basel
     choices = jnp.array([(1, 2, 0, 3, 2, 0), (0, 0, 1, 1, 0, 3), (3, 1, 0, 2, 1, 1)])
     scores = jnp.array([1 / 7.0, 1 / 5.0, 1 / 9.0])
     taught, metrics = jax.jit(made.teach)(state, choices, scores)
-    rewards = 80 * scores + 0.5 * batch_entropy(made.controller, state.controller, choices)
+    rewards = 80 * scores + 0.5 * batch_bonus(made.controller, state.controller, choices)
     baseline = 0.0
     for reward in np.asarray(rewards):
         baseline = 0.99 * baseline + 0.01 * reward

@@ -16,10 +16,10 @@ from jdarts.errors import UserError
 from jdarts.estimation import Criterion, criterion, measure_of
 from jdarts.report.records import flat, read_json, read_run
 from jdarts.runs.folder import RunFolder
-from jdarts.strategies.plan import JOURNAL, PLAN
+from jdarts.runs.kinds import PLAN, TUNING, Kind, kind_of
+from jdarts.strategies.plan import JOURNAL
 from jdarts.strategies.progress import RECORDS, record_of
 from jdarts.strategies.storage import is_url
-from jdarts.strategies.tuning import TUNING
 
 COMPLETE, PRUNED, FAIL = "complete", "pruned", "fail"
 DONE = (COMPLETE, PRUNED)
@@ -122,7 +122,7 @@ class TrialRun:
 
 def is_trial_run(path: str | Path) -> bool:
     """True for the folder of a run by trials."""
-    return any((Path(path) / name).is_file() for name in (PLAN, TUNING))
+    return kind_of(Path(path)) in (Kind.TRIALS, Kind.TUNING)
 
 
 def read_trial_run(path: str | Path) -> TrialRun:

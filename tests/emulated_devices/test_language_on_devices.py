@@ -1,6 +1,7 @@
 """Searches on text: devices share the columns of the text; two seeds run as one program."""
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import numpy as np
@@ -15,8 +16,9 @@ from jdarts.search.placed import place_search
 STEPS = 4
 
 
+@cache
 def run(seeds: tuple[int, ...] = (), batch: int = 8, **devices):
-    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch))
+    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch, hypergradient="first_order"))
     placement = place(DevicesConfig(**devices), batch_size=batch, microbatches=1, members=len(seeds))
     members = [Member(seed) for seed in seeds]
     placed = place_search(config, SPACE, text(300, 150), placement, members)  # pyright: ignore[reportArgumentType]

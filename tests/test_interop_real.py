@@ -1,8 +1,6 @@
 """A supernet that RobustDARTS trained in PyTorch reaches the accuracy here that its log reports there."""
 
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from jdarts.spaces import CellSpace, robust_s3
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS, LOG = (SHARED / "robustdarts_s3" / name for name in ("weights.npz", "log.txt"))
-UNPACK = SHARED / "cifar10_unpack.py"
+UNPACK = SHARED / "cifar10_unpack.py"  # run by the fixture `cifar10_folder`
 BATCH = 500
 
 pytestmark = [
@@ -52,11 +50,9 @@ def _logged_accuracy() -> float:
 
 
 @pytest.fixture(scope="module")
-def validation(tmp_path_factory):
+def validation(cifar10_folder):
     """The last 25,000 training images, which the search validated on."""
-    folder = tmp_path_factory.mktemp("cifar10")
-    subprocess.run([sys.executable, str(UNPACK), str(folder)], check=True, capture_output=True)
-    dataset = load(DataConfig(source="cifar10", path=str(folder)))
+    dataset = load(DataConfig(source="cifar10", path=str(cifar10_folder)))
     return dataset.train.images[25_000:], dataset.train.labels[25_000:], dataset.mean, dataset.std
 
 
@@ -80,10 +76,10 @@ def _used_alone(arrays, genotype):
     return CellSpace("used_alone", **tables), kept
 
 
-def _network(space, variables, op_weights):
+def _network(space, variables, op_weights, **options):
     supernet = space.supernet(channels=16, cells=8, classes=10)
 
-    @partial(jax.jit, compiler_options={**(staging.compiler_options() or {}), "xla_backend_optimization_level": 3})
+    @partial(jax.jit, compiler_options={**(staging.compiler_options() or {}), **options})
     def logits(images):
         return supernet.apply(variables, op_weights, images, False)
 
@@ -97,7 +93,8 @@ def networks():
     arrays = dict(np.load(WEIGHTS))
     whole = _network(robust_s3, load_torch_supernet(arrays, robust_s3), robust_s3.one_hot(genotype))
     space, kept = _used_alone(arrays, genotype)
-    return whole, _network(space, load_torch_supernet(kept, space), space.one_hot(genotype))
+    fast = {"xla_backend_optimization_level": 3}  # for thousands of images
+    return whole, _network(space, load_torch_supernet(kept, space), space.one_hot(genotype), **fast)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +124,8 @@ def _accuracy(correct, validation, every: int = 1, **augmentation) -> float:
 
 def test_accuracy_of_the_logged_architecture(correct, validation):
     # The log's loader augments the validation images like the training images; our draws differ. All 25,000 images
-    # come within 0.5 % of the log; of a fifth of them the accuracy has a standard deviation of 0.7 %.
-    augmented = _accuracy(correct, validation, every=5, crop_padding=4, flip=True)
+    # come within 0.5 % of the log; of a tenth of them the accuracy has a standard deviation of 1.0 %.
+    augmented = _accuracy(correct, validation, every=10, crop_padding=4, flip=True)
     assert augmented == pytest.approx(_logged_accuracy(), abs=1.5)
     plain = _accuracy(correct, validation, every=10, crop_padding=0, flip=False)
     assert plain > augmented

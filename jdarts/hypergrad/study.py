@@ -12,7 +12,7 @@ the two points add to the parts of the error from ε² and rounding (see `finite
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -205,11 +205,14 @@ def flat(tree: PyTree) -> np.ndarray:
 def _step(optimizer):
     """The functions of an optimiser's step, cached so that jit compiles each once."""
     step = Step(optimizer)
+    known: dict[Any, bool] = {}
 
     def singular_at(v, at) -> bool:
-        found = []
-        jax.eval_shape(lambda v, at: found.append(step.pull_to_gradient(v, at)[2]), v, at)
-        return found[0]
+        leaves, structure = jax.tree.flatten((v, at))
+        shapes = structure, *map(jax.typeof, leaves)
+        if shapes not in known:  # it depends on nothing else, and a trace takes milliseconds
+            jax.eval_shape(lambda v, at: known.update({shapes: step.pull_to_gradient(v, at)[2]}), v, at)
+        return known[shapes]
 
     return step, jax.jit(step.from_point), jax.jit(lambda v, at: step.pull_to_gradient(v, at)[:2]), singular_at
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from jdarts.staging.equality import Expressions
 from jdarts.staging.trace import Fixed
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -36,6 +37,9 @@ _LEVEL = "xla_backend_optimization_level"
 # Search step of the quick start, in CPU seconds: 59 to compile and 0.144 per step; 33 and 0.174 with these options.
 _LESS = {_LEVEL: 1, "xla_cpu_use_fusion_emitters": False}
 _READ = {_LEVEL: 0, "xla_cpu_use_fusion_emitters": False, "xla_llvm_disable_expensive_passes": True}
+
+_MOST_PROGRAMS = 1000
+_MOST_EXPRESSIONS = 50_000
 
 _WORKERS = max(2, (os.cpu_count() or 2) // 2)
 
@@ -103,13 +107,58 @@ class Executable:
         return self._compiled.cost_analysis() or {}
 
 
+class Recent:
+    """Programs of the process's last compilations, so that a search that is run again compiles nothing again.
+
+    Only small searches are remembered, such as those of trials, stages and tests: a large one would hold memory.
+
+    Attributes:
+      expressions: equal expressions have equal numbers in all these compilations.
+      programs: by content, options and context of JAX.
+      contexts: those of the programs; they are compared by identity, so they stay.
+    """
+
+    def __init__(self):
+        self.expressions = Expressions()
+        self.programs: dict[Hashable, Executable] = {}
+        self.contexts: list[Any] = []
+
+    @property
+    def full(self) -> bool:
+        """True if as much is remembered as may be."""
+        return len(self.programs) > _MOST_PROGRAMS or len(self.expressions) > _MOST_EXPRESSIONS
+
+
+_recent = Recent()
+
+
+def recent() -> Recent:
+    """The memory of this process; a new one where JAX's compilation cache is off, as in measurements of compilation."""
+    global _recent
+    if not jax.config.jax_enable_compilation_cache:
+        return Recent()
+    if _recent.full:
+        _recent = Recent()
+    return _recent
+
+
+@jax.jit
+def _nothing():
+    return ()
+
+
 class Compiler:
     """Collects distinct programs and compiles them together; `options` are those of `compiler_options`."""
 
-    def __init__(self, **options: Any):
-        self._options = options
+    def __init__(self, recent: Recent, **options: Any):
+        self._recent, self._options = recent, options
+        traced = _nothing.trace().jaxpr  # JAX keeps one trace for each context of its caches
+        recent.contexts.append(traced)
+        self._context = id(traced)
         self._known: dict[Hashable, Executable] = {}
+        self._new: dict[Hashable, Executable] = {}
         self._waiting: list[Executable] = []
+        self._count = 0
 
     def add(
         self,
@@ -129,21 +178,28 @@ class Compiler:
             key = (key, tuple((s.shape, s.dtype) for s in shapes))
             if key in self._known:
                 return self._known[key]
-        executable = Executable(function, shapes, donated, compiler_options(large=large, **self._options))
-        self._waiting.append(executable)
+        options = compiler_options(large=large, **self._options)
+        content = (key, donated, tuple(sorted((options or {}).items())), self._context)
+        executable = None if key is None else self._recent.programs.get(content)
+        if executable is None:
+            executable = Executable(function, shapes, donated, options)
+            self._waiting.append(executable)
+            if key is not None:
+                self._new[content] = executable
         if key is not None:
             self._known[key] = executable
+        self._count += 1
         return executable
 
     def finish(self) -> int:
-        """Compile all programs that were added; returns their number."""
-        count = len(self._waiting)
+        """Compile all programs that were added and are new; returns the number of those added."""
         with ThreadPoolExecutor(_WORKERS) as pool:
             futures = [pool.submit(executable.compile, executable.lower()) for executable in self._waiting]
             for future in futures:
                 future.result()
         self._waiting.clear()
-        return count
+        self._recent.programs.update(self._new)
+        return self._count
 
 
 def _shape(atom: Any) -> jax.ShapeDtypeStruct:

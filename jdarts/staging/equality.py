@@ -4,6 +4,7 @@ Derivatives along several groups of variables are traced separately. They repeat
 differ in their other results, so single results are identified by their expressions, also inside functions.
 """
 
+import itertools
 from collections.abc import Hashable
 from typing import Any
 
@@ -15,7 +16,11 @@ class Expressions:
 
     def __init__(self):
         self._numbers: dict[Hashable, int] = {}
+        self._next = itertools.count()  # not the length: threads may add expressions at once
         self._functions: dict[_Same, tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def form(self, eqn: JaxprEqn) -> Hashable:
         """A key of the operation and parameters of an equation, without its inputs.
@@ -32,7 +37,7 @@ class Expressions:
         return [(form, k) for k in range(len(eqn.outvars))]
 
     def _number(self, expression: Hashable) -> int:
-        return self._numbers.setdefault(expression, len(self._numbers))
+        return self._numbers.setdefault(expression, next(self._next))
 
     def _outputs(self, function: ClosedJaxpr) -> tuple[int, ...]:
         key = _Same(function)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from jdarts.staging.compiling import Compiler, compiler_options
+from jdarts.staging.compiling import Compiler, compiler_options, recent
 from jdarts.staging.execute import Runner
 from jdarts.staging.trace import count_equations, has_pieces, piece, pruned, trace, written_bytes
 
@@ -69,7 +69,7 @@ class Program:
     """A compiled function. Call it with arrays of the shapes and dtypes that it was compiled for.
 
     Attributes:
-      trace_seconds, compile_seconds: time taken to trace, and to lower and compile.
+      trace_seconds, compile_seconds: time taken to trace, and to lower and compile what is new in this process.
       programs: number of distinct XLA programs.
     """
 
@@ -151,8 +151,10 @@ def compile(
             return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(closed)(*jax.tree.leaves(arrays)))
 
         return _compile_whole(all_pieces, args, donate_argnums, started, how)
-    compiler = Compiler(written=written_bytes(closed.jaxpr.eqns), **how)
-    runner = Runner(trace(closed, shared=shared), compiler, _JOINED_EQUATIONS if often else None)
+    known = recent()
+    compiler = Compiler(known, written=written_bytes(closed.jaxpr.eqns), **how)
+    graph = trace(closed, shared=shared, expressions=known.expressions)
+    runner = Runner(graph, compiler, _JOINED_EQUATIONS if often else None)
     traced = time.perf_counter()
     programs = compiler.finish()
     structure_in, structure_out = jax.tree.structure(args), jax.tree.structure(shapes)

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from support.one_cell import OneCellSpace
+from support.one_cell import NARROW
 
 from jdarts import analysis
 from jdarts.bench.accuracy import NETWORKS, Trained, searcher
@@ -23,7 +23,7 @@ def config(**options):
 @pytest.fixture(scope="module")
 def small():
     data = load(config().data).for_search(config().data)
-    return data, searcher(config(), OneCellSpace(), data)
+    return data, searcher(config(), NARROW, data)
 
 
 def wide(point, rates):
@@ -42,7 +42,7 @@ def wide(point, rates):
 )
 def test_it_searches_as_make_search_does(small, gradient, options):
     data, searches = small
-    search = make_search(config(**options), OneCellSpace(), data)
+    search = make_search(config(**options), NARROW, data)
     step, state = analysis.compile_pieces(search.step), jax.jit(search.init)(jax.random.key(3))
     for _ in range(3):
         state, _ = step(state, search.arrays)

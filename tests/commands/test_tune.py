@@ -18,6 +18,10 @@ config = Experiment(
     train=TrainConfig(batch_size=8, channels=4, cells=1, epochs=2, auxiliary_weight=0.0, cutout=0, drop_path=0.0),
 )
 """
+SPACE = """
+from jdarts.spaces import define_space
+space = define_space("small", nodes=1, normal=("skip_connect", "sep_conv_3x3"))
+"""
 GENOTYPE = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|skip_connect~2|"
 TRAINING = ["tune", "toy.py", "--genotype", GENOTYPE]
 RATE = "search.alpha_optimizer.learning_rate"
@@ -62,8 +66,9 @@ def test_a_training_is_tuned_and_goes_on(capsys):
 
 @pytest.mark.slow
 def test_a_search_is_tuned_with_a_pruner(capsys):
+    Path("small.py").write_text(SPACE)
     vary = ["--vary", f"{RATE}=log:1e-4:1e-1", "--trials", "7", "--sampler", "random", "--pruner", "median"]
-    assert cli.main(["tune", "toy.py", *vary]) == 0
+    assert cli.main(["tune", "toy.py", *vary, "--space.name", "small.py"]) == 0
     found = records()
     assert len(found) == 7 and all(list(record["intermediate"]) == ["1"] for record in found)
     for record in found:

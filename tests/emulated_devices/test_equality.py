@@ -11,7 +11,6 @@ CASES = {
     "unrolled": {"hypergradient": "unrolled"},
     "look_back": {"hypergradient": "look_back"},
     "two_steps": {"hypergradient": "unrolled", "unroll_steps": 2},
-    "neumann": {"hypergradient": "neumann", "hypergradient_terms": 2},
     "single_level": {"hypergradient": "single_level"},
     "microbatches": {"hypergradient": "first_order", "microbatches": 2},
 }

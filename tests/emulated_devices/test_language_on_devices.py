@@ -1,6 +1,7 @@
 """Searches and trainings on text: devices share the columns of the text; two seeds run as one program."""
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import numpy as np
@@ -19,8 +20,9 @@ STEPS = 4
 CELL = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
 
 
+@cache
 def run(seeds: tuple[int, ...] = (), batch: int = 8, **devices):
-    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch))
+    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch, hypergradient="first_order"))
     placement = place(DevicesConfig(**devices), batch_size=batch, microbatches=1, members=len(seeds))
     members = [Member(seed) for seed in seeds]
     placed = place_search(config, SPACE, text(300, 150), placement, members)  # pyright: ignore[reportArgumentType]

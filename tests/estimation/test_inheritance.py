@@ -14,6 +14,7 @@ import pytest
 from flax import linen as nn
 from flax import traverse_util
 from scipy import stats
+from support.one_cell import NARROW_CELL
 from support.real_data import REAL_DATA
 
 from jdarts import cli, spaces
@@ -40,7 +41,8 @@ CONFIG = Experiment(
     search=SearchConfig(epochs=1, batch_size=8, hypergradient="first_order"),
     train=TrainConfig(batch_size=8, channels=4, cells=1, epochs=1, auxiliary_weight=0.0, cutout=0, drop_path=0.0),
 )
-OWN = spaces.define_space("two_nodes", nodes=2, normal=("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"))
+NARROW = spaces.NASBench201Space("narrow", NARROW_CELL)
+OWN = spaces.define_space("one_node", nodes=1, normal=("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"))
 
 
 def searched(space, cells) -> tuple[Experiment, Search, Any]:
@@ -100,9 +102,7 @@ def recorded(network, *args):
     return found
 
 
-@pytest.mark.parametrize(
-    ("space", "cells", "seed"), [(spaces.nasbench201, 1, 5), (OWN, 3, 5)], ids=["nasbench201", "own"]
-)
+@pytest.mark.parametrize(("space", "cells", "seed"), [(NARROW, 1, 5), (OWN, 3, 9)], ids=["nasbench201", "own"])
 def test_the_path_and_its_statistics(x64, space, cells, seed):
     config, search, state = searched(space, cells)
     estimator = Inherited(config, search, state)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from support.hypergrad_problems import CHAINS, mlp_loss, mlp_problem, warm_state
 
-from jdarts import hypergrad, spaces
+from jdarts import hypergrad
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.hypergrad.study import compare, difference_study, flat, float64_reference
+from jdarts.spaces import define_space
 
 
 def point(dtype=np.float64, **options):
@@ -81,11 +82,12 @@ def test_on_real_images_the_exact_product_wins_at_every_epsilon(cifar10_folder):
 
     config = Experiment(
         data=DataConfig(source="cifar10", path=str(cifar10_folder), limit=200),
-        space=SpaceConfig(name="robust_s2", channels=4, cells=1),
+        space=SpaceConfig(channels=4, cells=1),
         search=SearchConfig(epochs=2, batch_size=8, hypergradient="first_order"),
     )
     data = load(config.data).for_search(config.data)
-    trained = train_supernet(config, spaces.get(config.space.name), data, steps=15)
+    space = define_space("two_nodes", nodes=2, normal=("skip_connect", "sep_conv_3x3"))
+    trained = train_supernet(config, space, data, steps=15)
     assert np.mean(trained.train_losses[-5:]) < np.mean(trained.train_losses[:5]), "it must have learned something"
     studies = study_networks(trained)
     assert set(studies) == {"plain", "dropout", "drop-path"}

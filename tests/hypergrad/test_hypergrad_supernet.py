@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 @pytest.fixture(scope="module")
 def supernet():
     """A supernet with batch norm and every op: weights, alphas, two batches and its loss, in float64."""
-    space = define_space("two_nodes", nodes=2, normal=DARTS_OPS)
+    space = define_space("one_node", nodes=1, normal=DARTS_OPS)
     network = space.supernet(channels=4, cells=1, classes=3)
     images = jax.random.normal(jax.random.key(0), (2, 6, 8, 8, 3))
     labels = jax.random.randint(jax.random.key(1), (2, 6), 0, 3)

@@ -27,7 +27,9 @@ from jdarts.spaces import define_space, nasbench201
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:16", crop_padding=1),
     space=SpaceConfig(name="nasbench201", channels=4, cells=1),
-    search=SearchConfig(epochs=3, batch_size=4, alpha_optimizer=AdamConfig(learning_rate=1e-6)),
+    search=SearchConfig(
+        epochs=3, batch_size=4, hypergradient="first_order", alpha_optimizer=AdamConfig(learning_rate=1e-6)
+    ),
 )
 
 
@@ -139,7 +141,7 @@ def test_random_search_without_a_table_needs_validation_images(tmp_path):
 def test_r_darts_tells_all_strengths_and_takes_the_best_by_validation(tmp_path):
     train = TrainConfig(epochs=9, batch_size=4, channels=4, cells=1, auxiliary_weight=0.0, drop_path=0.0, cutout=0)
     options = ("strengths=0.0003,0.3", "train_epochs=1", "val_fraction=0.25")
-    (genotype, state), folder = run(tmp_path, "r_darts", *options, epochs=1, hypergradient="first_order", train=train)
+    (genotype, state), folder = run(tmp_path, "r_darts", *options, epochs=1, train=train)
     found = json.loads((folder.path / "strengths.json").read_text())
     assert state is None and [entry["strength"] for entry in found] == [3e-4, 0.3]
     best = int(np.argmax([entry["val_accuracy"] for entry in found]))
@@ -184,8 +186,8 @@ def test_drnas_prunes_and_widens_and_goes_on(tmp_path):
 
 
 def test_pruned_candidates_leave_the_network_of_the_others_as_it_was():
-    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient="first_order"))
-    data, space = load(config.data).for_search(config.data), OneCellSpace()
+    config, space = CONFIG, OneCellSpace()
+    data = load(config.data).for_search(config.data)
     old = make_search(config, space, data)
     state = old.init(jax.random.key(3))
     weights = np.random.default_rng(0).uniform(size=(6, 5))

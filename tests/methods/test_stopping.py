@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from support.one_cell import OneCellSpace
+from support.one_cell import NARROW
 
 from jdarts import spaces
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
@@ -107,7 +107,7 @@ def test_a_network_whose_weights_have_decayed_is_dead_and_a_fresh_one_is_not():
         space=SpaceConfig(name="nasbench201", channels=4, cells=1),
         search=SearchConfig(batch_size=4, hypergradient="first_order"),
     )
-    search = make_search(config, OneCellSpace(), load(config.data).for_search(config.data))
+    search = make_search(config, NARROW, load(config.data).for_search(config.data))
     measure = alpha_spectrum(search, shift=1e-3)
     state = jax.jit(search.init)(jax.random.key(0)).replace(step=1)
     fresh = measure(state, search.arrays)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.one_cell import OneCellSpace
+from support.one_cell import NARROW
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
@@ -53,7 +53,7 @@ def test_every_real_option_of_a_method_may_be_an_array(name):
     images = data()
 
     def one_step(seed, values):
-        search = make_search(with_values(config, values), OneCellSpace(), images)
+        search = make_search(with_values(config, values), NARROW, images)
         return search.step(search.init(jax.random.key(seed)), search.arrays)[1]
 
     values = {f"search.method_options.{option}": jax.ShapeDtypeStruct((), jnp.float32) for option in ARRAYS[name]}
@@ -66,14 +66,14 @@ def test_members_with_other_options_end_as_by_themselves():
     sweeps = ["method_options.beta=0.25,1", "method_options.epsilon_start=0.05,0.1"]
     members = members_of(config, None, sweeps)[::3]
     assert members[1].name == "seed-0,beta-1,epsilon_start-0.1"
-    placed = place_search(config, OneCellSpace(), data(), ONE_DEVICE, members)
+    placed = place_search(config, NARROW, data(), ONE_DEVICE, members)
     together = placed.init()
     for _ in range(4):
         together, _ = placed.step(together)
     for i, member in enumerate(members):
         own = member.config(config)
         assert own.search.method_options[-2:] == tuple(f"{n.rpartition('.')[2]}={v!r}" for n, v in member.values)
-        search = make_search(own, OneCellSpace(), data())
+        search = make_search(own, NARROW, data())
         state, step = search.init(jax.random.key(member.seed)), jax.jit(search.step)
         for _ in range(4):
             state, _ = step(state, search.arrays)
@@ -106,4 +106,4 @@ def test_an_option_that_cannot_be_swept_is_one_line(method, sweep, message):
 def test_an_option_that_python_decides_by_is_refused():
     members = members_of(configured("fair_darts"), None, ["method_options.threshold=0.5,0.9"])
     with pytest.raises(UserError, match=r"method_options\.threshold: its value decides"):
-        place_search(configured("fair_darts"), OneCellSpace(), data(), ONE_DEVICE, members)
+        place_search(configured("fair_darts"), NARROW, data(), ONE_DEVICE, members)

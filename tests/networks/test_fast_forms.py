@@ -172,8 +172,10 @@ def everything(case: Case, network: nn.Module):
 
 
 WHOLE = {"evaluated", "partial_channels", "dropout", "own_ops", "nasbench201_edges"}
-PAIRS = [(name, form) for name in NETWORKS for form in FORMS if name in WHOLE or form != "accelerator_whole"]
-"""An accelerator's whole program has the operations of its cells, and takes longer to compile: not for all networks."""
+FORMS_OF = dict.fromkeys(NETWORKS, ("by_edge", "accelerator_by_cell")) | dict.fromkeys(WHOLE, tuple(FORMS))
+FORMS_OF |= dict.fromkeys(("S4_noise", "three_cells", "auxiliary_conv1"), tuple(FORMS)[:3])  # noise, layers, skips
+PAIRS = [(name, form) for name in NETWORKS for form in FORMS if form in FORMS_OF[name]]
+"""A whole program has the operations of its cells, and takes longer to compile: not for all networks."""
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.one_cell import NARROW_CELL
 
 from jdarts import kernels, spaces, staging
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.search import make_search
+from jdarts.spaces import define_space
+from jdarts.spaces.nasbench201 import NASBench201Space
+from jdarts.spaces.space import Space
 from jdarts.staging import program
 
+OWN: dict[str, Space] = {
+    "two_nodes": define_space("two_nodes", nodes=2, normal=spaces.robust_s3.normal[0]),
+    "narrow": NASBench201Space("narrow", NARROW_CELL),
+}
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:3:32", crop_padding=1),
     space=SpaceConfig(name="robust_s3", channels=4, cells=3),
@@ -25,7 +33,8 @@ def build(space: str, method: str, cells: int = 3, options: tuple[str, ...] = ()
     search = dataclasses.replace(CONFIG.search, method=method, method_options=options, **settings)
     size = dataclasses.replace(CONFIG.space, name=space, cells=cells)
     config = dataclasses.replace(CONFIG, search=search, space=size)
-    return make_search(config, spaces.get(space), load(config.data).for_search(config.data))
+    own = OWN[space] if space in OWN else spaces.get(space)
+    return make_search(config, own, load(config.data).for_search(config.data))
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def wide(state):
 @pytest.mark.parametrize(
     ("space", "method", "cells", "settings"),
     [
-        ("robust_s3", "darts", 2, {}),
+        ("two_nodes", "darts", 2, {}),
         ("robust_s1", "darts", 1, {"hypergradient": "first_order"}),  # other ops on every edge; pools, dilated ones
     ],
 )
@@ -76,15 +85,16 @@ def test_the_programs_of_accelerators_make_the_same_search(space, method, cells,
             assert programs[2] == 1 < programs[3] < programs[1] / 3
 
 
-@pytest.mark.parametrize("activations", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("space", "method", "options"),
+    ("space", "method", "options", "activations"),
     [
-        ("darts_cnn", "darts_minus", ("auxiliary=conv1",)),
-        ("robust_s4", "pc_darts+darts_minus+sdarts_rs", ("parts=2",)),
-        ("nasbench201", "darts_minus", ()),
-        ("nasbench201", "gdas", ()),
-        ("nasbench201", "drop_nas", ()),
+        ("darts_cnn", "darts_minus", ("auxiliary=conv1",), "bfloat16"),
+        ("robust_s4", "pc_darts+darts_minus+sdarts_rs", ("parts=2",), "float32"),
+        ("robust_s4", "pc_darts+darts_minus+sdarts_rs", ("parts=2",), "bfloat16"),
+        ("narrow", "darts_minus", (), "bfloat16"),
+        ("narrow", "gdas", (), "float32"),
+        ("narrow", "gdas", (), "bfloat16"),
+        ("narrow", "drop_nas", (), "bfloat16"),
     ],
 )
 def test_second_order_steps_can_be_traced_as_on_an_accelerator(space, method, options, activations, accelerator):

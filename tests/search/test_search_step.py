@@ -12,10 +12,12 @@ from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDC
 from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.search import make_search
+from jdarts.spaces import define_space
 
+SPACE = define_space("two_nodes", nodes=2, normal=spaces.robust_s3.normal[0])
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x1:4:96", crop_padding=1, flip=True),
-    space=SpaceConfig(name="robust_s3", channels=4, cells=1),
+    space=SpaceConfig(channels=4, cells=1),
     search=SearchConfig(
         epochs=2,
         batch_size=12,
@@ -28,7 +30,7 @@ CONFIG = Experiment(
 def build(hypergradient: str, **kwargs):
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, hypergradient=hypergradient))
     data = load(config.data).for_search(config.data)
-    return make_search(config, spaces.get(config.space.name), data, **kwargs)
+    return make_search(config, SPACE, data, **kwargs)
 
 
 @pytest.fixture(scope="module", params=["first_order", "unrolled"])
@@ -151,4 +153,4 @@ def test_a_batch_larger_than_a_split_is_refused():
     config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, batch_size=64))
     data = load(config.data).for_search(config.data)
     with pytest.raises(UserError, match="batch size is 64"):
-        make_search(config, spaces.get("robust_s3"), data)
+        make_search(config, SPACE, data)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jdarts import staging
+from jdarts.staging import compiling
 from jdarts.staging import program as staging_program
 from jdarts.staging.trace import Control, Piece, count_equations, pruned, trace, written_bytes
 
@@ -70,6 +71,40 @@ def test_gradients_and_products_equal_one_program():
 def test_equal_pieces_and_groups_are_compiled_once():
     programs = {depth: staging.compile(gradient, *data(depth)[:2]).programs for depth in (4, 9)}
     assert programs[4] == programs[9]
+
+
+def test_what_was_compiled_before_in_this_process_is_not_compiled_again(monkeypatch):
+    monkeypatch.setattr(compiling, "_recent", compiling.Recent())
+    compiled = []
+    compile = compiling.Executable.compile
+    monkeypatch.setattr(compiling.Executable, "compile", lambda self, *a: compiled.append(self) or compile(self, *a))
+
+    def new(function, *args, **options):
+        before = len(compiled)
+        program = staging.compile(lambda *args: function(*args), *args, **options)
+        return len(compiled) - before, program
+
+    weights, x, _ = data()
+    first, program = new(gradient, weights, x)
+    again, same = new(gradient, weights, x)
+    assert first == program.programs == same.programs > 3 and again == 0
+    for a, b in zip(jax.tree.leaves(program(weights, x)), jax.tree.leaves(same(weights, x)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = staging.piece(lambda x, w: jnp.tanh(x @ w) - x)
+    assert new(lambda weights, x: jax.grad(network)(weights, x, other), weights, x)[0] > 0, "another piece"
+    assert new(gradient, *data(d=6)[:2])[0] == first, "other shapes"
+    assert new(gradient, weights, x, only_read=True)[0] == first, "other options"
+    with jax.default_matmul_precision("highest"):
+        assert new(gradient, weights, x)[0] == first, "another context of JAX"
+    monkeypatch.setattr(compiling, "_MOST_PROGRAMS", 0)
+    assert new(gradient, weights, x)[0] == first, "the memory was full"
+    monkeypatch.setattr(compiling, "_MOST_PROGRAMS", 1000)
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        assert new(gradient, weights, x)[0] == first, "a measurement compiles everything"
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert new(gradient, weights, x)[0] == 0
 
 
 def test_results_of_a_piece_that_nothing_reads_are_not_computed():

@@ -244,11 +244,13 @@ def test_mistakes_are_told_before_anything_compiles():
         return make_search(dataclasses.replace(CONFIG, search=settings), space, data)
 
     with pytest.raises(
-        UserError, match=r"batch_size is 6, but a step trains 4 paths .* use a multiple of 4, at least 8"
+        UserError, match=r"batch_size is 6, but a step of fairnas trains 4 paths .* use a multiple of 4, at least 8"
     ):
         asked("fairnas", batch_size=6)
     with pytest.raises(UserError, match="space nasbench201 has no layers to choose from"):
         asked("spos", spaces.nasbench201)
+    with pytest.raises(UserError, match=r"most_macs of method spos is 10, .* the smallest network .* has [0-9,]+ mult"):
+        asked("spos", options=("most_macs=10",))
     for method in ("pc_darts", "r_darts_dp", "darts_pt", "p_darts", "stac_nas", "drnas_progressive"):
         with pytest.raises(UserError, match=f"method {method} does not fit space mobile_s5"):
             asked(method)

@@ -51,6 +51,12 @@ class PathStep(SearchStep):
         opt_state = jax.tree.map(kept, opt_state, state.weight_opt_state)
         return state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"]), (value, aux)
 
+    def alpha_step(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, Any]:
+        """The state as it is, and the loss of another path on the first part of the validation batch, for records."""
+        count = self.paths.count(self.objective.space)
+        part = {**val_batch, **{name: split_rows(val_batch[name], count)[0] for name in ("images", "labels")}}
+        return super().alpha_step(state, ahead, train_batch, part)
+
     @property
     def paths(self) -> Paths:
         """The paths of the method."""

@@ -3,6 +3,5 @@
 * `layers`: convolution with batch norm, squeeze-and-excitation, the split by channel parity.
 * `blocks`: inverted residual, identity, the choice blocks of SPOS.
 * `network`: the whole network; `size`: its checks and its size, by arithmetic.
-
-XLA's convolutions compute them. On a CPU they are slow, since XLA:CPU is at grouped convolutions.
+* `supernet`: the one-shot supernet with a choice for each layer.
 """

@@ -130,8 +130,8 @@ class SpaceConfig(Section):
     channels: Channels = 16
     """Channels of the first cell (even). Mobile spaces: no effect, their widths are fixed."""
     cells: Cells = 8
-    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro and
-    mobile spaces: no effect, they have their own number of layers."""
+    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro
+    and mobile spaces: no effect, they have their own number of layers."""
 
     def __post_init__(self):
         check_fields(self, "space.")

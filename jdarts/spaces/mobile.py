@@ -1,7 +1,7 @@
 """Spaces of mobile networks with a choice for each layer: ProxylessNAS, FairNAS, S5 and SPOS.
 
-Widths, strides, stem and head are fixed. Option k of layer i is the k-th of its candidates. Each has a one-shot supernet
-(`jdarts.spaces.layer_choices`).
+Widths, strides, stem and head are fixed. Option k of layer i is the k-th of its candidates. Each has a one-shot
+supernet (`jdarts.spaces.layer_choices`).
 """
 
 from collections.abc import Sequence

@@ -140,7 +140,7 @@ def check_paths(method: Method, space: Space, settings: SearchConfig) -> None:
         )
 
 
-def check_limit(method: Method, space: LayerChoices, side: int, classes: int) -> None:
+def check_limit(method: Method, space: Any, side: int, classes: int) -> None:
     """Raise `UserError` if no network of the space keeps the limit of multiply–accumulates (`most_macs`)."""
     most = method.options.get("most_macs")
     if most is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jdarts.derivation import skips_in
 from jdarts.errors import UserError
-from jdarts.genotypes import parse_architecture
+from jdarts.genotypes import parse_result
 from jdarts.ops.candidates import has_weights
 from jdarts.spaces.space import Space
 
@@ -32,7 +32,7 @@ def too_many_skips(count: int = 2) -> Stop:
     def stop(records: Records, space: Space) -> int | None:
         del space
         last = records[-1]
-        return int(last["epoch"]) if skips_in(parse_architecture(last["genotype"])) >= count else None
+        return int(last["epoch"]) if skips_in(parse_result(last["genotype"])) >= count else None
 
     return stop
 

@@ -14,7 +14,7 @@ import numpy as np
 from jdarts.analysis import figures, indicators
 from jdarts.analysis.alpha_hessian import alpha_hessian
 from jdarts.analysis.compiling import compile_pieces
-from jdarts.analysis.correlation import gradient_correlation, op_groups, operator_gradients, weight_gradient
+from jdarts.analysis.correlation import gradient_correlation, last_cell, op_groups, operator_gradients, weight_gradient
 from jdarts.analysis.directions import flatten
 from jdarts.analysis.discretisation import discretisation_gap
 from jdarts.analysis.landscape import Grid, eigen_directions, gradient_directions, landscape, random_directions
@@ -206,7 +206,7 @@ def sampling_schemes(live: LiveSearch, options: AnalysisOptions) -> dict[str, Se
 def _correlation(live: LiveSearch, options: AnalysisOptions) -> tuple[dict, dict]:
     gradient = weight_gradient(live.loss(train=True), compile=compile_pieces)
     weights = live.tree(live.w)
-    last = max((name for name in weights if name.startswith("cell_")), key=lambda name: int(name[5:]))
+    last = last_cell(weights)
     groups = {
         name: lambda vector, pick=pick: pick(live.tree(vector))
         for name, pick in op_groups(weights, cells=[last]).items()

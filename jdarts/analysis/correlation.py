@@ -57,23 +57,37 @@ def correlate(a: Any, b: Any) -> Correlation:
 def op_groups(weights: Mapping, *, cells: Iterable[str] | None = None) -> dict[str, Callable]:
     """Groups of a supernet's weights by op kind: `{"sep_conv_3x3": tree -> its arrays, …}`.
 
-    `weights` is the tree of weights (`LiveSearch.tree`), whose modules are called `cell_I/from_SOURCE_OP`. `cells`
-    limits the groups, e.g. `["cell_7"]` for the last cell as in the paper.
+    `weights` is the tree of weights (`LiveSearch.tree`), whose modules are called `cell_I/from_SOURCE_OP`, or
+    `layer_I/choice_K` in a chain of layers, where the ops of a row have no names there: the groups are the numbers of
+    the choices. `cells` limits the groups, e.g. `["cell_7"]` for the last cell as in the paper.
     """
     kinds: dict[str, list[tuple[str, str]]] = {}
     for cell, modules in weights.items():
-        if not cell.startswith("cell_") or (cells is not None and cell not in set(cells)):
+        if cells is not None and cell not in set(cells):
             continue
         for module in modules:
-            if module.startswith("from_"):
+            if cell.startswith("cell_") and module.startswith("from_"):
                 kinds.setdefault(module.split("_", 2)[2], []).append((cell, module))
+            elif cell.startswith("layer_") and module.startswith("choice_"):
+                kinds.setdefault(module, []).append((cell, module))
     if not kinds:
-        raise UserError("these weights have no ops of a cell supernet (modules cell_I/from_SOURCE_OP)")
+        raise UserError("these weights have no ops of a supernet (modules cell_I/from_SOURCE_OP, layer_I/choice_K)")
 
     def picker(paths):
         return lambda tree: [tree[cell][module] for cell, module in paths]
 
     return {op: picker(paths) for op, paths in sorted(kinds.items())}
+
+
+def last_cell(weights: Mapping) -> str:
+    """The name of the last cell of a supernet with these weights, or of the last layer with choices of a chain."""
+
+    def number(name: str) -> int:
+        return int(name.partition("_")[2])
+
+    cells = [name for name in weights if name.startswith("cell_")]
+    layers = [name for name in weights if name.startswith("layer_") and any("choice" in part for part in weights[name])]
+    return max(cells or layers, key=number)
 
 
 def operator_gradients(loss: Loss, w: Any, op_weights: Mapping, batch: Any, tables: Mapping, *, compile=jax.jit):

@@ -124,10 +124,10 @@ class SpaceConfig(Section):
     name: str = "darts_cnn"
     """A registered search space (`jdarts spaces` lists them), or a file that defines one: path/to/space.py."""
     channels: Channels = 16
-    """Channels of the first cell (even)."""
+    """Channels of the first cell (even). Mobile spaces: no effect, their widths are fixed."""
     cells: Cells = 8
-    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro:
-    no effect, the space has its own number of layers."""
+    """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro
+    and mobile spaces: no effect, they have their own number of layers."""
 
     stem: Literal["cifar", "imagenet"] = "cifar"
     """The layers in front of the cells of a DARTS supernet: cifar keeps the size of the image; imagenet, for images of
@@ -163,7 +163,7 @@ class SearchConfig(Section):
     """Options of the method, each as option=value."""
     epochs: Epochs = 50
     batch_size: BatchSize = 64
-    """Images per step, for both the weight batch and the alpha batch."""
+    """Images per step, for both the weight batch and the alpha batch; fairnas divides them among its paths."""
     hypergradient: str | None = None
     """Estimator of the alphas' gradient (`jdarts.hypergrad`), or a function of your own; None is the method's choice,
     for DARTS unrolled. first_order: xi = 0. single_level: the training batch for both. unrolled: exact second order

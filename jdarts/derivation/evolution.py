@@ -13,7 +13,7 @@ from jdarts.spaces.decisions import Choices, DecisionSpace, uniform
 Scored = tuple[float, Choices]
 Legal = Callable[[Choices], bool]
 
-_RANDOM_ATTEMPTS = 1_000
+RANDOM_ATTEMPTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Generations:
 
     def candidate(
         self, space: DecisionSpace, number: int, earlier: Sequence[Scored], is_new: Legal, rng: np.random.Generator
-    ) -> Choices:
+    ) -> Choices | None:
         """The candidate of this number; `earlier` are those of earlier generations with their scores, in order.
 
-        Raises `UserError` if no new, legal architecture is found.
+        None if `RANDOM_ATTEMPTS` random architectures hold no new, legal one.
         """
         place = number % self.population
         order = heapq.nsmallest(self.parents, range(len(earlier)), key=lambda i: (-earlier[i][0], i))
@@ -50,14 +50,11 @@ class Generations:
                 child = self._child(space, best, place < self.population // 2, rng)
                 if space.is_valid(child) and is_new(child):
                     return child
-        for _ in range(_RANDOM_ATTEMPTS):
+        for _ in range(RANDOM_ATTEMPTS):
             child = uniform(space, rng)
             if is_new(child):
                 return child
-        raise UserError(
-            f"space {space.name}: no legal architecture that is not yet evaluated was found in {_RANDOM_ATTEMPTS} "
-            f"random ones, as candidate {number}: use fewer candidates, or a wider limit"
-        )
+        return None
 
     def _child(self, space: DecisionSpace, best: Sequence[Choices], mutant: bool, rng: np.random.Generator) -> Choices:
         def parent() -> Choices:
@@ -79,6 +76,8 @@ def evolve(
 ) -> Iterator[Scored]:
     """`(score, choices)` of every candidate of `generations` generations, in order, each evaluated once.
 
+    Ends early where no further architecture is found. Raises `UserError` if there is none at all.
+
     Args:
       score: the larger the better; NaN raises `UserError`.
       seed: of all draws; candidate n has random numbers of its own.
@@ -93,6 +92,12 @@ def evolve(
     for number in range(generations * settings.population):
         earlier = scored[: number // settings.population * settings.population]
         choices = settings.candidate(space, number, earlier, is_new, np.random.default_rng((seed, number)))
+        if choices is None and scored:
+            return
+        if choices is None:
+            raise UserError(
+                f"space {space.name}: none of {RANDOM_ATTEMPTS} random architectures is legal; allow larger ones"
+            )
         found = score(choices)
         if math.isnan(found):
             raise UserError(f"candidate {number} scored nan and cannot be compared: {choices}")

@@ -41,7 +41,15 @@ from jdarts.genotypes.genotype import (
 )
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.genotypes.notation.structured import read_json
-from jdarts.genotypes.reading import Architecture, is_published, load, load_architecture, parse, parse_architecture
+from jdarts.genotypes.reading import (
+    Architecture,
+    is_published,
+    load,
+    load_architecture,
+    parse,
+    parse_architecture,
+    parse_result,
+)
 from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
 
 __all__ = [
@@ -68,5 +76,6 @@ __all__ = [
     "load_architecture",
     "parse",
     "parse_architecture",
+    "parse_result",
     "read_json",
 ]

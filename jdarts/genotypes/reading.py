@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import published, published_mobile, published_networks, published_recurrent
@@ -91,6 +92,14 @@ def parse_architecture(text: str, name: str | None = None) -> Architecture:
         f"cannot read {excerpt(stripped)} as a genotype; expected Genotype(normal=…), Genotype(recurrent=…), JSON, "
         "an arch string |op~0|+…, enas_macro: 0 3 0 …, or the name of a published genotype"
     )
+
+
+def parse_result(text: str) -> Any:
+    """The architecture in a record of a search: a genotype, or a chain of layers.
+
+    Both have the graphs `cells`, `normal` and `reduce`, so that records and reports count ops in the same way.
+    """
+    return parse_architecture(text)
 
 
 def load(source: str | Path) -> Genotype:

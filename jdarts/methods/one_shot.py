@@ -118,7 +118,7 @@ def spos(*, evolution: EvolutionSettings = EvolutionSettings(), path: PathSettin
         summary="one uniformly random path a step trains the supernet; evolution with its weights finds the network",
         **_one_shot(evolution, path.paths()),
         linear_rate=True,
-        options={"sizes": {"size": path.size}} if path.sampling == "macs" else {},
+        options=_limit(evolution) | ({"sizes": {"size": path.size}} if path.sampling == "macs" else {}),
         published=(
             Published(
                 "spos",
@@ -145,6 +145,7 @@ def fairnas(*, evolution: EvolutionSettings = EvolutionSettings()) -> Method:
         paper="Chu et al., ICCV 2021, arXiv:1907.01845",
         summary="strict fairness: a step trains every op of every layer exactly once; evolution finds the network",
         **_one_shot(evolution, fair_paths()),
+        options=_limit(evolution),
         published=(
             Published(
                 "fairnas",
@@ -176,6 +177,11 @@ def _one_shot(evolution: EvolutionSettings, paths: Paths) -> dict[str, Any]:
         "compares": True,
         "recalibration": evolution.recalibration,
     }
+
+
+def _limit(evolution: EvolutionSettings) -> dict[str, Any]:
+    """The limit of the candidates, which a search checks before it begins."""
+    return {"most_macs": evolution.most_macs} if evolution.most_macs else {}
 
 
 def seed_of(key: Any) -> int:

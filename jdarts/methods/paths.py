@@ -6,6 +6,7 @@ summed. Weights that no path of a step counts do not move, and neither do their 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def uniform_paths() -> Paths:
 
 
 def paths_uniform_in_cost(
-    costs: Callable[[Space], tuple[float, dict[str, np.ndarray]]], low: float, high: float, bins: int
+    costs: Callable[[Any], tuple[float, dict[str, np.ndarray]]], low: float, high: float, bins: int
 ) -> Paths:
     """One path a step, uniform in cost: an interval is drawn, and random paths until the cost of one lies in it.
 

@@ -31,8 +31,9 @@ class EdgeSettings:
       partial_channels: K; the first 1/K of the channels pass through the ops, the others by them (PC-DARTS). The
         auxiliary skip then stands beside the ops, on the same channels.
       sampled: run on every edge only the op with the largest weight (GDAS); the weights must be straight-through
-        one-hot rows. Spaces whose edges share their ops' calls (S0 to S4) compute all ops and ignore it: the output
-        is the same.
+        one-hot rows. In a chain of layers the running averages of the other blocks stay as they are; the backward pass
+        keeps zeros in place of their activations, unless `search.remat` is set. Spaces whose edges share their ops'
+        calls (S0 to S4) compute all ops and ignore it: the output is the same.
       gates: with `sampled`, an op whose weight is positive but not the largest computes its output for the gradient of
         its weight, without a gradient by its input and parameters (ProxylessNAS, Cai et al. 2019, §3.2). The value of
         the edge is the output of the op with the largest weight, whatever this weight is.

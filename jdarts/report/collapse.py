@@ -7,7 +7,7 @@ from jdarts.analysis import indicators
 from jdarts.data.text import is_text
 from jdarts.derivation import free_edges
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, RecurrentGenotype, parse_architecture
+from jdarts.genotypes import Genotype, RecurrentGenotype, parse_result
 from jdarts.methods import build
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.search.found import untrained
@@ -45,9 +45,7 @@ def verdict(search: SearchRecord) -> Verdict | None:
     result = search.result
     if result is None:
         return None
-    mostly = {
-        r["epoch"]: skip_share(parse_architecture(r["genotype"])) > indicators.SKIP_SHARE for r in search.genotypes
-    }
+    mostly = {r["epoch"]: skip_share(parse_result(r["genotype"])) > indicators.SKIP_SHARE for r in search.genotypes}
     since = _start_of_last_stretch(mostly) if skip_share(result) > indicators.SKIP_SHARE else None
     earlier = [epoch for epoch, is_mostly in mostly.items() if is_mostly and (since is None or epoch < since)]
     signs = [f"mostly skip connections in epochs {_ranges(earlier)}"] if earlier else []

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from jdarts.analysis import indicators
-from jdarts.genotypes import parse_architecture
+from jdarts.genotypes import parse_result
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.collapse import never_moves, recurrent, unsearched, warnings
 from jdarts.report.records import RunRecord, SearchRecord
@@ -74,7 +74,7 @@ def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]], withou
     for i, (cell, label) in enumerate((("normal", "normal cell"), ("reduce", "reduction cell"))):
         counts = {}
         for record in search.genotypes:
-            counted = indicators.op_counts(parse_architecture(record["genotype"]))
+            counted = indicators.op_counts(parse_result(record["genotype"]))
             if cell in counted and cell != without:
                 counts[record["epoch"]] = counted[cell].get("skip_connect", 0)
         lines.append(Series(label, list(counts), list(counts.values()), f"s{i}", i))

@@ -1,6 +1,6 @@
 """The op weights of a search over the epochs: heat maps of every edge, and the mean weight of each op."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.style import OPS
 from jdarts.search.stored import known_method, known_space
 
-CELL_NAMES = {"normal": "Normal cell", "reduce": "Reduction cell"}
+CELL_NAMES = {
+    "normal": "Normal cell",
+    "reduce": "Reduction cell",
+    "first": "First layers of each width",
+    "inner": "Other layers",
+}
 _LEAST_SPAN = 0.01
 """The colours of heat maps span at least this much, so that equal op weights look equal."""
 
@@ -27,6 +32,7 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
     if not records:
         return ""
     tables, edges, relax = _of_space(run.path, run.config)
+    layers = _layers_of(run.path, run.config)
     epochs = [r["epoch"] for r in records]
     weights = [relax(r["alphas"]) for r in records]
     parts, charts = [], []
@@ -36,7 +42,10 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
         values = np.array([np.asarray(p[cell], np.float64) for p in weights])  # [epochs, edges, ops]
         table = tables.get(cell) or [[f"op {k}" for k in range(values.shape[2])]] * values.shape[1]
         span = widened(values, _LEAST_SPAN)
-        heats = [heat_map(_edge_name(e, edges), table[e], epochs, values[:, e].T, span) for e in range(values.shape[1])]
+        rows = layers.get(cell, range(values.shape[1]))
+        heats = [
+            heat_map(_edge_name(rows[e], edges), table[e], epochs, values[:, e].T, span) for e in range(values.shape[1])
+        ]
         scale = scale_bar(span, "op weight")
         parts.append(f'<h3>{named}</h3>{scale}<div class="heats">{"".join(heats)}</div>')
         shares = [indicators.op_shares(p, table) for p in values]
@@ -84,6 +93,14 @@ def _of_space(
         return method.deterministic_weights(space, arrays)
 
     return dict(space.tables), space.edges, relax
+
+
+def _layers_of(folder: Path, config: Experiment) -> Mapping[str, Sequence[int]]:
+    """The layers that the rows of each matrix belong to, in a chain of layers; empty for cells."""
+    try:
+        return getattr(known_space(folder, config), "layers_of", {})
+    except UserError:
+        return {}
 
 
 def _edge_name(edge: int, edges: Sequence[tuple[int, int]]) -> str:

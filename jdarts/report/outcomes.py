@@ -11,7 +11,7 @@ import numpy as np
 
 from jdarts.benchmarks import Table, load_table
 from jdarts.errors import UserError
-from jdarts.genotypes import parse_architecture
+from jdarts.genotypes import parse_result
 from jdarts.report.collapse import Verdict, judges_cells, never_moves, skips, summary, verdict
 from jdarts.report.records import RunRecord, SearchRecord, by_values
 from jdarts.report.words import aligned, duration, mean_std
@@ -110,7 +110,7 @@ def cells(name: str, found: Outcome) -> list[str]:
 
 def skip_series(search: SearchRecord) -> tuple[list[int], list[int]]:
     """`(epochs, counts)` of the skip connections in the normal cell derived after each epoch."""
-    found = {r["epoch"]: skips(parse_architecture(r["genotype"]))[0] for r in search.genotypes}
+    found = {r["epoch"]: skips(parse_result(r["genotype"]))[0] for r in search.genotypes}
     return list(found), list(found.values())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from jdarts.config import Experiment, as_dict
 from jdarts.config.files import from_json
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, parse_architecture
+from jdarts.genotypes import Genotype, parse_result
 from jdarts.ops import user_ops
 from jdarts.runs.folder import CONFIG, RunFolder
 from jdarts.runs.kinds import find_run
@@ -37,7 +37,7 @@ class SearchRecord:
     def result(self) -> Genotype | None:
         """The genotype that the search returned; before its end, the newest one."""
         text = self.found or (self.genotypes[-1]["genotype"] if self.genotypes else "")
-        return parse_architecture(text) if text else None
+        return parse_result(text) if text else None
 
     @property
     def label(self) -> str:
@@ -163,7 +163,7 @@ def genotype_changes(search: SearchRecord, without: str = "") -> list[tuple[int,
     """
     stretches: list[tuple[int, int, Genotype]] = []
     for record in search.genotypes:
-        genotype = parse_architecture(record["genotype"])
+        genotype = parse_result(record["genotype"])
         if stretches and _edges(stretches[-1][2], without) == _edges(genotype, without):
             stretches[-1] = (stretches[-1][0], record["epoch"], genotype)
         else:
@@ -247,7 +247,7 @@ def _found(folder: Path, problems: list[str]) -> str:
         return ""
     try:
         text = file.read_text().strip()
-        parse_architecture(text)
+        parse_result(text)
     except (OSError, UnicodeDecodeError, UserError) as error:
         problems.append(f"{file} cannot be read: {error}")
         return ""

@@ -30,7 +30,7 @@ from jdarts.optimizers import weight_sgd
 from jdarts.search.batches import ImageBatches, batches_for
 from jdarts.search.checks import check_chain, check_rhythm, check_split
 from jdarts.search.objective import Batch, LossAux, Objective, edge_values
-from jdarts.search.path_step import check_paths
+from jdarts.search.path_step import check_limit, check_paths
 from jdarts.search.state import SearchState
 from jdarts.search.task import Arrays, Asked, nothing_carried, on_device
 from jdarts.search.vectors import vector_network
@@ -120,7 +120,8 @@ class ImageTask:
         if method.check is not None:
             method.check(space)
         if method.paths is not None:
-            check_paths(method.paths, space, config.search.batch_size, config.search.microbatches)
+            check_paths(method, space, config.search)
+            check_limit(method, space, data.image_shape[0], data.num_classes)
 
     def steps_per_epoch(self, config: Experiment, data: SearchData | StreamedData) -> int:
         """Whole batches in the training split; `UserError` if a split does not fill one batch."""

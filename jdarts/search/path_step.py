@@ -16,12 +16,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jdarts.config import SearchConfig
 from jdarts.errors import UserError
+from jdarts.methods import Method
 from jdarts.methods.paths import Paths, path_of
+from jdarts.methods.resources import chain_costs
 from jdarts.networks.wiring import OpWeights
 from jdarts.search.objective import Batch, LossAux
 from jdarts.search.step import SearchStep
 from jdarts.search.vectors import VectorNetwork
+from jdarts.spaces import CHAINS, LayerChoices
+from jdarts.spaces.space import Space
 
 OpPlace = tuple[str, int, int]
 """An entry of op weights: matrix, row, column."""
@@ -45,6 +50,12 @@ class PathStep(SearchStep):
         w = kept(state.weights + updates, state.weights)
         opt_state = jax.tree.map(kept, opt_state, state.weight_opt_state)
         return state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"]), (value, aux)
+
+    def alpha_step(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, Any]:
+        """The state as it is, and the loss of another path on the first part of the validation batch, for records."""
+        count = self.paths.count(self.objective.space)
+        part = {**val_batch, **{name: split_rows(val_batch[name], count)[0] for name in ("images", "labels")}}
+        return super().alpha_step(state, ahead, train_batch, part)
 
     @property
     def paths(self) -> Paths:
@@ -112,17 +123,32 @@ def segments(supernet: VectorNetwork) -> list[tuple[OpPlace | None, int]]:
     return [(place, sum(size for _, size in group)) for place, group in groupby(parts, key=lambda part: part[0])]
 
 
-def check_paths(paths: Paths, space: Any, batch_size: int, microbatches: int) -> None:
-    """Raise `UserError` unless the batch can be divided among the paths."""
-    if not hasattr(space, "layers_of"):
+def check_paths(method: Method, space: Space, settings: SearchConfig) -> None:
+    """Raise `UserError` unless the space has layers to choose from and the batch can be divided among the paths."""
+    assert method.paths is not None
+    if not isinstance(space, LayerChoices):
         raise UserError(
-            f"space {space.name} has no layers to choose from, which single paths need; use a space such as "
-            "nasbench_macro or fairnas, or the method rsps"
+            f"space {space.name} has no layers to choose from, which method {method.name} needs; use one of "
+            f"{', '.join(CHAINS)}, or the method rsps"
         )
-    count = paths.count(space)
-    if batch_size % (count * microbatches) or batch_size // (count * microbatches) < 2:
-        parts = f" and {microbatches} microbatches" if microbatches > 1 else ""
+    count, parts = method.paths.count(space), settings.microbatches
+    if settings.batch_size % (count * parts) or settings.batch_size < 2 * count * parts:
+        words = f" and {parts} microbatches" if parts > 1 else ""
         raise UserError(
-            f"search.batch_size is {batch_size}, but a step trains {count} paths on equal parts of the batch{parts}; "
-            f"use a multiple of {count * microbatches}, at least {2 * count * microbatches}"
+            f"search.batch_size is {settings.batch_size}, but a step of {method.name} trains {count} paths on equal "
+            f"parts of the batch{words}; use a multiple of {count * parts}, at least {2 * count * parts}"
+        )
+
+
+def check_limit(method: Method, space: Any, side: int, classes: int) -> None:
+    """Raise `UserError` if no network of the space keeps the limit of multiply–accumulates (`most_macs`)."""
+    most = method.options.get("most_macs")
+    if most is None:
+        return
+    fixed, costs = chain_costs(space, "flops", size=side, classes=classes)
+    least = fixed + sum(cost.min(-1).sum() for cost in costs.values())
+    if least > most:
+        raise UserError(
+            f"most_macs of method {method.name} is {most:,.0f}, but the smallest network of space {space.name} has "
+            f"{least:,.0f} multiply–accumulates on images of {side} pixels; use a larger limit, or 0 for none"
         )

@@ -59,7 +59,7 @@ class Recalibrated:
       key: draws the training images.
     """
 
-    def __init__(self, search: Search, state: SearchState, examples: tuple[jax.Array, ...], key: jax.Array):
+    def __init__(self, search: Search, state: Any, examples: tuple[jax.Array, ...], key: jax.Array):
         self._search, self._state, self._examples = search, state, examples
         images = search.arrays["train_images"]
         size = min(search.config.search.batch_size, len(images))
@@ -94,7 +94,8 @@ def _programs(search: Search, batch: int, scored: int) -> tuple[staging.Program,
     def moments(state, op_weights, images):
         normal = normalize(images, mean=search.data.mean, std=search.data.std)
         inputs = {"images": normal, "batch_stats": state.batch_stats, "step": state.step}
-        return search.objective.batch_statistics(state.weights, op_weights, inputs)
+        objective: Any = search.objective
+        return objective.batch_statistics(state.weights, op_weights, inputs)
 
     state = jax.eval_shape(search.init, jax.random.key(0))
     path = search.space.one_hot(search.space.random_genotype(0))

@@ -10,7 +10,7 @@ from typing import Any
 from jdarts.benchmarks import load_table
 from jdarts.devices.placement import Placement
 from jdarts.errors import Diverged
-from jdarts.genotypes import Genotype, parse_architecture
+from jdarts.genotypes import Genotype, parse_result
 from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
 from jdarts.search.found import Found, describe, genotype_file
@@ -53,7 +53,7 @@ def run_separately(run: SearchRun, members: Sequence[Member], placement: Placeme
 
 def _finished(folder: RunFolder) -> Genotype | None:
     file = folder.path / RESULT
-    return parse_architecture(file.read_text().strip()) if file.exists() else None
+    return parse_result(file.read_text().strip()) if file.exists() else None
 
 
 def _last(folder: RunFolder) -> dict[str, float]:

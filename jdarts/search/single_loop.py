@@ -12,7 +12,7 @@ from jdarts.data.streaming import StreamedData
 from jdarts.derivation import dominant_ops, free_edges
 from jdarts.devices import processes
 from jdarts.devices.placement import Placement
-from jdarts.genotypes import Genotype, parse_architecture
+from jdarts.genotypes import Genotype, parse_result
 from jdarts.relaxation import entropy, softmax
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, run_loop
@@ -118,7 +118,7 @@ def _stopped(run: SearchRun, title: str, search: Search, state: SearchState, epo
     last = int(state.step) // search.steps_per_epoch
     run.reporter.message(f"{title}: stopped after epoch {last}; the result is the genotype of epoch {epoch}")
     text = next(record["genotype"] for record in records(run.folder) if record["epoch"] == epoch)
-    return LoopOutcome(parse_architecture(text), search, state, epoch)
+    return LoopOutcome(parse_result(text), search, state, epoch)
 
 
 class StopRule:

@@ -142,10 +142,10 @@ class LayerChoices(FreeChoices):
         weights = finite_weights(self, op_weights)
         return self.decode([int(np.argmax(weights[name][row])) for name, row in self.rows])
 
-    def one_hot(self, architecture: Any) -> OpWeights:
+    def one_hot(self, genotype: Any) -> OpWeights:
         """Op weights that switch on exactly the layers of a network of this space; raises `UserError`."""
         p = {name: np.zeros(shape, np.float32) for name, shape in self.alpha_shapes.items()}
-        for (name, row), choice in zip(self.rows, self.encode(architecture), strict=True):
+        for (name, row), choice in zip(self.rows, self.encode(genotype), strict=True):
             p[name][row, choice] = 1
         return {name: jnp.asarray(matrix) for name, matrix in p.items()}
 

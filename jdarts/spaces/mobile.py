@@ -1,13 +1,15 @@
 """Spaces of mobile networks with a choice for each layer: ProxylessNAS, FairNAS, S5 and SPOS.
 
-Widths, strides, stem and head are fixed. Option k of layer i is the k-th of its candidates.
+Widths, strides, stem and head are fixed. Option k of layer i is the k-th of its candidates. Each has a one-shot
+supernet (`jdarts.spaces.layer_choices`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import MobileArchitecture, MobileLayer, excerpt
+from jdarts.genotypes import MobileLayer, excerpt
 from jdarts.genotypes.mobile import MobileFamily
 from jdarts.genotypes.published_mobile import (
     FAIRNAS_LAYERS,
@@ -55,13 +57,13 @@ class MobileSpace(LayerChoices):
         """The conventions of the supernet's layers."""
         return replace(super().family_of_supernet, affine=self.affine)
 
-    def decode(self, choices: Sequence[int]) -> MobileArchitecture:
-        """The network; raises `UserError` unless the choices are valid."""
+    def decode(self, choices: Sequence[int]) -> Any:
+        """The network, a `MobileArchitecture`; raises `UserError` unless the choices are valid."""
         checked = checked_choices(self, choices)
         middle = [layers[choice] for choice, layers in zip(checked, self.candidates, strict=True)]
         return mobile_network(self.family, self.first, middle, self.head, dropout=self.dropout)
 
-    def encode(self, architecture: MobileArchitecture) -> Choices:
+    def encode(self, architecture: Any) -> Choices:
         """The choices of a network; raises `UserError` for one of another space."""
         fixed = len(self.first)
         try:

@@ -25,8 +25,8 @@ class NASBenchMacroSpace(LayerChoices):
         alike = [MacroNetwork(str(block) * LAYERS).to_mobile().layers[1:-1] for block in range(len(BLOCKS))]
         return tuple(zip(*alike, strict=True))
 
-    def decode(self, choices: Sequence[int]) -> MacroNetwork:
-        """The network with these blocks; raises `UserError` unless the choices are valid."""
+    def decode(self, choices: Sequence[int]) -> Any:
+        """The `MacroNetwork` with these blocks; raises `UserError` unless the choices are valid."""
         return MacroNetwork("".join(map(str, checked_choices(self, choices))))
 
     def encode(self, architecture: Any) -> Choices:

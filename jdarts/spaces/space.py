@@ -12,7 +12,7 @@ from jdarts.spaces.decisions import Choices, Decision
 
 
 class Space(Protocol):
-    """A cell-based search space with a relaxation."""
+    """A search space with a relaxation: of cells, or of chains of layers (`jdarts.spaces.layer_choices`)."""
 
     @property
     def name(self) -> str:
@@ -26,7 +26,7 @@ class Space(Protocol):
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """`(source, target)` of every row of the alphas, the same for every cell type."""
+        """`(source, target)` of every row of the alphas, the same for every cell type; of a chain, of every layer."""
         ...
 
     @property

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from optuna.distributions import BaseDistribution
 
-from jdarts.derivation.evolution import Generations
+from jdarts.derivation.evolution import RANDOM_ATTEMPTS, Generations
+from jdarts.errors import UserError
 from jdarts.spaces.decisions import Choices, DecisionSpace
 from jdarts.strategies.history import Derived, Evaluation, History
 from jdarts.strategies.strategy import Strategy, at_least, fraction
@@ -53,7 +54,14 @@ class GeneticSearch(Strategy):
             return self.legal is None or self.legal(choices)
 
         settings = Generations(self.population, self.parents, self.mutation)
-        return settings.candidate(self.space, number, [(e.score, e.choices) for e in earlier], is_new, self.rng(number))
+        scored = [(e.score, e.choices) for e in earlier]
+        child = settings.candidate(self.space, number, scored, is_new, self.rng(number))
+        if child is None:
+            raise UserError(
+                f"space {self.space.name}: no legal architecture that is not yet evaluated was found in "
+                f"{RANDOM_ATTEMPTS} random ones; {len(known[0])} are evaluated: use fewer trials"
+            )
+        return child
 
     def _canonical(self, choices: Choices) -> Choices:
         return self.space.encode(self.space.decode(choices))

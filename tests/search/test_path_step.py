@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -205,7 +206,9 @@ def test_paths_uniform_in_cost():
 def test_the_learning_rate_of_spos():
     """`0.5 · (1 − t/T)` in step t = 1 … T."""
     schedule = linear_per_step(SGDConfig(learning_rate=0.5, learning_rate_min=0.0), 150_000)
-    np.testing.assert_allclose([schedule(t - 1) for t in (1, 75_000, 150_000)], [0.5 * (1 - 1 / 150_000), 0.25, 0])
+    np.testing.assert_allclose(
+        [float(schedule(t - 1)) for t in (1, 75_000, 150_000)], [0.5 * (1 - 1 / 150_000), 0.25, 0]
+    )
 
 
 def test_the_weights_of_a_path_are_found_by_name():
@@ -221,7 +224,7 @@ def test_a_recalibrated_path_scores_as_its_network():
     """The accuracy is that of the stand-alone network with the same weights and the statistics of the same batches."""
     made, (_, state) = search("spos", "recalibration=2"), stepped("spos")
     key, choices = jax.random.key(3), (1, 2, 0)
-    score = scorer(made, state, key)
+    score: Any = scorer(made, state, key)
     images, labels = made.task.scored(made.config, made.arrays, key)
     rows = np.asarray(score._rows)
     assert rows.shape == (2, 8) and len(set(rows.reshape(-1))) == 16
@@ -241,16 +244,18 @@ def test_a_recalibrated_path_scores_as_its_network():
 def test_mistakes_are_told_before_anything_compiles():
     data = load(CONFIG.data).for_search(CONFIG.data)
 
-    def asked(method, space=S5, options=(), **changes):
+    def asked(method, space: Any = S5, options=(), **changes):
         settings = dataclasses.replace(CONFIG.search, method=method, method_options=options, **changes)
         return make_search(dataclasses.replace(CONFIG, search=settings), space, data)
 
     with pytest.raises(
-        UserError, match=r"batch_size is 6, but a step trains 4 paths .* use a multiple of 4, at least 8"
+        UserError, match=r"batch_size is 6, but a step of fairnas trains 4 paths .* use a multiple of 4, at least 8"
     ):
         asked("fairnas", batch_size=6)
     with pytest.raises(UserError, match="space nasbench201 has no layers to choose from"):
         asked("spos", spaces.nasbench201)
+    with pytest.raises(UserError, match=r"most_macs of method spos is 10, .* the smallest network .* has [0-9,]+ mult"):
+        asked("spos", options=("most_macs=10",))
     for method in ("pc_darts", "r_darts_dp", "darts_pt", "p_darts", "stac_nas", "drnas_progressive"):
         with pytest.raises(UserError, match=f"method {method} does not fit space mobile_s5"):
             asked(method)

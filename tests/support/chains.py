@@ -30,11 +30,11 @@ def _macro(width: int, stride: int) -> tuple[MobileLayer, ...]:
     return (MobileLayer("identity", width, stride=stride), *_mb(width, stride)[:2])
 
 
-FAIR = MobileSpace("fairnas", "fairnas", (4, 4), tuple(_mb(*place) for place in PLACES), 8)
-S5 = MobileSpace("mobile_s5", "fairnas", (4, 4), tuple(_inner(*place) for place in PLACES), 8)
-SPOS = MobileSpace("spos", "spos", (4,), tuple(spos_layers(2 * w, s) for w, s in PLACES), 8, 0.0, False)
-MACRO = MobileSpace("nasbench_macro", "nasbench_macro", (4,), tuple(_macro(*place) for place in PLACES), 8)
-PROXYLESS = MobileSpace("proxyless", "proxyless", (4, 4), tuple(_inner(*place) for place in PLACES), 8)
+FAIR: Any = MobileSpace("fairnas", "fairnas", (4, 4), tuple(_mb(*place) for place in PLACES), 8)
+S5: Any = MobileSpace("mobile_s5", "fairnas", (4, 4), tuple(_inner(*place) for place in PLACES), 8)
+SPOS: Any = MobileSpace("spos", "spos", (4,), tuple(spos_layers(2 * w, s) for w, s in PLACES), 8, 0.0, False)
+MACRO: Any = MobileSpace("nasbench_macro", "nasbench_macro", (4,), tuple(_macro(*place) for place in PLACES), 8)
+PROXYLESS: Any = MobileSpace("proxyless", "proxyless", (4, 4), tuple(_inner(*place) for place in PLACES), 8)
 SMALL = (FAIR, S5, SPOS, MACRO, PROXYLESS)
 
 
@@ -53,7 +53,7 @@ def random_variables(network: Any, key: jax.Array, *inputs: Any) -> dict[str, An
     return found
 
 
-def path_variables(space: MobileSpace, variables: dict[str, Any], choices: Any) -> dict[str, Any]:
+def path_variables(space: Any, variables: dict[str, Any], choices: Any) -> dict[str, Any]:
     """The variables of the stand-alone network of these choices, out of those of the supernet."""
     chain = mobile_of(space.decode(choices))
     assert chain is not None
@@ -76,7 +76,7 @@ def path_variables(space: MobileSpace, variables: dict[str, Any], choices: Any) 
     return jax.tree_util.tree_map_with_path(filled, {c: shapes[c] for c in ("params", "batch_stats")})
 
 
-def path_of_choices(space: MobileSpace, choices: Any) -> dict[str, np.ndarray]:
+def path_of_choices(space: Any, choices: Any) -> dict[str, np.ndarray]:
     """The one-hot op weights of the choices, without `one_hot`."""
     p = {name: np.zeros(shape, np.float32) for name, shape in space.alpha_shapes.items()}
     counters = dict.fromkeys(p, 0)

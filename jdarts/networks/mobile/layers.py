@@ -11,7 +11,7 @@ from jdarts.genotypes.mobile import MobileFamily
 from jdarts.kernels.reference import relu
 from jdarts.networks.edges import dropout as drop_features
 from jdarts.ops.batch_norm import BatchNorm
-from jdarts.ops.initializers import constant, uniform_fan_out
+from jdarts.ops.initializers import constant, uniform_fan_in, uniform_fan_out
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _ACTIVATIONS = {
@@ -116,7 +116,8 @@ class MobileClassifier(nn.Module):
         features = jnp.mean(x, (1, 2))
         if train and self.dropout and not self.is_initializing():
             features = drop_features(self.make_rng("drop_path"), features, self.dropout, Share(self.axis_name))
-        init = uniform_fan_out(self.classes)
+        # by the inputs: by the outputs, of which there may be few, the first logits would be large
+        init = uniform_fan_in(features.shape[-1])
         logits = features @ self.param("kernel", init, (features.shape[-1], self.classes))
         return logits + self.param("bias", constant(0.0), (self.classes,)) if self.bias else logits
 

@@ -47,14 +47,15 @@ class MixedLayer(nn.Module):
             y = self._sampled(blocks, x, p, train)
         else:
             outputs = [pieces.child(self, block, f"choice_{k}", x, train) for k, block in enumerate(blocks)]
-            y = sum(p[k].astype(output.dtype) * output for k, output in enumerate(outputs))
+            terms = [p[k].astype(output.dtype) * output for k, output in enumerate(outputs)]
+            y = sum(terms[1:], terms[0])
         if self.edge.auxiliary_skip == "none" or not skips(self.candidates[0], x.shape[-1]):
             return y
         if self.edge.auxiliary_skip == "conv1":
             x = x @ self.param("auxiliary", identity, (x.shape[-1], x.shape[-1]))
         return y + jnp.asarray(beta, y.dtype) * x
 
-    def _sampled(self, blocks: Sequence[MobileBlock], x: jax.Array, p: jax.Array, train: bool) -> jax.Array:
+    def _sampled(self, blocks: Sequence[Any], x: jax.Array, p: jax.Array, train: bool) -> jax.Array:
         """The block with the largest weight.
 
         The other weights enter as a number added to every value. It is 0 for a one-hot row, and its gradient is what
@@ -178,8 +179,8 @@ class MobileSupernet(WholeVariables, nn.Module):
         return y
 
 
-def block_of(layer: MobileLayer, inputs: int, family: MobileFamily, axis_name: str | None) -> MobileBlock:
-    """The block of a layer that reads `inputs` channels, without a parent."""
+def block_of(layer: MobileLayer, inputs: int, family: MobileFamily, axis_name: str | None) -> Any:
+    """The `MobileBlock` of a layer that reads `inputs` channels, without a parent."""
     return MobileBlock(layer, family, skips(layer, inputs) and layer.skip != "none", axis_name, parent=None)
 
 

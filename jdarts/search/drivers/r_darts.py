@@ -12,7 +12,7 @@ import numpy as np
 
 from jdarts import train
 from jdarts.config import SearchConfig
-from jdarts.genotypes import Genotype, parse_architecture
+from jdarts.genotypes import Genotype, parse_result
 from jdarts.methods import Method
 from jdarts.methods.robust_darts import r_darts_dp
 from jdarts.search.found import genotype_file
@@ -31,13 +31,13 @@ def search(run: SearchRun) -> tuple[Genotype, None]:
     best = int(np.argmax([entry["val_accuracy"] for entry in found]))
     run.folder.write_json("strengths.json", [{**entry, "chosen": i == best} for i, entry in enumerate(found)])
     run.reporter.message(table(found, best, options["by"]))
-    return parse_architecture(found[best]["genotype"]), None
+    return parse_result(found[best]["genotype"]), None
 
 
 def _searched(run: SearchRun, strength: float, title: str) -> Genotype:
     """The cell found with this strength; read from the run if it was found before."""
     if (run.folder.path / "genotype.txt").is_file():
-        return parse_architecture((run.folder.path / "genotype.txt").read_text())
+        return parse_result((run.folder.path / "genotype.txt").read_text())
     settings, method = regularised(run.config.search, run.method, strength)
     search = run.split().stage("search", config=replace(run.config, search=settings), method=method)
     genotype = run_single_loop(search, title=f"search, {title}").genotype

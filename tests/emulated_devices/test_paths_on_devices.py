@@ -1,0 +1,22 @@
+"""Single paths on eight devices as on one: the paths are shared, and path k sees the same images on any number."""
+
+import dataclasses
+
+import pytest
+from support import device_problems
+from support.chains import S5
+from support.device_problems import config_with, largest_difference, run
+
+from jdarts import methods
+
+TWO_LAYERS = dataclasses.replace(S5, candidates=S5.candidates[:2], dropout=0.3)
+
+
+@pytest.mark.parametrize("name", ["spos", "fairnas", "gdas"])
+def test_eight_devices_equal_one(name, monkeypatch):
+    monkeypatch.setattr(device_problems, "TINY", TWO_LAYERS)
+    method, config = methods.build(name), config_with(batch_size=64, epochs=1)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source="synthetic:8x8x3:4:128"))
+    one = run(config, steps=2, method=method, backend="jit")
+    many = run(config, steps=2, method=method, backend="shard_map", data=8)
+    assert largest_difference(one, many) < 1e-9

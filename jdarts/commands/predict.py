@@ -134,7 +134,7 @@ def _export(arguments: Arguments) -> None:
         import numpy as np
 
         held = io.BytesIO()
-        np.savez(held, **flat_variables(network))
+        np.savez(held, allow_pickle=False, **flat_variables(network))  # pyright: ignore[reportArgumentType]
         content = held.getvalue()
     _write(arguments.output, content)
     _write(f"{arguments.output}.json", json.dumps(about_network(network), indent=1) + "\n")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from jdarts import spaces
 
 SpaceKind = Literal[
-    "darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn", "spos", "fairnas"
+    "darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn", "spos", "fairnas", "proxyless"
 ]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}

@@ -16,7 +16,7 @@ from jdarts.networks.counting import count_op
 from jdarts.networks.mobile.size import layer_size
 from jdarts.networks.reductions import STEM_REDUCTION, reduction_cells
 from jdarts.networks.wiring import OpTable
-from jdarts.spaces import LayerChoices
+from jdarts.spaces import CellSpace, LayerChoices
 from jdarts.spaces.space import Space
 
 Resource = Literal["none", "parameters", "flops", "memory"]
@@ -67,7 +67,7 @@ def _cells(space: Space, channels: int, cells: int, size: int):
     """Cell type, channels, and side of the input in pixels of every cell."""
     if "cell" in space.tables:
         return [("cell", channels * 2**stage, size // 2**stage) for stage in range(3) for _ in range(cells)]
-    found, width, side = [], channels, size // STEM_REDUCTION[getattr(space, "stem", "cifar")]
+    found, width, side = [], channels, size // STEM_REDUCTION[space.stem if isinstance(space, CellSpace) else "cifar"]
     for i in range(cells):
         if i in reduction_cells(cells):
             width *= 2

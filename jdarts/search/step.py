@@ -84,7 +84,7 @@ class SearchStep:
         method = self.objective.method
         started = self.objective.clock(step).epoch >= (method.alpha_start or 0)
         within = step % self.batches.steps_per_epoch + 1
-        return started & (within % method.alpha_every == 0)
+        return started & (within % (method.alpha_every or 1) == 0)
 
     def kept_alphas(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, hypergrad.Aux]:
         """The state as it is, and the validation loss at its alphas."""

@@ -71,7 +71,7 @@ def define_space(
             own.append(checked(op, make, strides))
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-    return CellSpace(name, edges=wired, ops=tuple(own), **tables)
+    return CellSpace(name, tables["normal"], tables["reduce"], wired, tuple(own))
 
 
 def _ordered(edges: Any, where: str) -> Edges:

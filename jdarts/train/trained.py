@@ -158,7 +158,7 @@ def save_trained(run: RunFolder, config: Experiment, genotype: TrainedOnImages, 
     needed = flatten_dict(_shapes(derived_network(genotype, **sizes), tuple(data.image_shape)), sep="/")
     found = flatten_dict({"params": variables[0], "batch_stats": variables[1]}, sep="/")
     content = io.BytesIO()
-    np.savez(content, **{name: np.asarray(found[name]) for name in needed})
+    np.savez(content, allow_pickle=False, **{name: np.asarray(found[name]) for name in needed})  # pyright: ignore[reportArgumentType]
     run.write_bytes(WEIGHTS, content.getvalue())
     run.write_json(MODEL, about)
 
@@ -186,7 +186,7 @@ def load(run: str | Path, *, space: str | None = None) -> TrainedNetwork:
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"the trained network in {folder} cannot be read: {error}; train it again") from None
     network: Any = derived_network(genotype, **sizes)  # pyright: ignore[reportArgumentType]
-    needed = flatten_dict(_shapes(network, shape), sep="/")
+    needed: dict[str, Any] = flatten_dict(_shapes(network, shape), sep="/")
     wrong = [name for name, leaf in needed.items() if name not in arrays or arrays[name].shape != leaf.shape]
     if wrong:
         raise UserError(f"{folder / WEIGHTS} does not fit {MODEL}: {wrong[0]} is missing or has another shape")

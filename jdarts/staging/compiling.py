@@ -135,7 +135,7 @@ _recent = Recent()
 def recent() -> Recent:
     """The memory of this process; a new one where JAX's compilation cache is off, as in measurements of compilation."""
     global _recent
-    if not getattr(jax.config, "jax_enable_compilation_cache"):  # noqa: B009  unknown to type checkers
+    if not jax.config.jax_enable_compilation_cache:  # pyright: ignore[reportAttributeAccessIssue]
         return Recent()
     if _recent.full:
         _recent = Recent()

@@ -51,7 +51,7 @@ def wide(state):
 @pytest.mark.parametrize(
     ("space", "method", "cells", "settings"),
     [
-        ("two_nodes", "darts", 2, {}),
+        ("two_nodes", "darts", 1, {}),
         ("robust_s1", "darts", 1, {"hypergradient": "first_order"}),  # other ops on every edge; pools, dilated ones
     ],
 )

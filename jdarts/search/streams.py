@@ -1,6 +1,7 @@
 """Streamed images in a search: the batches of the coming steps, and those of a finished step, read again."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def open_splits(
     share = BatchShare(
         batch_size=settings.batch_size, microbatches=settings.microbatches, process=process, processes=processes
     )
-    options = {"size": config.data.streamed_side, "threads": config.data.read_threads}
+    options: dict[str, Any] = {"size": config.data.streamed_side, "threads": config.data.read_threads}
     alphas = data.train if method.alpha_data == "train" else data.val
     return {
         "train": Stream(data.train, share, seed=2 * config.seed, **options),

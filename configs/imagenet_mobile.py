@@ -3,14 +3,14 @@
 The settings are those of P-DARTS (Chen et al. 2019, arXiv:1904.12760), PC-DARTS (Xu et al. 2020, arXiv:1907.05737) and
 their code: 48 channels, 14 cells, 250 epochs, batch 1,024, learning rate 0.5 with five epochs of warm-up and a linear
 decay, weight decay 3e-5, label smoothing 0.1, auxiliary head 0.4; random crops of 8 to 100 % of the area, flips, colour
-jitter; evaluation by a resize to 256 and a crop of 224. Liu et al. (2019) trained DARTS with batch 128, learning rate 0.1
-and its decay by 0.97 an epoch: --train.batch_size 128 --train.optimizer.learning_rate 0.1 --train.schedule exponential
---train.warmup_epochs 0.
+jitter; evaluation by a resize to 256 and a crop of 224. Liu et al. (2019) trained DARTS with batch 128, learning rate
+0.1 and its decay by 0.97 an epoch: --train.batch_size 128 --train.optimizer.learning_rate 0.1 --train.schedule
+exponential --train.warmup_epochs 0.
 
-Expected top-1 / top-5 accuracy, from the papers: DARTS_V2 73.3 / 91.3 %, PDARTS 75.6 / 92.6 %, PC_DARTS_image
-75.8 / 92.7 %. jdarts counts 530, 543 and 582 million multiply-adds for them (published: 574, 557, 597; the rules of
-counting differ). Not run on ImageNet by jdarts' developers. Cost: 312,500 steps; P-DARTS and PC-DARTS report 3 to 4 days
-on eight V100 GPUs. Bfloat16 and all devices of a host are the way to run it.
+Expected top-1 accuracy, from the papers: DARTS_V2 73.3 % (top-5 91.3 %), PDARTS 75.6 %, PC_DARTS_image 75.8 %. jdarts
+counts 530, 543 and 582 million multiply-adds for them (published: 574, 557, 597; the rules of counting differ). Cost:
+312,750 steps on 1,281,167 images, about 1e18 floating-point operations. Not run on ImageNet by jdarts' developers; a
+small run on ten classes is in README. Use bfloat16 and all devices of a host.
 
     jdarts train configs/imagenet_mobile.py --data.path DIR --genotype DARTS_V2 --train.activations bfloat16
     jdarts train configs/imagenet_mobile.py --data.source stream:tfds:imagenet2012 --data.path DIR --genotype PDARTS

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-Policy = Callable[[Any, np.random.Generator], Any]
+PictureChange = Callable[[Any, np.random.Generator], Any]
 """A change of a picture of Pillow (`jdarts.data.policies`)."""
 
 
@@ -15,7 +15,7 @@ def crop_resize(
     random: np.random.Generator | None,
     *,
     resize: int | None = None,
-    policy: Policy | None = None,
+    policy: PictureChange | None = None,
 ) -> np.ndarray:
     """Cut a part out of uint8 [H, W, C] and resize it to [size, size, 3], bilinear.
 

@@ -62,8 +62,7 @@ def cut_in(images: jax.Array, labels: jax.Array, box: jax.Array) -> Mixed:
 
 def cutmix(key: jax.Array, images: jax.Array, labels: jax.Array, alpha: float) -> Mixed:
     """Each image with a random box of its partner; the labels count by area."""
-    _, height, width, _ = images.shape
-    return cut_in(images, labels, draw_box(key, height, width, alpha))
+    return cut_in(images, labels, draw_box(key, images.shape[1], images.shape[2], alpha))
 
 
 def mix(key: jax.Array, images: jax.Array, labels: jax.Array, *, mixup_alpha: float, cutmix_alpha: float) -> Mixed:

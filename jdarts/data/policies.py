@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from jdarts.data.crops import Policy
+from jdarts.data.crops import PictureChange
 
 SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast", "sharpness")
 """The operations with two directions."""
@@ -99,7 +99,7 @@ def _moved(picture: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix)
 
 
-def rand_augment(operations: int, magnitude: int) -> Policy:
+def rand_augment(operations: int, magnitude: int) -> PictureChange:
     """So many operations, each drawn from `RAND_AUGMENT`, all of one magnitude from 0 to 30."""
 
     def change(picture: Image.Image, random: np.random.Generator) -> Image.Image:
@@ -118,7 +118,9 @@ def auto_augment(picture: Image.Image, random: np.random.Generator) -> Image.Ima
     return picture
 
 
-def policy_of(name: Literal["none", "rand_augment", "auto_augment"], operations: int, magnitude: int) -> Policy | None:
+def policy_of(
+    name: Literal["none", "rand_augment", "auto_augment"], operations: int, magnitude: int
+) -> PictureChange | None:
     """The policy of that name; None for none."""
     if name == "none":
         return None

@@ -18,7 +18,7 @@ import numpy as np
 
 from jdarts.config import DataConfig
 from jdarts.data.class_balance import Part, check_limit, compare_classes
-from jdarts.data.crops import Policy, crop_resize
+from jdarts.data.crops import PictureChange, crop_resize
 from jdarts.data.dataset import OWN_VALIDATION_REMEDY, note_own_validation
 from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.data.folder import Listing, list_folder, require_train
@@ -322,7 +322,7 @@ class Stream:
         seed: int,
         size: int,
         threads: int = 16,
-        policy: Policy | None = None,
+        policy: PictureChange | None = None,
     ):
         if len(split) < share.batch_size:
             raise UserError(

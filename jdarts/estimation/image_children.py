@@ -15,7 +15,7 @@ from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
-from jdarts.train import Training, TrainState, evaluate, make_training
+from jdarts.train import Training, TrainState, check_augmentation, evaluate, make_training
 
 FIDELITIES = {
     "epochs": "epochs of training, in place of train.epochs",
@@ -96,6 +96,7 @@ class ImageChildren:
         settings, space = fidelity.config.train, fidelity.config.space.name
         trained = check_trained(architecture, space)
         mobile = mobile_of(trained) is not None
+        check_augmentation(settings, streamed=False, channels=fidelity.data.image_shape[-1])
         for name in fidelity.given & ({"cells", "channels"} if mobile else {"width"}):
             raise UserError(
                 f"budget {name} has no effect on architectures of space {space}; leave it out"

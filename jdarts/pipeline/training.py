@@ -13,7 +13,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Architecture
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.networks.of_genotype import check_network
-from jdarts.train import TrainResult, place_training, run_training
+from jdarts.train import TrainResult, check_augmentation, place_training, run_training
 from jdarts.train.language import LanguageTrainResult, check_language_training, recurrent_cell, run_language_training
 
 
@@ -64,13 +64,7 @@ def check_image_training(config: Experiment, genotype: Architecture, data: Datas
         width_multiplier=config.train.width_multiplier,
         stem=config.train.stem,
     )
-    if config.train.policy != "none" and not isinstance(data, StreamedDataset):
-        raise UserError(
-            f"train.policy is {config.train.policy}, which changes images as they are decoded; stream them, e.g. with "
-            "--data.source stream:folder"
-        )
-    if (config.train.color_jitter or config.train.hue_jitter) and data.image_shape[-1] != 3:
-        raise UserError("train.color_jitter and hue_jitter need RGB images; set both to 0, or --data.color rgb")
+    check_augmentation(config.train, streamed=isinstance(data, StreamedDataset), channels=data.image_shape[-1])
     pairs = bool(config.train.mixup or config.train.cutmix)
     if pairs and config.train.batch_size // (placement.data * config.train.microbatches) % 2:
         raise UserError(

@@ -11,7 +11,7 @@
 
 from jdarts.train.driver import TrainResult, run_training
 from jdarts.train.placing import place_training
-from jdarts.train.step import TrainState, TrainStep, train_step
+from jdarts.train.step import TrainState, TrainStep, check_augmentation, train_step
 from jdarts.train.training import PlacedTraining, Training, evaluate, make_training
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "TrainState",
     "TrainStep",
     "Training",
+    "check_augmentation",
     "evaluate",
     "make_training",
     "place_training",

@@ -33,6 +33,7 @@ from jdarts.data.color_jitter import ColorJitter
 from jdarts.data.mixing import mix
 from jdarts.data.streamed_training import StreamedTrainingData
 from jdarts.devices.replicas import Share, averaging_gradients, pmean, psum
+from jdarts.errors import UserError
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.losses import accuracy, cross_entropy
 from jdarts.networks.of_genotype import TrainedOnImages, derived_network
@@ -217,6 +218,21 @@ class TrainStep:
         return psum(sums, self.share.axis_name)
 
 
+def check_augmentation(settings: TrainConfig, *, streamed: bool, channels: int) -> None:
+    """Raise `UserError` for an augmentation that the images cannot have."""
+    if settings.policy != "none" and not streamed:
+        raise UserError(
+            f"train.policy is {settings.policy}, which changes images as they are decoded; stream them, e.g. with "
+            "--data.source stream:folder"
+        )
+    for name in ("color_jitter", "hue_jitter"):
+        if getattr(settings, name) and channels != 3:
+            raise UserError(
+                f"train.{name} is {getattr(settings, name)}, but the images have {channels} channel(s); it is for RGB: "
+                "--data.color rgb, or 0"
+            )
+
+
 def is_norm_or_bias(path: Any) -> bool:
     """True for the path of a scale or shift of a batch norm or of a bias, by its name."""
     name = path[-1].key
@@ -239,7 +255,8 @@ def train_step(
 
     `axis_name` is the mapped axis over which each batch is split.
     """
-    settings = config.train
+    settings, streamed = config.train, isinstance(data, StreamedTrainingData)
+    check_augmentation(settings, streamed=streamed, channels=data.image_shape[-1])
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
     network = derived_network(
         genotype,
@@ -270,5 +287,5 @@ def train_step(
         image_shape=data.image_shape,
         steps_per_epoch=per_epoch,
         share=Share(axis_name, settings.microbatches),
-        streamed=isinstance(data, StreamedTrainingData),
+        streamed=streamed,
     )

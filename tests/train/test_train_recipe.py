@@ -24,9 +24,9 @@ from jdarts.train import TrainStep, train_step
 from jdarts.train.step import is_norm_or_bias
 
 CONFIG = Experiment(
-    data=DataConfig(source="synthetic:4x4x3:7:28", crop_padding=0, flip=False),
+    data=DataConfig(source="synthetic:4x4x3:7:140", crop_padding=0, flip=False),
     train=TrainConfig(
-        batch_size=28,
+        batch_size=140,
         channels=4,
         cells=1,
         epochs=3,
@@ -85,7 +85,7 @@ def gradient(weights: dict[str, np.ndarray], x: np.ndarray, targets: np.ndarray)
 
 def inputs(pure: TrainStep, arrays: dict[str, np.ndarray]) -> np.ndarray:
     mean, std = (np.asarray(value) for value in (pure.augmentation.mean, pure.augmentation.std))
-    return ((arrays["images"] / 255 - mean) / std).reshape(28, -1)
+    return ((arrays["images"] / 255 - mean) / std).reshape(140, -1)
 
 
 def test_norms_and_biases_do_not_decay_and_the_average_follows(x64):
@@ -131,7 +131,7 @@ def test_the_loss_of_mixed_images_is_that_of_mixed_labels(x64):
     kept = float(batch["kept"])
     assert 0 < kept < 1
     both = [0.9 * np.eye(7)[np.asarray(batch[name])] + 0.1 / 7 for name in ("labels", "partners")]
-    x = np.asarray(batch["images"]).reshape(28, -1)
+    x = np.asarray(batch["images"]).reshape(140, -1)
     weights = jax.tree.map(np.asarray, state.weights)
     logits = (x * weights["scale"]) @ weights["kernel"] + weights["bias"]
     wanted = -((kept * both[0] + (1 - kept) * both[1]) * np.log(softmax(logits))).sum(1).mean()
@@ -187,3 +187,17 @@ def test_the_imagenet_stem():
 def test_mistakes(settings, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(CONFIG.train, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"policy": "rand_augment"}, "train.policy is rand_augment, which changes images as they are decoded"),
+        ({"color_jitter": 0.4}, r"train.color_jitter is 0.4, but the images have 1 channel\(s\)"),
+    ],
+)
+def test_augmentations_that_the_images_cannot_have(settings, message):
+    data = dataclasses.replace(CONFIG.data, source="synthetic:4x4x1:2:32")
+    config = dataclasses.replace(CONFIG, data=data, train=dataclasses.replace(CONFIG.train, **settings))
+    with pytest.raises(UserError, match=message):
+        train_step(config, GENOTYPE, load(data).for_training())

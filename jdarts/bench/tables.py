@@ -20,8 +20,8 @@ STEP_NOTES = (
     "images/s, words/s: those of the training split.",
     "arrays: state and data set. temporary: the most memory that XLA allocates beyond them. process: growth of this "
     "process in the first step. device: the most memory in use on the accelerator.",
-    "FLOP/s and bytes/s: XLA's count for the program, divided by the median; in brackets the share of the ceiling. Not of "
-    "text, where XLA counts the body of the loop over time once.",
+    "FLOP/s and bytes/s: XLA's count for the program, divided by the median; in brackets the share of the ceiling. Not "
+    "of text, where XLA counts the body of the loop over time once.",
 )
 
 NOISE_NOTES = (

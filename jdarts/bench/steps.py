@@ -200,9 +200,9 @@ def weight_step(config: Experiment, search: Search) -> Callable:
     optimizer = task.weight_optimizer(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
     gradient = averaged(jax.value_and_grad(search.loss, has_aux=True), settings.microbatches)
 
-    def step(state: Any, arrays: Any) -> Any:
+    def step(state: Any, arrays: Any):
         batch, _ = search.draw(state, arrays)
-        state = task.enter(state, batch)
+        state: Any = task.enter(state, batch)
         (value, aux), grads = gradient(state.weights, state.alphas, batch)
         updates: Any
         updates, opt_state = optimizer.update(grads, state.weight_opt_state, state.weights)

@@ -15,7 +15,7 @@ from jdarts.benchmarks import load_table
 from jdarts.config import Experiment, own_estimators, user_files
 from jdarts.data import Dataset, SearchData, from_arrays, load
 from jdarts.data.streaming import StreamedData, open_streams
-from jdarts.data.text import TextData, is_text, load_text
+from jdarts.data.text import PUBLISHED, TextData, is_text, load_text, random_text
 from jdarts.devices import processes
 from jdarts.devices.memory import available
 from jdarts.devices.placement import Placement, place
@@ -295,12 +295,22 @@ def _warn_of_another_environment(run: RunFolder, reporter: Reporter) -> None:
 
 
 def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[str], None] = print) -> str:
-    """The estimated cost of the search on `devices` devices of a kind, as text; CIFAR needs no files for that.
+    """The estimated cost of the search on `devices` devices of a kind, as text.
+
+    CIFAR, Penn Treebank and WikiText-2 need no files for that.
 
     `tell` receives lines of progress.
     """
     from jdarts.search.plan import plan
 
+    if is_text(config.data.source):
+        published = config.data.source in PUBLISHED and not config.data.path
+        space, text = check_text_search(
+            config, random_text(config.data.source) if published else load_text(config.data)
+        )
+        if not space.alpha_shapes:
+            raise UserError(f"space {space.name} has no alphas, so that there is no search step to plan; use darts_rnn")
+        return plan(config, space, text, devices=devices, kind=kind, tell=tell)
     with_known_method(config)
     space = spaces.configured(config.space)
     known = {"cifar10": 10, "cifar100": 100}

@@ -5,11 +5,16 @@ the data axis gives the all-reduces (`jdarts.search.collectives`); their bytes d
 The trace for one device is compiled on this machine, mixed edge by mixed edge. XLA's analyses of these programs give
 arithmetic, memory traffic and memory. The times come from a roofline and the usual all-reduce model, with the vendors'
 peak figures. They are an estimate for planning, not a measurement: compilers for accelerators fuse across edges.
+
+XLA counts the body of a loop once. The arithmetic of a step on text is therefore that of the matrix products of its
+trace. The step is compiled a second time, with two time steps in the body of its loops: the difference is the traffic
+of a time step. The latencies of time steps, which run one after the other, are not in the estimate.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,12 +22,19 @@ import numpy as np
 from jdarts import kernels, staging
 from jdarts.config import DevicesConfig, Experiment
 from jdarts.data import SearchData
+from jdarts.data.text import TextData
 from jdarts.devices.memory import tree_bytes
 from jdarts.devices.placement import Placement, over_mesh, place
 from jdarts.errors import UserError, unknown
+from jdarts.networks.recurrent.language_model import time_unrolled
+from jdarts.ops.network_size import multiply_adds
 from jdarts.search.collectives import Collectives, all_reduces
-from jdarts.search.search import make_search
-from jdarts.spaces.space import Space
+from jdarts.search.images import IMAGE_TASK
+from jdarts.search.language import LANGUAGE_TASK
+from jdarts.search.search import Search, make_search
+from jdarts.staging.trace import pruned
+
+PlannedData = SearchData | TextData
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,8 @@ class Cost:
     """One device's share of a step, by XLA's analyses.
 
     Attributes:
-      images: images per device and batch.
-      flops: floating-point operations.
+      images: images (of text columns) per device and batch.
+      flops: floating-point operations, of text those of matrix products.
       traffic: bytes read and written.
       memory: bytes of arguments, results and temporaries.
       collectives: the all-reduces.
@@ -103,18 +115,20 @@ class Estimate:
         return self.communication / self.step
 
 
-def step_collectives(config: Experiment, space: Space, data: SearchData, placement: Placement) -> Collectives:
+def step_collectives(config: Experiment, space: Any, data: PlannedData, placement: Placement) -> Collectives:
     """The all-reduces of a step on the data axis of `placement`, whose batch is `config.search.batch_size`."""
     search = make_search(config, space, data, axis_name=placement.axis_name)
     step = over_mesh(lambda state, arrays, values: search.step(state, arrays), placement)
     state = jax.eval_shape(search.init, jax.random.key(0))
     with kernels.for_accelerators(), staging.no_garbage():
-        return all_reduces(jax.make_jaxpr(step)(state, _shapes(data), {}))
+        return all_reduces(jax.make_jaxpr(step)(state, _shapes(search), {}))
 
 
-def _shapes(data: SearchData) -> dict[str, jax.ShapeDtypeStruct]:
-    """The data of a search as shapes; nothing is put on a device."""
-    arrays = {}
+def _shapes(search: Search) -> Any:
+    """The data of a search as shapes; images are not put on a device."""
+    data, arrays = search.data, {}
+    if isinstance(data, TextData):
+        return jax.eval_shape(lambda: search.task.arrays(search.config, data))
     for name, split in (("train", data.train), ("val", data.val)):
         arrays[f"{name}_images"] = jax.ShapeDtypeStruct(split.images.shape, np.uint8)
         arrays[f"{name}_labels"] = jax.ShapeDtypeStruct(split.labels.shape, np.int32)
@@ -122,7 +136,7 @@ def _shapes(data: SearchData) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def measure(
-    config: Experiment, space: Space, data: SearchData, *, data_axis: int, tell: Callable[[str], None] = _quiet
+    config: Experiment, space: Any, data: PlannedData, *, data_axis: int, tell: Callable[[str], None] = _quiet
 ) -> Cost:
     """Trace and compile the step with the images of one of `data_axis` replicas, and read its cost.
 
@@ -147,12 +161,26 @@ def measure(
     collectives = step_collectives(pair, space, data, placement)
     tell("tracing and compiling the step of one device, for arithmetic and memory …")
     search = make_search(unchecked(config, search=unchecked(config.search, batch_size=images)), space, data)
-    inputs = jax.eval_shape(search.init, jax.random.key(0)), _shapes(data)
-    with kernels.for_accelerators():
-        program = staging.compile(search.step, *inputs, only_read=True)
-    tell(f"traced in {program.trace_seconds:.0f} s, compiled in {program.compile_seconds:.0f} s")
+    inputs = jax.eval_shape(search.init, jax.random.key(0)), _shapes(search)
+    program = _compiled(search, inputs, tell)
     held = tree_bytes(inputs) + program.peak_bytes
-    return Cost(images, program.flops, program.bytes_accessed, float(held), collectives)
+    flops, traffic = program.flops, program.bytes_accessed
+    if isinstance(data, TextData):
+        steps = config.language_search.bptt
+        tell("compiling it with two time steps in the body of its loops, for the traffic of one …")
+        with time_unrolled(2):
+            longer = _compiled(search, inputs, tell)
+        more = 1 + steps % 2  # an odd number of steps leaves one behind the loop
+        traffic += (steps - 1) * (longer.bytes_accessed - traffic) / more
+        flops = 2.0 * multiply_adds(pruned(jax.make_jaxpr(search.step)(*inputs)).jaxpr)
+    return Cost(images, flops, traffic, float(held), collectives)
+
+
+def _compiled(search: Search, inputs: tuple[Any, Any], tell: Callable[[str], None]) -> staging.Program:
+    with kernels.for_accelerators():
+        program = staging.compile(lambda state, arrays: search.step(state, arrays), *inputs, only_read=True)
+    tell(f"traced in {program.trace_seconds:.0f} s, compiled in {program.compile_seconds:.0f} s")
+    return program
 
 
 def estimate(cost: Cost, kind: DeviceKind, data: int, *, bfloat16: bool = False) -> Estimate:
@@ -190,8 +218,8 @@ def largest_useful(cost: Cost, kind: DeviceKind, *, data: int, batch_size: int, 
 
 def plan(
     config: Experiment,
-    space: Space,
-    data: SearchData,
+    space: Any,
+    data: PlannedData,
     *,
     devices: int,
     kind: str,
@@ -207,13 +235,15 @@ def plan(
     bfloat16 = config.search.activations == "bfloat16"
     guess = estimate(cost, figures, replicas, bfloat16=bfloat16)
     useful = largest_useful(cost, figures, data=replicas, batch_size=config.search.batch_size, bfloat16=bfloat16)
-    steps = len(data.train) // config.search.batch_size
+    text = isinstance(data, TextData)
+    task = LANGUAGE_TASK if text else IMAGE_TASK
+    steps = task.steps_per_epoch(config, data)  # pyright: ignore[reportArgumentType]
     whole = guess.step * steps * config.search.epochs
     fits = "fits" if cost.memory < 0.9 * figures.memory else "DOES NOT FIT"
     return "\n".join(
         [
             f"{devices} × {kind}, seed {config.devices.seed} × data {replicas}: "
-            f"{cost.images} of {config.search.batch_size} images per device and batch",
+            f"{cost.images} of {config.search.batch_size} {'columns' if text else 'images'} per device and batch",
             f"  compiled here, one device: {cost.flops / 1e9:.2f} GFLOP, {cost.traffic / 1e9:.2f} GB of memory "
             f"traffic per step, {cost.memory / 1e9:.2f} GB held ({fits} in {figures.memory / 1e9:.0f} GB)",
             f"  all-reduces: {cost.collectives.count} per step, {cost.collectives.chain} of them in sequence; "
@@ -223,4 +253,5 @@ def plan(
             f"  largest useful data axis: {useful} (communication at most half of a step)",
             "  times are estimates from vendors' peak figures; bytes are those of the compiled program",
         ]
+        + ["  the time steps of a window run one after the other, whose latencies are not in the estimate"] * text
     )

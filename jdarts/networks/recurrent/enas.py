@@ -8,7 +8,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import ENAS_FUNCTIONS
@@ -95,7 +94,7 @@ class EnasSupernet(WholeVariables, LanguageModel, kw_only=True):
             return (h, moments), h
 
         start = hidden.astype(self.W0.dtype), self._moments()
-        (_, moments), raw = lax.scan(step, start, self.embed(tokens, train))
+        (_, moments), raw = self.over_time(step, start, self.embed(tokens, train))
         if moments and train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
             (self.product_mean.value, self.product_var.value), (self.output_mean.value, self.output_var.value) = moments
         return self.decode(raw, train)

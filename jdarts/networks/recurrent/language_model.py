@@ -1,10 +1,14 @@
 """The parts of a language model around its cell: embedding, recurrence over time, decoder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from jdarts.devices.replicas import Share
 from jdarts.errors import UserError
@@ -12,6 +16,23 @@ from jdarts.networks.recurrent.masks import CellMasks, check_rate, keep_mask
 from jdarts.ops.initializers import constant, uniform
 
 _EMBEDDING_RANGE, _CELL_RANGE = 0.1, 0.04
+
+
+_UNROLL: ContextVar[int] = ContextVar("time_unroll", default=1)
+
+
+@contextmanager
+def time_unrolled(count: int) -> Iterator[None]:
+    """Trace loops over time, inside the `with` block, with `count` time steps in their body.
+
+    The values stay the same. XLA's cost analysis counts the body of a loop once, so that the difference of two such
+    programs is the cost of a time step (`jdarts.search.plan`).
+    """
+    token = _UNROLL.set(count)
+    try:
+        yield
+    finally:
+        _UNROLL.reset(token)
 
 
 class Outputs(NamedTuple):
@@ -111,6 +132,10 @@ class LanguageModel(nn.Module):
         x = self._rows(train, self.dropout_x, (batch, self.embedding))
         hidden = self._rows(train, self.dropout_hidden, (batch, self.units))
         return CellMasks(1.0 if x is None else x, 1.0 if hidden is None else hidden)
+
+    def over_time(self, step: Any, start: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
+        """`lax.scan` of a time step over `inputs [time, …]`: the carry behind the last one, and all outputs."""
+        return lax.scan(step, start, inputs, unroll=_UNROLL.get())
 
     def decode(self, raw: jax.Array, train: bool) -> Outputs:
         """The outputs of all hidden states `[time, batch, units]`."""

@@ -37,5 +37,5 @@ class RecurrentModel(LanguageModel, kw_only=True):
             h = derived_step(self.genotype, self.W0, self.W, x, h, masks)
             return h, h
 
-        _, raw = jax.lax.scan(step, hidden.astype(self.W0.dtype), self.embed(tokens, train))
+        _, raw = self.over_time(step, hidden.astype(self.W0.dtype), self.embed(tokens, train))
         return self.decode(raw, train)

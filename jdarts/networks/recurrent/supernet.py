@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import RECURRENT_OPS
@@ -64,7 +63,7 @@ class RecurrentSupernet(WholeVariables, LanguageModel, kw_only=True):
             return (h, moments), h
 
         start = (hidden.astype(self.W0.dtype), Moments(self.mean.value, self.var.value))
-        (_, moments), raw = lax.scan(step, start, self.embed(tokens, train))
+        (_, moments), raw = self.over_time(step, start, self.embed(tokens, train))
         if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
             self.mean.value, self.var.value = moments
         return self.decode(raw, train)

@@ -202,7 +202,7 @@ def weight_step(config: Experiment, search: Search) -> Callable:
 
     def step(state: Any, arrays: Any):
         batch, _ = search.draw(state, arrays)
-        state: Any = task.enter(state, batch)
+        state = task.enter(state, batch)
         (value, aux), grads = gradient(state.weights, state.alphas, batch)
         updates: Any
         updates, opt_state = optimizer.update(grads, state.weight_opt_state, state.weights)

@@ -4,7 +4,8 @@ XLA takes minutes to compile a whole second-order step, in which the same mixed 
 CPU it also fuses across ops until nothing vectorises. `compile` therefore traces the whole program once and cuts the
 trace at the functions marked with `piece`. Every distinct piece (a mixed edge or a cell at one resolution: forward,
 backward, and both with tangents) is compiled once. The operations between pieces are grouped into small programs; every
-distinct group is compiled once. The trace is then executed call by call, and every array is dropped after its last use.
+distinct group is compiled once, small ones even once in a process. The trace is then executed call by call, and every
+array is dropped after its last use.
 An accelerator needs few large programs, since every call costs some microseconds. There a piece is a cell, and the
 pieces of a program that runs often are joined into one program or a few; each piece is still traced once.
 

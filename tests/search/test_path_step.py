@@ -189,16 +189,18 @@ def test_uniform_paths_are_not_strictly_fair(steps, published):
 
 def test_paths_uniform_in_cost():
     """The intervals are drawn equally often, and the cost of nearly every path lies in the range."""
-    fixed, costs = chain_costs(S5, "flops", size=32)
+    fixed, costs = chain_costs(THREE_LAYERS, "flops", size=32)
     low, high = (fixed + sum(getattr(c, end)(-1).sum() for c in costs.values()) for end in ("min", "max"))
     low, high = low + 0.2 * (high - low), low + 0.7 * (high - low)
     paths = paths_uniform_in_cost(lambda space: (fixed, costs), low, high, 4)
-    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(S5, key)))(jax.random.split(jax.random.key(0), 800))
+    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(THREE_LAYERS, key)))(jax.random.split(jax.random.key(0), 800))
     found = fixed + sum(np.einsum("nplo,lo->n", np.asarray(drawn[name], np.float64), c) for name, c in costs.items())
     inside = np.histogram(found, np.linspace(low - 1, high + 1, 5))[0]
     assert inside.sum() >= 790
     assert np.abs(inside - 200).max() < 60, inside
-    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(S5, key)))(jax.random.split(jax.random.key(0), 800))
+    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(THREE_LAYERS, key)))(
+        jax.random.split(jax.random.key(0), 800)
+    )
     other = fixed + sum(np.einsum("nplo,lo->n", np.asarray(uniform[name], np.float64), c) for name, c in costs.items())
     assert np.abs(np.histogram(other, np.linspace(low - 1, high + 1, 5))[0] - 200).max() > 60
 

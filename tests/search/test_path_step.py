@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.chains import FAIR, S5, path_variables
+from support.chains import FAIR, path_variables
+from support.chains import S5 as THREE_LAYERS
 
 from jdarts import spaces
 from jdarts.config import DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
@@ -24,6 +25,7 @@ from jdarts.search import make_search
 from jdarts.search.path_step import segments, trained
 from jdarts.search.scoring import scorer
 
+S5 = dataclasses.replace(THREE_LAYERS, candidates=THREE_LAYERS.candidates[:2])
 SGD = SGDConfig(learning_rate=0.1, learning_rate_min=0.0, momentum=0.9, weight_decay=0.01, gradient_clip=0.0)
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x3:3:48", crop_padding=0, flip=False),
@@ -155,7 +157,7 @@ def _owners(made):
 def test_every_op_is_trained_exactly_once_in_a_fair_step():
     draw = jax.jit(lambda key: fair_paths().draw(S5, {}, key))
     orders = set()
-    for seed in range(80):
+    for seed in range(60):
         paths, counted = draw(jax.random.key(seed))
         for key, (layers, ops) in S5.alpha_shapes.items():
             assert paths[key].shape == counted[key].shape == (4, layers, ops)
@@ -163,7 +165,7 @@ def test_every_op_is_trained_exactly_once_in_a_fair_step():
             np.testing.assert_array_equal(np.sum(counted[key], 0), 1)
             assert np.all(np.asarray(counted[key]) <= np.asarray(paths[key]))
         orders.add(tuple(np.argmax(paths["inner"][:, 0], -1).tolist()))
-    assert len(orders) > 18, "of 24 permutations; 23 on average"
+    assert len(orders) > 18, "of 24 permutations"
     paths, counted = fair_paths().draw(FAIR, {}, jax.random.key(0))
     np.testing.assert_array_equal(paths["layers"], counted["layers"])
     assert fair_paths().count(spaces.fairnas) == 6
@@ -187,16 +189,18 @@ def test_uniform_paths_are_not_strictly_fair(steps, published):
 
 def test_paths_uniform_in_cost():
     """The intervals are drawn equally often, and the cost of nearly every path lies in the range."""
-    fixed, costs = chain_costs(S5, "flops", size=32)
+    fixed, costs = chain_costs(THREE_LAYERS, "flops", size=32)
     low, high = (fixed + sum(getattr(c, end)(-1).sum() for c in costs.values()) for end in ("min", "max"))
     low, high = low + 0.2 * (high - low), low + 0.7 * (high - low)
     paths = paths_uniform_in_cost(lambda space: (fixed, costs), low, high, 4)
-    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(S5, {}, key)))(jax.random.split(jax.random.key(0), 800))
+    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(THREE_LAYERS, {}, key)))(
+        jax.random.split(jax.random.key(0), 800)
+    )
     found = fixed + sum(np.einsum("nplo,lo->n", np.asarray(drawn[name], np.float64), c) for name, c in costs.items())
     inside = np.histogram(found, np.linspace(low - 1, high + 1, 5))[0]
     assert inside.sum() >= 790
     assert np.abs(inside - 200).max() < 60, inside
-    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(S5, {}, key)))(
+    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(THREE_LAYERS, {}, key)))(
         jax.random.split(jax.random.key(0), 800)
     )
     other = fixed + sum(np.einsum("nplo,lo->n", np.asarray(uniform[name], np.float64), c) for name, c in costs.items())
@@ -212,6 +216,9 @@ def test_the_learning_rate_of_spos():
 
 
 def test_the_weights_of_a_path_are_found_by_name():
+    network = THREE_LAYERS.supernet(channels=4, cells=1, classes=3)
+    assert network.choice_of(("layer_4", "choice_2", "expand", "kernel")) == ("inner", 1, 2)
+    assert network.choice_of(("layer_1", "depthwise", "kernel")) is None
     made = search("spos")
     on = {key: np.ones(shape, bool) for key, shape in S5.alpha_shapes.items()}
     off = {key: np.zeros(shape, bool) for key, shape in S5.alpha_shapes.items()}
@@ -223,7 +230,7 @@ def test_the_weights_of_a_path_are_found_by_name():
 def test_a_recalibrated_path_scores_as_its_network():
     """The accuracy is that of the stand-alone network with the same weights and the statistics of the same batches."""
     made, (_, state) = search("spos", "recalibration=2"), stepped("spos")
-    key, choices = jax.random.key(3), (1, 2, 0)
+    key, choices = jax.random.key(3), (1, 2)
     score: Any = scorer(made, state, key)
     images, labels = made.task.scored(made.config, made.arrays, key)
     rows = np.asarray(score._rows)
@@ -238,7 +245,7 @@ def test_a_recalibrated_path_scores_as_its_network():
     own = {**own, "batch_stats": jax.tree.map(lambda a, b: (a + b) / 2, *moments)}
     logits, _ = network.apply(own, made.task.as_batch(made.data, images, labels)["images"], False)
     assert score(S5.one_hot(S5.decode(choices))) == pytest.approx(float(np.mean(np.argmax(logits, -1) == labels)))
-    assert score.macs(S5.decode((0, 0, 0))) < score.macs(S5.decode((2, 2, 2)))
+    assert score.macs(S5.decode((0, 0))) < score.macs(S5.decode((2, 2)))
 
 
 def test_mistakes_are_told_before_anything_compiles():

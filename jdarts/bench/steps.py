@@ -200,15 +200,15 @@ def weight_step(config: Experiment, search: Search) -> Callable:
     optimizer = task.weight_optimizer(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
     gradient = averaged(jax.value_and_grad(search.loss, has_aux=True), settings.microbatches)
 
-    def step(state: Any, arrays: Any):
+    def step(state: Any, arrays: Any) -> tuple[Any, dict[str, jax.Array]]:
         batch, _ = search.draw(state, arrays)
-        state = task.enter(state, batch)
-        (value, aux), grads = gradient(state.weights, state.alphas, batch)
+        entered: Any = task.enter(state, batch)
+        (value, aux), grads = gradient(entered.weights, entered.alphas, batch)
         updates: Any
-        updates, opt_state = optimizer.update(grads, state.weight_opt_state, state.weights)
-        state = state.replace(
+        updates, opt_state = optimizer.update(grads, entered.weight_opt_state, entered.weights)
+        state = entered.replace(
             step=state.step + 1,
-            weights=state.weights + updates,
+            weights=entered.weights + updates,
             batch_stats=aux["batch_stats"],
             weight_opt_state=opt_state,
             carried={**state.carried, "train": aux["carried"]},

@@ -22,7 +22,7 @@ CELL = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
 
 @cache
 def run(seeds: tuple[int, ...] = (), batch: int = 8, **devices):
-    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch, hypergradient="first_order"))
+    config = replace(CONFIG, search=replace(CONFIG.search, batch_size=batch))
     placement = place(DevicesConfig(**devices), batch_size=batch, microbatches=1, members=len(seeds))
     members = [Member(seed) for seed in seeds]
     placed = place_search(config, SPACE, text(300, 150), placement, members)  # pyright: ignore[reportArgumentType]

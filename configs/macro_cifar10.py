@@ -8,7 +8,6 @@ all (AMD EPYC, 2026-11-29, beside other jobs). Seed 0 found 11222022, with 92.08
 
     jdarts search configs/macro_cifar10.py --data.path DIR
     jdarts search configs/macro_cifar10.py --data.path DIR --search.method fairnas --search.batch_size 192
-    jdarts search configs/macro_cifar10.py --strategy regularized_evolution --trials 500 --estimator table --table FILE
 """
 
 from jdarts.config import DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig

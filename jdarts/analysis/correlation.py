@@ -71,7 +71,10 @@ def op_groups(weights: Mapping, *, cells: Iterable[str] | None = None) -> dict[s
             elif cell.startswith("layer_") and module.startswith("choice_"):
                 kinds.setdefault(module, []).append((cell, module))
     if not kinds:
-        raise UserError("these weights have no ops of a supernet (modules cell_I/from_SOURCE_OP, layer_I/choice_K)")
+        raise UserError(
+            "these weights have no ops of a cell supernet (modules cell_I/from_SOURCE_OP), nor of a chain of layers "
+            "(layer_I/choice_K)"
+        )
 
     def picker(paths):
         return lambda tree: [tree[cell][module] for cell, module in paths]

@@ -17,6 +17,7 @@ from jdarts.analysis import (
     spearman,
     weight_gradient,
 )
+from jdarts.analysis.correlation import last_cell
 from jdarts.errors import UserError
 
 
@@ -72,6 +73,18 @@ def test_groups_pick_every_op_of_the_chosen_cells_once():
     assert set(op_groups(weights, cells=["cell_0"])) == {"sep_conv_3x3"}
     with pytest.raises(UserError, match="no ops of a cell supernet"):
         op_groups({"layers": {}})
+
+
+def test_groups_of_a_chain_are_its_choices():
+    weights = {
+        "layer_0": {"conv": np.ones(1)},
+        "layer_9": {"choice_0": {"a": np.ones(2)}, "choice_1": {"a": np.ones(3)}},
+        "layer_10": {"choice_0": {"a": np.ones(4)}},
+        "layer_11": {"conv": np.ones(1)},
+    }
+    sizes = {op: sum(x.size for x in jax.tree.leaves(pick(weights))) for op, pick in op_groups(weights).items()}
+    assert sizes == {"choice_0": 6, "choice_1": 3}
+    assert last_cell(weights) == "layer_10" and last_cell({"cell_2": {}, "cell_11": {}, "layer_99": {}}) == "cell_11"
 
 
 def test_operator_gradients_are_means_of_the_gradient_by_op_weights():

@@ -52,7 +52,7 @@ class PathStep(SearchStep):
         return state.replace(weights=w, weight_opt_state=opt_state, batch_stats=aux["batch_stats"]), (value, aux)
 
     def alpha_step(self, state: Any, ahead: Batch, train_batch: Batch, val_batch: Batch) -> tuple[Any, Any]:
-        """The state as it is, and the loss of another path on the first part of the validation batch, for records."""
+        """Step 1 on the first part of the validation batch, as large as that of one path of the weight step."""
         count = self.paths.count(self.objective.space)
         part = {**val_batch, **{name: split_rows(val_batch[name], count)[0] for name in ("images", "labels")}}
         return super().alpha_step(state, ahead, train_batch, part)

@@ -3,8 +3,8 @@
 3,000 + 3,000 images, shrunk to 16x16, 20 epochs of 46 steps; then 100 candidates, each with the weights of its path and
 with batch norms recalibrated on four training batches. The settings of the weights are those of SPOS (arXiv:1904.00420)
 at a tenth of its learning rate, for the smaller batch. The training takes 0.32 s of CPU time a step, 5 CPU minutes in
-all (AMD EPYC, 2026-11-29, beside other jobs). Seed 0 found 11222022, with 92.08 % test accuracy in the table (mean 90.25 %, median
-90.99 %, best 93.13 %), the 1,196th of 6,561: after so short a training the ranking is rough.
+all (AMD EPYC, 2026-11-29, beside other jobs). Seed 0 found 11222022, with 92.08 % test accuracy in the table (mean
+90.25 %, median 90.99 %, best 93.13 %), the 1,196th of 6,561: after so short a training the ranking is rough.
 
     jdarts search configs/macro_cifar10.py --data.path DIR
     jdarts search configs/macro_cifar10.py --data.path DIR --search.method fairnas --search.batch_size 192

@@ -4,8 +4,9 @@ SPOS (Guo et al., ECCV 2020, arXiv:1904.00420): every step trains one uniformly 
 Published on ImageNet, in the space `spos`: 150,000 iterations of 1,024 images, SGD 0.5 with momentum 0.9, falling
 linearly to 0, weight decay 4e-5, batch norm without scale and shift; then 20 generations of 50 candidates of at most
 330M multiply–accumulates, each after a recalibration of its batch norms; error of the retrained network 25.6 %. DIFF:
-without label smoothing (0.1) and colour jitter; images are normalised, where the code feeds raw values of 0 to 255; the recalibration averages the statistics of whole batches, where the
-code runs an exponential average over 200 batches of 128 images.
+without label smoothing (0.1) and colour jitter; images are normalised, where the code feeds values of 0 to 255; the
+recalibration averages the statistics of whole batches, where the code runs an exponential average over 200 batches of
+128 images.
 
 With `sampling=macs` a path is uniform in cost: one of `macs_bins` equal intervals of `macs_low` to `macs_high` is
 drawn, then a path in it. The authors' code does so, from 290M to 360M in 7 intervals.

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 import jax
 
 from jdarts import relaxation
+from jdarts.config.options import Unless
 from jdarts.config.ranges import CountOrOff, Fraction, NonNegative, PositiveInt, Range
 from jdarts.derivation import Generations, evolve
 from jdarts.errors import UserError
@@ -41,6 +42,9 @@ IMAGENET = {
     "search.weight_optimizer.gradient_clip": 0.0,
     "search.weight_optimizer.learning_rate_min": 0.0,
 }
+
+
+_BY_COST = Unless("sampling", "uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +96,10 @@ class PathSettings:
     """
 
     sampling: Literal["uniform", "macs"] = "uniform"
-    macs_low: NonNegative = 290e6
-    macs_high: NonNegative = 360e6
-    macs_bins: PositiveInt = 7
-    size: PositiveInt = 224
+    macs_low: Annotated[NonNegative, _BY_COST] = 290e6
+    macs_high: Annotated[NonNegative, _BY_COST] = 360e6
+    macs_bins: Annotated[PositiveInt, _BY_COST] = 7
+    size: Annotated[PositiveInt, _BY_COST] = 224
 
     def paths(self) -> Paths:
         """The paths; raises `UserError` for an empty range of costs."""

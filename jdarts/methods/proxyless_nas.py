@@ -20,13 +20,14 @@ label smoothing (0.1). The REINFORCE variant is not included.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jdarts.config.options import Unless
 from jdarts.config.ranges import CountOrOff, NonNegative, Positive, PositiveInt
 from jdarts.errors import UserError
 from jdarts.latency import LatencyTable, read_table
@@ -42,6 +43,8 @@ from jdarts.spaces import LayerChoices
 from jdarts.spaces.space import Space
 
 Mode = Literal["two", "full"]
+_WITH_TABLE = Unless("latency_table", "")
+_AS_FACTOR, _AS_TERM = Unless("latency_loss", "add_linear"), Unless("latency_loss", "mul_log")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +61,13 @@ class LatencyLoss:
     """
 
     latency_table: str = ""
-    latency_reference: Positive = 80.0
-    latency_loss: Literal["mul_log", "add_linear"] = "mul_log"
-    latency_alpha: Positive = 0.2
-    latency_beta: Positive = 0.3
-    latency_lambda: NonNegative = 0.1
-    size: PositiveInt = 224
-    classes: PositiveInt = 1000
+    latency_reference: Annotated[Positive, _WITH_TABLE] = 80.0
+    latency_loss: Annotated[Literal["mul_log", "add_linear"], _WITH_TABLE] = "mul_log"
+    latency_alpha: Annotated[Positive, _WITH_TABLE, _AS_FACTOR] = 0.2
+    latency_beta: Annotated[Positive, _WITH_TABLE, _AS_FACTOR] = 0.3
+    latency_lambda: Annotated[NonNegative, _WITH_TABLE, _AS_TERM] = 0.1
+    size: Annotated[PositiveInt, _WITH_TABLE] = 224
+    classes: Annotated[PositiveInt, _WITH_TABLE] = 1000
 
     def matrices(self, space: Any) -> tuple[float, dict[str, np.ndarray]]:
         """`(milliseconds of the fixed parts, {matrix: [layers, ops]})` of a space; raises `UserError`."""

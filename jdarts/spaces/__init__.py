@@ -228,6 +228,8 @@ def kind(name: str) -> str:
     """
     if name in DESCRIPTIONS and name not in _SPACES:
         return name
+    if name in CHAINS:
+        return name
     space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro)
     return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
 

@@ -156,12 +156,24 @@ def test_one_shot_methods_bring_their_settings_for_imagenet():
     assert apply(CIFAR, "spos", "--space.name", "mobile_s5")[1].endswith("none were applied")
 
 
+def test_proxyless_nas_brings_its_settings():
+    """40 epochs of warm-up and 120 of search; 50,000 of 1,281,167 images are held out; Adam without momentum."""
+    found, _ = apply(CIFAR, "proxyless_nas", "--space.name", "proxyless")
+    settings = found.search
+    assert (settings.epochs, settings.batch_size, settings.weight_optimizer.nesterov) == (160, 256, True)
+    assert (settings.weight_optimizer.learning_rate, settings.weight_optimizer.weight_decay) == (0.05, 4e-5)
+    alphas = settings.alpha_optimizer
+    assert (alphas.learning_rate, alphas.b1, alphas.b2, alphas.weight_decay) == (1e-3, 0.0, 0.999, 0.0)
+    assert abs(found.data.val_fraction * 1_281_167 - 50_000) < 100
+
+
 def test_every_method_states_a_published_search_with_its_result():
     listed = (
         {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)}
         | {(name, "nasbench201") for name in ON_NASBENCH201}
         | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
         | {(name, name) for name in ON_CHAINS}
+        | {("proxyless_nas", "proxyless")}
     )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())

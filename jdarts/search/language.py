@@ -229,6 +229,8 @@ class LanguageTask:
     def check(self, config: Experiment, space: Any, method: Method, data: Any) -> None:
         """Raise `UserError` if a setting or a part of the method has no meaning for recurrent cells."""
         del data
+        if method.paths is not None:
+            raise UserError(f"method {method.name} trains paths of networks of images; use e.g. rsps on text")
         # An auxiliary identity is more weight of the activation identity; all activations are computed, sampled or not.
         edge = replace(method.edge, sampled=False)
         if edge.auxiliary_skip == "identity":
@@ -239,8 +241,6 @@ class LanguageTask:
                 f"method {method.name} changes edges in a way that recurrent cells do not have (partial channels, "
                 "drop-path, edge weights); use a method without these parts"
             )
-        if method.paths is not None:
-            raise UserError(f"method {method.name} trains paths of networks of images; use e.g. rsps on text")
         if method.driver not in _DRIVERS:
             raise UserError(
                 f"method {method.name} runs several loops with networks of images; use a method of one loop, enas or "

@@ -12,10 +12,13 @@ from jdarts import methods
 TWO_LAYERS = dataclasses.replace(S5, candidates=S5.candidates[:2], dropout=0.3)
 
 
-@pytest.mark.parametrize("name", ["spos", "fairnas", "gdas"])
+OPTIONS = {"proxyless_nas": ("warm_up=0", "alpha_every=2")}
+
+
+@pytest.mark.parametrize("name", ["spos", "fairnas", "gdas", "proxyless_nas"])
 def test_eight_devices_equal_one(name, monkeypatch):
     monkeypatch.setattr(device_problems, "TINY", TWO_LAYERS)
-    method, config = methods.build(name), config_with(batch_size=64, epochs=1)
+    method, config = methods.build(name, OPTIONS.get(name, ())), config_with(batch_size=64, epochs=1)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source="synthetic:8x8x3:4:128"))
     one = run(config, steps=2, method=method, backend="jit")
     many = run(config, steps=2, method=method, backend="shard_map", data=8)

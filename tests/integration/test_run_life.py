@@ -179,6 +179,8 @@ def test_a_disk_that_became_read_only_is_told_by_records_and_checkpoints(tmp_pat
 def test_files_over_the_limit_are_one_line(place):
     """A quota of the simplest kind: no file may grow beyond 4 kB, more than the configuration has."""
     (place / "cache").mkdir(exist_ok=True)
-    process = start(place, "--run-dir", "limited", "--space.channels", "16", before=("bash", "-c", 'ulimit -f 4; exec "$@"', "-"))
+    process = start(
+        place, "--run-dir", "limited", "--space.channels", "16", before=("bash", "-c", 'ulimit -f 4; exec "$@"', "-")
+    )
     *_, line = lines_of(process)
     assert process.returncode == 1 and "cannot " in line and "File too large" in line and "start the run again" in line

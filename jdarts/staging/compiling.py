@@ -1,9 +1,9 @@
 """Compilation of programs: each distinct program once, several in parallel."""
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -35,6 +35,7 @@ step of S0 at batch 16 (6 GB). Compiling takes what 870 of the former steps save
 _LEVEL = "xla_backend_optimization_level"
 
 # Search step of the quick start, in CPU seconds: 59 to compile and 0.144 per step; 33 and 0.174 with these options.
+# Newer versions of XLA have no switch for the fusion emitters.
 _LESS = {_LEVEL: 1, "xla_cpu_use_fusion_emitters": False}
 _READ = {_LEVEL: 0, "xla_cpu_use_fusion_emitters": False, "xla_llvm_disable_expensive_passes": True}
 
@@ -59,10 +60,26 @@ def compiler_options(
     backend = jax.default_backend()
     options = {**_OPTIONS.get(backend, {}), **(_AS_GRAPH.get(backend, {}) if large else {})}
     if backend == "cpu" and only_read:
-        options |= _READ
+        options |= _known(_READ)
     elif backend == "cpu" and _is_short(calls, written) and _LEVEL not in os.environ.get("XLA_FLAGS", ""):
-        options |= _LESS
+        options |= _known(_LESS)
     return options or None
+
+
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that this version of XLA has."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
+@cache
+def _is_known(name: str, value: Any) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _is_short(calls: int | None, written: float) -> bool:

@@ -386,3 +386,14 @@ def test_a_program_that_runs_a_few_times_is_optimised_less_unless_the_user_says_
     assert level not in (staging.compiler_options(calls=10, written=1e12) or {}), "a few calls that take long"
     monkeypatch.setenv("XLA_FLAGS", f"--{level}=0")
     assert level not in (staging.compiler_options(calls=10) or {})
+
+
+def test_options_that_this_version_of_xla_lacks_are_left_out(monkeypatch):
+    """XLA refuses a program with an option that it does not know; versions differ in those that short runs set."""
+    monkeypatch.setenv("XLA_FLAGS", "")  # the level of the tests would decide
+    level = "xla_backend_optimization_level"
+    assert compiling._known({level: 1, "xla_no_such_option": True}) == {level: 1}
+    for asked in ({"calls": 1}, {"only_read": True}, {"large": True}, {}):
+        options = compiling.compiler_options(**asked)
+        assert jax.jit(lambda x: x + 1, compiler_options=options)(1.0) == 2
+    assert compiling.compiler_options(calls=1)[level] == 1  # pyright: ignore[reportOptionalSubscript]

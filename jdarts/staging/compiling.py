@@ -67,7 +67,7 @@ def compiler_options(
 
 
 def _known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that this version of XLA has."""
+    """The options that this version of XLA has."""
     return {name: value for name, value in options.items() if _is_known(name, value)}
 
 

@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from jdarts.config.ranges import (
@@ -90,6 +91,12 @@ def image_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(
             f"{shown(text)} is not an image size, a side (32) or height and width (32x48) in pixels: {error}"
         ) from None
+
+
+def check_folder_of(file: str | None, verb: str = "write") -> None:
+    """Raise `UserError` unless the folder of a file that a command shall write exists."""
+    if file and not Path(file).parent.is_dir():
+        raise UserError(f"cannot {verb} {file!r}; there is no folder {Path(file).parent}")
 
 
 def load_genotype(text: str, space: str | None) -> Any:

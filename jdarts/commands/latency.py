@@ -11,6 +11,7 @@ from jdarts.commands.arguments import (
     Parser,
     cells,
     channels,
+    check_folder_of,
     image_size,
     load_genotype,
     positive,
@@ -72,9 +73,7 @@ def _check_files(arguments: Arguments) -> None:
     if arguments.figure and Path(arguments.figure).suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot draw {arguments.figure!r}; give a name that ends in .svg or .png")
     for option in ("output", "fbnet", "figure"):
-        file = getattr(arguments, option)
-        if file and not Path(file).parent.is_dir():
-            raise UserError(f"cannot write {file!r}; there is no folder {Path(file).parent}")
+        check_folder_of(getattr(arguments, option))
 
 
 def _of_space(space: Any, arguments: Arguments) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser
+from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser, check_folder_of
 from jdarts.errors import UserError
 
 RUN_HELP = "the run folder of jdarts train or jdarts run"
@@ -52,7 +52,7 @@ def _predict(arguments: Arguments) -> None:
     suffix = Path(arguments.output).suffix.lower() if arguments.output else ".csv"
     if suffix not in (".csv", ".json"):
         raise UserError(f"cannot write {arguments.output!r}; give a name that ends in .csv or .json")
-    _check_folder(arguments.output)
+    check_folder_of(arguments.output)
     names, images = _images([Path(text) for text in arguments.images])
 
     from jdarts.train.trained import load
@@ -119,7 +119,7 @@ def _arrays(path: Path) -> Any:
 
 
 def _export(arguments: Arguments) -> None:
-    _check_folder(arguments.output)
+    check_folder_of(arguments.output)
     if arguments.format in _PACKAGES:
         _required(arguments.format)
 
@@ -161,11 +161,6 @@ def _required(kind: str) -> Any:
         return importlib.import_module(_PACKAGES[kind])
     except ImportError:
         raise UserError(f'--format {kind} needs a package: pip install "jdarts[export]"') from None
-
-
-def _check_folder(output: str | None) -> None:
-    if output and not Path(output).parent.is_dir():
-        raise UserError(f"cannot write {output!r}; there is no folder {Path(output).parent}")
 
 
 def _write(output: str | None, content: str | bytes) -> None:

@@ -12,6 +12,7 @@ from jdarts.commands.arguments import (
     above_zero,
     cells,
     channels,
+    check_folder_of,
     image_size,
     load_genotype,
     positive,
@@ -193,8 +194,7 @@ def _draw(arguments: Arguments) -> None:
     output = Path(arguments.output)
     if output.suffix.lower() not in (".svg", ".png"):
         raise UserError(f"cannot draw {arguments.output!r}; give a name that ends in .svg or .png")
-    if not output.parent.is_dir():
-        raise UserError(f"cannot draw {arguments.output!r}; there is no folder {output.parent}")
+    check_folder_of(arguments.output, "draw")
     genotype = load_genotype(arguments.genotype, arguments.space)
 
     from jdarts.report.cell_drawing import draw

@@ -1,7 +1,7 @@
 """The settings of a training from scratch, and of SGD."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from jdarts.config.ranges import (
     Cells,
@@ -128,6 +128,11 @@ class TrainConfig(Section):
     checkpoint_every_steps: CountOrOff = 0
     """Also save every N steps inside an epoch; 0 is off."""
     keep_checkpoints: CheckpointCount = 3
+
+    @property
+    def network_sizes(self) -> dict[str, Any]:
+        """The sizes of the network that the data do not decide: channels, cells, width multiplier and stem."""
+        return {name: getattr(self, name) for name in ("channels", "cells", "width_multiplier", "stem")}
 
     def __post_init__(self):
         check_fields(self, "train.")

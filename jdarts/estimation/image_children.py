@@ -104,12 +104,9 @@ class ImageChildren:
             )
         check_network(
             trained,
-            channels=settings.channels,
-            cells=settings.cells,
             image_size=_sides(fidelity.data),
             auxiliary=settings.auxiliary_weight > 0,
-            width_multiplier=settings.width_multiplier,
-            stem=settings.stem,
+            **settings.network_sizes,
         )
 
     def child(self, genotype: TrainedOnImages, fidelity: Fidelity) -> ImageChild:
@@ -125,15 +122,8 @@ class ImageChildren:
 
     def network_sizes(self, fidelity: Fidelity) -> dict[str, Any]:
         """Channels, cells, classes, image size, width multiplier and stem of the networks."""
-        settings = fidelity.config.train
-        return {
-            "channels": settings.channels,
-            "cells": settings.cells,
-            "classes": fidelity.data.num_classes,
-            "image_size": _sides(fidelity.data),
-            "width_multiplier": settings.width_multiplier,
-            "stem": settings.stem,
-        }
+        place = {"classes": fidelity.data.num_classes, "image_size": _sides(fidelity.data)}
+        return {**place, **fidelity.config.train.network_sizes}
 
     def of_search(self, record: Mapping[str, Any]) -> float | None:
         """The accuracy on the validation images in percent."""

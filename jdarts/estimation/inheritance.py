@@ -210,15 +210,8 @@ class Inherited:
     def network_sizes(self, budget: Budget) -> dict[str, Any]:
         """Channels, cells, classes, image size and width multiplier of the derived networks."""
         del budget
-        settings, shape = self._config.train, self._data.image_shape
-        return {
-            "channels": settings.channels,
-            "cells": settings.cells,
-            "classes": self._data.num_classes,
-            "image_size": (shape[0], shape[1]),
-            "width_multiplier": settings.width_multiplier,
-            "stem": settings.stem,
-        }
+        shape, classes = self._data.image_shape, self._data.num_classes
+        return {"classes": classes, "image_size": (shape[0], shape[1]), **self._config.train.network_sizes}
 
 
 def inherited(run: str | Path, config: Experiment | None = None) -> Inherited | InheritedText:

@@ -5,7 +5,7 @@ front of it say where the numbers come from. FBNet's format is a text of numbers
 option, in microseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -60,10 +60,7 @@ def write_table(table: LatencyTable, path: str | Path) -> None:
     """Write a table as YAML, four significant digits; raises `UserError` if the file cannot be written."""
     lines = [f"# {line}" for line in table.source]
     lines += [f"{key}: {{mean: {value:.4g}}}" for key, value in table.milliseconds.items()]
-    try:
-        Path(path).write_text("\n".join(lines) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    _write(lines, path)
 
 
 def read_table(path: str | Path) -> LatencyTable:
@@ -91,10 +88,7 @@ def read_table(path: str | Path) -> LatencyTable:
 def write_fbnet(costs: ChoiceCosts, path: str | Path) -> None:
     """Write the latencies of all options as FBNet's text: microseconds, one line a layer, one column an option."""
     lines = [" ".join(f"{1000 * value:.2f}" for value in layer) for layer in costs.layers]
-    try:
-        Path(path).write_text("\n".join(lines) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    _write(lines, path)
 
 
 def read_fbnet(path: str | Path) -> ChoiceCosts:
@@ -117,6 +111,13 @@ def read_fbnet(path: str | Path) -> ChoiceCosts:
     if not rows:
         raise UserError(f"{path} has no numbers; expected microseconds, one line a layer, one column an option")
     return ChoiceCosts(0.0, tuple(rows))
+
+
+def _write(lines: Sequence[str], path: str | Path) -> None:
+    try:
+        Path(path).write_text("\n".join(lines) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _text(path: Path) -> str:

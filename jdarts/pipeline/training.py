@@ -57,12 +57,9 @@ def check_image_training(config: Experiment, genotype: Architecture, data: Datas
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     check_network(
         genotype,
-        channels=config.train.channels,
-        cells=config.train.cells,
         image_size=(data.image_shape[0], data.image_shape[1]),
         auxiliary=config.train.auxiliary_weight > 0,
-        width_multiplier=config.train.width_multiplier,
-        stem=config.train.stem,
+        **config.train.network_sizes,
     )
     check_augmentation(config.train, streamed=isinstance(data, StreamedDataset), channels=data.image_shape[-1])
     pairs = bool(config.train.mixup or config.train.cutmix)

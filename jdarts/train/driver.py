@@ -90,13 +90,5 @@ def run_training(
 
 def _count(config: Experiment, genotype: TrainedOnImages, split: TrainingSplit) -> Count:
     """The size of the trained network."""
-    settings = config.train
-    return count_network(
-        genotype,
-        channels=settings.channels,
-        cells=settings.cells,
-        classes=split.num_classes,
-        image_size=(split.image_shape[0], split.image_shape[1]),
-        width_multiplier=settings.width_multiplier,
-        stem=settings.stem,
-    )
+    sides = split.image_shape[0], split.image_shape[1]
+    return count_network(genotype, classes=split.num_classes, image_size=sides, **config.train.network_sizes)

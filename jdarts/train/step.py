@@ -29,6 +29,7 @@ from jdarts.data import (
     normalize,
     steps_per_epoch,
 )
+from jdarts.data.augment import Statistics
 from jdarts.data.color_jitter import ColorJitter
 from jdarts.data.mixing import mix
 from jdarts.data.streamed_training import StreamedTrainingData
@@ -198,9 +199,7 @@ class TrainStep:
         """`[N, classes]` of uint8 images in evaluation mode, by the averages if there are any."""
         weights, stats = state.average or (state.weights, state.batch_stats)
         variables = {"params": weights, "batch_stats": stats}
-        inputs = normalize(images, mean=self.augmentation.mean, std=self.augmentation.std)
-        rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
-        return self.network.apply(variables, inputs, False, rngs=rngs)[0]
+        return evaluated(self.network, variables, images, mean=self.augmentation.mean, std=self.augmentation.std)
 
     def totals(self, state: TrainState, rows: TrainArrays) -> dict[str, jax.Array]:
         """Sums over the `counted` ones of the `images` and `labels`.
@@ -233,6 +232,13 @@ def check_augmentation(settings: TrainConfig, *, streamed: bool, channels: int) 
             )
 
 
+def evaluated(network: nn.Module, variables: Any, images: Any, *, mean: Statistics, std: Statistics) -> jax.Array:
+    """Logits `[N, classes]` of a derived network in evaluation mode, for uint8 images."""
+    rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
+    outputs: Any = network.apply(variables, normalize(images, mean=mean, std=std), False, rngs=rngs)
+    return outputs[0]
+
+
 def is_norm_or_bias(path: Any) -> bool:
     """True for the path of a scale or shift of a batch norm or of a bias, by its name."""
     name = path[-1].key
@@ -259,13 +265,7 @@ def train_step(
     check_augmentation(settings, streamed=streamed, channels=data.image_shape[-1])
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
     network = derived_network(
-        genotype,
-        channels=settings.channels,
-        cells=settings.cells,
-        classes=data.num_classes,
-        auxiliary=settings.auxiliary_weight > 0,
-        width_multiplier=settings.width_multiplier,
-        stem=settings.stem,
+        genotype, classes=data.num_classes, auxiliary=settings.auxiliary_weight > 0, **settings.network_sizes
     )
     return TrainStep(
         settings=settings,

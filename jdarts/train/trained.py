@@ -25,12 +25,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jdarts.config import Experiment
-from jdarts.data.augment import Statistics, normalize
+from jdarts.data.augment import Statistics
 from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.errors import UserError
 from jdarts.genotypes import load_architecture
 from jdarts.networks.of_genotype import TrainedOnImages, derived_network
 from jdarts.runs.folder import RunFolder
+from jdarts.train.step import evaluated
 
 MODEL, WEIGHTS = "model.json", "weights.npz"
 _BATCH = 64  # images of one call
@@ -67,9 +68,7 @@ class TrainedNetwork:
 
     def logits(self, images: Any) -> jax.Array:
         """Logits `[N, classes]` of uint8 images `[N, height, width, channels]` of `image_shape`; can be traced."""
-        inputs = normalize(images, mean=self.mean, std=self.std)
-        rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
-        return self.module.apply(self.variables, inputs, False, rngs=rngs)[0]
+        return evaluated(self.module, self.variables, images, mean=self.mean, std=self.std)
 
     def probabilities(self, images: Any) -> np.ndarray:
         """Probabilities `[N, classes]`, float32, of images in one of these forms:
@@ -138,14 +137,7 @@ def save_trained(run: RunFolder, config: Experiment, genotype: TrainedOnImages, 
       data: the split that it was trained on, or its data set: classes, statistics and shape of the images.
       variables: `(params, batch_stats)`; parts that evaluation does not need are left out.
     """
-    settings = config.train
-    sizes = {
-        "channels": settings.channels,
-        "cells": settings.cells,
-        "classes": data.num_classes,
-        "width_multiplier": settings.width_multiplier,
-        "stem": settings.stem,
-    }
+    sizes = {"classes": data.num_classes, **config.train.network_sizes}
     names = tuple(getattr(data, "class_names", ())) or tuple(map(str, range(data.num_classes)))
     about = {
         "genotype": genotype.to_text(),

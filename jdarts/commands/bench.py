@@ -76,16 +76,23 @@ def _bench(arguments: Arguments) -> None:
 
     if arguments.seeds is not None:
         options["counts"] = command.parse_counts(arguments.seeds)
+    if arguments.output is not None:
+        options["figure_file"] = arguments.output
     if arguments.cached:
         process.enable_compilation_cache(command.say)
+        _measure(what, config, arguments, options)
     else:
-        import jax
+        with process.without_compilation_cache():
+            _measure(what, config, arguments, options)
 
-        jax.config.update("jax_enable_compilation_cache", False)
+
+def _measure(what: str, config: str, arguments: Arguments, options: dict[str, Any]) -> None:
+    from jdarts.bench import command
+
     if what == BILEVEL:
         from jdarts.bench.bilevel_command import bench_bilevel
 
-        bench_bilevel(**options, figure_file=arguments.output)
+        bench_bilevel(**options)
     elif what:
         gradients = command.bench_noise if arguments.noise else command.bench_gradients
         measure = {"hypergrad": gradients, "seeds": command.bench_seeds, "input": command.bench_input}

@@ -44,17 +44,13 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(place):
     """One benchmark of two configurations: its JSON, what it printed, and its progress."""
-    cache = jax.config.jax_enable_compilation_cache
     target = place / "result.json"
     other = f"{place / 'small.py'} --search.batch_size 16"
     arguments = ["bench", str(place / "small.py"), "--against", other, "--only", "first_order", "--steps", "3"]
     arguments += ["--search.hypergradient", "first_order", "--json", str(target)]
     out, progress = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(progress):
-            assert main(arguments) == 0
-    finally:
-        jax.config.update("jax_enable_compilation_cache", cache)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(progress):
+        assert main(arguments) == 0
     return json.loads(target.read_text()), out.getvalue(), progress.getvalue()
 
 
@@ -77,12 +73,8 @@ def test_every_number_is_there_and_consistent(measured):
 
 @pytest.mark.slow
 def test_the_error_of_the_finite_difference_in_both_precisions(place, capsys):
-    cache = jax.config.jax_enable_compilation_cache
     arguments = ["bench", "hypergrad", str(place / "small.py"), "--noise", "--only", "dropout", "--steps", "2"]
-    try:
-        assert main([*arguments, "--json", str(place / "noise.json")]) == 0
-    finally:
-        jax.config.update("jax_enable_compilation_cache", cache)
+    assert main([*arguments, "--json", str(place / "noise.json")]) == 0
     found = json.loads((place / "noise.json").read_text())
     study = found["networks"]["dropout"]
     epsilons = study["double"]["epsilons"]
@@ -153,12 +145,8 @@ def test_which_steps_a_configuration_has():
 
 
 def test_hypergradients_are_measured_against_a_weight_step(place, capsys):
-    cache = jax.config.jax_enable_compilation_cache
     arguments = ["--only", "first_order", "--steps", "2", "--json", "-"]
-    try:
-        assert main(["bench", "hypergrad", str(place / "small.py"), *arguments]) == 0
-    finally:
-        jax.config.update("jax_enable_compilation_cache", cache)
+    assert main(["bench", "hypergrad", str(place / "small.py"), *arguments]) == 0
     found = json.loads(capsys.readouterr().out)
     costs = found["gradients"]
     assert list(costs) == ["weight_step", "first_order"]
@@ -233,13 +221,23 @@ def test_a_mistake_is_one_line(place, capsys, monkeypatch, name):
     for module in ("steps", "gradients", "seeds", "reading"):
         monkeypatch.setattr(f"jdarts.bench.{module}.make_search", refuse)
     monkeypatch.setattr("jdarts.bench.command.measure_ceilings", refuse)
-    cache = jax.config.jax_enable_compilation_cache
-    try:
-        assert main(["bench", *arguments]) == 2
-    finally:
-        jax.config.update("jax_enable_compilation_cache", cache)
+    assert main(["bench", *arguments]) == 2
     errors = capsys.readouterr().err.strip()
     assert len(errors.splitlines()) == 1 and expected in errors, errors
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_only_the_measurement_compiles_without_a_cache(place, monkeypatch, fails):
+    seen = []
+
+    def bench(*args, **options):
+        seen.append(jax.config.jax_enable_compilation_cache)
+        if fails:
+            raise UserError("no")
+
+    monkeypatch.setattr("jdarts.bench.command.bench_steps", bench)
+    assert main(["bench", str(place / "small.py")]) == (2 if fails else 0)
+    assert seen == [False] and jax.config.jax_enable_compilation_cache
 
 
 def test_a_choice_keeps_the_order_of_the_table():

@@ -41,9 +41,7 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setitem(spaces.LANGUAGE, SPACE.name, SPACE)
     write_text(tmp_path / "text")
     (tmp_path / "toy.json").write_text(to_json(BOTH))
-    cache = jax.config.jax_enable_compilation_cache
-    yield tmp_path
-    jax.config.update("jax_enable_compilation_cache", cache)
+    return tmp_path
 
 
 def test_the_command_measures_words(workplace, capsys):

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import pytest
 from PIL import Image
 
@@ -39,11 +38,7 @@ def place(tmp_path_factory):
 
 
 def measure(place, capsys, *arguments):
-    cache = jax.config.jax_enable_compilation_cache
-    try:
-        status = main(["bench", arguments[0], str(place / "small.py"), *arguments[1:], "--json", str(place / "out")])
-    finally:
-        jax.config.update("jax_enable_compilation_cache", cache)
+    status = main(["bench", arguments[0], str(place / "small.py"), *arguments[1:], "--json", str(place / "out")])
     said = capsys.readouterr()
     assert status == 0, said.err
     return json.loads((place / "out").read_text()), said.out

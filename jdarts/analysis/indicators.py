@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, normal_cells
 
 PARAMETER_FREE = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "noise"})
 SKIP_SHARE = 0.5
@@ -69,6 +69,15 @@ def op_counts(genotype: Genotype) -> dict[str, dict[str, int]]:
         counts[name] = {}
         for op, _ in (edge for node in cell.live_nodes for edge in node):
             counts[name][op] = counts[name].get(op, 0) + 1
+    return counts
+
+
+def normal_counts(genotype: Genotype) -> dict[str, int]:
+    """Number of times each op occurs in the normal cell, or in all normal cells of a network with several."""
+    counts: dict[str, int] = {}
+    for cell in normal_cells(genotype):
+        for op, _ in (edge for node in cell.live_nodes for edge in node):
+            counts[op] = counts.get(op, 0) + 1
     return counts
 
 

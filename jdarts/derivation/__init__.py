@@ -15,6 +15,7 @@ from jdarts.derivation.rules import (
     limit_skips,
     most_probable,
     random_genotypes,
+    refuse_stacks_of_nasbench201,
     skips_in,
     threshold,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "limit_skips",
     "most_probable",
     "random_genotypes",
+    "refuse_stacks_of_nasbench201",
     "skips_in",
     "threshold",
 ]

@@ -143,7 +143,7 @@ class Genotype:
 
     def __post_init__(self):
         if self.reduce is None:
-            _check_nasbench201(self.normal)
+            check_nasbench201(self.normal)
             return
         for name, cell in (("normal", self.normal), ("reduce", self.reduce)):
             if cell.inputs != 2:
@@ -224,7 +224,8 @@ def _edge(edge: Any, target: int, ops: tuple[str, ...]) -> Edge:
     return op, source
 
 
-def _check_nasbench201(cell: Cell) -> None:
+def check_nasbench201(cell: Cell) -> None:
+    """Raise `UserError` unless `cell` is one of NAS-Bench-201."""
     if cell.inputs != 1 or len(cell.nodes) != 3 or cell.concat != (3,):
         raise UserError(
             "a genotype without a reduction cell has 1 input, 3 nodes, concat [3] (NAS-Bench-201); "

@@ -24,7 +24,7 @@ from jdarts.genotypes.notation.tokens import cleaned
 
 _LARGEST = 1_000_000  # characters
 _JSON = re.compile(
-    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips)"\s*:'
+    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips|stack)"\s*:'
     r'|(?:dropout"\s*:\s*[\d.]+\s*,\s*")?layers"\s*:\s*\[\s*\{)'
 )
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)

@@ -19,8 +19,9 @@ from flax import linen as nn
 
 from jdarts import kernels
 from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes.stacked import STAGES, cells_in_order
 from jdarts.networks import fast
-from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
+from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, weights_of_cell
 from jdarts.networks.fast.layers import Stem
 from jdarts.networks.fast.nasbench201 import ReLUConvBN201, ResidualReduction
 from jdarts.networks.image_sizes import check_halvings, image_sides
@@ -30,8 +31,6 @@ from jdarts.networks.plain_nasbench201 import PlainCell201, PlainNorm, PlainRedu
 from jdarts.networks.recomputing import recomputed
 from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable, OpWeights, WholeVariables
 from jdarts.ops.batch_norm import BatchNorm
-
-STAGES = 3
 
 
 def check_stages(height: int, width: int) -> None:
@@ -103,14 +102,16 @@ class Supernet201(WholeVariables, Network201):
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
-        """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`."""
+        """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`.
+
+        Op weights by the cells' names, `{"cell_0": [6, ops], …}`, are those of a cell each.
+        """
         plain = self.form == "plain" or self.is_initializing()
         make_cell = PlainCell201 if plain else fast.cell_nasbench201(self.axis_name, self.remat)
 
         def cell(name: str, channels: int, x):
-            p, edge_weights = (
-                jax.tree.map(lambda array: jnp.asarray(array, x.dtype), op_weights.get(key))
-                for key in ("cell", "cell" + EDGES_SUFFIX)
+            p, edge_weights = jax.tree.map(
+                lambda array: jnp.asarray(array, x.dtype), weights_of_cell(op_weights, name, "cell")
             )
             module = make_cell(self.table, channels, edge=self.edge, edges=NASBENCH201_EDGES, name=name)
             return module(x, p, train, edge_weights, edge_values)
@@ -129,11 +130,11 @@ class DerivedNetwork201(Network201):
         """`images [N, H, W, ·]` → logits `[N, classes]` and None; the benchmark's networks know no drop-path."""
         del drop_path
         assert self.genotype is not None
-        normal = self.genotype.normal
+        cells = {f"cell_{i}": own for i, own in enumerate(cells_in_order(self.genotype, STAGES * self.cells))}
         make_cell = recomputed(DerivedCell201, self.remat and not self.is_initializing(), train_argument=2)
 
         def cell(name: str, channels: int, x):
-            return make_cell(normal, channels, self.axis_name, name=name)(x, train)
+            return make_cell(cells[name], channels, self.axis_name, name=name)(x, train)
 
         return self.forward(images, train, self.skeleton, cell), None
 

@@ -3,7 +3,8 @@
 `jdarts.networks.wiring` numbers the nodes and edges of these spaces. Spaces of a user's own may have others; then a row
 of the op weights belongs to the edge at its place in `edges`.
 
-The network never sees alphas: it takes op weights `{"normal": [edges, ops], "reduce": [edges, ops]}`, any real numbers.
+The network never sees alphas: it takes op weights `{"normal": [edges, ops], "reduce": [edges, ops]}`, any real numbers,
+or, with weights for each cell, `{"cell_0": [edges, ops], "cell_1": …}`.
 """
 
 from typing import Literal
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts.networks import fast
-from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
+from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, weights_of_cell
 from jdarts.networks.image_sizes import image_sides
 from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, ImageNetStem, PlainCell, Stem
 from jdarts.networks.reductions import StemName, check_reductions, reduction_cells
@@ -58,8 +59,9 @@ class Supernet(nn.Module):
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, image channels]`, `op_weights` of one row an edge → logits `[N, classes]`.
 
-        The rows may be a list of arrays. `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of
-        the edges' outputs; `edge_values` are the numbers that `edge` and drop-path need (`jdarts.networks.edges`).
+        The rows may be a list of arrays. `op_weights` may hold `normal_edges` and `reduce_edges [edges]` (or
+        `cell_0_edges`, …), factors of the edges' outputs; `edge_values` are the numbers that `edge` and drop-path need
+        (`jdarts.networks.edges`).
 
         Raises `UserError` for images that the reduction cells cannot halve.
         """
@@ -86,7 +88,8 @@ class Supernet(nn.Module):
                 reduction_before=reduction_before,
                 name=f"cell_{i}",
             )
-            s0, s1 = s1, cell(s0, s1, p[kind], train, p.get(kind + EDGES_SUFFIX), edge_values)
+            own, edge_weights = weights_of_cell(p, f"cell_{i}", kind)
+            s0, s1 = s1, cell(s0, s1, own, train, edge_weights, edge_values)
             reduction_before = reduction
         return Classifier(self.classes, name="classifier")(s1)
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes import Cell, Genotype, StackedGenotype
 from jdarts.genotypes.enas import MacroCell
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.ops import user_ops
@@ -94,11 +94,24 @@ class Scene:
 
 def named_cells(genotype: Genotype, without: str = "") -> list[tuple[str, Cell]]:
     """The cells of a genotype with the names that they are drawn under, except the cell called `without`."""
+    if isinstance(genotype, StackedGenotype):
+        return _stacked_cells(genotype)
     if genotype.reduce is None:
         names = {RecurrentCell: "recurrent cell", MacroCell: "network"}
         return [(names.get(type(genotype.normal), "cell"), genotype.normal)]
     names = {"normal": "normal cell", "reduce": "reduction cell"}
     return [(names[kind], cell) for kind, cell in genotype.cells.items() if kind != without]
+
+
+def _stacked_cells(genotype: StackedGenotype) -> list[tuple[str, Cell]]:
+    """The different cells of a network, each once, with the positions that they have."""
+    positions: dict[tuple[Cell, bool], list[int]] = {}
+    for i, cell in enumerate(genotype.stack):
+        positions.setdefault((cell, i in genotype.reductions), []).append(i)
+    return [
+        (f"cell{'s' * (len(places) > 1)} {', '.join(map(str, places))}{', reduction' * reduction}", cell)
+        for (cell, reduction), places in positions.items()
+    ]
 
 
 def concatenates(cell: Cell) -> bool:

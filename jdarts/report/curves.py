@@ -6,6 +6,7 @@ from jdarts.analysis import indicators
 from jdarts.genotypes import parse_result
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.collapse import never_moves, recurrent, unsearched, warnings
+from jdarts.report.per_cell import skips_by_cell
 from jdarts.report.records import RunRecord, SearchRecord
 
 _LOGARITHMIC = 20
@@ -35,7 +36,7 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
         decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
         lead = {"skip_dominance": "skip − best learnable op"}
         charts += [
-            *([] if recurrent(run) else [_skip_connections(search, marks, unsearched(run))]),
+            *([] if recurrent(run) else [_skip_connections(search, marks, unsearched(run)), skips_by_cell(search)]),
             chart("Identities", {"identities": "identity"}, _COUNTED),
             chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
             chart("Lead of skip connections", lead, Scales("mean op weight")),

@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from jdarts.config import SpaceConfig
 from jdarts.errors import UserError, unknown
+from jdarts.genotypes.stacked import STAGES
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.spaces.block_spaces import BlockSpace, nasnet, nasnet_8, pnas
 from jdarts.spaces.cell_space import CellSpace
@@ -37,6 +38,7 @@ from jdarts.spaces.mobile import MobileSpace, fairnas, mobile_s5, proxyless, spo
 from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
+from jdarts.spaces.per_cell import PerCellSpace
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
@@ -62,11 +64,14 @@ __all__ = [
     "MnasNetMobileSpace",
     "MobileSpace",
     "NASBench201Space",
+    "PerCellSpace",
     "ProgressiveBlocks",
     "RecurrentSpace",
     "Space",
+    "as_configured",
     "check_derived",
     "configured",
+    "configured_decisions",
     "darts_cnn",
     "darts_cnn_7",
     "darts_rnn",
@@ -203,16 +208,33 @@ def get(name: str) -> ImageSpace:
 
 
 def configured(settings: SpaceConfig) -> ImageSpace:
-    """The space of a configuration, as `get`, with its stem. Raises `UserError`."""
-    space = get(settings.name)
-    if settings.stem == "cifar":
+    """The space of a configuration, as `get`, with its stem and its alphas for each cell. Raises `UserError`."""
+    return as_configured(get(settings.name), settings)
+
+
+def as_configured(space: ImageSpace, settings: SpaceConfig) -> ImageSpace:
+    """A space with the stem of `settings`, and with alphas for each cell unless they are shared."""
+    if settings.stem != "cifar":
+        if not isinstance(space, CellSpace):
+            raise UserError(
+                f"space.stem is {settings.stem}, but the networks of space {settings.name} have a stem of their own; "
+                "leave it out"
+            )
+        space = replace(space, stem=settings.stem)
+    if settings.shared:
         return space
-    if not isinstance(space, CellSpace):
-        raise UserError(
-            f"space.stem is {settings.stem}, but the networks of space {settings.name} have a stem of their own; leave "
-            "it out"
-        )
-    return replace(space, stem=settings.stem)
+    if isinstance(space, CellSpace):
+        return PerCellSpace(space, settings.cells)
+    if isinstance(space, NASBench201Space):
+        return PerCellSpace(space, STAGES * settings.cells)
+    raise _nothing_to_share(settings.name)
+
+
+def _nothing_to_share(name: str) -> UserError:
+    return UserError(
+        f"space.shared is false, but space {name} has no alphas that cells share; it is for DARTS cells and "
+        "nasbench201: leave it out"
+    )
 
 
 def get_relaxed(name: str) -> Space:
@@ -232,6 +254,16 @@ def kind(name: str) -> str:
         return name
     space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro)
     return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
+
+
+def configured_decisions(settings: SpaceConfig) -> DecisionSpace:
+    """The space of decisions of a configuration, as `get_decisions`; with `shared` false those of every cell."""
+    space = get_decisions(settings.name)
+    if settings.shared:
+        return space
+    if not isinstance(space, (CellSpace, NASBench201Space)):
+        raise _nothing_to_share(settings.name)
+    return as_configured(space, settings)
 
 
 def get_decisions(name: str) -> DecisionSpace:

@@ -119,7 +119,7 @@ def collapse_indicators(
     counts = indicators.normal_counts(genotype or space.derive(p))
     leads = [indicators.skip_dominance(p[name], tables[name]) for name in normal_names(space)]
     return {
-        "normal_skips": counts.get("skip_connect", 0),
+        "normal_skips": indicators.skip_count(counts),
         "normal_parameter_free": sum(n for op, n in counts.items() if op in indicators.PARAMETER_FREE),
         "normal_edges": sum(counts.values()),
         "relative_entropy": float(np.mean(np.concatenate([indicators.entropies(x) for x in p.values()]))),

@@ -17,6 +17,7 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype, StackedGenotype, normal_cells
 from jdarts.networks.wiring import OpTable, OpWeights
+from jdarts.ops.candidates import SKIPS
 from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.nasbench201 import NASBench201Space
 from jdarts.spaces.per_cell import PerCellSpace
@@ -190,7 +191,7 @@ def skips_in(genotype: Genotype) -> int:
 
 
 def _skips(cell: Cell) -> int:
-    return sum(op == "skip_connect" for edges in cell.nodes for op, _ in edges)
+    return sum(op in SKIPS for edges in cell.nodes for op, _ in edges)
 
 
 def free_edges(genotype: Genotype) -> dict[str, int]:

@@ -40,6 +40,7 @@ MORE_BLOCK_OPS = ("conv_2x2", "sep_conv_1x1", "sep_conv_2x2", "avg_pool_2x2", "m
 OPS = (
     *DARTS_OPS,
     "noise",
+    "skip_norm",
     "sep_conv_7x7",
     "conv_7x1_1x7",
     "nor_conv_1x1",

@@ -265,6 +265,8 @@ def count_op(op: str, width: int, size: Size, stride: int) -> Pair:
             return 0, 0
         case ["skip", "connect"]:
             return _factorized_reduce(width, width, size) if stride == 2 else (0, 0)
+        case ["skip", "norm"]:
+            return _factorized_reduce(width, width, size) if stride == 2 else _batch_norm(width)
         case ["sep" | "dil" as kind, "conv", kernel]:
             depthwise = _conv(width, width, int(kernel[0]), size, groups=width)
             stack = [depthwise, _conv(width, width, 1, size), _batch_norm(width)]

@@ -24,7 +24,7 @@ from jdarts.networks.recomputing import recomputed
 from jdarts.networks.reductions import STEM_REDUCTION, StemName, reduction_cells
 from jdarts.ops import user_ops
 from jdarts.ops.batch_norm import BatchNorm
-from jdarts.ops.candidates import CANDIDATES
+from jdarts.ops.candidates import CANDIDATES, SKIPS
 from jdarts.ops.initializers import uniform_fan_in
 
 _AUXILIARY_STRIDE = {"cifar": 3, "imagenet": 2}
@@ -227,7 +227,7 @@ class DerivedCell(nn.Module):
             name=name,
         )
         y = module(x, train)
-        if op == "skip_connect" and stride == 1:
+        if op in SKIPS and stride == 1:
             return y
         y = kernels.cut(y)
         return y if drop_path is None else drop_samples(self.make_rng("drop_path"), y, drop_path, Share(self.axis_name))

@@ -14,6 +14,7 @@ from jdarts.genotypes import Cell, Genotype, StackedGenotype
 from jdarts.genotypes.enas import MacroCell
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.ops import user_ops
+from jdarts.ops.candidates import SKIPS
 
 # Line, fill and text colour of each family of ops
 _FAMILIES = {
@@ -31,6 +32,7 @@ _FAMILIES = {
     "sigmoid": ("#7d4bb5", "#efe6f9", "#4a2573"),
     "identity": ("#2f8f4e", "#e4f5e9", "#16522a"),
 }
+_DASHED = (*SKIPS, "none")
 _OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # the user's ops
 INK, _CONCAT = "#1f2937", "#98a2b0"
 NODE_COLOURS = {  # line, fill, text
@@ -177,7 +179,7 @@ class _Chain:
 
 def op_box(op: str) -> Callable[[float, float], Box]:
     """A function from the left side and the middle height to the box of an op."""
-    width, dashed = _op_width(op), op in ("skip_connect", "none")
+    width, dashed = _op_width(op), op in _DASHED
     return lambda left, y: Box(left + width / 2, y, width, OP_HEIGHT, 6, _colours(op), op, dashed)
 
 
@@ -216,7 +218,7 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
 
     def add_op(op: str, column: int, sources: Iterable[_Vertex], target: _Vertex) -> None:
         box = add("op", column, _op_width(op), OP_HEIGHT, op)
-        colour, dashed = _colours(op)[0], op in ("skip_connect", "none")
+        colour, dashed = _colours(op)[0], op in _DASHED
         for source in sources:
             connect(source, box, colour, dashed, False)
         connect(box, target, colour, dashed, True)
@@ -350,5 +352,5 @@ def _colours(op: str) -> tuple[str, str, str]:
 def _box(vertex: _Vertex) -> Box:
     size = vertex.x, vertex.y, vertex.width, vertex.height
     if vertex.kind == "op":
-        return Box(*size, 6, _colours(vertex.label), vertex.label, vertex.label in ("skip_connect", "none"))
+        return Box(*size, 6, _colours(vertex.label), vertex.label, vertex.label in _DASHED)
     return Box(*size, vertex.height / 2, NODE_COLOURS[vertex.kind], vertex.label)

@@ -140,7 +140,7 @@ def warnings(run: RunRecord, search: SearchRecord) -> list[tuple[int, str]]:
 def skips(genotype: Genotype) -> tuple[int, int]:
     """`(skip connections, edges)` of the normal cell, or of all normal cells together."""
     counts = indicators.normal_counts(genotype)
-    return counts.get("skip_connect", 0), sum(counts.values())
+    return indicators.skip_count(counts), sum(counts.values())
 
 
 def passing(genotype: Genotype) -> tuple[int, int]:

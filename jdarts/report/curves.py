@@ -77,7 +77,7 @@ def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]], withou
         for record in search.genotypes:
             counted = indicators.op_counts(parse_result(record["genotype"]))
             if cell in counted and cell != without:
-                counts[record["epoch"]] = counted[cell].get("skip_connect", 0)
+                counts[record["epoch"]] = indicators.skip_count(counted[cell])
         lines.append(Series(label, list(counts), list(counts.values()), f"s{i}", i))
     scales = Scales("edges of the derived cell", from_zero=True, whole=True)
     return line_chart("Skip connections", lines, scales, marks=marks)

@@ -30,7 +30,7 @@ def skips_by_cell(search: SearchRecord) -> str:
         if not isinstance(genotype, StackedGenotype):
             return ""
         one_input = genotype.nasbench201
-        counts[record["epoch"]] = [ops.get("skip_connect", 0) for ops in indicators.op_counts(genotype).values()]
+        counts[record["epoch"]] = [indicators.skip_count(ops) for ops in indicators.op_counts(genotype).values()]
     if not counts:
         return ""
     epochs, values = list(counts), np.array(list(counts.values()), float).T  # [cells, epochs]

@@ -31,6 +31,7 @@ from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.enas_micro import EnasMicroSpace, enas_micro
+from jdarts.spaces.gold_nas import gold_nas
 from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.mnasnet_mobile import MnasNetMobileSpace, mnasnet_mobile
@@ -84,6 +85,7 @@ __all__ = [
     "get",
     "get_decisions",
     "get_relaxed",
+    "gold_nas",
     "kind",
     "mnasnet",
     "mnasnet_mobile",
@@ -114,6 +116,7 @@ DESCRIPTIONS = {
     "robust_s2": "S2: skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s3": "S3: none, skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
+    "gold_nas": "S-GOLD: skip_norm and sep_conv_3x3, for GOLD-NAS (Bi et al. 2020, arXiv:2007.03331)",
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
     "darts_rnn": "recurrent cells, 8 nodes, 5 activations an edge, for text (Liu et al. 2019, arXiv:1806.09055)",
     "nasbench_macro": "8 layers of 3 blocks each (Su et al. 2021, arXiv:2103.11922)",
@@ -283,5 +286,15 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-for _space in (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, *CHAINS.values()):
+for _space in (
+    darts_cnn,
+    darts_cnn_7,
+    robust_s1,
+    robust_s2,
+    robust_s3,
+    robust_s4,
+    gold_nas,
+    nasbench201,
+    *CHAINS.values(),
+):
     register(_space)

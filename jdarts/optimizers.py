@@ -165,6 +165,21 @@ def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
     )
 
 
+def alpha_sgd(config: AdamConfig) -> optax.GradientTransformation:
+    """SGD for the alphas with momentum `b1`, coupled weight decay and a constant learning rate."""
+    return optax.chain(
+        *clipping(config.gradient_clip),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.trace(config.b1),
+        optax.scale_by_learning_rate(config.learning_rate),
+    )
+
+
+def alpha_optimizer(config: AdamConfig) -> optax.GradientTransformation:
+    """The optimiser of the alphas that `config.algorithm` names."""
+    return {"adam": alpha_adam, "sgd": alpha_sgd}[config.algorithm](config)
+
+
 def clip_grad_norm(limit: Any) -> optax.GradientTransformation:
     """Multiply the gradient g by min(1, `limit` / (‖g‖ + 1e-6)), with the norm over all arrays.
 

@@ -142,17 +142,25 @@ class SpaceConfig(Section):
 
 @dataclass(frozen=True)
 class AdamConfig(Section):
-    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
+    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code; or SGD with momentum."""
 
     learning_rate: Positive = 3e-4
     b1: Fraction = 0.5
+    """Decay of the first moment; of SGD the momentum."""
     b2: Fraction = 0.999
+    """Decay of the second moment."""
     weight_decay: NonNegative = 1e-3
     gradient_clip: NonNegative = 0.0
     """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+    algorithm: Literal["adam", "sgd"] = "adam"
+    """sgd: momentum b1, a constant learning rate, coupled decay (GOLD-NAS; an ablation of Single-DARTS)."""
 
     def __post_init__(self):
         check_fields(self)
+        require(
+            self.algorithm == "adam" or self.b2 == AdamConfig.b2,
+            f"b2 is {self.b2}, but algorithm is sgd, which has no second moment; leave b2 out",
+        )
 
 
 @dataclass(frozen=True)

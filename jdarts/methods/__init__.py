@@ -20,6 +20,7 @@ from jdarts.methods.drop_nas import drop_nas
 from jdarts.methods.enas import enas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
+from jdarts.methods.gold_nas import gold_nas
 from jdarts.methods.method import Method, compose
 from jdarts.methods.one_shot import fairnas, spos
 from jdarts.methods.pc_darts import pc_darts
@@ -55,6 +56,7 @@ __all__ = [
     "fairnas",
     "gdas",
     "get",
+    "gold_nas",
     "names",
     "p_darts",
     "pc_darts",

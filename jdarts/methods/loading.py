@@ -72,6 +72,10 @@ def with_method(
     if FRACTIONS & fixed:
         fixed |= FRACTIONS
     values = dict(published.settings)
+    if HYPERGRADIENT.isdisjoint(chosen) and build(method, asked.search.method_options).hypergradient == "single_level":
+        # With one level there is one gradient; that of the file is the choice for its own method.
+        values |= {"search.hypergradient": None, "search.hypergradient_options": ()}
+        fixed -= HYPERGRADIENT
     if published.options:
         values[OPTIONS] = (*published.options, *asked.search.method_options)
         fixed -= {OPTIONS}

@@ -18,7 +18,7 @@ from jdarts.config.swept import unchecked
 from jdarts.data.streaming import StreamedData
 from jdarts.data.text import TextData
 from jdarts.methods import Method, configured
-from jdarts.optimizers import alpha_adam, linear_per_step
+from jdarts.optimizers import alpha_optimizer, linear_per_step
 from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.checks import check_batches, check_conventions
@@ -165,7 +165,6 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         batches.steps_per_epoch,
         schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
     )
-    alpha_optimizer = alpha_adam(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
     loss = objective.loss
     estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer(clip=settings.virtual_clip), options=options)
@@ -177,7 +176,7 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         objective,
         batches,
         weight_optimizer(),
-        AlphaUpdate(method, objective.space, alpha_optimizer, objective.clock),
+        AlphaUpdate(method, objective.space, alpha_optimizer(settings.alpha_optimizer), objective.clock),
         estimator,
         hypergrad.gradients(weight_loss, settings.microbatches),
         single_level=hypergradient == "single_level",

@@ -13,11 +13,12 @@ trained between. Whenever nothing was pruned for more than three rounds, the gen
 search gives networks of many sizes (`front.json`, `jdarts report`).
 
 The authors released no code; formulas and settings are those of an unofficial one (sunsmarterjie/GOLD_NAS). DIFF: it
-also has an auxiliary head and AutoAugment in the search, which this search has not, and it searches without a limit of
-epochs until the network has less than 240 M FLOPs, of which it counts 166 M outside the ops. Here the stem, the
-preprocessing and the classifier have 163.6 M, the ops of S-GOLD 613.5 M, and `stop_share` is the share of the latter
-that may stay: 0.12 are 74 M. It lists a genotype when the next op is pruned after a quiet time; here the one of the
-quiet time is listed. Its results, 2.85 to 2.53 % on CIFAR-10 with 1.6 to 3.7 M parameters, are not verified.
+also has an auxiliary head and AutoAugment in the search, which this search has not. Its cutout is `--data.search_cutout
+16`; the settings leave it out, because it blanks small images. It searches without a limit of epochs until the network
+has less than 240 M FLOPs, of which it counts 166 M outside the ops. Here the stem, the preprocessing and the classifier
+have 163.6 M, the ops of S-GOLD 613.5 M, and `stop_share` is the share of the latter that may stay: 0.12 are 74 M. It
+lists a genotype when the next op is pruned after a quiet time; here the one of the quiet time is listed. Its results,
+2.85 to 2.53 % on CIFAR-10 with 1.6 to 3.7 M parameters, are not verified.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,6 @@ PRUNED = -1e4
 
 SETTINGS = {
     **ALL_IMAGES,
-    "data.search_cutout": 16,
     "space.name": "gold_nas",
     "space.shared": False,
     "space.channels": 36,
@@ -219,6 +219,6 @@ def _check(space: Space) -> None:
     if isinstance(space, CellSpace) or (isinstance(space, PerCellSpace) and not space.one_input):
         return
     raise UserError(
-        f"gold_nas keeps any number of ops on an edge, but networks of space {space.name} have one; use a space of DARTS "
-        "cells, such as gold_nas"
+        f"gold_nas keeps any number of ops on an edge, but networks of space {space.name} have one; use a space of "
+        "DARTS cells, such as gold_nas"
     )

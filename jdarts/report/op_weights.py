@@ -38,7 +38,9 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
     weights = [relax(r["alphas"]) for r in records]
     parts, charts = [], []
     without = unsearched(run)
-    charts.append(weights_by_cell({name: np.asarray(p, np.float64) for name, p in weights[-1].items()}, tables))
+    charts.append(
+        weights_by_cell({name: np.asarray(p, np.float64) for name, p in weights[-1].items()}, tables, line_styles)
+    )
     cells = sum(map(is_cell, records[0]["alphas"]))
     for cell in (name for name in records[0]["alphas"] if not name.endswith(EDGES_SUFFIX) and name != without):
         alone = is_cell(cell)

@@ -3,7 +3,7 @@
 DARTS+ shows with the same two figures where a search collapses first (Liang et al. 2019, arXiv:1909.06035).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -43,22 +43,26 @@ def skips_by_cell(search: SearchRecord) -> str:
     scales = Scales("edges of the derived cell", _BY_CELL, from_zero=True, whole=True)
     depth = line_chart("Skip connections by cell", lines, scales)
     heat = heat_map("Skip connections of every cell over the epochs", rows, epochs, values, span)
-    return f"{depth}{heat}{scale_bar(span, 'skip connections')}"
+    return f"{depth}<div>{heat}{scale_bar(span, 'skip connections')}</div>"
 
 
-def weights_by_cell(op_weights: Mapping[str, np.ndarray], tables: Mapping[str, Sequence[Sequence[str]]]) -> str:
+def weights_by_cell(
+    op_weights: Mapping[str, np.ndarray],
+    tables: Mapping[str, Sequence[Sequence[str]]],
+    styles: Callable[[Sequence[str]], Mapping[str, tuple[str, int]]],
+) -> str:
     """The mean weight of each op over the edges of a cell, by cell; empty unless there are op weights for each cell.
 
-    `op_weights` are those of the last epoch, `{"cell_0": [edges, ops], …}`.
+    `op_weights` are those of the last epoch, `{"cell_0": [edges, ops], …}`; `styles` gives the colour and the dash of
+    each op.
     """
     names = [name for name in op_weights if is_cell(name)]
     if len(names) < 2 or any(name not in tables for name in names):
         return ""
     shares = [indicators.op_shares(op_weights[name], tables[name]) for name in names]
-    ops = dict.fromkeys(op for each in shares for op in each)
     lines = [
-        Series(op, range(len(names)), [each.get(op, np.nan) for each in shares], f"s{i % 8}", i % 4)
-        for i, op in enumerate(ops)
+        Series(op, range(len(names)), [each.get(op, np.nan) for each in shares], *style)
+        for op, style in styles(list(dict.fromkeys(op for each in shares for op in each))).items()
     ]
     return line_chart("Mean weight of each op by cell, last epoch", lines, Scales("mean over edges", _BY_CELL))
 

@@ -107,7 +107,7 @@ def gold_nas(*, pruning: Pruning = Pruning()) -> Method:
         post_update=_stay_pruned,
         derive=lambda space, p, evaluate, key: surviving(space, p),
         stop=stop,
-        check=_check,
+        check=lambda space: _check(space, pruning),
         driver="gold_nas",
         options={"pruning": pruning},
         published=(on_cells("CIFAR-10 test error 2.53 % with 3.7 M parameters (not verified)", SETTINGS),),
@@ -147,7 +147,7 @@ def weighted(method: Method, weight: Any, costs: Any) -> Method:
 
 
 def pruned(space: Space, alphas: Any, pruning: Pruning) -> tuple[dict[str, np.ndarray], int]:
-    """One round: `(alphas, number of ops pruned)`. The last op that enters a node is never pruned, as its ρ is 1."""
+    """One round: `(alphas, number of ops pruned)`. The last op that enters a node stays, as its ρ is 1."""
     targets = [target for _, target in space.edges]
     kept = {name: np.array(alphas[name]) for name in space.alpha_shapes}
     before = sum(int(np.sum(alive(a))) for a in kept.values())
@@ -215,9 +215,16 @@ def _stay_pruned(old, new, key, clock, space):
     return {name: jnp.where(alive(a), new[name], PRUNED) for name, a in old.items()}
 
 
-def _check(space: Space) -> None:
+def _check(space: Space, pruning: Pruning) -> None:
     if isinstance(space, CellSpace) or (isinstance(space, PerCellSpace) and not space.one_input):
-        return
+        targets = [target for _, target in space.edges]
+        most = max(map(targets.count, targets)) * max(ops for _, ops in space.alpha_shapes.values())
+        if pruning.eta_min * most < 1:
+            return
+        raise UserError(
+            f"eta_min is {pruning.eta_min}, but {most} ops enter a node of space {space.name}: equal shares would "
+            f"all be pruned at once; use less than {1 / most:.3g}"
+        )
     raise UserError(
         f"gold_nas keeps any number of ops on an edge, but networks of space {space.name} have one; use a space of "
         "DARTS cells, such as gold_nas"

@@ -11,6 +11,7 @@ To add one, write a function that returns a `Method`, decorate it with `register
 
 from jdarts.methods.amended_darts import amended_darts
 from jdarts.methods.beta_darts import beta_darts
+from jdarts.methods.cdarts import cdarts
 from jdarts.methods.darts import darts
 from jdarts.methods.darts_minus import darts_minus
 from jdarts.methods.darts_plus import darts_plus
@@ -40,6 +41,7 @@ __all__ = [
     "amended_darts",
     "beta_darts",
     "build",
+    "cdarts",
     "compose",
     "configured",
     "darts",

@@ -57,6 +57,7 @@ class Network201(nn.Module):
       cells: their number in each of the three stages.
       classes: outputs of the classifier.
       axis_name: mesh axis over which the batch is split.
+      heads: with a classifier behind each of the first two stages, too (CDARTS).
     """
 
     channels: int
@@ -64,19 +65,27 @@ class Network201(nn.Module):
     classes: int
     axis_name: str | None = None
 
+    heads = False
+
     def forward(self, images, train: bool, skeleton: Skeleton, cell: Callable[[str, int, jax.Array], jax.Array]):
-        """Logits `[N, classes]`; `cell` applies the cell of a name, of so many channels."""
+        """Logits `[N, classes]`; `cell` applies the cell of a name, of so many channels.
+
+        With `heads` a tuple, in front those of a classifier behind each of the first two stages.
+        """
         check_stages(*image_sides(images))
         x = skeleton.stem(self.channels, name="stem")(images, train)
-        channels = self.channels
+        channels, early = self.channels, []
         for stage in range(STAGES):
             if stage:
+                if self.heads:
+                    early.append(Classifier(self.classes, name=f"head_{stage}")(x))
                 channels *= 2
                 x = skeleton.reduction(channels, name=f"reduction_{stage}")(x, train)
             for i in range(stage * self.cells, (stage + 1) * self.cells):
                 x = cell(f"cell_{i}", channels, x)
         x = nn.relu(skeleton.norm(channels, name="norm")(x, train))
-        return Classifier(self.classes, name="classifier")(x)
+        logits = Classifier(self.classes, name="classifier")(x)
+        return (*early, logits) if self.heads else logits
 
     @property
     def skeleton(self) -> Skeleton:
@@ -98,6 +107,7 @@ class Supernet201(WholeVariables, Network201):
     table: OpTable = ()
     edge: EdgeSettings = PLAIN
     remat: bool = False
+    heads: bool = False
     form: Literal["fast", "plain"] = "fast"
 
     @nn.compact

@@ -39,6 +39,8 @@ class Supernet(nn.Module):
       edges: `(source, target)` of every row of the op weights.
       stem: "cifar" is one convolution, "imagenet" three of stride 2, which divide the sides of the image by 8 (the
         searches on ImageNet of PC-DARTS, arXiv:1907.05737, and Single-DARTS).
+      heads: the cells behind which a further classifier stands; with any, the network gives a tuple of logits, those of
+        the heads in front (CDARTS).
       form: "plain" computes as `jdarts.networks.plain` does, "fast" as suits the platform. Parameters are initialised
         in the plain form.
     """
@@ -53,6 +55,7 @@ class Supernet(nn.Module):
     remat: bool = False
     edges: Edges = DARTS_EDGES
     stem: StemName = "cifar"
+    heads: tuple[int, ...] = ()
     form: Literal["fast", "plain"] = "fast"
 
     @nn.compact
@@ -74,7 +77,7 @@ class Supernet(nn.Module):
         p = {
             name: rows(jax.tree.map(lambda x: jnp.asarray(x, s1.dtype), matrix)) for name, matrix in op_weights.items()
         }
-        channels, reduction_before = self.channels, self.stem != "cifar"
+        channels, reduction_before, early = self.channels, self.stem != "cifar", []
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             kind, table = ("reduce", self.reduce) if reduction else ("normal", self.normal)
@@ -91,7 +94,10 @@ class Supernet(nn.Module):
             own, edge_weights = weights_of_cell(p, f"cell_{i}", kind)
             s0, s1 = s1, cell(s0, s1, own, train, edge_weights, edge_values)
             reduction_before = reduction
-        return Classifier(self.classes, name="classifier")(s1)
+            if i in self.heads:
+                early.append(Classifier(self.classes, name=f"head_{i}")(s1))
+        logits = Classifier(self.classes, name="classifier")(s1)
+        return (*early, logits) if self.heads else logits
 
     @property
     def _plain(self) -> bool:

@@ -233,6 +233,11 @@ def cdarts_step(config: Experiment, base: Search) -> CdartsStep:
     for name, off in (("microbatches", 1), ("activations", "float32"), ("hessian_every", 0)):
         if getattr(settings, name) != off:
             raise UserError(f"search.{name} is {getattr(settings, name)!r}, which cdarts does not support; use {off}")
+    if settings.hypergradient not in (None, "first_order"):
+        raise UserError(
+            f"search.hypergradient is {settings.hypergradient}, but the alphas of cdarts descend a joint loss of their "
+            "own; leave it out (null)"
+        )
     for cells in (config.space.cells, cyclic.evaluation_cells):
         if not isinstance(base.space, NASBench201Space) and cells < GROUPS:
             raise UserError(f"a network of cdarts has {cells} cells; three groups need at least {GROUPS}")

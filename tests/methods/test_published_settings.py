@@ -40,6 +40,7 @@ def searching(epochs: int = 50, batch_size: int = 64, sgd: Any = None, adam: Any
 ON_CIFAR10 = {
     "amended_darts": {},
     "beta_darts": {"search": searching(method_options=("weight=25",))},
+    "cdarts": {"search": searching(31, sgd=SGDConfig(0.08, 0.08), adam=AdamConfig(weight_decay=0.0))},
     "darts": {},
     "darts_minus": {},
     "darts_plus": {},
@@ -76,6 +77,12 @@ ON_CIFAR10 = {
 ON_S3 = {"darts_ada": {}, "darts_es": {}, "r_darts": {}, "r_darts_dp": DP}
 ON_NASBENCH201 = {
     "beta_darts": {"search": searching(100)},
+    "cdarts": {
+        "search": searching(
+            *(50, 64, SGDConfig(0.08, 0.08), AdamConfig(weight_decay=0.0)),
+            method_options=("evaluation_cells=5", "pretrain=0"),
+        )
+    },
     "darts": {"search": searching(sgd=NESTEROV)},
     "darts_minus": {"search": searching(sgd=NESTEROV)},
     "darts_pt": {"search": searching(100)},
@@ -195,12 +202,13 @@ def test_settings_depend_on_the_options_of_the_method():
 
 def test_a_method_of_one_level_has_one_gradient_whatever_the_file_chose_for_its_own_method():
     for method in ("single_darts", "gold_nas"):
-        found, note = apply("configs/quickstart.py", method)
+        found, note = apply(CONFIGS / "quickstart.py", method)
         assert found.search.hypergradient is None and "hypergradient=None" in note
         assert (found.data.train_fraction, found.data.val_fraction) == (1.0, 0.0)
-    found, _ = apply("configs/quickstart.py", "darts_minus")
+    assert apply(CONFIGS / "quickstart.py", "cdarts")[0].search.hypergradient is None, "the joint loss is its own"
+    found, _ = apply(CONFIGS / "quickstart.py", "darts_minus")
     assert found.search.hypergradient == "unrolled"
-    found, _ = apply("configs/quickstart.py", "gold_nas", "--search.hypergradient", "first_order")
+    found, _ = apply(CONFIGS / "quickstart.py", "gold_nas", "--search.hypergradient", "first_order")
     assert found.search.hypergradient == "first_order", "the command line wins"
 
 

@@ -22,7 +22,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.methods.paths import Paths
 from jdarts.methods.published import Published
-from jdarts.methods.rewards import Reinforce
+from jdarts.methods.rewards import RewardUpdate
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.wiring import OpWeights
 from jdarts.relaxation import Alphas, node_softmax, softmax
@@ -129,7 +129,7 @@ class Method:
     order: Literal["alphas_first", "weights_first"] | None = None
     alpha_start: int | None = None
     alpha_every: int | None = None
-    reinforce: Reinforce | None = None
+    reinforce: RewardUpdate | None = None
     alphas_fixed: bool | None = None
     cutout_probability: Schedule | None = None
     linear_rate: bool | None = None

@@ -39,7 +39,7 @@ from jdarts.methods.method import Method
 from jdarts.methods.paths import drawn_path, likely_paths
 from jdarts.methods.published import Published
 from jdarts.methods.registry import register
-from jdarts.methods.rewards import Reinforce
+from jdarts.methods.rewards import RewardUpdate
 from jdarts.methods.single_paths import IMAGENET
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.wiring import OpWeights
@@ -258,7 +258,7 @@ def proxyless_nas_reinforce(
         relax=lambda alphas, key, clock, space: drawn_path(space, alphas, key),
         derive_weights=softmax,
         paths=likely_paths(),
-        reinforce=Reinforce(samples, reward),
+        reinforce=RewardUpdate(samples, reward),
         edge=EdgeSettings(sampled=True),
         hypergradient="first_order",  # never computed
         order="weights_first",

@@ -17,7 +17,7 @@ Baseline = dict[str, jax.Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Reinforce:
+class RewardUpdate:
     """The choices of an update of the alphas by rewards.
 
     Attributes:

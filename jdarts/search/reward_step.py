@@ -9,7 +9,7 @@ from jax import lax
 
 from jdarts import hypergrad
 from jdarts.methods.paths import path_of
-from jdarts.methods.rewards import Reinforce, no_baseline, reward_gradient
+from jdarts.methods.rewards import RewardUpdate, no_baseline, reward_gradient
 from jdarts.search.objective import Batch
 from jdarts.search.path_step import PathStep
 
@@ -51,7 +51,7 @@ class RewardStep(PathStep):
         return no_baseline()
 
     @property
-    def reinforce(self) -> Reinforce:
+    def reinforce(self) -> RewardUpdate:
         """The choices of the method."""
         found = self.objective.method.reinforce
         assert found is not None

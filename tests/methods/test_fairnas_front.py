@@ -41,7 +41,7 @@ def front_of(scored):
 
 @pytest.mark.parametrize("limit", [None, 7_000])
 def test_the_front_of_a_small_space_is_found(limit):
-    """480 candidates in a space of 48 networks, none scored twice and none above the limit; the front by enumeration."""
+    """480 candidates in a space of 48 networks, none scored twice or above the limit; the front by enumeration."""
     asked = []
 
     def score(choices):

@@ -14,7 +14,7 @@ from jdarts.devices.memory import format_bytes
 from jdarts.errors import UserError
 from jdarts.genotypes import parse_result
 from jdarts.report.collapse import Verdict, judges_cells, never_moves, skips, summary, verdict
-from jdarts.report.records import Spent, RunRecord, SearchRecord, by_values, cost_of
+from jdarts.report.records import RunRecord, SearchRecord, Spent, by_values, cost_of
 from jdarts.report.words import aligned, duration, mean_std
 
 LOOKED_UP = "benchmark_c10_accuracy"

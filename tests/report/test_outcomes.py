@@ -115,14 +115,6 @@ def test_the_table_in_the_terminal_and_on_the_page(tmp_path, table, capsys):
     assert rows[2][3] == f"{statistics.mean([58, 90, 58]):.2f} ± {spread:.2f} %"
     assert rows[2][5:8] == ["4.667 ± 2.3 of 6", "2 of 3, from epochs 1, 4", "5 min 00 s"]
     assert rows[2][8:] == ["7 min 32 s", "0.167", "3 GB", "5,000"]
-        "4.667 ± 2.3 of 6",
-        "2 of 3, from epochs 1, 4",
-        "5 min 00 s",
-        "7 min 32 s",
-        "0.167",
-        "3 GB",
-        "5,000",
-    ]
     assert rows[3][6] == "–"
     assert "first: 2.3 3.3 4.3 4.7 4.7" in text and "other: " not in text
 

@@ -154,7 +154,7 @@ def read_run(path: str | Path) -> RunRecord:
 
 @dataclass(frozen=True)
 class Spent:
-    """What epochs have cost; None where nothing was recorded.
+    """The cost of epochs; None where nothing was recorded.
 
     Attributes:
       device_seconds: wall-clock seconds times devices. cpu_seconds: of all processors of the host.

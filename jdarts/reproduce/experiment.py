@@ -1,4 +1,4 @@
-"""The parts of a reproduction: what it declares, how it is asked for, and what it finds."""
+"""The parts of a reproduction: its declaration, the setting of a run, and the findings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

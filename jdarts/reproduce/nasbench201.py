@@ -131,7 +131,7 @@ def looked_up(table: Table, found: SearchedRun) -> dict[str, Number | None]:
 
 
 def costs(found: Mapping[str, SearchedRun]) -> Sheet:
-    """What the searches have cost."""
+    """The cost of the searches."""
     rows = [["search", "seeds", *COST_HEAD]]
     rows += [[row, str(len(run.members)), *cost_cells(run.cost)] for row, run in found.items()]
     return Sheet("Cost of the searches, all seeds together", rows)

@@ -82,7 +82,7 @@ def text_of(found: Reproduction, setting: Setting, findings: Findings) -> str:
 
 
 def described(found: Reproduction) -> str:
-    """What a reproduction runs at each scale, and the published numbers."""
+    """The runs of a reproduction at each scale, and the published numbers."""
     parts = [f"{found.name}: {found.summary}"]
     for scale, cost in found.costs.items():
         needed = " ".join(f"--{option} PATH" for option in found.inputs[scale]) or "no files"

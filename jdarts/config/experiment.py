@@ -35,8 +35,8 @@ class DataConfig(Section):
     """The images, their splits and their augmentation."""
 
     source: str = "digits"
-    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read in
-    batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
+    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | table | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read
+    in batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz, folder of
     a text)."""

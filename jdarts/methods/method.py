@@ -55,7 +55,7 @@ class Method:
       perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step only (SmoothDARTS).
         `loss(op_weights)` is the training loss on the step's batch at the present weights, with running averages in
         the batch norms.
-      paths: the single paths that train the weights (SPOS, FairNAS), in place of `relax_weights`.
+      paths: the paths that train the weights (SPOS, FairNAS, One-Shot), in place of `relax_weights`.
       derive_weights: `alphas -> op_weights`, deterministic; genotypes are derived from them.
       init_alphas: `(space, key, scale) -> alphas`.
 
@@ -94,6 +94,7 @@ class Method:
       compares: `derive` calls `evaluate`.
       recalibration: `evaluate` takes the statistics of batch norm from so many training batches, for every
         candidate by itself, instead of the running averages.
+      batch_statistics: `evaluate` takes the statistics of batch norm from the images that it scores.
       log_scores: `derive` takes the natural logarithms of the op weights (float64, finite) instead. They do not
         underflow where a softmax does.
 
@@ -139,6 +140,7 @@ class Method:
     derive: Derive | None = None
     compares: bool | None = None
     recalibration: int | None = None
+    batch_statistics: bool | None = None
     log_scores: bool | None = None
     # above the seams
     check: Callable[[Space], None] | None = None
@@ -278,6 +280,7 @@ SEAMS = {
     "derive": "derivation",
     "compares": "comparison of candidates",
     "recalibration": "statistics of candidates",
+    "batch_statistics": "batch statistics of candidates",
     "log_scores": "logarithms in the derivation",
     "check": "check of the space",
     "driver": "driver",

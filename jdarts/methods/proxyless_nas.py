@@ -32,10 +32,10 @@ from jdarts.config.ranges import CountOrOff, NonNegative, Positive, PositiveInt
 from jdarts.errors import UserError
 from jdarts.latency import LatencyTable, read_table
 from jdarts.methods.method import Method
-from jdarts.methods.one_shot import IMAGENET
 from jdarts.methods.paths import likely_paths
 from jdarts.methods.published import Published
 from jdarts.methods.registry import register
+from jdarts.methods.single_paths import IMAGENET
 from jdarts.networks.edges import EdgeSettings
 from jdarts.networks.wiring import OpWeights
 from jdarts.relaxation import Alphas, softmax

@@ -39,9 +39,10 @@ def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
 def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
     """`op_weights -> score` with the weights of `state` on validation examples (`SearchTask.scored`), drawn by `key`.
 
-    With `train`, batch norms use the statistics of those examples, otherwise the running averages; or, if the method
-    says so, those of training batches (`Recalibrated`).
+    With `train`, or if the method says so, batch norms use the statistics of those examples, otherwise the running
+    averages; or, if the method says so, those of training batches (`Recalibrated`).
     """
+    train = train or bool(search.method.batch_statistics)
     examples, score = search.task.scored(search.config, search.arrays, key), search.compiled_score
     if search.method.recalibration is not None:
         return Recalibrated(search, state, examples, key)

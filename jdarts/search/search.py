@@ -172,6 +172,7 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         settings.epochs,
         batches.steps_per_epoch,
         schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
+        **({"chosen_decay": True} if method.paths is not None and method.paths.averaged else {}),
     )
     alpha_optimizer = of_alphas(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jdarts import spaces
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, RecurrentGenotype, parse
+from jdarts.genotypes import Cell, Genotype, OneShotGenotype, RecurrentGenotype, parse
 from jdarts.genotypes.macro import MacroNetwork
 from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, combinations, is_canonical, uniform
 from jdarts.spaces.mnasnet import read as read_mnasnet
@@ -36,7 +36,8 @@ UNEVEN_SIZE = (2 * 3) * (2 * 2 + 2 * 3 + 2 * 3) * 1 * 3
 
 def in_order(genotype: Genotype) -> Genotype:
     """The same genotype, with the edges of every node in the order of their sources."""
-    if isinstance(genotype, RecurrentGenotype) or not isinstance(genotype, Genotype):  # one edge a node, or a chain
+    own = isinstance(genotype, RecurrentGenotype | OneShotGenotype)  # one edge a node; inputs in order
+    if own or not isinstance(genotype, Genotype):  # or a chain
         return genotype
     cells = {
         name: Cell(tuple(tuple(sorted(edges, key=lambda e: e[1])) for edges in cell.nodes), cell.concat, cell.inputs)

@@ -49,6 +49,7 @@ LAYERS = (
     "report",
     "pipeline",
     "bench",
+    "reproduce",
     "commands",
     "cli",
     "__main__",

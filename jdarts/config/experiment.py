@@ -35,8 +35,8 @@ class DataConfig(Section):
     """The images, their splits and their augmentation."""
 
     source: str = "digits"
-    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read in
-    batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
+    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | table | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read
+    in batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz, folder of
     a text)."""
@@ -140,7 +140,7 @@ class SpaceConfig(Section):
 
 @dataclass(frozen=True)
 class AdamConfig(Section):
-    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
+    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code; or SGD with coupled L2."""
 
     learning_rate: Positive = 3e-4
     b1: Fraction = 0.5
@@ -148,9 +148,22 @@ class AdamConfig(Section):
     weight_decay: NonNegative = 1e-3
     gradient_clip: NonNegative = 0.0
     """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+    kind: Literal["adam", "sgd"] = "adam"
+    """sgd: gradient descent at a constant learning rate, as in Single-DARTS' ablation; b1 and b2 then have no
+    effect."""
+    momentum: Fraction = 0.0
+    """Momentum of sgd."""
 
     def __post_init__(self):
         check_fields(self)
+        require(
+            self.kind == "sgd" or self.momentum == 0,
+            f"momentum is {self.momentum:g}, which adam does not have; leave it out, or set kind to sgd",
+        )
+        require(
+            self.kind == "adam" or (self.b1, self.b2) == (0.5, 0.999),
+            f"b1 and b2 are {self.b1:g} and {self.b2:g}, which sgd does not have; leave them at 0.5 and 0.999",
+        )
 
 
 @dataclass(frozen=True)

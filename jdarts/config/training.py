@@ -68,6 +68,18 @@ class SGDConfig(Section):
 class TrainConfig(Section):
     """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
 
+    task: Literal["classification", "regression", "multilabel", "segmentation"] = "classification"
+    """Targets of the images: one class; numbers; labels that are 0 or 1; a class for every pixel. All but the first
+    need the source table or npz."""
+    start: str = ""
+    """Run folder of a trained network whose weights are the start (--from RUN); empty is a random start. The head is
+    new if classes or task differ."""
+    frozen: tuple[str, ...] = ()
+    """Parts that do not train: body (all but the head), statistics (batch norms use their running averages, which do
+    not move), or modules such as stem_0, cell_3, layer_7."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the loss of a class counts in inverse proportion to its training images (segmentation: pixels), one in
+    the mean over all of them."""
     epochs: Epochs = 600
     batch_size: BatchSize = 96
     channels: Channels = 36
@@ -136,6 +148,10 @@ class TrainConfig(Section):
 
     def __post_init__(self):
         check_fields(self, "train.")
+        require(
+            not self.frozen or bool(self.start),
+            f"train.frozen is {', '.join(self.frozen)}, but the start is random; give a trained network: --from RUN",
+        )
         check_microbatches("train", self.microbatches, self.batch_size)
         even("train.channels", self.channels)
         require(

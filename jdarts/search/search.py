@@ -18,7 +18,7 @@ from jdarts.config.swept import unchecked
 from jdarts.data.streaming import StreamedData
 from jdarts.data.text import TextData
 from jdarts.methods import Method, configured
-from jdarts.optimizers import alpha_adam, linear_per_step
+from jdarts.optimizers import linear_per_step, of_alphas
 from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.checks import check_batches, check_conventions
@@ -74,6 +74,14 @@ class Search:
     def space(self) -> Space:
         """The search space."""
         return self.objective.space
+
+    @property
+    def images_per_step(self) -> int:
+        """The images of a step: a batch for the weights and, if the alphas have their own, another one; 0 for text."""
+        if isinstance(self.data, TextData):
+            return 0
+        one_batch = self.hypergradient == "single_level" or self.method.alphas_fixed
+        return self.config.search.batch_size * (1 if one_batch else 2)
 
     def draw(self, state: SearchState, arrays: Arrays) -> tuple[Batch, Batch]:
         """`(train_batch, alpha_batch)` of the step that `state` is about to take (`Batches.draw`)."""
@@ -167,7 +175,7 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
         **({"chosen_decay": True} if method.paths is not None and method.paths.averaged else {}),
     )
-    alpha_optimizer = alpha_adam(settings.alpha_optimizer)
+    alpha_optimizer = of_alphas(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
     loss = objective.loss
     estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer(clip=settings.virtual_clip), options=options)

@@ -101,6 +101,7 @@ def run_single_loop(
             f"search.alpha_optimizer.learning_rate {settings.alpha_optimizer.learning_rate}"
         ),
         stop_after=stop,
+        images=search.images_per_step * search.steps_per_epoch,
     )
     state = run_loop(loop, state, run.folder, reporter=run.reporter, resume=run.resume)
     if stop.found:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jdarts import staging
 from jdarts.config import Experiment
@@ -27,11 +28,17 @@ from jdarts.devices.placement import (
 from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.train.step import TrainArrays, TrainingSplit, TrainState, TrainStep, train_step
 
-Totals = dict[str, float]
+Totals = dict[str, Any]
+"""Sums of a task over images, float64 numbers or arrays."""
 
 
 class EvaluableTraining(Protocol):
     """A training that adds up its results over images."""
+
+    @property
+    def pure(self) -> TrainStep:
+        """The functions of one replica."""
+        ...
 
     def totals(self, state: TrainState, images: Any, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`."""
@@ -49,6 +56,7 @@ class Training:
       sums: `(state, rows) -> sums`, those of `TrainStep.totals` over the rows of `jdarts.data.evaluation`.
       arrays: training images (uint8) and labels on the device.
       steps_per_epoch: whole batches in an epoch.
+      pure: the functions that the others compile.
     """
 
     init: Callable[[jax.Array], TrainState]
@@ -57,6 +65,7 @@ class Training:
     sums: Callable[[TrainState, TrainArrays], dict[str, jax.Array]]
     arrays: TrainArrays
     steps_per_epoch: int
+    pure: TrainStep
 
     def totals(self, state: TrainState, images: Images, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`."""
@@ -75,6 +84,7 @@ def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingD
         jax.jit(pure.totals, compiler_options=options),
         {name: jnp.asarray(array) for name, array in _arrays(data).items()},
         pure.steps_per_epoch,
+        pure,
     )
 
 
@@ -82,7 +92,7 @@ class PlacedTraining:
     """A training on the devices of a placement.
 
     Attributes:
-      init: `() -> state`.
+      init: `(start) -> state`.
       step: `state -> (state, metrics)`, on the next batch.
       pure: the functions of one replica.
 
@@ -109,9 +119,9 @@ class PlacedTraining:
         """Whole batches in an epoch."""
         return self.pure.steps_per_epoch
 
-    def init(self) -> TrainState:
-        """The state before the first step, on all devices."""
-        return lay_out(self.pure.init(jax.random.key(self._config.seed)), self._placement)
+    def init(self, start: Callable[[TrainState], TrainState] = lambda state: state) -> TrainState:
+        """The state before the first step, on all devices; `start` changes the random one."""
+        return lay_out(start(self.pure.init(jax.random.key(self._config.seed))), self._placement)
 
     def totals(self, state: TrainState, images: Images | StreamSplit, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`, each of which is counted once."""
@@ -140,12 +150,12 @@ class PlacedTraining:
 def evaluate(
     training: EvaluableTraining, state: TrainState, images: Images | StreamSplit, batch_size: int
 ) -> dict[str, float]:
-    """`accuracy` and mean cross-entropy `loss` on all of `images`, in batches of one shape (the last one padded).
+    """The metrics of the task on all of `images`, in batches of one shape (the last one padded).
 
-    With more than five classes also `top5_accuracy`.
+    Of a classification `accuracy`, mean cross-entropy `loss`, and `top5_accuracy` of more than five classes.
     """
-    totals, names = training.totals(state, images, batch_size), {"right": "accuracy", "right_5": "top5_accuracy"}
-    return {names.get(name, name): total / len(images) for name, total in totals.items()}
+    totals, pure = training.totals(state, images, batch_size), training.pure
+    return pure.task.figures(totals, len(images), pure.scale)
 
 
 def _arrays(data: Any) -> TrainArrays:
@@ -156,5 +166,5 @@ def _added(parts: Iterator[dict[str, jax.Array]]) -> Totals:
     """The sums of all batches, in float64 on the host."""
     total: Totals = {}
     for part in parts:
-        total = {name: total.get(name, 0.0) + float(value) for name, value in part.items()}
+        total = {name: total.get(name, 0.0) + np.asarray(value, np.float64) for name, value in part.items()}
     return total

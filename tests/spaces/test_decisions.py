@@ -176,4 +176,42 @@ def test_genotypes_of_other_spaces_are_refused(space, text, message):
 def test_a_decision_has_options_and_a_group(options, group):
     with pytest.raises(UserError, match="decision d has"):
         Decision("d", options, group)
-    assert Decision("d", 3, "normal/op").part == "normal" and Decision("d", 3, "normal/op").kind == "op"
+    decision = Decision("d", 3, "normal/op")
+    assert (decision.part, decision.kind, decision.labels) == ("normal", "op", ("0", "1", "2"))
+    with pytest.raises(UserError, match="3 options and 2 labels"):
+        Decision("d", 3, "normal/op", ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("space", "option", "named"),
+    [
+        ("nasbench201", {"edge_1_3": "nor_conv_3x3"}, "|none~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"),
+        ("nasbench_macro", {"layer_7": "mb_k5_e6"}, "00000002"),
+        ("enas_macro", {"layer_1.op": "conv_5x5", "layer_2.skip_0": "yes"}, "0 2 0 0 1 0"),
+        ("enas_rnn", {"node_3.op": "sigmoid", "node_3.input": "2"}, "('sigmoid', 2), ("),
+        ("mnasnet", {"block_1.kernel": "5", "block_1.squeeze_excite": "True"}, "k5_e"),
+        ("nas_chain", {"layer_2.filters": "48", "layer_2.skip_0": "yes"}, "48"),
+    ],
+)
+def test_labels_name_what_the_network_then_has(space, option, named):
+    found = spaces.get_decisions(space)
+    choices = []
+    for decision in found.decisions:
+        assert len(set(decision.labels)) == decision.options, decision
+        choices.append(decision.labels.index(option[decision.name]) if decision.name in option else 0)
+    assert named in found.decode(choices).to_text()
+
+
+@pytest.mark.parametrize("space", [spaces.darts_cnn, spaces.get("robust_s1"), UNEVEN, spaces.get_decisions("nasnet")])
+def test_labels_of_cells_name_their_edges(space):
+    """Every op of a random architecture is the label of the choice made; inputs are those of the wiring."""
+    for seed in range(20):
+        choices = space.encode(space.decode(uniform(space, np.random.default_rng(seed))))
+        chosen = {d.name: d.labels[choice] for d, choice in zip(space.decisions, choices, strict=True)}
+        for cell_type, cell in space.decode(choices).cells.items():
+            for target, edges in enumerate(cell.nodes, start=cell.inputs):
+                for i, (op, source) in enumerate(edges, start=1):
+                    where = f"{cell_type}.{target}"
+                    assert op in chosen.get(f"{where}.op_{i}", op).split("/")
+                    if i == 1:
+                        assert chosen.get(f"{where}.input_1", str(source)) == str(source)

@@ -24,7 +24,7 @@ from jdarts.methods.method import Method, compose
 from jdarts.methods.one_shot import one_shot
 from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
-from jdarts.methods.proxyless_nas import proxyless_nas
+from jdarts.methods.proxyless_nas import proxyless_nas, proxyless_nas_reinforce
 from jdarts.methods.random_baselines import random_search, rsps
 from jdarts.methods.registry import build, configured, get, names, register
 from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts, r_darts_dp
@@ -62,6 +62,7 @@ __all__ = [
     "pc_darts",
     "pr_darts",
     "proxyless_nas",
+    "proxyless_nas_reinforce",
     "r_darts",
     "r_darts_dp",
     "random_search",

@@ -22,6 +22,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.methods.paths import Paths
 from jdarts.methods.published import Published
+from jdarts.methods.rewards import RewardUpdate
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.wiring import OpWeights
 from jdarts.relaxation import Alphas, node_softmax, softmax
@@ -74,6 +75,7 @@ class Method:
       alpha_start: first epoch in which the alphas move; before it the state of their optimiser does not move either.
       alpha_every: the alphas move in every `alpha_every`-th step of an epoch only; in the other steps, and before
         `alpha_start`, no alpha gradient is computed. Only for `first_order`.
+      reinforce: the alphas move by rewards of paths, and no hypergradient is computed; needs `paths`.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
       cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
       linear_rate: the learning rate of the weights falls linearly, step by step, instead of as a cosine by epochs.
@@ -127,6 +129,7 @@ class Method:
     order: Literal["alphas_first", "weights_first"] | None = None
     alpha_start: int | None = None
     alpha_every: int | None = None
+    reinforce: RewardUpdate | None = None
     alphas_fixed: bool | None = None
     cutout_probability: Schedule | None = None
     linear_rate: bool | None = None
@@ -271,6 +274,7 @@ SEAMS = {
     "order": "order of updates",
     "alpha_start": "warm-up of the alphas",
     "alpha_every": "steps between updates of the alphas",
+    "reinforce": "rewards of the alphas",
     "alphas_fixed": "fixed alphas",
     "edge_normalisation": "edge normalisation",
     "loss_factor": "factor of the alphas' loss",

@@ -126,14 +126,19 @@ def likely_paths() -> Paths:
 
     def draw(space: Space, alphas: OpWeights, key: jax.Array, clock: Clock) -> tuple[OpWeights, OpWeights]:
         del clock
-        shapes = sorted(space.alpha_shapes.items())
-        path = {
-            name: jax.nn.one_hot(jax.random.categorical(k, alphas[name]), ops)[None]
-            for k, (name, (_, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
-        }
+        path = jax.tree.map(lambda p: p[None], drawn_path(space, alphas, key))
         return path, path
 
     return Paths(lambda space: 1, draw)
+
+
+def drawn_path(space: Space, alphas: OpWeights, key: jax.Array) -> OpWeights:
+    """One path from the softmax of the alphas."""
+    shapes = sorted(space.alpha_shapes.items())
+    return {
+        name: jax.nn.one_hot(jax.random.categorical(k, alphas[name]), ops)
+        for k, (name, (_, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
+    }
 
 
 def dropped_paths(rate: Schedule, parts: int) -> Paths:

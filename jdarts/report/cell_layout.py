@@ -115,7 +115,7 @@ def labels(cell: Cell) -> Callable[[int], str]:
             return str(node)
         if isinstance(cell, ChoiceCell) and node >= cell.inputs:
             block, is_output = divmod(node - cell.inputs, 2)
-            return str(block) if is_output else f"Σ_{block}"
+            return str(block) if is_output else f"Σ_{{{block}}}"
         if cell.inputs == 1:
             first = "stem" if isinstance(cell, MacroCell) else "input"
             return first if node == 0 else "output" if (node,) == cell.concat else str(node)

@@ -1,6 +1,6 @@
 """Accuracies of candidates with shared weights, for derivations that evaluate images (SETN, RSPS, DARTS-PT)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,7 @@ from jdarts import staging
 from jdarts.data import SearchData
 from jdarts.data.augment import normalize
 from jdarts.methods import Method
+from jdarts.networks.counting import Count
 from jdarts.networks.of_genotype import count_network
 from jdarts.search.hooks import EpochEnd, Hook
 from jdarts.search.search import Search
@@ -58,7 +59,12 @@ class Recalibrated:
     Args:
       examples: validation images and labels.
       key: draws the training images.
+
+    Attributes:
+      front: records of the candidates that a derivation for several objectives leaves here, for the run folder.
     """
+
+    front: Sequence[Mapping[str, Any]] = ()
 
     def __init__(self, search: Search, state: Any, examples: tuple[jax.Array, ...], key: jax.Array):
         self._search, self._state, self._examples = search, state, examples
@@ -78,6 +84,10 @@ class Recalibrated:
 
     def macs(self, architecture: Any) -> int:
         """Multiply–accumulates of a network of the space, for one image of the search."""
+        return self.size(architecture).macs
+
+    def size(self, architecture: Any) -> Count:
+        """Parameters and multiply–accumulates of a network of the space, for one image of the search."""
         shape, config = self._search.data.image_shape, self._search.config
         return count_network(
             architecture,
@@ -85,7 +95,7 @@ class Recalibrated:
             cells=config.space.cells,
             classes=self._search.data.num_classes,
             image_size=(shape[0], shape[1]),
-        ).macs
+        )
 
 
 @lru_cache(maxsize=2)

@@ -180,7 +180,7 @@ def test_every_method_states_a_published_search_with_its_result():
         | {(name, "nasbench201") for name in ON_NASBENCH201}
         | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
         | {(name, name) for name in ON_CHAINS}
-        | {("proxyless_nas", "proxyless"), ("one_shot", "one_shot")}
+        | {("proxyless_nas", "proxyless"), ("proxyless_nas_reinforce", "proxyless"), ("one_shot", "one_shot")}
     )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())

@@ -181,7 +181,7 @@ def test_texts_and_weights_read_back(seed):
 
 def test_the_graph_is_drawn():
     drawn = draw_terminal(parse(TEXT))
-    assert "Σ_1" in drawn and "0 1 ══ concat" in drawn
+    assert "Σ_{1}" in drawn and "0 1 ══ concat" in drawn
     assert parse(TEXT).cells["normal"].nodes[2:] == (
         (("conv_1x1", 0), ("conv_1x1", 3)),
         (("conv_7x1_1x7", 4), ("max_pool_3x3", 4)),

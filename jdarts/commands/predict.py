@@ -58,14 +58,13 @@ def _predict(arguments: Arguments) -> None:
     check_folder_of(arguments.output)
     names, images = _images([Path(text) for text in arguments.images])
 
-    from jdarts.train.tasks import TASKS
-    from jdarts.train.trained import load
+    from jdarts.train.trained import load, predicting
 
     network = load(arguments.run, space=arguments.space, best=arguments.best)
     if arguments.masks and network.task != "segmentation":
         raise UserError(f"--masks is for segmentation; {arguments.run} is a network for {network.task}")
-    found = network.probabilities(images)
-    task, head = TASKS[network.task], ["image", *TASKS[network.task].columns(network.classes)]
+    task = predicting(network.task)
+    found, head = network.probabilities(images), ["image", *task.columns(network.classes)]
     rows = [[name, *task.row(values, network.classes)] for name, values in zip(names, found, strict=True)]
     if arguments.masks:
         _write_masks(Path(arguments.masks), [task.prediction(values, network.classes) for values in found])

@@ -63,6 +63,9 @@ def check_image_training(config: Experiment, genotype: Architecture, data: Any) 
     """Raise `UserError` unless the images fill a batch that the devices can share and the network can read them."""
     placement, task = place_training(config), TASKS[config.train.task]
     task.check(config.train)
+    if config.train.frozen and not config.train.start:
+        frozen = ", ".join(config.train.frozen)
+        raise UserError(f"train.frozen is {frozen}, but the start is random; give a trained network: --from RUN")
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
     task.check_network(genotype, config.train, (data.image_shape[0], data.image_shape[1]))
     check_augmentation(config.train, streamed=isinstance(data, StreamedDataset), channels=data.image_shape[-1])

@@ -36,14 +36,14 @@ from jdarts.data.mixing import mix
 from jdarts.data.streamed_training import StreamedTrainingData
 from jdarts.data.streaming import StreamSplit
 from jdarts.data.targets import TargetData
-from jdarts.devices.replicas import Share, averaging_gradients, pmean, psum
+from jdarts.devices.replicas import Share, averaging_gradients, pmean
 from jdarts.errors import UserError
 from jdarts.hypergrad.microbatch import averaged
 from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.ops.initializers import abstract_network, init_network
 from jdarts.optimizers import training_schedule, weight_sgd
 from jdarts.train.frozen import Frozen
-from jdarts.train.tasks import TASKS, PredictionTask
+from jdarts.train.tasks import TASKS, TrainedTask
 from jdarts.train.tasks.task import OutputScale, Placed
 
 TrainArrays = dict[str, jax.Array]
@@ -95,7 +95,7 @@ class TrainStep:
     steps_per_epoch: int
     share: Share
     streamed: bool
-    task: PredictionTask
+    task: TrainedTask
     weights: np.ndarray | None
     frozen: Frozen
     scale: OutputScale
@@ -135,7 +135,8 @@ class TrainStep:
             jitter = ColorJitter(settings.color_jitter, settings.hue_jitter)
             images = jitter(jax.random.fold_in(augment_key, 1), images, self.share)
         images = self.augmentation(augment_key, images, self.share)
-        labels = self.task.move(self.augmentation, augment_key, labels, self.share)
+        sides = self.image_shape[0], self.image_shape[1]
+        labels = self.task.move(self.augmentation, augment_key, labels, self.share, sides)
         batch = {"images": images, "labels": labels, "key": network_key, "batch_stats": state.batch_stats}
         if settings.mixup or settings.cutmix:
             alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
@@ -161,11 +162,11 @@ class TrainStep:
                 mutable=["batch_stats"],
                 rngs={"drop_path": drop_key, "noise": noise_key},
             )
-        outputs = outputs.astype(jnp.result_type(float))
+        outputs = jax.tree.map(lambda y: y.astype(jnp.result_type(float)), outputs)
         loss = partial(self.task.loss, weights=self.weights, smoothing=settings.label_smoothing)
         value = _of_targets(loss, outputs, batch)
         if auxiliary is not None:
-            value += settings.auxiliary_weight * _of_targets(loss, auxiliary.astype(outputs.dtype), batch)
+            value += settings.auxiliary_weight * _of_targets(loss, auxiliary.astype(value.dtype), batch)
         measured = _of_targets(self.task.measured, outputs, batch)
         return pmean((value, (changed["batch_stats"], measured)), self.share.axis_name)
 
@@ -225,7 +226,7 @@ class TrainStep:
     def totals(self, state: TrainState, rows: TrainArrays) -> dict[str, jax.Array]:
         """The sums of the task over the `counted` ones of the `images` and `labels`."""
         sums = self.task.sums(self.logits(state, rows["images"]), rows["labels"], rows["counted"])
-        return psum(sums, self.share.axis_name)
+        return self.task.across(sums, self.share.axis_name)
 
 
 def check_augmentation(settings: TrainConfig, *, streamed: bool, channels: int) -> None:
@@ -287,13 +288,7 @@ def train_step(
             schedule=training_schedule(settings, per_epoch),
             chosen_decay=not settings.decay_norms,
         ),
-        augmentation=Augmentation(
-            mean=data.mean,
-            std=data.std,
-            crop_padding=config.data.crop_padding,
-            flip=config.data.flip,
-            cutout=settings.cutout,
-        ),
+        augmentation=task.augmentation(config, data),
         image_shape=data.image_shape,
         steps_per_epoch=per_epoch,
         share=Share(axis_name, settings.microbatches),
@@ -305,7 +300,7 @@ def train_step(
     )
 
 
-def _class_weights(settings: TrainConfig, task: PredictionTask, data: TrainingSplit) -> np.ndarray | None:
+def _class_weights(settings: TrainConfig, task: TrainedTask, data: TrainingSplit) -> np.ndarray | None:
     if settings.class_weights == "none":
         return None
     train = data.train

@@ -36,7 +36,7 @@ from jdarts.runs.folder import RunFolder
 from jdarts.train.best import BEST
 from jdarts.train.step import TrainState, evaluated
 from jdarts.train.tasks import TASKS
-from jdarts.train.tasks.task import NO_SCALE, PLAIN, OutputScale
+from jdarts.train.tasks.task import NO_SCALE, PLAIN, OutputScale, PredictionTask
 from jdarts.train.transfer import check_sizes, transferred
 
 MODEL, WEIGHTS = "model.json", "weights.npz"
@@ -56,6 +56,7 @@ class TrainedNetwork:
       variables: `{"params", "batch_stats"}` of the Flax module.
       task: the name of its task (`jdarts.train.tasks`).
       scale: of the numbers that a regression predicts.
+      settings: those of the task that a prediction needs.
     """
 
     genotype: TrainedOnImages
@@ -67,6 +68,7 @@ class TrainedNetwork:
     variables: Mapping[str, Any] = field(repr=False)
     task: str = "classification"
     scale: OutputScale = NO_SCALE
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def logits(self, images: Any) -> jax.Array:
         """Logits `[N, classes]` of uint8 images `[N, height, width, channels]` of `image_shape`; can be traced.
@@ -92,7 +94,8 @@ class TrainedNetwork:
         It is the most probable class, a dict of numbers, the list of the labels of probability one half and more, or
         the mask uint8 [H, W], depending on the task.
         """
-        return [TASKS[self.task].prediction(row, self.classes) for row in self.probabilities(images)]
+        task = predicting(self.task)
+        return [task.prediction(row, self.classes) for row in self.probabilities(images)]
 
     def prepared(self, images: Any) -> np.ndarray:
         """The images as the network reads them, uint8 `[N, *image_shape]`; `images` as in `probabilities`."""
@@ -110,7 +113,8 @@ class TrainedNetwork:
 
     @cached_property
     def _compiled(self) -> Any:
-        return jax.jit(lambda images: TASKS[self.task].values(self.logits(images), self.scale))
+        task = predicting(self.task)
+        return jax.jit(lambda images: task.values(self.logits(images), self.scale))
 
     def _of_prepared(self, images: np.ndarray) -> np.ndarray:
         if len(images) == 0:
@@ -141,6 +145,14 @@ class TrainedNetwork:
         return form.array(array)
 
 
+def predicting(task: str) -> PredictionTask:
+    """The task of a name; raises `UserError` for detection, whose networks have a command of their own."""
+    found: Any = TASKS[task]
+    if not hasattr(found, "prediction"):
+        raise UserError("this run has trained a detector; use jdarts detect predict, or jdarts.detection")
+    return found
+
+
 def network_of(task: str, genotype: TrainedOnImages, sizes: Mapping[str, Any]) -> Any:
     """The module of a trained network; `sizes` has the number of outputs as `classes`."""
     rest = dict(sizes)
@@ -164,6 +176,7 @@ def save_trained(run: RunFolder, config: Experiment, genotype: TrainedOnImages, 
         "std": np.asarray(data.std, float).tolist(),
         "classes": list(_class_names(data)),
         "scale": [list(scale.mean), list(scale.std)],
+        "settings": TASKS[config.train.task].settings(config),
     }
     needed = flatten_dict(_shapes(network_of(config.train.task, genotype, sizes), tuple(data.image_shape)), sep="/")
     found = flatten_dict({"params": variables[0], "batch_stats": variables[1]}, sep="/")
@@ -224,7 +237,7 @@ def load(run: str | Path, *, space: str | None = None, best: bool = False) -> Tr
         genotype, shape = load_architecture(about["genotype"]), tuple(about["image_shape"])
         sizes, statistics = about["sizes"], [tuple(about[name]) for name in ("mean", "std")]
         classes, task = tuple(about["classes"]), about.get("task", "classification")
-        scale = OutputScale(*map(tuple, about.get("scale", ((), ()))))
+        scale, settings = OutputScale(*map(tuple, about.get("scale", ((), ())))), about.get("settings", {})
         network: Any = network_of(task, genotype, sizes)  # pyright: ignore[reportArgumentType]
     except UserError:
         raise
@@ -236,14 +249,14 @@ def load(run: str | Path, *, space: str | None = None, best: bool = False) -> Tr
         raise UserError(f"{folder / WEIGHTS} does not fit {MODEL}: {wrong[0]} is missing or has another shape")
     variables = unflatten_dict({name: jnp.asarray(arrays[name]) for name in needed}, sep="/")
     mean, std = statistics
-    return TrainedNetwork(genotype, sizes, shape, mean, std, classes, variables, task, scale)  # pyright: ignore[reportArgumentType]
+    return TrainedNetwork(genotype, sizes, shape, mean, std, classes, variables, task, scale, settings)  # pyright: ignore[reportArgumentType]
 
 
 def about_network(network: TrainedNetwork) -> dict[str, Any]:
     """The content of `model.json`."""
     fields = ("image_shape", "mean", "std", "classes")
     about = {"task": network.task, "genotype": network.genotype.to_text(), "sizes": dict(network.sizes)}
-    scale = {"scale": [list(network.scale.mean), list(network.scale.std)]}
+    scale = {"scale": [list(network.scale.mean), list(network.scale.std)], "settings": dict(network.settings)}
     return about | {name: list(getattr(network, name)) for name in fields} | scale
 
 

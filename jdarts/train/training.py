@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jdarts import staging
 from jdarts.config import Experiment
@@ -14,7 +13,7 @@ from jdarts.data import SearchData, TrainingData
 from jdarts.data.dataset import Images
 from jdarts.data.evaluation import evaluation_batches
 from jdarts.data.policies import policy_of
-from jdarts.data.streaming import BatchShare, Stream, StreamSplit
+from jdarts.data.streaming import BatchShare, StreamSplit
 from jdarts.devices import processes
 from jdarts.devices.advance import Advance, resident, streamed
 from jdarts.devices.placement import (
@@ -70,7 +69,9 @@ class Training:
     def totals(self, state: TrainState, images: Images, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`."""
         batches = evaluation_batches(images, BatchShare(batch_size=batch_size, section="train"))
-        return _added(self.sums(state, {name: rows[0] for name, rows in batch.items()}) for batch in batches)
+        return self.pure.task.added(
+            self.sums(state, {name: rows[0] for name, rows in batch.items()}) for batch in batches
+        )
 
 
 def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData) -> Training:
@@ -132,14 +133,14 @@ class PlacedTraining:
             for rows in evaluation_batches(images, share, threads=data.read_threads, **sides):
                 yield gather_rows(rows, self._placement, batch_size=batch_size)
 
-        return _added(self._sums(state, rows) for rows in gathered())
+        return self.pure.task.added(self._sums(state, rows) for rows in gathered())
 
     def _streamed(self, data: Any):
         settings = self._config.train
         share = self._share(microbatches=settings.microbatches, batch_size=settings.batch_size)
         options = {"size": self._config.data.streamed_side, "threads": self._config.data.read_threads}
         policy = policy_of(settings.policy, settings.policy_ops, settings.policy_magnitude)
-        stream = Stream(data.train, share, seed=self._config.seed, policy=policy, **options)
+        stream = data.train.stream(share, seed=self._config.seed, policy=policy, **options)
         sizes = {"batch_size": settings.batch_size, "microbatches": settings.microbatches}
         return streamed({"": stream}, self._placement, **sizes)
 
@@ -155,16 +156,8 @@ def evaluate(
     Of a classification `accuracy`, mean cross-entropy `loss`, and `top5_accuracy` of more than five classes.
     """
     totals, pure = training.totals(state, images, batch_size), training.pure
-    return pure.task.figures(totals, len(images), pure.scale)
+    return pure.task.figures(totals, images, pure.scale)
 
 
 def _arrays(data: Any) -> TrainArrays:
     return {"images": data.train.images, "labels": data.train.labels}
-
-
-def _added(parts: Iterator[dict[str, jax.Array]]) -> Totals:
-    """The sums of all batches, in float64 on the host."""
-    total: Totals = {}
-    for part in parts:
-        total = {name: total.get(name, 0.0) + np.asarray(value, np.float64) for name, value in part.items()}
-    return total

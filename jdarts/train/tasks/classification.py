@@ -55,11 +55,11 @@ class Classification(OfWholeImages):
             sums["right_5"] = jnp.sum(among & counted, dtype=jnp.int32)
         return sums
 
-    def figures(self, totals: TaskTotals, images: int, scale: OutputScale) -> dict[str, float]:
+    def figures(self, totals: TaskTotals, images: Any, scale: OutputScale) -> dict[str, float]:
         """`accuracy`, mean `loss`, and `top5_accuracy` of more than five classes."""
         del scale
         names = {"right": "accuracy", "right_5": "top5_accuracy"}
-        return {names.get(name, name): float(total) / images for name, total in totals.items()}
+        return {names.get(name, name): float(total) / len(images) for name, total in totals.items()}
 
     def result(self, figures: Mapping[str, float], parameters: int, macs: int) -> TrainResult:
         """With the test accuracy."""

@@ -70,7 +70,7 @@ class MultiLabel(OfWholeImages):
         exact = jnp.all(found == true, -1) & counted
         return sums | {"exact": jnp.sum(exact, dtype=jnp.int32), "loss": jnp.sum(jnp.where(counted, losses, 0))}
 
-    def figures(self, totals: TaskTotals, images: int, scale: OutputScale) -> dict[str, float]:
+    def figures(self, totals: TaskTotals, images: Any, scale: OutputScale) -> dict[str, float]:
         """`loss`, `accuracy` of single labels, `exact_match` of all labels, `micro_f1` and `macro_f1`.
 
         F1 of a label that is neither present nor predicted is 0.
@@ -79,9 +79,9 @@ class MultiLabel(OfWholeImages):
         both, wrong = totals["both"], totals["only_found"] + totals["only_true"]
         f1 = 2 * both / np.maximum(2 * both + wrong, 1)
         return {
-            "loss": float(totals["loss"]) / images,
-            "accuracy": float(1 - wrong.sum() / (images * len(both))),
-            "exact_match": float(totals["exact"]) / images,
+            "loss": float(totals["loss"]) / len(images),
+            "accuracy": float(1 - wrong.sum() / (len(images) * len(both))),
+            "exact_match": float(totals["exact"]) / len(images),
             "micro_f1": float(2 * both.sum() / max(2 * both.sum() + wrong.sum(), 1)),
             "macro_f1": float(f1.mean()),
         }

@@ -57,20 +57,20 @@ class Regression(OfWholeImages):
         }
         return {name: jnp.sum(jnp.where(kept, part, 0), 0) for name, part in parts.items()}
 
-    def figures(self, totals: TaskTotals, images: int, scale: OutputScale) -> dict[str, float]:
+    def figures(self, totals: TaskTotals, images: Any, scale: OutputScale) -> dict[str, float]:
         """Mean squared `loss` in standard deviations; `rmse` and `mae` in the original units; `r2`.
 
         RMSE is the root of the mean over all numbers; MAE and R² (the coefficient of determination) are means of those
         of each number. R² is NaN for targets that are all equal.
         """
         std = np.asarray(scale.std)
-        spread = totals["target_squared"] - totals["target"] ** 2 / images
+        spread = totals["target_squared"] - totals["target"] ** 2 / len(images)
         with np.errstate(divide="ignore", invalid="ignore"):
             r2 = np.where(spread > 0, 1 - totals["squared"] / spread, np.nan)
         return {
-            "loss": float(np.mean(totals["squared"]) / images),
-            "rmse": float(np.sqrt(np.mean(totals["squared"] * std**2) / images)),
-            "mae": float(np.mean(totals["absolute"] * std) / images),
+            "loss": float(np.mean(totals["squared"]) / len(images)),
+            "rmse": float(np.sqrt(np.mean(totals["squared"] * std**2) / len(images))),
+            "mae": float(np.mean(totals["absolute"] * std) / len(images)),
             "r2": float(np.mean(r2)),
         }
 

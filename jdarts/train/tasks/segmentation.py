@@ -21,6 +21,7 @@ from jdarts.ops.network_size import module_sizes
 from jdarts.train.results import TaskResult
 from jdarts.train.tasks.task import (
     PLAIN,
+    Additive,
     OutputScale,
     Placed,
     Sums,
@@ -31,7 +32,7 @@ from jdarts.train.tasks.task import (
 )
 
 
-class Segmentation:
+class Segmentation(Additive):
     """The task of masks uint8 [N, H, W]; pixels of 255 neither train nor count.
 
     In the loss every image counts its pixels that are not ignored, divided by the number of all its pixels.
@@ -73,8 +74,11 @@ class Segmentation:
         counts = np.bincount(targets[targets != IGNORED], minlength=outputs)
         return balanced(counts, "pixel in the training images")
 
-    def move(self, augmentation: Augmentation, key: jax.Array, targets: jax.Array, share: Share) -> jax.Array:
+    def move(
+        self, augmentation: Augmentation, key: jax.Array, targets: jax.Array, share: Share, sides: tuple[int, int]
+    ) -> jax.Array:
         """The masks, cropped and flipped like their images; the padding of the crop is ignored."""
+        del sides
         shifted = targets[..., None] + jnp.uint8(1)  # IGNORED becomes 0, which is also the padding
         return augmentation.placed(key, shifted, share)[..., 0] - jnp.uint8(1)
 
@@ -97,14 +101,14 @@ class Segmentation:
         per_image = jnp.mean(losses, (1, 2))
         return {"confusion": counts.reshape(k, k), "loss": jnp.sum(jnp.where(counted, per_image, 0))}
 
-    def figures(self, totals: TaskTotals, images: int, scale: OutputScale) -> dict[str, float]:
+    def figures(self, totals: TaskTotals, images: Any, scale: OutputScale) -> dict[str, float]:
         """`loss`, `pixel_accuracy`, and `mean_iou` over the classes that occur in masks or predictions."""
         del scale
         confusion = np.asarray(totals["confusion"])
         inside = np.diag(confusion)
         union = confusion.sum(0) + confusion.sum(1) - inside
         return {
-            "loss": float(totals["loss"]) / images,
+            "loss": float(totals["loss"]) / len(images),
             "pixel_accuracy": float(inside.sum() / max(confusion.sum(), 1)),
             "mean_iou": float(np.mean(inside[union > 0] / union[union > 0])) if union.any() else 0.0,
         }

@@ -3,7 +3,7 @@
 Letters: N images, K outputs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.config import DataConfig, TrainConfig
+from jdarts.config import DataConfig, Experiment, TrainConfig
 from jdarts.data.augment import Augmentation
-from jdarts.devices.replicas import Share
+from jdarts.devices.replicas import Share, psum
 from jdarts.errors import UserError
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network, derived_network
 from jdarts.train.results import TaskResult, TrainResult
@@ -46,7 +46,7 @@ class Prediction:
     probability: float
 
 
-class PredictionTask(Protocol):
+class TrainedTask(Protocol):
     """All that a training of images asks its task."""
 
     @property
@@ -95,29 +95,51 @@ class PredictionTask(Protocol):
         """Weights that balance the classes in the training images, for `loss`."""
         ...
 
-    def move(self, augmentation: Augmentation, key: jax.Array, targets: jax.Array, share: Share) -> jax.Array:
-        """The targets after the crops and flips that `augmentation` makes with `key`."""
+    def augmentation(self, config: Experiment, data: Any) -> Augmentation:
+        """The augmentation on the device."""
         ...
 
-    def loss(self, outputs: jax.Array, targets: jax.Array, weights: Any, smoothing: float) -> jax.Array:
+    def settings(self, config: Experiment) -> dict[str, Any]:
+        """Further settings that a trained network needs."""
+        ...
+
+    def move(
+        self, augmentation: Augmentation, key: jax.Array, targets: jax.Array, share: Share, sides: tuple[int, int]
+    ) -> Any:
+        """The targets of `loss` for images of these sides after the crops and flips that `augmentation` makes."""
+        ...
+
+    def loss(self, outputs: Any, targets: Any, weights: Any, smoothing: float) -> jax.Array:
         """The mean loss of a batch; `weights` are those of `class_weights`, or None."""
         ...
 
-    def measured(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    def measured(self, outputs: Any, targets: Any) -> jax.Array:
         """The metric `measure` of a batch."""
         ...
 
-    def sums(self, outputs: jax.Array, targets: jax.Array, counted: jax.Array) -> Sums:
+    def sums(self, outputs: Any, targets: jax.Array, counted: jax.Array) -> Sums:
         """Sums over the `counted [N]` images, from which `figures` computes the metrics of a whole split."""
         ...
 
-    def figures(self, totals: TaskTotals, images: int, scale: OutputScale) -> dict[str, float]:
-        """The metrics of a split of so many images from its sums; `loss` is one of them."""
+    def across(self, sums: Sums, axis_name: str | None) -> Sums:
+        """The sums of all replicas."""
+        ...
+
+    def added(self, parts: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
+        """The sums of all batches."""
+        ...
+
+    def figures(self, totals: TaskTotals, images: Any, scale: OutputScale) -> dict[str, float]:
+        """The metrics of a split, `images`, from its sums."""
         ...
 
     def result(self, figures: Mapping[str, float], parameters: int, macs: int) -> TrainResult | TaskResult:
         """The result of a training with these metrics of the test images."""
         ...
+
+
+class PredictionTask(TrainedTask, Protocol):
+    """A task whose predictions are values of an image (`jdarts.train.trained.TrainedNetwork`)."""
 
     def values(self, outputs: jax.Array, scale: OutputScale) -> jax.Array:
         """Probabilities or numbers of the outputs of a network."""
@@ -152,7 +174,37 @@ class Placed:
 PLAIN = Placed()
 
 
-class OfWholeImages:
+class Additive:
+    """The parts of a task whose metrics follow from sums over images."""
+
+    def augmentation(self, config: Experiment, data: Any) -> Augmentation:
+        """Crops, flips and cutout by the configuration."""
+        return Augmentation(
+            mean=data.mean,
+            std=data.std,
+            crop_padding=config.data.crop_padding,
+            flip=config.data.flip,
+            cutout=config.train.cutout,
+        )
+
+    def settings(self, config: Experiment) -> dict[str, Any]:
+        """None."""
+        del config
+        return {}
+
+    def across(self, sums: Sums, axis_name: str | None) -> Sums:
+        """Their sum."""
+        return psum(sums, axis_name)
+
+    def added(self, parts: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
+        """Their sum, in float64 on the host."""
+        total: dict[str, Any] = {}
+        for part in parts:
+            total = {name: total.get(name, 0.0) + np.asarray(value, np.float64) for name, value in part.items()}
+        return total
+
+
+class OfWholeImages(Additive):
     """The parts of a task whose outputs belong to the whole image: the networks of `derived_network`."""
 
     def check_network(self, genotype: TrainedOnImages, settings: TrainConfig, sides: tuple[int, int]) -> None:
@@ -173,9 +225,11 @@ class OfWholeImages:
         count = count_network(genotype, classes=outputs, image_size=sides, **sizes)
         return count.parameters, count.macs
 
-    def move(self, augmentation: Augmentation, key: jax.Array, targets: jax.Array, share: Share) -> jax.Array:
+    def move(
+        self, augmentation: Augmentation, key: jax.Array, targets: jax.Array, share: Share, sides: tuple[int, int]
+    ) -> jax.Array:
         """The targets themselves."""
-        del augmentation, key, share
+        del augmentation, key, share, sides
         return targets
 
 

@@ -12,7 +12,7 @@ hours on four 2080 Ti. Not run on ImageNet by jdarts' developers.
 
     jdarts search configs/imagenet_single_darts.py --data.path DIR
 
-The cell is then trained with configs/imagenet_mobile.py and --genotype runs/imagenet_single_darts (batch 768 and learning rate 0.375 in the paper).
+The cell is then trained with configs/imagenet_mobile.py and --genotype runs/imagenet_single_darts.
 """
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig

@@ -41,6 +41,7 @@ from jdarts.genotypes.genotype import (
 )
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.genotypes.notation.structured import read_json
+from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.genotypes.reading import (
     Architecture,
     is_published,
@@ -68,6 +69,7 @@ __all__ = [
     "MacroArchitecture",
     "MobileArchitecture",
     "MobileLayer",
+    "RandomlyWired",
     "RecurrentGenotype",
     "block_cell",
     "excerpt",

@@ -67,9 +67,7 @@ def damage(network: TrainedNetwork, images: np.ndarray, labels: np.ndarray, *, b
     """
     wiring = network.genotype
     if not isinstance(wiring, RandomlyWired):
-        raise UserError(
-            "the damage test removes nodes of a randomly wired network; train one (random_wiring: ws(4,0.75))"
-        )
+        raise UserError("the damage test removes nodes of a randomly wired network; train one")
     batch = min(batch, len(images))
     if batch == 0:
         raise UserError("the damage test needs at least one image")

@@ -155,9 +155,7 @@ def _count_wired(genotype: Any, arguments: Arguments) -> Any:
 
     for option in ("cells", "auxiliary"):
         if getattr(arguments, option):
-            raise UserError(
-                f"--{option} has no meaning for a randomly wired network, which has stages of random graphs"
-            )
+            raise UserError(f"--{option} has no meaning for a randomly wired network, a list of random graphs")
     small = arguments.image is not None
     return count_wired(
         genotype,

@@ -97,9 +97,9 @@ class ImageChildren:
         settings, space = fidelity.config.train, fidelity.config.space.name
         trained = check_trained(architecture, space)
         mobile = mobile_of(trained) is not None
-        without = (
-            {"cells", "channels"} if mobile else {"cells", "width"} if isinstance(trained, RandomlyWired) else {"width"}
-        )
+        without = {"cells", "channels"} if mobile else {"width"}
+        if isinstance(trained, RandomlyWired):
+            without |= {"cells"}
         check_augmentation(settings, streamed=False, channels=fidelity.data.image_shape[-1])
         for name in fidelity.given & without:
             raise UserError(

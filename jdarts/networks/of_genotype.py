@@ -43,10 +43,10 @@ def derived_network(
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
-    networks have the layers of their architecture, randomly wired ones the stages of theirs, and `cells` has no effect. Mobile networks have a stem, widths and
-    layers of their own: `channels`, `cells` and `stem` have no effect on them, and `width_multiplier` has no effect on
-    the others. Networks of ENAS and NAS-Bench-201 have the stem for CIFAR alone. `module.clone(axis_name=…, remat=…)`
-    splits the batch over an axis, or computes activations again.
+    networks have the layers of their architecture, randomly wired ones the stages of theirs: `cells` has no effect on
+    them. Mobile networks have a stem, widths and layers of their own: `channels`, `cells` and `stem` have no effect on
+    them, and `width_multiplier` has no effect on the others. Networks of ENAS and NAS-Bench-201 have the stem for CIFAR
+    alone. `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations again.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:

@@ -18,7 +18,7 @@ def wired_scene(wiring: RandomlyWired, title: str) -> Scene:
         if text:
             headings.append((MARGIN, top + 12, text))
             top += HEADING
-            right = max(right, MARGIN + len(text) * CHARACTER)
+            right = max(right, MARGIN + 1.1 * len(text) * CHARACTER)
     for number, graph in enumerate(wiring.stages):
         headings.append((MARGIN, top + 12, f"stage {number}"))
         longest = max((i - source for i, sources in enumerate(graph) for source in sources), default=0)

@@ -5,7 +5,9 @@ applies its operation: ReLU, transformation, batch norm. A node without a source
 stride 2. The output of a stage is the mean of the nodes that no other node reads.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,7 @@ HEAD = 1280
 """Channels of the 1 × 1 convolution behind the last stage."""
 _NORM = (1e-5, 0.1)
 
-Kept = Mapping[str, jax.Array]
+Kept = Mapping[str, Any]
 """Factors of a stage: `edges [E]`, in the order of targets and sources, and `nodes [N]`; 0 removes one."""
 
 
@@ -96,13 +98,18 @@ class WiredStage(nn.Module):
                 factors, stride = factors * nodes[jnp.array(sources)], 1
                 if len(sources) > 1:
                     factors = factors * nn.sigmoid(self.param(f"weights_{i}", constant(0.0), (len(sources),)))
-                value = sum(factors[k].astype(x.dtype) * outputs[source] for k, source in enumerate(sources))
+                value = _summed([factors[k].astype(x.dtype) * outputs[source] for k, source in enumerate(sources)])
                 edge += len(sources)
             node = WiredNode(self.channels, self.operation, self.norm, stride, name=f"node_{i}")
             outputs.append(node(value, train))
         ends = sinks(self.graph)
-        total = sum(nodes[i].astype(x.dtype) * outputs[i] for i in ends)
-        return total / jnp.maximum(sum(nodes[i] for i in ends), 1).astype(x.dtype)
+        total = _summed([nodes[i].astype(x.dtype) * outputs[i] for i in ends])
+        return total / jnp.maximum(_summed([nodes[i] for i in ends]), 1).astype(x.dtype)
+
+
+def _summed(arrays: Sequence[jax.Array]) -> jax.Array:
+    """The sum of arrays of one shape."""
+    return functools.reduce(jnp.add, arrays)
 
 
 class WiredNode(nn.Module):

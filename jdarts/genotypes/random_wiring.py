@@ -20,7 +20,7 @@ REGIMES = {"small": (1, 1, 1), "regular": (2, 1, 1, 1)}
 """Random stages of the two regimes: N divided by this number is the number of nodes."""
 MOST_NODES = 512
 WIRED_TEXT = re.compile(r"random_wiring:[ \t]*(?P<words>[^\n'\"]*)")
-_CALL = re.compile(r"(?P<generator>\w+)\((?P<numbers>[\d., ]*)\)")
+_CALL = re.compile(r"(?P<generator>\w+)\((?P<numbers>[^()]*)\)")
 _WORDS = {"nodes": int, "seed": int, "operation": str, "regime": str}
 
 

@@ -11,7 +11,9 @@ from support.real_data import REAL_DATA
 
 from jdarts import cli, reproduce
 from jdarts.errors import UserError
-from jdarts.reproduce import Setting
+from jdarts.genotypes import RandomlyWired
+from jdarts.networks.wired.size import count_wired
+from jdarts.reproduce import Setting, random_wiring
 from jdarts.reproduce.nasbench201 import METHODS, config_of, scale_of
 
 NASBENCH201 = REAL_DATA / "nasbench201.csv.gz"
@@ -116,6 +118,35 @@ def test_imagenet(results):
     assert 0 <= found["trained"]["sigmoid_star"][0]["test_accuracy"] <= 1
     text = (folder / "results.md").read_text()
     assert "4.72 vs 4.7 " in text and "320.43 vs 320 " in text
+
+
+@pytest.mark.slow
+def test_random_wiring(results):
+    folder, found = results("random_wiring")
+    assert {op: list(rows) for op, rows in found["accuracy"].items()} == {
+        "separable": ["BA(1)", "WS(4,0.75)"],
+        "avg_pool": ["BA(1)", "WS(4,0.75)"],
+    }
+    told = json.loads((folder / "separable-ws-4-0.75-seed-0" / "result.json").read_text())
+    assert found["accuracy"]["separable"]["WS(4,0.75)"] == [100 * told["test_accuracy"]]
+    lost = json.loads((folder / "damage.json").read_text())
+    assert set(lost) == {"whole", "node", "edge"} and all(
+        (folder / f"{n}.png").exists() for n in ("damage", "generators")
+    )
+
+
+def test_correlations_of_operations():
+    results = {"a": {"x": [1.0, 3.0], "y": [4.0], "z": [6.0]}, "b": {"x": [10.0], "y": [13.0], "z": [11.0]}}
+    expected = np.corrcoef([2, 4, 6], [10, 13, 11])[0, 1]
+    assert random_wiring.pearson(results) == {("a", "b"): pytest.approx(expected)}
+
+
+@pytest.mark.parametrize("operation", ["conv", "max_pool"])
+def test_widths_of_operations_have_equal_cost(operation):
+    width = random_wiring.channels_of(operation, 32, 78)
+    wired = RandomlyWired(operation=operation)
+    ours, wanted = count_wired(wired, channels=width).macs, count_wired(RandomlyWired(), channels=78).macs
+    assert abs(ours / wanted - 1) < 0.06 and width % 2 == 0
 
 
 @pytest.mark.parametrize("row", METHODS)

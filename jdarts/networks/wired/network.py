@@ -129,12 +129,13 @@ class WiredNode(nn.Module):
             y = kernels.convolution(kernels.relu(x), kernel, stride=self.stride, padding=1)
             return normalise(self.norm, width)(y, train)
         point = self.param("pointwise", uniform_fan_out(width), (inputs, width))
+        x = kernels.relu(x)
         if self.operation == "separable":
             depth = self.param("depthwise", uniform_fan_out(9), (3, 3, inputs))
-            y = kernels.separable(x, depth, point, stride=self.stride)
+            y = kernels.depthwise(x, depth, stride=self.stride)
         else:
-            pool = kernels.max_pool if self.operation == "max_pool" else kernels.avg_pool
-            y = kernels.pointwise(pool(kernels.relu(x), stride=self.stride), point)
+            y = (kernels.max_pool if self.operation == "max_pool" else kernels.avg_pool)(x, stride=self.stride)
+        y = kernels.pointwise(y, point[None])
         return normalise(self.norm, width)(y, train)
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jdarts.analysis.figures import COLOURS, figure
 from jdarts.data.augment import normalize
@@ -20,7 +21,7 @@ from jdarts.genotypes.random_wiring import RandomlyWired, sinks
 from jdarts.networks.wired.network import Kept
 from jdarts.train.trained import TrainedNetwork
 
-Part = Literal["node", "edge"]
+RemovedKind = Literal["node", "edge"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RemovedPart:
       accuracy: in % without the part.
     """
 
-    part: Part
+    part: RemovedKind
     stage: int
     name: tuple[int, ...]
     degree: int
@@ -47,7 +48,7 @@ class DamageTest:
     whole: float
     removed: tuple[RemovedPart, ...]
 
-    def loss(self, part: Part) -> dict[int, float]:
+    def loss(self, part: RemovedKind) -> dict[int, float]:
         """The mean loss of accuracy in points for the removal of a part, by degree."""
         by_degree: dict[int, list[float]] = {}
         for each in self.removed:
@@ -95,7 +96,7 @@ def whole(wiring: RandomlyWired) -> list[dict[str, np.ndarray]]:
 
 
 def _removals(wiring: RandomlyWired):
-    """Part, stage, name, degree and factors of every removal; a node that alone makes up the output stays."""
+    """RemovedKind, stage, name, degree and factors of every removal; a node that alone makes up the output stays."""
     for stage, graph in enumerate(wiring.stages):
         edges = [(source, target) for target, sources in enumerate(graph) for source in sources]
         for node in range(len(graph)):
@@ -121,5 +122,6 @@ def damage_figure(test: DamageTest) -> Figure:
         points = [each for each in test.removed if each.part == part]
         axis.plot([p.degree for p in points], [test.whole - p.accuracy for p in points], ".", color=colour, alpha=0.35)
         axis.plot(list(means), list(means.values()), "o-", color=colour)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel=label, ylabel="loss of accuracy, points")
     return fig

@@ -174,7 +174,8 @@ def _sizes() -> Sheet:
 def _correlations(results: Results) -> Sheet:
     low, high = published("random_wiring_operations").rows[0].numbers
     rows = [["operations", "Pearson", "published"]]
-    rows += [[f"{a}, {b}", f"{value:.3f}", f"{low} to {high}"] for (a, b), value in pearson(results).items()]
+    for (a, b), value in pearson(results).items():
+        rows.append([f"{a}, {b}", f"{value:.3f}" if np.isfinite(value) else "–", f"{low} to {high}"])
     return Sheet("Correlation of mean accuracies over the settings of the generators", rows)
 
 

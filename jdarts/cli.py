@@ -13,6 +13,7 @@ from typing import Any
 from jdarts import __version__
 from jdarts.commands import (
     bench,
+    detect,
     experiments,
     guard,
     latency,
@@ -118,6 +119,6 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")  # read by `main`
         return command
 
-    for commands in (experiments, tune, worker, bench, latency, predict, reference, reproduce, runs):
+    for commands in (experiments, tune, worker, bench, latency, predict, detect, reference, reproduce, runs):
         commands.add_commands(add)
     return parser, group.choices

@@ -41,6 +41,7 @@ LAYERS = (
     "data",
     "benchmarks",
     "runs",
+    "detection",
     "train",
     "search",
     "estimation",

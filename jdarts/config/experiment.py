@@ -35,8 +35,9 @@ class DataConfig(Section):
     """The images, their splits and their augmentation."""
 
     source: str = "digits"
-    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read in
-    batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
+    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | table | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read
+    in batches, stream:folder | stream:tfds:NAME; or, for detection, coco; or, for recurrent cells, ptb | wikitext2 |
+    text."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz, folder of
     a text)."""
@@ -75,7 +76,8 @@ class DataConfig(Section):
     image_size: Annotated[int | tuple[int, int], Range(1, 65_536)] | None = None
     """Side of the images in pixels, or height,width. Each image is scaled (bilinear, with antialiasing) until it covers
     that size, and its centre is cut out. None keeps the size of the source. Streamed images are cropped at random and
-    resized to squares of that side; for them None means 224."""
+    resized to squares of that side; for them None means 224. For the source coco, the most of the longer and of the
+    shorter side; None means 1333,800."""
     resize: Annotated[int, Range(1, 65_536)] | None = None
     """A training evaluates streamed images after scaling their shorter side to this many pixels and cutting out the
     centre, of image_size (ImageNet: 256 for 224). None scales the largest square in the centre to image_size."""

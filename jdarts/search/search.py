@@ -27,6 +27,7 @@ from jdarts.search.images import IMAGE_TASK
 from jdarts.search.language import LANGUAGE_TASK
 from jdarts.search.objective import Batch, Objective
 from jdarts.search.path_step import PathStep
+from jdarts.search.reward_step import RewardStep
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
 from jdarts.search.task import Arrays, Asked, Batches, SearchTask
@@ -172,6 +173,7 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         settings.epochs,
         batches.steps_per_epoch,
         schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
+        **({"chosen_decay": True} if method.paths is not None and method.paths.averaged else {}),
     )
     alpha_optimizer = of_alphas(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
@@ -181,7 +183,8 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
     weight_loss = objective.weight_loss if method.own_weight_step else loss
     if method.paths is not None:
         weight_loss = objective.path_loss
-    return (SearchStep if method.paths is None else PathStep)(
+    kind = SearchStep if method.paths is None else PathStep if method.reinforce is None else RewardStep
+    return kind(
         objective,
         batches,
         weight_optimizer(),

@@ -83,7 +83,10 @@ def damage(network: TrainedNetwork, images: np.ndarray, labels: np.ndarray, *, b
     def accuracy(kept: Sequence[Kept]) -> float:
         return 100 * float(np.mean([float(share(kept, images[r], labels[r])) for r in rows]))
 
-    found = [RemovedPart(*about, accuracy(without)) for *about, without in _removals(wiring)]
+    found = [
+        RemovedPart(part, stage, name, degree, accuracy(without))
+        for part, stage, name, degree, without in _removals(wiring)
+    ]
     return DamageTest(accuracy(whole(wiring)), tuple(found))
 
 

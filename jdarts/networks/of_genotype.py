@@ -47,7 +47,8 @@ def derived_network(
     networks have the layers of their architecture, randomly wired ones the stages of theirs: `cells` has no effect on
     them. Mobile networks have a stem, widths and layers of their own: `channels`, `cells` and `stem` have no effect on
     them, and `width_multiplier` has no effect on the others. Networks of ENAS, NAS-Bench-201 and One-Shot have the
-    stem for CIFAR alone. `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations again.
+    stem for CIFAR alone. `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations
+    again.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:

@@ -129,6 +129,7 @@ def _damage(setting: Setting, sizes: WiringScale) -> Figure:
     """The damage test of the first network of WS(4, 0.75) on test images; its numbers are kept in the folder."""
     name = f"separable-{MAIN[0]}-{'-'.join(f'{number:g}' for number in MAIN[1])}-seed-0"
     images = load_images(sizes.config.data).test
+    assert images is not None, "CIFAR-10 and the digits have test images"
     count = sizes.damage_images
     found = damage(load_trained(setting.folder / name), images.images[:count], images.labels[:count])
     parts = {part: found.loss(part) for part in ("node", "edge")}

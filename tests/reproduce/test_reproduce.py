@@ -10,11 +10,14 @@ import pytest
 from support.real_data import REAL_DATA
 
 from jdarts import cli, reproduce
+from jdarts.config.files import with_values
 from jdarts.errors import UserError
 from jdarts.genotypes import RandomlyWired
+from jdarts.methods import configured
 from jdarts.networks.wired.size import count_wired
-from jdarts.reproduce import Setting, random_wiring
+from jdarts.reproduce import Setting, darts_cifar10, imagenet, macro, ptb, random_wiring
 from jdarts.reproduce.nasbench201 import METHODS, config_of, scale_of
+from jdarts.reproduce.single_darts import GRIDS
 
 NASBENCH201 = REAL_DATA / "nasbench201.csv.gz"
 MACRO = REAL_DATA / "benchmarks" / "nas-bench-macro_cifar10.json"
@@ -154,6 +157,19 @@ def test_widths_of_operations_have_equal_cost(operation):
 def test_searches_of_larger_scales_are_valid(row, scale):
     config = config_of(scale_of(scale, "images").base, scale, row)
     assert config.data.path == "images" and config.search.method == METHODS[row][0]
+
+
+@pytest.mark.parametrize("scale", ["cpu", "full"])
+def test_configurations_of_larger_scales_are_valid(scale):
+    """Every configuration checks itself when it is made; the settings of methods are built."""
+    for module in (darts_cifar10, imagenet, macro, ptb, random_wiring):
+        assert module.scale_of(scale, "path") is not None
+    base = macro.scale_of(scale, "path").base
+    for changes in macro.changes_of(base).values():
+        configured(with_values(base, changes).search)
+    for rows in GRIDS.values():
+        for case in rows.values():
+            configured(case.config(scale_of(scale, "images").base, scale).search)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,19 @@ def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
     )
 
 
+def alpha_sgd(config: AdamConfig) -> optax.GradientTransformation:
+    """SGD for the alphas with coupled weight decay, PyTorch's momentum and a constant learning rate."""
+    parts = [*clipping(config.gradient_clip), optax.add_decayed_weights(config.weight_decay)]
+    if not is_off(config.momentum):
+        parts.append(optax.trace(config.momentum))
+    return optax.chain(*parts, optax.scale_by_learning_rate(config.learning_rate))
+
+
+def of_alphas(config: AdamConfig) -> optax.GradientTransformation:
+    """The optimiser of the alphas: `alpha_adam` or `alpha_sgd`, by `config.kind`."""
+    return {"adam": alpha_adam, "sgd": alpha_sgd}[config.kind](config)
+
+
 def clip_grad_norm(limit: Any) -> optax.GradientTransformation:
     """Multiply the gradient g by min(1, `limit` / (‖g‖ + 1e-6)), with the norm over all arrays.
 

@@ -50,6 +50,7 @@ LAYERS = (
     "report",
     "pipeline",
     "bench",
+    "reproduce",
     "commands",
     "cli",
     "__main__",

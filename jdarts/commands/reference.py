@@ -69,7 +69,13 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    from jdarts.genotypes import BlockGenotype, MacroArchitecture, MobileArchitecture, RecurrentGenotype
+    from jdarts.genotypes import (
+        BlockGenotype,
+        MacroArchitecture,
+        MobileArchitecture,
+        OneShotGenotype,
+        RecurrentGenotype,
+    )
 
     genotype = load_genotype(arguments.genotype, arguments.space)
     recurrent = isinstance(genotype, RecurrentGenotype)
@@ -82,6 +88,8 @@ def _count(arguments: Arguments) -> None:
         )
     if isinstance(genotype, MacroArchitecture):
         count = _count_macro(genotype, arguments)
+    elif isinstance(genotype, OneShotGenotype):
+        count = _count_one_shot(genotype, arguments)
     elif recurrent:
         count = _count_recurrent(genotype, arguments)
     elif isinstance(genotype, MobileArchitecture):
@@ -164,6 +172,21 @@ def _count_macro(genotype: Any, arguments: Arguments) -> Any:
         genotype,
         channels=arguments.channels or (36 if published is None else published.size.channels),
         cells=len(genotype.ops),
+        classes=arguments.classes or 10,
+        image_size=arguments.image or 32,
+    )
+
+
+def _count_one_shot(genotype: Any, arguments: Arguments) -> Any:
+    """The size of the network of a One-Shot cell."""
+    from jdarts.networks.one_shot.network import count_one_shot
+
+    if arguments.imagenet or arguments.auxiliary:
+        raise UserError("networks of One-Shot cells have neither an ImageNet form nor an auxiliary head")
+    return count_one_shot(
+        genotype,
+        channels=arguments.channels or 32,
+        cells=arguments.cells or 8,
         classes=arguments.classes or 10,
         image_size=arguments.image or 32,
     )

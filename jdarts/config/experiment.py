@@ -142,7 +142,7 @@ class SpaceConfig(Section):
 
 @dataclass(frozen=True)
 class AdamConfig(Section):
-    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
+    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code; or SGD with coupled L2."""
 
     learning_rate: Positive = 3e-4
     b1: Fraction = 0.5
@@ -150,9 +150,22 @@ class AdamConfig(Section):
     weight_decay: NonNegative = 1e-3
     gradient_clip: NonNegative = 0.0
     """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+    kind: Literal["adam", "sgd"] = "adam"
+    """sgd: gradient descent at a constant learning rate, as in Single-DARTS' ablation; b1 and b2 then have no
+    effect."""
+    momentum: Fraction = 0.0
+    """Momentum of sgd."""
 
     def __post_init__(self):
         check_fields(self)
+        require(
+            self.kind == "sgd" or self.momentum == 0,
+            f"momentum is {self.momentum:g}, which adam does not have; leave it out, or set kind to sgd",
+        )
+        require(
+            self.kind == "adam" or (self.b1, self.b2) == (0.5, 0.999),
+            f"b1 and b2 are {self.b1:g} and {self.b2:g}, which sgd does not have; leave them at 0.5 and 0.999",
+        )
 
 
 @dataclass(frozen=True)

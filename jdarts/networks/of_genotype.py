@@ -1,9 +1,9 @@
-"""The network that trains an architecture: cells of DARTS, NAS-Bench-201 and blocks, ENAS macro, mobile networks."""
+"""The network that trains an architecture: cells of several kinds, ENAS macro, mobile networks."""
 
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture
+from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture, OneShotGenotype
 from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.published_networks import NetworkSize
 from jdarts.genotypes.recurrent import refuse_recurrent
@@ -18,6 +18,7 @@ from jdarts.networks.mobile.size import check_mobile, count_mobile
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet
+from jdarts.networks.one_shot.network import OneShotNetwork, check_one_shot, count_one_shot
 
 TrainedOnImages = Genotype | MobileArchitecture | MacroNetwork
 """The architectures of which jdarts trains networks of images."""
@@ -42,8 +43,8 @@ def derived_network(
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
     networks have the layers of their architecture, and `cells` has no effect. Mobile networks have a stem, widths and
     layers of their own: `channels`, `cells` and `stem` have no effect on them, and `width_multiplier` has no effect on
-    the others. Networks of ENAS and NAS-Bench-201 have the stem for CIFAR alone. `module.clone(axis_name=…, remat=…)`
-    splits the batch over an axis, or computes activations again.
+    the others. Networks of ENAS, NAS-Bench-201 and One-Shot have the stem for CIFAR alone.
+    `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations again.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:
@@ -53,6 +54,8 @@ def derived_network(
     refuse_recurrent(genotype)
     if isinstance(genotype, MacroArchitecture):
         return EnasMacroNetwork(genotype, channels, classes, release_compat=False)
+    if isinstance(genotype, OneShotGenotype):
+        return OneShotNetwork(genotype, channels, cells, classes)
     if isinstance(genotype, BlockGenotype) and genotype.family == "enas":
         return EnasMicroNetwork(genotype, channels, cells, classes, auxiliary=auxiliary)
     if isinstance(genotype, BlockGenotype):
@@ -90,15 +93,15 @@ def check_network(
         if auxiliary:
             raise UserError("ENAS macro networks have no auxiliary head; set train.auxiliary_weight to 0")
         return check_enas_macro(genotype, channels=channels, image_size=image_size, release_compat=False)
+    sizes: dict[str, Any] = {"channels": channels, "cells": cells, "image_size": image_size, "auxiliary": auxiliary}
+    if isinstance(genotype, OneShotGenotype):
+        return check_one_shot(**sizes)
     if isinstance(genotype, BlockGenotype):
-        sizes: dict[str, Any] = {"channels": channels, "cells": cells, "image_size": image_size, "auxiliary": auxiliary}
         if genotype.family == "enas":
             return check_enas_micro(genotype, **sizes)
         return check_nasnet(genotype, stem=stem, **sizes)
     if genotype.reduce is not None:
-        return check_derived(
-            genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary, stem=stem
-        )
+        return check_derived(genotype, stem=stem, **sizes)
     height, width = sides_of(image_size)
     if auxiliary:
         raise UserError("NAS-Bench-201 networks have no auxiliary head; set train.auxiliary_weight to 0")
@@ -126,8 +129,10 @@ def count_network(
     if isinstance(genotype, BlockGenotype):
         size = NetworkSize(channels, cells, classes, image_size, stem, _STEM_MULTIPLIER[stem])
         return count_blocks(genotype, size)
+    sizes: dict[str, Any] = {"channels": channels, "cells": cells, "classes": classes, "image_size": image_size}
+    if isinstance(genotype, OneShotGenotype):
+        return count_one_shot(genotype, **sizes)
     if genotype.reduce is not None:
-        sizes: dict[str, Any] = {"channels": channels, "cells": cells, "classes": classes, "image_size": image_size}
         return count_darts_cnn(genotype, stem=stem, **sizes)
     return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image_size)
 
@@ -137,7 +142,8 @@ def _check_stem(genotype: Genotype, stem: StemName) -> None:
     families = {
         "ENAS macro": isinstance(genotype, MacroArchitecture),
         "ENAS": isinstance(genotype, BlockGenotype) and genotype.family == "enas",
-        "NAS-Bench-201": not isinstance(genotype, (MacroArchitecture, BlockGenotype)) and genotype.reduce is None,
+        "One-Shot": isinstance(genotype, OneShotGenotype),
+        "NAS-Bench-201": type(genotype) is Genotype and genotype.reduce is None,
     }
     for family, found in families.items():
         if found and stem != "cifar":

@@ -37,6 +37,7 @@ from jdarts.spaces.mobile import MobileSpace, fairnas, mobile_s5, proxyless, spo
 from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
+from jdarts.spaces.one_shot import OneShotSpace, one_shot
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
@@ -62,6 +63,7 @@ __all__ = [
     "MnasNetMobileSpace",
     "MobileSpace",
     "NASBench201Space",
+    "OneShotSpace",
     "ProgressiveBlocks",
     "RecurrentSpace",
     "Space",
@@ -90,6 +92,7 @@ __all__ = [
     "nasbench_macro",
     "nasnet",
     "nasnet_8",
+    "one_shot",
     "pnas",
     "pnas_progressive",
     "proxyless",
@@ -118,6 +121,7 @@ DESCRIPTIONS = {
     "mobile_s5": "S5: the same with the identity (DARTS-, arXiv:2009.01027; FairDARTS, arXiv:1911.12126)",
     "mnasnet_mobile": "7 stages around MobileNetV2: ops, kernels, widths, depths (Tan et al. 2019, arXiv:1807.11626)",
     "spos": "20 ShuffleNet blocks of 4 kinds (Guo et al. 2020, arXiv:1904.00420)",
+    "one_shot": "cells of 4 choice blocks, for the method one_shot (Bender et al. 2018, PMLR 80)",
     "nasnet": "NASNet cells: 5 blocks, 13 ops (Zoph et al. 2018, arXiv:1707.07012)",
     "nasnet_8": "the same with the first 8 of these ops (Zoph et al. 2018, arXiv:1707.07012)",
     "pnas": "one cell of 5 blocks, 8 ops (Liu et al. 2018, arXiv:1712.00559)",
@@ -230,7 +234,7 @@ def kind(name: str) -> str:
         return name
     if name in CHAINS:
         return name
-    space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro)
+    space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro, one_shot)
     return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
 
 
@@ -251,5 +255,6 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-for _space in (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, *CHAINS.values()):
+_CELLS = (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, one_shot)
+for _space in (*_CELLS, *CHAINS.values()):
     register(_space)

@@ -70,6 +70,7 @@ def run_training(
         ),
         on_epoch_end,
         suspects=f"train.optimizer.learning_rate {optimizer.learning_rate}, gradient_clip {optimizer.gradient_clip}",
+        images=training.steps_per_epoch * settings.batch_size,
     )
     state = run_loop(loop, state, run, reporter=reporter, resume=resume)
     figures = evaluate(training, state, split.test, settings.batch_size)

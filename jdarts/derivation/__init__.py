@@ -2,9 +2,11 @@
 
 * `rules`: thresholds, pairs, the most probable ones, the best of several.
 * `evolution`: generations of mutants and crossovers (SPOS).
+* `front`: the Pareto front of several objectives (FairNAS).
 """
 
 from jdarts.derivation.evolution import Generations, evolve
+from jdarts.derivation.front import OnFront, pareto_front
 from jdarts.derivation.rules import (
     all_architectures,
     best_of,
@@ -22,6 +24,7 @@ from jdarts.derivation.rules import (
 
 __all__ = [
     "Generations",
+    "OnFront",
     "all_architectures",
     "best_of",
     "best_pairs",
@@ -31,6 +34,7 @@ __all__ = [
     "free_shares",
     "limit_skips",
     "most_probable",
+    "pareto_front",
     "random_genotypes",
     "refuse_stacks_of_nasbench201",
     "skips_in",

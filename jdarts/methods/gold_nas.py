@@ -53,9 +53,10 @@ SETTINGS = {
     "search.batch_size": 96,
     "search.weight_optimizer.learning_rate": 0.01,
     "search.weight_optimizer.learning_rate_min": 0.01,
-    "search.alpha_optimizer.algorithm": "sgd",
+    "search.alpha_optimizer.kind": "sgd",
     "search.alpha_optimizer.learning_rate": 1.0,
-    "search.alpha_optimizer.b1": 0.9,
+    "search.alpha_optimizer.b1": 0.5,
+    "search.alpha_optimizer.momentum": 0.9,
     "search.alpha_optimizer.weight_decay": 0.0,
     "train.cells": 14,
 }

@@ -20,7 +20,7 @@ from jdarts.losses import accuracy, cross_entropy
 from jdarts.methods.cdarts import GROUPS, Cyclic, ensemble, interaction, joint_loss, penalty, strength
 from jdarts.networks.reductions import reduction_cells
 from jdarts.ops.plain import RUNNING_MOMENTUM
-from jdarts.optimizers import alpha_optimizer, weight_sgd
+from jdarts.optimizers import of_alphas, weight_sgd
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.objective import Batch
 from jdarts.search.search import Search
@@ -244,7 +244,7 @@ def cdarts_step(config: Experiment, base: Search) -> CdartsStep:
     optimizer = settings.weight_optimizer
     constant = optax.constant_schedule(optimizer.learning_rate)  # it begins anew with every genotype
     sgd: Callable[..., Any] = partial(weight_sgd, optimizer, settings.epochs, base.steps_per_epoch)
-    update = AlphaUpdate(base.method, base.space, alpha_optimizer(settings.alpha_optimizer), base.objective.clock)
+    update = AlphaUpdate(base.method, base.space, of_alphas(settings.alpha_optimizer), base.objective.clock)
     return CdartsStep(
         base,
         cyclic,

@@ -17,7 +17,6 @@ from jdarts.genotypes import Cell, StackedGenotype, parse
 from jdarts.methods.gold_nas import PRUNED, Pruning, next_weight, pruned, resource_loss, shares
 from jdarts.methods.resources import op_costs
 from jdarts.networks.counting import count_darts_cnn
-from jdarts.optimizers import alpha_optimizer
 from jdarts.report.page import render
 from jdarts.report.records import read_run
 from jdarts.runs.folder import RunFolder
@@ -36,7 +35,7 @@ CONFIG = Experiment(
         epochs=8,
         batch_size=8,
         weight_optimizer=SGDConfig(0.05, 0.05),
-        alpha_optimizer=AdamConfig(1.0, 0.9, weight_decay=0.0, algorithm="sgd"),
+        alpha_optimizer=AdamConfig(1.0, weight_decay=0.0, kind="sgd", momentum=0.9),
     ),
 )
 
@@ -147,20 +146,6 @@ def test_the_whole_network_is_its_fixed_layers_and_all_ops():
     sep, reduced = 2 * (36**2 + 9 * 36) * 32**2, 8 * 72**2 * 16**2  # the code's flops_computation
     costs = op_costs(space, "flops", channels=36, cells=14, size=32)
     assert costs["cell_0"][0].tolist() == [0, sep] and costs["cell_4"][0].tolist()[0] * 8 == reduced
-
-
-def test_sgd_for_alphas_is_momentum_with_a_constant_rate():
-    optimizer = alpha_optimizer(AdamConfig(2.0, 0.9, weight_decay=0.1, algorithm="sgd"))
-    alpha, state, velocity, expected = jnp.ones(3), None, np.zeros(3), np.ones(3)
-    state = optimizer.init(alpha)
-    for gradient in ([0.1, -0.2, 0.3], [0.5, 0.1, 0.0]):
-        updates, state = optimizer.update(jnp.array(gradient), state, alpha)
-        alpha = alpha + updates
-        velocity = 0.9 * velocity + np.array(gradient) + 0.1 * expected
-        expected = expected - 2.0 * velocity
-    np.testing.assert_allclose(alpha, expected, rtol=1e-6)
-    with pytest.raises(UserError, match=r"b2 is 0\.9, but algorithm is sgd"):
-        AdamConfig(b2=0.9, algorithm="sgd")
 
 
 class PulledPlug(SilentReporter):

@@ -62,7 +62,9 @@ ON_CIFAR10 = {
     "gold_nas": {
         **ALL,
         "space": SpaceConfig(name="gold_nas", channels=36, cells=14, shared=False),
-        "search": searching(200, 96, SGDConfig(0.01, 0.01), AdamConfig(1.0, 0.9, weight_decay=0.0, algorithm="sgd")),
+        "search": searching(
+            200, 96, SGDConfig(0.01, 0.01), AdamConfig(1.0, weight_decay=0.0, kind="sgd", momentum=0.9)
+        ),
         "train": TrainConfig(cells=14),
     },
     "p_darts": {"search": searching(25, 96, SGDConfig(0.025, 0.0), AdamConfig(6e-4, gradient_clip=5.0))},
@@ -180,13 +182,20 @@ def test_proxyless_nas_brings_its_settings():
     assert abs(found.data.val_fraction * 1_281_167 - 50_000) < 100
 
 
+def test_path_dropout_brings_its_ghost_batches():
+    """1,024 images in parts of 32 (Bender et al. 2018)."""
+    found, _ = apply(CIFAR, "one_shot", "--space.name", "one_shot")
+    assert (found.search.batch_size, found.space.channels) == (1024, 32)
+    assert found.search.method_options == ("ghost_batches=32",)
+
+
 def test_every_method_states_a_published_search_with_its_result():
     listed = (
         {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)}
         | {(name, "nasbench201") for name in ON_NASBENCH201}
         | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
         | {(name, name) for name in ON_CHAINS}
-        | {("proxyless_nas", "proxyless")}
+        | {("proxyless_nas", "proxyless"), ("proxyless_nas_reinforce", "proxyless"), ("one_shot", "one_shot")}
     )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())

@@ -211,7 +211,7 @@ def _initial(space: Space, key: jax.Array, scale: float) -> dict[str, jax.Array]
 
 
 def _stay_pruned(old, new, key, clock, space):
-    """What momentum and weight decay do to a pruned alpha is undone."""
+    """A pruned alpha stays so: changes by momentum and weight decay are undone."""
     del key, clock, space
     return {name: jnp.where(alive(a), new[name], PRUNED) for name, a in old.items()}
 

@@ -28,7 +28,7 @@ from jdarts.search.state import METRICS, SearchState
 from jdarts.search.vectors import VectorNetwork, vector_network
 from jdarts.spaces import NASBench201Space
 
-Measured = dict[str, jax.Array]
+StepMetrics = dict[str, jax.Array]
 SUMS = (*METRICS, "evaluation_loss", "evaluation_accuracy", "interaction")
 
 
@@ -52,7 +52,7 @@ class CdartsState:
     statistics: jax.Array
     opt_state: Any
     path: Any
-    sums: Measured
+    sums: StepMetrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +114,13 @@ class CdartsStep:
             sums={name: jnp.zeros(()) for name in SUMS},
         )
 
-    def alone(self, state: Any, arrays: Any) -> tuple[CdartsState, Measured]:
+    def alone(self, state: Any, arrays: Any) -> tuple[CdartsState, StepMetrics]:
         """A step of the search network on a training batch, before there is an evaluation network."""
         batch, _ = self.draw(state, arrays)
         search, metrics = self.trained(state.search, batch)
         return self.finished(state.replace(search=search), metrics)
 
-    def warm(self, state: Any, arrays: Any) -> tuple[CdartsState, Measured]:
+    def warm(self, state: Any, arrays: Any) -> tuple[CdartsState, StepMetrics]:
         """A step of the evaluation network alone on a validation batch."""
         _, batch = self.draw(state, arrays)
 
@@ -133,7 +133,7 @@ class CdartsStep:
         seen = {"evaluation_loss": value, "evaluation_accuracy": accuracy(logits, batch["labels"])}
         return self.finished(moved, seen)
 
-    def joint(self, state: Any, arrays: Any) -> tuple[CdartsState, Measured]:
+    def joint(self, state: Any, arrays: Any) -> tuple[CdartsState, StepMetrics]:
         """A step of the evaluation network and the alphas on a validation batch, then one of the search network."""
         train_batch, batch = self.draw(state, arrays)
         labels, now = batch["labels"], state.step // (2 * self.passes)
@@ -179,7 +179,7 @@ class CdartsStep:
         """Logits of the three classifiers of the evaluation network, and its moved running averages."""
         return outputs(self.evaluation_net, evaluation["weights"], state.statistics, state.path, batch)
 
-    def trained(self, search: Any, batch: Batch) -> tuple[SearchState, Measured]:
+    def trained(self, search: Any, batch: Batch) -> tuple[SearchState, StepMetrics]:
         """The search network after a step on a training batch, and its metrics."""
         now = self.base.objective.clock(search.step)
         p = self.base.method.op_weights(self.base.space, jax.lax.stop_gradient(search.alphas), batch["relax_key"], now)
@@ -200,7 +200,7 @@ class CdartsStep:
         updates, opt_state = self.evaluation_sgd.update(grads, state.opt_state, state.evaluation, decayed=decayed)
         return state.replace(evaluation=optax.apply_updates(state.evaluation, updates), opt_state=opt_state)
 
-    def finished(self, state: Any, metrics: Measured) -> tuple[CdartsState, Measured]:
+    def finished(self, state: Any, metrics: StepMetrics) -> tuple[CdartsState, StepMetrics]:
         """The state with its counters moved, and the metrics with `finite`."""
         fresh = state.step % (2 * self.passes) == 0
         sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics.get(name, 0.0) for name in SUMS}

@@ -196,6 +196,11 @@ def test_a_search_prunes_and_never_takes_back(whole):
         assert (count.parameters, count.macs) == (point["parameters"], point["macs"])
 
 
+def timeless(rows):
+    """Records without what a machine adds to them."""
+    return [{k: v for k, v in row.items() if "seconds" not in k and k != "peak_memory"} for row in rows]
+
+
 def test_a_search_that_was_cut_goes_on_bit_for_bit(whole, tmp_path):
     (genotype, state), folder = whole
     with pytest.raises(ConnectionError):
@@ -205,9 +210,6 @@ def test_a_search_that_was_cut_goes_on_bit_for_bit(whole, tmp_path):
     for name in ("weights", "alphas", "alpha_opt_state"):
         for a, b in zip(jax.tree.leaves(getattr(state, name)), jax.tree.leaves(getattr(same, name)), strict=True):
             np.testing.assert_array_equal(a, b)
-    timeless = lambda rows: [
-        {k: v for k, v in row.items() if "seconds" not in k and k != "peak_memory"} for row in rows
-    ]  # noqa: E731
     for name in ("metrics", "genotypes"):
         records = [timeless(each.subfolder("search").records(name)) for each in (folder, cut)]
         assert records[0] == records[1]

@@ -80,6 +80,23 @@ def test_adam_adds_the_decay_to_the_gradient():
         np.testing.assert_allclose(params, a, rtol=1e-5)
 
 
+def test_the_schedule_of_detection():
+    """A thousandth at the first step, linear to the full rate in 10 steps, a tenth after epochs 3 and 5 of 4 steps."""
+    optimizer = SGDConfig(learning_rate=0.5, learning_rate_min=0.0)
+    settings = TrainConfig(
+        epochs=6, schedule="steps", decay_rate=0.1, decay_epochs=(3, 5), warmup_steps=10, optimizer=optimizer
+    )
+    schedule = training_schedule(settings, steps_per_epoch=4)
+    for step in range(24):
+        factor = 0.001 + 0.999 * step / 10 if step < 10 else 1.0
+        decay = 0.1 ** sum(step >= 4 * epoch for epoch in (3, 5))
+        assert float(schedule(step)) == pytest.approx(0.5 * factor * decay, rel=1e-5)
+    with pytest.raises(UserError, match="decay_epochs"):
+        TrainConfig(schedule="steps")
+    with pytest.raises(UserError, match="decay_epochs"):
+        TrainConfig(decay_epochs=(3,))
+
+
 def test_alphas_by_sgd():
     """Against PyTorch's rule: g ← clipped g + λ a, m ← μ m + g, a ← a − lr m."""
     optimizer = of_alphas(AdamConfig(learning_rate=0.1, weight_decay=0.3, gradient_clip=0.5, kind="sgd", momentum=0.9))

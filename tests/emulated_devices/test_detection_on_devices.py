@@ -49,7 +49,7 @@ def alone(run):
     return run(backend="jit")
 
 
-@pytest.mark.parametrize("backend", ["shard_map", "pmap"])
+@pytest.mark.parametrize("backend", ["shard_map", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_eight_devices_equal_one(run, alone, backend):
     state, found = run(backend=backend)
     assert len(state.step.sharding.device_set) == 8

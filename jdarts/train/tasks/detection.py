@@ -91,9 +91,9 @@ class Detection:
     ) -> dict[str, jax.Array]:
         """The targets of all anchors, and the mean number of those that shall find an object, for every image."""
         del augmentation, key
-        anchors = jnp.asarray(anchors_of(level_sizes(*sides)))
+        anchors, targets = (jnp.asarray(x, jnp.result_type(float)) for x in (anchors_of(level_sizes(*sides)), targets))
         matched = jax.vmap(lambda rows: match(anchors, rows[:, :4], rows[:, 4].astype(jnp.int32)))(targets)
-        found = jnp.maximum(jnp.sum(matched.classes >= 0, 1), 1).astype(jnp.float32)
+        found = jnp.maximum(jnp.sum(matched.classes >= 0, 1), 1).astype(targets.dtype)
         mean = pmean(jnp.mean(found), share.axis_name)
         return {"classes": matched.classes, "boxes": matched.boxes, "found": jnp.broadcast_to(mean, found.shape)}
 

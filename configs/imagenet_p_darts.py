@@ -9,7 +9,8 @@ a search; its cell PDARTS, transferred from CIFAR-10, reaches 75.6 % top-1 after
 About 128,100 and 32,000 images, 1,334 steps an epoch, 100,050 in all. Not run on ImageNet by jdarts' developers.
 
     jdarts search configs/imagenet_p_darts.py --data.path DIR
-    jdarts train  configs/imagenet_mobile.py --data.path DIR --genotype runs/imagenet_p_darts
+
+The cell is then trained with configs/imagenet_mobile.py and --genotype runs/imagenet_p_darts.
 """
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig

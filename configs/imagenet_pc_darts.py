@@ -11,7 +11,8 @@ reaches 75.8 % top-1 and 92.7 % top-5 after configs/imagenet_mobile.py. Not run 
 
     jdarts plan   configs/imagenet_pc_darts.py --data.path DIR --devices 8 --kind h100
     jdarts search configs/imagenet_pc_darts.py --data.path DIR
-    jdarts train  configs/imagenet_mobile.py --data.path DIR --genotype runs/imagenet_pc_darts
+
+The cell is then trained with configs/imagenet_mobile.py and --genotype runs/imagenet_pc_darts.
 
 DIR has train/CLASS/*.JPEG; with val/CLASS/*.JPEG, too, the alphas still take theirs from train/.
 """

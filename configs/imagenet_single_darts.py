@@ -11,8 +11,8 @@ About 640,600 images, 1,779 steps an epoch, 88,950 in all. Published for half of
 hours on four 2080 Ti. Not run on ImageNet by jdarts' developers.
 
     jdarts search configs/imagenet_single_darts.py --data.path DIR
-    jdarts train  configs/imagenet_mobile.py --data.path DIR --genotype runs/imagenet_single_darts \\
-      --train.batch_size 768 --train.optimizer.learning_rate 0.375
+
+The cell is then trained with configs/imagenet_mobile.py and --genotype runs/imagenet_single_darts.
 """
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig

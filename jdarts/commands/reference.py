@@ -74,6 +74,7 @@ def _count(arguments: Arguments) -> None:
         MacroArchitecture,
         MobileArchitecture,
         OneShotGenotype,
+        RandomlyWired,
         RecurrentGenotype,
     )
 
@@ -86,7 +87,9 @@ def _count(arguments: Arguments) -> None:
         raise UserError(
             f"--width-multiplier is for mobile networks, such as FAIRNAS_A; {shown(arguments.genotype)} is none"
         )
-    if isinstance(genotype, MacroArchitecture):
+    if isinstance(genotype, RandomlyWired):
+        count = _count_wired(genotype, arguments)
+    elif isinstance(genotype, MacroArchitecture):
         count = _count_macro(genotype, arguments)
     elif isinstance(genotype, OneShotGenotype):
         count = _count_one_shot(genotype, arguments)
@@ -152,6 +155,23 @@ def _count_mobile(architecture: Any, arguments: Arguments) -> Any:
         architecture.scaled(arguments.width_multiplier or 1),
         classes=arguments.classes or (1000 if large else 10),
         image_size=arguments.image or ((224, 224) if large else (32, 32)),
+    )
+
+
+def _count_wired(genotype: Any, arguments: Arguments) -> Any:
+    """The size of a randomly wired network; it is for ImageNet unless --image says otherwise."""
+    from jdarts.networks.wired.size import count_wired
+
+    for option in ("cells", "auxiliary"):
+        if getattr(arguments, option):
+            raise UserError(f"--{option} has no meaning for a randomly wired network, a list of random graphs")
+    small = arguments.image is not None
+    return count_wired(
+        genotype,
+        channels=arguments.channels or 78,
+        classes=arguments.classes or (10 if small else 1000),
+        image_size=arguments.image or (224, 224),
+        stem="cifar" if small else "imagenet",
     )
 
 

@@ -44,6 +44,7 @@ from jdarts.genotypes.genotype import (
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.genotypes.notation.structured import read_json
 from jdarts.genotypes.one_shot import OneShotGenotype
+from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.genotypes.reading import (
     Architecture,
     is_published,
@@ -72,6 +73,7 @@ __all__ = [
     "MobileArchitecture",
     "MobileLayer",
     "OneShotGenotype",
+    "RandomlyWired",
     "RecurrentGenotype",
     "block_cell",
     "excerpt",

@@ -6,6 +6,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture, OneShotGenotype
 from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.published_networks import NetworkSize
+from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, StemName, check_derived
@@ -19,6 +20,8 @@ from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet
 from jdarts.networks.one_shot.network import OneShotNetwork, check_one_shot, count_one_shot
+from jdarts.networks.wired.network import RandomlyWiredNetwork
+from jdarts.networks.wired.size import check_wired, count_wired
 
 TrainedOnImages = Genotype | MobileArchitecture | MacroNetwork
 """The architectures of which jdarts trains networks of images."""
@@ -41,10 +44,11 @@ def derived_network(
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
-    networks have the layers of their architecture, and `cells` has no effect. Mobile networks have a stem, widths and
-    layers of their own: `channels`, `cells` and `stem` have no effect on them, and `width_multiplier` has no effect on
-    the others. Networks of ENAS, NAS-Bench-201 and One-Shot have the stem for CIFAR alone.
-    `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations again.
+    networks have the layers of their architecture, randomly wired ones the stages of theirs: `cells` has no effect on
+    them. Mobile networks have a stem, widths and layers of their own: `channels`, `cells` and `stem` have no effect on
+    them, and `width_multiplier` has no effect on the others. Networks of ENAS, NAS-Bench-201 and One-Shot have the
+    stem for CIFAR alone. `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations
+    again.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:
@@ -52,6 +56,8 @@ def derived_network(
         return MobileNetwork(mobile, classes)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    if isinstance(genotype, RandomlyWired):
+        return RandomlyWiredNetwork(genotype, channels, classes, stem)
     if isinstance(genotype, MacroArchitecture):
         return EnasMacroNetwork(genotype, channels, classes, release_compat=False)
     if isinstance(genotype, OneShotGenotype):
@@ -88,6 +94,8 @@ def check_network(
         return check_mobile(image_size=image_size, auxiliary=auxiliary)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    if isinstance(genotype, RandomlyWired):
+        return check_wired(channels=channels, image_size=image_size, auxiliary=auxiliary)
     _check_stem(genotype, stem)
     if isinstance(genotype, MacroArchitecture):
         if auxiliary:
@@ -123,6 +131,8 @@ def count_network(
     if mobile is not None:
         return count_mobile(mobile, classes=classes, image_size=image_size)
     assert isinstance(genotype, Genotype)
+    if isinstance(genotype, RandomlyWired):
+        return count_wired(genotype, channels=channels, classes=classes, image_size=image_size, stem=stem)
     if isinstance(genotype, MacroArchitecture):
         sides = sides_of(image_size)
         return count_enas_macro(genotype, channels=channels, classes=classes, image_size=sides, release_compat=False)

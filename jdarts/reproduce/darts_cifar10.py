@@ -18,7 +18,7 @@ from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDC
 from jdarts.report.outcomes import COST_HEAD, cost_cells
 from jdarts.report.records import Spent, cost_of
 from jdarts.reproduce.experiment import Findings, Reproduction, Scale, Setting, Sheet
-from jdarts.reproduce.published import published
+from jdarts.reproduce.published import PublishedTable, published
 from jdarts.reproduce.runs import (
     SearchedRun,
     TrainedRun,
@@ -109,7 +109,7 @@ def run(setting: Setting) -> Findings:
     baseline = [100 * (1 - validation(run)) for run in random.values()]
     return Findings(
         [_results(setting, counted), _chosen(curves, baseline), _costs(found, looked_at, random, finals)],
-        {"search_progress": progress_figure(curves, baseline)},
+        {"search_progress": progress_figure(curves, baseline), "cost_and_error": cost_figure(published("cifar10"))},
         {"finals": counted, "progress": curves, "random": baseline},
     )
 
@@ -124,7 +124,7 @@ def _brief(sizes: CellsScale) -> Experiment:
 
 
 def _progress(setting: Setting, sizes: CellsScale, found: SearchedRun, index: int) -> dict[int, tuple[str, TrainedRun]]:
-    """The genotype and its short training by epoch: every so many epochs, and the last one."""
+    """The genotype and its short training by epoch: some epochs at equal distances, and the last one."""
     records = found.epochs(index)
     chosen = [r for r in records if r["epoch"] % sizes.every == 0 or r is records[-1]]
     return {r["epoch"]: (r["genotype"], train_briefly(setting, _brief(sizes), r["genotype"])) for r in chosen}
@@ -186,6 +186,27 @@ def progress_figure(curves: Mapping[int, Mapping[int, float]], baseline: Sequenc
     axis.axhline(min(baseline), color="#5b6675", ls=":", label="random cells, best")
     axis.set(xlabel="epoch of the search", ylabel="validation error, %")
     axis.legend(frameon=False, fontsize=10)
+    return fig
+
+
+def cost_figure(table: PublishedTable) -> Figure:
+    """The published test error against the published cost of the search; open marks are recalled numbers.
+
+    Rows without a cost are left out.
+    """
+    fig, (axis, names) = figure(2, width=5.6, height=5.8)
+    shown_rows = [row for row in table.rows if row.numbers[0] is not None and row.numbers[2] is not None]
+    for number, row in enumerate(shown_rows, start=1):
+        error, cost = row.numbers[0], row.numbers[2]
+        assert error is not None and cost is not None
+        face = "white" if error.recalled or cost.recalled else COLOURS[0]
+        axis.errorbar(cost.mean, error.mean, error.std or 0.0, fmt="o", ms=5, color=COLOURS[0], mfc=face, lw=1)
+        axis.annotate(str(number), (cost.mean, error.mean), (5, 3), textcoords="offset points", fontsize=9)
+    axis.set_xscale("log")
+    axis.set(xlabel=table.columns[2], ylabel=table.columns[0])
+    names.axis("off")
+    listed = "\n".join(f"{number}  {row.method}" for number, row in enumerate(shown_rows, start=1))
+    names.text(0, 1, listed, va="top", fontsize=9)
     return fig
 
 

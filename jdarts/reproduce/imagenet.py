@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
-from jdarts.genotypes import parse_architecture, published_networks
+from jdarts.genotypes import BlockGenotype, parse_architecture, published_networks
 from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.of_genotype import count_blocks, count_network
 from jdarts.report.outcomes import COST_HEAD, cost_cells
@@ -168,6 +168,7 @@ def published_sizes(names: Sequence[str]) -> Sheet:
 def _count(name: str):
     network = published_networks.find(name)
     if network is not None:
+        assert isinstance(network.genotype, BlockGenotype)
         return count_blocks(network.genotype, network.size)
     genotype = parse_architecture(name)
     sizes = {"channels": 48, "cells": 14, "classes": 1000, "image_size": (224, 224)}

@@ -10,12 +10,13 @@ from jdarts.reproduce import (
     macro,
     nasbench201,
     ptb,
+    random_wiring,
     single_darts,
 )
 from jdarts.reproduce.experiment import SCALES, Findings, Reproduction, Setting
 from jdarts.runs.folder import RunFolder
 
-_MODULES = (darts_cifar10, imagenet, macro, nasbench201, ptb, single_darts)
+_MODULES = (darts_cifar10, imagenet, macro, nasbench201, ptb, random_wiring, single_darts)
 REPRODUCTIONS: dict[str, Reproduction] = {
     reproduction.name: reproduction for reproduction in (module.REPRODUCTION for module in _MODULES)
 }

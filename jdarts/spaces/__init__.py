@@ -39,6 +39,7 @@ from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
 from jdarts.spaces.one_shot import OneShotSpace, one_shot
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
+from jdarts.spaces.random_wiring import RandomWiringSpace, random_wiring
 from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
 from jdarts.spaces.space import ImageSpace, Space
@@ -65,6 +66,7 @@ __all__ = [
     "NASBench201Space",
     "OneShotSpace",
     "ProgressiveBlocks",
+    "RandomWiringSpace",
     "RecurrentSpace",
     "Space",
     "check_derived",
@@ -96,6 +98,7 @@ __all__ = [
     "pnas",
     "pnas_progressive",
     "proxyless",
+    "random_wiring",
     "register",
     "robust_s1",
     "robust_s2",
@@ -130,6 +133,7 @@ DESCRIPTIONS = {
     "enas_macro": "ENAS networks: 12 layers of 6 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
     "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
     "nas_chain_strides": "the same with 20 convolutions and strides (Zoph & Le 2017, arXiv:1611.01578)",
+    "random_wiring": "29 generators of random graphs of 32 nodes, and seeds (Xie et al. 2019, arXiv:1904.01569)",
     "enas_rnn": "recurrent cells of ENAS, 12 nodes, for text (Pham et al. 2018, arXiv:1802.03268)",
     "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes (Pham et al. 2018, arXiv:1802.03268)",
 }
@@ -146,6 +150,7 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         enas_macro,
         nas_chain,
         nas_chain_strides,
+        random_wiring,
     )
 }
 """Spaces of which a search of images takes only the decisions.

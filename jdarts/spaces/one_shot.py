@@ -17,7 +17,7 @@ from jdarts.networks.image_sizes import check_whole
 from jdarts.networks.one_shot.supernet import OPS, OneShotSupernet, inputs_of
 from jdarts.networks.reductions import check_reductions
 from jdarts.networks.wiring import Edges, OpTable, OpWeights
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, uniform
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, labelled, uniform
 from jdarts.spaces.weight_checks import finite_weights
 
 OP_SETS = tuple(itertools.chain(*(itertools.combinations(CHOICE_OPS, count) for count in range(1, MOST_OPS + 1))))
@@ -48,8 +48,9 @@ class OneShotSpace(FreeChoices):
         """For each block `block_{b}.inputs`, one of `input_sets`, and `block_{b}.ops`, one of `OP_SETS`."""
         found = []
         for b in range(self.blocks):
-            found.append(Decision(f"block_{b}.inputs", len(input_sets(b)), "cell/inputs"))
-            found.append(Decision(f"block_{b}.ops", len(OP_SETS), "cell/ops"))
+            inputs = [",".join(map(str, each)) for each in input_sets(b)]
+            found.append(labelled(f"block_{b}.inputs", "cell/inputs", inputs))
+            found.append(labelled(f"block_{b}.ops", "cell/ops", ["+".join(each) for each in OP_SETS]))
         return tuple(found)
 
     def decode(self, choices: Sequence[int]) -> OneShotGenotype:

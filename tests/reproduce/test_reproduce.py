@@ -10,9 +10,14 @@ import pytest
 from support.real_data import REAL_DATA
 
 from jdarts import cli, reproduce
+from jdarts.config.files import with_values
 from jdarts.errors import UserError
-from jdarts.reproduce import Setting
+from jdarts.genotypes import RandomlyWired
+from jdarts.methods import configured
+from jdarts.networks.wired.size import count_wired
+from jdarts.reproduce import Setting, darts_cifar10, imagenet, macro, ptb, random_wiring
 from jdarts.reproduce.nasbench201 import METHODS, config_of, scale_of
+from jdarts.reproduce.single_darts import GRIDS
 
 NASBENCH201 = REAL_DATA / "nasbench201.csv.gz"
 MACRO = REAL_DATA / "benchmarks" / "nas-bench-macro_cifar10.json"
@@ -71,8 +76,8 @@ def test_a_second_call_runs_nothing_again(results):
     if given:
         with gzip.open(NASBENCH201, "rt") as file:
             accuracies = {row["arch"]: float(row["c10_test_200"]) for row in csv.DictReader(file)}
-        mean = np.mean([accuracies[cell] for cell in found["cells"]["Single-DARTS"]])
-        assert found["test"]["Single-DARTS"]["c10"] == pytest.approx(mean)
+        mean = np.mean([accuracies[cell] for cell in found["cells"]["DARTS, first order"]])
+        assert found["test"]["DARTS, first order"]["c10"] == pytest.approx(mean)
 
 
 @pytest.mark.slow
@@ -118,11 +123,53 @@ def test_imagenet(results):
     assert "4.72 vs 4.7 " in text and "320.43 vs 320 " in text
 
 
+@pytest.mark.slow
+def test_random_wiring(results):
+    folder, found = results("random_wiring")
+    assert {op: list(rows) for op, rows in found["accuracy"].items()} == {
+        "separable": ["BA(1)", "WS(4,0.75)"],
+        "avg_pool": ["BA(1)", "WS(4,0.75)"],
+    }
+    told = json.loads((folder / "separable-ws-4-0.75-seed-0" / "result.json").read_text())
+    assert found["accuracy"]["separable"]["WS(4,0.75)"] == [100 * told["test_accuracy"]]
+    lost = json.loads((folder / "damage.json").read_text())
+    assert set(lost) == {"whole", "node", "edge"} and all(
+        (folder / f"{n}.png").exists() for n in ("damage", "generators")
+    )
+
+
+def test_correlations_of_operations():
+    results = {"a": {"x": [1.0, 3.0], "y": [4.0], "z": [6.0]}, "b": {"x": [10.0], "y": [13.0], "z": [11.0]}}
+    expected = np.corrcoef([2, 4, 6], [10, 13, 11])[0, 1]
+    assert random_wiring.pearson(results) == {("a", "b"): pytest.approx(expected)}
+
+
+@pytest.mark.parametrize("operation", ["conv", "max_pool"])
+def test_widths_of_operations_have_equal_cost(operation):
+    width = random_wiring.channels_of(operation, 32, 78)
+    wired = RandomlyWired(operation=operation)
+    ours, wanted = count_wired(wired, channels=width).macs, count_wired(RandomlyWired(), channels=78).macs
+    assert abs(ours / wanted - 1) < 0.06 and width % 2 == 0
+
+
 @pytest.mark.parametrize("row", METHODS)
 @pytest.mark.parametrize("scale", ["cpu", "full"])
 def test_searches_of_larger_scales_are_valid(row, scale):
     config = config_of(scale_of(scale, "images").base, scale, row)
     assert config.data.path == "images" and config.search.method == METHODS[row][0]
+
+
+@pytest.mark.parametrize("scale", ["cpu", "full"])
+def test_configurations_of_larger_scales_are_valid(scale):
+    """Every configuration checks itself when it is made; the settings of methods are built."""
+    for module in (darts_cifar10, imagenet, macro, ptb, random_wiring):
+        assert module.scale_of(scale, "path") is not None
+    base = macro.scale_of(scale, "path").base
+    for changes in macro.changes_of(base).values():
+        configured(with_values(base, changes).search)
+    for rows in GRIDS.values():
+        for case in rows.values():
+            configured(case.config(scale_of(scale, "images").base, scale).search)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,11 @@ def test_a_decision_has_options_and_a_group(options, group):
         ("nasbench201", {"edge_1_3": "nor_conv_3x3"}, "|none~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"),
         ("nasbench_macro", {"layer_7": "mb_k5_e6"}, "00000002"),
         ("enas_macro", {"layer_1.op": "conv_5x5", "layer_2.skip_0": "yes"}, "0 2 0 0 1 0"),
+        (
+            "one_shot",
+            {"block_1.inputs": "0,2", "block_2.ops": "skip_connect+sep_conv_3x3"},
+            " 0,2>skip_connect 0>skip_connect+sep_conv_3x3 ",
+        ),
         ("enas_rnn", {"node_3.op": "sigmoid", "node_3.input": "2"}, "('sigmoid', 2), ("),
         ("mnasnet", {"block_1.kernel": "5", "block_1.squeeze_excite": "True"}, "k5_e"),
         ("nas_chain", {"layer_2.filters": "48", "layer_2.skip_0": "yes"}, "48"),

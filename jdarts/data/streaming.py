@@ -183,7 +183,7 @@ class StreamSplit:
         return crop_resize(image, size, None, resize=resize), np.int32(encoded.label)
 
     def stream(self, share: "BatchShare", **options: Any) -> "Stream":
-        """Its training batches, with the other arguments of `Stream`."""
+        """The training batches, with the other arguments of `Stream`."""
         return Stream(self, share, **options)
 
 

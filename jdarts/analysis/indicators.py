@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.genotypes import Genotype
+from jdarts.genotypes import Genotype, normal_cells
+from jdarts.ops.candidates import SKIPS
 
-PARAMETER_FREE = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "noise"})
+PARAMETER_FREE = frozenset({"none", *SKIPS, "max_pool_3x3", "avg_pool_3x3", "noise"})
 SKIP_SHARE = 0.5
 """A cell with more than this share of skip connections among its edges counts as collapsed."""
 
@@ -57,8 +58,9 @@ def skip_dominance(p: np.ndarray, table: EdgeOps) -> float:
     gaps = []
     for row, ops in zip(np.asarray(p, np.float64), table, strict=True):
         learnable = [v for v, op in zip(row, ops, strict=True) if op not in PARAMETER_FREE]
-        if "skip_connect" in ops and learnable:
-            gaps.append(row[list(ops).index("skip_connect")] - max(learnable))
+        skips = [v for v, op in zip(row, ops, strict=True) if op in SKIPS]
+        if skips and learnable:
+            gaps.append(skips[0] - max(learnable))
     return float(np.mean(gaps)) if gaps else float("nan")
 
 
@@ -70,6 +72,20 @@ def op_counts(genotype: Genotype) -> dict[str, dict[str, int]]:
         for op, _ in (edge for node in cell.live_nodes for edge in node):
             counts[name][op] = counts[name].get(op, 0) + 1
     return counts
+
+
+def normal_counts(genotype: Genotype) -> dict[str, int]:
+    """Number of times each op occurs in the normal cell, or in all normal cells of a network with several."""
+    counts: dict[str, int] = {}
+    for cell in normal_cells(genotype):
+        for op, _ in (edge for node in cell.live_nodes for edge in node):
+            counts[op] = counts.get(op, 0) + 1
+    return counts
+
+
+def skip_count(counts: Mapping[str, int]) -> int:
+    """The skip connections in counts of ops, with and without a batch norm."""
+    return sum(counts.get(op, 0) for op in SKIPS)
 
 
 def depth(genotype: Genotype, cell: str = "normal") -> int:

@@ -25,6 +25,7 @@ from jdarts.search.found import untrained
 from jdarts.search.hooks import EpochEnd, Hook, HooksOf, Record, Warn
 from jdarts.search.search import Search
 from jdarts.search.streams import last_arrays
+from jdarts.spaces.per_cell import PerCellSpace
 from jdarts.spaces.recurrent import RecurrentSpace
 from jdarts.spaces.space import Space
 from jdarts.stopping import curvature_is_gone
@@ -115,16 +116,24 @@ def collapse_indicators(
     """The numbers that the rules use, from the op weights of one epoch and the genotype derived from them."""
     tables = space.tables
     p: dict[str, Any] = {name: np.asarray(op_weights[name]) for name in tables}
-    counts = indicators.op_counts(genotype or space.derive(p))["normal"]
-    first = next(iter(tables))  # the normal cell, or the only cell of NAS-Bench-201
+    counts = indicators.normal_counts(genotype or space.derive(p))
+    leads = [indicators.skip_dominance(p[name], tables[name]) for name in normal_names(space)]
     return {
-        "normal_skips": counts.get("skip_connect", 0),
+        "normal_skips": indicators.skip_count(counts),
         "normal_parameter_free": sum(n for op, n in counts.items() if op in indicators.PARAMETER_FREE),
         "normal_edges": sum(counts.values()),
         "relative_entropy": float(np.mean(np.concatenate([indicators.entropies(x) for x in p.values()]))),
         "margin": float(np.mean(np.concatenate([indicators.margins(x) for x in p.values()]))),
-        "skip_dominance": indicators.skip_dominance(p[first], tables[first]),
+        "skip_dominance": float(np.mean(leads)),
     }
+
+
+def normal_names(space: Space) -> list[str]:
+    """The normal cells among the cells with alphas: "normal", the only cell of NAS-Bench-201, or each normal cell."""
+    if isinstance(space, PerCellSpace):
+        normal = [name for name, kind in space.kinds.items() if kind != "reduce"]
+        return normal or list(space.kinds)
+    return [next(iter(space.tables))]
 
 
 def findings(history: Sequence[Record], settings: SearchConfig) -> list[tuple[str, str]]:

@@ -105,19 +105,21 @@ def _count(arguments: Arguments) -> None:
 
 def _count_derived(genotype: Any, arguments: Arguments) -> Any:
     """The size of the network of DARTS cells or of a NAS-Bench-201 cell."""
+    from jdarts.genotypes.stacked import STAGES, StackedGenotype
     from jdarts.networks.counting import count_darts_cnn, count_nasbench201
 
+    own = len(genotype.stack) if isinstance(genotype, StackedGenotype) else 0
     image = (224, 224) if arguments.imagenet else arguments.image or (32, 32)
     classes = arguments.classes or (1000 if arguments.imagenet else 10)
     if genotype.reduce is None:
         if arguments.imagenet or arguments.auxiliary:
             raise UserError("NAS-Bench-201 networks have neither an ImageNet form nor an auxiliary head")
-        channels, cells = arguments.channels or 16, arguments.cells or 5
+        channels, cells = arguments.channels or 16, arguments.cells or own // STAGES or 5
         return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image)
     return count_darts_cnn(
         genotype,
         channels=arguments.channels or 36,
-        cells=arguments.cells or 20,
+        cells=arguments.cells or own or 20,
         classes=classes,
         image_size=image,
         stem="imagenet" if arguments.imagenet else "cifar",

@@ -130,7 +130,9 @@ class SpaceConfig(Section):
     cells: Cells = 8
     """Number of cells; those at cells//3 and 2*cells//3 halve the image. nasbench201: cells per stage (5). enas_macro
     and mobile spaces: no effect, they have their own number of layers."""
-
+    shared: bool = True
+    """Share the alphas among all cells of a kind. false gives each cell alphas of its own, and the genotype a cell for
+    every position, so that train.cells must be the number of cells. For DARTS cells and nasbench201."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """The layers in front of the cells of a DARTS supernet: cifar keeps the size of the image; imagenet, for images of
     64 pixels and more, divides its sides by 8."""
@@ -146,7 +148,9 @@ class AdamConfig(Section):
 
     learning_rate: Positive = 3e-4
     b1: Fraction = 0.5
+    """Decay of the first moment; of SGD the momentum."""
     b2: Fraction = 0.999
+    """Decay of the second moment."""
     weight_decay: NonNegative = 1e-3
     gradient_clip: NonNegative = 0.0
     """Global-norm threshold applied before weight decay; 0 switches clipping off."""

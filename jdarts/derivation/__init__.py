@@ -17,6 +17,7 @@ from jdarts.derivation.rules import (
     limit_skips,
     most_probable,
     random_genotypes,
+    refuse_stacks_of_nasbench201,
     skips_in,
     threshold,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "most_probable",
     "pareto_front",
     "random_genotypes",
+    "refuse_stacks_of_nasbench201",
     "skips_in",
     "threshold",
 ]

@@ -15,10 +15,12 @@ import jax
 import numpy as np
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype
+from jdarts.genotypes import Cell, Genotype, MacroArchitecture, RecurrentGenotype, StackedGenotype, normal_cells
 from jdarts.networks.wiring import OpTable, OpWeights
+from jdarts.ops.candidates import SKIPS
 from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.nasbench201 import NASBench201Space
+from jdarts.spaces.per_cell import PerCellSpace
 from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights
 
@@ -35,6 +37,8 @@ def threshold(space: Space, op_weights: OpWeights, least: float) -> Genotype:
     weights = finite_weights(space, op_weights)
     if isinstance(space, LayerChoices):
         return space.derive(weights)
+    if isinstance(space, PerCellSpace):
+        return space.by_cell(weights, lambda shared, p: threshold(shared, p, least))
     if isinstance(space, NASBench201Space):
         best = [
             max((-np.inf if op == "none" else p, -k) for k, (op, p) in enumerate(zip(ops, row, strict=True)))
@@ -61,6 +65,8 @@ def best_pairs(space: Space, op_weights: OpWeights) -> Genotype:
     if isinstance(space, NASBench201Space | LayerChoices):
         return space.derive(op_weights)
     weights = finite_weights(space, op_weights)
+    if isinstance(space, PerCellSpace):
+        return space.by_cell(weights, best_pairs)
     return _build(
         space, weights, lambda entries, first: {t: _strongest(e, edges=False)[:2] for t, e in entries.items()}
     )
@@ -94,7 +100,9 @@ def most_probable(
 
     In NAS-Bench-201 all architectures are ranked, and the most probable one comes first. In DARTS cells the result is
     `count` random draws: two edges of each node in proportion to their largest weight, without replacement, and an op
-    on each edge in proportion to its weight, without `none`. In a chain it is `count` random draws of an op a layer.
+    on each edge in proportion to its weight, without `none`. In a chain it is `count` random draws of an op a layer;
+    with alphas for each cell, of every cell (refused for NAS-Bench-201, whose stacks of cells cannot be ranked one by
+    one).
 
     Args:
       space: the space of the genotypes.
@@ -107,6 +115,8 @@ def most_probable(
     Architectures with a weight of 0 come last, those with fewer zeros first, then by the product of the other weights.
     """
     logs = finite_weights(space, op_weights) if log else _logarithms(space, op_weights)
+    if isinstance(space, PerCellSpace):
+        return _most_probable_stacks(space, logs, count, key)
     seeds = _seeds(key, count)
     if isinstance(space, LayerChoices):
         return [_sampled_chain(space, logs, np.random.default_rng(int(seed))) for seed in seeds]
@@ -118,6 +128,25 @@ def most_probable(
     best = np.lexsort((-total, zeros))[:count]
     places = zip(*np.unravel_index(best, [len(ops) for ops in space.cell]), strict=True)
     return [space.genotype([ops[k] for ops, k in zip(space.cell, place, strict=True)]) for place in places]
+
+
+def refuse_stacks_of_nasbench201(space: Space) -> None:
+    """Raise `UserError` for NAS-Bench-201 with alphas for each cell, where `most_probable` is not defined."""
+    if isinstance(space, PerCellSpace) and space.one_input:
+        raise UserError(
+            f"the most probable of all {space.size:.0e} architectures of {space.cells} cells cannot be found by "
+            "ranking them; use space.shared true, or a method without that comparison"
+        )
+
+
+def _most_probable_stacks(space: PerCellSpace, logs: Any, count: int, key: jax.Array) -> list[Genotype]:
+    """`count` draws of every cell, put together."""
+    refuse_stacks_of_nasbench201(space)
+    columns = [
+        most_probable(own.space, own.weights(logs[name]), count, jax.random.fold_in(key, i), log=True)
+        for i, (name, own) in enumerate(space.alone.items())
+    ]
+    return [StackedGenotype(tuple(genotype.normal for genotype in row)) for row in zip(*columns, strict=True)]
 
 
 def dominant_ops(space: LayerChoices, op_weights: OpWeights, least: float = 0.75) -> dict[str, int]:
@@ -157,18 +186,23 @@ def limit_skips(space: Space, op_weights: OpWeights, most: int) -> Genotype:
 
 
 def skips_in(genotype: Genotype) -> int:
-    """The number of skip connections in the normal cell."""
-    return sum(op == "skip_connect" for edges in genotype.normal.nodes for op, _ in edges)
+    """The number of skip connections in the normal cell; of several normal cells, in the one with the most."""
+    return max(map(_skips, normal_cells(genotype)), default=0)
+
+
+def _skips(cell: Cell) -> int:
+    return sum(op in SKIPS for edges in cell.nodes for op, _ in edges)
 
 
 def free_edges(genotype: Genotype) -> dict[str, int]:
     """The number of edges that pass their input on: `skip_connections` of the normal cell, or `identities`.
 
-    `identities` are the nodes of a recurrent cell with the activation identity. In a chain of layers the layers count.
+    With a cell for every position, `skip_connections` are those of all normal cells together. `identities` are the
+    nodes of a recurrent cell with the activation identity. In a chain of layers the layers count.
     """
     if isinstance(genotype, RecurrentGenotype):
         return {"identities": sum(activation == "identity" for activation, _ in genotype.recurrent)}
-    return {"skip_connections": skips_in(genotype)}
+    return {"skip_connections": sum(map(_skips, normal_cells(genotype)))}
 
 
 def free_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:

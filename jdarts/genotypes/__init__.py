@@ -8,7 +8,8 @@ are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
   as triples `(op, source, target)`, an extension by jdarts. The output of other programs is read too: positional
   fields, a list for each node, `list(range(2, 6))`, `np.int64(0)`, arrays.
 * JSON, with the fields of `Genotype` and `Cell`; also the DARTS fields above as a JSON object. With the field `family`
-  it is a `BlockGenotype`, of NASNet, AmoebaNet, PNASNet or ENAS, whose only text form it is.
+  it is a `BlockGenotype`, of NASNet, AmoebaNet, PNASNet or ENAS, whose only text form it is; with the field `stack` a
+  `StackedGenotype`, a cell for every position of a network, whose only text form it is, too.
 * NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`: one cell, no reduction cell.
 * Recurrent cells (`RecurrentGenotype`) are DARTS text, `Genotype(recurrent=[('sigmoid', 0), …], concat=range(1, 9))`,
   or JSON with the field `recurrent`. Token lists are read too: `enas: 0 0 0 1 1 …` in the encoding of the ENAS release,
@@ -55,6 +56,7 @@ from jdarts.genotypes.reading import (
     parse_result,
 )
 from jdarts.genotypes.recurrent import RECURRENT_OPS, RecurrentGenotype
+from jdarts.genotypes.stacked import StackedGenotype, normal_cells
 
 __all__ = [
     "BLOCK_OPS",
@@ -75,11 +77,13 @@ __all__ = [
     "OneShotGenotype",
     "RandomlyWired",
     "RecurrentGenotype",
+    "StackedGenotype",
     "block_cell",
     "excerpt",
     "is_published",
     "load",
     "load_architecture",
+    "normal_cells",
     "parse",
     "parse_architecture",
     "parse_result",

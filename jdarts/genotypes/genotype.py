@@ -40,6 +40,7 @@ MORE_BLOCK_OPS = ("conv_2x2", "sep_conv_1x1", "sep_conv_2x2", "avg_pool_2x2", "m
 OPS = (
     *DARTS_OPS,
     "noise",
+    "skip_norm",
     "sep_conv_7x7",
     "conv_7x1_1x7",
     "nor_conv_1x1",
@@ -143,7 +144,7 @@ class Genotype:
 
     def __post_init__(self):
         if self.reduce is None:
-            _check_nasbench201(self.normal)
+            check_nasbench201(self.normal)
             return
         for name, cell in (("normal", self.normal), ("reduce", self.reduce)):
             if cell.inputs != 2:
@@ -224,7 +225,8 @@ def _edge(edge: Any, target: int, ops: tuple[str, ...]) -> Edge:
     return op, source
 
 
-def _check_nasbench201(cell: Cell) -> None:
+def check_nasbench201(cell: Cell) -> None:
+    """Raise `UserError` unless `cell` is one of NAS-Bench-201."""
     if cell.inputs != 1 or len(cell.nodes) != 3 or cell.concat != (3,):
         raise UserError(
             "a genotype without a reduction cell has 1 input, 3 nodes, concat [3] (NAS-Bench-201); "

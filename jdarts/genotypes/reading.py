@@ -26,7 +26,7 @@ from jdarts.genotypes.random_wiring import WIRED_TEXT, RandomlyWired
 
 _LARGEST = 1_000_000  # characters
 _JSON = re.compile(
-    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips|blocks)"\s*:'
+    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips|blocks|stack)"\s*:'
     r'|(?:dropout"\s*:\s*[\d.]+\s*,\s*")?layers"\s*:\s*\[\s*\{)'
 )
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)

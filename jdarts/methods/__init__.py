@@ -11,6 +11,7 @@ To add one, write a function that returns a `Method`, decorate it with `register
 
 from jdarts.methods.amended_darts import amended_darts
 from jdarts.methods.beta_darts import beta_darts
+from jdarts.methods.cdarts import cdarts
 from jdarts.methods.darts import darts
 from jdarts.methods.darts_minus import darts_minus
 from jdarts.methods.darts_plus import darts_plus
@@ -20,6 +21,7 @@ from jdarts.methods.drop_nas import drop_nas
 from jdarts.methods.enas import enas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
+from jdarts.methods.gold_nas import gold_nas
 from jdarts.methods.method import Method, compose
 from jdarts.methods.one_shot import one_shot
 from jdarts.methods.pc_darts import pc_darts
@@ -40,6 +42,7 @@ __all__ = [
     "amended_darts",
     "beta_darts",
     "build",
+    "cdarts",
     "compose",
     "configured",
     "darts",
@@ -56,6 +59,7 @@ __all__ = [
     "fairnas",
     "gdas",
     "get",
+    "gold_nas",
     "names",
     "one_shot",
     "p_darts",

@@ -14,6 +14,8 @@ from jdarts.methods.registry import build, check_space_of_options, configured
 
 HYPERGRADIENT = {"search.hypergradient", "search.hypergradient_options"}
 METHOD, OPTIONS, SPACE = "search.method", "search.method_options", "space.name"
+OWN_GRADIENT = ("cdarts",)
+"""Drivers whose gradient of the alphas is a part of the method."""
 FRACTIONS = {"data.train_fraction", "data.val_fraction"}
 """Setting one of these fields fixes both, because their sum is bounded."""
 
@@ -54,7 +56,8 @@ def with_method(
 ) -> tuple[Experiment, str]:
     """`config` with a method and its published settings, and a line for the user that lists them.
 
-    A published setting applies to a field that neither the file nor `overrides` set. A space of the user gets the
+    A published setting applies to a field that neither the file nor `overrides` set; a method with one level or with a
+    gradient of its own also replaces the file's hypergradient. A space of the user gets the
     settings for the kind of its class (`jdarts.spaces.kind`); its file is executed for that. Raises `UserError` like
     `known`.
     """
@@ -72,6 +75,11 @@ def with_method(
     if FRACTIONS & fixed:
         fixed |= FRACTIONS
     values = dict(published.settings)
+    built = build(method, asked.search.method_options)
+    if HYPERGRADIENT.isdisjoint(chosen) and (built.hypergradient == "single_level" or built.driver in OWN_GRADIENT):
+        # Such a method has one gradient; that of the file is the choice for its own method.
+        values |= {"search.hypergradient": None, "search.hypergradient_options": ()}
+        fixed -= HYPERGRADIENT
     if published.options:
         values[OPTIONS] = (*published.options, *asked.search.method_options)
         fixed -= {OPTIONS}

@@ -14,13 +14,14 @@ import numpy as np
 
 from jdarts.genotypes.mobile import MobileLayer
 from jdarts.genotypes.one_shot import CELL_INPUTS, CHOICE_OPS
+from jdarts.genotypes.stacked import CELL
 from jdarts.networks.counting import count_op
 from jdarts.networks.mobile.size import layer_size
 from jdarts.networks.one_shot.network import CellPlace, cell_places
 from jdarts.networks.one_shot.supernet import OPS, inputs_of
 from jdarts.networks.reductions import STEM_REDUCTION, reduction_cells
 from jdarts.networks.wiring import OpTable
-from jdarts.spaces import CellSpace, LayerChoices, OneShotSpace
+from jdarts.spaces import CellSpace, LayerChoices, OneShotSpace, PerCellSpace
 from jdarts.spaces.space import Space
 
 Resource = Literal["none", "parameters", "flops", "memory"]
@@ -28,6 +29,8 @@ Resource = Literal["none", "parameters", "flops", "memory"]
 
 def op_costs(space: Space, resource: Resource, *, channels: int, cells: int, size: int) -> dict[str, np.ndarray]:
     """The cost of each op on each edge, summed over the cells that share the alphas: `{cell type: [edges, ops]}`.
+
+    With alphas for each cell it is that of the cell.
 
     Args:
       resource: "parameters", "flops" (multiply–accumulates of one image) or "memory" (numbers read and written).
@@ -39,9 +42,10 @@ def op_costs(space: Space, resource: Resource, *, channels: int, cells: int, siz
     if isinstance(space, OneShotSpace):
         return _choice_costs(space, resource, cell_places(space.blocks, channels, cells, (size, size)))
     costs = {name: np.zeros(shape) for name, shape in space.alpha_shapes.items()}
-    for cell_type, width, side in _cells(space, channels, cells, size):
-        reduction = cell_type == "reduce"
-        costs[cell_type] += _cell_costs(space.tables[cell_type], space.edges, resource, width, side, reduction)
+    own = isinstance(space, PerCellSpace)
+    for i, (kind, width, side) in enumerate(_cells(space.shared if own else space, channels, cells, size)):
+        name = f"{CELL}{i}" if own else kind
+        costs[name] += _cell_costs(space.tables[name], space.edges, resource, width, side, kind == "reduce")
     return costs
 
 

@@ -7,7 +7,7 @@ on one validation batch, and the best is returned. NAS-Bench-201: 250 epochs; 87
 
 from jdarts import relaxation
 from jdarts.config.ranges import CandidateCount
-from jdarts.derivation import best_of, most_probable
+from jdarts.derivation import best_of, most_probable, refuse_stacks_of_nasbench201
 from jdarts.methods.method import Method
 from jdarts.methods.published import NESTEROV, on_nasbench201
 from jdarts.methods.registry import register
@@ -30,6 +30,7 @@ def setn(*, candidates: CandidateCount = 100) -> Method:
         hypergradient="first_order",
         order="weights_first",
         derive=derive,
+        check=refuse_stacks_of_nasbench201,
         compares=True,
         log_scores=True,
         published=(

@@ -12,6 +12,7 @@ from typing import Literal
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.genotypes.kinds import require_cells
+from jdarts.genotypes.stacked import cells_in_order, reduction_cells
 from jdarts.networks.image_sizes import check_whole, sides_of
 from jdarts.ops import user_ops
 
@@ -67,7 +68,7 @@ def count_darts_cnn(
     """Size of the evaluation network of a DARTS genotype (Liu et al., 2019).
 
     Args:
-      genotype: with a normal and a reduction cell.
+      genotype: with a normal and a reduction cell, or a cell for every position.
       channels: of the first cell; even.
       cells: their number. Those at `cells // 3` and `2 * cells // 3` are reduction cells.
       classes: outputs of the linear layer.
@@ -95,18 +96,17 @@ def count_darts_cnn(
 
     modules, before, last = _darts_stem(stem, channels, image)
     head: list[ModuleCount] = []
-    counted: dict[tuple[bool, int], Pair] = {}
+    counted: dict[tuple[Cell, bool, int], Pair] = {}
     width = channels
-    for index in range(cells):
-        reduction = index in (cells // 3, 2 * cells // 3)
+    for index, cell in enumerate(cells_in_order(genotype, cells)):
+        reduction = index in reduction_cells(cells)
         if (reduction and _odd(last.size)) or (last.halved and _odd(before.size)):
             raise _cannot_halve(image, stem, index)
         width *= 2 if reduction else 1
-        cell = genotype.reduce if reduction else genotype.normal
-        if (reduction, width) not in counted:
-            counted[reduction, width] = _add(_darts_cell(cell, width, last.size, reduction))
+        if (cell, reduction, width) not in counted:
+            counted[cell, reduction, width] = _add(_darts_cell(cell, width, last.size, reduction))
         name = f"cell{index} ({'reduce' if reduction else 'normal'})"
-        modules.append(ModuleCount(name, *_add([_preprocessing(before, last, width), counted[reduction, width]])))
+        modules.append(ModuleCount(name, *_add([_preprocessing(before, last, width), counted[cell, reduction, width]])))
         size = _divided(last.size, 2) if reduction else last.size
         before, last = last, _Features(len(cell.concat) * width, size, halved=reduction)
         if auxiliary and index == 2 * cells // 3:
@@ -144,7 +144,7 @@ def count_nasbench201(
     MACs equal the benchmark's FLOPs, which count the addition of the classifier's bias too.
 
     Args:
-      genotype: with one cell.
+      genotype: with one cell, or one for every position.
       channels: of the first stage; the second and third have two and four times as many.
       cells_per_stage: cells in each of the three stages.
       classes: outputs of the linear layer.
@@ -159,6 +159,7 @@ def count_nasbench201(
     _check_positive(channels=channels, cells_per_stage=cells_per_stage, classes=classes)
     if size[0] % 4 or size[1] % 4:
         raise UserError(f"image_size is {_words(size)}; use a multiple of 4: the network halves it twice")
+    in_order = cells_in_order(genotype, 3 * cells_per_stage, "cells_per_stage")
     modules = [ModuleCount("stem", *_conv_bn(3, channels, 3, size))]
     for stage in range(3):
         if stage:
@@ -166,8 +167,9 @@ def count_nasbench201(
             main = [_conv_bn(width // 2, width, 3, size), _conv_bn(width, width, 3, size)]
             shortcut = _conv(width // 2, width, 1, size)
             modules.append(ModuleCount(f"reduction{stage}", *_add([*main, shortcut])))
-        cell = _add(count_op(op, width, size, 1) for edges in genotype.normal.nodes for op, _ in edges)
-        modules += [ModuleCount(f"stage{stage} cell{i}", *cell) for i in range(cells_per_stage)]
+        for i, cell in enumerate(in_order[stage * cells_per_stage : (stage + 1) * cells_per_stage]):
+            pair = _add(count_op(op, width, size, 1) for edges in cell.nodes for op, _ in edges)
+            modules.append(ModuleCount(f"stage{stage} cell{i}", *pair))
     modules.append(ModuleCount("batch_norm", 2 * width, 0))
     modules.append(ModuleCount("classifier", (width + 1) * classes, (width + 1) * classes))
     return Count(tuple(modules))
@@ -263,6 +265,8 @@ def count_op(op: str, width: int, size: Size, stride: int) -> Pair:
             return 0, 0
         case ["skip", "connect"]:
             return _factorized_reduce(width, width, size) if stride == 2 else (0, 0)
+        case ["skip", "norm"]:
+            return _factorized_reduce(width, width, size) if stride == 2 else _batch_norm(width)
         case ["sep" | "dil" as kind, "conv", kernel]:
             depthwise = _conv(width, width, int(kernel[0]), size, groups=width)
             stack = [depthwise, _conv(width, width, 1, size), _batch_norm(width)]

@@ -14,6 +14,7 @@ from jdarts.devices.replicas import Share
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import BlockGenotype, Cell, Genotype
 from jdarts.genotypes.kinds import require_cells
+from jdarts.genotypes.stacked import cells_in_order
 from jdarts.networks.edges import drop_path as drop_samples
 from jdarts.networks.fast.layers import FactorizedReduce, ImageNetStem, ReLUConvBN, Stem
 from jdarts.networks.fast.ops import candidate
@@ -23,7 +24,7 @@ from jdarts.networks.recomputing import recomputed
 from jdarts.networks.reductions import STEM_REDUCTION, StemName, reduction_cells
 from jdarts.ops import user_ops
 from jdarts.ops.batch_norm import BatchNorm
-from jdarts.ops.candidates import CANDIDATES
+from jdarts.ops.candidates import CANDIDATES, SKIPS
 from jdarts.ops.initializers import uniform_fan_in
 
 _AUXILIARY_STRIDE = {"cifar": 3, "imagenet": 2}
@@ -42,7 +43,8 @@ def check_derived(
     """Raise `UserError` if a `DerivedNetwork` with these settings cannot be built.
 
     Args:
-      genotype: with a normal and a reduction cell, of ops that `jdarts.networks.fast.ops.candidate` knows.
+      genotype: with a normal and a reduction cell or a cell for every position, of ops that
+        `jdarts.networks.fast.ops.candidate` knows.
       channels: of the first cell; even, since a reduction halves them between two convolutions.
       cells: their number, at least 1.
       image_size: (height, width) in pixels, or the side of square images. Every reduction cell must halve an
@@ -70,6 +72,7 @@ def check_derived(
         check_whole(name, value)
     if channels % 2:
         raise UserError(f"channels is {channels}; it must be even: a reduction halves them between two convolutions")
+    cells_in_order(genotype, cells)
     _check_image(height, width, cells, auxiliary, stem)
 
 
@@ -155,7 +158,6 @@ class DerivedNetwork(nn.Module):
             auxiliary=self.auxiliary,
             stem=self.stem,
         )
-        assert self.genotype.reduce is not None
         if isinstance(drop_path, int | float) and not 0 <= drop_path < 1:
             raise UserError(f"drop_path is {drop_path}; it is a probability of at least 0 and below 1")
         never = not train or self.is_initializing() or (isinstance(drop_path, int | float) and drop_path == 0)
@@ -167,12 +169,12 @@ class DerivedNetwork(nn.Module):
         channels, reduction_before, auxiliary_logits = self.channels, self.stem == "imagenet", None
         features = []
         make_cell = recomputed(DerivedCell, self.remat and not self.is_initializing(), train_argument=3)
-        for i in range(self.cells):
+        for i, own in enumerate(cells_in_order(self.genotype, self.cells)):
             reduction = i in reduction_cells(self.cells)
             channels *= 2 if reduction else 1
             features += [s1] if reduction else []
             cell = make_cell(
-                cell=self.genotype.reduce if reduction else self.genotype.normal,
+                cell=own,
                 channels=channels,
                 reduction=reduction,
                 reduction_before=reduction_before,
@@ -231,7 +233,7 @@ class DerivedCell(nn.Module):
             name=name,
         )
         y = module(x, train)
-        if op == "skip_connect" and stride == 1:
+        if op in SKIPS and stride == 1:
             return y
         y = kernels.cut(y)
         return y if drop_path is None else drop_samples(self.make_rng("drop_path"), y, drop_path, Share(self.axis_name))

@@ -8,16 +8,23 @@ output of each edge is multiplied by its number (the edge normalisation of PC-DA
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jdarts.devices.replicas import WHOLE, Share
 from jdarts.errors import UserError
+from jdarts.networks.wiring import OpWeights
 
 EdgeValues = Mapping[str, jax.Array]
 EDGES_SUFFIX = "_edges"
+
+
+def weights_of_cell(op_weights: OpWeights, name: str, kind: str) -> tuple[Any, Any]:
+    """`(op weights, factors of the edges or None)` of the cell `name`: its own, or those of all cells of its kind."""
+    own = name if name in op_weights else kind
+    return op_weights[own], op_weights.get(own + EDGES_SUFFIX)
 
 
 @dataclass(frozen=True)

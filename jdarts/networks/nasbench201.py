@@ -19,8 +19,9 @@ from flax import linen as nn
 
 from jdarts import kernels
 from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes.stacked import STAGES, cells_in_order
 from jdarts.networks import fast
-from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
+from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, weights_of_cell
 from jdarts.networks.fast.layers import Stem
 from jdarts.networks.fast.nasbench201 import ReLUConvBN201, ResidualReduction
 from jdarts.networks.image_sizes import check_halvings, image_sides
@@ -30,8 +31,6 @@ from jdarts.networks.plain_nasbench201 import PlainCell201, PlainNorm, PlainRedu
 from jdarts.networks.recomputing import recomputed
 from jdarts.networks.wiring import NASBENCH201_EDGES, OpTable, OpWeights, WholeVariables
 from jdarts.ops.batch_norm import BatchNorm
-
-STAGES = 3
 
 
 def check_stages(height: int, width: int) -> None:
@@ -58,6 +57,7 @@ class Network201(nn.Module):
       cells: their number in each of the three stages.
       classes: outputs of the classifier.
       axis_name: mesh axis over which the batch is split.
+      heads: with a classifier behind each of the first two stages, too (CDARTS).
     """
 
     channels: int
@@ -65,19 +65,27 @@ class Network201(nn.Module):
     classes: int
     axis_name: str | None = None
 
+    heads = False
+
     def forward(self, images, train: bool, skeleton: Skeleton, cell: Callable[[str, int, jax.Array], jax.Array]):
-        """Logits `[N, classes]`; `cell` applies the cell of a name, of so many channels."""
+        """Logits `[N, classes]`; `cell` applies the cell of a name, of so many channels.
+
+        With `heads` a tuple, in front those of a classifier behind each of the first two stages.
+        """
         check_stages(*image_sides(images))
         x = skeleton.stem(self.channels, name="stem")(images, train)
-        channels = self.channels
+        channels, early = self.channels, []
         for stage in range(STAGES):
             if stage:
+                if self.heads:
+                    early.append(Classifier(self.classes, name=f"head_{stage}")(x))
                 channels *= 2
                 x = skeleton.reduction(channels, name=f"reduction_{stage}")(x, train)
             for i in range(stage * self.cells, (stage + 1) * self.cells):
                 x = cell(f"cell_{i}", channels, x)
         x = nn.relu(skeleton.norm(channels, name="norm")(x, train))
-        return Classifier(self.classes, name="classifier")(x)
+        logits = Classifier(self.classes, name="classifier")(x)
+        return (*early, logits) if self.heads else logits
 
     @property
     def skeleton(self) -> Skeleton:
@@ -99,18 +107,21 @@ class Supernet201(WholeVariables, Network201):
     table: OpTable = ()
     edge: EdgeSettings = PLAIN
     remat: bool = False
+    heads: bool = False
     form: Literal["fast", "plain"] = "fast"
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
-        """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`."""
+        """`images [N, H, W, ·]`, `op_weights {"cell": [6, ops]}` → logits `[N, classes]`.
+
+        Op weights by the cells' names, `{"cell_0": [6, ops], …}`, are those of a cell each.
+        """
         plain = self.form == "plain" or self.is_initializing()
         make_cell = PlainCell201 if plain else fast.cell_nasbench201(self.axis_name, self.remat)
 
         def cell(name: str, channels: int, x):
-            p, edge_weights = (
-                jax.tree.map(lambda array: jnp.asarray(array, x.dtype), op_weights.get(key))
-                for key in ("cell", "cell" + EDGES_SUFFIX)
+            p, edge_weights = jax.tree.map(
+                lambda array: jnp.asarray(array, x.dtype), weights_of_cell(op_weights, name, "cell")
             )
             module = make_cell(self.table, channels, edge=self.edge, edges=NASBENCH201_EDGES, name=name)
             return module(x, p, train, edge_weights, edge_values)
@@ -129,11 +140,11 @@ class DerivedNetwork201(Network201):
         """`images [N, H, W, ·]` → logits `[N, classes]` and None; the benchmark's networks know no drop-path."""
         del drop_path
         assert self.genotype is not None
-        normal = self.genotype.normal
+        cells = {f"cell_{i}": own for i, own in enumerate(cells_in_order(self.genotype, STAGES * self.cells))}
         make_cell = recomputed(DerivedCell201, self.remat and not self.is_initializing(), train_argument=2)
 
         def cell(name: str, channels: int, x):
-            return make_cell(normal, channels, self.axis_name, name=name)(x, train)
+            return make_cell(cells[name], channels, self.axis_name, name=name)(x, train)
 
         return self.forward(images, train, self.skeleton, cell), None
 

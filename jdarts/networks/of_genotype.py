@@ -8,6 +8,7 @@ from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.published_networks import NetworkSize
 from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.genotypes.recurrent import refuse_recurrent
+from jdarts.genotypes.stacked import STAGES, StackedGenotype, cells_in_order
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, StemName, check_derived
 from jdarts.networks.enas.macro import EnasMacroNetwork, check_enas_macro
@@ -97,6 +98,8 @@ def check_network(
     if isinstance(genotype, RandomlyWired):
         return check_wired(channels=channels, image_size=image_size, auxiliary=auxiliary)
     _check_stem(genotype, stem)
+    if isinstance(genotype, StackedGenotype):
+        cells_in_order(genotype, cells * (STAGES if genotype.nasbench201 else 1), "train.cells")
     if isinstance(genotype, MacroArchitecture):
         if auxiliary:
             raise UserError("ENAS macro networks have no auxiliary head; set train.auxiliary_weight to 0")

@@ -3,18 +3,16 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from jdarts.genotypes.stacked import reduction_cells
 from jdarts.networks.image_sizes import check_halvings
+
+__all__ = ["STEM_REDUCTION", "StemName", "check_reductions", "reduction_cells", "untrained_kind"]
 
 StemName = Literal["cifar", "imagenet"]
 """The layers in front of the cells: one convolution that keeps the size, or three of stride 2."""
 
 STEM_REDUCTION: dict[StemName, int] = {"cifar": 1, "imagenet": 8}
 """The factor by which a stem divides the sides of an image."""
-
-
-def reduction_cells(cells: int) -> tuple[int, ...]:
-    """Indices of the cells that halve the image: ⌊L/3⌋ and ⌊2L/3⌋ (one index for very short networks)."""
-    return tuple(sorted({cells // 3, 2 * cells // 3}))
 
 
 def check_reductions(height: int, width: int, cells: int, what: str = "cells", stem: StemName = "cifar") -> None:

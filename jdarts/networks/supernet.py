@@ -3,7 +3,8 @@
 `jdarts.networks.wiring` numbers the nodes and edges of these spaces. Spaces of a user's own may have others; then a row
 of the op weights belongs to the edge at its place in `edges`.
 
-The network never sees alphas: it takes op weights `{"normal": [edges, ops], "reduce": [edges, ops]}`, any real numbers.
+The network never sees alphas: it takes op weights `{"normal": [edges, ops], "reduce": [edges, ops]}`, any real numbers,
+or, with weights for each cell, `{"cell_0": [edges, ops], "cell_1": …}`.
 """
 
 from typing import Literal
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts.networks import fast
-from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings, EdgeValues
+from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, weights_of_cell
 from jdarts.networks.image_sizes import image_sides
 from jdarts.networks.plain import STEM_MULTIPLIER, Classifier, ImageNetStem, PlainCell, Stem
 from jdarts.networks.reductions import StemName, check_reductions, reduction_cells
@@ -38,6 +39,8 @@ class Supernet(nn.Module):
       edges: `(source, target)` of every row of the op weights.
       stem: "cifar" is one convolution, "imagenet" three of stride 2, which divide the sides of the image by 8 (the
         searches on ImageNet of PC-DARTS, arXiv:1907.05737, and Single-DARTS).
+      heads: the cells behind which a further classifier stands; with any, the network gives a tuple of logits, those of
+        the heads in front (CDARTS).
       form: "plain" computes as `jdarts.networks.plain` does, "fast" as suits the platform. Parameters are initialised
         in the plain form.
     """
@@ -52,14 +55,16 @@ class Supernet(nn.Module):
     remat: bool = False
     edges: Edges = DARTS_EDGES
     stem: StemName = "cifar"
+    heads: tuple[int, ...] = ()
     form: Literal["fast", "plain"] = "fast"
 
     @nn.compact
     def __call__(self, op_weights: OpWeights, images, train: bool, edge_values: EdgeValues | None = None):
         """`images [N, H, W, image channels]`, `op_weights` of one row an edge → logits `[N, classes]`.
 
-        The rows may be a list of arrays. `op_weights` may hold `normal_edges` and `reduce_edges [edges]`, factors of
-        the edges' outputs; `edge_values` are the numbers that `edge` and drop-path need (`jdarts.networks.edges`).
+        The rows may be a list of arrays. `op_weights` may hold `normal_edges` and `reduce_edges [edges]` (or
+        `cell_0_edges`, …), factors of the edges' outputs; `edge_values` are the numbers that `edge` and drop-path need
+        (`jdarts.networks.edges`).
 
         Raises `UserError` for images that the reduction cells cannot halve.
         """
@@ -72,7 +77,7 @@ class Supernet(nn.Module):
         p = {
             name: rows(jax.tree.map(lambda x: jnp.asarray(x, s1.dtype), matrix)) for name, matrix in op_weights.items()
         }
-        channels, reduction_before = self.channels, self.stem != "cifar"
+        channels, reduction_before, early = self.channels, self.stem != "cifar", []
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             kind, table = ("reduce", self.reduce) if reduction else ("normal", self.normal)
@@ -86,9 +91,13 @@ class Supernet(nn.Module):
                 reduction_before=reduction_before,
                 name=f"cell_{i}",
             )
-            s0, s1 = s1, cell(s0, s1, p[kind], train, p.get(kind + EDGES_SUFFIX), edge_values)
+            own, edge_weights = weights_of_cell(p, f"cell_{i}", kind)
+            s0, s1 = s1, cell(s0, s1, own, train, edge_weights, edge_values)
             reduction_before = reduction
-        return Classifier(self.classes, name="classifier")(s1)
+            if i in self.heads:
+                early.append(Classifier(self.classes, name=f"head_{i}")(s1))
+        logits = Classifier(self.classes, name="classifier")(s1)
+        return (*early, logits) if self.heads else logits
 
     @property
     def _plain(self) -> bool:

@@ -125,17 +125,19 @@ class ReLUConvBN(nn.Module):
 
 
 class SkipConnect(nn.Module):
-    """The identity; at stride 2 a `FactorizedReduce` an edge."""
+    """The identity and, if wanted, a batch norm, the same on all edges; at stride 2 a `FactorizedReduce` an edge."""
 
     channels: int
     edges: int
     stride: int
+    normalise: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Apply to the node's value."""
         if self.stride == 1:
-            return jnp.broadcast_to(x, (self.edges, *x.shape))
+            y = BatchNorm(self.channels, name="norm_1")(x[None], train)[0] if self.normalise else x
+            return jnp.broadcast_to(y, (self.edges, *x.shape))
         return FactorizedReduce(self.channels, self.edges, name="reduce")(x, train)
 
 

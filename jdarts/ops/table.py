@@ -14,8 +14,8 @@ def candidate(op: str, channels: int, edges: int, stride: int, *, name: str) -> 
     match op:
         case "noise":
             return plain.Noise(**fields)
-        case "skip_connect":
-            return plain.SkipConnect(**fields)
+        case "skip_connect" | "skip_norm":
+            return plain.SkipConnect(normalise=op == "skip_norm", **fields)
         case "max_pool_3x3" | "avg_pool_3x3":
             return plain.Pool(kind=op[:3], **fields)
         case "sep_conv_3x3" | "sep_conv_5x5" | "sep_conv_7x7":

@@ -189,6 +189,8 @@ def check_text_search(config: Experiment, data: TextData) -> tuple[Any, TextData
             f"data.source {config.data.source} is a text, but space.name is {config.space.name}; choose from: "
             f"{', '.join(spaces.LANGUAGE)}"
         )
+    if not config.space.shared:
+        raise UserError("space.shared is false, but a recurrent network has one cell; leave it out")
     space = spaces.LANGUAGE[config.space.name]
     LANGUAGE_TASK.check(config, space, configured(config.search), data)
     LANGUAGE_TASK.steps_per_epoch(config, data)
@@ -236,8 +238,9 @@ def _check_search(config: Experiment, space: ImageSpace, split: SearchData | Str
         )
     check_weights(config, space, split.image_shape[0], available())
     if config.search.benchmark_table:
-        if "cell" not in space.tables:
-            raise UserError(f"search.benchmark_table is for the space nasbench201; space.name is {space.name!r}")
+        if not isinstance(space, spaces.NASBench201Space):
+            own = "" if config.space.shared else ", with space.shared false"
+            raise UserError(f"search.benchmark_table is for the space nasbench201; space.name is {space.name!r}{own}")
         load_table(config.search.benchmark_table)
 
 

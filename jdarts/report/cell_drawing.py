@@ -85,14 +85,15 @@ def draw(genotype: Drawable, path: str | Path, title: str = "") -> None:
 
 
 def draw_terminal(genotype: Drawable, *, without: str = "") -> str:
-    """The cells as text, side by side; `without` is the name of a cell to leave out, `normal` or `reduce`.
+    """The cells as text, two side by side; `without` is the name of a cell to leave out, `normal` or `reduce`.
 
     Of a mobile network, the layers, one on a line.
     """
     blocks = cell_texts(genotype, without)
-    width = max(len(line) for line in blocks[0]) + 4
-    rows = itertools.zip_longest(*blocks, fillvalue="")
-    return "\n".join("".join(f"{cell:<{width}}" for cell in row).rstrip() for row in rows)
+    width = max(len(line) for block in blocks[::2] for line in block) + 4
+    pairs = [itertools.zip_longest(*blocks[i : i + 2], fillvalue="") for i in range(0, len(blocks), 2)]
+    rows = [["".join(f"{cell:<{width}}" for cell in row).rstrip() for row in pair] for pair in pairs]
+    return "\n\n".join("\n".join(lines) for lines in rows)
 
 
 def cell_texts(genotype: Drawable, without: str = "") -> list[list[str]]:

@@ -10,11 +10,12 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes import Cell, Genotype, StackedGenotype
 from jdarts.genotypes.enas import MacroCell
 from jdarts.genotypes.one_shot import ChoiceCell
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.ops import user_ops
+from jdarts.ops.candidates import SKIPS
 
 # Line, fill and text colour of each family of ops
 _FAMILIES = {
@@ -32,6 +33,7 @@ _FAMILIES = {
     "sigmoid": ("#7d4bb5", "#efe6f9", "#4a2573"),
     "identity": ("#2f8f4e", "#e4f5e9", "#16522a"),
 }
+_DASHED = (*SKIPS, "none")
 _OWN = ("#0f7f8c", "#dcf2f4", "#07474f")  # the user's ops
 INK, _CONCAT = "#1f2937", "#98a2b0"
 NODE_COLOURS = {  # line, fill, text
@@ -95,11 +97,24 @@ class Scene:
 
 def named_cells(genotype: Genotype, without: str = "") -> list[tuple[str, Cell]]:
     """The cells of a genotype with the names that they are drawn under, except the cell called `without`."""
+    if isinstance(genotype, StackedGenotype):
+        return _stacked_cells(genotype)
     if genotype.reduce is None:
         names = {RecurrentCell: "recurrent cell", MacroCell: "network"}
         return [(names.get(type(genotype.normal), "cell"), genotype.normal)]
     names = {"normal": "normal cell", "reduce": "reduction cell"}
     return [(names[kind], cell) for kind, cell in genotype.cells.items() if kind != without]
+
+
+def _stacked_cells(genotype: StackedGenotype) -> list[tuple[str, Cell]]:
+    """The different cells of a network, each once, with the positions that they have."""
+    positions: dict[tuple[Cell, bool], list[int]] = {}
+    for i, cell in enumerate(genotype.stack):
+        positions.setdefault((cell, i in genotype.reductions), []).append(i)
+    return [
+        (f"cell{'s' * (len(places) > 1)} {', '.join(map(str, places))}{', reduction' * reduction}", cell)
+        for (cell, reduction), places in positions.items()
+    ]
 
 
 def concatenates(cell: Cell) -> bool:
@@ -168,7 +183,7 @@ class _Chain:
 
 def op_box(op: str) -> Callable[[float, float], Box]:
     """A function from the left side and the middle height to the box of an op."""
-    width, dashed = _op_width(op), op in ("skip_connect", "none")
+    width, dashed = _op_width(op), op in _DASHED
     return lambda left, y: Box(left + width / 2, y, width, OP_HEIGHT, 6, _colours(op), op, dashed)
 
 
@@ -207,7 +222,7 @@ def _graph(cell: Cell) -> tuple[list[list[_Vertex]], list[_Chain]]:
 
     def add_op(op: str, column: int, sources: Iterable[_Vertex], target: _Vertex) -> None:
         box = add("op", column, _op_width(op), OP_HEIGHT, op)
-        colour, dashed = _colours(op)[0], op in ("skip_connect", "none")
+        colour, dashed = _colours(op)[0], op in _DASHED
         for source in sources:
             connect(source, box, colour, dashed, False)
         connect(box, target, colour, dashed, True)
@@ -341,5 +356,5 @@ def _colours(op: str) -> tuple[str, str, str]:
 def _box(vertex: _Vertex) -> Box:
     size = vertex.x, vertex.y, vertex.width, vertex.height
     if vertex.kind == "op":
-        return Box(*size, 6, _colours(vertex.label), vertex.label, vertex.label in ("skip_connect", "none"))
+        return Box(*size, 6, _colours(vertex.label), vertex.label, vertex.label in _DASHED)
     return Box(*size, vertex.height / 2, NODE_COLOURS[vertex.kind], vertex.label)

@@ -138,9 +138,9 @@ def warnings(run: RunRecord, search: SearchRecord) -> list[tuple[int, str]]:
 
 
 def skips(genotype: Genotype) -> tuple[int, int]:
-    """`(skip connections, edges)` of the normal cell."""
-    counts = indicators.op_counts(genotype)["normal"]
-    return counts.get("skip_connect", 0), sum(counts.values())
+    """`(skip connections, edges)` of the normal cell, or of all normal cells together."""
+    counts = indicators.normal_counts(genotype)
+    return indicators.skip_count(counts), sum(counts.values())
 
 
 def passing(genotype: Genotype) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from jdarts.genotypes import parse_result
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.collapse import never_moves, recurrent, unsearched, warnings
 from jdarts.report.derived_cells import derived_cells
+from jdarts.report.per_cell import skips_by_cell
 from jdarts.report.records import RunRecord, SearchRecord
 
 _LOGARITHMIC = 20
@@ -36,7 +37,7 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
         decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
         lead = {"skip_dominance": "skip − best learnable op"}
         charts += [
-            *([] if recurrent(run) else _of_cells(search, marks, unsearched(run))),
+            *([] if recurrent(run) else [*_of_cells(search, marks, unsearched(run)), skips_by_cell(search)]),
             chart("Identities", {"identities": "identity"}, _COUNTED),
             chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
             chart("Lead of skip connections", lead, Scales("mean op weight")),
@@ -82,7 +83,7 @@ def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]], withou
         for record in search.genotypes:
             counted = indicators.op_counts(parse_result(record["genotype"]))
             if cell in counted and cell != without:
-                counts[record["epoch"]] = counted[cell].get("skip_connect", 0)
+                counts[record["epoch"]] = indicators.skip_count(counted[cell])
         lines.append(Series(label, list(counts), list(counts.values()), f"s{i}", i))
     scales = Scales("edges of the derived cell", from_zero=True, whole=True)
     return line_chart("Skip connections", lines, scales, marks=marks)

@@ -13,6 +13,7 @@ from jdarts.networks.edges import EDGES_SUFFIX
 from jdarts.report.charts import DASHES, Scales, Series, heat_map, line_chart, scale_bar, widened
 from jdarts.report.collapse import unsearched
 from jdarts.report.derived_cells import zero_one_loss
+from jdarts.report.per_cell import cell_title, is_cell, weights_by_cell
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.style import OPS
 from jdarts.search.stored import known_method, known_space
@@ -38,8 +39,14 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
     weights = [relax(r["alphas"]) for r in records]
     parts, charts = [], []
     without = unsearched(run)
+    charts.append(
+        weights_by_cell({name: np.asarray(p, np.float64) for name, p in weights[-1].items()}, tables, line_styles)
+    )
+    cells = sum(map(is_cell, records[0]["alphas"]))
     for cell in (name for name in records[0]["alphas"] if not name.endswith(EDGES_SUFFIX) and name != without):
-        named = CELL_NAMES.get(cell) or cell.capitalize()
+        alone = is_cell(cell)
+        one_input = bool(edges) and min(target for _, target in edges) == 1
+        named = cell_title(cell, cells, one_input=one_input) if alone else CELL_NAMES.get(cell) or cell.capitalize()
         values = np.array([np.asarray(p[cell], np.float64) for p in weights])  # [epochs, edges, ops]
         table = tables.get(cell) or [[f"op {k}" for k in range(values.shape[2])]] * values.shape[1]
         span = widened(values, _LEAST_SPAN)
@@ -48,7 +55,8 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
             heat_map(_edge_name(rows[e], edges), table[e], epochs, values[:, e].T, span) for e in range(values.shape[1])
         ]
         scale = scale_bar(span, "op weight")
-        parts.append(f'<h3>{named}</h3>{scale}<div class="heats">{"".join(heats)}</div>')
+        shown = f'{scale}<div class="heats">{"".join(heats)}</div>'
+        parts.append(f"<details><summary>{named}</summary>{shown}</details>" if alone else f"<h3>{named}</h3>{shown}")
         shares = [indicators.op_shares(p, table) for p in values]
         styles = line_styles(list(shares[0]))
         lines = [Series(op, epochs, [s[op] for s in shares], *styles[op]) for op in shares[0]]

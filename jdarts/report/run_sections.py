@@ -13,6 +13,7 @@ from jdarts.report.collapse import never_moves, passing, recurrent, unsearched, 
 from jdarts.report.curves import curves
 from jdarts.report.derived_cells import ops_over_seeds
 from jdarts.report.op_weights import op_weights
+from jdarts.report.pruning import pruned_networks
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, flat, genotype_changes
 from jdarts.report.seeds import cost, costs, seeds_table
@@ -22,10 +23,12 @@ from jdarts.report.words import duration, percent, plain, table
 def run_sections(run: RunRecord, prefix: str = "") -> str:
     """All sections of a run; ids start with `prefix`."""
     search = _shown(run)
+    networks = pruned_networks(run, search)
     parts = [
         _problems(run),
         verdicts(run),
         section(prefix, "cells", "Recommended cells", _cells(run)),
+        section(prefix, "front", "Networks of many sizes", networks) if networks else "",
         section(prefix, "curves", "Curves", curves(run, search)),
         section(prefix, "alphas", "Op weights over the epochs", op_weights(run, search)),
         section(prefix, "history", "Genotype history", _history(run, search)),

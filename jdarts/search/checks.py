@@ -8,7 +8,7 @@ from jdarts.errors import UserError
 from jdarts.methods import Method
 from jdarts.search.conventions import hypergradient_of
 from jdarts.search.task import Batches
-from jdarts.spaces import LayerChoices, OneShotSpace
+from jdarts.spaces import LayerChoices, OneShotSpace, PerCellSpace
 from jdarts.spaces.space import Space
 
 
@@ -63,6 +63,23 @@ def check_chain(space: Space, method: Method) -> None:
         raise UserError(
             f"method {method.name} does not fit space {space.name}, where one edge leads to each layer: {reason}; "
             "use e.g. darts, darts_minus, gdas or spos"
+        )
+
+
+_CHANGE_CELLS = {
+    "drnas": "narrows the candidates of the cells that share alphas",
+    "p_darts": "changes the number of cells",
+    "stac_nas": "changes the number of cells",
+}
+"""Drivers that need shared alphas, by what they do."""
+
+
+def check_per_cell(space: Space, method: Method) -> None:
+    """Raise `UserError` if each cell has alphas of its own and the driver of the method does not allow it."""
+    if isinstance(space, PerCellSpace) and method.driver in _CHANGE_CELLS:
+        raise UserError(
+            f"method {method.name} {_CHANGE_CELLS[method.driver]}, so it is not defined for space.shared false; use "
+            "space.shared true, or e.g. darts_plus"
         )
 
 

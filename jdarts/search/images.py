@@ -28,7 +28,7 @@ from jdarts.methods import Method
 from jdarts.ops.plain import RUNNING_MOMENTUM
 from jdarts.optimizers import weight_sgd
 from jdarts.search.batches import ImageBatches, batches_for
-from jdarts.search.checks import check_chain, check_rhythm, check_split
+from jdarts.search.checks import check_chain, check_per_cell, check_rhythm, check_split
 from jdarts.search.objective import Batch, LossAux, Objective, edge_values
 from jdarts.search.path_step import check_limit, check_paths
 from jdarts.search.state import SearchState
@@ -116,6 +116,7 @@ class ImageTask:
         """Raise `UserError` if the method does not fit the space, the settings or the splits."""
         check_split(config.search, method, data)
         check_chain(space, method)
+        check_per_cell(space, method)
         check_rhythm(config.search, method)
         if method.check is not None:
             method.check(space)

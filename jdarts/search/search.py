@@ -175,7 +175,6 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
         **({"chosen_decay": True} if method.paths is not None and method.paths.averaged else {}),
     )
-    alpha_optimizer = of_alphas(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
     loss = objective.loss
     estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer(clip=settings.virtual_clip), options=options)
@@ -188,7 +187,7 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         objective,
         batches,
         weight_optimizer(),
-        AlphaUpdate(method, objective.space, alpha_optimizer, objective.clock),
+        AlphaUpdate(method, objective.space, of_alphas(settings.alpha_optimizer), objective.clock),
         estimator,
         hypergrad.gradients(weight_loss, settings.microbatches),
         single_level=hypergradient == "single_level",

@@ -88,7 +88,8 @@ class StoredSearch:
             config = _member(searches, name).config(config)
         known_method(folder, config)
         own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
-        space = own[0] if own and config.space.name.endswith(".py") else known_space(folder, config)
+        given_here = bool(own) and config.space.name.endswith(".py")
+        space = spaces.as_configured(own[0], config.space) if given_here else known_space(folder, config)
         text = is_text(config.data.source)
         data = load_text(config.data) if text else load(config.data).for_search(config.data)
         search = make_search(config, space, data)

@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from jdarts.config import SpaceConfig
 from jdarts.errors import UserError, unknown
+from jdarts.genotypes.stacked import STAGES
 from jdarts.networks.derived import DerivedNetwork, check_derived
 from jdarts.spaces.block_spaces import BlockSpace, nasnet, nasnet_8, pnas
 from jdarts.spaces.cell_space import CellSpace
@@ -30,6 +31,7 @@ from jdarts.spaces.decisions import Choices, Decision, DecisionSpace
 from jdarts.spaces.define import define_space
 from jdarts.spaces.enas_macro import EnasMacroSpace, enas_macro
 from jdarts.spaces.enas_micro import EnasMicroSpace, enas_micro
+from jdarts.spaces.gold_nas import gold_nas
 from jdarts.spaces.layer_choices import LayerChoices
 from jdarts.spaces.mnasnet import mnasnet
 from jdarts.spaces.mnasnet_mobile import MnasNetMobileSpace, mnasnet_mobile
@@ -38,6 +40,7 @@ from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
 from jdarts.spaces.one_shot import OneShotSpace, one_shot
+from jdarts.spaces.per_cell import PerCellSpace
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
 from jdarts.spaces.random_wiring import RandomWiringSpace, random_wiring
 from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
@@ -65,12 +68,15 @@ __all__ = [
     "MobileSpace",
     "NASBench201Space",
     "OneShotSpace",
+    "PerCellSpace",
     "ProgressiveBlocks",
     "RandomWiringSpace",
     "RecurrentSpace",
     "Space",
+    "as_configured",
     "check_derived",
     "configured",
+    "configured_decisions",
     "darts_cnn",
     "darts_cnn_7",
     "darts_rnn",
@@ -83,6 +89,7 @@ __all__ = [
     "get",
     "get_decisions",
     "get_relaxed",
+    "gold_nas",
     "kind",
     "mnasnet",
     "mnasnet_mobile",
@@ -115,6 +122,7 @@ DESCRIPTIONS = {
     "robust_s2": "S2: skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s3": "S3: none, skip_connect and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
     "robust_s4": "S4: noise and sep_conv_3x3 (Zela et al. 2020, arXiv:1909.09656)",
+    "gold_nas": "S-GOLD: skip_norm and sep_conv_3x3, for GOLD-NAS (Bi et al. 2020, arXiv:2007.03331)",
     "nasbench201": "S6: one cell of 6 edges, 5 ops an edge (Dong & Yang 2020, arXiv:2001.00326)",
     "darts_rnn": "recurrent cells, 8 nodes, 5 activations an edge, for text (Liu et al. 2019, arXiv:1806.09055)",
     "nasbench_macro": "8 layers of 3 blocks each (Su et al. 2021, arXiv:2103.11922)",
@@ -212,16 +220,33 @@ def get(name: str) -> ImageSpace:
 
 
 def configured(settings: SpaceConfig) -> ImageSpace:
-    """The space of a configuration, as `get`, with its stem. Raises `UserError`."""
-    space = get(settings.name)
-    if settings.stem == "cifar":
+    """The space of a configuration, as `get`, with its stem and its alphas for each cell. Raises `UserError`."""
+    return as_configured(get(settings.name), settings)
+
+
+def as_configured(space: ImageSpace, settings: SpaceConfig) -> ImageSpace:
+    """A space with the stem of `settings`, and with alphas for each cell unless they are shared."""
+    if settings.stem != "cifar":
+        if not isinstance(space, CellSpace):
+            raise UserError(
+                f"space.stem is {settings.stem}, but the networks of space {settings.name} have a stem of their own; "
+                "leave it out"
+            )
+        space = replace(space, stem=settings.stem)
+    if settings.shared:
         return space
-    if not isinstance(space, CellSpace):
-        raise UserError(
-            f"space.stem is {settings.stem}, but the networks of space {settings.name} have a stem of their own; leave "
-            "it out"
-        )
-    return replace(space, stem=settings.stem)
+    if isinstance(space, CellSpace):
+        return PerCellSpace(space, settings.cells)
+    if isinstance(space, NASBench201Space):
+        return PerCellSpace(space, STAGES * settings.cells)
+    raise _nothing_to_share(settings.name)
+
+
+def _nothing_to_share(name: str) -> UserError:
+    return UserError(
+        f"space.shared is false, but space {name} has no alphas that cells share; it is for DARTS cells and "
+        "nasbench201: leave it out"
+    )
 
 
 def get_relaxed(name: str) -> Space:
@@ -243,6 +268,16 @@ def kind(name: str) -> str:
     return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
 
 
+def configured_decisions(settings: SpaceConfig) -> DecisionSpace:
+    """The space of decisions of a configuration, as `get_decisions`; with `shared` false those of every cell."""
+    space = get_decisions(settings.name)
+    if settings.shared:
+        return space
+    if not isinstance(space, (CellSpace, NASBench201Space)):
+        raise _nothing_to_share(settings.name)
+    return as_configured(space, settings)
+
+
 def get_decisions(name: str) -> DecisionSpace:
     """The space of decisions of that name: one of `DECISIONS_ONLY`, or any that `get` knows.
 
@@ -260,6 +295,6 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-_CELLS = (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, one_shot)
+_CELLS = (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, gold_nas, nasbench201, one_shot)
 for _space in (*_CELLS, *CHAINS.values()):
     register(_space)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jdarts.errors import UserError, unknown
 from jdarts.genotypes import Cell, Genotype
+from jdarts.genotypes.stacked import refuse_stacked
 from jdarts.networks.edges import PLAIN, EdgeSettings
 from jdarts.networks.reductions import StemName, check_reductions
 from jdarts.networks.supernet import Supernet
@@ -135,6 +136,7 @@ class CellSpace:
 
     def one_hot(self, genotype: Genotype) -> OpWeights:
         """Op weights that switch on exactly the ops of `genotype` inside the supernet."""
+        refuse_stacked(genotype)
         weights = {}
         for cell_type, cell in genotype.cells.items():
             table = self.tables[cell_type]

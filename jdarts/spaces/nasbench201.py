@@ -14,6 +14,7 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotypes import NASBENCH201_OPS, Cell, Genotype
 from jdarts.genotypes.kinds import require_cells
+from jdarts.genotypes.stacked import refuse_stacked
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.nasbench201 import Supernet201, check_stages
 from jdarts.networks.wiring import NASBENCH201_EDGES as EDGES
@@ -106,6 +107,7 @@ class NASBench201Space(FreeChoices):
     def one_hot(self, genotype: Genotype) -> OpWeights:
         """Op weights that switch on exactly the ops of `genotype` inside the supernet."""
         require_cells(genotype)
+        refuse_stacked(genotype)
         p = np.zeros(self.alpha_shapes["cell"], np.float32)
         for target, edges in enumerate(genotype.normal.nodes, start=1):
             for op, source in edges:
@@ -136,6 +138,7 @@ class NASBench201Space(FreeChoices):
     def encode(self, genotype: Genotype) -> Choices:
         """The choices of a genotype; raises `UserError` for a genotype of another space."""
         require_cells(genotype)
+        refuse_stacked(genotype)
         if genotype.reduce is not None:
             raise UserError(f"space {self.name} has one cell; a genotype with a reduction cell does not belong to it")
         chosen = {(s, t): op for t, edges in enumerate(genotype.normal.nodes, start=1) for op, s in edges}

@@ -108,7 +108,7 @@ class Prepared:
 def prepare(config: Experiment, plan: TrialPlan) -> Prepared:
     """The parts of a search, after every check that needs no compilation; raises `UserError`."""
     at_least("trials", plan.trials, 1)
-    space: DecisionSpace = spaces.get_decisions(config.space.name)
+    space: DecisionSpace = spaces.configured_decisions(config.space)
     for option in ("name", "space", "seed"):
         if option in plan.options:
             raise UserError(f"{option} is no option of a strategy; it is part of the configuration")

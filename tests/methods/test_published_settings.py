@@ -40,6 +40,7 @@ def searching(epochs: int = 50, batch_size: int = 64, sgd: Any = None, adam: Any
 ON_CIFAR10 = {
     "amended_darts": {},
     "beta_darts": {"search": searching(method_options=("weight=25",))},
+    "cdarts": {"search": searching(31, sgd=SGDConfig(0.08, 0.08), adam=AdamConfig(weight_decay=0.0))},
     "darts": {},
     "darts_minus": {},
     "darts_plus": {},
@@ -58,6 +59,14 @@ ON_CIFAR10 = {
         "search": searching(50, 128, SGDConfig(0.005, 0.001), AdamConfig(3e-3, b1=0.9)),
     },
     "gdas": {"space": cells(6), "search": searching(250, 256, NESTEROV)},
+    "gold_nas": {
+        **ALL,
+        "space": SpaceConfig(name="gold_nas", channels=36, cells=14, shared=False),
+        "search": searching(
+            200, 96, SGDConfig(0.01, 0.01), AdamConfig(1.0, weight_decay=0.0, kind="sgd", momentum=0.9)
+        ),
+        "train": TrainConfig(cells=14),
+    },
     "p_darts": {"search": searching(25, 96, SGDConfig(0.025, 0.0), AdamConfig(6e-4, gradient_clip=5.0))},
     "pc_darts": {"search": searching(50, 256, SGDConfig(0.1, 0.0), AdamConfig(6e-4))},
     "pr_darts": {"space": cells(6), "search": searching(200, 250, NESTEROV)},
@@ -70,6 +79,12 @@ ON_CIFAR10 = {
 ON_S3 = {"darts_ada": {}, "darts_es": {}, "r_darts": {}, "r_darts_dp": DP}
 ON_NASBENCH201 = {
     "beta_darts": {"search": searching(100)},
+    "cdarts": {
+        "search": searching(
+            *(50, 64, SGDConfig(0.08, 0.08), AdamConfig(weight_decay=0.0)),
+            method_options=("evaluation_cells=5", "pretrain=0"),
+        )
+    },
     "darts": {"search": searching(sgd=NESTEROV)},
     "darts_minus": {"search": searching(sgd=NESTEROV)},
     "darts_pt": {"search": searching(100)},
@@ -192,6 +207,18 @@ def test_every_method_states_a_published_search_with_its_result():
 def test_settings_depend_on_the_options_of_the_method():
     assert apply(S3, "r_darts", "--search.method_options", "by=dp")[0].data.search_cutout == 16
     assert apply(CIFAR, "single_darts", "--search.method_options", "batches=two_splits")[0].data.val_fraction == 0.5
+
+
+def test_a_method_of_one_level_has_one_gradient_whatever_the_file_chose_for_its_own_method():
+    for method in ("single_darts", "gold_nas"):
+        found, note = apply(CONFIGS / "quickstart.py", method)
+        assert found.search.hypergradient is None and "hypergradient=None" in note
+        assert (found.data.train_fraction, found.data.val_fraction) == (1.0, 0.0)
+    assert apply(CONFIGS / "quickstart.py", "cdarts")[0].search.hypergradient is None, "the joint loss is its own"
+    found, _ = apply(CONFIGS / "quickstart.py", "darts_minus")
+    assert found.search.hypergradient == "unrolled"
+    found, _ = apply(CONFIGS / "quickstart.py", "gold_nas", "--search.hypergradient", "first_order")
+    assert found.search.hypergradient == "first_order", "the command line wins"
 
 
 def test_the_file_and_the_command_line_win(tmp_path):

@@ -68,6 +68,7 @@ THREE_CELLS = define_space(
         ("dil_conv_3x3", "skip_connect"),
     ),
 )
+TINY = define_space("contract_tiny", nodes=1, normal=("skip_norm", "max_pool_3x3", "sep_conv_3x3"))
 OWN = define_space(
     "contract_own",
     nodes=1,
@@ -99,6 +100,7 @@ NETWORKS = {
     "S2": Network(two_nodes("robust_s2")),
     "S4_noise": Network(two_nodes("robust_s4")),
     "three_cells": Network(THREE_CELLS, cells=3),
+    "per_cell": Network(spaces.PerCellSpace(TINY, 3), cells=3),
     "evaluated": Network(SMALL, train=False),
     "partial_channels": Network(SMALL, 1, EdgeSettings(partial_channels=2), edge_weights=True, channels=4),
     "auxiliary_identity": Network(SMALL, 1, EdgeSettings("identity"), {"auxiliary_skip": 0.7}),

@@ -91,7 +91,7 @@ def _torch_op(op, params, stats, x, stride, train):
         return norm(_torch_conv(x, column, (stride, 1), (3, 0)))
     if kind == "skip":
         if stride == 1:
-            return x
+            return norm(x) if op == "skip_norm" else x
         halves = []
         for name, view in (("conv_1", x), ("conv_2", x[:, :, 1:, 1:])):
             halves.append(_torch_conv(jnp.maximum(view, 0), params["reduce"][name].T[:, :, None, None], 2))
@@ -134,6 +134,7 @@ def test_op_of_a_derived_network(op, stride):
         ("sep_conv_5x5", 2),
         ("dil_conv_3x3", 2),
         ("skip_connect", 2),
+        ("skip_norm", 1),
         ("max_pool_3x3", 2),
         ("avg_pool_3x3", 1),
     ],

@@ -10,15 +10,16 @@ from jdarts.genotypes.genotype import Cell, Edge, Genotype, excerpt, sequence, w
 from jdarts.genotypes.notation.tokens import LARGEST
 from jdarts.genotypes.one_shot import OneShotGenotype, choice_block
 from jdarts.genotypes.recurrent import RecurrentGenotype
+from jdarts.genotypes.stacked import StackedGenotype
 
 
 def read_json(text: str, start: int = 0) -> Genotype:
     """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
     With the field `family` it is a `BlockGenotype`, with the field `recurrent` a `RecurrentGenotype`, with the field
-    `ops` a `MacroArchitecture`, with the field `blocks` alone a `OneShotGenotype`. After the prefix of a log line
-    (`start` > 0), other lines may follow the object.
-    Raises `UserError`.
+    `ops` a `MacroArchitecture`, with the field `blocks` alone a `OneShotGenotype`, with the field `stack` a
+    `StackedGenotype`. After the prefix of a log line (`start` > 0), other lines may follow the object. Raises
+    `UserError`.
     """
     return genotype_of_json(json_object(text, start))
 
@@ -42,6 +43,8 @@ def genotype_of_json(data: dict[str, Any]) -> Genotype:
         return OneShotGenotype(tuple(choice_block(block, number) for number, block in enumerate(blocks)))
     if "ops" in data:
         return _macro_architecture(data)
+    if "stack" in data:
+        return _stacked_genotype(data)
     plain, darts = {"normal", "reduce"}, {"normal", "normal_concat", "reduce", "reduce_concat"}
     if set(data) not in (plain, darts):
         extra = sorted(set(data) - darts)
@@ -108,6 +111,19 @@ def _macro_architecture(data: dict[str, Any]) -> MacroArchitecture:
         return MacroArchitecture(data["ops"], data["skips"])
     except UserError as error:
         raise UserError(f"genotype JSON: {error}") from None
+
+
+def _stacked_genotype(data: dict[str, Any]) -> StackedGenotype:
+    for key in data:
+        if key != "stack":
+            raise unknown("key of a genotype with a stack in JSON", key[:60], ("stack",))
+    cells = []
+    for i, value in enumerate(sequence(data["stack"], "stack")):
+        try:
+            cells.append(_json_cell(value))
+        except UserError as error:
+            raise UserError(f"genotype JSON, cell {i} of stack: {error}") from None
+    return StackedGenotype(tuple(cells))
 
 
 def _decode(text: str, start: int) -> Any:

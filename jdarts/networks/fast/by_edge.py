@@ -36,7 +36,7 @@ class CellByEdge(pieces.CellWithLayers):
         found = self.candidates(source)
         outputs = {}
         for op, targets in found.items():
-            if has_weights(op, options.stride) or is_pool(op):
+            if has_weights(op, options.stride) or is_pool(op, options.stride):
                 continue
             if op == "skip_connect":
                 images = self.skips(x, len(targets), values)
@@ -44,7 +44,7 @@ class CellByEdge(pieces.CellWithLayers):
                 module = pieces.candidate_of(op, options, edges=len(targets), name=f"from_{source}_{op}")
                 images = edge_by_edge(module(x, options.train), len(targets))
             outputs[op] = dict(zip(targets, images, strict=True))
-        pools = tuple(op for op in found if is_pool(op))
+        pools = tuple(op for op in found if is_pool(op, options.stride))
         if pools:
             names = {op: f"from_{source}_{op}" for op in pools}
             pooled, new = pieces.pools(pools, options)(x, {op: running.get(name) for op, name in names.items()})

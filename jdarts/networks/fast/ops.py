@@ -33,8 +33,8 @@ def candidate(op: str, /, *, search: bool, **fields) -> nn.Module:
             return Zero(**fields)
         case "noise":
             return Noise(**fields)
-        case "skip_connect":
-            return SkipConnect(**fields)
+        case "skip_connect" | "skip_norm":
+            return SkipConnect(normalise=op == "skip_norm", **fields)
         case "max_pool_3x3" | "avg_pool_3x3":
             return Pool(kind="max" if op.startswith("max") else "avg", normalise=search, **fields)
         case "sep_conv_3x3" | "sep_conv_5x5" | "sep_conv_7x7":
@@ -184,17 +184,23 @@ def _first_separable(op: NormedOp, x, depthwise, pointwise, dilation: int = 1) -
 
 
 class SkipConnect(NormedOp):
-    """Identity at stride 1; one `FactorizedReduce` an edge at stride 2."""
+    """Identity at stride 1, with `normalise` and a batch norm; one `FactorizedReduce` an edge at stride 2."""
+
+    normalise: bool = False
 
     def setup(self):
-        """Parameters and batch norm of the reduction."""
+        """Parameters and batch norm of the reduction, or the batch norm of the identity."""
         if self.stride > 1:
             fields = self.affine, self.axis_name, self.activated
             self.reduce = FactorizedReduce(self.channels, self.channels, self.edges, *fields)
+        elif self.normalise:
+            self.norm_1 = self.norm(edges=1)
 
     def norms(self) -> list[BatchNorm]:
-        """The norm of the reduction."""
-        return [self.reduce.norm_1] if self.stride > 1 else []
+        """The norm of the reduction, or of the identity if it has one."""
+        if self.stride > 1:
+            return [self.reduce.norm_1]
+        return [self.norm_1] if self.normalise else []
 
     def before_norm(self, stage: int, x: jax.Array) -> jax.Array:
         """The convolutions of the reduction; at stride 1 the input, the same for all edges."""

@@ -52,7 +52,7 @@ def controller_curves(run: TrialRun) -> str:
 
 def strategy_of(run: TrialRun) -> PolicyGradient:
     """The strategy of a run with a controller; raises `UserError` for a space or an option that is not known here."""
-    space = spaces.get_decisions(run.config.space.name)
+    space = spaces.configured_decisions(run.config.space)
     strategy = by_name(run.strategy, space, seed=run.config.seed, **dict(run.plan.get("options", {})))
     assert isinstance(strategy, PolicyGradient)
     return strategy

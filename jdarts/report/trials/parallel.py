@@ -80,7 +80,7 @@ def axes_of(run: TrialRun) -> list[Axis]:
     """The axes of the parameters; raises `UserError` if the space or a tuned field is unknown to this process."""
     if run.tunes:
         return [_tuned(varied) for varied in varied_of(run.plan["vary"], run.config)]
-    decisions = spaces.get_decisions(run.config.space.name).decisions
+    decisions = spaces.configured_decisions(run.config.space).decisions
     return [_options(d.name, range(d.options), d.labels) for d in decisions]
 
 

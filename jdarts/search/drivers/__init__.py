@@ -7,17 +7,30 @@ A driver is the function `search` of its file, `run -> (genotype, last state or 
 from collections.abc import Callable, Mapping
 
 from jdarts.genotypes import Genotype
-from jdarts.search.drivers import darts_ada, darts_pt, drnas, enas, p_darts, r_darts, random_search, stac_nas
+from jdarts.search.drivers import (
+    cdarts,
+    darts_ada,
+    darts_pt,
+    drnas,
+    enas,
+    gold_nas,
+    p_darts,
+    r_darts,
+    random_search,
+    stac_nas,
+)
 from jdarts.search.search_run import SearchRun
 from jdarts.search.state import SearchState
 
 Driver = Callable[[SearchRun], tuple[Genotype, SearchState | None]]
 
 DRIVERS: Mapping[str, Driver] = {
+    "cdarts": cdarts.search,
     "darts_ada": darts_ada.search,
     "darts_pt": darts_pt.search,
     "drnas": drnas.search,
     "enas": enas.search,
+    "gold_nas": gold_nas.search,
     "p_darts": p_darts.search,
     "r_darts": r_darts.search,
     "random_search": random_search.search,

@@ -26,6 +26,7 @@ from jdarts.search.search_run import SearchRun
 from jdarts.search.single_loop import LoopOutcome, compile_search, run_single_loop
 from jdarts.search.state import SearchState
 from jdarts.spaces.nasbench201 import NASBench201Space
+from jdarts.spaces.per_cell import PerCellSpace
 from jdarts.spaces.space import Space
 from jdarts.spaces.weight_checks import finite_weights
 from jdarts.stopping import Stop
@@ -131,7 +132,7 @@ def _with(state: Any, **changes: Any) -> Any:
 def _topology(space: Space, method: Method, outcome: LoopOutcome) -> Genotype:
     """The genotype of the decided ops; in DARTS cells a node keeps the two edges whose removal costs the most."""
     weights = {c: np.array(p) for c, p in method.deterministic_weights(space, outcome.state.alphas).items()}
-    if isinstance(space, NASBench201Space):
+    if isinstance(space, NASBench201Space) or (isinstance(space, PerCellSpace) and space.one_input):
         return space.derive(weights)  # type: ignore[arg-type]
     finite_weights(space, {c: weights[c] for c in space.alpha_shapes})
     evaluate = scorer(outcome.search, outcome.state, jax.random.key(0), train=True)
@@ -157,4 +158,4 @@ def _topology(space: Space, method: Method, outcome: LoopOutcome) -> Genotype:
             nodes.append(tuple(edges))
         first = space.edges[0][1]
         cells[cell_type] = Cell(nodes=tuple(nodes), concat=tuple(range(first, first + len(nodes))), inputs=first)
-    return Genotype(**cells)
+    return space.genotype_of(cells) if isinstance(space, PerCellSpace) else Genotype(**cells)

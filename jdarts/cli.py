@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jdarts import __version__
-from jdarts.commands import bench, experiments, guard, latency, predict, process, reference, runs, tune, worker
+from jdarts.commands import bench, experiments, export, guard, latency, predict, process, reference, runs, tune, worker
 from jdarts.commands.arguments import Arguments, Parser
 from jdarts.commands.data_lines import data_lines
 from jdarts.commands.overrides import print_help, split_overrides
@@ -99,6 +99,6 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")  # read by `main`
         return command
 
-    for commands in (experiments, tune, worker, bench, latency, predict, reference, runs):
+    for commands in (experiments, tune, worker, bench, latency, predict, export, reference, runs):
         commands.add_commands(add)
     return parser, group.choices

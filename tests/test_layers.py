@@ -42,6 +42,7 @@ LAYERS = (
     "benchmarks",
     "runs",
     "train",
+    "export",
     "search",
     "estimation",
     "strategies",

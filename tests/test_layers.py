@@ -48,6 +48,7 @@ LAYERS = (
     "strategies",
     "analysis",
     "report",
+    "loggers",
     "pipeline",
     "bench",
     "commands",

@@ -198,7 +198,7 @@ def _unwritten(op: str) -> UserError:
     return UserError(f"op {op} has no source outside of jdarts; use --format stablehlo, which exports every network")
 
 
-CONSTANTS = {"EPSILON": layers.EPSILON, "MOMENTUM": layers.MOMENTUM}
+CONSTANTS: dict[str, object] = {"EPSILON": layers.EPSILON, "MOMENTUM": layers.MOMENTUM}
 
 
 def written(parts: Mapping[str, str], notation: str, usage: str, helpers: str) -> Written:

@@ -69,9 +69,7 @@ def _of_images(network: TrainedNetwork, module: str) -> Any:
     height, width, colours = network.image_shape
     shape = f"[N, {height}, {width}, {colours}]"
     usage = _USAGE.format(module=module, shape=shape, classes=len(network.classes))
-    statistics = {
-        name: tuple(np.asarray(getattr(network, name), float).ravel().tolist()) for name in ("mean", "std")
-    }
+    statistics = {name: tuple(np.asarray(getattr(network, name), float).ravel().tolist()) for name in ("mean", "std")}
     helpers = _IMAGES.format(shape=shape, names=network.classes, **statistics) + _LOAD
     genotype, sizes = network.genotype, dict(network.sizes)
     mobile = mobile_of(genotype)

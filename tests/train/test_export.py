@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,18 +50,22 @@ NETWORKS = {
     ),
 }
 STAND_ALONE = """
+import importlib
 import sys
+import jax
 import numpy as np
-sys.path.insert(0, sys.argv[1])
-import network
-images = np.load(sys.argv[2])
-logits = network.Network().apply(network.load(), network.normalize(images))
-np.save(sys.argv[3], np.asarray(logits))
-assert network.CLASSES == ("cat", "it's", 'a "dog"'), network.CLASSES
+sys.path.insert(0, ".")
+for name in sys.argv[1:]:
+    network = importlib.import_module(name)
+    images = np.load(name + "_images.npy")
+    logits = jax.jit(network.Network().apply)(network.load(), network.normalize(images))
+    np.save(name + "_logits.npy", np.asarray(logits))
+    assert network.CLASSES == ("cat", "it's", 'a "dog"'), network.CLASSES
 assert not any(name.split(".")[0] == "jdarts" for name in sys.modules)
 """
 
 
+@cache
 def made(name: str) -> TrainedNetwork:
     """A network with random weights, running averages included, as if it were trained."""
     text, sizes, shape = NETWORKS[name]
@@ -68,12 +73,19 @@ def made(name: str) -> TrainedNetwork:
     network = derived_network(genotype, **sizes)
     variables = jax.jit(lambda: network.init(jax.random.key(0), jnp.zeros((1, *shape)), False))()
     moved = jax.tree.map(
-        lambda a: jnp.asarray(a * rng.uniform(0.7, 1.4, a.shape) + rng.normal(0, 0.02, a.shape), a.dtype), variables
+        lambda a: np.asarray(a * rng.uniform(0.7, 1.4, a.shape) + rng.normal(0, 0.02, a.shape), a.dtype), variables
     )
     colours = shape[2]
     return TrainedNetwork(
         genotype, sizes, shape, (0.4, 0.5, 0.6)[:colours], (0.2, 0.3, 0.25)[:colours], ("cat", "it's", 'a "dog"'), moved
     )
+
+
+@cache
+def logits_of(name: str) -> np.ndarray:
+    """The logits of jdarts' own network."""
+    network = made(name)
+    return np.asarray(jax.jit(network.logits)(images_of(network)))
 
 
 def stored(network: TrainedNetwork, folder: Path) -> Path:
@@ -88,21 +100,28 @@ def images_of(network: TrainedNetwork) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (3, *network.image_shape), np.uint8)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The folder of all networks as Flax modules, and of their logits, computed in a process without jdarts."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name in NETWORKS:
+        network = made(name)
+        run = stored(network, folder / f"run_{name}")
+        assert main(["export", str(run), "--format", "flax", "-o", str(folder / f"{name}.py")]) == 0
+        np.save(folder / f"{name}_images.npy", images_of(network))
+    subprocess.run([sys.executable, "-c", STAND_ALONE, *NETWORKS], check=True, cwd=folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_the_flax_module_computes_the_same_logits_without_jdarts(name, tmp_path):
-    network = made(name)
-    run = stored(network, tmp_path / "run")
-    output = tmp_path / "network.py"
-    assert main(["export", str(run), "--format", "flax", "-o", str(output)]) == 0
-    np.save(tmp_path / "images.npy", images_of(network))
-    arguments = [str(tmp_path), str(tmp_path / "images.npy"), str(tmp_path / "logits.npy")]
-    subprocess.run([sys.executable, "-c", STAND_ALONE, *arguments], check=True, cwd=tmp_path)
-    expected = network.logits(images_of(network))
+def test_the_flax_module_computes_the_same_logits_without_jdarts(name, exported):
+    expected = logits_of(name)
     assert np.ptp(expected, axis=0).min() > 1e-4, "the images are told apart"
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=1e-5, atol=1e-5)
-    text = output.read_text()
+    np.testing.assert_allclose(np.load(exported / f"{name}_logits.npy"), expected, rtol=1e-5, atol=1e-5)
+    text = (exported / f"{name}.py").read_text()
     assert "jdarts" not in text and max(map(len, text.splitlines())) <= 120
-    assert all(line in text for line in ("import network", "variables = network.load()", "logits = network.Network()"))
+    lines = (f"import {name}", f"variables = {name}.load()", f"logits = {name}.Network()")
+    assert all(line in text for line in lines)
 
 
 def torch_architecture(name: str, genotype, sizes, colours: int) -> tuple[str, dict]:
@@ -136,7 +155,7 @@ def test_pytorch_networks_of_the_authors_names_compute_the_same_logits(name, tmp
     images, mean, std = images_of(network), np.array(network.mean), np.array(network.std)
     kind, about = torch_architecture(name, network.genotype, network.sizes, network.image_shape[2])
     found = in_torch(kind, about, weights, ((images / 255 - mean) / std).astype(np.float32), tmp_path)
-    np.testing.assert_allclose(found, network.logits(images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, logits_of(name), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -205,11 +224,13 @@ def language():
 
 LANGUAGE = """
 import sys
+import jax
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 import network
 tokens = np.load(sys.argv[2])
-logits, hidden = network.Network().apply(network.load(), tokens, network.start(batch=tokens.shape[1]))
+apply = jax.jit(network.Network().apply)
+logits, hidden = apply(network.load(), tokens, network.start(batch=tokens.shape[1]))
 np.save(sys.argv[3], np.asarray(logits))
 assert network.numbers(" ".join(network.WORDS)).ravel().tolist() == list(range(len(network.WORDS)))
 assert not any(name.split(".")[0] == "jdarts" for name in sys.modules)
@@ -252,7 +273,7 @@ def test_onnx_runtime_computes_the_same_logits(tmp_path):
     images = images_of(network)
     given = ((images / 255 - np.array(network.mean)) / np.array(network.std)).astype(np.float32)
     (found,) = session.run(None, {session.get_inputs()[0].name: given})
-    np.testing.assert_allclose(found, network.logits(images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, logits_of("bench"), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

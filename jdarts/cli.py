@@ -11,7 +11,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jdarts import __version__
-from jdarts.commands import bench, experiments, export, guard, latency, predict, process, reference, runs, tune, worker
+from jdarts.commands import (
+    bench,
+    experiments,
+    export,
+    guard,
+    guide,
+    latency,
+    predict,
+    process,
+    reference,
+    runs,
+    tune,
+    worker,
+)
 from jdarts.commands.arguments import Arguments, Parser
 from jdarts.commands.data_lines import data_lines
 from jdarts.commands.overrides import print_help, split_overrides
@@ -66,7 +79,7 @@ def _dispatch(arguments: list[str]) -> int:
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     if name is None:
         if not arguments:
-            parser.print_help()
+            print(guide.GUIDE, end="")
             return 0
         parser.parse_args(arguments)  # --help, --version, or a usage error
         return 0

@@ -112,8 +112,15 @@ def add_log_option(command: Parser) -> None:
 def check_log_packages(kinds: Sequence[str]) -> None:
     """Raise `UserError` if the package of a logger is not installed."""
     for kind, package in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
-        if kind in kinds and importlib.util.find_spec(package) is None:
+        if kind in kinds and not _is_installed(package):
             raise UserError(f'--log {kind} needs the package {package}: pip install "jdarts[{kind}]"')
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def check_folder_of(file: str | None, verb: str = "write") -> None:

@@ -13,7 +13,7 @@ from jdarts.genotypes import parse_architecture
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.records import SearchRecord, flat, read_json, read_run
 from jdarts.report.run_sections import configuration, drawing, section, test_score
-from jdarts.report.words import duration, table
+from jdarts.report.words import duration, percent, table
 from jdarts.runs.folder import RunFolder
 
 SECTIONS = (("curves", "Curves"), ("network", "Network"), ("configuration", "Configuration"))
@@ -117,7 +117,7 @@ def _summary(run: TrainingRun) -> str:
         score, value = test_score(dict(run.result))
         facts.append((value, score))
         top5 = run.result.get("test_top5_accuracy")
-        facts += [] if top5 is None else [(f"{top5:.2%}", "test accuracy, top 5")]
+        facts += [] if top5 is None else [(percent(top5), "test accuracy, top 5")]
         facts += [(f"{run.result[name]:,}", what) for name, what in (("parameters", "parameters"), ("macs", "MACs"))]
     facts.append((duration(run.seconds), "computing time"))
     shown = "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>" for value, what in facts)

@@ -281,8 +281,8 @@ def test_onnx_runtime_computes_the_same_logits(tmp_path):
     [
         ("cifar", "flax", "my-network.py", "writes a Python module"),
         ("cifar", "torch", "network.txt", "--format torch writes .safetensors"),
-        ("NASNET_A", "flax", "network.py", "use --format stablehlo"),
-        ("NASNET_A", "torch", "network.npz", "use --format stablehlo"),
+        ("AMOEBANET_A_CIFAR", "flax", "network.py", "use --format stablehlo"),
+        ("AMOEBANET_A_CIFAR", "torch", "network.npz", "use --format stablehlo"),
         ("noise", "flax", "network.py", "op noise has no source outside of jdarts"),
         ("noise", "torch", "network.npz", "op noise has no PyTorch names"),
     ],

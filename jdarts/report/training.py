@@ -1,6 +1,5 @@
 """The page of a training of one genotype: score, curves, drawing, cost, configuration."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -157,4 +156,4 @@ def _network(run: TrainingRun) -> str:
 
 
 def _options(run: TrainingRun) -> dict[str, Any]:
-    return flat(json.loads(json.dumps(as_dict(run.config), default=str)))
+    return flat(as_dict(run.config))

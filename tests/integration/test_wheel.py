@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,15 +34,20 @@ def bare(tmp_path_factory) -> Path:
     Downloading the dependencies once more would take minutes: their list is compared with the imports instead.
     """
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(folder), str(ROOT)]
-    built = subprocess.run(build, capture_output=True, text=True)
+    source = folder / "source"  # building leaves files in the tree
+    shutil.copytree(ROOT / "jdarts", source / "jdarts", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(folder), str(source)]
+    built = subprocess.run(build, capture_output=True, text=True, env=_outside())
     if built.returncode and "setuptools" in built.stderr:
         pytest.skip("setuptools cannot be downloaded, which builds the wheel")
     assert built.returncode == 0, built.stderr
     (wheel,) = folder.glob("jdarts-*.whl")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     python = folder / "venv/bin/python"
-    subprocess.run([str(python), "-m", "pip", "install", "--no-deps", "--quiet", str(wheel)], check=True)
+    install = [str(python), "-m", "pip", "install", "--no-deps", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, env=_outside())
     (packages,) = (folder / "venv/lib").glob("python*/site-packages")
     outside = [path for path in sys.path if path.endswith("site-packages")]
     hiding = HIDING.replace("OPTIONAL", repr(OPTIONAL))
@@ -50,9 +56,13 @@ def bare(tmp_path_factory) -> Path:
     return python
 
 
+def _outside() -> dict[str, str]:
+    """The environment without the repository on Python's path."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(python: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"JDARTS_NO_REEXEC": "1", "JAX_PLATFORMS": "cpu"}
+    environment = {**_outside(), "JDARTS_NO_REEXEC": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [str(python), *arguments], capture_output=True, text=True, cwd=python.parent, env=environment, timeout=240
     )

@@ -23,7 +23,7 @@ def relu6(x):
     return jnp.minimum(jnp.maximum(x, 0), 6)
 
 
-class ConvNorm(nn.Module):
+class NormedConv(nn.Module):
     """Convolution without bias, batch norm, activation; `depthwise` convolves every channel by itself."""
 
     channels: int
@@ -78,11 +78,11 @@ class InvertedResidual(nn.Module):
         """`[N, H, W, ·]` → `[N, ⌈H/stride⌉, ⌈W/stride⌉, width]`."""
         inner, y = self.expansion * x.shape[-1], x
         if self.expansion > 1:
-            y = ConvNorm(inner, activation=self.activation, name="expand")(y, train)
-        y = ConvNorm(inner, self.kernel, self.stride, self.activation, depthwise=True, name="depthwise")(y, train)
+            y = NormedConv(inner, activation=self.activation, name="expand")(y, train)
+        y = NormedConv(inner, self.kernel, self.stride, self.activation, depthwise=True, name="depthwise")(y, train)
         if self.squeezed:
             y = SqueezeAndExcite(self.squeezed, self.activation, name="squeeze_excite")(y)
-        y = ConvNorm(self.width, name="project")(y, train)
+        y = NormedConv(self.width, name="project")(y, train)
         return with_skip(x, y, self.skip)
 
 
@@ -99,7 +99,7 @@ class ConvLayer(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         """`[N, H, W, ·]` → `[N, ⌈H/stride⌉, ⌈W/stride⌉, width]`."""
-        y = ConvNorm(self.width, self.kernel, self.stride, self.activation, name="conv")(x, train)
+        y = NormedConv(self.width, self.kernel, self.stride, self.activation, name="conv")(x, train)
         if self.squeezed:
             y = SqueezeAndExcite(self.squeezed, self.activation, name="squeeze_excite")(y)
         return with_skip(x, y, self.skip)
@@ -114,7 +114,7 @@ class Projection(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         """`[N, H, W, ·]` → `[N, ⌈H/stride⌉, ⌈W/stride⌉, width]`."""
-        return ConvNorm(self.width, stride=self.stride, name="project")(x, train)
+        return NormedConv(self.width, stride=self.stride, name="project")(x, train)
 
 
 class ShuffleUnit(nn.Module):
@@ -130,9 +130,9 @@ class ShuffleUnit(nn.Module):
         """`[N, H, W, ·]` → `[N, ⌈H/stride⌉, ⌈W/stride⌉, width]`."""
         bypass, main = split_channels_of_shuffle(self, x, train)
         inputs, middle = main.shape[-1], self.width // 2
-        main = ConvNorm(middle, activation=self.activation, name="expand")(main, train)
-        main = ConvNorm(middle, self.kernel, self.stride, depthwise=True, name="depthwise")(main, train)
-        main = ConvNorm(self.width - inputs, activation=self.activation, name="project")(main, train)
+        main = NormedConv(middle, activation=self.activation, name="expand")(main, train)
+        main = NormedConv(middle, self.kernel, self.stride, depthwise=True, name="depthwise")(main, train)
+        main = NormedConv(self.width - inputs, activation=self.activation, name="project")(main, train)
         return jnp.concatenate([bypass, main], axis=-1)
 
 
@@ -149,12 +149,12 @@ class XceptionUnit(nn.Module):
         """`[N, H, W, ·]` → `[N, ⌈H/stride⌉, ⌈W/stride⌉, width]`."""
         bypass, main = split_channels_of_shuffle(self, x, train)
         inputs, middle = main.shape[-1], self.width // 2
-        main = ConvNorm(inputs, 3, self.stride, depthwise=True, name="depthwise_1")(main, train)
-        main = ConvNorm(middle, activation=self.activation, name="point_1")(main, train)
-        main = ConvNorm(middle, 3, depthwise=True, name="depthwise_2")(main, train)
-        main = ConvNorm(middle, activation=self.activation, name="point_2")(main, train)
-        main = ConvNorm(middle, 3, depthwise=True, name="depthwise_3")(main, train)
-        main = ConvNorm(self.width - inputs, activation=self.activation, name="project")(main, train)
+        main = NormedConv(inputs, 3, self.stride, depthwise=True, name="depthwise_1")(main, train)
+        main = NormedConv(middle, activation=self.activation, name="point_1")(main, train)
+        main = NormedConv(middle, 3, depthwise=True, name="depthwise_2")(main, train)
+        main = NormedConv(middle, activation=self.activation, name="point_2")(main, train)
+        main = NormedConv(middle, 3, depthwise=True, name="depthwise_3")(main, train)
+        main = NormedConv(self.width - inputs, activation=self.activation, name="project")(main, train)
         return jnp.concatenate([bypass, main], axis=-1)
 
 
@@ -163,8 +163,8 @@ def split_channels_of_shuffle(unit, x, train: bool):
     if unit.stride == 1:
         return x[..., ::2], x[..., 1::2]
     inputs = x.shape[-1]
-    bypass = ConvNorm(inputs, unit.kernel, 2, depthwise=True, name="bypass_depthwise")(x, train)
-    return ConvNorm(inputs, activation=unit.activation, name="bypass_project")(bypass, train), x
+    bypass = NormedConv(inputs, unit.kernel, 2, depthwise=True, name="bypass_depthwise")(x, train)
+    return NormedConv(inputs, activation=unit.activation, name="bypass_project")(bypass, train), x
 
 
 def with_skip(x, y, skip: str):

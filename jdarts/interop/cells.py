@@ -5,12 +5,12 @@ from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import Cell, Genotype
-from jdarts.interop.entries import Entry, VariablePath, factorized_reduce, norm, relu_conv_bn, separable
+from jdarts.interop.entries import TorchEntry, VariablePath, factorized_reduce, norm, relu_conv_bn, separable
 from jdarts.networks.nasbench201 import STAGES
 from jdarts.networks.reductions import reduction_cells
 
 
-def darts_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterator[Entry]:
+def darts_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterator[TorchEntry]:
     """Every array of `NetworkCIFAR` or, with the stem for ImageNet, of `NetworkImageNet`, in its order.
 
     The ops of a cell are numbered in the order of its edges; the DARTS code has two of them a node.
@@ -34,7 +34,7 @@ def darts_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterator[Entr
     yield from linear("classifier", ("classifier",))
 
 
-def nasbench201_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterator[Entry]:
+def nasbench201_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterator[TorchEntry]:
     """Every array of NAS-Bench-201's network, in its order; the blocks between the stages count as cells."""
     yield from _stem("stem", ("stem",))
     cells = sizes["cells"]
@@ -43,7 +43,7 @@ def nasbench201_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterato
             torch, here = f"cells.{stage * (cells + 1) - 1}", f"reduction_{stage}"
             for conv in ("conv_a", "conv_b"):
                 yield from _nor_conv(f"{torch}.{conv}", (here, conv))
-            yield Entry(f"{torch}.downsample.1.weight", ("params", here, "shortcut"), None, "pointwise")
+            yield TorchEntry(f"{torch}.downsample.1.weight", ("params", here, "shortcut"), None, "pointwise")
         for i in range(cells):
             torch, here = f"cells.{stage * (cells + 1) + i}", f"cell_{stage * cells + i}"
             edges = [(t, *edge) for t, node in enumerate(genotype.normal.nodes, start=1) for edge in node]
@@ -54,25 +54,25 @@ def nasbench201_entries(genotype: Genotype, sizes: Mapping[str, Any]) -> Iterato
     yield from linear("classifier", ("classifier",))
 
 
-def linear(name: str, here: VariablePath, *, bias: bool = True) -> Iterator[Entry]:
+def linear(name: str, here: VariablePath, *, bias: bool = True) -> Iterator[TorchEntry]:
     """A linear layer."""
-    yield Entry(f"{name}.weight", ("params", *here, "kernel"), None, "linear")
+    yield TorchEntry(f"{name}.weight", ("params", *here, "kernel"), None, "linear")
     if bias:
-        yield Entry(f"{name}.bias", ("params", *here, "bias"), None, "vector")
+        yield TorchEntry(f"{name}.bias", ("params", *here, "bias"), None, "vector")
 
 
-def _stem(torch: str, here: VariablePath) -> Iterator[Entry]:
-    yield Entry(f"{torch}.0.weight", ("params", *here, "conv"), None, "dense")
+def _stem(torch: str, here: VariablePath) -> Iterator[TorchEntry]:
+    yield TorchEntry(f"{torch}.0.weight", ("params", *here, "conv"), None, "dense")
     yield from norm(f"{torch}.1", (*here, "norm"))
 
 
-def _imagenet_stem() -> Iterator[Entry]:
+def _imagenet_stem() -> Iterator[TorchEntry]:
     for stage, (torch, layer) in enumerate((("stem0", 0), ("stem0", 3), ("stem1", 1)), start=1):
-        yield Entry(f"{torch}.{layer}.weight", ("params", "stem_0", f"conv_{stage}"), None, "dense")
+        yield TorchEntry(f"{torch}.{layer}.weight", ("params", "stem_0", f"conv_{stage}"), None, "dense")
         yield from norm(f"{torch}.{layer + 1}", ("stem_0", f"norm_{stage}"))
 
 
-def _cell(torch: str, here: str, cell: Cell, reduction: bool) -> Iterator[Entry]:
+def _cell(torch: str, here: str, cell: Cell, reduction: bool) -> Iterator[TorchEntry]:
     number = 0
     for target, edges in enumerate(cell.live_nodes, start=cell.inputs):
         for k, (op, source) in enumerate(edges):
@@ -81,7 +81,7 @@ def _cell(torch: str, here: str, cell: Cell, reduction: bool) -> Iterator[Entry]
             number += 1
 
 
-def _op(name: str, here: VariablePath, op: str, strided: bool) -> Iterator[Entry]:
+def _op(name: str, here: VariablePath, op: str, strided: bool) -> Iterator[TorchEntry]:
     match op.split("_"):
         case ["sep", "conv", _]:
             yield from separable(f"{name}.op", 1, here, 1, 0, affine=True)
@@ -89,8 +89,8 @@ def _op(name: str, here: VariablePath, op: str, strided: bool) -> Iterator[Entry
         case ["dil", "conv", _]:
             yield from separable(f"{name}.op", 1, here, 1, 0, affine=True)
         case ["conv", "7x1", "1x7"]:
-            yield Entry(f"{name}.1.weight", ("params", *here, "conv_1x7"), None, "dense")
-            yield Entry(f"{name}.2.weight", ("params", *here, "conv_7x1"), None, "dense")
+            yield TorchEntry(f"{name}.1.weight", ("params", *here, "conv_1x7"), None, "dense")
+            yield TorchEntry(f"{name}.2.weight", ("params", *here, "conv_7x1"), None, "dense")
             yield from norm(f"{name}.3", (*here, "norm_1"))
         case ["skip", "connect"] if strided:
             yield from factorized_reduce(name, (*here, "reduce"), 0, affine=True)
@@ -100,16 +100,16 @@ def _op(name: str, here: VariablePath, op: str, strided: bool) -> Iterator[Entry
             raise UserError(f"op {op} has no PyTorch names; the network cannot be exchanged")
 
 
-def _nor_conv(torch: str, here: VariablePath) -> Iterator[Entry]:
-    yield Entry(f"{torch}.op.1.weight", ("params", *here, "conv"), None, "dense")
+def _nor_conv(torch: str, here: VariablePath) -> Iterator[TorchEntry]:
+    yield TorchEntry(f"{torch}.op.1.weight", ("params", *here, "conv"), None, "dense")
     yield from norm(f"{torch}.op.2", (*here, "norm"))
 
 
-def _auxiliary_head(*, second_norm: bool) -> Iterator[Entry]:
+def _auxiliary_head(*, second_norm: bool) -> Iterator[TorchEntry]:
     head = "auxiliary_head"
-    yield Entry(f"{head}.features.2.weight", ("params", head, "conv_1"), None, "dense")
+    yield TorchEntry(f"{head}.features.2.weight", ("params", head, "conv_1"), None, "dense")
     yield from norm(f"{head}.features.3", (head, "norm_1"))
-    yield Entry(f"{head}.features.5.weight", ("params", head, "conv_2"), None, "dense")
+    yield TorchEntry(f"{head}.features.5.weight", ("params", head, "conv_2"), None, "dense")
     if second_norm:
         yield from norm(f"{head}.features.6", (head, "norm_2"))
     yield from linear(f"{head}.classifier", (head, "classifier"))

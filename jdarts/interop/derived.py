@@ -13,7 +13,7 @@ from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture
 from jdarts.genotypes.macro import mobile_of
 from jdarts.interop.arrays import checked, shape_of, without_counters
 from jdarts.interop.cells import darts_entries, nasbench201_entries
-from jdarts.interop.entries import Entry, VariablePath, from_torch, to_torch
+from jdarts.interop.entries import TorchEntry, VariablePath, from_torch, to_torch
 from jdarts.interop.mobile import mobile_entries
 from jdarts.networks.of_genotype import TrainedOnImages, derived_network
 
@@ -74,11 +74,11 @@ def save_torch_network(
     return {entry.name: to_torch(_only(values[entry.path], entry), entry.kind).copy() for entry in entries}
 
 
-def _only(value: np.ndarray, entry: Entry) -> np.ndarray:
+def _only(value: np.ndarray, entry: TorchEntry) -> np.ndarray:
     return value if entry.index is None else value[entry.index]
 
 
-def _entries(genotype: TrainedOnImages, sizes: Mapping[str, Any]) -> list[Entry]:
+def _entries(genotype: TrainedOnImages, sizes: Mapping[str, Any]) -> list[TorchEntry]:
     """Every array of the PyTorch network; the first one is the kernel of its first convolution."""
     mobile = mobile_of(genotype)
     if mobile is not None:

@@ -11,7 +11,7 @@ WeightKind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class TorchEntry:
     """A PyTorch array and its place in jdarts: `path` in the variables, `index` on the edge axis, if any."""
 
     name: str
@@ -20,38 +20,38 @@ class Entry:
     kind: WeightKind
 
 
-def relu_conv_bn(name: str, here: VariablePath, *, affine: bool = False) -> Iterator[Entry]:
+def relu_conv_bn(name: str, here: VariablePath, *, affine: bool = False) -> Iterator[TorchEntry]:
     """ReLU, 1 × 1 convolution, batch norm; `here` is its place below `params` and `batch_stats`."""
-    yield Entry(f"{name}.op.1.weight", ("params", *here, "conv_1"), 0, "pointwise")
+    yield TorchEntry(f"{name}.op.1.weight", ("params", *here, "conv_1"), 0, "pointwise")
     yield from norm(f"{name}.op.2", (*here, "norm_1"), 0, affine=affine)
 
 
-def factorized_reduce(name: str, here: VariablePath, index: int, *, affine: bool = False) -> Iterator[Entry]:
+def factorized_reduce(name: str, here: VariablePath, index: int, *, affine: bool = False) -> Iterator[TorchEntry]:
     """Two 1 × 1 convolutions of stride 2 and a batch norm."""
     for conv in ("conv_1", "conv_2"):
-        yield Entry(f"{name}.{conv}.weight", ("params", *here, conv), index, "pointwise")
+        yield TorchEntry(f"{name}.{conv}.weight", ("params", *here, conv), index, "pointwise")
     yield from norm(f"{name}.bn", (*here, "norm_1"), index, affine=affine)
 
 
 def separable(name: str, layer: int, here: VariablePath, stage: int, index: int, *, affine: bool = False):
     """Depthwise and 1 × 1 convolution, batch norm: the layers `layer`, `layer + 1` and `layer + 2` of `name`."""
-    yield Entry(f"{name}.{layer}.weight", ("params", *here, f"depthwise_{stage}"), index, "depthwise")
-    yield Entry(f"{name}.{layer + 1}.weight", ("params", *here, f"pointwise_{stage}"), index, "pointwise")
+    yield TorchEntry(f"{name}.{layer}.weight", ("params", *here, f"depthwise_{stage}"), index, "depthwise")
+    yield TorchEntry(f"{name}.{layer + 1}.weight", ("params", *here, f"pointwise_{stage}"), index, "pointwise")
     yield from norm(f"{name}.{layer + 2}", (*here, f"norm_{stage}"), index, affine=affine)
 
 
-def norm(name: str, here: VariablePath, index: int = 0, *, affine: bool = True) -> Iterator[Entry]:
+def norm(name: str, here: VariablePath, index: int = 0, *, affine: bool = True) -> Iterator[TorchEntry]:
     """Batch norm: running averages and, if `affine`, scale and shift."""
     if affine:
-        yield Entry(f"{name}.weight", ("params", *here, "scale"), index, "vector")
-        yield Entry(f"{name}.bias", ("params", *here, "bias"), index, "vector")
+        yield TorchEntry(f"{name}.weight", ("params", *here, "scale"), index, "vector")
+        yield TorchEntry(f"{name}.bias", ("params", *here, "bias"), index, "vector")
     yield from statistics(name, here, index)
 
 
-def statistics(name: str, here: VariablePath, index: int) -> Iterator[Entry]:
+def statistics(name: str, here: VariablePath, index: int) -> Iterator[TorchEntry]:
     """The running averages of a batch norm."""
-    yield Entry(f"{name}.running_mean", ("batch_stats", *here, "mean"), index, "vector")
-    yield Entry(f"{name}.running_var", ("batch_stats", *here, "var"), index, "vector")
+    yield TorchEntry(f"{name}.running_mean", ("batch_stats", *here, "mean"), index, "vector")
+    yield TorchEntry(f"{name}.running_var", ("batch_stats", *here, "var"), index, "vector")
 
 
 def to_torch(value: np.ndarray, kind: WeightKind) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.interop.cells import linear
-from jdarts.interop.entries import Entry, VariablePath, norm
+from jdarts.interop.entries import TorchEntry, VariablePath, norm
 
 _CONVS = {
     "conv": ("conv",),
@@ -26,7 +26,7 @@ _CONVS = {
 _PROXYLESS = {"expand": "inverted_bottleneck", "depthwise": "depth_conv", "project": "point_linear"}
 
 
-def mobile_entries(network: MobileArchitecture) -> Iterator[Entry]:
+def mobile_entries(network: MobileArchitecture) -> Iterator[TorchEntry]:
     """Every array of the PyTorch network, in its order; the widths of `network` are already scaled."""
     released = _as_released(network)
     for i, (layer, inputs) in enumerate(zip(network.layers, network.input_widths, strict=True)):
@@ -82,12 +82,12 @@ def _macro(index: int, layers: int, layer: MobileLayer, conv: str) -> tuple[str,
     return f"features.{index - 1}.conv", 3 * before.index(conv)
 
 
-def _conv_norm(conv: str, bn: str, here: VariablePath, *, affine: bool = True) -> Iterator[Entry]:
-    yield Entry(f"{conv}.weight", ("params", *here, "kernel"), None, "dense")
+def _conv_norm(conv: str, bn: str, here: VariablePath, *, affine: bool = True) -> Iterator[TorchEntry]:
+    yield TorchEntry(f"{conv}.weight", ("params", *here, "kernel"), None, "dense")
     yield from norm(bn, (*here, "norm"), affine=affine)
 
 
-def _squeeze_excite(name: str, here: VariablePath) -> Iterator[Entry]:
+def _squeeze_excite(name: str, here: VariablePath) -> Iterator[TorchEntry]:
     for layer in ("down", "up"):
-        yield Entry(f"{name}.{layer}.weight", ("params", *here, layer), None, "linear")
-        yield Entry(f"{name}.{layer}.bias", ("params", *here, f"{layer}_bias"), None, "vector")
+        yield TorchEntry(f"{name}.{layer}.weight", ("params", *here, layer), None, "linear")
+        yield TorchEntry(f"{name}.{layer}.bias", ("params", *here, f"{layer}_bias"), None, "vector")

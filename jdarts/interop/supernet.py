@@ -17,7 +17,7 @@ from flax import traverse_util
 from jdarts.errors import UserError
 from jdarts.interop.arrays import checked, shape_of, without_counters
 from jdarts.interop.entries import (
-    Entry,
+    TorchEntry,
     VariablePath,
     factorized_reduce,
     from_torch,
@@ -79,7 +79,7 @@ def load_torch_supernet(
 
 
 def _collect(
-    arrays: Mapping[str, np.ndarray], entries: list[Entry], leaves: Mapping[VariablePath, Any], network: str
+    arrays: Mapping[str, np.ndarray], entries: list[TorchEntry], leaves: Mapping[VariablePath, Any], network: str
 ) -> dict[VariablePath, np.ndarray]:
     """The variables by path, put together from the PyTorch arrays; `network` describes the supernet in errors."""
     values: dict[VariablePath, np.ndarray] = {}
@@ -135,16 +135,16 @@ def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[
 # The arrays, by PyTorch name
 
 
-def _entries(space: CellSpace, cells: int) -> Iterator[Entry]:
+def _entries(space: CellSpace, cells: int) -> Iterator[TorchEntry]:
     """Every array of the PyTorch network, in its order."""
     if space.edges != DARTS_EDGES or space.ops:
         raise UserError(f"space {space.name} has cells or ops that PyTorch DARTS lacks")
     params, stats = ("params", "stem"), ("batch_stats", "stem", "norm")
-    yield Entry("stem.0.weight", (*params, "conv"), None, "dense")
-    yield Entry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")
-    yield Entry("stem.1.bias", (*params, "norm", "bias"), 0, "vector")
-    yield Entry("stem.1.running_mean", (*stats, "mean"), 0, "vector")
-    yield Entry("stem.1.running_var", (*stats, "var"), 0, "vector")
+    yield TorchEntry("stem.0.weight", (*params, "conv"), None, "dense")
+    yield TorchEntry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")
+    yield TorchEntry("stem.1.bias", (*params, "norm", "bias"), 0, "vector")
+    yield TorchEntry("stem.1.running_mean", (*stats, "mean"), 0, "vector")
+    yield TorchEntry("stem.1.running_var", (*stats, "var"), 0, "vector")
     reductions = reduction_cells(cells)
     for c in range(cells):
         torch, here = f"cells.{c}", f"cell_{c}"
@@ -158,11 +158,11 @@ def _entries(space: CellSpace, cells: int) -> Iterator[Entry]:
             for source in range(target):
                 strided = c in reductions and source < 2
                 yield from _edge(f"{torch}._ops.{row(source, target)}", here, table, source, target, strided)
-    yield Entry("classifier.weight", ("params", "classifier", "kernel"), None, "linear")
-    yield Entry("classifier.bias", ("params", "classifier", "bias"), None, "vector")
+    yield TorchEntry("classifier.weight", ("params", "classifier", "kernel"), None, "linear")
+    yield TorchEntry("classifier.bias", ("params", "classifier", "bias"), None, "vector")
 
 
-def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strided: bool) -> Iterator[Entry]:
+def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strided: bool) -> Iterator[TorchEntry]:
     for k, op in enumerate(table[row(source, target)]):
         name, here = f"{torch}._ops.{k}", (cell, f"from_{source}_{op}")
         index = sum(op in table[row(source, t)] for t in range(max(2, source + 1), target))
@@ -170,8 +170,10 @@ def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strid
             case "sep" | "dil" as kind:
                 for stage, layer in ((1, 1), (2, 5)) if kind == "sep" else ((1, 1),):
                     weights = ("params", *here)
-                    yield Entry(f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise")
-                    yield Entry(f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise")
+                    yield TorchEntry(f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise")
+                    yield TorchEntry(
+                        f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise"
+                    )
                     yield from statistics(f"{name}.op.{layer + 2}", (*here, f"norm_{stage}"), index)
             case "max" | "avg":
                 yield from statistics(f"{name}.1", (*here, "norm_1"), 0)

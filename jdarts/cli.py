@@ -13,6 +13,7 @@ from typing import Any
 from jdarts import __version__
 from jdarts.commands import (
     bench,
+    detect,
     experiments,
     export,
     guard,
@@ -21,6 +22,7 @@ from jdarts.commands import (
     predict,
     process,
     reference,
+    reproduce,
     runs,
     tune,
     worker,
@@ -31,7 +33,14 @@ from jdarts.commands.overrides import print_help, split_overrides
 from jdarts.devices import processes
 from jdarts.errors import UserError, unknown
 
-LONG_COMMANDS = (*experiments.RUN_COMMANDS, "bench", *tune.LONG_COMMANDS, *worker.LONG_COMMANDS, *runs.LONG_COMMANDS)
+LONG_COMMANDS = (
+    *experiments.RUN_COMMANDS,
+    "bench",
+    *tune.LONG_COMMANDS,
+    *worker.LONG_COMMANDS,
+    *runs.LONG_COMMANDS,
+    *reproduce.LONG_COMMANDS,
+)
 """Commands that compute for minutes, which need XLA's flags and gain from huge pages."""
 TAKING_OVERRIDES = (*experiments.RUN_COMMANDS, *tune.LONG_COMMANDS, "plan", "bench")
 
@@ -112,6 +121,6 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")  # read by `main`
         return command
 
-    for commands in (experiments, tune, worker, bench, latency, predict, export, reference, runs):
+    for commands in (experiments, tune, worker, bench, latency, predict, export, detect, reference, reproduce, runs):
         commands.add_commands(add)
     return parser, group.choices

@@ -14,10 +14,15 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
 
     With `label_smoothing` s, the target is 1 − s on the label plus s / classes on every class.
     """
+    return jnp.mean(cross_entropies(logits, labels, label_smoothing))
+
+
+def cross_entropies(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
+    """The cross-entropy of every row, `[N]`, as in `cross_entropy`."""
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     if label_smoothing:
         targets = optax.smooth_labels(targets, label_smoothing)
-    return jnp.mean(optax.softmax_cross_entropy(logits, targets))
+    return optax.softmax_cross_entropy(logits, targets)
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:

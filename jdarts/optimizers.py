@@ -1,5 +1,6 @@
 """The optimisers of the DARTS family as optax chains, in PyTorch's order of operations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -99,16 +100,35 @@ def warmed_up(schedule: optax.Schedule, epochs: int, steps_per_epoch: int) -> op
     return rate
 
 
+def decayed_at(config: SGDConfig, decay_rate: float, epochs: Sequence[int], per_epoch: int) -> optax.Schedule:
+    """`learning_rate` times `decay_rate` for each of the finished `epochs`; an epoch has `per_epoch` steps."""
+    return optax.piecewise_constant_schedule(config.learning_rate, {epoch * per_epoch: decay_rate for epoch in epochs})
+
+
+def warmed_up_by_step(schedule: optax.Schedule, steps: int) -> optax.Schedule:
+    """`schedule` times a factor that grows linearly from 0.001 in step 0 to 1 in step `steps`; `schedule` for 0."""
+    if steps == 0:
+        return schedule
+
+    def rate(step):
+        share = jnp.minimum(jnp.asarray(step) / steps, 1)
+        return schedule(step) * (0.001 + 0.999 * share)
+
+    return rate
+
+
 def training_schedule(settings: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
-    """The learning rate of a training by `settings.schedule` and `settings.warmup_epochs`."""
+    """The learning rate of a training by `settings.schedule`, `warmup_epochs` and `warmup_steps`."""
     config, epochs = settings.optimizer, settings.epochs
     schedules = {
         "cosine": lambda: cosine_per_epoch(config, epochs, steps_per_epoch),
         "cosine_by_step": lambda: cosine_per_step(config, epochs * steps_per_epoch),
         "linear": lambda: linear_per_epoch(config, epochs, steps_per_epoch),
         "exponential": lambda: exponential_per_epoch(config, settings.decay_rate, steps_per_epoch),
+        "steps": lambda: decayed_at(config, settings.decay_rate, settings.decay_epochs, steps_per_epoch),
     }
-    return warmed_up(schedules[settings.schedule](), settings.warmup_epochs, steps_per_epoch)
+    warm = warmed_up(schedules[settings.schedule](), settings.warmup_epochs, steps_per_epoch)
+    return warmed_up_by_step(warm, settings.warmup_steps)
 
 
 def weight_decay(strength: Any) -> optax.GradientTransformationExtraArgs:
@@ -163,6 +183,19 @@ def alpha_adam(config: AdamConfig) -> optax.GradientTransformation:
         optax.scale_by_adam(config.b1, config.b2, eps=1e-8),
         optax.scale_by_learning_rate(config.learning_rate),
     )
+
+
+def alpha_sgd(config: AdamConfig) -> optax.GradientTransformation:
+    """SGD for the alphas with coupled weight decay, PyTorch's momentum and a constant learning rate."""
+    parts = [*clipping(config.gradient_clip), optax.add_decayed_weights(config.weight_decay)]
+    if not is_off(config.momentum):
+        parts.append(optax.trace(config.momentum))
+    return optax.chain(*parts, optax.scale_by_learning_rate(config.learning_rate))
+
+
+def of_alphas(config: AdamConfig) -> optax.GradientTransformation:
+    """The optimiser of the alphas: `alpha_adam` or `alpha_sgd`, by `config.kind`."""
+    return {"adam": alpha_adam, "sgd": alpha_sgd}[config.kind](config)
 
 
 def clip_grad_norm(limit: Any) -> optax.GradientTransformation:

@@ -6,7 +6,8 @@ import optax
 import pytest
 
 from jdarts.config import AdamConfig, SGDConfig, TrainConfig
-from jdarts.optimizers import alpha_adam, cosine_per_epoch, training_schedule, weight_sgd
+from jdarts.errors import UserError
+from jdarts.optimizers import alpha_adam, cosine_per_epoch, of_alphas, training_schedule, weight_sgd
 
 
 def test_cosine_is_constant_inside_an_epoch():
@@ -77,3 +78,44 @@ def test_adam_adds_the_decay_to_the_gradient():
         m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g * g
         a = a - 0.01 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-8)
         np.testing.assert_allclose(params, a, rtol=1e-5)
+
+
+def test_the_schedule_of_detection():
+    """A thousandth at the first step, linear to the full rate in 10 steps, a tenth after epochs 3 and 5 of 4 steps."""
+    optimizer = SGDConfig(learning_rate=0.5, learning_rate_min=0.0)
+    settings = TrainConfig(
+        epochs=6, schedule="steps", decay_rate=0.1, decay_epochs=(3, 5), warmup_steps=10, optimizer=optimizer
+    )
+    schedule = training_schedule(settings, steps_per_epoch=4)
+    for step in range(24):
+        factor = 0.001 + 0.999 * step / 10 if step < 10 else 1.0
+        decay = 0.1 ** sum(step >= 4 * epoch for epoch in (3, 5))
+        assert float(schedule(step)) == pytest.approx(0.5 * factor * decay, rel=1e-5)
+    with pytest.raises(UserError, match="decay_epochs"):
+        TrainConfig(schedule="steps")
+    with pytest.raises(UserError, match="decay_epochs"):
+        TrainConfig(decay_epochs=(3,))
+
+
+def test_alphas_by_sgd():
+    """Against PyTorch's rule: g ← clipped g + λ a, m ← μ m + g, a ← a − lr m."""
+    optimizer = of_alphas(AdamConfig(learning_rate=0.1, weight_decay=0.3, gradient_clip=0.5, kind="sgd", momentum=0.9))
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=5)
+    params, state, m = jnp.asarray(a), optimizer.init(jnp.asarray(a)), np.zeros(5)
+    for _ in range(4):
+        g = rng.normal(size=5)
+        updates, state = optimizer.update(jnp.asarray(g), state, params)
+        params = optax.apply_updates(params, updates)
+        m = 0.9 * m + g * min(1.0, 0.5 / (np.linalg.norm(g) + 1e-6)) + 0.3 * a
+        a = a - 0.1 * m
+        np.testing.assert_allclose(params, a, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"momentum": 0.9}, "which adam does not have"), ({"kind": "sgd", "b1": 0.9}, "which sgd does not have")],
+)
+def test_numbers_of_the_other_optimiser_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        AdamConfig(**settings)

@@ -15,7 +15,7 @@ from jdarts.bench.noise import noisy
 from jdarts.config import Experiment
 from jdarts.data import SearchData
 from jdarts.hypergrad.study import NoiseKind, Study, difference_study, estimate, in_float64
-from jdarts.optimizers import alpha_adam, weight_sgd
+from jdarts.optimizers import of_alphas, weight_sgd
 from jdarts.search.search import make_search
 from jdarts.search.state import SearchState
 from jdarts.spaces.space import Space
@@ -116,7 +116,7 @@ def searcher(config: Experiment, space: Space, data: SearchData) -> Searcher:
     settings = config.search
     search = make_search(config, space, data)
     optimizer = weight_sgd(settings.weight_optimizer, settings.epochs, search.steps_per_epoch)
-    alpha_optimizer = alpha_adam(settings.alpha_optimizer)
+    alpha_optimizer = of_alphas(settings.alpha_optimizer)
     compile = compile_on_call()
 
     def loss(vector, alphas, batch):

@@ -20,7 +20,7 @@ from jdarts.commands.arguments import (
     positive,
 )
 from jdarts.devices import processes
-from jdarts.errors import CannotWrite
+from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
 from jdarts.runs.kinds import Kind
 
@@ -28,6 +28,10 @@ RUN_COMMANDS = ("run", "search", "train")
 METHOD_HELP = (
     "search with this method and its published settings (jdarts methods NAME shows them); values that CONFIG or an "
     "option sets are kept; --search.method NAME sets the method alone"
+)
+FROM_HELP = (
+    "start from the trained network of another run (short for --train.start), also on other data: the head is new if "
+    "classes or task differ"
 )
 SPACE_NAME_HELP = "short for --space.name (see jdarts spaces)"
 EPILOG = (
@@ -42,7 +46,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     for name, execute, help in (
         ("run", _run, "search, derive, retrain and test: a whole experiment"),
         ("search", _search, "search for a cell only, by a gradient-based method or, with --strategy, by trials"),
-        ("train", _train, "train the network of a genotype from scratch"),
+        ("train", _train, "train the network of a genotype from scratch, or from another run"),
     ):
         command = add(name, execute, help, epilog=EPILOG)
         command.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
@@ -61,7 +65,8 @@ def add_commands(add: Callable[..., Parser]) -> None:
             trials.add_options(command)
         command.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
         if name == "train":
-            command.add_argument("--genotype", metavar="G", required=True, help=GENOTYPE_HELP)
+            command.add_argument("--genotype", metavar="G", help=f"{GENOTYPE_HELP} (default: that of --from)")
+            command.add_argument("--from", metavar="RUN", dest="start", help=FROM_HELP)
 
     plan = add("plan", _plan, "estimate time and memory of a search on many devices", epilog=EPILOG)
     plan.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
@@ -104,8 +109,13 @@ def _search(arguments: Arguments) -> None:
 
 
 def _train(arguments: Arguments) -> None:
+    if arguments.start is not None:
+        arguments.overrides = [*arguments.overrides, f"--train.start={arguments.start}"]
     config, _ = load_experiment(arguments.config, arguments.overrides)
-    genotype = load_genotype(arguments.genotype, config.space.name if config.space.name.endswith(".py") else None)
+    given = arguments.genotype or config.train.start
+    if not given:
+        raise UserError("give a genotype (--genotype G) or a run to start from (--from RUN)")
+    genotype = load_genotype(given, config.space.name if config.space.name.endswith(".py") else None)
     _execute(arguments, "run_train_only", genotype, suffix="-train")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser, check_folder_of
-from jdarts.commands.predict import RUN_HELP, write_output
+from jdarts.commands.predict import BEST_HELP, RUN_HELP, write_output
 from jdarts.errors import UserError
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -37,6 +37,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         help="; ".join(f"{name}: {text}" for name, text in FORMATS.items()),
     )
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; FILE.json describes it")
+    export.add_argument("--best", action="store_true", help=BEST_HELP)
     export.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
 
@@ -69,9 +70,9 @@ def _trained(arguments: Arguments) -> Any:
     from jdarts.train.language.trained import is_language_model, load_language_model
     from jdarts.train.trained import load
 
-    if is_language_model(arguments.run):
+    if not arguments.best and is_language_model(arguments.run):
         return load_language_model(arguments.run)
-    return load(arguments.run, space=arguments.space)
+    return load(arguments.run, space=arguments.space, best=arguments.best)
 
 
 def _files(kind: str, network: Any, output: Path) -> dict[Path, str | bytes]:

@@ -11,12 +11,13 @@ from typing import Any
 from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser, check_folder_of
 from jdarts.errors import UserError
 
+BEST_HELP = "the network of the best epoch by validation"
 RUN_HELP = "the run folder of jdarts train or jdarts run"
 
 
 def add_commands(add: Callable[..., Parser]) -> None:
     """Define the command with `add(name, execute, help)`."""
-    predict = add("predict", _predict, "classify images with a trained network")
+    predict = add("predict", _predict, "classify images with a trained network, or predict numbers, labels or masks")
     predict.add_argument("run", metavar="RUN", help=RUN_HELP)
     predict.add_argument(
         "images",
@@ -25,7 +26,10 @@ def add_commands(add: Callable[..., Parser]) -> None:
         help="image files, folders of them, or npz files with images [N, H, W, C]",
     )
     predict.add_argument("-o", "--output", metavar="FILE", help="write a .csv or .json file (default: csv, printed)")
+    predict.add_argument("--masks", metavar="FOLDER", help="write the mask of each image as FOLDER/NUMBER.png")
     predict.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
+
+    predict.add_argument("--best", action="store_true", help=BEST_HELP)
 
 
 def _predict(arguments: Arguments) -> None:
@@ -35,27 +39,42 @@ def _predict(arguments: Arguments) -> None:
     check_folder_of(arguments.output)
     names, images = _images([Path(text) for text in arguments.images])
 
-    from jdarts.train.trained import load
+    from jdarts.train.trained import load, predicting
 
-    network = load(arguments.run, space=arguments.space)
-    found = network.probabilities(images)
-    rows = [
-        {"image": name, "class": network.classes[int(p.argmax())], "probability": float(p.max())}
-        | ({"probabilities": dict(zip(network.classes, p.tolist(), strict=True))} if suffix == ".json" else {})
-        for name, p in zip(names, found, strict=True)
-    ]
-    write_output(
-        arguments.output, json.dumps(rows, indent=1) + "\n" if suffix == ".json" else _csv(network, rows, found)
-    )
+    network = load(arguments.run, space=arguments.space, best=arguments.best)
+    if arguments.masks and network.task != "segmentation":
+        raise UserError(f"--masks is for segmentation; {arguments.run} is a network for {network.task}")
+    task = predicting(network.task)
+    found, head = network.probabilities(images), ["image", *task.columns(network.classes)]
+    rows = [[name, *task.row(values, network.classes)] for name, values in zip(names, found, strict=True)]
+    if arguments.masks:
+        _write_masks(Path(arguments.masks), [task.prediction(values, network.classes) for values in found])
+    if suffix == ".csv":
+        write_output(arguments.output, _csv(head, rows))
+        return
+    entries = [task.entry(values, network.classes) for values in found]
+    records = [{"image": name} | entry for name, entry in zip(names, entries, strict=True)]
+    write_output(arguments.output, json.dumps(records, indent=1) + "\n")
 
 
-def _csv(network: Any, rows: list[dict[str, Any]], found: Any) -> str:
+def _csv(head: list[str], rows: list[list[Any]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "class", "probability", *network.classes])
-    for row, p in zip(rows, found, strict=True):
-        table.writerow([row["image"], row["class"], f"{row['probability']:.6f}", *(f"{value:.6f}" for value in p)])
+    table.writerow(head)
+    table.writerows(rows)
     return text.getvalue()
+
+
+def _write_masks(folder: Path, masks: list[Any]) -> None:
+    """Gray PNG files whose values are the classes of the pixels."""
+    from PIL import Image
+
+    try:
+        folder.mkdir(exist_ok=True)
+        for number, mask in enumerate(masks):
+            Image.fromarray(mask).save(folder / f"{number}.png")
+    except OSError as error:
+        raise UserError(f"cannot write masks to {folder}: {error.strerror or error}") from None
 
 
 def _images(paths: list[Path]) -> tuple[list[str], list[Any]]:

@@ -69,7 +69,14 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _count(arguments: Arguments) -> None:
-    from jdarts.genotypes import BlockGenotype, MacroArchitecture, MobileArchitecture, RecurrentGenotype
+    from jdarts.genotypes import (
+        BlockGenotype,
+        MacroArchitecture,
+        MobileArchitecture,
+        OneShotGenotype,
+        RandomlyWired,
+        RecurrentGenotype,
+    )
 
     genotype = load_genotype(arguments.genotype, arguments.space)
     recurrent = isinstance(genotype, RecurrentGenotype)
@@ -80,8 +87,12 @@ def _count(arguments: Arguments) -> None:
         raise UserError(
             f"--width-multiplier is for mobile networks, such as FAIRNAS_A; {shown(arguments.genotype)} is none"
         )
-    if isinstance(genotype, MacroArchitecture):
+    if isinstance(genotype, RandomlyWired):
+        count = _count_wired(genotype, arguments)
+    elif isinstance(genotype, MacroArchitecture):
         count = _count_macro(genotype, arguments)
+    elif isinstance(genotype, OneShotGenotype):
+        count = _count_one_shot(genotype, arguments)
     elif recurrent:
         count = _count_recurrent(genotype, arguments)
     elif isinstance(genotype, MobileArchitecture):
@@ -147,6 +158,23 @@ def _count_mobile(architecture: Any, arguments: Arguments) -> Any:
     )
 
 
+def _count_wired(genotype: Any, arguments: Arguments) -> Any:
+    """The size of a randomly wired network; it is for ImageNet unless --image says otherwise."""
+    from jdarts.networks.wired.size import count_wired
+
+    for option in ("cells", "auxiliary"):
+        if getattr(arguments, option):
+            raise UserError(f"--{option} has no meaning for a randomly wired network, a list of random graphs")
+    small = arguments.image is not None
+    return count_wired(
+        genotype,
+        channels=arguments.channels or 78,
+        classes=arguments.classes or (10 if small else 1000),
+        image_size=arguments.image or (224, 224),
+        stem="cifar" if small else "imagenet",
+    )
+
+
 def _count_macro(genotype: Any, arguments: Arguments) -> Any:
     """The size of an ENAS macro network; the released one has its own sizes, which options replace."""
     from jdarts.genotypes import published_networks
@@ -164,6 +192,21 @@ def _count_macro(genotype: Any, arguments: Arguments) -> Any:
         genotype,
         channels=arguments.channels or (36 if published is None else published.size.channels),
         cells=len(genotype.ops),
+        classes=arguments.classes or 10,
+        image_size=arguments.image or 32,
+    )
+
+
+def _count_one_shot(genotype: Any, arguments: Arguments) -> Any:
+    """The size of the network of a One-Shot cell."""
+    from jdarts.networks.one_shot.network import count_one_shot
+
+    if arguments.imagenet or arguments.auxiliary:
+        raise UserError("networks of One-Shot cells have neither an ImageNet form nor an auxiliary head")
+    return count_one_shot(
+        genotype,
+        channels=arguments.channels or 32,
+        cells=arguments.cells or 8,
         classes=arguments.classes or 10,
         image_size=arguments.image or 32,
     )

@@ -118,6 +118,11 @@ def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -
     hint = f"give the same command with --resume to go on in {run.path}"
     progress = run_trials(task, run, reporter, hint, helpers)
     run.write_json("summary.json", progress.summary())
+    if progress.done and not progress.best:
+        raise UserError(
+            f"none of the {progress.done} trials in {run.path} has a result"
+            + (f"; the reason of the last one: {progress.reason}" if progress.reason else "")
+        )
     return progress
 
 

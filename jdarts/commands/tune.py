@@ -1,7 +1,7 @@
 """`jdarts tune CONFIG --vary …`: a search for hyper-parameters, with the studies of `jdarts search --strategy`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> Non
     from jdarts.strategies.tuning import TuningPlan, grid_size, sampler_of, varied_of
 
     varied = varied_of(arguments.vary, config)
+    _refuse_without_effect([each.name for each in varied], config, training=arguments.genotype is not None)
     sampler_of(arguments.sampler, varied, config.seed)
     pruner_by_name(arguments.pruner)
     count = arguments.trials
@@ -97,3 +98,19 @@ def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> Non
     )
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     run_tuning(config, plan, run_dir, **start, reporter=reporter, workers=arguments.workers)
+
+
+def _refuse_without_effect(names: Sequence[str], config: Any, *, training: bool) -> None:
+    """Raise `UserError` for a field that no trial reads: of the search in a training, or the other way round."""
+    from jdarts.data.text import is_text
+    from jdarts.methods import configured
+
+    read, other = ("language_train", "train") if is_text(config.data.source) else ("train", "language_train")
+    unread = {"search", "space", other} if training else {"train", "language_train"}
+    if not training and ("search.method" in names or configured(config.search).driver is not None):
+        unread = {other}  # such methods may train cells
+    for name in names:
+        if name.partition(".")[0] in unread:
+            way_out = f"vary fields of {read}" if training else "give the cell to train with --genotype"
+            what = "training of a genotype" if training else f"search by {config.search.method}"
+            raise UserError(f"--vary {name} has no effect on a {what}; {way_out}")

@@ -35,8 +35,9 @@ class DataConfig(Section):
     """The images, their splits and their augmentation."""
 
     source: str = "digits"
-    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read in
-    batches, stream:folder | stream:tfds:NAME; or, for recurrent cells, ptb | wikitext2 | text."""
+    """Source: digits | tfds:NAME | cifar10 | cifar100 | folder | table | npz | synthetic:HxWxC:CLASSES:IMAGES; or, read
+    in batches, stream:folder | stream:tfds:NAME; or, for detection, coco; or, for recurrent cells, ptb | wikitext2 |
+    text."""
     path: str = ""
     """File or directory of the source (TFDS data directory, CIFAR folder or tar archive, image folder, .npz, folder of
     a text)."""
@@ -75,7 +76,8 @@ class DataConfig(Section):
     image_size: Annotated[int | tuple[int, int], Range(1, 65_536)] | None = None
     """Side of the images in pixels, or height,width. Each image is scaled (bilinear, with antialiasing) until it covers
     that size, and its centre is cut out. None keeps the size of the source. Streamed images are cropped at random and
-    resized to squares of that side; for them None means 224."""
+    resized to squares of that side; for them None means 224. For the source coco, the most of the longer and of the
+    shorter side; None means 1333,800."""
     resize: Annotated[int, Range(1, 65_536)] | None = None
     """A training evaluates streamed images after scaling their shorter side to this many pixels and cutting out the
     centre, of image_size (ImageNet: 256 for 224). None scales the largest square in the centre to image_size."""
@@ -140,7 +142,7 @@ class SpaceConfig(Section):
 
 @dataclass(frozen=True)
 class AdamConfig(Section):
-    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code."""
+    """Adam with coupled L2 (decay added to the gradient, not AdamW), as in the DARTS code; or SGD with coupled L2."""
 
     learning_rate: Positive = 3e-4
     b1: Fraction = 0.5
@@ -148,9 +150,22 @@ class AdamConfig(Section):
     weight_decay: NonNegative = 1e-3
     gradient_clip: NonNegative = 0.0
     """Global-norm threshold applied before weight decay; 0 switches clipping off."""
+    kind: Literal["adam", "sgd"] = "adam"
+    """sgd: gradient descent at a constant learning rate, as in Single-DARTS' ablation; b1 and b2 then have no
+    effect."""
+    momentum: Fraction = 0.0
+    """Momentum of sgd."""
 
     def __post_init__(self):
         check_fields(self)
+        require(
+            self.kind == "sgd" or self.momentum == 0,
+            f"momentum is {self.momentum:g}, which adam does not have; leave it out, or set kind to sgd",
+        )
+        require(
+            self.kind == "adam" or (self.b1, self.b2) == (0.5, 0.999),
+            f"b1 and b2 are {self.b1:g} and {self.b2:g}, which sgd does not have; leave them at 0.5 and 0.999",
+        )
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,18 @@ class SGDConfig(Section):
 class TrainConfig(Section):
     """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
 
+    task: Literal["classification", "regression", "multilabel", "segmentation", "detection"] = "classification"
+    """Targets of the images: one class; numbers; labels that are 0 or 1; a class for every pixel; objects with boxes.
+    The last one needs the source coco, the three in the middle table or npz."""
+    start: str = ""
+    """Run folder of a trained network whose weights are the start (--from RUN); empty is a random start. The head is
+    new if classes or task differ."""
+    frozen: tuple[str, ...] = ()
+    """Parts that do not train: body (all but the head), statistics (batch norms use their running averages, which do
+    not move), or modules such as stem_0, cell_3, layer_7."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the loss of a class counts in inverse proportion to its training images (segmentation: pixels), one in
+    the mean over all of them."""
     epochs: Epochs = 600
     batch_size: BatchSize = 96
     channels: Channels = 36
@@ -87,13 +99,18 @@ class TrainConfig(Section):
     stem: Literal["cifar", "imagenet"] = "cifar"
     """First layers of networks of cells: cifar keeps the size of the images, imagenet divides it by 8. Mobile networks
     have their own."""
-    schedule: Literal["cosine", "cosine_by_step", "linear", "exponential"] = "cosine"
+    schedule: Literal["cosine", "cosine_by_step", "linear", "exponential", "steps"] = "cosine"
     """Decay of the learning rate, constant within an epoch but for cosine_by_step. linear: that of P-DARTS and PC-DARTS
-    on ImageNet, which is small in the last five epochs. exponential: times decay_rate after every epoch."""
+    on ImageNet, which is small in the last five epochs. exponential: times decay_rate after every epoch. steps: times
+    decay_rate after each of decay_epochs."""
     decay_rate: Annotated[float, Range(above=0, most=1)] = 0.97
-    """Factor of the learning rate after every epoch, for the schedule exponential."""
+    """Factor of the learning rate, for the schedules exponential and steps."""
+    decay_epochs: tuple[int, ...] = ()
+    """Finished epochs after which the learning rate falls, for the schedule steps: 8,11."""
     warmup_epochs: CountOrOff = 0
     """Epochs in which the learning rate grows linearly to its schedule; 0 is off."""
+    warmup_steps: CountOrOff = 0
+    """Steps in which the learning rate grows linearly from a thousandth of its schedule; 0 is off."""
     decay_norms: bool = True
     """Weight decay also acts on the scales and shifts of batch norms and on biases."""
     average: Fraction = 0.0
@@ -145,6 +162,11 @@ class TrainConfig(Section):
         require(
             self.schedule != "linear" or self.epochs > LAST_EPOCHS,
             f"train.schedule is linear with {self.epochs} epochs; it needs more than {LAST_EPOCHS}",
+        )
+        require(
+            (self.schedule == "steps") == bool(self.decay_epochs) and all(epoch > 0 for epoch in self.decay_epochs),
+            f"train.decay_epochs is {self.decay_epochs or 'empty'} with schedule {self.schedule}; the schedule steps "
+            "needs epochs above 0, and the others none",
         )
         pairs = (self.mixup or self.cutmix) and self.batch_size // self.microbatches % 2
         require(

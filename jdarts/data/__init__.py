@@ -50,7 +50,7 @@ __all__ = [
     "steps_per_epoch",
 ]
 
-SOURCES = ("digits", "cifar10", "cifar100", "tfds", "folder", "npz", "synthetic")
+SOURCES = ("digits", "cifar10", "cifar100", "tfds", "folder", "table", "npz", "synthetic")
 _WITH_DETAILS = {"tfds": "tfds:NAME", "synthetic": "synthetic:HxWxC:CLASSES:IMAGES"}
 
 
@@ -63,6 +63,7 @@ def load(config: DataConfig) -> Dataset:
     | `cifar10`, `cifar100` | official folder, a folder around it, or .tar.gz; binary or python version |
     | `tfds:NAME[/CONFIG][:VERSION]` | TFDS data directory prepared as array_record |
     | `folder` | folder with train/CLASS/*.png and optionally test/ and val/ |
+    | `table` | folder with train.csv and optionally test.csv and val.csv: columns image, label |
     | `npz` | file with x_train, y_train and optionally x_test, y_test, x_val, y_val |
     | `synthetic:HxWxC:CLASSES:IMAGES` | – (patterns plus noise) |
 
@@ -109,6 +110,10 @@ def _read(kind: str, details: str, config: DataConfig) -> Dataset:
         from jdarts.data.folder import load_folder
 
         return load_folder(path, ImageForm.of(config), threads=config.read_threads)
+    if kind == "table":
+        from jdarts.data.table import load_table
+
+        return load_table(path, ImageForm.of(config), threads=config.read_threads)
     if kind == "npz":
         from jdarts.data.npz import load_npz
 

@@ -134,9 +134,11 @@ class Augmentation:
         The draws are made for the whole batch and `share` takes those of the replica, so that an image is augmented in
         the same way on any number of devices.
         """
-        crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+        normal = normalize(self.placed(key, images, share), mean=self.mean, std=self.std, dtype=self.dtype)
+        return cutout(jax.random.split(key, 3)[2], normal, self.cutout, share)
+
+    def placed(self, key: jax.Array, images: jax.Array, share: Share = WHOLE) -> jax.Array:
+        """The images [B, H, W, ·] of any type, cropped and mirrored only."""
+        crop_key, flip_key, _ = jax.random.split(key, 3)
         images = random_crop(crop_key, images, self.crop_padding, share)
-        if self.flip:
-            images = random_flip(flip_key, images, share)
-        normal = normalize(images, mean=self.mean, std=self.std, dtype=self.dtype)
-        return cutout(cutout_key, normal, self.cutout, share)
+        return random_flip(flip_key, images, share) if self.flip else images

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from jdarts.data.dataset import Images, ImagesAndLabels
-from jdarts.data.streaming import BatchShare, StreamSplit, decode_centre
+from jdarts.data.streaming import BatchShare, StreamSplit
 
 Rows = dict[str, np.ndarray]
 
@@ -40,10 +40,10 @@ def _begin(
     """Begin to read these rows; the result waits for them."""
     if isinstance(split, Images):
         return lambda: (split.images[rows], split.labels[rows])
-    pending = [pool.submit(decode_centre, split, int(row), *sides) for row in rows]
+    pending = [pool.submit(split.centre, int(row), *sides) for row in rows]
 
     def read() -> ImagesAndLabels:
         images, labels = zip(*(future.result() for future in pending), strict=True)
-        return np.stack(images), np.array(labels, np.int32)
+        return np.stack(images), np.stack(labels)
 
     return read

@@ -21,13 +21,23 @@ def load_npz(path: str, *, remap_labels: bool = False) -> Dataset:
 
     Raises `UserError` for a missing or damaged file, and for arrays of Python objects.
     """
+    splits = read_npz(path)
+    if "test" not in splits:
+        warnings.warn(
+            f"{path} has no x_test: it can be searched on, but a retrained cell needs a test", DataNote, stacklevel=2
+        )
+    return assemble(Path(path).stem, splits, remap=remap_labels)
+
+
+def read_npz(path: str) -> dict[str, ImagesAndLabels]:
+    """The arrays of an .npz file by split; raises `UserError` for a missing or damaged file."""
     if not path:
         raise UserError("source npz needs data.path: the .npz file with x_train, y_train, x_test, y_test")
     file = Path(path)
     if not file.is_file():
         raise UserError(f"data.path is {path!r}, which is not a file; give the .npz file")
     try:
-        splits = _read(file)
+        return _read(file)
     except UserError:
         raise
     except MemoryError as error:
@@ -37,11 +47,6 @@ def load_npz(path: str, *, remap_labels: bool = False) -> Dataset:
         raise UserError(
             f"{file} cannot be read as plain arrays ({reason}); save it with numpy.savez and no object arrays"
         ) from error
-    if "test" not in splits:
-        warnings.warn(
-            f"{file} has no x_test: it can be searched on, but a retrained cell needs a test", DataNote, stacklevel=2
-        )
-    return assemble(file.stem, splits, remap=remap_labels)
 
 
 def _read(file: Path) -> dict[str, ImagesAndLabels]:

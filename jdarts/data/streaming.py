@@ -176,13 +176,16 @@ class StreamSplit:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def centre(self, row: int, size: int, resize: int | None = None) -> tuple[np.ndarray, Any]:
+        """The centre of image `row`, uint8 `[size, size, 3]`, and its class."""
+        number = int(self.rows[row])
+        encoded = self.source[number]
+        image = decode_image(encoded.content, self.source.where(number), _RGB)
+        return crop_resize(image, size, None, resize=resize), np.int32(encoded.label)
 
-def decode_centre(split: StreamSplit, row: int, size: int, resize: int | None = None) -> tuple[np.ndarray, int]:
-    """The centre of image `row` of a split, uint8 `[size, size, 3]`, and its class."""
-    number = int(split.rows[row])
-    encoded = split.source[number]
-    image = decode_image(encoded.content, split.source.where(number), _RGB)
-    return crop_resize(image, size, None, resize=resize), encoded.label
+    def stream(self, share: "BatchShare", **options: Any) -> "Stream":
+        """Its training batches, with the other arguments of `Stream`."""
+        return Stream(self, share, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,17 +343,21 @@ class Stream:
 
     def load(self, index: int) -> dict[str, Any]:
         """The process's image number `index`, counted from the start of the run, decoded."""
-        step, row = self._share.position(index)
-        epoch, inside = divmod(step, self.steps_per_epoch)
-        batch = self._share.batch_size
-        number = int(self._order(epoch)[inside * batch + row])
+        number, random = self.drawn(index)
         encoded = self._split.source[number]
         image = decode_image(encoded.content, self._split.source.where(number), _RGB)
-        random = np.random.Generator(np.random.Philox(key=[self._seed, step * batch + row], counter=[0, 0, 0, 1]))
         return {
             "images": crop_resize(image, self._size, random, policy=self._policy),
             "labels": np.int32(encoded.label),
         }
+
+    def drawn(self, index: int) -> tuple[int, np.random.Generator]:
+        """The number in the source of the process's image number `index`, and the generator of its augmentation."""
+        step, row = self._share.position(index)
+        epoch, inside = divmod(step, self.steps_per_epoch)
+        batch = self._share.batch_size
+        number = int(self._order(epoch)[inside * batch + row])
+        return number, np.random.Generator(np.random.Philox(key=[self._seed, step * batch + row], counter=[0, 0, 0, 1]))
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """The process's rows of one step only: `{"images": [B/H, S, S, 3], "labels": [B/H]}`."""

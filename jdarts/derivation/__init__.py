@@ -2,9 +2,11 @@
 
 * `rules`: thresholds, pairs, the most probable ones, the best of several.
 * `evolution`: generations of mutants and crossovers (SPOS).
+* `front`: the Pareto front of several objectives (FairNAS).
 """
 
 from jdarts.derivation.evolution import Generations, evolve
+from jdarts.derivation.front import OnFront, pareto_front
 from jdarts.derivation.rules import (
     all_architectures,
     best_of,
@@ -21,6 +23,7 @@ from jdarts.derivation.rules import (
 
 __all__ = [
     "Generations",
+    "OnFront",
     "all_architectures",
     "best_of",
     "best_pairs",
@@ -30,6 +33,7 @@ __all__ = [
     "free_shares",
     "limit_skips",
     "most_probable",
+    "pareto_front",
     "random_genotypes",
     "skips_in",
     "threshold",

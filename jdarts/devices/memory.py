@@ -155,6 +155,11 @@ def device_peak() -> int | None:
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
+def peak() -> int | None:
+    """The peak in bytes of the default device, or of this process where arrays are in the memory of the host."""
+    return process_peak() if kernels.machine().memory == "host" else device_peak()
+
+
 def format_bytes(count: float) -> str:
     """`count` bytes with about three digits: 512 B, 3.2 MB, 14.1 GB (decimal)."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

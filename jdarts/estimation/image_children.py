@@ -14,6 +14,7 @@ from jdarts.errors import UserError
 from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes.macro import mobile_of
+from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
 from jdarts.train import Training, TrainState, check_augmentation, evaluate, make_training
 
@@ -96,8 +97,11 @@ class ImageChildren:
         settings, space = fidelity.config.train, fidelity.config.space.name
         trained = check_trained(architecture, space)
         mobile = mobile_of(trained) is not None
+        without = {"cells", "channels"} if mobile else {"width"}
+        if isinstance(trained, RandomlyWired):
+            without |= {"cells"}
         check_augmentation(settings, streamed=False, channels=fidelity.data.image_shape[-1])
-        for name in fidelity.given & ({"cells", "channels"} if mobile else {"width"}):
+        for name in fidelity.given & without:
             raise UserError(
                 f"budget {name} has no effect on architectures of space {space}; leave it out"
                 + (" or use width" if mobile else "")

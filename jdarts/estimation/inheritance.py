@@ -193,11 +193,16 @@ class Inherited:
         for name in budget:
             if name not in INHERITED_BUDGET:
                 raise unknown("budget", name, INHERITED_BUDGET)
-        train, val = self._data.train, self._data.val
-        most, size = len(train) // self._batch_size(train), self._batch_size(val)
+        val = self._data.val
+        most, size = self.training_batches, self._batch_size(val)
         batches = _whole("recalibration", budget.get("recalibration", min(RECALIBRATION, most)), (0, most))
         images = _whole("images", budget.get("images", len(val)), (size, len(val)))
         return batches, images // size * size
+
+    @property
+    def training_batches(self) -> int:
+        """Whole batches of training images: the most for `recalibration`."""
+        return len(self._data.train) // self._batch_size(self._data.train)
 
     def _batch_size(self, images: Images) -> int:
         return min(self._config.search.batch_size, len(images))

@@ -12,7 +12,7 @@ from jdarts.export.mobile import write_mobile
 from jdarts.export.recurrent import write_recurrent
 from jdarts.export.source import source
 from jdarts.export.weights import flax_weights
-from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture
+from jdarts.genotypes import Genotype
 from jdarts.genotypes.macro import mobile_of
 from jdarts.train.language.trained import TrainedLanguageModel
 from jdarts.train.trained import TrainedNetwork, flat_variables
@@ -66,6 +66,7 @@ def flax_files(network: TrainedNetwork | TrainedLanguageModel, output: Path) -> 
 
 def _of_images(network: TrainedNetwork, module: str) -> Any:
     """The parts of the source of a network of images."""
+    refuse_others(network, "flax")
     height, width, colours = network.image_shape
     shape = f"[N, {height}, {width}, {colours}]"
     usage = _USAGE.format(module=module, shape=shape, classes=len(network.classes))
@@ -77,15 +78,14 @@ def _of_images(network: TrainedNetwork, module: str) -> Any:
         scaled = mobile.scaled(sizes.get("width_multiplier", 1.0))
         return write_mobile(scaled, sizes["classes"], colours, usage, helpers)
     assert isinstance(genotype, Genotype)
-    refuse_blocks(genotype, "flax")
     write = cells.write_nasbench201 if genotype.reduce is None else cells.write_darts
     return cells.written(write(genotype, sizes, colours), genotype.to_text(), usage, helpers)
 
 
-def refuse_blocks(genotype: Genotype, form: str) -> None:
-    """Raise `UserError` for the networks of NASNet, AmoebaNet, PNASNet and ENAS, which have no form of that name."""
-    if isinstance(genotype, BlockGenotype | MacroArchitecture):
-        family = "ENAS macro" if isinstance(genotype, MacroArchitecture) else genotype.family
-        raise UserError(
-            f"--format {form} has no {family} networks; use --format stablehlo, which exports every network"
-        )
+def refuse_others(network: TrainedNetwork, form: str) -> None:
+    """Raise `UserError` unless the network is one of cells or of mobile layers, with a linear classifier."""
+    remedy = "use --format stablehlo, which exports every network"
+    if network.task not in ("classification", "multilabel"):
+        raise UserError(f"--format {form} has no networks for {network.task}; {remedy}")
+    if mobile_of(network.genotype) is None and type(network.genotype) is not Genotype:
+        raise UserError(f"--format {form} has no networks of a {type(network.genotype).__name__}; {remedy}")

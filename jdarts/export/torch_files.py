@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jdarts.errors import UserError
+from jdarts.export.flax_files import refuse_others
 from jdarts.export.packages import required
-from jdarts.genotypes import BlockGenotype, MacroArchitecture
 from jdarts.interop import save_torch_network, save_torch_recurrent
 from jdarts.train.language.trained import TrainedLanguageModel
 from jdarts.train.trained import TrainedNetwork
@@ -30,10 +30,7 @@ def torch_file(network: TrainedNetwork | TrainedLanguageModel, output: Path) -> 
     if isinstance(network, TrainedLanguageModel):
         arrays = save_torch_recurrent({"params": network.params})
     else:
-        if isinstance(network.genotype, BlockGenotype | MacroArchitecture):
-            raise UserError(
-                "--format torch has no networks of NASNet, AmoebaNet, PNASNet and ENAS; use --format stablehlo"
-            )
+        refuse_others(network, "torch")
         arrays = save_torch_network(network.variables, network.genotype, network.sizes)
     content, package = io.BytesIO(), PACKAGES[output.suffix]
     if package == "torch":

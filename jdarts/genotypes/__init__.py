@@ -15,6 +15,8 @@ are in `jdarts.genotypes.notation`; text is parsed, never evaluated.
   `enas_lm: 0 2 1 0 …` in that of enas_lm.
 * ENAS macro networks (`MacroArchitecture`) are `enas_macro: 0 3 0 0 1 …`, the arc of the ENAS release, or JSON with the
   fields `ops` and `skips`.
+* Cells of the One-Shot space (`OneShotGenotype`) are `one_shot: 0,1>sep_conv_3x3 2>skip_connect+max_pool_3x3 …`, a word
+  a choice block, or JSON with the field `blocks`.
 * Mobile networks (`jdarts.genotypes.mobile`), which have no cells, are written `fairnas: conv_k3_c32_s2 mb_k3_c16 …`,
   or as JSON with the fields `mobile` and `layers`; `parse_architecture` and `load_architecture` read them too, as well
   as the codes of NAS-Bench-Macro, `22212220`.
@@ -41,6 +43,8 @@ from jdarts.genotypes.genotype import (
 )
 from jdarts.genotypes.mobile import MobileArchitecture, MobileLayer
 from jdarts.genotypes.notation.structured import read_json
+from jdarts.genotypes.one_shot import OneShotGenotype
+from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.genotypes.reading import (
     Architecture,
     is_published,
@@ -68,6 +72,8 @@ __all__ = [
     "MacroArchitecture",
     "MobileArchitecture",
     "MobileLayer",
+    "OneShotGenotype",
+    "RandomlyWired",
     "RecurrentGenotype",
     "block_cell",
     "excerpt",

@@ -21,10 +21,12 @@ from jdarts.genotypes.notation.recurrent import RECURRENT_FIELDS, TOKEN_LIST, re
 from jdarts.genotypes.notation.structured import genotype_of_json, json_object
 from jdarts.genotypes.notation.text import read_darts, read_nasbench201
 from jdarts.genotypes.notation.tokens import cleaned
+from jdarts.genotypes.one_shot import ONE_SHOT_LIST, OneShotGenotype
+from jdarts.genotypes.random_wiring import WIRED_TEXT, RandomlyWired
 
 _LARGEST = 1_000_000  # characters
 _JSON = re.compile(
-    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips)"\s*:'
+    r'\{\s*"(?:(?:(?:normal|reduce)(?:_concat)?|family|recurrent|concat|first|mobile|ops|skips|blocks)"\s*:'
     r'|(?:dropout"\s*:\s*[\d.]+\s*,\s*")?layers"\s*:\s*\[\s*\{)'
 )
 _NAME = re.compile(r"[A-Za-z][\w.+-]{0,80}", re.ASCII)
@@ -37,7 +39,7 @@ _FILES = (".json", ".jsonl", ".txt", ".log", ".py")
 def is_text(text: str) -> bool:
     """True if `text` is a genotype or a mobile network in a notation, and neither a name nor a path."""
     start = text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", "|")
-    patterns = (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MACRO_LIST, MOBILE_TEXT)
+    patterns = (DARTS_TEXT, ARCH_TEXT, _JSON, TOKEN_LIST, MACRO_LIST, ONE_SHOT_LIST, MOBILE_TEXT, WIRED_TEXT)
     return start or any(pattern.search(text) for pattern in patterns)
 
 
@@ -70,6 +72,10 @@ def parse_architecture(text: str, name: str | None = None) -> Architecture:
         return read_token_list(stripped)
     if MACRO_LIST.match(stripped):
         return MacroArchitecture.read(stripped.replace(",", " "))
+    if WIRED_TEXT.search(text):
+        return RandomlyWired.read(text)
+    if ONE_SHOT_LIST.match(stripped):
+        return OneShotGenotype.read(stripped)
     if MOBILE_TEXT.search(text):
         return read_mobile_text(text)
     if MACRO_CODE.fullmatch(stripped):

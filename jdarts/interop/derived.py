@@ -9,7 +9,7 @@ import numpy as np
 from flax import traverse_util
 
 from jdarts.errors import UserError
-from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture
+from jdarts.genotypes import Genotype
 from jdarts.genotypes.macro import mobile_of
 from jdarts.interop.arrays import checked, shape_of, without_counters
 from jdarts.interop.cells import darts_entries, nasbench201_entries
@@ -83,8 +83,8 @@ def _entries(genotype: TrainedOnImages, sizes: Mapping[str, Any]) -> list[TorchE
     mobile = mobile_of(genotype)
     if mobile is not None:
         return list(mobile_entries(mobile.scaled(sizes.get("width_multiplier", 1.0))))
-    if not isinstance(genotype, Genotype) or isinstance(genotype, BlockGenotype | MacroArchitecture):
-        raise UserError("networks of NASNet, AmoebaNet, PNASNet and ENAS have no PyTorch names")
+    if type(genotype) is not Genotype:
+        raise UserError(f"networks of a {type(genotype).__name__} have no PyTorch names")
     return list((nasbench201_entries if genotype.reduce is None else darts_entries)(genotype, sizes))
 
 

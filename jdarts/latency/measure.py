@@ -66,7 +66,8 @@ class Measuring:
         variables = jax.tree.map(partial(_small, dtype=self.dtype), variables)
 
         def apply(variables: Any, x: jax.Array) -> jax.Array:
-            outputs = module.apply(variables, x, *arguments)
+            rngs = {"noise": jax.random.key(0)}  # for the op `noise`, which is random in evaluation, too
+            outputs = module.apply(variables, x, *arguments, rngs=rngs)
             return outputs[0] if isinstance(outputs, tuple) else outputs
 
         seconds = self.seconds(apply, variables, x)

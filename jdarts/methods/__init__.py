@@ -21,15 +21,16 @@ from jdarts.methods.enas import enas
 from jdarts.methods.fair_darts import fair_darts
 from jdarts.methods.gdas import gdas
 from jdarts.methods.method import Method, compose
-from jdarts.methods.one_shot import fairnas, spos
+from jdarts.methods.one_shot import one_shot
 from jdarts.methods.pc_darts import pc_darts
 from jdarts.methods.pr_darts import pr_darts
-from jdarts.methods.proxyless_nas import proxyless_nas
+from jdarts.methods.proxyless_nas import proxyless_nas, proxyless_nas_reinforce
 from jdarts.methods.random_baselines import random_search, rsps
 from jdarts.methods.registry import build, configured, get, names, register
 from jdarts.methods.robust_darts import darts_ada, darts_es, r_darts, r_darts_dp
 from jdarts.methods.setn import setn
 from jdarts.methods.single_darts import single_darts
+from jdarts.methods.single_paths import fairnas, spos
 from jdarts.methods.smooth_darts import sdarts_adv, sdarts_rs
 from jdarts.methods.snas import snas
 from jdarts.methods.staged import p_darts, stac_nas
@@ -56,10 +57,12 @@ __all__ = [
     "gdas",
     "get",
     "names",
+    "one_shot",
     "p_darts",
     "pc_darts",
     "pr_darts",
     "proxyless_nas",
+    "proxyless_nas_reinforce",
     "r_darts",
     "r_darts_dp",
     "random_search",

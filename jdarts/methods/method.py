@@ -22,6 +22,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.methods.paths import Paths
 from jdarts.methods.published import Published
+from jdarts.methods.rewards import RewardUpdate
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
 from jdarts.networks.wiring import OpWeights
 from jdarts.relaxation import Alphas, node_softmax, softmax
@@ -55,7 +56,7 @@ class Method:
       perturb: `(op_weights, key, clock, loss) -> op_weights`, applied in the weight step only (SmoothDARTS).
         `loss(op_weights)` is the training loss on the step's batch at the present weights, with running averages in
         the batch norms.
-      paths: the single paths that train the weights (SPOS, FairNAS), in place of `relax_weights`.
+      paths: the paths that train the weights (SPOS, FairNAS, One-Shot), in place of `relax_weights`.
       derive_weights: `alphas -> op_weights`, deterministic; genotypes are derived from them.
       init_alphas: `(space, key, scale) -> alphas`.
 
@@ -74,6 +75,7 @@ class Method:
       alpha_start: first epoch in which the alphas move; before it the state of their optimiser does not move either.
       alpha_every: the alphas move in every `alpha_every`-th step of an epoch only; in the other steps, and before
         `alpha_start`, no alpha gradient is computed. Only for `first_order`.
+      reinforce: the alphas move by rewards of paths, and no hypergradient is computed; needs `paths`.
       alphas_fixed: the alphas never move, and no alpha gradient is compiled.
       cutout_probability: schedule of the share of training images that `data.search_cutout` is applied to.
       linear_rate: the learning rate of the weights falls linearly, step by step, instead of as a cosine by epochs.
@@ -94,6 +96,7 @@ class Method:
       compares: `derive` calls `evaluate`.
       recalibration: `evaluate` takes the statistics of batch norm from so many training batches, for every
         candidate by itself, instead of the running averages.
+      batch_statistics: `evaluate` takes the statistics of batch norm from the images that it scores.
       log_scores: `derive` takes the natural logarithms of the op weights (float64, finite) instead. They do not
         underflow where a softmax does.
 
@@ -126,6 +129,7 @@ class Method:
     order: Literal["alphas_first", "weights_first"] | None = None
     alpha_start: int | None = None
     alpha_every: int | None = None
+    reinforce: RewardUpdate | None = None
     alphas_fixed: bool | None = None
     cutout_probability: Schedule | None = None
     linear_rate: bool | None = None
@@ -139,6 +143,7 @@ class Method:
     derive: Derive | None = None
     compares: bool | None = None
     recalibration: int | None = None
+    batch_statistics: bool | None = None
     log_scores: bool | None = None
     # above the seams
     check: Callable[[Space], None] | None = None
@@ -269,6 +274,7 @@ SEAMS = {
     "order": "order of updates",
     "alpha_start": "warm-up of the alphas",
     "alpha_every": "steps between updates of the alphas",
+    "reinforce": "rewards of the alphas",
     "alphas_fixed": "fixed alphas",
     "edge_normalisation": "edge normalisation",
     "loss_factor": "factor of the alphas' loss",
@@ -278,6 +284,7 @@ SEAMS = {
     "derive": "derivation",
     "compares": "comparison of candidates",
     "recalibration": "statistics of candidates",
+    "batch_statistics": "batch statistics of candidates",
     "log_scores": "logarithms in the derivation",
     "check": "check of the space",
     "driver": "driver",

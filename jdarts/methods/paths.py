@@ -1,7 +1,8 @@
-"""Single paths of a supernet that train the weights: uniform ones, uniform by cost, and strictly fair ones.
+"""Paths of a supernet that train the weights: uniform ones, uniform by cost, strictly fair ones, and path dropout.
 
-A path is a set of one-hot op weights, `{matrix: [layers, ops]}`. A step trains one path, or several whose gradients are
-summed. Weights that no path of a step counts do not move, and neither do their momenta (`jdarts.search.path_step`).
+A path is a set of op weights of zeros and ones, `{matrix: [layers, ops]}`, one-hot but for path dropout. A step trains
+one path, or several on equal parts of the batch. Weights that no path of a step counts do not move, and neither do
+their momenta (`jdarts.search.path_step`).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from jdarts.networks.wiring import OpWeights
+from jdarts.schedules import Clock, Schedule
 from jdarts.spaces.space import Space
 
 DRAWS = 500
@@ -26,13 +28,17 @@ class Paths:
 
     Attributes:
       count: the number of paths in a space.
-      draw: `(space, alphas, key) -> (paths, counted)`, both `{matrix: [paths, layers, ops]}`. `paths` are one-hot and
-        run; `counted` are the same or have rows of zeros: a block of such a row runs, but does not learn from that
-        path.
+      draw: `(space, alphas, key, clock) -> (paths, counted)`, both `{matrix: [paths, layers, ops]}`. `paths` run;
+        `counted` are the same or have rows of zeros: a block of such a row runs, but does not learn from that path.
+      averaged: the gradients of the paths are averaged, as those of the parts of one batch, and a path decays the
+        weights that it counts alone; otherwise the gradients are summed, and weight decay counts once a step.
+      sampled: one op of a row runs.
     """
 
     count: Callable[[Space], int]
-    draw: Callable[[Space, OpWeights, jax.Array], tuple[OpWeights, OpWeights]]
+    draw: Callable[[Space, OpWeights, jax.Array, Clock], tuple[OpWeights, OpWeights]]
+    averaged: bool = False
+    sampled: bool = True
 
 
 def uniform_path(shapes: dict[str, tuple[int, int]], key: jax.Array) -> OpWeights:
@@ -47,8 +53,8 @@ def uniform_path(shapes: dict[str, tuple[int, int]], key: jax.Array) -> OpWeight
 def uniform_paths() -> Paths:
     """One uniform path a step (SPOS)."""
 
-    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
-        del alphas
+    def draw(space: Space, alphas: OpWeights, key: jax.Array, clock: Clock) -> tuple[OpWeights, OpWeights]:
+        del alphas, clock
         path = jax.tree.map(lambda p: p[None], uniform_path(space.alpha_shapes, key))
         return path, path
 
@@ -67,8 +73,8 @@ def paths_uniform_in_cost(
     After `DRAWS` paths outside of the interval a uniform path is taken.
     """
 
-    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
-        del alphas
+    def draw(space: Space, alphas: OpWeights, key: jax.Array, clock: Clock) -> tuple[OpWeights, OpWeights]:
+        del alphas, clock
         fixed, of_ops = costs(space)
         bin_key, path_key = jax.random.split(key)
         width = (high - low) / bins
@@ -99,8 +105,8 @@ def fair_paths() -> Paths:
     def count(space: Space) -> int:
         return max(ops for _, ops in space.alpha_shapes.values())
 
-    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
-        del alphas
+    def draw(space: Space, alphas: OpWeights, key: jax.Array, clock: Clock) -> tuple[OpWeights, OpWeights]:
+        del alphas, clock
         paths, shapes = count(space), sorted(space.alpha_shapes.items())
         found, counted = {}, {}
         for k, (name, (layers, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True):
@@ -118,15 +124,43 @@ def fair_paths() -> Paths:
 def likely_paths() -> Paths:
     """One path a step, drawn from the softmax of the alphas (ProxylessNAS, Cai et al. 2019, §3.2)."""
 
-    def draw(space: Space, alphas: OpWeights, key: jax.Array) -> tuple[OpWeights, OpWeights]:
-        shapes = sorted(space.alpha_shapes.items())
-        path = {
-            name: jax.nn.one_hot(jax.random.categorical(k, alphas[name]), ops)[None]
-            for k, (name, (_, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
-        }
+    def draw(space: Space, alphas: OpWeights, key: jax.Array, clock: Clock) -> tuple[OpWeights, OpWeights]:
+        del clock
+        path = jax.tree.map(lambda p: p[None], drawn_path(space, alphas, key))
         return path, path
 
     return Paths(lambda space: 1, draw)
+
+
+def drawn_path(space: Space, alphas: OpWeights, key: jax.Array) -> OpWeights:
+    """One path from the softmax of the alphas."""
+    shapes = sorted(space.alpha_shapes.items())
+    return {
+        name: jax.nn.one_hot(jax.random.categorical(k, alphas[name]), ops)
+        for k, (name, (_, ops)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
+    }
+
+
+def dropped_paths(rate: Schedule, parts: int) -> Paths:
+    """Path dropout (Bender et al. 2018, §3.2): `parts` independent masks a step, each for its part of the batch.
+
+    With k paths in a row each is dropped with probability r^(1/k), so that all are dropped with probability r.
+
+    Args:
+      rate: r over the epochs; 0 drops none.
+      parts: the ghost batches of a step.
+    """
+
+    def draw(space: Space, alphas: OpWeights, key: jax.Array, clock: Clock) -> tuple[OpWeights, OpWeights]:
+        del alphas
+        shapes, r = sorted(space.alpha_shapes.items()), rate(clock)
+        masks = {
+            name: (jax.random.uniform(k, (parts, rows, paths)) >= r ** (1 / paths)).astype(r.dtype)
+            for k, (name, (rows, paths)) in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
+        }
+        return masks, masks
+
+    return Paths(lambda space: parts, draw, averaged=True, sampled=False)
 
 
 def path_of(paths: OpWeights, number: jax.Array | int) -> OpWeights:

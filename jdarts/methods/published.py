@@ -11,7 +11,16 @@ from typing import Any, Literal
 from jdarts import spaces
 
 SpaceKind = Literal[
-    "darts_cnn", "nasbench201", "enas_micro", "enas_macro", "enas_rnn", "enas_lm_rnn", "spos", "fairnas", "proxyless"
+    "darts_cnn",
+    "nasbench201",
+    "enas_micro",
+    "enas_macro",
+    "enas_rnn",
+    "enas_lm_rnn",
+    "spos",
+    "fairnas",
+    "proxyless",
+    "one_shot",
 ]
 
 HALVES = {"data.train_fraction": 0.5, "data.val_fraction": 0.5}
@@ -75,7 +84,9 @@ def fitting(published: Iterable[Published], space: str) -> Published | None:
     All other spaces are those of DARTS cells. Settings of searches on images are not for spaces of recurrent cells,
     those for cells not for chains of layers.
     """
-    own = space == "nasbench201" or any(space in group for group in (spaces.SAMPLED, spaces.LANGUAGE, spaces.CHAINS))
+    own = space in ("nasbench201", "one_shot") or any(
+        space in group for group in (spaces.SAMPLED, spaces.LANGUAGE, spaces.CHAINS)
+    )
     kind = space if own else "darts_cnn"
     return next((entry for entry in published if entry.kind == kind), None)
 

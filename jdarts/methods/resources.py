@@ -6,17 +6,21 @@ weights (SNAS, Xie et al. 2019). `none` and skips at stride 1 cost no arithmetic
 and writes its output; `none` does neither.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
 from jdarts.genotypes.mobile import MobileLayer
+from jdarts.genotypes.one_shot import CELL_INPUTS, CHOICE_OPS
 from jdarts.networks.counting import count_op
 from jdarts.networks.mobile.size import layer_size
+from jdarts.networks.one_shot.network import CellPlace, cell_places
+from jdarts.networks.one_shot.supernet import OPS, inputs_of
 from jdarts.networks.reductions import STEM_REDUCTION, reduction_cells
 from jdarts.networks.wiring import OpTable
-from jdarts.spaces import CellSpace, LayerChoices
+from jdarts.spaces import CellSpace, LayerChoices, OneShotSpace
 from jdarts.spaces.space import Space
 
 Resource = Literal["none", "parameters", "flops", "memory"]
@@ -32,6 +36,8 @@ def op_costs(space: Space, resource: Resource, *, channels: int, cells: int, siz
     """
     if isinstance(space, LayerChoices):
         return chain_costs(space, resource, size=size)[1]
+    if isinstance(space, OneShotSpace):
+        return _choice_costs(space, resource, cell_places(space.blocks, channels, cells, (size, size)))
     costs = {name: np.zeros(shape) for name, shape in space.alpha_shapes.items()}
     for cell_type, width, side in _cells(space, channels, cells, size):
         reduction = cell_type == "reduce"
@@ -61,6 +67,23 @@ def _of_layer(layer: MobileLayer, width: int, side: int, resource: Resource) -> 
     behind = -(-side // layer.stride)
     memory = width * side**2 + layer.width * behind**2 + parameters
     return {"parameters": parameters, "flops": macs, "memory": memory}[resource]
+
+
+def _choice_costs(space: OneShotSpace, resource: Resource, places: Iterable[CellPlace]) -> dict[str, np.ndarray]:
+    """The costs of the inputs and ops of choice blocks, summed over the cells."""
+    costs = {name: np.zeros(shape) for name, shape in space.alpha_shapes.items()}
+    for place in places:
+        area, width = place.size[0] * place.size[1], place.channels
+
+        def cost(inputs: int, parameters: int, macs: int, area: int = area, width: int = width) -> float:
+            memory = (inputs + width) * area + parameters
+            return {"parameters": parameters, "flops": macs, "memory": memory}[resource]
+
+        costs[OPS] += [cost(width, *place.op(op)) for op in CHOICE_OPS]
+        for block in range(space.blocks):
+            weights = [place.projection(source) for source in range(CELL_INPUTS + block)]
+            costs[inputs_of(block)] += [cost(each // width, each, each * area) for each in weights]
+    return costs
 
 
 def _cells(space: Space, channels: int, cells: int, size: int):

@@ -110,6 +110,7 @@ class DerivedNetwork(nn.Module):
       stem: "cifar" (one convolution to 3·channels) or "imagenet" (three convolutions of stride 2).
       axis_name: mesh axis over which the batch is split.
       remat: compute a cell's activations again when its gradient is, instead of keeping them.
+      pyramid: end in features instead of logits (`jdarts.networks.backbones`); there is no classifier then.
 
     Example::
 
@@ -127,11 +128,12 @@ class DerivedNetwork(nn.Module):
     axis_name: str | None = None
     auxiliary_second_norm: bool = True
     remat: bool = False
+    pyramid: bool = False
 
     @nn.compact
     def __call__(
         self, images: jax.Array, train: bool, drop_path: jax.Array | float = 0.0
-    ) -> tuple[jax.Array, jax.Array | None]:
+    ) -> tuple[jax.Array | list[jax.Array], jax.Array | None]:
         """`images [N, H, W, C]` → logits `[N, classes]` and auxiliary logits `[N, classes]` or None.
 
         Args:
@@ -163,10 +165,12 @@ class DerivedNetwork(nn.Module):
         else:
             s0, s1 = ImageNetStem(self.channels, self.axis_name, name="stem_0")(images, train)
         channels, reduction_before, auxiliary_logits = self.channels, self.stem == "imagenet", None
+        features = []
         make_cell = recomputed(DerivedCell, self.remat and not self.is_initializing(), train_argument=3)
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             channels *= 2 if reduction else 1
+            features += [s1] if reduction else []
             cell = make_cell(
                 cell=self.genotype.reduce if reduction else self.genotype.normal,
                 channels=channels,
@@ -182,6 +186,8 @@ class DerivedNetwork(nn.Module):
                 norms = (True, self.auxiliary_second_norm)
                 head = AuxiliaryHead(self.classes, stride, norms, self.axis_name, name="auxiliary_head")
                 auxiliary_logits = head(s1, train)
+        if self.pyramid:
+            return [*features, s1], auxiliary_logits
         return Classifier(self.classes, name="classifier")(s1), auxiliary_logits
 
 

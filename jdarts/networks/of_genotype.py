@@ -1,11 +1,12 @@
-"""The network that trains an architecture: cells of DARTS, NAS-Bench-201 and blocks, ENAS macro, mobile networks."""
+"""The network that trains an architecture: cells of several kinds, ENAS macro, mobile networks."""
 
 from typing import Any
 
 from jdarts.errors import UserError
-from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture
+from jdarts.genotypes import BlockGenotype, Genotype, MacroArchitecture, MobileArchitecture, OneShotGenotype
 from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.published_networks import NetworkSize
+from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.genotypes.recurrent import refuse_recurrent
 from jdarts.networks.counting import Count, count_darts_cnn, count_nasbench201
 from jdarts.networks.derived import DerivedNetwork, StemName, check_derived
@@ -18,6 +19,9 @@ from jdarts.networks.mobile.size import check_mobile, count_mobile
 from jdarts.networks.nasbench201 import DerivedNetwork201, check_stages
 from jdarts.networks.nasnet.network import NasnetNetwork, check_nasnet
 from jdarts.networks.nasnet.size import count_nasnet
+from jdarts.networks.one_shot.network import OneShotNetwork, check_one_shot, count_one_shot
+from jdarts.networks.wired.network import RandomlyWiredNetwork
+from jdarts.networks.wired.size import check_wired, count_wired
 
 TrainedOnImages = Genotype | MobileArchitecture | MacroNetwork
 """The architectures of which jdarts trains networks of images."""
@@ -40,10 +44,11 @@ def derived_network(
     """A Flax module `(images, train, drop_path) -> (logits, auxiliary logits or None)`.
 
     `cells` counts all cells, for NAS-Bench-201 those of a stage, for networks of blocks the normal cells. ENAS macro
-    networks have the layers of their architecture, and `cells` has no effect. Mobile networks have a stem, widths and
-    layers of their own: `channels`, `cells` and `stem` have no effect on them, and `width_multiplier` has no effect on
-    the others. Networks of ENAS and NAS-Bench-201 have the stem for CIFAR alone. `module.clone(axis_name=…, remat=…)`
-    splits the batch over an axis, or computes activations again.
+    networks have the layers of their architecture, randomly wired ones the stages of theirs: `cells` has no effect on
+    them. Mobile networks have a stem, widths and layers of their own: `channels`, `cells` and `stem` have no effect on
+    them, and `width_multiplier` has no effect on the others. Networks of ENAS, NAS-Bench-201 and One-Shot have the
+    stem for CIFAR alone. `module.clone(axis_name=…, remat=…)` splits the batch over an axis, or computes activations
+    again.
     """
     mobile = _mobile(genotype, width_multiplier)
     if mobile is not None:
@@ -51,8 +56,12 @@ def derived_network(
         return MobileNetwork(mobile, classes)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    if isinstance(genotype, RandomlyWired):
+        return RandomlyWiredNetwork(genotype, channels, classes, stem)
     if isinstance(genotype, MacroArchitecture):
         return EnasMacroNetwork(genotype, channels, classes, release_compat=False)
+    if isinstance(genotype, OneShotGenotype):
+        return OneShotNetwork(genotype, channels, cells, classes)
     if isinstance(genotype, BlockGenotype) and genotype.family == "enas":
         return EnasMicroNetwork(genotype, channels, cells, classes, auxiliary=auxiliary)
     if isinstance(genotype, BlockGenotype):
@@ -85,20 +94,22 @@ def check_network(
         return check_mobile(image_size=image_size, auxiliary=auxiliary)
     assert isinstance(genotype, Genotype)
     refuse_recurrent(genotype)
+    if isinstance(genotype, RandomlyWired):
+        return check_wired(channels=channels, image_size=image_size, auxiliary=auxiliary)
     _check_stem(genotype, stem)
     if isinstance(genotype, MacroArchitecture):
         if auxiliary:
             raise UserError("ENAS macro networks have no auxiliary head; set train.auxiliary_weight to 0")
         return check_enas_macro(genotype, channels=channels, image_size=image_size, release_compat=False)
+    sizes: dict[str, Any] = {"channels": channels, "cells": cells, "image_size": image_size, "auxiliary": auxiliary}
+    if isinstance(genotype, OneShotGenotype):
+        return check_one_shot(**sizes)
     if isinstance(genotype, BlockGenotype):
-        sizes: dict[str, Any] = {"channels": channels, "cells": cells, "image_size": image_size, "auxiliary": auxiliary}
         if genotype.family == "enas":
             return check_enas_micro(genotype, **sizes)
         return check_nasnet(genotype, stem=stem, **sizes)
     if genotype.reduce is not None:
-        return check_derived(
-            genotype, channels=channels, cells=cells, image_size=image_size, auxiliary=auxiliary, stem=stem
-        )
+        return check_derived(genotype, stem=stem, **sizes)
     height, width = sides_of(image_size)
     if auxiliary:
         raise UserError("NAS-Bench-201 networks have no auxiliary head; set train.auxiliary_weight to 0")
@@ -120,14 +131,18 @@ def count_network(
     if mobile is not None:
         return count_mobile(mobile, classes=classes, image_size=image_size)
     assert isinstance(genotype, Genotype)
+    if isinstance(genotype, RandomlyWired):
+        return count_wired(genotype, channels=channels, classes=classes, image_size=image_size, stem=stem)
     if isinstance(genotype, MacroArchitecture):
         sides = sides_of(image_size)
         return count_enas_macro(genotype, channels=channels, classes=classes, image_size=sides, release_compat=False)
     if isinstance(genotype, BlockGenotype):
         size = NetworkSize(channels, cells, classes, image_size, stem, _STEM_MULTIPLIER[stem])
         return count_blocks(genotype, size)
+    sizes: dict[str, Any] = {"channels": channels, "cells": cells, "classes": classes, "image_size": image_size}
+    if isinstance(genotype, OneShotGenotype):
+        return count_one_shot(genotype, **sizes)
     if genotype.reduce is not None:
-        sizes: dict[str, Any] = {"channels": channels, "cells": cells, "classes": classes, "image_size": image_size}
         return count_darts_cnn(genotype, stem=stem, **sizes)
     return count_nasbench201(genotype, channels=channels, cells_per_stage=cells, classes=classes, image_size=image_size)
 
@@ -137,7 +152,8 @@ def _check_stem(genotype: Genotype, stem: StemName) -> None:
     families = {
         "ENAS macro": isinstance(genotype, MacroArchitecture),
         "ENAS": isinstance(genotype, BlockGenotype) and genotype.family == "enas",
-        "NAS-Bench-201": not isinstance(genotype, (MacroArchitecture, BlockGenotype)) and genotype.reduce is None,
+        "One-Shot": isinstance(genotype, OneShotGenotype),
+        "NAS-Bench-201": type(genotype) is Genotype and genotype.reduce is None,
     }
     for family, found in families.items():
         if found and stem != "cifar":

@@ -24,7 +24,7 @@ from jdarts.genotypes import Architecture, Genotype
 from jdarts.methods import configured, registry
 from jdarts.methods.registry import with_known_method
 from jdarts.ops import user_ops
-from jdarts.pipeline.training import comparison, training_task
+from jdarts.pipeline.training import comparison, require_classification, training_task
 from jdarts.report.cell_drawing import Drawable, draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
@@ -41,6 +41,7 @@ from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
 from jdarts.spaces import ImageSpace, Space
+from jdarts.train.trained import load as load_trained
 
 WITHOUT_ALPHAS = {"enas", "random_search"}
 """The drivers of methods that search spaces without a relaxation, too."""
@@ -59,7 +60,7 @@ def run_experiment(
 
     With `members`, all searches run as one program and every found cell is retrained.
     """
-    task = training_task(config.data.source)
+    task = training_task(config)
     space, data = _opener(config.data.source)(config)
     trained_on = task.load(config.data) if isinstance(data, StreamedData) else data
     check_members(config.search, members)
@@ -143,11 +144,13 @@ def run_train_only(
     overwrite: bool = False,
     reporter: Reporter,
 ) -> None:
-    """Train one genotype or mobile network from scratch and test it once."""
-    task = training_task(config.data.source)
+    """Train one genotype or mobile network, from scratch or from `train.start`, and test it once."""
+    task = training_task(config)
     task.accept(genotype, config.data.source)
     data = task.load(config.data)
     task.check(config, genotype, data)
+    if config.train.start and not resume:
+        load_trained(config.train.start)  # mistakes show before the folder is made
     start = {"resume": resume, "overwrite": overwrite, "kind": Kind.TRAINING}
     with open_run(run_dir, config, data, **start, reporter=reporter) as run:
         result = task.train(config, genotype, data, run, resume=resume, reporter=reporter)
@@ -205,6 +208,7 @@ def _opener(source: str, *, streamed: bool = True) -> Callable[[Experiment], tup
 
 
 def _check_search(config: Experiment, space: ImageSpace, split: SearchData | StreamedData) -> None:
+    require_classification(config)
     method = configured(config.search)
     if not space.alpha_shapes and method.driver not in WITHOUT_ALPHAS:
         raise UserError(

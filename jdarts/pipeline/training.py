@@ -1,20 +1,20 @@
-"""The two tasks for which a genotype is trained, images and text; the source of the data decides which one it is."""
+"""The tasks for which a genotype is trained: text, by the source of the data, or a task of images (`train.task`)."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jdarts.config import DataConfig, Experiment
-from jdarts.data import Dataset, load, steps_per_epoch
-from jdarts.data.streamed_training import StreamedDataset, open_streamed_dataset
+from jdarts.data import steps_per_epoch
+from jdarts.data.streamed_training import StreamedDataset
 from jdarts.data.text import is_text, load_text
 from jdarts.errors import UserError
 from jdarts.genotypes import Architecture
 from jdarts.genotypes.recurrent import RecurrentGenotype
-from jdarts.networks.of_genotype import check_network
-from jdarts.train import TrainResult, check_augmentation, place_training, run_training
+from jdarts.train import check_augmentation, place_training, run_training
 from jdarts.train.language import LanguageTrainResult, check_language_training, recurrent_cell, run_language_training
+from jdarts.train.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,33 @@ class TrainingTask:
     spread: Callable[[float], str]
 
 
-def training_task(source: str) -> TrainingTask:
-    """The task of `data.source`."""
-    return TEXT if is_text(source) else IMAGES
+def training_task(config: Experiment) -> TrainingTask:
+    """The task of `data.source` and `train.task`."""
+    if not is_text(config.data.source):
+        return replace(IMAGES, load=TASKS[config.train.task].load)
+    if config.train.task != "classification":
+        raise UserError(f"train.task is {config.train.task}, but data.source {config.data.source} is a text")
+    return TEXT
 
 
-def load_images(config: DataConfig) -> Dataset | StreamedDataset:
-    """The images of `config`, in memory or streamed."""
-    return open_streamed_dataset(config) if config.source.startswith("stream:") else load(config)
+def require_classification(config: Experiment) -> None:
+    """Raise `UserError` if another task is set; searches classify."""
+    if config.train.task != "classification":
+        raise UserError(
+            f"train.task is {config.train.task}, but searches classify images; train the genotype that a search has "
+            "found for this task (jdarts train)"
+        )
 
 
-def check_image_training(config: Experiment, genotype: Architecture, data: Dataset | StreamedDataset) -> None:
+def check_image_training(config: Experiment, genotype: Architecture, data: Any) -> None:
     """Raise `UserError` unless the images fill a batch that the devices can share and the network can read them."""
-    placement = place_training(config)
+    placement, task = place_training(config), TASKS[config.train.task]
+    task.check(config.train)
+    if config.train.frozen and not config.train.start:
+        frozen = ", ".join(config.train.frozen)
+        raise UserError(f"train.frozen is {frozen}, but the start is random; give a trained network: --from RUN")
     steps_per_epoch(len(data.for_training(config.train.val_fraction).train), config.train.batch_size)
-    check_network(
-        genotype,
-        image_size=(data.image_shape[0], data.image_shape[1]),
-        auxiliary=config.train.auxiliary_weight > 0,
-        **config.train.network_sizes,
-    )
+    task.check_network(genotype, config.train, (data.image_shape[0], data.image_shape[1]))
     check_augmentation(config.train, streamed=isinstance(data, StreamedDataset), channels=data.image_shape[-1])
     pairs = bool(config.train.mixup or config.train.cutmix)
     if pairs and config.train.batch_size // (placement.data * config.train.microbatches) % 2:
@@ -78,14 +85,6 @@ def _accept_for_images(genotype: Architecture, source: str) -> None:
         )
 
 
-def _describe_images(result: TrainResult) -> str:
-    among = "" if result.test_top5_accuracy is None else f", top 5 {result.test_top5_accuracy:.2%}"
-    return (
-        f"test accuracy {result.test_accuracy:.2%}{among} (evaluated once, after the last epoch), "
-        f"{result.parameters:,} parameters, {result.macs:,} MACs"
-    )
-
-
 def _describe_text(result: LanguageTrainResult) -> str:
     return (
         f"test perplexity {result.test_perplexity:.2f} (evaluated once, after the last epoch, with the weights of the "
@@ -96,10 +95,10 @@ def _describe_text(result: LanguageTrainResult) -> str:
 
 IMAGES = TrainingTask(
     _accept_for_images,
-    load_images,
+    TASKS["classification"].load,
     check_image_training,
     run_training,
-    _describe_images,
+    lambda result: result.describe(),
     "test_accuracy",
     "{:.2%}".format,
     lambda spread: f"{100 * spread:.2f}",

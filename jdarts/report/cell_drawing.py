@@ -1,6 +1,6 @@
-"""Drawings of cells, of ENAS macro networks and of mobile networks as SVG, PNG and text.
+"""Drawings of cells, of ENAS macro, mobile and randomly wired networks as SVG, PNG and text.
 
-`jdarts.report.cell_layout`, `layer_layout` and `mobile_layout` compute the positions.
+`jdarts.report.cell_layout`, `layer_layout`, `mobile_layout` and `wired_layout` compute the positions.
 """
 
 import itertools
@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jdarts.errors import UserError
-from jdarts.genotypes import Genotype, MacroArchitecture, MobileArchitecture
+from jdarts.genotypes import Genotype, MacroArchitecture, MobileArchitecture, RandomlyWired
 from jdarts.genotypes.macro import MacroNetwork, mobile_of
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.report.cell_layout import (
@@ -26,6 +26,7 @@ from jdarts.report.cell_layout import (
 )
 from jdarts.report.layer_layout import layer_scene
 from jdarts.report.mobile_layout import mobile_lines, mobile_scene
+from jdarts.report.wired_layout import wired_lines, wired_scene
 
 Drawable = Genotype | MobileArchitecture | MacroNetwork
 
@@ -103,6 +104,8 @@ def cell_texts(genotype: Drawable, without: str = "") -> list[list[str]]:
     if chain is not None:
         return [mobile_lines(chain)]
     assert isinstance(genotype, Genotype)
+    if isinstance(genotype, RandomlyWired):
+        return [wired_lines(genotype)]
     for name, cell in named_cells(genotype, without):
         label = labels(cell)
         lines = [name]
@@ -128,6 +131,8 @@ def _scene(architecture: Drawable, title: str, without: str = "") -> Scene:
     if chain is not None:
         return mobile_scene(chain, title)
     assert isinstance(architecture, Genotype)
+    if isinstance(architecture, RandomlyWired):
+        return wired_scene(architecture, title)
     if isinstance(architecture, MacroArchitecture):
         return layer_scene(architecture, title)
     return scene_of(architecture, title, without)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from jdarts.genotypes import Cell, Genotype
 from jdarts.genotypes.enas import MacroCell
+from jdarts.genotypes.one_shot import ChoiceCell
 from jdarts.genotypes.recurrent import RecurrentCell
 from jdarts.ops import user_ops
 
@@ -112,6 +113,9 @@ def labels(cell: Cell) -> Callable[[int], str]:
     def label(node: int) -> str:
         if isinstance(cell, RecurrentCell):
             return str(node)
+        if isinstance(cell, ChoiceCell) and node >= cell.inputs:
+            block, is_output = divmod(node - cell.inputs, 2)
+            return str(block) if is_output else f"Σ_{{{block}}}"
         if cell.inputs == 1:
             first = "stem" if isinstance(cell, MacroCell) else "input"
             return first if node == 0 else "output" if (node,) == cell.concat else str(node)

@@ -10,6 +10,7 @@ import numpy as np
 from jdarts.analysis import indicators
 from jdarts.report.charts import DASHES, Scales, Series, line_chart
 from jdarts.report.collapse import judges_cells, recurrent, skips
+from jdarts.report.derived_cells import ops_over_seeds
 from jdarts.report.outcomes import HEAD, LOOKED_UP, cells, method_name, outcome, skip_series
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, by_values, same_but_seed
@@ -38,7 +39,8 @@ def comparison(runs: Sequence[RunRecord], names: Sequence[str], sections: Mappin
         parts.append(f"<h3>Different settings</h3>{differences}")
     for group in repeated:
         label = ", ".join(names[list(runs).index(run)] for run in group)
-        parts.append(f"<h3>Same settings, several seeds</h3><p>{escape(label)}</p>{seeds_table(list(group))}")
+        tables = seeds_table(list(group)) + ops_over_seeds(group)
+        parts.append(f"<h3>Same settings, several seeds</h3><p>{escape(label)}</p>{tables}")
     return "".join([*parts, "</section>"])
 
 
@@ -115,6 +117,7 @@ def _curves(groups: list[list[RunRecord]], names: dict[int, str]) -> str:
 
     charts = [
         chart("Validation accuracy of the supernet", "val_accuracy", Scales("accuracy", percent=True)),
+        chart("Training loss", "train_loss", Scales("cross-entropy in nats")),
         chart("Validation loss", "val_loss", Scales("cross-entropy in nats")),
         chart(
             "Skip connections, normal cell",

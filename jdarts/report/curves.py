@@ -6,6 +6,7 @@ from jdarts.analysis import indicators
 from jdarts.genotypes import parse_result
 from jdarts.report.charts import Scales, Series, line_chart
 from jdarts.report.collapse import never_moves, recurrent, unsearched, warnings
+from jdarts.report.derived_cells import derived_cells
 from jdarts.report.records import RunRecord, SearchRecord
 
 _LOGARITHMIC = 20
@@ -35,7 +36,7 @@ def curves(run: RunRecord, search: SearchRecord) -> str:
         decided = {"relative_entropy": "entropy / ln(ops)", "margin": "best − second-best op weight"}
         lead = {"skip_dominance": "skip − best learnable op"}
         charts += [
-            *([] if recurrent(run) else [_skip_connections(search, marks, unsearched(run))]),
+            *([] if recurrent(run) else _of_cells(search, marks, unsearched(run))),
             chart("Identities", {"identities": "identity"}, _COUNTED),
             chart("Decidedness of the alphas", decided, Scales("mean over edges", from_zero=True)),
             chart("Lead of skip connections", lead, Scales("mean op weight")),
@@ -67,6 +68,11 @@ def _retraining(name: str, training: SearchRecord) -> str:
         Series("validation", *training.series(f"val_{kind}"), "s1", 1),
     ]
     return line_chart(f"Retraining of the {name} cell", lines, scales)
+
+
+def _of_cells(search: SearchRecord, marks: list[tuple[int, str]], without: str) -> list[str]:
+    """The charts of the derived cells of images."""
+    return [_skip_connections(search, marks, without), *derived_cells(search, marks, without)]
 
 
 def _skip_connections(search: SearchRecord, marks: list[tuple[int, str]], without: str) -> str:

@@ -12,6 +12,7 @@ from jdarts.errors import UserError
 from jdarts.networks.edges import EDGES_SUFFIX
 from jdarts.report.charts import DASHES, Scales, Series, heat_map, line_chart, scale_bar, widened
 from jdarts.report.collapse import unsearched
+from jdarts.report.derived_cells import zero_one_loss
 from jdarts.report.records import RunRecord, SearchRecord
 from jdarts.report.style import OPS
 from jdarts.search.stored import known_method, known_space
@@ -52,7 +53,26 @@ def op_weights(run: RunRecord, search: SearchRecord) -> str:
         styles = line_styles(list(shares[0]))
         lines = [Series(op, epochs, [s[op] for s in shares], *styles[op]) for op in shares[0]]
         charts.append(line_chart(f"Mean weight of each op, {named.lower()}", lines, Scales("mean over edges")))
-    return f'{"".join(parts)}<h3>Mean op weights</h3><div class="charts">{"".join(charts)}</div>'
+        edge = _most_moved(values)
+        title = f"Op weights of the edge {_edge_name(rows[edge], edges)}, {named.lower()}"
+        charts.append(_of_edge(title, epochs, values[:, edge], table[edge]))
+        if not np.allclose(values.sum(axis=-1), 1, atol=1e-3):  # sigmoids
+            losses = Series("−mean (σ − ½)²", epochs, [zero_one_loss(p) for p in values])
+            charts.append(line_chart(f"Zero-one loss, {named.lower()}", [losses], Scales("loss")))
+    title = "<h3>Mean op weights, and the edge that has moved most</h3>"
+    return f'{"".join(parts)}{title}<div class="charts">{"".join(charts)}</div>'
+
+
+def _most_moved(values: np.ndarray) -> int:
+    """The edge whose op weights `[epochs, edges, ops]` have moved farthest from the first epoch to the last."""
+    return int(np.argmax(np.abs(values[-1] - values[0]).max(axis=-1)))
+
+
+def _of_edge(title: str, epochs: Sequence[int], values: np.ndarray, ops: Sequence[str]) -> str:
+    """A line for the weight of each op of one edge, `values [epochs, ops]`: the edge that has moved most is shown."""
+    styles = line_styles(ops)
+    lines = [Series(op, epochs, values[:, k].tolist(), *styles[op]) for k, op in enumerate(ops)]
+    return line_chart(title, lines, Scales("op weight", from_zero=True))
 
 
 def line_styles(ops: Sequence[str]) -> dict[str, tuple[str, int]]:

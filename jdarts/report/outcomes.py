@@ -10,10 +10,11 @@ from functools import lru_cache
 import numpy as np
 
 from jdarts.benchmarks import Table, load_table
+from jdarts.devices.memory import format_bytes
 from jdarts.errors import UserError
 from jdarts.genotypes import parse_result
 from jdarts.report.collapse import Verdict, judges_cells, never_moves, skips, summary, verdict
-from jdarts.report.records import RunRecord, SearchRecord, by_values
+from jdarts.report.records import RunRecord, SearchRecord, Spent, by_values, cost_of
 from jdarts.report.words import aligned, duration, mean_std
 
 LOOKED_UP = "benchmark_c10_accuracy"
@@ -30,7 +31,8 @@ class Outcome:
       skips: skip connections among the `edges` edges of each result's normal cell; empty if none was searched.
       skip_curve: after each epoch, the mean number of skip connections; empty if the normal cell is not searched.
       verdicts: collapse of each search that has a genotype; empty if the normal cell is not searched.
-      seconds, cpu_seconds: wall-clock and processor time of all epochs of all searches; None if not recorded.
+      seconds: wall-clock time of all epochs of all searches; None if not recorded.
+      cost: device time, processor time, peak memory and images of these epochs.
     """
 
     method: str
@@ -42,7 +44,7 @@ class Outcome:
     skip_curve: list[float]
     verdicts: list[Verdict]
     seconds: float | None
-    cpu_seconds: float | None
+    cost: Spent
 
 
 def outcome(run: RunRecord) -> Outcome:
@@ -69,7 +71,7 @@ def outcome(run: RunRecord) -> Outcome:
         skip_curve=np.mean([curve[:shared] for curve in curves], axis=0).tolist() if shared else [],
         verdicts=[found for search in run.searches if (found := verdict(search)) is not None] if judged_cells else [],
         seconds=run.spent("seconds"),
-        cpu_seconds=run.spent("cpu_seconds"),
+        cost=cost_of(run.search_records),
     )
 
 
@@ -88,7 +90,8 @@ def text(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     return "\n\n".join(parts)
 
 
-HEAD = ["run", "method", "seeds", "test accuracy", "regret", "skips at the end", "collapsed", "search time", "CPU time"]
+COST_HEAD = ["CPU time", "device-hours", "peak memory", "images"]
+HEAD = ["run", "method", "seeds", "test accuracy", "regret", "skips at the end", "collapsed", "search time", *COST_HEAD]
 
 
 def cells(name: str, found: Outcome) -> list[str]:
@@ -104,7 +107,17 @@ def cells(name: str, found: Outcome) -> list[str]:
         f"{count} of {found.edges}" if found.skips else "–",
         summary(found.verdicts),
         "–" if found.seconds is None else duration(found.seconds),
-        "–" if found.cpu_seconds is None else duration(found.cpu_seconds),
+        *cost_cells(found.cost),
+    ]
+
+
+def cost_cells(cost: Spent) -> list[str]:
+    """A cost under `COST_HEAD`; a dash for what was not recorded."""
+    return [
+        "–" if cost.cpu_seconds is None else duration(cost.cpu_seconds),
+        "–" if cost.device_seconds is None else f"{cost.device_seconds / 3600:.3g}",
+        "–" if cost.peak_memory is None else format_bytes(cost.peak_memory),
+        "–" if cost.images is None else f"{cost.images:,.0f}",
     ]
 
 

@@ -106,6 +106,12 @@ class RunRecord:
         return sum(values) if values else None
 
     @property
+    def search_records(self) -> list[dict[str, Any]]:
+        """The records of the epochs of all searches, without retrainings."""
+        parts = [self.together, *(search.metrics for search in self.searches)]
+        return [record for part in parts for record in part]
+
+    @property
     def options(self) -> dict[str, Any]:
         """The configuration as a flat dict with dotted names."""
         return flat(as_dict(self.config))
@@ -143,6 +149,37 @@ def read_run(path: str | Path) -> RunRecord:
         environment=read_json(folder / "environment.json", problems),
         analysis=read_json(folder / "analysis" / "analysis.json", problems),
         problems=problems,
+    )
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The cost of epochs; None where nothing was recorded.
+
+    Attributes:
+      device_seconds: wall-clock seconds times devices. cpu_seconds: of all processors of the host.
+      peak_memory: the largest peak in bytes, of the device, or on CPUs of the process. images: images drawn.
+    """
+
+    device_seconds: float | None
+    cpu_seconds: float | None
+    peak_memory: float | None
+    images: float | None
+
+
+def cost_of(records: Sequence[dict[str, Any]]) -> Spent:
+    """The cost of epochs from their records."""
+
+    def numbers(name: str) -> list[float]:
+        return [float(r[name]) for r in records if isinstance(r.get(name), (int, float))]
+
+    seconds = [float(r["seconds"]) * (r.get("devices") or 1) for r in records if isinstance(r.get("seconds"), float)]
+    cpu, peaks, images = (numbers(name) for name in ("cpu_seconds", "peak_memory", "images"))
+    return Spent(
+        sum(seconds) if seconds else None,
+        sum(cpu) if cpu else None,
+        max(peaks, default=None),
+        sum(images) if images else None,
     )
 
 

@@ -11,6 +11,7 @@ from jdarts.report.analysis_section import analysis_section
 from jdarts.report.cell_drawing import Drawable, cell_texts, draw_svg
 from jdarts.report.collapse import never_moves, passing, recurrent, unsearched, warnings
 from jdarts.report.curves import curves
+from jdarts.report.derived_cells import ops_over_seeds
 from jdarts.report.op_weights import op_weights
 from jdarts.report.recommendation import recommend
 from jdarts.report.records import RunRecord, SearchRecord, flat, genotype_changes
@@ -28,7 +29,7 @@ def run_sections(run: RunRecord, prefix: str = "") -> str:
         section(prefix, "curves", "Curves", curves(run, search)),
         section(prefix, "alphas", "Op weights over the epochs", op_weights(run, search)),
         section(prefix, "history", "Genotype history", _history(run, search)),
-        section(prefix, "seeds", "Seeds", seeds_table([run])),
+        section(prefix, "seeds", "Seeds", seeds_table([run]) + ops_over_seeds([run])),
         analysis_section(run),
         section(prefix, "configuration", "Configuration and environment", _configuration(run)),
     ]

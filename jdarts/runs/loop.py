@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jdarts import kernels
-from jdarts.devices import processes
+from jdarts.devices import memory, processes
 from jdarts.errors import Diverged, Interrupted
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
@@ -52,6 +52,7 @@ class Loop:
         checkpoint of this one, have the state that it returns.
       stop_after: `finished epochs -> bool`, called after the record of an epoch is written; True ends the run.
       also: further folders to which `on_epoch_end` writes records.
+      images: images that the steps of an epoch draw from the data, repetitions counted; 0 where there are none.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Loop:
     after_epoch: Callable[[Any, Mapping[str, Any]], Any] = lambda state, record: state
     stop_after: Callable[[int], bool] = lambda epoch: False
     also: Sequence[RunFolder] = ()
+    images: int = 0
 
 
 def run_loop(loop: Loop, state: Any, folder: RunFolder, *, reporter: Reporter, resume: bool) -> Any:
@@ -98,7 +100,7 @@ def run_loop(loop: Loop, state: Any, folder: RunFolder, *, reporter: Reporter, r
             if inside == 0:
                 late.drain()
                 record = {"step": done, "epoch": epoch, **loop.on_epoch_end(state, epoch)}
-                folder.append("metrics", {**record, **clock.lap()})
+                folder.append("metrics", {**record, **clock.lap(), **_used(loop, state)})
                 reporter.epoch(epoch, record)
                 state = loop.after_epoch(state, record)
             ending = inside == 0 and loop.stop_after(epoch)
@@ -134,6 +136,13 @@ def _drop_records(folders: Sequence[RunFolder], after_step: int) -> None:
 def _saved(done: int, settings: LoopSettings, folder: RunFolder) -> str:
     """The message about an interrupted run."""
     return f"saved after step {done} of {settings.steps} in {folder.path}; give the same command with --resume to go on"
+
+
+def _used(loop: Loop, state: Any) -> dict[str, int]:
+    """The number of devices, the images of the epoch, and the peak of memory in bytes so far, as far as known."""
+    devices = max(len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state))
+    found = {"devices": devices, "images": loop.images, "peak_memory": memory.peak()}
+    return {name: value for name, value in found.items() if value}
 
 
 class _Clock:

@@ -8,7 +8,7 @@ from jdarts.errors import UserError
 from jdarts.methods import Method
 from jdarts.search.conventions import hypergradient_of
 from jdarts.search.task import Batches
-from jdarts.spaces import LayerChoices
+from jdarts.spaces import LayerChoices, OneShotSpace
 from jdarts.spaces.space import Space
 
 
@@ -44,7 +44,12 @@ _OF_CELLS = {
 
 
 def check_chain(space: Space, method: Method) -> None:
-    """Raise `UserError` if the space is a chain of layers and the method needs cells with several edges a node."""
+    """Raise `UserError` if the method does not fit a chain of layers, or the sums of paths of the One-Shot space."""
+    if isinstance(space, OneShotSpace) and method.paths is None:
+        raise UserError(
+            f"space {space.name} selects several paths of a sum, and method {method.name} weighs the ops of an edge; "
+            "use method one_shot, or --strategy"
+        )
     if not isinstance(space, LayerChoices):
         return
     reason = ""

@@ -98,6 +98,14 @@ class EnasStep:
         """Steps of the shared weights, then of the controller."""
         return self.search.steps_per_epoch + self.settings.controller_steps
 
+    @property
+    def images_per_epoch(self) -> int:
+        """Images of an epoch: a batch for each step of the weights and each scored architecture; 0 for text."""
+        if not self.search.images_per_step:
+            return 0
+        scored = self.settings.controller_steps * self.settings.controller_samples
+        return self.search.config.search.batch_size * (self.search.steps_per_epoch + scored)
+
     def init(self, key: jax.Array) -> EnasState:
         """The state before the first step; every later draw is a function of `key`."""
         shared: Any = self.search.init(key)

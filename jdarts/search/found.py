@@ -101,3 +101,15 @@ def append_result(folder: RunFolder, genotype: Genotype) -> None:
     records = folder.records("genotypes")
     if records and records[-1]["genotype"] != genotype.to_text():
         folder.append("genotypes", {**records[-1], "genotype": genotype.to_text(), "compared": True})
+
+
+def write_front(folder: RunFolder, evaluate: Any) -> None:
+    """Write `front.jsonl`, the candidates that a derivation for several objectives left in `evaluate`, if any.
+
+    Each line has the genotype, and its accuracy with the shared weights, multiply–accumulates and parameters.
+    """
+    front = getattr(evaluate, "front", ())
+    if front:
+        folder.truncate("front", after_step=-1)
+    for number, record in enumerate(front):
+        folder.append("front", {"step": number, **record})

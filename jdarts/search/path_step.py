@@ -1,9 +1,13 @@
-"""The weight step of single-path methods: SPOS (Guo et al. 2020) and FairNAS (Chu et al. 2021).
+"""The weight step along paths: SPOS (Guo et al. 2020), FairNAS (Chu et al. 2021), One-Shot (Bender et al. 2018).
 
 The batch is divided into as many equal parts as the step has paths. Every path has one forward and one backward pass on
-its part; the gradients are summed, and one update follows. Weights of blocks that no path trained keep their values,
-momenta and running averages to the last bit: neither momentum nor weight decay moves them. Seen from such a block, the
-step did not happen.
+its part; the gradients are summed or averaged, and one update follows. Weights of blocks that no path trained keep
+their values and momenta to the last bit: neither momentum nor weight decay moves them. Where only the blocks of a path
+run, running averages stay, too. Seen from such a block, the step did not happen.
+
+In One-Shot the parts are ghost batches: batch norm takes its statistics from each part, and each has a mask of its own.
+The loss of a part has the L2 term of the weights that its mask keeps, so that the decay of a weight is multiplied by
+the share of the parts that use it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from jdarts.config import SearchConfig
@@ -25,7 +30,7 @@ from jdarts.networks.wiring import OpWeights
 from jdarts.search.objective import Batch, LossAux
 from jdarts.search.step import SearchStep
 from jdarts.search.vectors import VectorNetwork
-from jdarts.spaces import CHAINS, LayerChoices
+from jdarts.spaces import CHAINS, LayerChoices, OneShotSpace
 from jdarts.spaces.space import Space
 
 OpPlace = tuple[str, int, int]
@@ -39,10 +44,18 @@ class PathStep(SearchStep):
     def weight_step(self, state: Any, train_batch: Batch, seen: Any = None) -> tuple[Any, Any]:
         """`(state with new weights, (loss, aux))`; loss and aux are means over the paths."""
         del seen
-        paths, counted = self.paths.draw(self.objective.space, state.alphas, train_batch["relax_key"])
+        key, clock = train_batch["relax_key"], self.objective.clock(state.step)
+        paths, counted = self.paths.draw(self.objective.space, state.alphas, key, clock)
         (value, aux), grads = self.path_gradients(state.weights, paths, counted, train_batch)
-        updates, opt_state = self.weight_optimizer.update(grads, state.weight_opt_state, state.weights)
         moves = trained(self.objective.supernet, {name: jnp.sum(c, 0) > 0 for name, c in counted.items()})
+        decayed = {}
+        if self.paths.averaged:
+            count = self.paths.count(self.objective.space)
+            share = trained(self.objective.supernet, jax.tree.map(lambda c: jnp.mean(c, 0), counted))
+            grads, decayed = grads / count, {"decayed": state.weights * share}
+        update = optax.with_extra_args_support(self.weight_optimizer).update
+        updates: Any
+        updates, opt_state = update(grads, state.weight_opt_state, state.weights, **decayed)
 
         def kept(new, old):
             return jnp.where(moves, new, old) if jnp.shape(new) == moves.shape else new
@@ -104,12 +117,12 @@ def split_rows(rows: jax.Array, count: int) -> jax.Array:
 def trained(supernet: VectorNetwork, active: OpWeights) -> jax.Array:
     """The weights that a path trains, as a mask `[weights]`.
 
-    `active` has a boolean for every op, `{matrix: [layers, ops]}`. Weights outside of the blocks to choose from are
-    always trained.
+    `active` has a boolean for every op, `{matrix: [layers, ops]}`, or a share of 0 to 1. Weights outside of the blocks
+    to choose from are always trained.
     """
-    pieces = []
+    pieces, whole = [], jnp.ones((), next(iter(active.values())).dtype)
     for place, size in segments(supernet):
-        on = jnp.asarray(True) if place is None else active[place[0]][place[1], place[2]]
+        on = whole if place is None else active[place[0]][place[1], place[2]]
         pieces.append(jnp.broadcast_to(on, (size,)))
     return lax.concatenate(pieces, 0)
 
@@ -124,9 +137,14 @@ def segments(supernet: VectorNetwork) -> list[tuple[OpPlace | None, int]]:
 
 
 def check_paths(method: Method, space: Space, settings: SearchConfig) -> None:
-    """Raise `UserError` unless the space has layers to choose from and the batch can be divided among the paths."""
+    """Raise `UserError` unless the space has paths that the method trains, and the batch can be divided among them."""
     assert method.paths is not None
-    if not isinstance(space, LayerChoices):
+    if isinstance(space, OneShotSpace) and method.paths.sampled:
+        raise UserError(
+            f"space {space.name} adds up the paths of a choice block, but {method.name} runs one op of a layer; use "
+            "method one_shot"
+        )
+    if not isinstance(space, LayerChoices | OneShotSpace):
         raise UserError(
             f"space {space.name} has no layers to choose from, which method {method.name} needs; use one of "
             f"{', '.join(CHAINS)}, or the method rsps"

@@ -59,6 +59,7 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
         on_epoch_end=records,
         suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
         also=records.folders,
+        images=placed.search.images_per_step * placed.steps_per_epoch * len(members),
     )
     state = run_loop(loop, placed.init(), folder, reporter=run.reporter, resume=run.resume)
     results = records.found(state)

@@ -1,6 +1,6 @@
 """Accuracies of candidates with shared weights, for derivations that evaluate images (SETN, RSPS, DARTS-PT)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,7 @@ from jdarts import staging
 from jdarts.data import SearchData
 from jdarts.data.augment import normalize
 from jdarts.methods import Method
+from jdarts.networks.counting import Count
 from jdarts.networks.of_genotype import count_network
 from jdarts.search.hooks import EpochEnd, Hook
 from jdarts.search.search import Search
@@ -39,9 +40,10 @@ def held_out(search: Search, method: Method) -> tuple[Hook, ...]:
 def scorer(search: Search, state: SearchState, key: jax.Array, *, train: bool = False) -> Callable[[Any], float]:
     """`op_weights -> score` with the weights of `state` on validation examples (`SearchTask.scored`), drawn by `key`.
 
-    With `train`, batch norms use the statistics of those examples, otherwise the running averages; or, if the method
-    says so, those of training batches (`Recalibrated`).
+    With `train`, or if the method says so, batch norms use the statistics of those examples, otherwise the running
+    averages; or, if the method says so, those of training batches (`Recalibrated`).
     """
+    train = train or bool(search.method.batch_statistics)
     examples, score = search.task.scored(search.config, search.arrays, key), search.compiled_score
     if search.method.recalibration is not None:
         return Recalibrated(search, state, examples, key)
@@ -57,7 +59,12 @@ class Recalibrated:
     Args:
       examples: validation images and labels.
       key: draws the training images.
+
+    Attributes:
+      front: records of the candidates that a derivation for several objectives leaves here, for the run folder.
     """
+
+    front: Sequence[Mapping[str, Any]] = ()
 
     def __init__(self, search: Search, state: Any, examples: tuple[jax.Array, ...], key: jax.Array):
         self._search, self._state, self._examples = search, state, examples
@@ -77,6 +84,10 @@ class Recalibrated:
 
     def macs(self, architecture: Any) -> int:
         """Multiply–accumulates of a network of the space, for one image of the search."""
+        return self.size(architecture).macs
+
+    def size(self, architecture: Any) -> Count:
+        """Parameters and multiply–accumulates of a network of the space, for one image of the search."""
         shape, config = self._search.data.image_shape, self._search.config
         return count_network(
             architecture,
@@ -84,7 +95,7 @@ class Recalibrated:
             cells=config.space.cells,
             classes=self._search.data.num_classes,
             image_size=(shape[0], shape[1]),
-        ).macs
+        )
 
 
 @lru_cache(maxsize=2)

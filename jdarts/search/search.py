@@ -18,7 +18,7 @@ from jdarts.config.swept import unchecked
 from jdarts.data.streaming import StreamedData
 from jdarts.data.text import TextData
 from jdarts.methods import Method, configured
-from jdarts.optimizers import alpha_adam, linear_per_step
+from jdarts.optimizers import linear_per_step, of_alphas
 from jdarts.schedules import clock_at
 from jdarts.search.alpha_update import AlphaUpdate
 from jdarts.search.checks import check_batches, check_conventions
@@ -27,6 +27,7 @@ from jdarts.search.images import IMAGE_TASK
 from jdarts.search.language import LANGUAGE_TASK
 from jdarts.search.objective import Batch, Objective
 from jdarts.search.path_step import PathStep
+from jdarts.search.reward_step import RewardStep
 from jdarts.search.state import METRICS, SearchState
 from jdarts.search.step import SearchStep
 from jdarts.search.task import Arrays, Asked, Batches, SearchTask
@@ -73,6 +74,14 @@ class Search:
     def space(self) -> Space:
         """The search space."""
         return self.objective.space
+
+    @property
+    def images_per_step(self) -> int:
+        """The images of a step: a batch for the weights and, if the alphas have their own, another one; 0 for text."""
+        if isinstance(self.data, TextData):
+            return 0
+        one_batch = self.hypergradient == "single_level" or self.method.alphas_fixed
+        return self.config.search.batch_size * (1 if one_batch else 2)
 
     def draw(self, state: SearchState, arrays: Arrays) -> tuple[Batch, Batch]:
         """`(train_batch, alpha_batch)` of the step that `state` is about to take (`Batches.draw`)."""
@@ -164,8 +173,9 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
         settings.epochs,
         batches.steps_per_epoch,
         schedule=linear_per_step(settings.weight_optimizer, steps) if method.linear_rate else None,
+        **({"chosen_decay": True} if method.paths is not None and method.paths.averaged else {}),
     )
-    alpha_optimizer = alpha_adam(settings.alpha_optimizer)
+    alpha_optimizer = of_alphas(settings.alpha_optimizer)
     options = dict(method.hypergradient_options) if hypergradient == method.hypergradient else {}
     loss = objective.loss
     estimator = hypergrad.by_name(settings, loss, loss, weight_optimizer(clip=settings.virtual_clip), options=options)
@@ -173,7 +183,8 @@ def search_step(settings: SearchConfig, objective: Objective, batches: Batches, 
     weight_loss = objective.weight_loss if method.own_weight_step else loss
     if method.paths is not None:
         weight_loss = objective.path_loss
-    return (SearchStep if method.paths is None else PathStep)(
+    kind = SearchStep if method.paths is None else PathStep if method.reinforce is None else RewardStep
+    return kind(
         objective,
         batches,
         weight_optimizer(),

@@ -17,7 +17,7 @@ from jdarts.relaxation import entropy, softmax
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, run_loop
 from jdarts.search.estimate import announce_pace, tell_memory
-from jdarts.search.found import append_result, genotype_record
+from jdarts.search.found import append_result, genotype_record, write_front
 from jdarts.search.hooks import EpochEnd, Hook, call_hooks
 from jdarts.search.placed import place_search
 from jdarts.search.probes import alpha_spectrum
@@ -101,6 +101,7 @@ def run_single_loop(
             f"search.alpha_optimizer.learning_rate {settings.alpha_optimizer.learning_rate}"
         ),
         stop_after=stop,
+        images=search.images_per_step * search.steps_per_epoch,
     )
     state = run_loop(loop, state, run.folder, reporter=run.reporter, resume=run.resume)
     if stop.found:
@@ -110,6 +111,7 @@ def run_single_loop(
     genotype = method.genotype(run.space, state.alphas, evaluate, key)
     if method.compares and evaluate is not None:
         append_result(run.folder, genotype)
+        write_front(run.folder, evaluate)
     return LoopOutcome(genotype, search, state, None)
 
 

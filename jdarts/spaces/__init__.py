@@ -37,7 +37,9 @@ from jdarts.spaces.mobile import MobileSpace, fairnas, mobile_s5, proxyless, spo
 from jdarts.spaces.nas_chain import ChainSpace, nas_chain, nas_chain_strides
 from jdarts.spaces.nasbench201 import NASBench201Space, nasbench201
 from jdarts.spaces.nasbench_macro import nasbench_macro
+from jdarts.spaces.one_shot import OneShotSpace, one_shot
 from jdarts.spaces.progressive_blocks import ProgressiveBlocks, pnas_progressive
+from jdarts.spaces.random_wiring import RandomWiringSpace, random_wiring
 from jdarts.spaces.recurrent import DartsRecurrentSpace, RecurrentSpace, darts_rnn, enas_lm_rnn, enas_rnn
 from jdarts.spaces.robust_darts import robust_s1, robust_s2, robust_s3, robust_s4
 from jdarts.spaces.space import ImageSpace, Space
@@ -62,7 +64,9 @@ __all__ = [
     "MnasNetMobileSpace",
     "MobileSpace",
     "NASBench201Space",
+    "OneShotSpace",
     "ProgressiveBlocks",
+    "RandomWiringSpace",
     "RecurrentSpace",
     "Space",
     "check_derived",
@@ -90,9 +94,11 @@ __all__ = [
     "nasbench_macro",
     "nasnet",
     "nasnet_8",
+    "one_shot",
     "pnas",
     "pnas_progressive",
     "proxyless",
+    "random_wiring",
     "register",
     "robust_s1",
     "robust_s2",
@@ -118,6 +124,7 @@ DESCRIPTIONS = {
     "mobile_s5": "S5: the same with the identity (DARTS-, arXiv:2009.01027; FairDARTS, arXiv:1911.12126)",
     "mnasnet_mobile": "7 stages around MobileNetV2: ops, kernels, widths, depths (Tan et al. 2019, arXiv:1807.11626)",
     "spos": "20 ShuffleNet blocks of 4 kinds (Guo et al. 2020, arXiv:1904.00420)",
+    "one_shot": "cells of 4 choice blocks, for the method one_shot (Bender et al. 2018, PMLR 80)",
     "nasnet": "NASNet cells: 5 blocks, 13 ops (Zoph et al. 2018, arXiv:1707.07012)",
     "nasnet_8": "the same with the first 8 of these ops (Zoph et al. 2018, arXiv:1707.07012)",
     "pnas": "one cell of 5 blocks, 8 ops (Liu et al. 2018, arXiv:1712.00559)",
@@ -126,6 +133,7 @@ DESCRIPTIONS = {
     "enas_macro": "ENAS networks: 12 layers of 6 ops; also for the method enas (Pham et al. 2018, arXiv:1802.03268)",
     "nas_chain": "chains of 15 convolutions with skips (Zoph & Le 2017, arXiv:1611.01578)",
     "nas_chain_strides": "the same with 20 convolutions and strides (Zoph & Le 2017, arXiv:1611.01578)",
+    "random_wiring": "29 generators of random graphs of 32 nodes, and seeds (Xie et al. 2019, arXiv:1904.01569)",
     "enas_rnn": "recurrent cells of ENAS, 12 nodes, for text (Pham et al. 2018, arXiv:1802.03268)",
     "enas_lm_rnn": "recurrent cells of ENAS' second release, enas_lm, 8 nodes (Pham et al. 2018, arXiv:1802.03268)",
 }
@@ -142,6 +150,7 @@ DECISIONS_ONLY: dict[str, DecisionSpace] = {
         enas_macro,
         nas_chain,
         nas_chain_strides,
+        random_wiring,
     )
 }
 """Spaces of which a search of images takes only the decisions.
@@ -230,7 +239,7 @@ def kind(name: str) -> str:
         return name
     if name in CHAINS:
         return name
-    space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro)
+    space, others = get_relaxed(name), (nasbench201, enas_micro, enas_macro, one_shot)
     return next((other.name for other in others if isinstance(space, type(other))), "darts_cnn")
 
 
@@ -251,5 +260,6 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-for _space in (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, *CHAINS.values()):
+_CELLS = (darts_cnn, darts_cnn_7, robust_s1, robust_s2, robust_s3, robust_s4, nasbench201, one_shot)
+for _space in (*_CELLS, *CHAINS.values()):
     register(_space)

@@ -46,10 +46,10 @@ class BlockSpace(FreeChoices):
     def make_decisions(self) -> tuple[Decision, ...]:
         """Four decisions a block, cell by cell."""
         return tuple(
-            Decision(f"{cell}.{target}.{kind}_{i}", target if kind == "input" else len(self.ops), f"{cell}/{kind}")
+            Decision(f"{cell}.{target}.{kind}_{i}", len(labels), f"{cell}/{kind}", labels)
             for cell in self.cell_types
             for target in range(INPUTS, INPUTS + self.blocks)
-            for kind in ("input", "op")
+            for kind, labels in (("input", tuple(map(str, range(target)))), ("op", self.ops))
             for i in (1, 2)
         )
 

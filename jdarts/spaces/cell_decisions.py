@@ -22,7 +22,7 @@ from functools import cached_property
 from jdarts.errors import UserError
 from jdarts.genotypes import Cell, Edge, Genotype
 from jdarts.networks.wiring import Edges, OpTable
-from jdarts.spaces.decisions import Choices, Decision, in_range
+from jdarts.spaces.decisions import Choices, Decision, in_range, labelled
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,15 @@ class NodeDecisions:
     @cached_property
     def decisions(self) -> tuple[Decision, ...]:
         """Up to four decisions; those with a single option are left out."""
-        k, prefix = len(self.candidates), f"{self.cell_type}.{self.target}"
-        options = [] if self.wired else [("input_1", k), ("input_2", k - 1)]
-        for i, widest in enumerate(self.op_options, start=1):
-            options.append((f"op_{i}", widest))
+        sources, prefix = list(self.candidates), f"{self.cell_type}.{self.target}"
+        options: list[tuple[str, list]] = [] if self.wired else [("input_1", sources), ("input_2", sources[:-1])]
+        for i, widest in enumerate(self.op_options):
+            ops = list(self.candidates.values())[i : i + 1] if self.wired else list(self.candidates.values())
+            options.append((f"op_{i + 1}", [_either(ops, option) for option in range(widest)]))
         return tuple(
-            Decision(f"{prefix}.{name}", count, f"{self.cell_type}/{name[:-2]}") for name, count in options if count > 1
+            labelled(f"{prefix}.{name}", f"{self.cell_type}/{name[:-2]}", values)
+            for name, values in options
+            if len(values) > 1
         )
 
     @property
@@ -179,3 +182,8 @@ def cell_decisions(space: str, tables: Mapping[str, OpTable], edges: Edges) -> C
                 raise UserError(f"space {space}: node {target} of the {cell_type} cell has no candidate but none")
             nodes.append(NodeDecisions(cell_type, target, candidates))
     return CellDecisions(space, tuple(nodes))
+
+
+def _either(candidates: Sequence[tuple[str, ...]], option: int) -> str:
+    """The names that an option has on these edges."""
+    return "/".join(dict.fromkeys(ops[option] for ops in candidates if option < len(ops)))

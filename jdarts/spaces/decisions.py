@@ -38,15 +38,21 @@ class Decision:
       group: `part/kind`. The part is a cell or another section of the network (`normal`, `reduce`); the kind says what
         is chosen (`input`, `op`). Evolution mutates by part and kind, and a controller shares embeddings and output
         layers among the decisions of a kind.
+      labels: the names of the options, as in `sep_conv_3x3`; without them, the numbers of the options.
 
-    Raises `UserError` for fewer than 2 options and for a group of another form.
+    Raises `UserError` for fewer than 2 options, for another number of labels and for a group of another form.
     """
 
     name: str
     options: int
     group: str
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if not self.labels:
+            object.__setattr__(self, "labels", tuple(map(str, range(self.options))))
+        if len(self.labels) != self.options:
+            raise UserError(f"decision {self.name} has {self.options} options and {len(self.labels)} labels")
         if self.options < 2:
             raise UserError(f"decision {self.name} has {self.options} options; leave out what cannot be decided")
         part, slash, kind = self.group.partition("/")
@@ -62,6 +68,15 @@ class Decision:
     def kind(self) -> str:
         """The kind of choice, as in `op`."""
         return self.group.partition("/")[2]
+
+
+NO_YES = ("no", "yes")
+"""The labels of a decision whether something is there."""
+
+
+def labelled(name: str, group: str, values: Sequence[Any]) -> Decision:
+    """The decision among `values`, whose options are named after them."""
+    return Decision(name, len(values), group, tuple(map(str, values)))
 
 
 class DecisionSpace(Protocol):

@@ -16,7 +16,7 @@ from jdarts.genotypes.enas import MACRO_OPS, MOST_LAYERS, MacroArchitecture
 from jdarts.networks.edges import PLAIN, EdgeSettings
 from jdarts.networks.enas.search_macro import EnasMacroSupernet
 from jdarts.networks.wiring import OpWeights
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import NO_YES, Choices, Decision, FreeChoices, checked_choices
 from jdarts.spaces.sampled import SampledImageSpace
 
 
@@ -41,8 +41,8 @@ class EnasMacroSpace(FreeChoices, SampledImageSpace):
         """One op and the skips of every layer."""
         found = []
         for layer in range(self.layers):
-            found.append(Decision(f"layer_{layer}.op", len(MACRO_OPS), "network/op"))
-            found += [Decision(f"layer_{layer}.skip_{k}", 2, "network/skip") for k in range(layer)]
+            found.append(Decision(f"layer_{layer}.op", len(MACRO_OPS), "network/op", MACRO_OPS))
+            found += [Decision(f"layer_{layer}.skip_{k}", 2, "network/skip", NO_YES) for k in range(layer)]
         return tuple(found)
 
     def decode(self, choices: Sequence[int]) -> MacroArchitecture:

@@ -18,27 +18,30 @@ from jdarts.networks.edges import PLAIN, EdgeSettings
 from jdarts.networks.image_sizes import check_whole
 from jdarts.networks.mobile.supernet import MobileSupernet
 from jdarts.networks.wiring import Edges, OpTable, OpWeights
-from jdarts.spaces.decisions import Decision, FreeChoices, uniform
+from jdarts.spaces.decisions import Decision, FreeChoices, labelled, uniform
 from jdarts.spaces.weight_checks import finite_weights
 
 
 class LayerChoices(FreeChoices):
     """A space whose decisions are the layers of a chain, in order; option k of a decision is candidate k.
 
-    A subclass has the fields `name` and `candidates`, and the methods `decode` and `encode`.
+    A subclass has `name`, `candidates` and `stem_width`, and the methods `decode` and `encode`.
     """
 
     name: str
     candidates: Any
     """`tuple[tuple[MobileLayer, …], …]`: the candidates of every layer between stem and head."""
+    stem_width: Any
+    """The number of channels that the first choice reads."""
 
     def make_decisions(self) -> tuple[Decision, ...]:
         """One decision a layer, `layer_0` and so on."""
-        return tuple(Decision(f"layer_{i}", len(layers), "network/block") for i, layers in enumerate(self.candidates))
+        names = [[self.op_name(i, k) for k in range(len(layers))] for i, layers in enumerate(self.candidates)]
+        return tuple(labelled(f"layer_{i}", "network/block", options) for i, options in enumerate(names))
 
     def op_name(self, layer: int, option: int) -> str:
         """The name of a candidate (`MobileLayer.op_name`)."""
-        inputs = self.candidates[layer - 1][0].width if layer else self.fixed_layers[0][-1].width
+        inputs = self.candidates[layer - 1][0].width if layer else self.stem_width
         return self.candidates[layer][option].op_name(inputs)
 
     # the interface of a space with a relaxation

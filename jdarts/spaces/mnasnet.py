@@ -12,7 +12,7 @@ from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, labelled
 
 BLOCKS = 7
 FIELDS = ("expansion", "kernel", "layers", "squeeze_excite")
@@ -76,7 +76,7 @@ class MnasNetSpace(FreeChoices):
     def make_decisions(self) -> tuple[Decision, ...]:
         """Four decisions a block, `block_0.expansion` and so on."""
         return tuple(
-            Decision(f"block_{block}.{field}", len(known), f"network/{field}")
+            labelled(f"block_{block}.{field}", f"network/{field}", known)
             for block in range(BLOCKS)
             for field, known in zip(FIELDS, options(block), strict=True)
         )

@@ -14,7 +14,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import MobileArchitecture, MobileLayer, excerpt
 from jdarts.genotypes.mobile import SKIPS, MobileOp
 from jdarts.genotypes.published_mobile import mobile_network
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, labelled
 
 STEM, HEAD, DROPOUT = 32, 1280, 0.2
 BASE_WIDTHS = (16, 24, 32, 64, 96, 160, 320)
@@ -38,15 +38,15 @@ class MnasNetMobileSpace(FreeChoices):
     def make_decisions(self) -> tuple[Decision, ...]:
         """Six decisions a block, `block_0.op` and so on."""
         return tuple(
-            Decision(f"block_{block}.{kind}", options, f"network/{kind}")
+            labelled(f"block_{block}.{kind}", f"network/{kind}", values)
             for block in range(len(BASE_WIDTHS))
-            for kind, options in (
-                ("op", len(OPS)),
-                ("kernel", len(KERNELS)),
-                ("squeeze_excite", len(SQUEEZES)),
-                ("filters", len(FILTERS)),
-                ("layers", len(_lengths(block))),
-                ("skip", len(SKIPS)),
+            for kind, values in (
+                ("op", [f"{op}{expansion}" for op, expansion in OPS]),
+                ("kernel", KERNELS),
+                ("squeeze_excite", SQUEEZES),
+                ("filters", FILTERS),
+                ("layers", _lengths(block)),
+                ("skip", SKIPS),
             )
         )
 

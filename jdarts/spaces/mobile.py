@@ -53,6 +53,11 @@ class MobileSpace(LayerChoices):
     affine: bool = True
 
     @property
+    def stem_width(self) -> int:
+        """The number of channels that the first choice reads."""
+        return self.first[-1]
+
+    @property
     def family_of_supernet(self) -> MobileFamily:
         """The conventions of the supernet's layers."""
         return replace(super().family_of_supernet, affine=self.affine)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
 from jdarts.genotypes.chain import ChainArchitecture, ChainLayer
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import NO_YES, Choices, Decision, FreeChoices, checked_choices, labelled
 
 KERNELS = (1, 3, 5, 7)
 FILTERS = (24, 36, 48, 64)
@@ -32,14 +32,14 @@ class ChainSpace(FreeChoices):
 
     def make_decisions(self) -> tuple[Decision, ...]:
         """Layer by layer: `height`, `width`, `filters`, the strides, and `skip_{j}` for each earlier layer j."""
-        sizes = [("height", len(KERNELS)), ("width", len(KERNELS)), ("filters", len(FILTERS))]
+        sizes = [("height", KERNELS), ("width", KERNELS), ("filters", FILTERS)]
         if self.strides:
-            sizes += [("stride_rows", len(STRIDES)), ("stride_columns", len(STRIDES))]
+            sizes += [("stride_rows", STRIDES), ("stride_columns", STRIDES)]
         found = []
         for layer in range(self.layers):
-            found += [Decision(f"layer_{layer}.{kind}", options, f"network/{kind}") for kind, options in sizes]
+            found += [labelled(f"layer_{layer}.{kind}", f"network/{kind}", values) for kind, values in sizes]
             if self.skips:
-                found += [Decision(f"layer_{layer}.skip_{j}", 2, "network/skip") for j in range(layer)]
+                found += [Decision(f"layer_{layer}.skip_{j}", 2, "network/skip", NO_YES) for j in range(layer)]
         return tuple(found)
 
     def decode(self, choices: Sequence[int]) -> ChainArchitecture:

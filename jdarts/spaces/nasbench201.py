@@ -123,7 +123,7 @@ class NASBench201Space(FreeChoices):
     def make_decisions(self) -> tuple[Decision, ...]:
         """The op of every edge, `edge_0_1` and so on in the order of `edges`; edges with one candidate have none."""
         return tuple(
-            Decision(f"edge_{source}_{target}", len(ops), "cell/op")
+            Decision(f"edge_{source}_{target}", len(ops), "cell/op", tuple(ops))
             for (source, target), ops in zip(EDGES, self.cell, strict=True)
             if len(ops) > 1
         )

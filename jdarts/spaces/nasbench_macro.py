@@ -25,6 +25,11 @@ class NASBenchMacroSpace(LayerChoices):
         alike = [MacroNetwork(str(block) * LAYERS).to_mobile().layers[1:-1] for block in range(len(BLOCKS))]
         return tuple(zip(*alike, strict=True))
 
+    @cached_property
+    def stem_width(self) -> int:
+        """The number of channels that the first choice reads."""
+        return MacroNetwork("0" * LAYERS).to_mobile().layers[0].width
+
     def decode(self, choices: Sequence[int]) -> Any:
         """The `MacroNetwork` with these blocks; raises `UserError` unless the choices are valid."""
         return MacroNetwork("".join(map(str, checked_choices(self, choices))))

@@ -10,7 +10,7 @@ import numpy as np
 from jdarts.errors import UserError
 from jdarts.genotypes import BlockCell, BlockGenotype, Genotype
 from jdarts.spaces.block_spaces import INPUTS, BlockSpace, pnas
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, labelled
 from jdarts.spaces.growth import Growth, Stage
 
 _PER_BLOCK = 4
@@ -39,7 +39,7 @@ class ProgressiveBlocks(FreeChoices):
 
     def make_decisions(self) -> tuple[Decision, ...]:
         """The number of blocks, then four decisions a block."""
-        return (Decision("blocks", self.largest.blocks, "normal/blocks"), *self.largest.decisions)
+        return (labelled("blocks", "normal/blocks", range(1, self.largest.blocks + 1)), *self.largest.decisions)
 
     @cached_property
     def levels(self) -> tuple[BlockSpace, ...]:

@@ -14,7 +14,7 @@ from jdarts.genotypes.recurrent import ACTIVATIONS, ENAS_FUNCTIONS, ENAS_LM_FUNC
 from jdarts.networks.recurrent import EnasSupernet, RecurrentSupernet
 from jdarts.networks.recurrent.language_model import LanguageModel
 from jdarts.networks.wiring import Edges, OpTable, OpWeights
-from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, labelled
 from jdarts.spaces.sampled import SampledSpace
 from jdarts.spaces.weight_checks import finite_weights
 
@@ -48,11 +48,11 @@ class RecurrentSpace(FreeChoices, SampledSpace):
 
     def make_decisions(self) -> tuple[Decision, ...]:
         """The decisions, node by node."""
-        ops = len(self.activations)
-        found = [Decision("node_0.op", ops, f"{CELL}/op")] if self.first else []
+        ops = self.activations
+        found = [labelled("node_0.op", f"{CELL}/op", ops)] if self.first else []
         for i in range(1, self.nodes + 1):
-            found += [Decision(f"node_{i}.input", i, f"{CELL}/input")] if i > 1 else []
-            found.append(Decision(f"node_{i}.op", ops, f"{CELL}/op"))
+            found += [labelled(f"node_{i}.input", f"{CELL}/input", range(i))] if i > 1 else []
+            found.append(labelled(f"node_{i}.op", f"{CELL}/op", ops))
         return tuple(found)
 
     def genotype(self, nodes: Sequence[tuple[str, int]], first: str = "tanh") -> RecurrentGenotype:

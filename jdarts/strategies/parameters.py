@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import Trial
 
 from jdarts.errors import UserError
-from jdarts.spaces.decisions import Choices, Decision, DecisionSpace, FreeChoices, checked_choices
+from jdarts.spaces.decisions import Choices, Decision, DecisionSpace, FreeChoices, checked_choices, labelled
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ParameterSpace(FreeChoices):
 
     def make_decisions(self) -> tuple[Decision, ...]:
         """One decision a parameter."""
-        return tuple(Decision(name, len(values), f"parameters/{name}") for name, values in self.options.items())
+        return tuple(labelled(name, f"parameters/{name}", values) for name, values in self.options.items())
 
     def decode(self, choices: Sequence[int]) -> Choices:
         """The choices themselves; raises `UserError` unless they are valid."""

@@ -26,6 +26,7 @@ class Progress:
       best: the completed trials that no other one dominates, oldest first; of trials with equal values only the first.
         With one objective it is the first trial with the best value.
       counts: the number of finished trials by state.
+      reason: of the newest trial that ended without a result and says why.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Progress:
         self._first_open = 0
         self.best: list[FrozenTrial] = []
         self.counts = dict.fromkeys(TrialState, 0)
+        self.reason = ""
         self._read()
         self._started, self._before = time.monotonic(), self.done
         self._told = self._started
@@ -78,6 +80,7 @@ class Progress:
 
     def _add(self, trial: FrozenTrial) -> None:
         self.counts[trial.state] += 1
+        self.reason = trial.user_attrs.get("reason", self.reason)
         if self._run is not None and trial.number not in self._recorded:
             self._run.append(RECORDS, record_of(trial, self._objectives))
         if trial.state == TrialState.COMPLETE and not any(self._no_worse(other, trial) for other in self.best):
@@ -109,7 +112,8 @@ class Progress:
 
     def _values(self, trial: FrozenTrial) -> str:
         if trial.state != TrialState.COMPLETE:
-            return trial.state.name.lower()
+            reason = trial.user_attrs.get("reason")
+            return f"{trial.state.name.lower()}: {reason}" if reason else trial.state.name.lower()
         pairs = zip(self._objectives, trial.values, strict=True)
         return ", ".join(f"{objective.name} {value:.6g}" for objective, value in pairs)
 

@@ -6,16 +6,19 @@
 `make_training` gives the pure functions of a training instead: `init`, `step`, and the arrays of the images.
 
 * `step`: the pure functions of a training, for one replica. * `training`: compiled, on one device or a placement.
-* `placing`: its devices. * `driver`: the run.
+* `placing`: its devices. * `driver`: the run. * `tasks`: head, loss and metrics. * `transfer`, `frozen`: a trained
+network as the start. * `best`: the best epoch. * `trained`: the network that a run leaves.
 """
 
-from jdarts.train.driver import TrainResult, run_training
+from jdarts.train.driver import run_training
 from jdarts.train.placing import place_training
+from jdarts.train.results import TaskResult, TrainResult
 from jdarts.train.step import TrainState, TrainStep, check_augmentation, train_step
 from jdarts.train.training import PlacedTraining, Training, evaluate, make_training
 
 __all__ = [
     "PlacedTraining",
+    "TaskResult",
     "TrainResult",
     "TrainState",
     "TrainStep",

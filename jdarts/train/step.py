@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from flax import struct
@@ -33,17 +34,20 @@ from jdarts.data.augment import Statistics
 from jdarts.data.color_jitter import ColorJitter
 from jdarts.data.mixing import mix
 from jdarts.data.streamed_training import StreamedTrainingData
-from jdarts.devices.replicas import Share, averaging_gradients, pmean, psum
+from jdarts.data.streaming import StreamSplit
+from jdarts.data.targets import TargetData
+from jdarts.devices.replicas import Share, averaging_gradients, pmean
 from jdarts.errors import UserError
 from jdarts.hypergrad.microbatch import averaged
-from jdarts.losses import accuracy, cross_entropy
-from jdarts.networks.of_genotype import TrainedOnImages, derived_network
-from jdarts.ops.initializers import init_network
+from jdarts.networks.of_genotype import TrainedOnImages
+from jdarts.ops.initializers import abstract_network, init_network
 from jdarts.optimizers import training_schedule, weight_sgd
+from jdarts.train.frozen import Frozen
+from jdarts.train.tasks import TASKS, TrainedTask
+from jdarts.train.tasks.task import OutputScale, Placed
 
-METRICS = ("train_loss", "train_accuracy")
 TrainArrays = dict[str, jax.Array]
-TrainingSplit = TrainingData | SearchData | StreamedTrainingData
+TrainingSplit = TrainingData | SearchData | StreamedTrainingData | TargetData
 
 
 @struct.dataclass
@@ -77,6 +81,10 @@ class TrainStep:
       steps_per_epoch: whole batches in an epoch.
       share: this replica's part of a batch.
       streamed: the host has chosen the images; `arrays` then holds only one batch.
+      task: head, loss and metrics.
+      weights: those of the classes, or None.
+      frozen: the parts that do not train.
+      scale: of numbers that the network predicts.
     """
 
     settings: TrainConfig
@@ -87,6 +95,15 @@ class TrainStep:
     steps_per_epoch: int
     share: Share
     streamed: bool
+    task: TrainedTask
+    weights: np.ndarray | None
+    frozen: Frozen
+    scale: OutputScale
+
+    @property
+    def metrics(self) -> tuple[str, str]:
+        """The names of the metrics of a step."""
+        return "train_loss", f"train_{self.task.measure}"
 
     def init(self, key: jax.Array) -> TrainState:
         """The state before the first step; compiles next to nothing unless it is jitted."""
@@ -97,9 +114,9 @@ class TrainStep:
             step=jnp.zeros((), jnp.int32),
             weights=variables["params"],
             batch_stats=variables["batch_stats"],
-            opt_state=self.optimizer.init(ravel_pytree(variables["params"])[0]),
+            opt_state=self.optimizer.init(ravel_pytree(self.frozen.split(variables["params"])[0])[0]),
             key=run_key,
-            sums={name: jnp.zeros(()) for name in METRICS},
+            sums={name: jnp.zeros(()) for name in self.metrics},
             average=jax.tree.map(jnp.copy, start) if self.settings.average else None,
         )
 
@@ -118,6 +135,8 @@ class TrainStep:
             jitter = ColorJitter(settings.color_jitter, settings.hue_jitter)
             images = jitter(jax.random.fold_in(augment_key, 1), images, self.share)
         images = self.augmentation(augment_key, images, self.share)
+        sides = self.image_shape[0], self.image_shape[1]
+        labels = self.task.move(self.augmentation, augment_key, labels, self.share, sides)
         batch = {"images": images, "labels": labels, "key": network_key, "batch_stats": state.batch_stats}
         if settings.mixup or settings.cutmix:
             alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
@@ -128,45 +147,48 @@ class TrainStep:
         return batch
 
     def loss(self, weights: Any, batch: dict[str, Any]) -> tuple[jax.Array, Any]:
-        """`(loss, (new batch statistics, accuracy))` of a batch, means over the replicas."""
+        """`(loss, (new batch statistics, the metric of the task))` of a batch, means over the replicas."""
         settings = self.settings
         drop_key, noise_key = jax.random.split(batch["key"])
         images = batch["images"]
         if settings.activations == "bfloat16":
             weights, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (weights, images))
-        (logits, auxiliary), changed = self.network.apply(
-            {"params": weights, "batch_stats": batch["batch_stats"]},
-            images,
-            True,
-            batch.get("drop_path", 0.0),
-            mutable=["batch_stats"],
-            rngs={"drop_path": drop_key, "noise": noise_key},
-        )
-        logits = logits.astype(jnp.result_type(float))
-        entropy = partial(cross_entropy, label_smoothing=settings.label_smoothing)
-        value = _of_labels(entropy, logits, batch)
+        with self.frozen.applied():
+            (outputs, auxiliary), changed = self.network.apply(
+                {"params": weights, "batch_stats": batch["batch_stats"]},
+                images,
+                True,
+                batch.get("drop_path", 0.0),
+                mutable=["batch_stats"],
+                rngs={"drop_path": drop_key, "noise": noise_key},
+            )
+        outputs = jax.tree.map(lambda y: y.astype(jnp.result_type(float)), outputs)
+        loss = partial(self.task.loss, weights=self.weights, smoothing=settings.label_smoothing)
+        value = _of_targets(loss, outputs, batch)
         if auxiliary is not None:
-            value += settings.auxiliary_weight * _of_labels(entropy, auxiliary.astype(logits.dtype), batch)
-        right = _of_labels(accuracy, logits, batch)
-        return pmean((value, (changed["batch_stats"], right)), self.share.axis_name)
+            value += settings.auxiliary_weight * _of_targets(loss, auxiliary.astype(value.dtype), batch)
+        measured = _of_targets(self.task.measured, outputs, batch)
+        return pmean((value, (changed["batch_stats"], measured)), self.share.axis_name)
 
     def step(self, state: TrainState, arrays: TrainArrays) -> tuple[TrainState, dict[str, jax.Array]]:
         """`(state after a step, metrics)`."""
         # The optimiser works on one vector: updates of hundreds of arrays took a fifth of the compilation.
-        vector, as_tree = ravel_pytree(state.weights)
+        trained, still = self.frozen.split(state.weights)
+        vector, as_tree = ravel_pytree(trained)
 
         def loss(vector, batch):
-            return self.loss(as_tree(averaging_gradients(vector, self.share.axis_name)), batch)
+            trained = as_tree(averaging_gradients(vector, self.share.axis_name))
+            return self.loss(self.frozen.joined(trained, still), batch)
 
         gradient = jax.value_and_grad(loss, has_aux=True)
         over_parts = averaged(lambda vector, _, batch: gradient(vector, batch), self.share.microbatches)
-        (value, (batch_stats, right)), grads = over_parts(vector, (), self.batch(state, arrays))
-        updates, opt_state = self.optimizer.update(grads, state.opt_state, vector, **self._decayed(state.weights))
+        (value, (batch_stats, measured)), grads = over_parts(vector, (), self.batch(state, arrays))
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, vector, **self._decayed(trained))
         moved: Any = optax.apply_updates(vector, updates)
-        metrics = {"train_loss": value, "train_accuracy": right}
+        metrics = dict(zip(self.metrics, (value, measured), strict=True))
         fresh = state.step % self.steps_per_epoch == 0
-        sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in METRICS}
-        weights = as_tree(moved)
+        sums = {name: jnp.where(fresh, 0, state.sums[name]) + metrics[name] for name in self.metrics}
+        weights = self.frozen.joined(as_tree(moved), still)
         state = TrainState(
             step=state.step + 1,
             weights=weights,
@@ -196,25 +218,15 @@ class TrainStep:
         return jax.tree.map(lambda a, w: a + (1 - decay).astype(w.dtype) * (w - a), state.average, new)
 
     def logits(self, state: TrainState, images: jax.Array) -> jax.Array:
-        """`[N, classes]` of uint8 images in evaluation mode, by the averages if there are any."""
+        """The outputs for uint8 images in evaluation mode, `[N, classes]`, by the averages if there are any."""
         weights, stats = state.average or (state.weights, state.batch_stats)
         variables = {"params": weights, "batch_stats": stats}
         return evaluated(self.network, variables, images, mean=self.augmentation.mean, std=self.augmentation.std)
 
     def totals(self, state: TrainState, rows: TrainArrays) -> dict[str, jax.Array]:
-        """Sums over the `counted` ones of the `images` and `labels`.
-
-        `right` counts the images whose class has the largest logit, `right_5` those whose class is among the five
-        largest (of more than five classes), and `loss` is the sum of their cross-entropies.
-        """
-        logits, counted = self.logits(state, rows["images"]), rows["counted"]
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, rows["labels"])
-        right = (jnp.argmax(logits, -1) == rows["labels"]) & counted
-        sums = {"right": jnp.sum(right, dtype=jnp.int32), "loss": jnp.sum(jnp.where(counted, losses, 0))}
-        if logits.shape[-1] > 5:
-            among = jnp.any(jax.lax.top_k(logits, 5)[1] == rows["labels"][:, None], axis=-1)
-            sums["right_5"] = jnp.sum(among & counted, dtype=jnp.int32)
-        return psum(sums, self.share.axis_name)
+        """The sums of the task over the `counted` ones of the `images` and `labels`."""
+        sums = self.task.sums(self.logits(state, rows["images"]), rows["labels"], rows["counted"])
+        return self.task.across(sums, self.share.axis_name)
 
 
 def check_augmentation(settings: TrainConfig, *, streamed: bool, channels: int) -> None:
@@ -233,7 +245,7 @@ def check_augmentation(settings: TrainConfig, *, streamed: bool, channels: int) 
 
 
 def evaluated(network: nn.Module, variables: Any, images: Any, *, mean: Statistics, std: Statistics) -> jax.Array:
-    """Logits `[N, classes]` of a derived network in evaluation mode, for uint8 images."""
+    """The outputs of a network in evaluation mode, `[N, classes]` of a classifier, for uint8 images."""
     rngs = {"noise": jax.random.key(0)}  # the op `noise` stays random in evaluation; the draw is fixed
     outputs: Any = network.apply(variables, normalize(images, mean=mean, std=std), False, rngs=rngs)
     return outputs[0]
@@ -245,13 +257,13 @@ def is_norm_or_bias(path: Any) -> bool:
     return name in ("scale", "bias") or name.endswith("_bias")
 
 
-def _of_labels(measure: Callable[..., jax.Array], logits: jax.Array, batch: dict[str, Any]) -> jax.Array:
-    """`measure(logits, labels)`; of mixed images, by the labels of both in their shares."""
-    own = measure(logits, batch["labels"])
+def _of_targets(measure: Callable[..., jax.Array], outputs: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """`measure(outputs, labels)`; of mixed images, by the labels of both in their shares."""
+    own = measure(outputs, batch["labels"])
     if "partners" not in batch:
         return own
     kept = batch["kept"]
-    return (kept * own + (1 - kept) * measure(logits, batch["partners"])).astype(own.dtype)
+    return (kept * own + (1 - kept) * measure(outputs, batch["partners"])).astype(own.dtype)
 
 
 def train_step(
@@ -261,15 +273,14 @@ def train_step(
 
     `axis_name` is the mapped axis over which each batch is split.
     """
-    settings, streamed = config.train, isinstance(data, StreamedTrainingData)
+    settings, streamed, task = config.train, isinstance(data, StreamedTrainingData), TASKS[config.train.task]
     check_augmentation(settings, streamed=streamed, channels=data.image_shape[-1])
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
-    network = derived_network(
-        genotype, classes=data.num_classes, auxiliary=settings.auxiliary_weight > 0, **settings.network_sizes
-    )
+    placed = Placed(settings.auxiliary_weight > 0, axis_name, settings.remat)
+    network = task.network(genotype, data.num_classes, settings.network_sizes, placed)
     return TrainStep(
         settings=settings,
-        network=network.clone(axis_name=axis_name, remat=settings.remat),
+        network=network,
         optimizer=weight_sgd(
             settings.optimizer,
             settings.epochs,
@@ -277,15 +288,27 @@ def train_step(
             schedule=training_schedule(settings, per_epoch),
             chosen_decay=not settings.decay_norms,
         ),
-        augmentation=Augmentation(
-            mean=data.mean,
-            std=data.std,
-            crop_padding=config.data.crop_padding,
-            flip=config.data.flip,
-            cutout=settings.cutout,
-        ),
+        augmentation=task.augmentation(config, data),
         image_shape=data.image_shape,
         steps_per_epoch=per_epoch,
         share=Share(axis_name, settings.microbatches),
         streamed=streamed,
+        task=task,
+        weights=_class_weights(settings, task, data),
+        frozen=Frozen(settings.frozen, _weights_of(network, data.image_shape) if settings.frozen else {}),
+        scale=OutputScale.of(data),
     )
+
+
+def _class_weights(settings: TrainConfig, task: TrainedTask, data: TrainingSplit) -> np.ndarray | None:
+    if settings.class_weights == "none":
+        return None
+    train = data.train
+    targets = train.source.labels()[train.rows] if isinstance(train, StreamSplit) else train.labels
+    return task.class_weights(targets, data.num_classes)
+
+
+def _weights_of(network: Any, image_shape: tuple[int, ...]) -> Any:
+    """The shapes of the parameters of a network."""
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.result_type(float))
+    return abstract_network(network, images, True)[0]["params"]

@@ -13,7 +13,7 @@ from jdarts.data import SearchData, TrainingData
 from jdarts.data.dataset import Images
 from jdarts.data.evaluation import evaluation_batches
 from jdarts.data.policies import policy_of
-from jdarts.data.streaming import BatchShare, Stream, StreamSplit
+from jdarts.data.streaming import BatchShare, StreamSplit
 from jdarts.devices import processes
 from jdarts.devices.advance import Advance, resident, streamed
 from jdarts.devices.placement import (
@@ -27,11 +27,17 @@ from jdarts.devices.placement import (
 from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.train.step import TrainArrays, TrainingSplit, TrainState, TrainStep, train_step
 
-Totals = dict[str, float]
+Totals = dict[str, Any]
+"""Sums of a task over images, float64 numbers or arrays."""
 
 
 class EvaluableTraining(Protocol):
     """A training that adds up its results over images."""
+
+    @property
+    def pure(self) -> TrainStep:
+        """The functions of one replica."""
+        ...
 
     def totals(self, state: TrainState, images: Any, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`."""
@@ -49,6 +55,7 @@ class Training:
       sums: `(state, rows) -> sums`, those of `TrainStep.totals` over the rows of `jdarts.data.evaluation`.
       arrays: training images (uint8) and labels on the device.
       steps_per_epoch: whole batches in an epoch.
+      pure: the functions that the others compile.
     """
 
     init: Callable[[jax.Array], TrainState]
@@ -57,11 +64,14 @@ class Training:
     sums: Callable[[TrainState, TrainArrays], dict[str, jax.Array]]
     arrays: TrainArrays
     steps_per_epoch: int
+    pure: TrainStep
 
     def totals(self, state: TrainState, images: Images, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`."""
         batches = evaluation_batches(images, BatchShare(batch_size=batch_size, section="train"))
-        return _added(self.sums(state, {name: rows[0] for name, rows in batch.items()}) for batch in batches)
+        return self.pure.task.added(
+            self.sums(state, {name: rows[0] for name, rows in batch.items()}) for batch in batches
+        )
 
 
 def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData) -> Training:
@@ -75,6 +85,7 @@ def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingD
         jax.jit(pure.totals, compiler_options=options),
         {name: jnp.asarray(array) for name, array in _arrays(data).items()},
         pure.steps_per_epoch,
+        pure,
     )
 
 
@@ -82,7 +93,7 @@ class PlacedTraining:
     """A training on the devices of a placement.
 
     Attributes:
-      init: `() -> state`.
+      init: `(start) -> state`.
       step: `state -> (state, metrics)`, on the next batch.
       pure: the functions of one replica.
 
@@ -109,9 +120,9 @@ class PlacedTraining:
         """Whole batches in an epoch."""
         return self.pure.steps_per_epoch
 
-    def init(self) -> TrainState:
-        """The state before the first step, on all devices."""
-        return lay_out(self.pure.init(jax.random.key(self._config.seed)), self._placement)
+    def init(self, start: Callable[[TrainState], TrainState] = lambda state: state) -> TrainState:
+        """The state before the first step, on all devices; `start` changes the random one."""
+        return lay_out(start(self.pure.init(jax.random.key(self._config.seed))), self._placement)
 
     def totals(self, state: TrainState, images: Images | StreamSplit, batch_size: int) -> Totals:
         """The sums of `TrainStep.totals` over all of `images`, each of which is counted once."""
@@ -122,14 +133,14 @@ class PlacedTraining:
             for rows in evaluation_batches(images, share, threads=data.read_threads, **sides):
                 yield gather_rows(rows, self._placement, batch_size=batch_size)
 
-        return _added(self._sums(state, rows) for rows in gathered())
+        return self.pure.task.added(self._sums(state, rows) for rows in gathered())
 
     def _streamed(self, data: Any):
         settings = self._config.train
         share = self._share(microbatches=settings.microbatches, batch_size=settings.batch_size)
         options = {"size": self._config.data.streamed_side, "threads": self._config.data.read_threads}
         policy = policy_of(settings.policy, settings.policy_ops, settings.policy_magnitude)
-        stream = Stream(data.train, share, seed=self._config.seed, policy=policy, **options)
+        stream = data.train.stream(share, seed=self._config.seed, policy=policy, **options)
         sizes = {"batch_size": settings.batch_size, "microbatches": settings.microbatches}
         return streamed({"": stream}, self._placement, **sizes)
 
@@ -140,21 +151,13 @@ class PlacedTraining:
 def evaluate(
     training: EvaluableTraining, state: TrainState, images: Images | StreamSplit, batch_size: int
 ) -> dict[str, float]:
-    """`accuracy` and mean cross-entropy `loss` on all of `images`, in batches of one shape (the last one padded).
+    """The metrics of the task on all of `images`, in batches of one shape (the last one padded).
 
-    With more than five classes also `top5_accuracy`.
+    Of a classification `accuracy`, mean cross-entropy `loss`, and `top5_accuracy` of more than five classes.
     """
-    totals, names = training.totals(state, images, batch_size), {"right": "accuracy", "right_5": "top5_accuracy"}
-    return {names.get(name, name): total / len(images) for name, total in totals.items()}
+    totals, pure = training.totals(state, images, batch_size), training.pure
+    return pure.task.figures(totals, images, pure.scale)
 
 
 def _arrays(data: Any) -> TrainArrays:
     return {"images": data.train.images, "labels": data.train.labels}
-
-
-def _added(parts: Iterator[dict[str, jax.Array]]) -> Totals:
-    """The sums of all batches, in float64 on the host."""
-    total: Totals = {}
-    for part in parts:
-        total = {name: total.get(name, 0.0) + float(value) for name, value in part.items()}
-    return total

@@ -1,6 +1,7 @@
 """`jdarts tune`: trainings and searches with varied values, resuming, mistakes in one line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ def test_a_search_is_tuned_with_a_pruner(capsys):
 
 
 VARY = ["--vary", f"{RATE}=log:1e-4:1e-1"]
+EPOCHS = ["--vary", "train.epochs=1,2"]
 BAD_INPUT = {
     "nothing varied": (["tune", "toy.py", "--trials", "2"], "nothing is varied"),
     "no number of trials": (["tune", "toy.py", *VARY], "sampler tpe needs the number of trials"),
@@ -90,18 +92,34 @@ BAD_INPUT = {
     "an unknown sampler": (["tune", "toy.py", *VARY, "--trials", "2", "--sampler", "gird"], "did you mean 'grid'?"),
     "an unknown pruner": (["tune", "toy.py", *VARY, "--trials", "2", "--pruner", "asha"], "unknown pruner 'asha'"),
     "a grid without points": (["tune", "toy.py", *VARY, "--sampler", "grid"], "needs a number of points"),
-    "an unknown genotype": (["tune", "toy.py", "--genotype", "DARTSV2", *VARY, "--trials", "2"], "DARTS_V2"),
+    "an unknown genotype": (["tune", "toy.py", "--genotype", "DARTSV2", *EPOCHS, "--trials", "2"], "DARTS_V2"),
     "a genotype that does not fit": (
-        [*TRAINING, *VARY, "--trials", "2", "--train.auxiliary_weight", "0.4"],
+        [*TRAINING, *EPOCHS, "--trials", "2", "--train.auxiliary_weight", "0.4"],
         "no auxiliary head",
     ),
     "a search that does not fit": (
         ["tune", "toy.py", *VARY, "--trials", "2", "--search.batch_size", "64"],
         "batch size",
     ),
+    "a field of the search in a training": (
+        [*TRAINING, "--vary", "search.epochs=1,2", "--trials", "2"],
+        "--vary search.epochs has no effect on a training of a genotype; vary fields of train",
+    ),
+    "a field of the training in a search": (
+        ["tune", "toy.py", *EPOCHS, "--trials", "2"],
+        "--vary train.epochs has no effect on a search by darts; give the cell to train with --genotype",
+    ),
     "nothing to resume": (["tune", "toy.py", *VARY, "--trials", "2", "--resume"], "runs/toy-tune does not exist"),
     "an unknown storage": (["tune", "toy.py", *VARY, "--trials", "2", "--storage", "no://a@b"], "storage no://…@b"),
 }
+
+
+def test_trials_that_all_fail_say_why(capsys):
+    assert cli.main(["tune", "toy.py", "--vary", "data.source=a,b", "--trials", "2"]) == 2
+    out, err = capsys.readouterr()
+    assert "trial 2 of 2: pruned: unknown data.source" in out
+    assert re.search(r"none of the 2 trials in runs/toy-tune has a result.*unknown data.source '[ab]'", err), err
+    assert len(Path("runs/toy-tune/trials.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)

@@ -117,7 +117,7 @@ def final_state(place: Path, run: str):
 
 def records(path: Path) -> list[dict]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "cpu_seconds")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "cpu_seconds", "peak_memory")} for line in lines]
 
 
 def assert_same_search(place: Path, one: str, other: str):

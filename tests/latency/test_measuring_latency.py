@@ -87,6 +87,13 @@ def test_a_measured_network(capsys):
     assert len(blocks) == 3
 
 
+def test_a_network_with_the_op_noise_is_measured(capsys):
+    cell = "[('noise', 0), ('skip_connect', 1)]"
+    text = f"Genotype(normal={cell}, normal_concat=[2], reduce={cell}, reduce_concat=[2])"
+    assert main(["latency", text, "--image", "8", "--channels", "4", "--cells", "1", "--runs", "2"]) == 0
+    assert float(capsys.readouterr().out.split()[-2]) > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -44,7 +44,7 @@ def test_a_seed_among_several_is_watched_as_one_by_itself(tmp_path):
     run_search(dataclasses.replace(asked, config=config, folder=single, reporter=alone))
 
     for own, other in zip(folder.subfolder("seed-4").records("metrics"), single.records("metrics"), strict=True):
-        assert own.keys() | {"seconds", "cpu_seconds"} == other.keys()
+        assert own.keys() | {"seconds", "cpu_seconds", "devices", "images", "peak_memory"} == other.keys()
         for name in ("relative_entropy", "margin", "skip_dominance", "val_loss"):
             assert own[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4)
         assert [w["rule"] for w in own.get("warnings", [])] == [w["rule"] for w in other.get("warnings", [])]

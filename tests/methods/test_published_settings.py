@@ -167,13 +167,20 @@ def test_proxyless_nas_brings_its_settings():
     assert abs(found.data.val_fraction * 1_281_167 - 50_000) < 100
 
 
+def test_path_dropout_brings_its_ghost_batches():
+    """1,024 images in parts of 32 (Bender et al. 2018)."""
+    found, _ = apply(CIFAR, "one_shot", "--space.name", "one_shot")
+    assert (found.search.batch_size, found.space.channels) == (1024, 32)
+    assert found.search.method_options == ("ghost_batches=32",)
+
+
 def test_every_method_states_a_published_search_with_its_result():
     listed = (
         {(name, "darts_cnn") for name in (*ON_CIFAR10, *ON_S3)}
         | {(name, "nasbench201") for name in ON_NASBENCH201}
         | {("enas", space) for space in (*ON_ENAS, "enas_rnn", "enas_lm_rnn")}
         | {(name, name) for name in ON_CHAINS}
-        | {("proxyless_nas", "proxyless")}
+        | {("proxyless_nas", "proxyless"), ("proxyless_nas_reinforce", "proxyless"), ("one_shot", "one_shot")}
     )
     stated = {(name, entry.kind) for name in methods.names() for entry in methods.build(name).published}
     assert stated == listed and {name for name, _ in stated} == set(methods.names())

@@ -29,7 +29,9 @@ ABOVE_THE_STEP = {  # used only by Python
     "r_darts": {"val_fraction"},
     "darts_ada": {"factor", "multiply", "limit"},
     "spos": {"mutation", "most_macs", "macs_low", "macs_high"},
-    "fairnas": {"mutation", "most_macs"},
+    "fairnas": {"most_macs"},
+    "proxyless_nas_reinforce": {"latency_reference", "latency_exponent"},
+    "one_shot": {"dropout"},  # this space has no sums of paths
     "proxyless_nas": {"latency_reference", "latency_alpha", "latency_beta", "latency_lambda"},
 }
 NEEDED = {"snas": ("resource=parameters", "channels=12", "cells=1", "size=8")}  # for an effect of the others

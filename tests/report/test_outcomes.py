@@ -10,7 +10,7 @@ from jdarts.config import Experiment, SearchConfig, SpaceConfig
 from jdarts.report.collapse import summary
 from jdarts.report.comparison import comparison
 from jdarts.report.outcomes import outcome
-from jdarts.report.records import read_run
+from jdarts.report.records import Spent, read_run
 from jdarts.report.write_report import write_report
 from jdarts.runs.folder import RunFolder
 
@@ -37,8 +37,9 @@ def population(path: Path, table: Path | str, method="darts") -> Path:
     settings = SearchConfig(epochs=5, method=method, benchmark_table=str(table))
     run = RunFolder.create(path, Experiment(space=SpaceConfig(name="nasbench201", cells=1), search=settings))
     search = run.subfolder("search")
+    used = {"devices": 2, "images": 1000, "peak_memory": 3_000_000_000}
     for epoch in range(1, 6):
-        search.append("metrics", {"step": epoch, "epoch": epoch, "seconds": 60.0, "cpu_seconds": 90.5})
+        search.append("metrics", {"step": epoch, "epoch": epoch, "seconds": 60.0, "cpu_seconds": 90.5} | used)
     for seed, counts in SKIPS_AFTER.items():
         folder = search.subfolder(f"seed-{seed}")
         for epoch, count in enumerate(counts, start=1):
@@ -57,7 +58,8 @@ def test_accuracy_regret_skips_collapse_and_cost(tmp_path, table):
         "mostly skips from the fourth epoch on, not at the end, from the first on"
     )
     assert found.skip_curve == pytest.approx([7 / 3, 10 / 3, 13 / 3, 14 / 3, 14 / 3])
-    assert (found.seconds, found.cpu_seconds) == (300.0, 452.5)
+    assert found.seconds == 300.0
+    assert found.cost == Spent(device_seconds=600.0, cpu_seconds=452.5, peak_memory=3e9, images=5000.0)
     assert summary(found.verdicts) == "2 of 3, from epochs 1, 4"
 
 
@@ -111,7 +113,8 @@ def test_the_table_in_the_terminal_and_on_the_page(tmp_path, table, capsys):
     assert len({len(line) for line in lines}) == 1 and [row[0] for row in rows if row[0]][::2] == ["run", "first"]
     spread = statistics.stdev([58, 90, 58])
     assert rows[2][3] == f"{statistics.mean([58, 90, 58]):.2f} ± {spread:.2f} %"
-    assert rows[2][5:] == ["4.667 ± 2.3 of 6", "2 of 3, from epochs 1, 4", "5 min 00 s", "7 min 32 s"]
+    assert rows[2][5:8] == ["4.667 ± 2.3 of 6", "2 of 3, from epochs 1, 4", "5 min 00 s"]
+    assert rows[2][8:] == ["7 min 32 s", "0.167", "3 GB", "5,000"]
     assert rows[3][6] == "–"
     assert "first: 2.3 3.3 4.3 4.7 4.7" in text and "other: " not in text
 

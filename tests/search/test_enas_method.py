@@ -265,7 +265,7 @@ def assert_equal(states, *folders):
 
 
 def records(folder, name):
-    return [{k: v for k, v in r.items() if "seconds" not in k} for r in folder.records(name)]
+    return [{k: v for k, v in r.items() if "seconds" not in k and k != "peak_memory"} for r in folder.records(name)]
 
 
 @pytest.fixture(scope="module")

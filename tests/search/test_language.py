@@ -171,7 +171,7 @@ def test_states_share_no_arrays_so_that_a_step_may_donate_them():
 
 SEVERAL_LOOPS = {"darts_pt", "darts_ada", "r_darts", "stac_nas"}
 EDGES_OF_IMAGES = {"drnas_progressive", "pc_darts", "r_darts_dp", "p_darts"}
-PATHS_OF_IMAGES = {"spos", "fairnas", "proxyless_nas"}
+PATHS_OF_IMAGES = {"spos", "fairnas", "one_shot", "proxyless_nas", "proxyless_nas_reinforce"}
 
 
 def test_methods_of_one_loop_without_parts_of_image_edges_search_text():

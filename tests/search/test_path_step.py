@@ -21,11 +21,13 @@ from jdarts.methods.paths import fair_paths, path_of, paths_uniform_in_cost, uni
 from jdarts.methods.resources import chain_costs
 from jdarts.networks.mobile.network import MobileNetwork
 from jdarts.optimizers import linear_per_step
+from jdarts.schedules import Clock
 from jdarts.search import make_search
 from jdarts.search.path_step import segments, trained
 from jdarts.search.scoring import scorer
 
 S5 = dataclasses.replace(THREE_LAYERS, candidates=THREE_LAYERS.candidates[:2])
+CLOCK = Clock(jnp.zeros(()), 2)
 SGD = SGDConfig(learning_rate=0.1, learning_rate_min=0.0, momentum=0.9, weight_decay=0.01, gradient_clip=0.0)
 CONFIG = Experiment(
     data=DataConfig(source="synthetic:8x8x3:3:48", crop_padding=0, flip=False),
@@ -55,7 +57,7 @@ def masks(name):
     """The weights that the third step trains, from the network's own names of variables."""
     made, (before, _) = search(name), stepped(name)
     batch, _ = made.draw(before, made.arrays)
-    _, counted = made.method.paths.draw(S5, {}, batch["relax_key"])
+    _, counted = made.method.paths.draw(S5, {}, batch["relax_key"], CLOCK)
     touched = {key: np.asarray(c).sum(0) for key, c in counted.items()}
     names = [(key, row) for key, row in S5.rows]
     tree = made.variables(before)["params"]
@@ -112,7 +114,7 @@ def test_a_step_of_spos_moves_its_path_and_nothing_else():
 def test_a_step_of_spos_is_sgd_on_the_stand_alone_network():
     made, (before, after) = search("spos"), stepped("spos")
     batch, _ = made.draw(before, made.arrays)
-    path = path_of(made.method.paths.draw(S5, {}, batch["relax_key"])[0], 0)
+    path = path_of(made.method.paths.draw(S5, {}, batch["relax_key"], CLOCK)[0], 0)
     choices = [int(np.argmax(path[key][row])) for key, row in S5.rows]
     own = path_variables(S5, made.variables(before), choices)
 
@@ -135,7 +137,7 @@ def test_a_step_of_fairnas_sums_the_gradients_of_its_paths():
     """One update by the sum of the gradients of each path on its part; the extra op of a short row does not learn."""
     made, (before, after) = search("fairnas"), stepped("fairnas")
     batch, _ = made.draw(before, made.arrays)
-    paths, counted = made.method.paths.draw(S5, {}, batch["relax_key"])
+    paths, counted = made.method.paths.draw(S5, {}, batch["relax_key"], CLOCK)
     total, segment_of = 0, _owners(made)
     loss = jax.jit(jax.grad(lambda w, p, part: made.network_loss(w, p, part)[0]))
     for k in range(4):
@@ -155,7 +157,7 @@ def _owners(made):
 
 
 def test_every_op_is_trained_exactly_once_in_a_fair_step():
-    draw = jax.jit(lambda key: fair_paths().draw(S5, {}, key))
+    draw = jax.jit(lambda key: fair_paths().draw(S5, {}, key, CLOCK))
     orders = set()
     for seed in range(60):
         paths, counted = draw(jax.random.key(seed))
@@ -166,7 +168,7 @@ def test_every_op_is_trained_exactly_once_in_a_fair_step():
             assert np.all(np.asarray(counted[key]) <= np.asarray(paths[key]))
         orders.add(tuple(np.argmax(paths["inner"][:, 0], -1).tolist()))
     assert len(orders) > 18, "of 24 permutations"
-    paths, counted = fair_paths().draw(FAIR, {}, jax.random.key(0))
+    paths, counted = fair_paths().draw(FAIR, {}, jax.random.key(0), CLOCK)
     np.testing.assert_array_equal(paths["layers"], counted["layers"])
     assert fair_paths().count(spaces.fairnas) == 6
 
@@ -193,14 +195,14 @@ def test_paths_uniform_in_cost():
     low, high = (fixed + sum(getattr(c, end)(-1).sum() for c in costs.values()) for end in ("min", "max"))
     low, high = low + 0.2 * (high - low), low + 0.7 * (high - low)
     paths = paths_uniform_in_cost(lambda space: (fixed, costs), low, high, 4)
-    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(THREE_LAYERS, {}, key)))(
+    drawn, _ = jax.jit(jax.vmap(lambda key: paths.draw(THREE_LAYERS, {}, key, CLOCK)))(
         jax.random.split(jax.random.key(0), 800)
     )
     found = fixed + sum(np.einsum("nplo,lo->n", np.asarray(drawn[name], np.float64), c) for name, c in costs.items())
     inside = np.histogram(found, np.linspace(low - 1, high + 1, 5))[0]
     assert inside.sum() >= 790
     assert np.abs(inside - 200).max() < 60, inside
-    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(THREE_LAYERS, {}, key)))(
+    uniform, _ = jax.jit(jax.vmap(lambda key: uniform_paths().draw(THREE_LAYERS, {}, key, CLOCK)))(
         jax.random.split(jax.random.key(0), 800)
     )
     other = fixed + sum(np.einsum("nplo,lo->n", np.asarray(uniform[name], np.float64), c) for name, c in costs.items())

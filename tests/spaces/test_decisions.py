@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jdarts import spaces
 from jdarts.errors import UserError
-from jdarts.genotypes import Cell, Genotype, RecurrentGenotype, parse
+from jdarts.genotypes import Cell, Genotype, OneShotGenotype, RecurrentGenotype, parse
 from jdarts.genotypes.macro import MacroNetwork
 from jdarts.spaces.decisions import Decision, all_canonical, checked_choices, combinations, is_canonical, uniform
 from jdarts.spaces.mnasnet import read as read_mnasnet
@@ -36,7 +36,8 @@ UNEVEN_SIZE = (2 * 3) * (2 * 2 + 2 * 3 + 2 * 3) * 1 * 3
 
 def in_order(genotype: Genotype) -> Genotype:
     """The same genotype, with the edges of every node in the order of their sources."""
-    if isinstance(genotype, RecurrentGenotype) or not isinstance(genotype, Genotype):  # one edge a node, or a chain
+    own = isinstance(genotype, RecurrentGenotype | OneShotGenotype)  # one edge a node; inputs in order
+    if own or not isinstance(genotype, Genotype):  # or a chain
         return genotype
     cells = {
         name: Cell(tuple(tuple(sorted(edges, key=lambda e: e[1])) for edges in cell.nodes), cell.concat, cell.inputs)
@@ -175,4 +176,42 @@ def test_genotypes_of_other_spaces_are_refused(space, text, message):
 def test_a_decision_has_options_and_a_group(options, group):
     with pytest.raises(UserError, match="decision d has"):
         Decision("d", options, group)
-    assert Decision("d", 3, "normal/op").part == "normal" and Decision("d", 3, "normal/op").kind == "op"
+    decision = Decision("d", 3, "normal/op")
+    assert (decision.part, decision.kind, decision.labels) == ("normal", "op", ("0", "1", "2"))
+    with pytest.raises(UserError, match="3 options and 2 labels"):
+        Decision("d", 3, "normal/op", ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("space", "option", "named"),
+    [
+        ("nasbench201", {"edge_1_3": "nor_conv_3x3"}, "|none~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"),
+        ("nasbench_macro", {"layer_7": "mb_k5_e6"}, "00000002"),
+        ("enas_macro", {"layer_1.op": "conv_5x5", "layer_2.skip_0": "yes"}, "0 2 0 0 1 0"),
+        ("enas_rnn", {"node_3.op": "sigmoid", "node_3.input": "2"}, "('sigmoid', 2), ("),
+        ("mnasnet", {"block_1.kernel": "5", "block_1.squeeze_excite": "True"}, "k5_e"),
+        ("nas_chain", {"layer_2.filters": "48", "layer_2.skip_0": "yes"}, "48"),
+    ],
+)
+def test_labels_name_what_the_network_then_has(space, option, named):
+    found = spaces.get_decisions(space)
+    choices = []
+    for decision in found.decisions:
+        assert len(set(decision.labels)) == decision.options, decision
+        choices.append(decision.labels.index(option[decision.name]) if decision.name in option else 0)
+    assert named in found.decode(choices).to_text()
+
+
+@pytest.mark.parametrize("space", [spaces.darts_cnn, spaces.get("robust_s1"), UNEVEN, spaces.get_decisions("nasnet")])
+def test_labels_of_cells_name_their_edges(space):
+    """Every op of a random architecture is the label of the choice made; inputs are those of the wiring."""
+    for seed in range(20):
+        choices = space.encode(space.decode(uniform(space, np.random.default_rng(seed))))
+        chosen = {d.name: d.labels[choice] for d, choice in zip(space.decisions, choices, strict=True)}
+        for cell_type, cell in space.decode(choices).cells.items():
+            for target, edges in enumerate(cell.nodes, start=cell.inputs):
+                for i, (op, source) in enumerate(edges, start=1):
+                    where = f"{cell_type}.{target}"
+                    assert op in chosen.get(f"{where}.op_{i}", op).split("/")
+                    if i == 1:
+                        assert chosen.get(f"{where}.input_1", str(source)) == str(source)

@@ -13,11 +13,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from support.lopsided import lopsided
+from support.strategy_names import every_strategy
 
 from jdarts import spaces
 from jdarts.errors import Diverged, UserError
 from jdarts.estimation import Score, criterion, mnasnet_product
-from jdarts.strategies import ParameterSpace, by_name, choices_of, names, open_study, run_study
+from jdarts.strategies import ParameterSpace, by_name, choices_of, open_study, run_study
 from jdarts.strategies import storage as storages
 from jdarts.strategies.parameters import Parameters
 from jdarts.strategies.places import Places
@@ -32,7 +33,7 @@ def estimator(network, budget):
     return Score({"accuracy": float(digits) + budget.get("epochs", 0), "latency": 1.0 + digits}, cost=2.0)
 
 
-@pytest.mark.parametrize("name", sorted(set(names()) - {"gp"}))
+@pytest.mark.parametrize("name", every_strategy())
 def test_every_strategy_searches(name):
     settings = {"hidden": None} if name in ("reinforce", "ppo") else {"steps": 10} if name == "pnas" else {}
     study = run_study(SPACE, by_name(name, SPACE, seed=0, **settings), estimator, trials=12)

@@ -8,6 +8,7 @@ from jdarts.genotypes.blocks import FAMILIES, BlockCell, BlockGenotype, Family
 from jdarts.genotypes.enas import MacroArchitecture
 from jdarts.genotypes.genotype import Cell, Edge, Genotype, excerpt, sequence, whole_number
 from jdarts.genotypes.notation.tokens import LARGEST
+from jdarts.genotypes.one_shot import OneShotGenotype, choice_block
 from jdarts.genotypes.recurrent import RecurrentGenotype
 
 
@@ -15,7 +16,8 @@ def read_json(text: str, start: int = 0) -> Genotype:
     """Reads a JSON object at `start` with the fields of `Genotype` and `Cell`, or with the four DARTS fields.
 
     With the field `family` it is a `BlockGenotype`, with the field `recurrent` a `RecurrentGenotype`, with the field
-    `ops` a `MacroArchitecture`. After the prefix of a log line (`start` > 0), other lines may follow the object.
+    `ops` a `MacroArchitecture`, with the field `blocks` alone a `OneShotGenotype`. After the prefix of a log line
+    (`start` > 0), other lines may follow the object.
     Raises `UserError`.
     """
     return genotype_of_json(json_object(text, start))
@@ -35,6 +37,9 @@ def genotype_of_json(data: dict[str, Any]) -> Genotype:
         return _block_genotype(data)
     if "recurrent" in data:
         return _recurrent_genotype(data)
+    if set(data) == {"blocks"}:
+        blocks = sequence(data["blocks"], "blocks")
+        return OneShotGenotype(tuple(choice_block(block, number) for number, block in enumerate(blocks)))
     if "ops" in data:
         return _macro_architecture(data)
     plain, darts = {"normal", "reduce"}, {"normal", "normal_concat", "reduce", "reduce_concat"}

@@ -21,7 +21,7 @@ _TOP, _HEIGHT, _WIDTH = 16, 280, 1130
 _LEAST_STEP = 28
 """The distance of two axes is at least this; the card scrolls where that makes a drawing wider than the page."""
 _FONT, _CHARACTER = 11, 6.4
-_MOST_TICKS = 14
+_MOST_TICKS, _MOST_CHARACTERS = 14, 18
 _SPREAD = 0.32
 """The lines through an option fill this share of the distance to the next option on both sides."""
 
@@ -54,10 +54,9 @@ def parallel_view(run: TrialRun) -> str:
     best, others = highlighted(ranked)
     name = run.objectives[0].name
     sampled = f" Of the others {len(others)} are drawn." if len(others) + len(best) < len(ranked) else ""
-    options = "" if run.tunes else " The numbers on an axis are the options of a decision, counted from 0."
     note = (
         f"A line is a trial. The best {len(best)} of {len(ranked)} by {name} are coloured, the best one is thick."
-        f"{sampled} Lines through one option are spread by rank, the best on top.{options}"
+        f"{sampled} Lines through one option are spread by rank, the best on top."
     )
     return f'<p class="soft">{escape(note)}</p><div class="card scroll">{_svg(run, axes, best, others)}</div>'
 
@@ -81,21 +80,22 @@ def axes_of(run: TrialRun) -> list[Axis]:
     """The axes of the parameters; raises `UserError` if the space or a tuned field is unknown to this process."""
     if run.tunes:
         return [_tuned(varied) for varied in varied_of(run.plan["vary"], run.config)]
-    return [_options(d.name, range(d.options)) for d in spaces.get_decisions(run.config.space.name).decisions]
+    decisions = spaces.get_decisions(run.config.space.name).decisions
+    return [_options(d.name, range(d.options), d.labels) for d in decisions]
 
 
-def _options(name: str, values: Sequence[Any]) -> Axis:
+def _options(name: str, values: Sequence[Any], labels: Sequence[str]) -> Axis:
     n = len(values)
-    heights = {value: (i + 0.5) / n for i, value in enumerate(values)}
+    heights = [(i + 0.5) / n for i in range(n)]
     every = -(-n // _MOST_TICKS)
-    ticks = [(height, str(value)) for i, (value, height) in enumerate(heights.items()) if i % every == 0]
-    return Axis(name, heights, ticks, 1 / n)
+    short = [label if len(label) <= _MOST_CHARACTERS else f"{label[: _MOST_CHARACTERS - 1]}…" for label in labels]
+    return Axis(name, dict(zip(values, heights, strict=True)), list(zip(heights, short, strict=True))[::every], 1 / n)
 
 
 def _tuned(varied: Varied) -> Axis:
     d = varied.distribution
     if isinstance(d, CategoricalDistribution):
-        return _options(varied.name, d.choices)
+        return _options(varied.name, d.choices, [str(choice) for choice in d.choices])
     assert isinstance(d, FloatDistribution | IntDistribution)
     return Axis(varied.name, varied, [(0.0, f"{d.low:g}"), (1.0, f"{d.high:g}")])
 
@@ -113,9 +113,11 @@ def _svg(run: TrialRun, axes: list[Axis], best: list[dict[str, Any]], others: li
     scores = [run.point(trial)[0] for trial in [*best, *others]]
     low, high = min(scores), max(scores)
     score = Axis(run.objectives[0].name, {}, [(0.0, precise(low)), (1.0, precise(high))])
-    width = max(_WIDTH, 140 + _LEAST_STEP * len(axes))
+    longest = max(len(label) for axis in axes for _, label in axis.ticks)
+    width = max(_WIDTH, 140 + max(_LEAST_STEP, _CHARACTER * longest + 12) * len(axes))
     slanted = max(len(axis.name) for axis in axes) * _CHARACTER > 0.9 * width / (len(axes) + 1)
-    left = 30 + (0.72 * _CHARACTER * len(axes[0].name) if slanted else _CHARACTER * len(axes[0].name) / 2)
+    name = _CHARACTER * len(axes[0].name) * (0.72 if slanted else 0.5)
+    left = 30 + max(name, _CHARACTER * max(len(label) for _, label in axes[0].ticks) - 20)
     step = (width - left - 84) / len(axes)
     below = 26 + (0.72 * _CHARACTER * max(len(axis.name) for axis in [*axes, score]) if slanted else 0)
     lines = []
@@ -131,9 +133,9 @@ def _svg(run: TrialRun, axes: list[Axis], best: list[dict[str, Any]], others: li
         lines.append(_line(points, _look(trial, best), f"trial {trial['number']}: {score.name} {precise(value)}"))
     shown = [_axis(axis, left + i * step, slanted, last=axis is score) for i, axis in enumerate([*axes, score])]
     described = escape(f"{len(order)} trials over {len(axes)} decisions", quote=True)
-    least = "" if width == _WIDTH else f' style="min-width: {width}px"'
+    least = "" if width == _WIDTH else f' style="min-width: {width:.0f}px"'
     return (
-        f'<svg viewBox="0 0 {width} {_TOP + _HEIGHT + below:.0f}" role="img" class="parallel" '
+        f'<svg viewBox="0 0 {width:.0f} {_TOP + _HEIGHT + below:.0f}" role="img" class="parallel" '
         f'aria-label="{described}" font-size="{_FONT}"{least}>{"".join(lines)}{"".join(shown)}</svg>'
     )
 

@@ -68,6 +68,7 @@ def search(run: SearchRun) -> tuple[Genotype, SearchState]:
             f"gradient_clip {optimizer.gradient_clip}, "
             f"controller_learning_rate {settings.controller_learning_rate}"
         ),
+        images=enas.step.images_per_epoch,
     )
     state = run_loop(loop, state, run.folder, reporter=run.reporter, resume=run.resume)
     genotype, accuracy = enas.best(state, settings.candidates, _GENOTYPE)

@@ -236,6 +236,8 @@ def test_the_view_of_decisions_has_a_line_for_the_best_and_a_sample(runs):
     best, others = highlighted(many)
     assert len(best) == 100 and len(others) == 150 and others[0]["number"] == 100 and others[-1]["number"] == 999
     assert [axis.height(3) for axis in axes_of(run)] == [0.7] * 6, "the middle of the fourth of five options"
+    ops = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+    assert [axis.ticks for axis in axes_of(run)] == [list(zip((0.1, 0.3, 0.5, 0.7, 0.9), ops, strict=True))] * 6
     _, tree = parsed([folder])
     drawing = next(svg for svg in tree.iter("svg") if svg.get("class") == "parallel")
     lines = [path for path in drawing.iter("path")]

@@ -15,7 +15,9 @@ from jdarts.commands import (
     bench,
     detect,
     experiments,
+    export,
     guard,
+    guide,
     latency,
     predict,
     process,
@@ -86,7 +88,7 @@ def _dispatch(arguments: list[str]) -> int:
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     if name is None:
         if not arguments:
-            parser.print_help()
+            print(guide.GUIDE, end="")
             return 0
         parser.parse_args(arguments)  # --help, --version, or a usage error
         return 0
@@ -119,6 +121,6 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")  # read by `main`
         return command
 
-    for commands in (experiments, tune, worker, bench, latency, predict, detect, reference, reproduce, runs):
+    for commands in (experiments, tune, worker, bench, latency, predict, export, detect, reference, reproduce, runs):
         commands.add_commands(add)
     return parser, group.choices

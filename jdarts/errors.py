@@ -57,11 +57,16 @@ class PeerLost(Exception):
     """Another process of the run has ended or does not answer; the message says how to continue."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
-    """A `UserError` for an unknown name: the nearest valid one if any is close, and the choices."""
+def unknown(kind: str, name: str, choices: Iterable[str], *, page: str = "") -> UserError:
+    """A `UserError` for an unknown name: the nearest valid one if any is close, the choices, and the page of help.
+
+    `page` is the command that explains them.
+    """
     names = sorted(choices)
     folded = {other.casefold(): other for other in reversed(names)}
     near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     hint = f"did you mean {folded[near[0]]!r}? " if near else ""
     listed = ", ".join(names) if len(names) <= 24 else f"{', '.join(names[:24])}, … ({len(names)} in all)"
-    return UserError(f"unknown {kind} {name!r}; {hint}choose from: {listed}")
+    return UserError(
+        f"unknown {kind} {name!r}; {hint}choose from: {listed}{f' ({page} explains them)' if page else ''}"
+    )

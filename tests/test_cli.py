@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,10 +198,18 @@ def test_every_end_has_its_status_and_line(pipeline, capsys, error, status, line
 def test_version_help_and_no_command(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"jdarts {jdarts.__version__}\n"
-    for arguments in ([], ["--help"]):
-        assert cli.main(arguments) == 0
-        text = capsys.readouterr().out
-        assert all(f"  {name}" in text for name in ("run", "search", "train", "count", "draw", "genotypes"))
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name}" in text for name in ("run", "search", "train", "count", "draw", "genotypes"))
+
+
+def test_without_a_command_a_short_guide_names_commands_that_exist(capsys):
+    assert cli.main([]) == 0
+    guide = capsys.readouterr().out
+    assert len(guide.splitlines()) < 16 and max(map(len, guide.splitlines())) <= 120
+    _, commands = cli._parsers()
+    named = re.findall(r"jdarts ([a-z]+)", guide)
+    assert set(named) <= set(commands) and named.index("search") < named.index("train") < named.index("export")
 
 
 @pytest.mark.parametrize("name", ["run", "search", "train", "count", "draw", "genotypes"])

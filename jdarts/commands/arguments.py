@@ -1,6 +1,7 @@
 """Argument parsing shared by all commands."""
 
 import argparse
+import importlib.util
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -91,6 +92,35 @@ def image_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(
             f"{shown(text)} is not an image size, a side (32) or height and width (32x48) in pixels: {error}"
         ) from None
+
+
+LOG_KINDS = ("tensorboard", "wandb", "csv")
+
+
+def add_log_option(command: Parser) -> None:
+    """Define `--log`."""
+    command.add_argument(
+        "--log",
+        action="append",
+        choices=LOG_KINDS,
+        default=[],
+        help="also write the records for TensorBoard (RUN/tensorboard), Weights & Biases (RUN/wandb, offline unless "
+        "WANDB_MODE says otherwise) or as tables (RUN/csv); repeat it for several",
+    )
+
+
+def check_log_packages(kinds: Sequence[str]) -> None:
+    """Raise `UserError` if the package of a logger is not installed."""
+    for kind, package in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
+        if kind in kinds and not _is_installed(package):
+            raise UserError(f'--log {kind} needs the package {package}: pip install "jdarts[{kind}]"')
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def check_folder_of(file: str | None, verb: str = "write") -> None:

@@ -12,6 +12,8 @@ from jdarts.commands.arguments import (
     GENOTYPE_HELP,
     Arguments,
     Parser,
+    add_log_option,
+    check_log_packages,
     from_zero,
     load_experiment,
     load_genotype,
@@ -58,6 +60,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
             _add_many(command)
             command.add_argument("--method", metavar="NAME", help=METHOD_HELP)
         _add_processes(command)
+        add_log_option(command)
         if name == "search":
             trials.add_options(command)
         command.add_argument("--space", metavar="S", help=SPACE_NAME_HELP)
@@ -119,6 +122,7 @@ def _train(arguments: Arguments) -> None:
 def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = "") -> None:
     from jdarts.runs import opening
 
+    check_log_packages(arguments.log)
     config, note = load_experiment(arguments.config, arguments.overrides, method=getattr(arguments, "method", None))
     if function != "run_train_only":
         inputs = (*inputs, _members(arguments, config))
@@ -135,10 +139,13 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
     opening.check(run_dir, config, **start, kind=Kind.TRAINING if function == "run_train_only" else Kind.SEARCH)
     interrupts.explain_with(lambda: opening.advice(run_dir))
 
+    from jdarts.loggers.reporting import logged
     from jdarts.report.console import ConsoleReporter
     from jdarts.runs.reporter import SilentReporter
 
-    with ConsoleReporter() if processes.is_first() else contextlib.nullcontext(SilentReporter()) as reporter:
+    shown = ConsoleReporter() if processes.is_first() else contextlib.nullcontext(SilentReporter())
+    kinds = arguments.log if processes.is_first() else ()
+    with shown as console, logged(console, run_dir, kinds) as reporter:
         process.enable_compilation_cache(reporter.warning)
         if note:
             reporter.message(note)

@@ -1,7 +1,6 @@
-"""`jdarts predict` and `jdarts export`: use a trained network, and take it away."""
+"""`jdarts predict`: use a trained network."""
 
 import csv
-import importlib
 import io
 import json
 import sys
@@ -12,14 +11,12 @@ from typing import Any
 from jdarts.commands.arguments import SPACE_HELP, Arguments, Parser, check_folder_of
 from jdarts.errors import UserError
 
+BEST_HELP = "the network of the best epoch by validation"
 RUN_HELP = "the run folder of jdarts train or jdarts run"
-PLATFORMS = ("cpu", "cuda", "tpu")
-_PACKAGES = {"stablehlo": "flatbuffers", "safetensors": "safetensors.numpy"}
-FORMATS = ("stablehlo", "safetensors", "npz")
 
 
 def add_commands(add: Callable[..., Parser]) -> None:
-    """Define the commands with `add(name, execute, help)`."""
+    """Define the command with `add(name, execute, help)`."""
     predict = add("predict", _predict, "classify images with a trained network, or predict numbers, labels or masks")
     predict.add_argument("run", metavar="RUN", help=RUN_HELP)
     predict.add_argument(
@@ -32,23 +29,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     predict.add_argument("--masks", metavar="FOLDER", help="write the mask of each image as FOLDER/NUMBER.png")
     predict.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
-    export = add("export", _export, "write a trained network in a form that needs no jdarts")
-    export.add_argument("run", metavar="RUN", help=RUN_HELP)
-    export.add_argument(
-        "--format",
-        choices=FORMATS,
-        default="stablehlo",
-        help="stablehlo (default): a program with its weights, for jax.export, of any batch size; safetensors, npz: "
-        "weights",
-    )
-    export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; FILE.json describes it")
-    export.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
-    for command in (predict, export):
-        command.add_argument("--best", action="store_true", help="the network of the best epoch by validation")
-    export.epilog = (
-        "FILE.json has the genotype, the classes, and the size, mean and std of the images. The program takes uint8 "
-        "images and returns logits."
-    )
+    predict.add_argument("--best", action="store_true", help=BEST_HELP)
 
 
 def _predict(arguments: Arguments) -> None:
@@ -69,11 +50,11 @@ def _predict(arguments: Arguments) -> None:
     if arguments.masks:
         _write_masks(Path(arguments.masks), [task.prediction(values, network.classes) for values in found])
     if suffix == ".csv":
-        _write(arguments.output, _csv(head, rows))
+        write_output(arguments.output, _csv(head, rows))
         return
     entries = [task.entry(values, network.classes) for values in found]
     records = [{"image": name} | entry for name, entry in zip(names, entries, strict=True)]
-    _write(arguments.output, json.dumps(records, indent=1) + "\n")
+    write_output(arguments.output, json.dumps(records, indent=1) + "\n")
 
 
 def _csv(head: list[str], rows: list[list[Any]]) -> str:
@@ -138,52 +119,8 @@ def _arrays(path: Path) -> Any:
     return found
 
 
-def _export(arguments: Arguments) -> None:
-    check_folder_of(arguments.output)
-    if arguments.format in _PACKAGES:
-        _required(arguments.format)
-
-    from jdarts.train.trained import about_network, flat_variables, load
-
-    network = load(arguments.run, space=arguments.space, best=arguments.best)
-    if arguments.format == "stablehlo":
-        content = _program(network)
-    elif arguments.format == "safetensors":
-        content = _required("safetensors").save(flat_variables(network))
-    else:
-        import numpy as np
-
-        held = io.BytesIO()
-        np.savez(held, allow_pickle=False, **flat_variables(network))  # pyright: ignore[reportArgumentType]
-        content = held.getvalue()
-    _write(arguments.output, content)
-    _write(f"{arguments.output}.json", json.dumps(about_network(network), indent=1) + "\n")
-    print(arguments.output)
-    print(f"{arguments.output}.json")
-
-
-def _program(network: Any) -> bytes:
-    """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for every batch size.
-
-    It runs on all `PLATFORMS`. The form of its operations is that which suits the platform of this process.
-    """
-    import jax
-    from jax import export
-
-    (batch,) = export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *network.image_shape), "uint8")
-    return bytes(export.export(jax.jit(network.logits), platforms=PLATFORMS)(images).serialize())
-
-
-def _required(kind: str) -> Any:
-    """The module that a format needs; raises `UserError` if it is not installed."""
-    try:
-        return importlib.import_module(_PACKAGES[kind])
-    except ImportError:
-        raise UserError(f'--format {kind} needs a package: pip install "jdarts[export]"') from None
-
-
-def _write(output: str | None, content: str | bytes) -> None:
+def write_output(output: str | None, content: str | bytes) -> None:
+    """Write a file, or to standard output if `output` is None. Raises `UserError`."""
     if output is None:
         sys.stdout.write(str(content))
         return

@@ -32,7 +32,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
 
 
 def _add_report(add: Callable[..., Parser]) -> None:
-    report = add("report", _report, "write an HTML report of a run, or a comparison of several")
+    report = add("report", _report, "write an HTML report of a search or a training, or a comparison of several")
     report.add_argument("runs", metavar="RUN", nargs="+", help="a run folder")
     report.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html in the run folder)")
     report.add_argument("--text", action="store_true", help="print a table of the results (Markdown) and write no file")

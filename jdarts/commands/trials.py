@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jdarts.commands import process
-from jdarts.commands.arguments import Arguments, Parser, positive
+from jdarts.commands.arguments import Arguments, Parser, check_log_packages, positive
 from jdarts.config.ranges import shown
 from jdarts.errors import CannotWrite, UserError
 from jdarts.runs import interrupts
@@ -80,6 +80,7 @@ def is_asked(arguments: Arguments) -> bool:
 
 def search(arguments: Arguments) -> None:
     """Execute the search."""
+    check_log_packages(arguments.log)
     if arguments.trials is None:
         raise UserError("a search by trials needs their number: --trials N")
     options = pairs("--strategy-options", arguments.strategy_options, value_of)
@@ -95,9 +96,10 @@ def search(arguments: Arguments) -> None:
     opening.check(run_dir, config, **start, kind=Kind.TRIALS)
     interrupts.explain_with(lambda: f"the finished trials are in {run_dir}; --resume continues")
 
+    from jdarts.loggers.reporting import logged
     from jdarts.report.console import ConsoleReporter
 
-    with ConsoleReporter() as reporter:
+    with ConsoleReporter() as console, logged(console, run_dir, arguments.log) as reporter:
         process.enable_compilation_cache(reporter.warning)
         from jdarts.commands.trial_runs import run_strategy_search
         from jdarts.estimation import measure_of

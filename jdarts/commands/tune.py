@@ -11,6 +11,8 @@ from jdarts.commands.arguments import (
     GENOTYPE_HELP,
     Arguments,
     Parser,
+    add_log_option,
+    check_log_packages,
     load_experiment,
     load_genotype,
     positive,
@@ -48,19 +50,22 @@ def add_commands(add: Callable[..., Parser]) -> None:
     command.add_argument("--resume", action="store_true", help="continue an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="start over; the earlier folder is moved aside")
     command.add_argument("--run-dir", metavar="FOLDER", help="folder of the results (default: runs/NAME-tune)")
+    add_log_option(command)
 
 
 def _tune(arguments: Arguments) -> None:
     from jdarts.runs import opening
 
+    check_log_packages(arguments.log)
     config, _ = load_experiment(arguments.config, arguments.overrides)
     run_dir = Path(arguments.run_dir) if arguments.run_dir else Path("runs") / f"{config.name}-tune"
     opening.check(run_dir, config, resume=arguments.resume, overwrite=arguments.overwrite, kind=Kind.TUNING)
     interrupts.explain_with(lambda: f"the finished trials are in {run_dir}; --resume continues")
 
+    from jdarts.loggers.reporting import logged
     from jdarts.report.console import ConsoleReporter
 
-    with ConsoleReporter() as reporter:
+    with ConsoleReporter() as console, logged(console, run_dir, arguments.log) as reporter:
         process.enable_compilation_cache(reporter.warning)
         try:
             _run(arguments, config, run_dir, reporter)

@@ -6,6 +6,7 @@ interruption changes it. Each process decodes only its own rows. Grain reads ahe
 Letters: B rows of a global batch, P micro-batches, H processes.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -183,7 +184,7 @@ class StreamSplit:
         return crop_resize(image, size, None, resize=resize), np.int32(encoded.label)
 
     def stream(self, share: "BatchShare", **options: Any) -> "Stream":
-        """Its training batches, with the other arguments of `Stream`."""
+        """The training batches, with the other arguments of `Stream`."""
         return Stream(self, share, **options)
 
 
@@ -211,6 +212,7 @@ def open_streams(config: DataConfig) -> StreamedData:
     Raises `UserError` if a class has too few images, if there is only one class, and if the splits largely hold
     different classes.
     """
+    _grain()
     sources = open_sources(config)
     source = sources["train"]
     labels = source.labels()
@@ -366,13 +368,19 @@ class Stream:
 
     def batches(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """The batches from step `start` on, without end; the images of two more batches are read ahead in parallel."""
-        import grain
-
+        grain = _grain()
         local = self._share.rows
         rows = grain.MapDataset.source(_Rows(self))[start * local :]
         ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=2 * local)
         for batch in rows.to_iter_dataset(ahead).batch(local, drop_remainder=True):
             yield {name: value.reshape(self._share.microbatches, -1, *value.shape[1:]) for name, value in batch.items()}
+
+
+def _grain() -> Any:
+    try:
+        return importlib.import_module("grain")
+    except ImportError:
+        raise UserError('data.source stream:… needs the package grain: pip install "jdarts[stream]"') from None
 
 
 def decode_rate(stream: Stream, *, images: int = 256) -> float:

@@ -14,7 +14,7 @@ def draw_boxes(image: np.ndarray, boxes: Iterable[tuple[Any, str, int]]) -> Any:
 
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    for box, text, number in boxes:
+    for box, text, number in reversed(list(boxes)):  # the best ones, which come first, on top
         red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(number * 0.381966 % 1, 0.9, 1.0))
         left, top, right, bottom = map(float, box)
         draw.rectangle((left, top, right, bottom), outline=(red, green, blue), width=2)

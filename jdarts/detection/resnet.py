@@ -48,7 +48,7 @@ class Bottleneck(nn.Module):
         return kernels.relu(x + y)
 
 
-class Stage(nn.Module):
+class ResNetStage(nn.Module):
     """Blocks of one width; the first one has the stride."""
 
     blocks: int
@@ -88,6 +88,6 @@ class ResNet50(nn.Module):
         del drop_path
         x, features = ResNetStem(self.axis_name, name="stem")(images, train), []
         for i, (blocks, width) in enumerate(zip(BLOCKS, WIDTHS, strict=True)):
-            x = Stage(blocks, width, 1 if i == 0 else 2, self.axis_name, name=f"stage_{i + 1}")(x, train)
+            x = ResNetStage(blocks, width, 1 if i == 0 else 2, self.axis_name, name=f"stage_{i + 1}")(x, train)
             features.append(x)
         return features, None

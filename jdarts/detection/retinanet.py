@@ -26,7 +26,7 @@ class LevelOutputs(NamedTuple):
     boxes: jax.Array
 
 
-class Convolution(nn.Module):
+class BiasedConvolution(nn.Module):
     """A convolution with bias; its initial weights have the standard deviation `spread`."""
 
     channels: int
@@ -59,7 +59,7 @@ class Pyramid(nn.Module):
     def __call__(self, features: list[jax.Array]) -> list[jax.Array]:
         """`[N, h, w, ·]` of falling resolution, each half of the one before, rounded up."""
         sides = [
-            Convolution(CHANNELS, 1, _xavier(x.shape[-1], CHANNELS, 1), name=f"lateral_{i}")(x)
+            BiasedConvolution(CHANNELS, 1, _xavier(x.shape[-1], CHANNELS, 1), name=f"lateral_{i}")(x)
             for i, x in enumerate(features)
         ]
         for i in reversed(range(len(sides) - 1)):
@@ -67,10 +67,10 @@ class Pyramid(nn.Module):
             larger = jnp.repeat(jnp.repeat(sides[i + 1], 2, 1), 2, 2)[:, :height, :width]
             sides[i] = sides[i] + larger
         spread = _xavier(CHANNELS, CHANNELS, 3)
-        levels = [Convolution(CHANNELS, 3, spread, name=f"output_{i}")(x) for i, x in enumerate(sides)]
+        levels = [BiasedConvolution(CHANNELS, 3, spread, name=f"output_{i}")(x) for i, x in enumerate(sides)]
         x = features[-1]
         for i in range(len(sides), len(sides) + 2):
-            x = Convolution(CHANNELS, 3, _xavier(x.shape[-1], CHANNELS, 3), stride=2, name=f"output_{i}")(x)
+            x = BiasedConvolution(CHANNELS, 3, _xavier(x.shape[-1], CHANNELS, 3), stride=2, name=f"output_{i}")(x)
             levels.append(x)
         return levels
 
@@ -82,11 +82,11 @@ class Heads(nn.Module):
 
     def setup(self):
         """Two times four convolutions, and a last one each."""
-        self.class_layers = [Convolution(CHANNELS, 3, 0.01) for _ in range(CONVOLUTIONS)]
-        self.box_layers = [Convolution(CHANNELS, 3, 0.01) for _ in range(CONVOLUTIONS)]
+        self.class_layers = [BiasedConvolution(CHANNELS, 3, 0.01) for _ in range(CONVOLUTIONS)]
+        self.box_layers = [BiasedConvolution(CHANNELS, 3, 0.01) for _ in range(CONVOLUTIONS)]
         bias = -math.log((1 - PRIOR) / PRIOR)
-        self.class_output = Convolution(PER_PLACE * self.classes, 3, 0.01, bias=bias)
-        self.box_output = Convolution(PER_PLACE * 4, 3, 0.01)
+        self.class_output = BiasedConvolution(PER_PLACE * self.classes, 3, 0.01, bias=bias)
+        self.box_output = BiasedConvolution(PER_PLACE * 4, 3, 0.01)
 
     def __call__(self, levels: list[jax.Array]) -> list[LevelOutputs]:
         """Apply to the features of every level."""
@@ -98,7 +98,7 @@ class Heads(nn.Module):
             for x in levels
         ]
 
-    def _applied(self, layers: Any, last: Convolution, x: jax.Array) -> jax.Array:
+    def _applied(self, layers: Any, last: BiasedConvolution, x: jax.Array) -> jax.Array:
         for layer in layers:
             x = kernels.relu(layer(x))
         y = last(x)

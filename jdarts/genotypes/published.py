@@ -297,6 +297,7 @@ def _known(name: str) -> str:
             "genotype",
             name[:80],
             (*names(), *networks(), *published_mobile.networks(), *published_recurrent.names()),
+            page="jdarts genotypes",
         )
     return known[_plain(name)]
 

@@ -4,10 +4,20 @@ The arrays are those of a `state_dict()`, as NumPy arrays by name, for example f
 not needed.
 
 * `supernet`: search networks of images.
+* `derived`: networks of genotypes, `NetworkCIFAR` and `NetworkImageNet` of the DARTS code, NAS-Bench-201's and mobile
+  networks.
 * `recurrent`: language models with recurrent cells, search networks and networks of genotypes.
 """
 
+from jdarts.interop.derived import load_torch_network, save_torch_network
 from jdarts.interop.recurrent import load_torch_recurrent, save_torch_recurrent
 from jdarts.interop.supernet import load_torch_supernet, save_torch_supernet
 
-__all__ = ["load_torch_recurrent", "load_torch_supernet", "save_torch_recurrent", "save_torch_supernet"]
+__all__ = [
+    "load_torch_network",
+    "load_torch_recurrent",
+    "load_torch_supernet",
+    "save_torch_network",
+    "save_torch_recurrent",
+    "save_torch_supernet",
+]

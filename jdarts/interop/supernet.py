@@ -6,9 +6,8 @@ module and their weights are stacked; in PyTorch each edge has its own. The alph
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,24 +16,20 @@ from flax import traverse_util
 
 from jdarts.errors import UserError
 from jdarts.interop.arrays import checked, shape_of, without_counters
+from jdarts.interop.entries import (
+    TorchEntry,
+    VariablePath,
+    factorized_reduce,
+    from_torch,
+    relu_conv_bn,
+    statistics,
+    to_torch,
+)
 from jdarts.networks.reductions import reduction_cells
 from jdarts.networks.wiring import DARTS_EDGES, NODES, OpTable, row
 from jdarts.spaces.cell_space import CellSpace
 
 _CELL = re.compile(r"cells\.(\d+)\.")
-
-VariablePath = tuple[str, ...]
-WeightKind = Literal["vector", "linear", "dense", "pointwise", "depthwise"]
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A PyTorch array and its place in jdarts: `path` in the variables, `index` on the edge axis, if any."""
-
-    name: str
-    path: VariablePath
-    index: int | None
-    kind: WeightKind
 
 
 def load_torch_supernet(
@@ -84,7 +79,7 @@ def load_torch_supernet(
 
 
 def _collect(
-    arrays: Mapping[str, np.ndarray], entries: list[_Entry], leaves: Mapping[VariablePath, Any], network: str
+    arrays: Mapping[str, np.ndarray], entries: list[TorchEntry], leaves: Mapping[VariablePath, Any], network: str
 ) -> dict[VariablePath, np.ndarray]:
     """The variables by path, put together from the PyTorch arrays; `network` describes the supernet in errors."""
     values: dict[VariablePath, np.ndarray] = {}
@@ -92,8 +87,8 @@ def _collect(
     for entry in entries:
         leaf = leaves[entry.path]
         slot_shape = leaf.shape if entry.index is None else leaf.shape[1:]
-        expected = _to_torch(np.empty(slot_shape, np.float32), entry.kind).shape
-        value = _from_torch(checked(arrays, entry.name, expected, network), entry.kind)
+        expected = to_torch(np.empty(slot_shape, np.float32), entry.kind).shape
+        value = from_torch(checked(arrays, entry.name, expected, network), entry.kind)
         target = values.setdefault(entry.path, np.empty(leaf.shape, leaf.dtype))
         slot = (entry.path, entry.index)
         if slot in first and not np.allclose(target[entry.index], value, rtol=1e-5, atol=1e-7):
@@ -133,41 +128,41 @@ def save_torch_supernet(variables: Mapping[str, Any], space: CellSpace) -> dict[
     arrays = {}
     for entry in _entries(space, cells):
         value = values[entry.path]
-        arrays[entry.name] = _to_torch(value if entry.index is None else value[entry.index], entry.kind).copy()
+        arrays[entry.name] = to_torch(value if entry.index is None else value[entry.index], entry.kind).copy()
     return arrays
 
 
 # The arrays, by PyTorch name
 
 
-def _entries(space: CellSpace, cells: int) -> Iterator[_Entry]:
+def _entries(space: CellSpace, cells: int) -> Iterator[TorchEntry]:
     """Every array of the PyTorch network, in its order."""
     if space.edges != DARTS_EDGES or space.ops:
         raise UserError(f"space {space.name} has cells or ops that PyTorch DARTS lacks")
     params, stats = ("params", "stem"), ("batch_stats", "stem", "norm")
-    yield _Entry("stem.0.weight", (*params, "conv"), None, "dense")
-    yield _Entry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")
-    yield _Entry("stem.1.bias", (*params, "norm", "bias"), 0, "vector")
-    yield _Entry("stem.1.running_mean", (*stats, "mean"), 0, "vector")
-    yield _Entry("stem.1.running_var", (*stats, "var"), 0, "vector")
+    yield TorchEntry("stem.0.weight", (*params, "conv"), None, "dense")
+    yield TorchEntry("stem.1.weight", (*params, "norm", "scale"), 0, "vector")
+    yield TorchEntry("stem.1.bias", (*params, "norm", "bias"), 0, "vector")
+    yield TorchEntry("stem.1.running_mean", (*stats, "mean"), 0, "vector")
+    yield TorchEntry("stem.1.running_var", (*stats, "var"), 0, "vector")
     reductions = reduction_cells(cells)
     for c in range(cells):
         torch, here = f"cells.{c}", f"cell_{c}"
         if c - 1 in reductions:
-            yield from _reduce(f"{torch}.preprocess0", (here, "preprocess_0"), 0)
+            yield from factorized_reduce(f"{torch}.preprocess0", (here, "preprocess_0"), 0)
         else:
-            yield from _relu_conv_bn(f"{torch}.preprocess0", (here, "preprocess_0"))
-        yield from _relu_conv_bn(f"{torch}.preprocess1", (here, "preprocess_1"))
+            yield from relu_conv_bn(f"{torch}.preprocess0", (here, "preprocess_0"))
+        yield from relu_conv_bn(f"{torch}.preprocess1", (here, "preprocess_1"))
         table = space.reduce if c in reductions else space.normal
         for target in range(2, 2 + NODES):
             for source in range(target):
                 strided = c in reductions and source < 2
                 yield from _edge(f"{torch}._ops.{row(source, target)}", here, table, source, target, strided)
-    yield _Entry("classifier.weight", ("params", "classifier", "kernel"), None, "linear")
-    yield _Entry("classifier.bias", ("params", "classifier", "bias"), None, "vector")
+    yield TorchEntry("classifier.weight", ("params", "classifier", "kernel"), None, "linear")
+    yield TorchEntry("classifier.bias", ("params", "classifier", "bias"), None, "vector")
 
 
-def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strided: bool) -> Iterator[_Entry]:
+def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strided: bool) -> Iterator[TorchEntry]:
     for k, op in enumerate(table[row(source, target)]):
         name, here = f"{torch}._ops.{k}", (cell, f"from_{source}_{op}")
         index = sum(op in table[row(source, t)] for t in range(max(2, source + 1), target))
@@ -175,59 +170,19 @@ def _edge(torch: str, cell: str, table: OpTable, source: int, target: int, strid
             case "sep" | "dil" as kind:
                 for stage, layer in ((1, 1), (2, 5)) if kind == "sep" else ((1, 1),):
                     weights = ("params", *here)
-                    yield _Entry(f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise")
-                    yield _Entry(f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise")
-                    yield from _statistics(f"{name}.op.{layer + 2}", (*here, f"norm_{stage}"), index)
+                    yield TorchEntry(f"{name}.op.{layer}.weight", (*weights, f"depthwise_{stage}"), index, "depthwise")
+                    yield TorchEntry(
+                        f"{name}.op.{layer + 1}.weight", (*weights, f"pointwise_{stage}"), index, "pointwise"
+                    )
+                    yield from statistics(f"{name}.op.{layer + 2}", (*here, f"norm_{stage}"), index)
             case "max" | "avg":
-                yield from _statistics(f"{name}.1", (*here, "norm_1"), 0)
+                yield from statistics(f"{name}.1", (*here, "norm_1"), 0)
             case "skip" if strided:
-                yield from _reduce(name, (*here, "reduce"), index)
+                yield from factorized_reduce(name, (*here, "reduce"), index)
             case "skip" | "none" | "noise":
                 pass
             case _:
                 raise UserError(f"op {op} of edge {source}→{target} has no PyTorch names; it cannot be exchanged")
-
-
-def _relu_conv_bn(name: str, here: tuple[str, ...]) -> Iterator[_Entry]:
-    yield _Entry(f"{name}.op.1.weight", ("params", *here, "conv_1"), 0, "pointwise")
-    yield from _statistics(f"{name}.op.2", (*here, "norm_1"), 0)
-
-
-def _reduce(name: str, here: tuple[str, ...], index: int) -> Iterator[_Entry]:
-    for conv in ("conv_1", "conv_2"):
-        yield _Entry(f"{name}.{conv}.weight", ("params", *here, conv), index, "pointwise")
-    yield from _statistics(f"{name}.bn", (*here, "norm_1"), index)
-
-
-def _statistics(name: str, here: tuple[str, ...], index: int) -> Iterator[_Entry]:
-    yield _Entry(f"{name}.running_mean", ("batch_stats", *here, "mean"), index, "vector")
-    yield _Entry(f"{name}.running_var", ("batch_stats", *here, "var"), index, "vector")
-
-
-def _to_torch(value: np.ndarray, kind: WeightKind) -> np.ndarray:
-    match kind:
-        case "linear":
-            return value.T  # [in, out] → [out, in]
-        case "dense":
-            return value.transpose(3, 2, 0, 1)  # HWIO → OIHW
-        case "pointwise":
-            return value.T[:, :, None, None]  # [in, out] → [out, in, 1, 1]
-        case "depthwise":
-            return value.transpose(2, 0, 1)[:, None]  # [k, k, C] → [C, 1, k, k]
-    return value
-
-
-def _from_torch(value: np.ndarray, kind: WeightKind) -> np.ndarray:
-    match kind:
-        case "linear":
-            return value.T
-        case "dense":
-            return value.transpose(2, 3, 1, 0)
-        case "pointwise":
-            return value[:, :, 0, 0].T
-        case "depthwise":
-            return value[:, 0].transpose(1, 2, 0)
-    return value
 
 
 # Checks

@@ -87,7 +87,7 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Factory:
     """The registered factory of that name; raises `UserError` naming the nearest one if there is none."""
     if name not in _METHODS:
-        raise unknown("method", name, _METHODS)
+        raise unknown("method", name, _METHODS, page="jdarts methods")
     return _METHODS[name]
 
 
@@ -218,5 +218,5 @@ def _owner(key: str, known: dict[str, dict[str, Any]]) -> tuple[str, str]:
         have = [f"{part}.{o}" if len(known) > 1 else o for part in known for o in known[part]]
         if not have:
             raise UserError(f"method {'+'.join(known)} has no options, but search.method_options has {key!r}")
-        raise unknown(f"option of method {'+'.join(known)}", key, have)
+        raise unknown(f"option of method {'+'.join(known)}", key, have, page=f"jdarts methods {next(iter(known))}")
     return owners[0], option

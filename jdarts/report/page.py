@@ -11,10 +11,12 @@ from jdarts.report.comparison import comparison
 from jdarts.report.records import RunRecord, read_run
 from jdarts.report.run_sections import run_sections
 from jdarts.report.style import CSS
+from jdarts.report.training import SECTIONS as TRAINING_SECTIONS
+from jdarts.report.training import TrainingRun, read_training, training_comparison, training_sections
 from jdarts.report.trials.comparison import trial_comparison
 from jdarts.report.trials.record import TrialRun, is_trial_run, read_trial_run
 from jdarts.report.trials.sections import anchors, trial_sections
-from jdarts.runs.kinds import find_run, refuse_without_search
+from jdarts.runs.kinds import Kind, find_run, kind_of
 
 _SECTIONS = (
     ("cells", "Cells"),
@@ -26,7 +28,7 @@ _SECTIONS = (
 )
 
 
-AnyRun = RunRecord | TrialRun
+AnyRun = RunRecord | TrialRun | TrainingRun
 Run = TypeVar("Run")
 Named = tuple[list[Run], list[str]]
 """Runs and their names."""
@@ -42,15 +44,11 @@ def render(runs: Sequence[AnyRun], *, refresh: int | None = None) -> str:
         prefix = f"r{i}-" if len(runs) > 1 else ""
         if len(runs) > 1:
             body.append(f'<h2 id="run-{i}" class="run">{escape(names[i])}</h2>')
-        body.append(trial_sections(run, prefix) if isinstance(run, TrialRun) else run_sections(run, prefix))
-    if len(runs) > 1:
-        links = [(f"run-{i}", name) for i, name in enumerate(names)]
-    else:
-        links = anchors(runs[0]) if isinstance(runs[0], TrialRun) else _SECTIONS
+        body.append(_sections(run, prefix))
+    links = [(f"run-{i}", name) for i, name in enumerate(names)] if len(runs) > 1 else _links(runs[0])
     items = "".join(f'<li><a href="#{anchor}">{escape(text)}</a></li>' for anchor, text in links)
     state = "" if all(run.finished for run in runs) else " · still running or cut off"
-    tunes = all(isinstance(run, TrialRun) and run.tunes for run in runs)
-    kind = "Hyper-parameter search" if tunes else "Architecture search"
+    kind = _kind(runs)
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return (
         "<!DOCTYPE html>\n"
@@ -65,9 +63,10 @@ def render(runs: Sequence[AnyRun], *, refresh: int | None = None) -> str:
 
 
 def read(path: str | Path) -> AnyRun:
-    """The run folder at `path`, of any kind of search; raises `UserError` if it holds none."""
+    """The run folder at `path`, of a search of any kind or of a training; raises `UserError` if it holds none."""
     folder = find_run(path)
-    refuse_without_search(folder)
+    if kind_of(folder) is Kind.TRAINING:
+        return read_training(folder)
     return read_trial_run(folder) if is_trial_run(folder) else read_run(folder)
 
 
@@ -79,7 +78,7 @@ def by_kind(runs: Sequence[AnyRun], names: Sequence[str]) -> tuple[Named[RunReco
         if isinstance(run, TrialRun):
             by_trials[0].append(run)
             by_trials[1].append(name)
-        else:
+        elif isinstance(run, RunRecord):
             relaxed[0].append(run)
             relaxed[1].append(name)
     return relaxed, by_trials
@@ -89,7 +88,35 @@ def _comparisons(runs: Sequence[AnyRun], names: Sequence[str]) -> list[str]:
     relaxed, by_trials = by_kind(runs, names)
     sections = {run.path: f"run-{i}" for i, run in enumerate(runs)}
     parts = [comparison(*relaxed, sections)] if relaxed[0] else []
-    return parts + ([trial_comparison(*by_trials, sections)] if by_trials[0] else [])
+    parts += [trial_comparison(*by_trials, sections)] if by_trials[0] else []
+    trained = trainings(runs, names)
+    return parts + ([training_comparison(*trained, sections)] if trained[0] else [])
+
+
+def trainings(runs: Sequence[AnyRun], names: Sequence[str]) -> Named[TrainingRun]:
+    """The trainings of one genotype among `runs`, as `(runs, names)`."""
+    found = [(run, name) for run, name in zip(runs, names, strict=True) if isinstance(run, TrainingRun)]
+    return [run for run, _ in found], [name for _, name in found]
+
+
+def _sections(run: AnyRun, prefix: str) -> str:
+    if isinstance(run, TrainingRun):
+        return training_sections(run, prefix)
+    return trial_sections(run, prefix) if isinstance(run, TrialRun) else run_sections(run, prefix)
+
+
+def _links(run: AnyRun) -> Sequence[tuple[str, str]]:
+    """The headings of the page of one run."""
+    if isinstance(run, TrainingRun):
+        return TRAINING_SECTIONS
+    return anchors(run) if isinstance(run, TrialRun) else _SECTIONS
+
+
+def _kind(runs: Sequence[AnyRun]) -> str:
+    if all(isinstance(run, TrainingRun) for run in runs):
+        return "Training"
+    tunes = all(isinstance(run, TrialRun) and run.tunes for run in runs)
+    return "Hyper-parameter search" if tunes else "Architecture search"
 
 
 def unique_names(runs: Sequence[AnyRun]) -> list[str]:

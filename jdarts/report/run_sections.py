@@ -60,7 +60,7 @@ def _problems(run: RunRecord) -> str:
     return "".join(f'<div class="card warning"><b>Not readable:</b> {escape(p)}</div>' for p in run.problems)
 
 
-def _test_score(result: dict[str, Any]) -> tuple[str, str]:
+def test_score(result: dict[str, Any]) -> tuple[str, str]:
     """The name and the value of a trained cell's score: perplexity of a language model, accuracy of other networks."""
     if "test_perplexity" in result:
         return "test perplexity", plain(result["test_perplexity"])
@@ -82,7 +82,7 @@ def _summary(run: RunRecord) -> str:
     ]
     for name in ("found", "random"):
         if isinstance(run.summary.get(name), dict):
-            score, value = _test_score(run.summary[name])
+            score, value = test_score(run.summary[name])
             facts.append((value, f"{score}, {name} cell"))
     if isinstance(run.summary.get("found"), dict):
         facts.append((f"{run.summary['found'].get('parameters', 0):,}", "parameters, found cell"))

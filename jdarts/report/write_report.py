@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jdarts.errors import UserError
 from jdarts.report import outcomes
-from jdarts.report.page import by_kind, read, render, unique_names
+from jdarts.report.page import by_kind, read, render, trainings, unique_names
+from jdarts.report.training import training_text
 from jdarts.report.trials import comparison
 
 REFRESH = 5
@@ -39,14 +40,17 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
 
 
 def table(paths: Sequence[str | Path]) -> str:
-    """The results of the runs at `paths` as Markdown tables, one for runs by trials and one for all others.
+    """The results of the runs at `paths` as Markdown tables, one for each kind of run.
 
     Raises `UserError` if a folder holds no run.
     """
     runs = [read(path) for path in paths]
-    relaxed, by_trials = by_kind(runs, unique_names(runs))
+    names = unique_names(runs)
+    relaxed, by_trials = by_kind(runs, names)
     tables = [outcomes.text(*relaxed)] if relaxed[0] else []
     tables += [comparison.text(*by_trials)] if by_trials[0] else []
+    trained = trainings(runs, names)
+    tables += [training_text(*trained)] if trained[0] else []
     return "\n\n".join(tables)
 
 

@@ -73,16 +73,6 @@ def refuse_without_trials(folder: Path) -> None:
         )
 
 
-def refuse_without_search(folder: Path) -> None:
-    """Raise `UserError` if the run in `folder` is the training of one genotype."""
-    if kind_of(folder) is Kind.TRAINING:
-        done = (folder / "result.json").is_file()
-        raise UserError(
-            f"{folder} is {Kind.TRAINING.value}, not a search; its epochs are in {folder / 'metrics.jsonl'}"
-            + (f", its result in {folder / 'result.json'}" if done else "")
-        )
-
-
 def refuse_other_kind(folder: Path, wanted: Kind) -> None:
     """Raise `UserError` if the run in `folder`, which is to be resumed, is not of the kind `wanted`."""
     kind = kind_of(folder)

@@ -215,7 +215,7 @@ def get(name: str) -> ImageSpace:
             f"space {name} has no relaxation; search it with --strategy, or choose from: {', '.join(_SPACES)}"
         )
     if name not in _SPACES:
-        raise unknown("space", name, _SPACES)
+        raise unknown("space", name, _SPACES, page="jdarts spaces")
     return _SPACES[name]
 
 
@@ -286,7 +286,7 @@ def get_decisions(name: str) -> DecisionSpace:
     if name in DECISIONS_ONLY:
         return DECISIONS_ONLY[name]
     if not name.endswith(".py") and name not in (*_SPACES, *LANGUAGE):
-        raise unknown("space", name, (*_SPACES, *LANGUAGE, *DECISIONS_ONLY))
+        raise unknown("space", name, (*_SPACES, *LANGUAGE, *DECISIONS_ONLY), page="jdarts spaces")
     return get_relaxed(name)
 
 

@@ -62,12 +62,12 @@ def by_name(name: str, space: DecisionSpace, *, seed: int = 0, **options: Any) -
     and a package that is not installed.
     """
     if name not in DESCRIPTIONS:
-        raise unknown("strategy", name, DESCRIPTIONS)
+        raise unknown("strategy", name, DESCRIPTIONS, page="jdarts search --help")
     make = _OWN.get(name) or _OPTUNA[name]
     known = _options(make)
     for option in options:
         if option not in known:
-            raise unknown(f"option of strategy {name}", option, known)
+            raise unknown(f"option of strategy {name}", option, known, page="jdarts search --help")
         if isinstance(options[option], str) and "str" not in known[option]:
             raise UserError(
                 f"option {option} of strategy {name} is {excerpt(options[option])}; its type is {known[option]}"

@@ -1,7 +1,7 @@
 """Detections of a trained network, on files and on whole splits.
 
 detector = Detector(jdarts.load("runs/coco_retinanet-train"))
-detector.detect("street.jpg")                     # [Found(name='car', score=0.91, box=(…)), …]
+detector.detect("street.jpg")                     # [FoundObject(name='car', score=0.91, box=(…)), …]
 detector.on_split(split)                          # for jdarts.detection.metrics
 """
 
@@ -25,7 +25,7 @@ from jdarts.train.trained import TrainedNetwork
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundObject:
     """An object: the name and number of its class, its score, and its box (left, top, right, bottom) in pixels."""
 
     name: str
@@ -44,7 +44,7 @@ class Detector:
         long, short = network.settings["image_size"]
         self.fitting = Fitting(long, short)
 
-    def detect(self, image: str | Path | np.ndarray) -> list[Found]:
+    def detect(self, image: str | Path | np.ndarray) -> list[FoundObject]:
         """The objects in an image file or an array uint8 [H, W, 3], by falling score; at most 100."""
         pixels = image if isinstance(image, np.ndarray) else read_image(image)
         canvas, scale = self.fitting.placed(pixels)
@@ -56,7 +56,7 @@ class Detector:
                 break
             left, top, right, bottom = np.minimum(box, (width, height, width, height)).tolist()
             box = (left, top, right, bottom)
-            objects.append(Found(self.network.classes[int(number)], int(number), float(score), box))
+            objects.append(FoundObject(self.network.classes[int(number)], int(number), float(score), box))
         return objects
 
     def on_split(self, split: CocoSplit, *, batch: int = 8, threads: int = 4) -> dict[str, np.ndarray]:

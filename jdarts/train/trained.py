@@ -225,13 +225,15 @@ def load(run: str | Path, *, space: str | None = None, best: bool = False) -> Tr
     best epoch by validation, not of the last one; the folder `RUN/best` denotes it, too. Raises `UserError` for a
     folder without a trained network and for files that do not fit.
     """
-    folder = _folder(Path(run), best=best)
+    folder = trained_folder(Path(run), best=best)
     if space is not None:
         from jdarts.spaces.user_file import load_space
 
         load_space(space)
     try:
         about = json.loads((folder / MODEL).read_text())
+        if "words" in about:
+            raise UserError(f"{folder} holds a language model, which reads words; jdarts export takes it away")
         with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         genotype, shape = load_architecture(about["genotype"]), tuple(about["image_shape"])
@@ -271,7 +273,8 @@ def _shapes(network: Any, image_shape: Sequence[int]) -> Any:
     return jax.eval_shape(lambda images: network.init(keys, images, False), images)
 
 
-def _folder(run: Path, *, best: bool = False) -> Path:
+def trained_folder(run: Path, *, best: bool = False) -> Path:
+    """The folder with the files of a trained network: `run`, or that of its found cell. Raises `UserError`."""
     for folder in (run, run / "train-found"):
         kept = folder / BEST if best else folder
         if (kept / MODEL).is_file():

@@ -72,7 +72,6 @@ REFUSED = {
         "tuning/trials/0000": "tuning/trials/0000 is a part of the run tuning; give that folder",
     },
     "report": {
-        "training": "its epochs are in training/metrics.jsonl, its result in training/result.json",
         "empty": "empty is not a run folder",
         "tuning/trials/0000": "is a part of the run tuning",
     },
@@ -101,7 +100,9 @@ def test_refused(given, folders, command, folder):
     assert REFUSED[command][folder] in err
 
 
-@pytest.mark.parametrize("folder", ["search", "search/search", "seeds", "seeds/search/seed-3", "trials", "tuning"])
+@pytest.mark.parametrize(
+    "folder", ["search", "search/search", "seeds", "seeds/search/seed-3", "trials", "tuning", "training"]
+)
 def test_reported(given, folder):
     code, out, err = given("report", folder, "--text")
     assert code == 0 and f"| {Path(folder).parts[0]}" in out, err

@@ -66,15 +66,15 @@ class RandomlyWiredNetwork(nn.Module):
         del drop_path
         image_sides(images)
         norm, stride = NormSettings(*_NORM, self.axis_name), 2 if self.stem == "imagenet" else 1
-        x = Convolution(self.channels // 2, norm, 3, stride, activated=False, name="conv1")(images, train)
+        x = WiredConvolution(self.channels // 2, norm, 3, stride, activated=False, name="conv1")(images, train)
         small = self.wiring.regime == "small"
         if small:
-            x = Convolution(self.channels, norm, 3, stride, name="conv2")(x, train)
+            x = WiredConvolution(self.channels, norm, 3, stride, name="conv2")(x, train)
         make_stage = recomputed(WiredStage, self.remat and not self.is_initializing(), train_argument=2)
         for i, graph in enumerate(self.wiring.stages):
             stage = make_stage(graph, self.channels * 2**i, self.wiring.operation, norm, name=f"stage_{i}")
             x = stage(x, train, None if kept is None else kept[i])
-        x = Convolution(HEAD, norm, 1, name="head")(x, train)
+        x = WiredConvolution(HEAD, norm, 1, name="head")(x, train)
         return Classifier(self.classes, name="classifier")(x), None
 
 
@@ -139,7 +139,7 @@ class WiredNode(nn.Module):
         return normalise(self.norm, width)(y, train)
 
 
-class Convolution(nn.Module):
+class WiredConvolution(nn.Module):
     """Convolution and batch norm; `activated` puts a ReLU in front."""
 
     channels: int

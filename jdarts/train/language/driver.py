@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from jdarts.config import Experiment
 from jdarts.data.text import TextData
@@ -19,6 +20,7 @@ from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.language.averaging import PLAIN
 from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
+from jdarts.train.language.trained import TrainedLanguageModel, save_language_model
 from jdarts.train.placing import place_training
 
 
@@ -81,7 +83,8 @@ def run_language_training(
 ) -> LanguageTrainResult:
     """Train the language model of `genotype` from scratch and test it once, after the last epoch.
 
-    Writes into `run`: `metrics.jsonl` (one record an epoch), checkpoints, and `result.json`. Raises `UserError` for a
+    Writes into `run`: `metrics.jsonl` (one record an epoch), checkpoints, the trained model
+    and `result.json`. Raises `UserError` for a
     genotype of images or a text that is too short, `Diverged` after more explosions than
     `config.language_train.rollbacks`.
     """
@@ -116,6 +119,8 @@ def run_language_training(
         parameters=count.parameters,
         macs=count.macs,
     )
+    params = {name: np.asarray(array) for name, array in state.best.weights.items()}
+    save_language_model(run, TrainedLanguageModel(cell, data.vocabulary, params))
     run.write_json("result.json", {"genotype": cell.to_text(), **asdict(result)})
     return result
 

@@ -24,7 +24,7 @@ from jdarts.ops.network_size import module_sizes
 from jdarts.train.results import TaskResult
 from jdarts.train.tasks.task import PLAIN, OutputScale, Placed, Sums, TaskTotals, refuse_smoothing
 
-Outputs = Sequence[LevelOutputs]
+LevelsOutputs = Sequence[LevelOutputs]
 _WITHOUT = {
     "auxiliary_weight": 0,
     "mixup": 0,
@@ -97,7 +97,7 @@ class Detection:
         mean = pmean(jnp.mean(found), share.axis_name)
         return {"classes": matched.classes, "boxes": matched.boxes, "found": jnp.broadcast_to(mean, found.shape)}
 
-    def loss(self, outputs: Outputs, targets: Any, weights: Any, smoothing: float) -> jax.Array:
+    def loss(self, outputs: LevelsOutputs, targets: Any, weights: Any, smoothing: float) -> jax.Array:
         """Focal loss of the classes plus L1 of the boxes."""
         del weights, smoothing
         logits = _joined([level.classes for level in outputs])
@@ -106,13 +106,13 @@ class Detection:
         focal = jnp.sum(jnp.where(kept, focal_losses(logits, wanted), 0), (1, 2))
         return jnp.mean(focal / targets["found"]) + self.measured(outputs, targets).astype(logits.dtype)
 
-    def measured(self, outputs: Outputs, targets: Any) -> jax.Array:
+    def measured(self, outputs: LevelsOutputs, targets: Any) -> jax.Array:
         """The L1 loss of the boxes."""
         boxes = _joined([level.boxes for level in outputs])
         apart = jnp.sum(smooth_l1_losses(boxes, targets["boxes"], 0.0), -1)
         return jnp.mean(jnp.sum(jnp.where(targets["classes"] >= 0, apart, 0), 1) / targets["found"])
 
-    def sums(self, outputs: Outputs, targets: jax.Array, counted: jax.Array) -> Sums:
+    def sums(self, outputs: LevelsOutputs, targets: jax.Array, counted: jax.Array) -> Sums:
         """The detections of each image, and the mask of the images that count."""
         del targets
         _, height, width, *_ = outputs[0].classes.shape

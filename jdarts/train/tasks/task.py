@@ -193,11 +193,11 @@ class Additive:
         return {}
 
     def across(self, sums: Sums, axis_name: str | None) -> Sums:
-        """Their sum."""
+        """The sum of all replicas."""
         return psum(sums, axis_name)
 
     def added(self, parts: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
-        """Their sum, in float64 on the host."""
+        """The sum of all batches, in float64 on the host."""
         total: dict[str, Any] = {}
         for part in parts:
             total = {name: total.get(name, 0.0) + np.asarray(value, np.float64) for name, value in part.items()}

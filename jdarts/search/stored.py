@@ -92,8 +92,8 @@ class StoredSearch:
         method = known_method(folder, config)
         if method.driver in OWN_STATE:
             raise UserError(
-                f"the checkpoints in {folder} hold the state of {method.name}, which is more than one search, and cannot "
-                "be opened; jdarts report shows the run"
+                f"the checkpoints in {folder} hold the state of {method.name}, more than that of one "
+                "search; jdarts report shows the run"
             )
         own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
         given_here = bool(own) and config.space.name.endswith(".py")

@@ -34,6 +34,9 @@ from jdarts.spaces.space import Space
 MEMBERS, SUMMARY = "searches.json", "members.json"
 """The names of the searches of one program, and their seeds and values, which are written at the end."""
 
+OWN_STATE = ("cdarts", "gold_nas")
+"""Drivers whose checkpoints hold a state around that of a search."""
+
 
 @dataclass(frozen=True, eq=False)
 class StoredSearch:
@@ -86,7 +89,12 @@ class StoredSearch:
             raise without_checkpoint(folder)
         if names:
             config = _member(searches, name).config(config)
-        known_method(folder, config)
+        method = known_method(folder, config)
+        if method.driver in OWN_STATE:
+            raise UserError(
+                f"the checkpoints in {folder} hold the state of {method.name}, more than that of one "
+                "search; jdarts report shows the run"
+            )
         own = [space for space in given if isinstance(space, (CellSpace, NASBench201Space))]
         given_here = bool(own) and config.space.name.endswith(".py")
         space = spaces.as_configured(own[0], config.space) if given_here else known_space(folder, config)

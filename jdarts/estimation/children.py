@@ -74,7 +74,7 @@ class ChildTask(Protocol):
         ...
 
     def check_validation(self, config: Experiment) -> None:
-        """Raise `UserError` if no validation data are held out."""
+        """Raise `UserError` without held-out data, and for settings that trials cannot have."""
         ...
 
     def apply(self, config: Experiment, data: Any, budget: Budget) -> Fidelity:

@@ -17,6 +17,7 @@ from jdarts.genotypes.macro import mobile_of
 from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
 from jdarts.train import Training, TrainState, check_augmentation, evaluate, make_training
+from jdarts.train.tasks import require_classification
 
 FIDELITIES = {
     "epochs": "epochs of training, in place of train.epochs",
@@ -70,7 +71,10 @@ class ImageChildren:
         return load(config)
 
     def check_validation(self, config: Experiment) -> None:
-        """Raise `UserError` if no images are held out."""
+        """Raise `UserError` if no images are held out, for another task, and for a trained network as the start."""
+        require_classification(config)
+        if config.train.start or config.train.frozen:
+            raise UserError("trials train from random weights; leave out train.start (--from) and train.frozen")
         if config.data.val_fraction == 0:
             raise UserError(
                 "data.val_fraction is 0, but trained architectures are compared on validation images; use e.g. 0.5"

@@ -24,7 +24,7 @@ from jdarts.genotypes import Architecture, Genotype
 from jdarts.methods import configured, registry
 from jdarts.methods.registry import with_known_method
 from jdarts.ops import user_ops
-from jdarts.pipeline.training import comparison, require_classification, training_task
+from jdarts.pipeline.training import comparison, training_task
 from jdarts.report.cell_drawing import Drawable, draw_svg, draw_terminal
 from jdarts.runs import environment
 from jdarts.runs.folder import RunFolder
@@ -41,6 +41,7 @@ from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.separate import run_separately
 from jdarts.spaces import ImageSpace, Space
+from jdarts.train.tasks import require_classification
 from jdarts.train.trained import load as load_trained
 
 WITHOUT_ALPHAS = {"enas", "random_search"}

@@ -50,15 +50,6 @@ def training_task(config: Experiment) -> TrainingTask:
     return TEXT
 
 
-def require_classification(config: Experiment) -> None:
-    """Raise `UserError` if another task is set; searches classify."""
-    if config.train.task != "classification":
-        raise UserError(
-            f"train.task is {config.train.task}, but searches classify images; train the genotype that a search has "
-            "found for this task (jdarts train)"
-        )
-
-
 def check_image_training(config: Experiment, genotype: Architecture, data: Any) -> None:
     """Raise `UserError` unless the images fill a batch that the devices can share and the network can read them."""
     placement, task = place_training(config), TASKS[config.train.task]

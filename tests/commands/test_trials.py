@@ -165,6 +165,8 @@ BAD_INPUT = {
         "RegularizedEvolution optimises one objective",
     ),
     "an unknown objective": ([*TRIALS, "--objectives", "flops"], "unknown objective 'flops'"),
+    "another task": ([*TRIALS, "--train.task", "regression"], "train.task is regression, but searches classify images"),
+    "a frozen start": ([*TRIALS, "--train.frozen", "body"], "trials train from random weights"),
     "an unknown limit": ([*TRIALS, "--limit", "flops=3"], "unknown limit 'flops'"),
     "a limit below every network": ([*TRIALS, "--limit", "macs=3"], "is within the limits: macs 3 (a random one has"),
     "a limit of a method": (["search", "toy.py", "--limit", "macs=3"], "--limit is an option of --strategy; name one"),

@@ -9,6 +9,8 @@ A training takes the task of `train.task` and asks it for all that differs. A ta
 
 from collections.abc import Mapping
 
+from jdarts.config import Experiment
+from jdarts.errors import UserError
 from jdarts.train.tasks.classification import Classification
 from jdarts.train.tasks.detection import Detection
 from jdarts.train.tasks.multilabel import MultiLabel
@@ -25,4 +27,13 @@ TASKS: Mapping[str, TrainedTask] = {
 }
 """The values of `train.task`."""
 
-__all__ = ["TASKS", "TrainedTask"]
+__all__ = ["TASKS", "TrainedTask", "require_classification"]
+
+
+def require_classification(config: Experiment) -> None:
+    """Raise `UserError` if another task is set; searches classify."""
+    if config.train.task != "classification":
+        raise UserError(
+            f"train.task is {config.train.task}, but searches classify images; train the genotype that a search has "
+            "found for this task (jdarts train)"
+        )

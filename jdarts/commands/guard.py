@@ -1,6 +1,7 @@
 """Turns any exception of a command into one line for the user and an exit status."""
 
 import errno
+import re
 import signal
 import traceback
 import zipfile
@@ -12,6 +13,7 @@ from jdarts.devices import processes
 from jdarts.errors import CannotWrite, Diverged, Interrupted, PeerLost, ReplicasDiffer, UserError
 
 USER, INTERNAL = 2, 1
+_SECTIONS = ("data", "space", "search", "train", "devices", "language_search", "language_train")
 _LONGEST, _LONGEST_LINE = 300, 2_000
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 """Failures of the machine; every other `OSError` comes from a path that the user gave."""
@@ -23,7 +25,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     Statuses of interruptions are 128 plus the signal's number.
     """
     if isinstance(error, UserError):
-        return f"error: {error}", USER
+        return f"error: {error}{_page(str(error))}", USER
     if isinstance(error, Interrupted):
         return str(error), 128 + error.signal_number
     if isinstance(error, KeyboardInterrupt):
@@ -49,6 +51,14 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "error: the input is nested too deeply; --debug shows where it is read", USER
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"internal error: {what}{_where(error)}; --debug shows the traceback; please report it", INTERNAL
+
+
+def _page(text: str) -> str:
+    """The page of help on the setting with which a message begins, unless the message names one."""
+    section = re.match(r"(?:--)?(\w+)\.\w", text)
+    if section is None or section[1] not in _SECTIONS or " --help" in text:
+        return ""
+    return " (jdarts run CONFIG --help explains it)"
 
 
 def one_line(text: str) -> str:

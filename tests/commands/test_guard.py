@@ -1,5 +1,6 @@
 """Every exception ends the command with one line; `--debug` adds the traceback."""
 
+import dataclasses
 import gzip
 import json
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 from jdarts import cli
 from jdarts.commands import guard
+from jdarts.config import Experiment
+from jdarts.errors import UserError
 
 
 def recurse() -> None:
@@ -82,3 +85,16 @@ def test_whatever_a_configuration_raises_is_its_mistake(body, expected, tmp_path
     assert cli.main(["run", str(path)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and f"{path}:" in err and expected in err
+
+
+def test_a_mistake_in_a_setting_names_its_page_of_help():
+    page = " (jdarts run CONFIG --help explains it)"
+    sections = [field.name for field in dataclasses.fields(Experiment) if field.name not in ("name", "seed")]
+    for section in sections:
+        assert guard.explain(UserError(f"{section}.field is 0; use 1")) == (
+            f"error: {section}.field is 0; use 1{page}",
+            2,
+        )
+    assert guard.explain(UserError("--train.epochs is 0"))[0].endswith(page)
+    for text in ("space.py: line 1 is wrong", "no file", "search.epoch is unknown (--help lists all options)"):
+        assert guard.explain(UserError(text))[0] == f"error: {text}"

@@ -182,11 +182,7 @@ def fail_with(error):
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (
-            UserError("data.path is\nwrong"),
-            2,
-            "jdarts: error: data.path is wrong (jdarts run CONFIG --help explains it)\n",
-        ),
+        (UserError("the path is\nwrong"), 2, "jdarts: error: the path is wrong\n"),
         (Interrupted(signal.SIGINT, "add --resume"), 130, "jdarts: stopped by SIGINT; add --resume\n"),
         (Interrupted(signal.SIGTERM, "add --resume"), 143, "jdarts: stopped by SIGTERM; add --resume\n"),
         (Diverged("the loss is NaN at step 7"), 1, "jdarts: error: the loss is NaN at step 7\n"),

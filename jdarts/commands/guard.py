@@ -56,7 +56,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 def _page(text: str) -> str:
     """The page of help on the setting with which a message begins, unless the message names one."""
     section = re.match(r"(?:--)?(\w+)\.[a-z_.]+ ", text)
-    if section is None or section[1] not in _SECTIONS or " --help" in text:
+    if section is None or section[1] not in _SECTIONS or "--help" in text:
         return ""
     return " (jdarts run CONFIG --help explains it)"
 

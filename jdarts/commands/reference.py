@@ -132,7 +132,7 @@ def _count_blocks(genotype: Any, arguments: Arguments) -> Any:
     from dataclasses import replace
 
     from jdarts.genotypes import published_networks
-    from jdarts.networks.of_genotype import count_blocks
+    from jdarts.networks.families import count_blocks
 
     published = published_networks.find(arguments.genotype)
     size = published_networks.CIFAR if published is None else published.size

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
 from jdarts.genotypes import BlockGenotype, parse_architecture, published_networks
 from jdarts.genotypes.macro import mobile_of
-from jdarts.networks.of_genotype import count_blocks, count_network
+from jdarts.networks.families import count_blocks
+from jdarts.networks.of_genotype import count_network
 from jdarts.report.outcomes import COST_HEAD, cost_cells
 from jdarts.reproduce.experiment import Findings, Reproduction, Scale, Setting, Sheet
 from jdarts.reproduce.published import Number, published

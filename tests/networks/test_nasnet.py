@@ -11,6 +11,7 @@ from jdarts.errors import UserError
 from jdarts.genotypes import BlockCell, BlockGenotype, block_cell
 from jdarts.genotypes.blocks import Family
 from jdarts.genotypes.published_networks import CIFAR, networks
+from jdarts.networks.families import count_blocks
 from jdarts.networks.nasnet import cell as cell_module
 from jdarts.networks.nasnet import network as network_module
 from jdarts.networks.nasnet.cell import NasnetCell
@@ -19,7 +20,6 @@ from jdarts.networks.nasnet.layout import layout
 from jdarts.networks.nasnet.network import NasnetNetwork, StemKind, check_nasnet
 from jdarts.networks.nasnet.ops import BlockOp
 from jdarts.networks.nasnet.size import count_nasnet, network_of
-from jdarts.networks.of_genotype import count_blocks
 from jdarts.ops.initializers import init_network
 from jdarts.ops.network_size import multiply_adds
 

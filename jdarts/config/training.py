@@ -68,18 +68,6 @@ class SGDConfig(Section):
 class TrainConfig(Section):
     """Training a derived network from scratch (DARTS evaluation protocol, CIFAR)."""
 
-    task: Literal["classification", "regression", "multilabel", "segmentation", "detection"] = "classification"
-    """Targets of the images: one class; numbers; labels that are 0 or 1; a class for every pixel; objects with boxes.
-    The last one needs the source coco, the three in the middle table or npz."""
-    start: str = ""
-    """Run folder of a trained network whose weights are the start (--from RUN); empty is a random start. The head is
-    new if classes or task differ."""
-    frozen: tuple[str, ...] = ()
-    """Parts that do not train: body (all but the head), statistics (batch norms use their running averages, which do
-    not move), or modules such as stem_0, cell_3, layer_7."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced: the loss of a class counts in inverse proportion to its training images (segmentation: pixels), one in
-    the mean over all of them."""
     epochs: Epochs = 600
     batch_size: BatchSize = 96
     channels: Channels = 36
@@ -145,6 +133,18 @@ class TrainConfig(Section):
     checkpoint_every_steps: CountOrOff = 0
     """Also save every N steps inside an epoch; 0 is off."""
     keep_checkpoints: CheckpointCount = 3
+    task: Literal["classification", "regression", "multilabel", "segmentation", "detection"] = "classification"
+    """Targets of the images: one class; numbers; labels that are 0 or 1; a class for every pixel; objects with boxes.
+    The last one needs the source coco, the three in the middle table or npz."""
+    start: str = ""
+    """Run folder of a trained network whose weights are the start (--from RUN); empty is a random start. The head is
+    new if classes or task differ."""
+    frozen: tuple[str, ...] = ()
+    """Parts that do not train: body (all but the head), statistics (batch norms use their running averages, which do
+    not move), or modules such as stem_0, cell_3, layer_7."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the loss of a class counts in inverse proportion to its training images (segmentation: pixels), one in
+    the mean over all of them."""
 
     @property
     def network_sizes(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The configurations for searches on ImageNet: a share of each class, exactly; steps; a traced step; a small run."""
+"""The configurations for searches on ImageNet: a share of each class, exactly; steps; a traced step."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jdarts import cli, spaces
+from jdarts import spaces
 from jdarts.config.files import load_config
 from jdarts.data.streaming import open_streams
 from jdarts.methods import configured
@@ -72,13 +72,3 @@ def test_a_step_is_traced(name, folder):
     state = jax.eval_shape(made.init, jax.random.key(0))
     assert state.alphas["normal"].shape == (14, 8)
     assert made.steps_per_epoch == len(data.train) // 2
-
-
-@pytest.mark.slow
-def test_a_small_search_runs(folder, tmp_path, monkeypatch):
-    """PC-DARTS on three classes; the searches of P-DARTS and Single-DARTS are those of tests/methods, on this stem."""
-    monkeypatch.chdir(tmp_path)
-    sizes = ("--space.cells", "1", "--search.epochs", "1", "--search.method_options", "parts=2,alpha_start=0")
-    command = ["search", str(CONFIGS / "imagenet_pc_darts.py"), "--run-dir", "run", *SMALL, "--data.path", folder]
-    assert cli.main([*command, *sizes]) == 0
-    assert "reduce=[" in (tmp_path / "run" / "genotype.txt").read_text(), "one cell, which halves the image"

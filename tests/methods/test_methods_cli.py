@@ -104,8 +104,10 @@ def test_the_commands_in_a_configuration_are_right(path, tmp_path, monkeypatch):
     doc = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
     commands = re.findall(r"\bjdarts +((?:run|search|plan|train) .*)", doc)
     assert commands
+    assert any(f"configs/{path.name}" in command or "configs/my_space.py" in command for command in commands)
     for number, command in enumerate(commands):
         words = shlex.split(command.rstrip('"'))
-        assert f"configs/{path.name}" in words or "configs/my_space.py" in words
+        if "--from" in words:
+            continue  # needs a training
         folder = [] if words[0] == "plan" else ["--run-dir", str(number)]
         assert cli.main([*words, *folder]) == 0

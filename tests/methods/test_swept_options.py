@@ -30,6 +30,7 @@ ABOVE_THE_STEP = {  # used only by Python
     "darts_ada": {"factor", "multiply", "limit"},
     "spos": {"mutation", "most_macs", "macs_low", "macs_high"},
     "fairnas": {"most_macs"},
+    "gold_nas": {"eta_min", "eta_max", "lambda0", "c0", "mu", "stop_share"},  # searches run one after the other
     "proxyless_nas_reinforce": {"latency_reference", "latency_exponent"},
     "one_shot": {"dropout"},  # this space has no sums of paths
     "proxyless_nas": {"latency_reference", "latency_alpha", "latency_beta", "latency_lambda"},

@@ -29,6 +29,7 @@ from jdarts.pipeline.training import IMAGES, TEXT, training_task
 from jdarts.report.write_report import write_report
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
+from jdarts.train.tasks import TASKS
 
 CELL = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
 
@@ -77,8 +78,14 @@ def test_a_genotype_of_the_other_task_is_refused_before_data_are_read(tmp_path, 
 
 
 def test_the_source_decides_the_task():
-    assert [training_task(name) for name in ("ptb", "wikitext2", "text")] == [TEXT] * 3
-    assert [training_task(name) for name in ("digits", "folder", "tfds:mnist")] == [IMAGES] * 3
+    tasks = {
+        name: training_task(Experiment(data=DataConfig(source=name)))
+        for name in ("ptb", "wikitext2", "text", "digits", "folder", "tfds:mnist")
+    }
+    assert [tasks[name] for name in ("ptb", "wikitext2", "text")] == [TEXT] * 3
+    for name in ("digits", "folder", "tfds:mnist"):
+        assert dataclasses.replace(tasks[name], load=IMAGES.load) == IMAGES
+        assert tasks[name].load == TASKS["classification"].load
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_states_share_no_arrays_so_that_a_step_may_donate_them():
     assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves) == 8
 
 
-SEVERAL_LOOPS = {"darts_pt", "darts_ada", "r_darts", "stac_nas"}
+SEVERAL_LOOPS = {"darts_pt", "darts_ada", "r_darts", "stac_nas", "gold_nas", "cdarts"}
 EDGES_OF_IMAGES = {"drnas_progressive", "pc_darts", "r_darts_dp", "p_darts"}
 PATHS_OF_IMAGES = {"spos", "fairnas", "one_shot", "proxyless_nas", "proxyless_nas_reinforce"}
 

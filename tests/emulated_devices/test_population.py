@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.device_problems import FIRST_ORDER, TINY, largest_difference, member
 
-from jdarts.config import DevicesConfig
+from jdarts.config import AdamConfig, DevicesConfig
 from jdarts.config.files import option_types
 from jdarts.data import load
 from jdarts.devices.placement import place
@@ -33,17 +33,18 @@ SWEPT = {  # every real number of the section, and 0 where it switches something
     "search.alpha_optimizer.gradient_clip": (0.0, 0.001),
     "search.alpha_init_scale": (0.001, 0.1),
 }
+MOMENTUM = "search.alpha_optimizer.momentum"
 MEMBERS = [Member(seed, tuple((name, v[i]) for name, v in SWEPT.items())) for i in (0, 1) for seed in (0, 3)]
 
 
-def placed(searches, **devices):
-    data = load(FIRST_ORDER.data).for_search(FIRST_ORDER.data)
-    placement = place(DevicesConfig(**devices), batch_size=FIRST_ORDER.search.batch_size, members=len(searches))
-    return place_search(FIRST_ORDER, TINY, data, placement, searches)
+def placed(searches, config=FIRST_ORDER, **devices):
+    data = load(config.data).for_search(config.data)
+    placement = place(DevicesConfig(**devices), batch_size=config.search.batch_size, members=len(searches))
+    return place_search(config, TINY, data, placement, searches)
 
 
-def alone(one: Member, steps: int):
-    config = one.config(FIRST_ORDER)
+def alone(one: Member, steps: int, config=FIRST_ORDER):
+    config = one.config(config)
     search = placed_module.make_search(config, TINY, load(config.data).for_search(config.data))
     state, step = jax.jit(search.init)(jax.random.key(one.seed)), jax.jit(search.step)
     for _ in range(steps):
@@ -76,8 +77,23 @@ def moved(state):
     return {"weights": state.weights, "batch_stats": state.batch_stats, **state.alphas}
 
 
+def test_the_momentum_of_the_alphas_is_swept():
+    """Only SGD has it."""
+    settings = AdamConfig(kind="sgd", learning_rate=0.1)
+    config = dataclasses.replace(FIRST_ORDER, search=dataclasses.replace(FIRST_ORDER.search, alpha_optimizer=settings))
+    members = [Member(0, ((MOMENTUM, value),)) for value in (0.5, 0.9)]
+    many = placed(members, config, backend="jit", members="vmap")
+    state = many.init()
+    for _ in range(4):
+        state, _ = many.step(state)
+    for i, one in enumerate(members):
+        assert largest_difference(moved(member(state, i)), moved(alone(one, 4, config))) < 1e-9
+    assert largest_difference(moved(member(state, 0)), moved(member(state, 1))) > 1e-5, "the values must differ"
+
+
 def test_every_real_number_of_a_search_is_swept_here():
-    assert set(SWEPT) == {name for name, kind in option_types().items() if kind is float and name.startswith("search.")}
+    real = {name for name, kind in option_types().items() if kind is float and name.startswith("search.")}
+    assert {*SWEPT, MOMENTUM} == real
 
 
 def test_a_member_that_diverges_stops_nobody():

@@ -20,6 +20,7 @@ from jdarts.ops.candidates import CANDIDATES
 from jdarts.ops.user_ops import OwnOp
 from jdarts.spaces.cell_decisions import CellDecisions, cell_decisions
 from jdarts.spaces.decisions import Choices, Decision, checked_choices
+from jdarts.spaces.space import normal_alphas
 from jdarts.spaces.weight_checks import checked_weights, finite_weights
 
 CELL_TYPES = ("normal", "reduce")
@@ -85,9 +86,7 @@ class CellSpace:
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²), float32 (under `jax_enable_x64` float64)."""
-        keys = jax.random.split(key, len(CELL_TYPES))
-        shapes = self.alpha_shapes
-        return {c: scale * jax.random.normal(k, shapes[c]) for c, k in zip(CELL_TYPES, keys, strict=True)}
+        return normal_alphas(self.alpha_shapes, key, scale)
 
     def supernet(
         self,

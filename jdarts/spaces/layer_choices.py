@@ -19,6 +19,7 @@ from jdarts.networks.image_sizes import check_whole
 from jdarts.networks.mobile.supernet import MobileSupernet
 from jdarts.networks.wiring import Edges, OpTable, OpWeights
 from jdarts.spaces.decisions import Decision, FreeChoices, labelled, uniform
+from jdarts.spaces.space import normal_alphas
 from jdarts.spaces.weight_checks import finite_weights
 
 
@@ -85,9 +86,7 @@ class LayerChoices(FreeChoices):
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²)."""
-        shapes = self.alpha_shapes
-        keys = jax.random.split(key, len(shapes))
-        return {name: scale * jax.random.normal(k, shapes[name]) for name, k in zip(shapes, keys, strict=True)}
+        return normal_alphas(self.alpha_shapes, key, scale)
 
     def supernet(
         self,

@@ -18,6 +18,7 @@ from jdarts.networks.one_shot.supernet import OPS, OneShotSupernet, inputs_of
 from jdarts.networks.reductions import check_reductions
 from jdarts.networks.wiring import Edges, OpTable, OpWeights
 from jdarts.spaces.decisions import Choices, Decision, FreeChoices, checked_choices, labelled, uniform
+from jdarts.spaces.space import normal_alphas
 from jdarts.spaces.weight_checks import finite_weights
 
 OP_SETS = tuple(itertools.chain(*(itertools.combinations(CHOICE_OPS, count) for count in range(1, MOST_OPS + 1))))
@@ -96,9 +97,7 @@ class OneShotSpace(FreeChoices):
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²)."""
-        shapes = self.alpha_shapes
-        keys = jax.random.split(key, len(shapes))
-        return {name: scale * jax.random.normal(k, shapes[name]) for name, k in zip(shapes, keys, strict=True)}
+        return normal_alphas(self.alpha_shapes, key, scale)
 
     def supernet(
         self,

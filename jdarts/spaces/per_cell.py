@@ -27,6 +27,7 @@ from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.spaces.cell_space import CellSpace
 from jdarts.spaces.decisions import Choices, Decision, checked_choices, in_range
 from jdarts.spaces.nasbench201 import NASBench201Space
+from jdarts.spaces.space import normal_alphas
 from jdarts.spaces.weight_checks import checked_weights, finite_weights
 
 SharedSpace = CellSpace | NASBench201Space
@@ -125,9 +126,7 @@ class PerCellSpace:
 
     def init_alphas(self, key: jax.Array, scale: float = 1e-3) -> dict[str, jax.Array]:
         """Alphas drawn from N(0, scale²), float32 (under `jax_enable_x64` float64)."""
-        keys = jax.random.split(key, self.cells)
-        shapes = self.alpha_shapes
-        return {name: scale * jax.random.normal(k, shapes[name]) for name, k in zip(shapes, keys, strict=True)}
+        return normal_alphas(self.alpha_shapes, key, scale)
 
     def supernet(
         self,

@@ -1,6 +1,6 @@
 """The interfaces of a space for a search: alphas and a derivation; for images, a supernet that takes op weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -98,3 +98,9 @@ class ImageSpace(Space, Protocol):
     def check_image(self, height: int, width: int, cells: int, what: str = "space.cells") -> None:
         """Raise `UserError` unless the network accepts such images."""
         ...
+
+
+def normal_alphas(shapes: Mapping[str, tuple[int, int]], key: jax.Array, scale: float) -> dict[str, jax.Array]:
+    """Alphas drawn from N(0, scale²), float32 (under `jax_enable_x64` float64), with a key for each matrix."""
+    keys = jax.random.split(key, len(shapes))
+    return {name: scale * jax.random.normal(k, shapes[name]) for name, k in zip(shapes, keys, strict=True)}

@@ -20,9 +20,8 @@ from jdarts.devices.replicas import Share, gathered, pmean
 from jdarts.errors import UserError
 from jdarts.networks.backbones import backbone_network, feature_shapes
 from jdarts.networks.of_genotype import TrainedOnImages, check_network
-from jdarts.ops.network_size import module_sizes
 from jdarts.train.results import TaskResult
-from jdarts.train.tasks.task import PLAIN, OutputScale, Placed, Sums, TaskTotals, refuse_smoothing
+from jdarts.train.tasks.task import PLAIN, OutputScale, Placed, Sums, TaskTotals, refuse_smoothing, traced_size
 
 LevelsOutputs = Sequence[LevelOutputs]
 _WITHOUT = {
@@ -70,9 +69,7 @@ class Detection:
         self, genotype: TrainedOnImages, outputs: int, sizes: Mapping[str, Any], image_shape: tuple[int, ...]
     ) -> tuple[int, int]:
         """Read off the program of the network."""
-        height, width, channels = image_shape
-        found = module_sizes(self.network(genotype, outputs, sizes, PLAIN), (height, width, channels))
-        return sum(size for size, _ in found.values()), sum(macs for _, macs in found.values())
+        return traced_size(self.network(genotype, outputs, sizes, PLAIN), image_shape)
 
     def class_weights(self, targets: np.ndarray, outputs: int) -> np.ndarray:
         """Raise `UserError`: the focal loss balances."""

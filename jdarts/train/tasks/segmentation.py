@@ -17,7 +17,6 @@ from jdarts.errors import UserError
 from jdarts.networks.backbones import backbone_network
 from jdarts.networks.of_genotype import TrainedOnImages, check_network
 from jdarts.networks.segmentation import SegmentationNetwork
-from jdarts.ops.network_size import module_sizes
 from jdarts.train.results import TaskResult
 from jdarts.train.tasks.task import (
     PLAIN,
@@ -29,6 +28,7 @@ from jdarts.train.tasks.task import (
     balanced,
     normal_mean,
     refuse_smoothing,
+    traced_size,
 )
 
 
@@ -65,9 +65,7 @@ class Segmentation(Additive):
         self, genotype: TrainedOnImages, outputs: int, sizes: Mapping[str, Any], image_shape: tuple[int, ...]
     ) -> tuple[int, int]:
         """Read off the program of the network."""
-        height, width, channels = image_shape
-        found = module_sizes(self.network(genotype, outputs, sizes, PLAIN), (height, width, channels))
-        return sum(size for size, _ in found.values()), sum(macs for _, macs in found.values())
+        return traced_size(self.network(genotype, outputs, sizes, PLAIN), image_shape)
 
     def class_weights(self, targets: np.ndarray, outputs: int) -> np.ndarray:
         """`[K]`, by pixels."""

@@ -16,6 +16,7 @@ from jdarts.data.augment import Augmentation
 from jdarts.devices.replicas import Share, psum
 from jdarts.errors import UserError
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network, derived_network
+from jdarts.ops.network_size import module_sizes
 from jdarts.train.results import TaskResult, TrainResult
 
 Sums = dict[str, jax.Array]
@@ -231,6 +232,13 @@ class OfWholeImages(Additive):
         """The targets themselves."""
         del augmentation, key, share, sides
         return targets
+
+
+def traced_size(network: Any, image_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Parameters and multiply–accumulates for an image `[height, width, channels]`; the network is traced, not run."""
+    height, width, channels = image_shape
+    found = module_sizes(network, (height, width, channels))
+    return sum(size for size, _ in found.values()), sum(macs for _, macs in found.values())
 
 
 def normal_mean(losses: jax.Array, weights: jax.Array | None = None) -> jax.Array:

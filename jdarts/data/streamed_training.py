@@ -34,6 +34,29 @@ class StreamedTrainingData:
     test: StreamSplit
     class_names: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        image_shape: tuple[int, int, int],
+        *,
+        train: StreamSplit,
+        val: StreamSplit | None,
+        test: StreamSplit,
+    ) -> "StreamedTrainingData":
+        """The data of these splits, with the classes of `source` and ImageNet's statistics."""
+        return cls(
+            name=source.name,
+            num_classes=source.num_classes,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            image_shape=image_shape,
+            train=train,
+            val=val,
+            test=test,
+            class_names=source.class_names,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedDataset:
@@ -72,17 +95,8 @@ class StreamedDataset:
                 if part is not None:
                     parts = Part("training images", _labels(train)), Part(title, _labels(part))
                     compare_classes(source.name, *parts, names, "check the splits of the source, or data.limit")
-        return StreamedTrainingData(
-            name=source.name,
-            num_classes=source.num_classes,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            image_shape=self.image_shape,
-            train=train,
-            val=val,
-            test=StreamSplit(test, np.arange(len(test))),
-            class_names=source.class_names,
-        )
+        whole = StreamSplit(test, np.arange(len(test)))
+        return StreamedTrainingData.of(source, self.image_shape, train=train, val=val, test=whole)
 
     def _rows(self, source: Source) -> np.ndarray:
         """The training images that `config.limit` keeps."""

@@ -18,7 +18,7 @@ import numpy as np
 from jdarts.config import DataConfig
 from jdarts.data.decoding import ImageForm, decode_image
 from jdarts.data.streamed_training import StreamedTrainingData
-from jdarts.data.streaming import IMAGENET_MEAN, IMAGENET_STD, BatchShare, Encoded, Stream, StreamSplit
+from jdarts.data.streaming import IMAGENET_MEAN, BatchShare, Encoded, Stream, StreamSplit
 from jdarts.errors import UserError, unknown
 
 LONG, SHORT = 1333, 800
@@ -231,17 +231,8 @@ class CocoDataset:
             )
         whole = self.split("train")
         train = replace(whole, rows=rows[: len(rows) - held_out], flip=self.config.flip)
-        return StreamedTrainingData(
-            name=source.name,
-            num_classes=source.num_classes,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            image_shape=self.image_shape,
-            train=train,
-            val=replace(whole, rows=rows[len(rows) - held_out :]) if held_out else None,
-            test=self.split("test"),
-            class_names=source.class_names,
-        )
+        val = replace(whole, rows=rows[len(rows) - held_out :]) if held_out else None
+        return StreamedTrainingData.of(source, self.image_shape, train=train, val=val, test=self.split("test"))
 
 
 def _most(source: CocoSource) -> int:

@@ -20,6 +20,8 @@ from jdarts.config.section import Section
 from jdarts.errors import UserError
 
 BatchSize = Annotated[int, Range(2, 1_000_000, note="batch norm needs 2")]
+PYRAMID_CHANNELS = 256
+"""Of RetinaNet (Lin et al. 2017, arXiv:1708.02002)."""
 LAST_EPOCHS = 5
 """Epochs in which the linear schedule falls more slowly."""
 
@@ -145,16 +147,25 @@ class TrainConfig(Section):
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: the loss of a class counts in inverse proportion to its training images (segmentation: pixels), one in
     the mean over all of them."""
+    pyramid_channels: PositiveInt = PYRAMID_CHANNELS
+    """Channels of a detector's feature pyramid and heads. 256 suits a backbone of ResNet-50's size; 64 makes it about
+    nine times cheaper."""
 
     @property
     def network_sizes(self) -> dict[str, Any]:
-        """The sizes of the network that the data do not decide: channels, cells, width multiplier and stem."""
-        return {name: getattr(self, name) for name in ("channels", "cells", "width_multiplier", "stem")}
+        """The sizes that the data do not decide: channels, cells, width multiplier and stem; pyramid of detectors."""
+        names = ("channels", "cells", "width_multiplier", "stem")
+        more = ("pyramid_channels",) if self.task == "detection" else ()
+        return {name: getattr(self, name) for name in names + more}
 
     def __post_init__(self):
         check_fields(self, "train.")
         check_microbatches("train", self.microbatches, self.batch_size)
         even("train.channels", self.channels)
+        require(
+            self.task == "detection" or self.pyramid_channels == PYRAMID_CHANNELS,
+            f"train.pyramid_channels is {self.pyramid_channels}, which has no effect on {self.task}; leave it out",
+        )
         require(
             self.warmup_epochs <= self.epochs,
             f"train.warmup_epochs is {self.warmup_epochs} with {self.epochs} epochs; use at most as many",

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts import kernels
+from jdarts.config.training import PYRAMID_CHANNELS
 from jdarts.detection.anchors import PER_PLACE
 from jdarts.errors import UserError
 from jdarts.ops.initializers import constant, uniform
 
-CHANNELS = 256
 CONVOLUTIONS = 4
 """In front of the last one of a head."""
 PRIOR = 0.01
@@ -50,43 +50,52 @@ def _xavier(fan_in: int, fan_out: int, kernel: int) -> float:
 
 
 class Pyramid(nn.Module):
-    """Features of the strides 8, 16, 32 → features of 256 channels of the strides 8, 16, 32, 64, 128.
+    """Features of the strides 8, 16, 32 → features of `channels` of the strides 8, 16, 32, 64, 128.
 
     The coarsest two are convolutions of stride 2, of the last feature of the backbone and of each other.
     """
 
+    channels: int
+
     @nn.compact
     def __call__(self, features: list[jax.Array]) -> list[jax.Array]:
         """`[N, h, w, ·]` of falling resolution, each half of the one before, rounded up."""
+        channels = self.channels
         sides = [
-            BiasedConvolution(CHANNELS, 1, _xavier(x.shape[-1], CHANNELS, 1), name=f"lateral_{i}")(x)
+            BiasedConvolution(channels, 1, _xavier(x.shape[-1], channels, 1), name=f"lateral_{i}")(x)
             for i, x in enumerate(features)
         ]
         for i in reversed(range(len(sides) - 1)):
             _, height, width, _ = sides[i].shape
             larger = jnp.repeat(jnp.repeat(sides[i + 1], 2, 1), 2, 2)[:, :height, :width]
             sides[i] = sides[i] + larger
-        spread = _xavier(CHANNELS, CHANNELS, 3)
-        levels = [BiasedConvolution(CHANNELS, 3, spread, name=f"output_{i}")(x) for i, x in enumerate(sides)]
+        spread = _xavier(channels, channels, 3)
+        levels = [BiasedConvolution(channels, 3, spread, name=f"output_{i}")(x) for i, x in enumerate(sides)]
         x = features[-1]
         for i in range(len(sides), len(sides) + 2):
-            x = BiasedConvolution(CHANNELS, 3, _xavier(x.shape[-1], CHANNELS, 3), stride=2, name=f"output_{i}")(x)
+            x = BiasedConvolution(channels, 3, _xavier(x.shape[-1], channels, 3), stride=2, name=f"output_{i}")(x)
             levels.append(x)
         return levels
 
 
 class Heads(nn.Module):
-    """Classes and boxes at every place, with the same weights for all levels."""
+    """Classes and boxes at every place, with the same weights for all levels.
+
+    The initial standard deviation is 0.01 for 256 channels, as in RetinaNet; for fewer channels it is larger, so that
+    the outputs keep their spread.
+    """
 
     classes: int
+    channels: int
 
     def setup(self):
         """Two times four convolutions, and a last one each."""
-        self.class_layers = [BiasedConvolution(CHANNELS, 3, 0.01) for _ in range(CONVOLUTIONS)]
-        self.box_layers = [BiasedConvolution(CHANNELS, 3, 0.01) for _ in range(CONVOLUTIONS)]
+        spread = 0.01 * math.sqrt(PYRAMID_CHANNELS / self.channels)
+        self.class_layers = [BiasedConvolution(self.channels, 3, spread) for _ in range(CONVOLUTIONS)]
+        self.box_layers = [BiasedConvolution(self.channels, 3, spread) for _ in range(CONVOLUTIONS)]
         bias = -math.log((1 - PRIOR) / PRIOR)
-        self.class_output = BiasedConvolution(PER_PLACE * self.classes, 3, 0.01, bias=bias)
-        self.box_output = BiasedConvolution(PER_PLACE * 4, 3, 0.01)
+        self.class_output = BiasedConvolution(PER_PLACE * self.classes, 3, spread, bias=bias)
+        self.box_output = BiasedConvolution(PER_PLACE * 4, 3, spread)
 
     def __call__(self, levels: list[jax.Array]) -> list[LevelOutputs]:
         """Apply to the features of every level."""
@@ -112,12 +121,14 @@ class RetinaNet(nn.Module):
       backbone: `(images, train, drop_path) -> (features, None)` with features of the strides 8, 16 and 32
         (`jdarts.networks.backbones`, `jdarts.detection.resnet`); finer ones are not used.
       classes: of objects.
+      channels: of the pyramid and the hidden layers of the heads.
 
     With a ResNet-50 and 80 classes it has 37,968,692 parameters, as in MMDetection.
     """
 
     backbone: Any
     classes: int
+    channels: int = PYRAMID_CHANNELS
 
     @nn.compact
     def __call__(
@@ -127,7 +138,8 @@ class RetinaNet(nn.Module):
         features, _ = self.backbone(images, train, drop_path)
         wanted = [x for x in features if images.shape[1] // x.shape[1] >= 8]
         check_strides([images.shape[1] // x.shape[1] for x in wanted])
-        return Heads(self.classes, name="head")(Pyramid(name="neck")(wanted)), None
+        levels = Pyramid(self.channels, name="neck")(wanted)
+        return Heads(self.classes, self.channels, name="head")(levels), None
 
 
 def check_strides(strides: list[int]) -> None:

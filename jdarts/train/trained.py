@@ -34,6 +34,7 @@ from jdarts.genotypes.macro import mobile_of
 from jdarts.networks.of_genotype import TrainedOnImages
 from jdarts.runs.folder import RunFolder
 from jdarts.train.best import BEST
+from jdarts.train.frozen import HEADS
 from jdarts.train.step import TrainState, evaluated
 from jdarts.train.tasks import TASKS
 from jdarts.train.tasks.task import NO_SCALE, PLAIN, OutputScale, PredictionTask
@@ -195,15 +196,16 @@ def started_from(
 ) -> Callable[[TrainState], TrainState]:
     """The function that puts a trained network into the first state of a training (`jdarts.train.transfer`).
 
-    The head is taken over if task and classes are the same. `tell` receives one line for every mismatch. Raises
-    `UserError` for networks of other sizes.
+    The head is taken over if the task is the same, but for the parts that belong to other classes. `tell` receives one
+    line for every mismatch. Raises `UserError` for networks of other sizes.
     """
     settings = config.train
     mobile = mobile_of(network.genotype) is not None
     names = ("width_multiplier",) if mobile else ("channels", "cells", "stem")
+    names += ("pyramid_channels",) if settings.task == "detection" else ()
     check_sizes(settings.start, network.sizes, settings.network_sizes, names)
-    keep_head = network.task == settings.task and network.classes == _class_names(data)
-    if not keep_head:
+    new = _new_parts(network, settings.task, _class_names(data))
+    if new:
         tell(
             f"new head: {network.task} of {len(network.classes)} ({', '.join(network.classes[:3])}, …) there, "
             f"{settings.task} of {data.num_classes} here"
@@ -211,11 +213,18 @@ def started_from(
     stored = flat_variables(network)
 
     def start(state: TrainState) -> TrainState:
-        kept = transferred(state.weights, state.batch_stats, stored, keep_head=keep_head, tell=tell)
+        kept = transferred(state.weights, state.batch_stats, stored, new=new, tell=tell)
         average = jax.tree.map(jnp.copy, kept) if state.average is not None else None
         return replace(state, weights=kept[0], batch_stats=kept[1], average=average)
 
     return start
+
+
+def _new_parts(network: "TrainedNetwork", task: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules of a head that a trained network does not have for this task and these classes."""
+    if network.task != task:
+        return HEADS
+    return () if network.classes == classes else TASKS[task].class_parts
 
 
 def load(run: str | Path, *, space: str | None = None, best: bool = False) -> TrainedNetwork:

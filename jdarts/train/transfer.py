@@ -1,7 +1,8 @@
 """A trained network as the start of a training, on other data or for another task.
 
-The body (and the head, if task and classes are the same) takes the weights and batch statistics of the other run; all
-else keeps its initial values.
+The body takes the weights and batch statistics of the other run. So does the head if the task is the same; its parts
+that belong to the classes (`TrainedTask.class_parts`) only if the classes are the same, too. All else keeps its initial
+values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,27 +34,27 @@ def check_sizes(run: str, stored: Mapping[str, Any], sizes: Mapping[str, Any], n
 
 
 def transferred(
-    weights: Any, batch_stats: Any, stored: Mapping[str, np.ndarray], *, keep_head: bool, tell: Callable[[str], None]
+    weights: Any, batch_stats: Any, stored: Mapping[str, np.ndarray], *, new: Sequence[str], tell: Callable[[str], None]
 ) -> tuple[Any, Any]:
     """Weights and batch statistics with the arrays of a trained network in place of those of the same name and shape.
 
     Args:
       weights, batch_stats: the initial ones, nested by module.
-      stored: arrays by names such as `params/cell_0/…/kernel`. In a network with a backbone they belong there.
-      keep_head: take the head, too.
+      stored: arrays by names such as `params/cell_0/…/kernel`, or `params/backbone/cell_0/…/kernel`. The body belongs
+        into the backbone of a network that has one.
+      new: modules that keep their initial values, such as `classifier` or `head/class_output`.
       tell: receives one line for every module that keeps its initial values, and one for what is not used.
 
     Raises `UserError` if no array of the body fits.
     """
-    prefix = f"{BACKBONE}/" if BACKBONE in weights else ""
-    new = {"params": weights, "batch_stats": batch_stats}
-    flat: dict[str, Any] = flatten_dict(new, sep="/")
-    there = {_renamed(name, prefix): array for name, array in stored.items() if prefix == "" or not _is_head(name)}
+    has_backbone = BACKBONE in weights
+    flat: dict[str, Any] = flatten_dict({"params": weights, "batch_stats": batch_stats}, sep="/")
+    there = {_here(name, has_backbone): array for name, array in stored.items()}
     taken, reasons = {}, {}
     for name, leaf in flat.items():
-        part = _part(name)
-        if not keep_head and _is_head(name):
-            reasons.setdefault(part, f"{part} is new")
+        part, module = _part(name), _module_of(name, new)
+        if module is not None:
+            reasons.setdefault(module, f"{module} is new")
         elif name not in there:
             reasons.setdefault(part, f"{part}: the other network has no {name}")
         elif there[name].shape != leaf.shape:
@@ -76,15 +77,25 @@ def transferred(
     return kept["params"], kept.get("batch_stats", batch_stats)
 
 
-def _renamed(name: str, prefix: str) -> str:
+def _here(name: str, has_backbone: bool) -> str:
+    """The name of a stored array in this network."""
+    if _is_head(name):
+        return name
     collection, _, rest = name.partition("/")
-    return f"{collection}/{prefix}{rest}"
+    body = rest.removeprefix(f"{BACKBONE}/")
+    return f"{collection}/{BACKBONE}/{body}" if has_backbone else f"{collection}/{body}"
 
 
 def _part(name: str) -> str:
     """The module of an array, `cell_3` of `params/backbone/cell_3/…`."""
     modules = name.split("/")[1:]
     return modules[1] if modules[0] == BACKBONE else modules[0]
+
+
+def _module_of(name: str, modules: Sequence[str]) -> str | None:
+    """The one of the modules to which an array belongs."""
+    _, _, rest = name.partition("/")
+    return next((module for module in modules if rest.startswith(f"{module}/")), None)
 
 
 def _is_head(name: str) -> bool:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.followed import check_tables
 
 from jdarts import cli
 from jdarts.commands import process
@@ -41,9 +42,11 @@ def records():
 
 def test_a_training_is_tuned_and_goes_on(capsys):
     vary = ["--vary", "train.batch_size=8,16", "--vary", "seed=1,2", "--sampler", "grid"]
-    assert cli.main([*TRAINING, *vary, "--trials", "1"]) == 0
-    assert cli.main([*TRAINING, *vary, "--resume", "--trials", "2"]) == 0
+    logged = ["--log", "csv"]
+    assert cli.main([*TRAINING, *vary, "--trials", "1", *logged]) == 0
+    assert cli.main([*TRAINING, *vary, "--resume", "--trials", "2", *logged]) == 0
     out = capsys.readouterr().out
+    check_tables(Path("runs/toy-tune"), series=1)
     found = records()
     assert len(found) == 2
     best = json.loads(Path("runs/toy-tune/summary.json").read_text())["best"][0]

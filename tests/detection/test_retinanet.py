@@ -10,7 +10,7 @@ from support.mobile import mobile
 
 from jdarts.detection.anchors import level_sizes
 from jdarts.detection.resnet import ResNet50
-from jdarts.detection.retinanet import PRIOR, RetinaNet
+from jdarts.detection.retinanet import PRIOR, Heads, RetinaNet
 from jdarts.errors import UserError
 from jdarts.genotypes import load_architecture
 from jdarts.networks.backbones import backbone_network, feature_shapes
@@ -58,6 +58,18 @@ def test_every_class_has_the_prior_at_the_start():
     for level in levels:
         np.testing.assert_allclose(jax.nn.sigmoid(level.classes), PRIOR, rtol=0.05)
         assert np.abs(level.boxes).max() < 0.1
+
+
+@pytest.mark.parametrize("channels", [16, 64, 256])
+def test_narrow_pyramids_are_smaller_and_their_outputs_spread_as_widely(channels):
+    """Weights of deviation 0.01 at 256 channels let a layer multiply the spread by 0.01 · √(9 · 256)."""
+    heads, x = Heads(5, channels), np.random.default_rng(0).normal(size=(1, 24, 24, channels)).astype(np.float32)
+    variables = init_network(heads, jax.random.key(0), [jnp.asarray(x)])
+    hidden, last = channels * channels * 9 + channels, 9 * channels
+    assert size(variables) == 8 * hidden + 45 * (last + 1) + 36 * (last + 1)
+    (level,) = jax.jit(heads.apply)(variables, [x])
+    layer = 0.01 * math.sqrt(9 * 256)
+    assert float(jnp.std(level.boxes)) == pytest.approx(layer * (layer / math.sqrt(2)) ** 4, rel=0.3)
 
 
 def test_the_features_of_a_backbone():

@@ -11,6 +11,7 @@ import jdarts
 from jdarts.cli import main
 from jdarts.detection.metrics import NAMES
 from jdarts.errors import UserError
+from jdarts.runs import loop
 from jdarts.train.detector import Detector
 
 pytest.importorskip("pycocotools", reason="needs the extra jdarts[detection]")
@@ -19,7 +20,7 @@ config = Experiment(
     data=DataConfig(source="coco", image_size=64, crop_padding=0, flip=True, read_threads=2),
     train=TrainConfig(
         task="detection", batch_size=4, epochs=3, auxiliary_weight=0.0, cutout=0, drop_path=0.0, warmup_steps=1,
-        schedule="steps", decay_epochs=(2,), decay_rate=0.1,
+        schedule="steps", decay_epochs=(2,), decay_rate=0.1, pyramid_channels=16,
         optimizer=SGDConfig(learning_rate=0.02, learning_rate_min=0.0, gradient_clip=10.0),
     ),
 )
@@ -35,6 +36,7 @@ def place(tmp_path_factory):
     write_rectangles(place / "data", train=8, val=2)
     command = ["train", str(place / "config.py"), "--run-dir"]
     plain = ["--data.source", "synthetic:32x32x3:2:32", "--train.task", "classification", "--data.image_size", "none"]
+    plain += ["--train.pyramid_channels", "256"]
     assert (
         main(
             [
@@ -108,6 +110,68 @@ def test_the_command_draws_the_objects_that_it_prints(place, tmp_path, capsys):
         assert 0 <= left <= right <= 64 and 0 <= top <= bottom <= 48
 
 
+def detector_from(place, start, name, *options) -> int:
+    command = ["train", str(place / "config.py"), "--run-dir", str(place / name), "--from", str(place / start)]
+    return main([*command, "--data.path", str(place / "data"), "--train.optimizer.learning_rate", "1e-9", *options])
+
+
+def test_a_detector_goes_on_from_a_detector(place, tmp_path, capsys):
+    """With other classes, only the layer that names them is new."""
+    capsys.readouterr()
+    assert detector_from(place, "found", "again", "--train.frozen", "statistics") == 0
+    assert "not transferred" not in capsys.readouterr().out
+    before, after = arrays(place / "found"), arrays(place / "again")
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_allclose(after[name], before[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    other = write_rectangles(tmp_path / "other", train=8, val=2)
+    for file in other.glob("*.json"):
+        file.write_text(file.read_text().replace('"red"', '"rot"'))
+    assert detector_from(place, "found", "other", "--data.path", str(other), "--train.frozen", "statistics") == 0
+    out = capsys.readouterr().out
+    assert "head/class_output is new" in out and out.count("not transferred") == 1
+    for name, array in arrays(place / "other").items():
+        if "class_output" in name:
+            assert array.shape == before[name].shape and not np.array_equal(array, before[name])
+        else:
+            np.testing.assert_allclose(array, before[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_detector_becomes_a_classifier(place, capsys):
+    plain = ["--data.source", "synthetic:32x32x3:2:32", "--train.task", "classification", "--data.image_size", "none"]
+    plain += ["--data.path", "", "--train.schedule", "cosine", "--train.decay_epochs", "", "--train.frozen", "body"]
+    plain += ["--train.pyramid_channels", "256"]
+    assert detector_from(place, "found", "classifier", *plain) == 0
+    before, after = arrays(place / "found"), arrays(place / "classifier")
+    for name in after:
+        if "classifier" not in name:
+            collection, _, rest = name.partition("/")
+            np.testing.assert_array_equal(after[name], before[f"{collection}/backbone/{rest}"])
+
+
+def test_an_interrupted_detector_resumes_bit_for_bit(place, monkeypatch):
+    """The interrupt comes in the second of three epochs."""
+    shared = ["--train.checkpoint_every_steps", "1", "--train.optimizer.learning_rate", "0.02"]
+    assert detector_from(place, "first", "whole", *shared) == 0
+    taken = []
+    real = loop._stop_now
+
+    def stop(signal, done):
+        taken.append(done)
+        return 15 if done == 3 else real(signal, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_stop_now", stop)
+        patch.setattr(loop.processes, "agree_to_stop", lambda received: 15 if taken[-1] == 3 else received)
+        assert detector_from(place, "first", "broken", *shared) == 143
+    assert not (place / "broken" / "result.json").exists()
+    assert detector_from(place, "first", "broken", *shared, "--resume") == 0
+    one, other = arrays(place / "whole"), arrays(place / "broken")
+    assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+    results = [json.loads((place / run / "result.json").read_text()) for run in ("whole", "broken")]
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,6 +185,8 @@ def test_the_command_draws_the_objects_that_it_prints(place, tmp_path, capsys):
         (["predict", "RUN", "IMAGE"], "use jdarts detect predict"),
         (["train", "CONFIG", "--genotype", "DARTS_V2"], "use --train.stem imagenet"),
         (["train", "CONFIG", "--genotype", "DARTS_V2", "--train.mixup", "0.1"], "set it to 0 for detection"),
+        (["train", "CONFIG", "--from", "RUN", "--train.pyramid_channels", "64"], "use --train.pyramid_channels 16"),
+        (["train", "CONFIG", "--genotype", "DARTS_V2", "--train.task", "regression"], "has no effect on regression"),
     ],
 )
 def test_mistakes_are_one_line(place, arguments, message, capsys):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.followed import check_tables
 
 from jdarts.cli import main
 from jdarts.config import Experiment
@@ -158,7 +159,8 @@ def test_a_search_that_is_killed_and_resumed_is_logged_without_gaps_and_doubles(
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = len(rows(table))
-    subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=240)
+    ended = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment, capture_output=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr.decode()
     records = [json.loads(line) for line in (run / "search/metrics.jsonl").read_text().splitlines()]
     expected = [(record["epoch"], record["val_loss"]) for record in records]
     assert before >= 2 and [epoch for epoch, _ in expected] == [1, 2, 3, 4, 5, 6]
@@ -166,6 +168,21 @@ def test_a_search_that_is_killed_and_resumed_is_logged_without_gaps_and_doubles(
     found = events(run)["search/val_loss"]
     assert [step for step, _ in found] == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose([value for _, value in found], [value for _, value in expected], rtol=1e-6)
+
+
+SPACE = """
+from jdarts.spaces import define_space
+space = define_space("small", nodes=1, normal=("skip_connect", "avg_pool_3x3"))
+"""
+
+
+def test_every_seed_has_its_tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.py").write_text(CONFIG)
+    (tmp_path / "small.py").write_text(SPACE)
+    few = ["--space.name", "small.py", "--search.epochs", "2"]
+    assert main(["search", "tiny.py", *few, "--seeds", "0,3", "--log", "csv"]) == 0
+    check_tables(tmp_path / "runs/tiny", series=5)
 
 
 @pytest.mark.parametrize(("kind", "package"), [("tensorboard", "tensorboardX"), ("wandb", "wandb")])

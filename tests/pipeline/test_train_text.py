@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from support.followed import check_tables
 from support.tiny_text import SPACE
 
 from jdarts import cli, spaces
@@ -51,13 +52,14 @@ def experiment(tmp_path, monkeypatch):
 
 
 def test_the_command_trains_a_language_model(experiment, capsys):
-    assert cli.main(["train", "toy.json", "--genotype", CELL]) == 0
+    assert cli.main(["train", "toy.json", "--genotype", CELL, "--log", "csv"]) == 0
     shown = capsys.readouterr().out
     run = Path("runs/toy-train")
     result = json.loads((run / "result.json").read_text())
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert f"test perplexity {result['test_perplexity']:.2f}" in shown
     assert f"val perplexity {records[0]['val_perplexity']:.4g}" in shown and "rollbacks" not in shown
+    check_tables(run, series=1)
     assert result["train_perplexities"] == [record["train_perplexity"] for record in records]
     assert result["val_perplexity"] == pytest.approx(min(math.exp(record["val_loss"]) for record in records))
     assert parse(result["genotype"]) == parse(CELL) and result["parameters"] == 6 * 4 + 6 + 8 * 4 * 4

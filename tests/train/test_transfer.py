@@ -172,7 +172,7 @@ def test_every_mismatch_is_one_line():
     }
     stored = {"params/stem/conv": np.ones((1, 2)), "params/cell_0/a": np.ones(2), "params/cell_9/a": np.ones(2)}
     lines: list[str] = []
-    weights, _ = transferred(new, {}, stored, keep_head=True, tell=lines.append)
+    weights, _ = transferred(new, {}, stored, new=(), tell=lines.append)
     assert (
         weights["cell_0"]["a"].sum() == 2 and weights["cell_0"]["b"].sum() == 0 and weights["stem"]["conv"].sum() == 0
     )
@@ -180,4 +180,4 @@ def test_every_mismatch_is_one_line():
     assert "stem: params/stem/conv has shape [1, 2] there and [3, 2] here" in lines[0]
     assert "cell_0: the other network has no params/cell_0/b" in lines[1] and "cell_9" in lines[2]
     with pytest.raises(UserError, match="no array of the other network fits"):
-        transferred(new, {}, {"params/stem/conv": np.ones((1, 2))}, keep_head=True, tell=lines.append)
+        transferred(new, {}, {"params/stem/conv": np.ones((1, 2))}, new=(), tell=lines.append)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts.config import DataConfig, Experiment, TrainConfig
+from jdarts.config.training import PYRAMID_CHANNELS
 from jdarts.data.augment import Augmentation
 from jdarts.detection.anchors import anchors_of, level_sizes
 from jdarts.detection.boxes import NONE, match
@@ -42,6 +43,7 @@ class Detection:
     """
 
     name, measure, score, falls = "detection", "box_loss", "ap", False
+    class_parts = ("head/class_output",)
 
     def load(self, config: DataConfig) -> CocoDataset:
         """Images in COCO's format."""
@@ -56,14 +58,16 @@ class Detection:
 
     def check_network(self, genotype: TrainedOnImages, settings: TrainConfig, sides: tuple[int, int]) -> None:
         """Only backbones with features of the strides 8, 16 and 32."""
-        check_network(genotype, image_size=sides, **settings.network_sizes)
-        shapes = feature_shapes(backbone_network(genotype, settings.network_sizes), (*sides, 3))
+        sizes, _ = _parted(settings.network_sizes)
+        check_network(genotype, image_size=sides, **sizes)
+        shapes = feature_shapes(backbone_network(genotype, sizes), (*sides, 3))
         check_strides([stride for stride in (sides[0] // height for height, _, _ in shapes) if stride >= 8])
 
     def network(self, genotype: TrainedOnImages, outputs: int, sizes: Mapping[str, Any], placed: Placed) -> RetinaNet:
         """Backbone, pyramid and heads."""
-        backbone = backbone_network(genotype, sizes).clone(axis_name=placed.axis_name, remat=placed.remat)
-        return RetinaNet(backbone, outputs)
+        inner, pyramid_channels = _parted(sizes)
+        backbone = backbone_network(genotype, inner).clone(axis_name=placed.axis_name, remat=placed.remat)
+        return RetinaNet(backbone, outputs, pyramid_channels)
 
     def count(
         self, genotype: TrainedOnImages, outputs: int, sizes: Mapping[str, Any], image_shape: tuple[int, ...]
@@ -134,6 +138,12 @@ class Detection:
     def result(self, figures: Mapping[str, float], parameters: int, macs: int) -> TaskResult:
         """With all metrics of the test images."""
         return TaskResult(figures, parameters, macs)
+
+
+def _parted(sizes: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The sizes of the backbone, and the channels of the pyramid."""
+    inner = dict(sizes)
+    return inner, inner.pop("pyramid_channels", PYRAMID_CHANNELS)
 
 
 def _joined(levels: Sequence[jax.Array]) -> jax.Array:

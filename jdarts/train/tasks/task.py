@@ -17,6 +17,7 @@ from jdarts.devices.replicas import Share, psum
 from jdarts.errors import UserError
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network, derived_network
 from jdarts.ops.network_size import module_sizes
+from jdarts.train.frozen import HEADS
 from jdarts.train.results import TaskResult, TrainResult
 
 Sums = dict[str, jax.Array]
@@ -68,6 +69,11 @@ class TrainedTask(Protocol):
     @property
     def falls(self) -> bool:
         """True if a lower score is better."""
+        ...
+
+    @property
+    def class_parts(self) -> tuple[str, ...]:
+        """The modules of the head whose weights belong to the classes."""
         ...
 
     def load(self, config: DataConfig) -> Any:
@@ -177,6 +183,8 @@ PLAIN = Placed()
 
 class Additive:
     """The parts of a task whose metrics follow from sums over images."""
+
+    class_parts = HEADS
 
     def augmentation(self, config: Experiment, data: Any) -> Augmentation:
         """Crops, flips and cutout by the configuration."""

@@ -5,7 +5,8 @@ of its target.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -14,12 +15,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jdarts.analysis.figures import COLOURS, figure
+from jdarts.analysis.figures import COLOURS, figure, save
 from jdarts.data.augment import normalize
 from jdarts.errors import UserError
 from jdarts.genotypes.random_wiring import RandomlyWired, sinks
 from jdarts.networks.wired.network import Kept
-from jdarts.train.trained import TrainedNetwork
+from jdarts.runs.folder import RunFolder
+from jdarts.search.stored import read_config
+from jdarts.train.tasks import TASKS
+from jdarts.train.trained import TrainedNetwork, load
 
 RemovedKind = Literal["node", "edge"]
 
@@ -88,6 +92,25 @@ def damage(network: TrainedNetwork, images: np.ndarray, labels: np.ndarray, *, b
         for part, stage, name, degree, without in _removals(wiring)
     ]
     return DamageTest(accuracy(whole(wiring)), tuple(found))
+
+
+def analyze_damage(run: str | Path, *, most: int = 1000) -> Path:
+    """The damage test of a training, on its first `most` test images: `damage.json` and a figure in `RUN/analysis`.
+
+    Returns the path of the JSON file: accuracies in %, and mean losses in points by degree. Raises `UserError` for a
+    training of another network, and for data without test images.
+    """
+    config = read_config(Path(run))
+    data = TASKS[config.train.task].load(config.data)
+    if data.test is None:
+        raise UserError(f"the data of {run} have no test images, on which the damage test measures")
+    found = damage(load(run), data.test.images[:most], data.test.labels[:most])
+    folder = Path(run) / "analysis"
+    folder.mkdir(exist_ok=True)
+    save(damage_figure(found), folder, "damage")
+    losses = {part: found.loss(part) for part in ("node", "edge")}
+    removed = [asdict(each) for each in found.removed]
+    return RunFolder(folder).write_json("damage.json", {"whole": found.whole, "loss": losses, "removed": removed})
 
 
 def whole(wiring: RandomlyWired) -> list[dict[str, np.ndarray]]:

@@ -212,13 +212,18 @@ class BetaTraining:
 
 
 def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: Callable[[str], None] = print) -> dict:
-    """Train once; return `{"initial", "betas", "train_accuracy", …}`, where `betas` has the start and each epoch."""
+    """Train once; return `{"initial", "betas", "scales", "train_accuracy", …}`.
+
+    `betas` and `scales` have a row for the start and one for each epoch. A row of `scales` has a number for each block:
+    the mean absolute scale of the last norm of f, beside which β is to be read.
+    """
     training = BetaTraining(config, initial, data)
     per_epoch, options = training.steps_per_epoch, compiler_options()
     images, labels = jnp.asarray(data.train.images), jnp.asarray(data.train.labels)
     step = jax.jit(training.step, donate_argnums=0, compiler_options=options)
     state = training.init()
-    found: dict[str, Any] = {"initial": initial, "betas": [_betas(state)], "train_loss": [], "train_accuracy": []}
+    found: dict[str, Any] = {"initial": initial, "betas": [_betas(state)], "scales": [_scales(state, config)]}
+    found |= {"train_loss": [], "train_accuracy": []}
     started = time.monotonic()
     for epoch in range(config.epochs):
         sums = np.zeros(2)
@@ -232,6 +237,7 @@ def train_beta(config: BetaConfig, initial: float, data: TrainingData, *, tell: 
                 f"({config.learning_rate})"
             )
         found["betas"].append(_betas(state))
+        found["scales"].append(_scales(state, config))
         found["train_loss"].append(float(value))
         found["train_accuracy"].append(float(share))
         mean = float(np.mean(found["betas"][-1]))
@@ -287,3 +293,9 @@ def beta_figure(runs: list[dict]) -> Any:
 
 def _betas(state) -> list[float]:
     return np.asarray(state[0]["beta"], np.float64).tolist()
+
+
+def _scales(state, config: BetaConfig) -> list[float]:
+    last = 3 if config.bottleneck else 2
+    names = [f"stage{i}_block{j}_{last}_norm" for i, blocks in enumerate(config.blocks) for j in range(blocks)]
+    return [float(np.abs(np.asarray(state[0][name]["scale"], np.float64)).mean()) for name in names]

@@ -40,7 +40,7 @@ def _add_report(add: Callable[..., Parser]) -> None:
 
 
 def _add_analyze(add: Callable[..., Parser]) -> None:
-    analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap")
+    analyze = add("analyze", _analyze, "analyse a run: Hessian, landscape, correlations, discretisation gap, damage")
     analyze.add_argument("run", metavar="RUN", help="a run folder")
     for part, help in (
         ("hessian", "exact Hessian of the validation loss in the alphas, with its spectrum"),
@@ -48,6 +48,7 @@ def _add_analyze(add: Callable[..., Parser]) -> None:
         ("correlation", "gradient correlation and operator gradients"),
         ("gap", "discretisation gap"),
         ("weights", "curvature of the loss in the weights (not done by default)"),
+        ("damage", "of the training of a randomly wired network: accuracy without each node and each edge"),
     ):
         analyze.add_argument(f"--{part}", action="append_const", const=part, dest="parts", help=help)
     analyze.add_argument(
@@ -118,6 +119,14 @@ def _analyze(arguments: Arguments) -> None:
     from jdarts.report.records import read_run
     from jdarts.runs.kinds import find_run, refuse_without_supernet
 
+    if "damage" in (arguments.parts or ()):
+        if len(arguments.parts) > 1:
+            raise UserError("--damage examines a training, the other analyses a search; give it alone")
+        process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))
+        from jdarts.analysis.damage import analyze_damage
+
+        print(analyze_damage(arguments.run))
+        return
     refuse_without_supernet(find_run(arguments.run))
     read_run(arguments.run)  # refuses other folders before anything slow is imported
     process.enable_compilation_cache(lambda text: print(f"jdarts: {text}", file=sys.stderr))

@@ -1,10 +1,14 @@
 """Five steps on eight devices equal those on one with the same global batch, in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from support.device_problems import CONFIG, config_with, largest_difference, leaves, member, run
+from support.device_problems import CONFIG, TINY, config_with, largest_difference, leaves, member, run
 
 from jdarts import kernels
+from jdarts.config import SpaceConfig
+from jdarts.spaces import PerCellSpace
 
 CASES = {
     "first_order": {"hypergradient": "first_order"},
@@ -40,6 +44,14 @@ def test_two_seeds_on_four_devices_each():
     many = run(config_with(**CASES["unrolled"]), steps=5, seeds=(0, 1), backend="shard_map", seed=2, data=4)
     assert largest_difference(on_one_device("unrolled"), member(many, 0)) < 1e-9
     assert largest_difference(member(many, 0), member(many, 1)) > 1e-2
+
+
+def test_alphas_of_each_cell():
+    config = replace(config_with(hypergradient="first_order"), space=SpaceConfig(channels=2, cells=3))
+    each = {"space": PerCellSpace(TINY, 3), "steps": 3}
+    one, many = run(config, backend="jit", **each), run(config, backend="shard_map", data=8, **each)
+    assert sorted(many.alphas) == ["cell_0", "cell_1", "cell_2"]
+    assert largest_difference(one, many) < 1e-9
 
 
 def test_joint_batch_norms_see_all_devices():

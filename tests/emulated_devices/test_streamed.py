@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 from support.device_problems import FIRST_ORDER, TINY, largest_difference
 
-from jdarts.config import DataConfig, DevicesConfig
+from jdarts.config import DataConfig, DevicesConfig, SpaceConfig
 from jdarts.data.streaming import open_streams
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
 from jdarts.search.placed import place_search
+from jdarts.spaces import PerCellSpace, Space
 
 pytestmark = pytest.mark.usefixtures("float64_searches")
 
@@ -32,9 +33,9 @@ def config(tmp_path_factory):
     return dataclasses.replace(FIRST_ORDER, data=data, search=search)
 
 
-def build(config, **devices):
+def build(config, space: Space = TINY, **devices):
     placement = place(DevicesConfig(**devices), batch_size=16, microbatches=2)
-    return place_search(config, TINY, open_streams(config.data), placement)
+    return place_search(config, space, open_streams(config.data), placement)
 
 
 def test_eight_devices_equal_one_and_resume_inside_an_epoch(config):
@@ -52,6 +53,18 @@ def test_eight_devices_equal_one_and_resume_inside_an_epoch(config):
     for _ in range(2):
         going, _ = resumed.step(going)
     assert largest_difference(state, going) < 1e-9
+
+
+def test_alphas_of_each_cell(config):
+    config = dataclasses.replace(config, space=SpaceConfig(channels=2, cells=3, shared=False))
+    space = PerCellSpace(TINY, 3)
+    one, many = build(config, space, backend="jit"), build(config, space, backend="shard_map")
+    state, other = one.init(), many.init()
+    for _ in range(2):
+        state, _ = one.step(state)
+        other, _ = many.step(other)
+    assert sorted(other.alphas) == ["cell_0", "cell_1", "cell_2"]
+    assert largest_difference(state, other) < 1e-9
 
 
 def test_looking_ahead_is_refused(config):

@@ -1,13 +1,18 @@
 """Networks of random wirings: published sizes, two counts, a forward pass in NumPy, removals, and a training."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jdarts
 from jdarts import spaces
 from jdarts.analysis.damage import DamageTest, RemovedPart, damage, damage_figure, whole
+from jdarts.cli import main
 from jdarts.config import DataConfig, Experiment, SpaceConfig, TrainConfig
+from jdarts.data import load
 from jdarts.errors import UserError
 from jdarts.estimation import FromScratch
 from jdarts.genotypes import RandomlyWired
@@ -182,6 +187,34 @@ def test_a_network_of_the_space_is_trained():
         estimator.check(wired, {"cells": 3})
     with pytest.raises(UserError, match="no auxiliary head"):
         check_network(wired, channels=4, cells=1, image_size=8, auxiliary=True)
+
+
+def test_the_damage_of_a_training_is_a_command(tmp_path, capsys):
+    (tmp_path / "small.py").write_text("""from jdarts.config import *
+config = Experiment(
+    data=DataConfig(source="digits", limit=64, crop_padding=0, flip=False),
+    train=TrainConfig(epochs=1, batch_size=16, channels=2, auxiliary_weight=0.0, drop_path=0.0, cutout=0),
+)
+""")
+    run = tmp_path / "run"
+    assert main(["train", str(tmp_path / "small.py"), "--genotype", TINY.to_text(), "--run-dir", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["analyze", str(run), "--damage"]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "analysis/damage.json")
+    found = json.loads((run / "analysis/damage.json").read_text())
+    test = load(DataConfig(source="digits", limit=64)).test
+    assert test is not None
+    right = np.argmax(jdarts.load(run).logits(test.images[:256]), -1) == test.labels[:256]
+    assert found["whole"] == pytest.approx(100 * np.mean(right))
+    losses = [found["whole"] - each["accuracy"] for each in found["removed"] if each["part"] == "edge"]
+    degrees = [each["degree"] for each in found["removed"] if each["part"] == "edge"]
+    for degree, loss in found["loss"]["edge"].items():
+        assert loss == pytest.approx(
+            np.mean([lost for lost, d in zip(losses, degrees, strict=True) if d == int(degree)])
+        )
+    assert (run / "analysis/damage.png").stat().st_size > 1000
+    assert main(["analyze", str(run), "--damage", "--gap"]) == 2 and "give it alone" in capsys.readouterr().err
+    assert main(["analyze", str(run)]) == 2 and "which has no alphas" in capsys.readouterr().err
 
 
 def test_the_space():

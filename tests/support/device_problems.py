@@ -12,7 +12,7 @@ from jdarts.devices.placement import compile_init, compile_step, place, replicat
 from jdarts.methods import Method
 from jdarts.relaxation import softmax
 from jdarts.search import make_search
-from jdarts.spaces import define_space
+from jdarts.spaces import Space, define_space
 
 WITHOUT_WEIGHTS = ("none", "skip_connect")
 ENDS = {(0, 2): WITHOUT_WEIGHTS, (1, 3): WITHOUT_WEIGHTS, (2, 3): ("noise", "skip_connect")}
@@ -79,10 +79,10 @@ def counting_traces(step):
     return counted, traces
 
 
-def prepared(config: Experiment, placement, *, method=METHOD, check_types=True):
+def prepared(config: Experiment, placement, *, space: Space = TINY, method=METHOD, check_types=True):
     """`(search, init, step)` in float64; `step(state)`."""
     data = load(config.data).for_search(config.data)
-    search = make_search(config, TINY, data, method=method, axis_name=placement.axis_name)
+    search = make_search(config, space, data, method=method, axis_name=placement.axis_name)
     init = compile_init(lambda seed, values: doubled(search.init(jax.random.key(seed))), placement)
     counted, traces = counting_traces(search.step)
     program = compile_step(counted, placement, check_types=check_types)
@@ -96,10 +96,11 @@ def prepared(config: Experiment, placement, *, method=METHOD, check_types=True):
     return search, init, step
 
 
-def run(config: Experiment, *, steps: int, seeds: tuple[int, ...] = (), method=METHOD, check_types=True, **devices):
-    """The state after `steps` steps."""
-    placement = placed(config, seeds, **devices)
-    _, init, step = prepared(config, placement, method=method, check_types=check_types)
+def run(config: Experiment, *, steps: int, seeds: tuple[int, ...] = (), **options):
+    """The state after `steps` steps; `options` are those of `prepared` and `placed`."""
+    built = {name: options.pop(name) for name in ("space", "method", "check_types") if name in options}
+    placement = placed(config, seeds, **options)
+    _, init, step = prepared(config, placement, **built)
     state = init(split_members(np.array(seeds, np.int32) if seeds else np.int32(0), placement), {})
     for _ in range(steps):
         state = step(state)

@@ -38,6 +38,7 @@ class MobileFamily:
       bias: the classifier has a bias.
       same_padding: TensorFlow's SAME padding; otherwise k // 2 pixels on all sides. They differ at stride 2.
       affine: batch norm has a scale and a shift; that of SPOS' supernet has none.
+      keeps_head: width multipliers below 1 leave the width of the last layer as it is.
     """
 
     activation: str
@@ -46,6 +47,7 @@ class MobileFamily:
     bias: bool = True
     same_padding: bool = False
     affine: bool = True
+    keeps_head: bool = False
 
 
 MOBILE_FAMILIES = {
@@ -54,9 +56,10 @@ MOBILE_FAMILIES = {
     "mnasnet": MobileFamily("relu", norm_epsilon=1e-3, norm_momentum=0.01, same_padding=True),
     "spos": MobileFamily("relu", bias=False),
     "nasbench_macro": MobileFamily("relu"),
+    "mobilenet_v2": MobileFamily("relu6", keeps_head=True),
 }
 """ProxylessNAS (arXiv:1812.00332), FairNAS (arXiv:1907.01845), MnasNet (arXiv:1807.11626), SPOS (arXiv:1904.00420),
-NAS-Bench-Macro (arXiv:2103.11922)."""
+NAS-Bench-Macro (arXiv:2103.11922), MobileNetV2 (arXiv:1801.04381)."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,8 @@ class MobileArchitecture:
         if not 0 < multiplier <= 100:
             raise UserError(f"the width multiplier is {multiplier:g}; use a number above 0 and at most 100")
         layers = [replace(layer, width=_rounded(layer.width * multiplier)) for layer in self.layers]
+        if self.conventions.keeps_head and multiplier < 1:
+            layers[-1] = self.layers[-1]
         return replace(self, layers=tuple(layers))
 
     def to_text(self, *, without: str = "") -> str:

@@ -1,7 +1,8 @@
-"""Mobile networks that papers published, by name: ProxylessNAS, FairNAS, MnasNet, SPOS.
+"""Mobile networks that papers published, by name: ProxylessNAS, FairNAS, MnasNet, SPOS; and MobileNetV2 beside them.
 
 Sources: the authors' repositories (mit-han-lab/proxylessnas, xiaomi-automl/FairNAS, tensorflow/tpu mnasnet_models,
-megvii-model/SinglePathOneShot). All are for 1000 classes and images of 224 × 224 pixels.
+megvii-model/SinglePathOneShot), and table 2 of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381). All are for 1000
+classes and images of 224 × 224 pixels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,10 @@ _MNASNET = {
         "3*mb_k3_e6_se0.25_c32 3*mb_k5_e6_se0.25_c88_s2 1*mb_k3_e6_c144 conv_k1_c1280"
     ),
 }
+_MOBILENET_V2 = (
+    "conv_k3_c32_s2 1*mb_k3_c16 2*mb_k3_e6_c24_s2 3*mb_k3_e6_c32_s2 4*mb_k3_e6_c64_s2 3*mb_k3_e6_c96 "
+    "3*mb_k3_e6_c160_s2 1*mb_k3_e6_c320 conv_k1_c1280 dropout_0.2"
+)
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,14 @@ def networks() -> Mapping[str, PublishedMobile]:
         for ending, squeeze in (("", 0.0), ("_SE05", 0.5), ("_SE", 1.0)):
             found[name + ending] = PublishedMobile(fairnas_network(choices, squeeze), "xiaomi-automl/FairNAS")
     for name, row in _MNASNET.items():
-        architecture = architecture_of("mnasnet", [word for part in row.split() for word in _repeated(part)])
-        found[name] = PublishedMobile(architecture, "tensorflow/tpu, mnasnet_models")
+        found[name] = PublishedMobile(_of_row("mnasnet", row), "tensorflow/tpu, mnasnet_models")
+    found["MOBILENET_V2"] = PublishedMobile(_of_row("mobilenet_v2", _MOBILENET_V2), "arXiv:1801.04381, table 2")
     found["SPOS"] = PublishedMobile(spos_network(SPOS_ARC), "megvii-model/SinglePathOneShot")
     return found
+
+
+def _of_row(family: str, row: str) -> MobileArchitecture:
+    return architecture_of(family, [word for part in row.split() for word in _repeated(part)])
 
 
 def find(name: str) -> PublishedMobile | None:

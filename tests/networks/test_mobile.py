@@ -48,6 +48,7 @@ MNASNET_A1 3887038 311.58
 MNASNET_B1 4383312 314.42
 MNASNET_SMALL 2030264
 SPOS 3558464 322.92
+MOBILENET_V2 3504872 300.77
 """
 """Parameters and millions of MACs; published where the papers' sources print them."""
 TEN_CLASSES = {
@@ -69,6 +70,16 @@ def test_sizes_of_published_networks():
         assert [f"{count.macs / 1e6:.2f}"] * len(macs) == macs, name
     for name, parameters in TEN_CLASSES.items():
         assert count_mobile(networks()[name].architecture, classes=10).parameters == parameters, name
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "parameters", "macs"), [(0.35, 1.66, 59), (0.5, 1.95, 97), (0.75, 2.61, 209), (1.4, 6.06, 582)]
+)
+def test_widths_of_mobilenet_v2(multiplier, parameters, macs):
+    """Table of the authors' release (tensorflow/models, slim/nets/mobilenet), in millions."""
+    count = count_mobile(networks()["MOBILENET_V2"].architecture.scaled(multiplier))
+    assert count.parameters / 1e6 == pytest.approx(parameters, rel=0.015)
+    assert count.macs / 1e6 == pytest.approx(macs, rel=0.01)
 
 
 def test_sizes_of_nasbench_macro():

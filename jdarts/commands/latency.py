@@ -1,4 +1,4 @@
-"""`jdarts latency`: measure the blocks of a space or whole networks, predict from a table, compare both."""
+"""`jdarts latency`: measure the blocks of a space, whole networks, or trainings; predict from a table; compare."""
 
 import sys
 from collections.abc import Callable
@@ -20,13 +20,17 @@ from jdarts.errors import UserError
 
 _OF_SPACES = ("output", "fbnet", "check", "figure")
 _OF_NETWORKS = ("channels", "cells")
+_NOT_OF_TRAININGS = ("output", "fbnet", "check", "channels", "cells", "table", "image", "classes")
 
 
 def add_commands(add: Callable[..., Parser]) -> None:
     """Define the command with `add(name, execute, help)`."""
     command = add("latency", _latency, "measure the latency of the blocks of a space, or of a network, on this device")
     command.add_argument(
-        "target", metavar="SPACE|GENOTYPE", help=f"a space with one decision a layer (proxyless, …), or {GENOTYPE_HELP}"
+        "targets",
+        metavar="SPACE|GENOTYPE|TRAINING",
+        nargs="+",
+        help=f"a space with one decision a layer (proxyless, …), or {GENOTYPE_HELP}; or the run folders of trainings",
     )
     command.add_argument("--image", type=image_size, metavar="HxW", help="image size (default: 224; small images: 32)")
     command.add_argument("--classes", type=positive, metavar="N", help="classes (default: 1000; small images: 10)")
@@ -39,16 +43,26 @@ def add_commands(add: Callable[..., Parser]) -> None:
     command.add_argument(
         "--check", type=positive, metavar="N", help="compare predictions and measurements of N random networks"
     )
-    command.add_argument("--figure", metavar="FILE", help="the picture of --check, .png or .svg")
+    command.add_argument("--figure", metavar="FILE", help="the picture of --check, or of trainings, .png or .svg")
     command.add_argument("--channels", type=channels, help="of a network of cells (default: 36; NAS-Bench-201: 16)")
     command.add_argument("--cells", type=cells, help="of a network of cells (default: 20; NAS-Bench-201: 5)")
     command.epilog = "JAX_PLATFORMS=cpu measures on the CPU of a machine that has an accelerator."
 
 
 def _latency(arguments: Arguments) -> None:
-    _check_files(arguments)
+    from jdarts.train.trained import MODEL
+
+    trainings = [Path(target, MODEL).is_file() for target in arguments.targets]
+    _check_files(arguments, trainings=all(trainings))
+    if all(trainings):
+        _of_trainings(arguments)
+        return
+    if len(trainings) > 1:
+        other = arguments.targets[trainings.index(False)]
+        raise UserError(f"{other} is not a finished training; several targets must be run folders of jdarts train")
     from jdarts import spaces
 
+    (arguments.target,) = arguments.targets
     if arguments.target in (*spaces.DECISIONS_ONLY, *spaces.names(), *spaces.LANGUAGE):
         _refuse(arguments, _OF_NETWORKS, "a network of cells; a space has neither")
         _of_space(spaces.get_decisions(arguments.target), arguments)
@@ -63,10 +77,10 @@ def _refuse(arguments: Arguments, options: tuple[str, ...], reason: str) -> None
             raise UserError(f"--{option} is an option for {reason}")
 
 
-def _check_files(arguments: Arguments) -> None:
+def _check_files(arguments: Arguments, *, trainings: bool) -> None:
     if arguments.check == 1:
         raise UserError("--check compares at least 2 networks; 50 say more")
-    if arguments.figure and not arguments.check:
+    if arguments.figure and not arguments.check and not trainings:
         raise UserError("--figure is the picture of --check; give the number of networks, --check 50")
     if arguments.table and arguments.output:
         raise UserError("--table reads a table and --output writes one; leave one of them out")
@@ -142,6 +156,21 @@ def _check(space: Any, table: Any, measuring: Any, place: dict[str, Any], argume
     print(found.summary())
     if arguments.figure:
         found.figure().savefig(arguments.figure, dpi=160)
+        print(arguments.figure)
+
+
+def _of_trainings(arguments: Arguments) -> None:
+    _refuse(arguments, _NOT_OF_TRAININGS, "spaces and genotypes; a training has its sizes")
+    from jdarts import latency
+    from jdarts.analysis.score_latency import MeasuredTraining, measure_trainings, trade_off_figure
+
+    def show(each: MeasuredTraining) -> None:
+        print(f"{each.name:24} {each.milliseconds:9.3f} ms   test {each.metric} {each.score:.4g}", flush=True)
+
+    measuring = latency.Measuring(arguments.batch, arguments.runs, arguments.dtype)
+    found = measure_trainings(arguments.targets, measuring, on_network=show)
+    if arguments.figure:
+        trade_off_figure(found).savefig(arguments.figure, dpi=160)
         print(arguments.figure)
 
 

@@ -1,6 +1,8 @@
 """Measurements on the device, and the command."""
 
+import json
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from support.mobile import mobile
 
 from jdarts import latency
 from jdarts.analysis.latency_agreement import LatencyAgreement, measure_agreement
+from jdarts.analysis.score_latency import measure_trainings, trade_off_figure
 from jdarts.cli import main
 from jdarts.genotypes import MobileLayer
 from jdarts.latency.measure import repeated
@@ -92,6 +95,42 @@ def test_a_network_with_the_op_noise_is_measured(capsys):
     text = f"Genotype(normal={cell}, normal_concat=[2], reduce={cell}, reduce_concat=[2])"
     assert main(["latency", text, "--image", "8", "--channels", "4", "--cells", "1", "--runs", "2"]) == 0
     assert float(capsys.readouterr().out.split()[-2]) > 0
+
+
+CONFIG = """from jdarts.config import *
+config = Experiment(
+    data=DataConfig(source="digits", limit=64, crop_padding=0, flip=False),
+    train=TrainConfig(epochs=1, batch_size=16, auxiliary_weight=0.0, drop_path=0.0, cutout=0),
+)
+"""
+
+
+def test_trainings_are_measured_beside_their_scores(tmp_path, monkeypatch, capsys):
+    """A narrow and a wide network of one architecture share a line of the figure."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.py").write_text(CONFIG)
+    for name, width in (("narrow", "1"), ("wide", "8")):
+        options = ["--genotype", "fairnas: conv_k3_c16 mb_k3_c16", "--train.width_multiplier", width]
+        assert main(["train", "small.py", *options, "--run-dir", name]) == 0
+    capsys.readouterr()
+    assert main(["latency", "narrow", "wide", "--batch", "64", "--runs", "2", "--figure", "both.png"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[:2]]
+    assert [row[0] for row in rows] == ["narrow", "wide"]
+    assert float(rows[0][1]) < float(rows[1][1]), "it has 64 times the multiply-adds"
+    for row in rows:
+        accuracy = json.loads(Path(row[0], "result.json").read_text())["test_accuracy"]
+        assert float(row[-1]) == pytest.approx(accuracy, abs=1e-3) and row[-2] == "accuracy"
+    assert Path("both.png").stat().st_size > 1000
+    found = measure_trainings(["narrow", "wide"], FEW)
+    assert len(trade_off_figure(found).axes[0].lines) == 1 and found[0].genotype == found[1].genotype
+    for options, message in (
+        (["narrow", "proxyless"], "proxyless is not a finished training"),
+        (["narrow", "--cells", "3"], "a training has its sizes"),
+    ):
+        assert main(["latency", *options]) == 2
+        assert message in capsys.readouterr().err
+    Path("wide/result.json").unlink()
+    assert main(["latency", "narrow", "wide"]) == 2 and "has no test score" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ pixels, so that all steps have one shape (1.7 times the computation of batches o
 antialiasing; a Gaussian initialisation is replaced by a uniform one of the same spread.
 
 Not run in full by jdarts' developers. Cost: 12 epochs of about 7,330 steps of 16 images, some 3e19 floating-point
-operations, and an ImageNet training before it. It needs accelerators.
+operations, and an ImageNet training before it. It needs accelerators; configs/coco_small.py is for a CPU.
 
     jdarts train configs/imagenet_mobile.py --data.path IMAGENET --genotype MNASNET_A1 --train.auxiliary_weight 0
     jdarts train configs/coco_retinanet.py --data.path COCO --from runs/imagenet_mobile-train \\

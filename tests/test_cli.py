@@ -12,7 +12,8 @@ import pytest
 import jdarts
 from jdarts import cli
 from jdarts.commands import process
-from jdarts.config import Experiment, SearchConfig
+from jdarts.config import DataConfig, Experiment, SearchConfig
+from jdarts.config.files import to_json
 from jdarts.errors import Diverged, Interrupted, UserError
 from jdarts.runs.folder import RunFolder
 
@@ -325,6 +326,13 @@ def test_xla_takes_the_flag_of_plain_loops_beside_the_users_own(own, monkeypatch
     code = "import jax; print(jax.jit(lambda x: x + 1)(1))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
+
+
+def test_recurrent_cells_take_the_newer_loops(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    (tmp_path / "text.json").write_text(to_json(Experiment(data=DataConfig(source="ptb", path=str(tmp_path)))))
+    assert cli.main(["search", str(tmp_path / "text.json")]) == 2
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
 
 
 def test_lines_of_python_are_left_out_of_programs_unless_asked_for(monkeypatch):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jdarts.commands import process
-from jdarts.commands.arguments import Arguments, Parser, positive
+from jdarts.commands.arguments import Arguments, Parser, load_experiment, positive
 from jdarts.commands.experiments import EPILOG
 from jdarts.errors import UserError
 
@@ -73,7 +73,10 @@ def _bench(arguments: Arguments) -> None:
         options["outer" if what == BILEVEL else "rounds"] = arguments.steps
 
     from jdarts.bench import command
+    from jdarts.data.text import is_text
 
+    if not what and is_text(load_experiment(config, arguments.overrides)[0].data.source):
+        process.prefer_newer_loops()
     if arguments.seeds is not None:
         options["counts"] = command.parse_counts(arguments.seeds)
     if arguments.output is not None:

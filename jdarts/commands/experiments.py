@@ -124,6 +124,10 @@ def _execute(arguments: Arguments, function: str, *inputs: Any, suffix: str = ""
 
     check_log_packages(arguments.log)
     config, note = load_experiment(arguments.config, arguments.overrides, method=getattr(arguments, "method", None))
+    from jdarts.data.text import is_text
+
+    if is_text(config.data.source):
+        process.prefer_newer_loops()
     if function != "run_train_only":
         inputs = (*inputs, _members(arguments, config))
     processes.start(

@@ -9,6 +9,7 @@ The output, the next hidden state, is the mean of some nodes.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,13 @@ def mixed_node(p: jax.Array, W_i: jax.Array, s: Sequence[jax.Array], masks: Cell
     `Σ_j (P_j s_j + c_j · (Σ_k p_jk f_k(h_j) − P_j s_j))`, which has one gate for all activations.
     """
     states = jnp.stack(s)
-    c, h = jnp.split(states * masks.hidden @ W_i, 2, axis=-1)
+    return _mixed(p, states, states * masks.hidden @ W_i)
+
+
+@partial(jax.checkpoint, prevent_cse=False)
+def _mixed(p: jax.Array, states: jax.Array, products: jax.Array) -> jax.Array:
+    """The sum of `mixed_node`; gradients compute the activations again, which is faster than to store and load them."""
+    c, h = jnp.split(products, 2, axis=-1)
     used = p[:, 1:, None, None]
     mixed = sum(used[:, k] * FUNCTIONS[activation](h) for k, activation in enumerate(ACTIVATIONS))
     kept = used.sum(1) * states

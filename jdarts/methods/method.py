@@ -24,7 +24,7 @@ from jdarts.methods.paths import Paths
 from jdarts.methods.published import Published
 from jdarts.methods.rewards import RewardUpdate
 from jdarts.networks.edges import EDGES_SUFFIX, PLAIN, EdgeSettings
-from jdarts.networks.wiring import OpWeights
+from jdarts.networks.wiring import OpTable, OpWeights
 from jdarts.relaxation import Alphas, node_softmax, softmax
 from jdarts.schedules import Clock, Schedule
 from jdarts.spaces.space import Space
@@ -99,6 +99,8 @@ class Method:
       batch_statistics: `evaluate` takes the statistics of batch norm from the images that it scores.
       log_scores: `derive` takes the natural logarithms of the op weights (float64, finite) instead. They do not
         underflow where a softmax does.
+      without_none: no edge is derived as `none`. With op weights that do not depend on each other the one of `none` has
+        no gradient: the op adds zero.
 
     Above the seams:
       check: `space -> None`, raises `UserError` for a space that the method or one of its options does not fit.
@@ -145,6 +147,7 @@ class Method:
     recalibration: int | None = None
     batch_statistics: bool | None = None
     log_scores: bool | None = None
+    without_none: bool | None = None
     # above the seams
     check: Callable[[Space], None] | None = None
     driver: str | None = None
@@ -236,6 +239,8 @@ class Method:
             return self.derive(space, self._log_scores(space, alphas), evaluate, key)
         weights = self.deterministic_weights(space, alphas)
         scores = {c: weights[c] * weights.get(c + EDGES_SUFFIX, jnp.ones(1))[:, None] for c in space.alpha_shapes}
+        if self.without_none:
+            scores = {c: jnp.where(_is_none(space.tables[c]), 0, p) for c, p in scores.items()}
         if self.derive is None:
             return space.derive(scores)
         return self.derive(space, scores, evaluate, key)
@@ -254,7 +259,14 @@ class Method:
             if name + EDGES_SUFFIX in weights:
                 edges = np.asarray(weights[name + EDGES_SUFFIX], np.float64)
                 scores[name] = scores[name] + np.log(np.maximum(edges, least))[:, None]
+            if self.without_none:
+                scores[name] = np.where(_is_none(space.tables[name]), np.log(least), scores[name])
         return scores
+
+
+def _is_none(table: OpTable) -> np.ndarray:
+    """A mask of the op `none`, bool [edges, ops]."""
+    return np.array([[op == "none" for op in ops] for ops in table])
 
 
 def _ops(alphas: Alphas) -> Alphas:
@@ -286,6 +298,7 @@ SEAMS = {
     "recalibration": "statistics of candidates",
     "batch_statistics": "batch statistics of candidates",
     "log_scores": "logarithms in the derivation",
+    "without_none": "no derived none",
     "check": "check of the space",
     "driver": "driver",
 }

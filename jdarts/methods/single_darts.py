@@ -5,6 +5,10 @@ epochs, batch 64, SGD 0.005, argmax derivation; 94.36 in five of five runs. `sig
 sigmoid is 1/|O| (−ln(|O| − 1)). The paper's code is not available; the alphas' learning rate (3e-4, as in DARTS) and
 the weight decays are not verified.
 
+With sigmoids `none` is never derived. It adds zero to its edge, so its alpha has no gradient: the alpha stays where it
+starts, and says nothing about the edge. With a softmax its gradient comes from the normalisation, and NAS-Bench-201
+takes the plain argmax. DIFF: the paper does not say how its derivation treats `none`; the cell that it finds has none.
+
 Its three-way ablation of the data for the alphas' gradient: `batches="same"` (the method), "same_split" (another batch
 of the training split), "two_splits" (bilevel, a batch of the validation split).
 """
@@ -38,6 +42,7 @@ def single_darts(
         relax=_sigmoid if sigmoid else None,
         derive_weights=relaxation.sigmoid if sigmoid else None,
         init_alphas=_at_softmax_mean if weights == "sigmoid_star" else None,
+        without_none=sigmoid or None,
         hypergradient="single_level" if batches == "same" else "first_order",
         alpha_data="train" if batches == "same_split" else None,
         published=(

@@ -202,3 +202,16 @@ def test_the_adversary_sees_the_training_batch_of_its_step():
     _, metrics = jax.jit(attacked.step)(state, attacked.arrays)
     clean = plain.network_loss(state.weights, p, batch)[0]
     np.testing.assert_allclose(metrics["train_loss"], clean, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("weights", "learns"), [("sigmoid", False), ("sigmoid_star", False), ("softmax", True)])
+def test_single_darts_derives_none_only_where_its_alpha_learns(weights, learns):
+    """Under sigmoids the alpha of `none` has no gradient, exactly: the op adds zero."""
+    search = build("single_darts", f"weights={weights}")
+    state = search.init(jax.random.key(0))
+    batch, _ = search.draw(state, search.arrays)
+    slopes = np.asarray(jax.jit(jax.grad(lambda a: search.loss(state.weights, a, batch)[0]))(state.alphas)["cell"])
+    none = np.array([[op == "none" for op in ops] for ops in search.space.tables["cell"]])
+    assert (slopes[~none] != 0).all() and (slopes[none] != 0).all() == learns
+    low = {"cell": jnp.where(none, 0.0, -1.0 - jnp.arange(none.size).reshape(none.shape) / 100)}
+    assert ("none" in search.method.genotype(search.space, low).to_text()) == learns

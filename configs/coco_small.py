@@ -9,8 +9,8 @@ images, and AP50 is 1.5 % on 128 others: the network memorises, as it should her
 
 PATH holds instances_train*.json, instances_val*.json, and a folder of images for each.
 
-    jdarts train configs/coco_small.py --data.path PATH --genotype "fairnas: conv_k3_c16_s2 mb_k3_c16 mb_k3_e3_c24_s2 \\
-      mb_k3_e3_c40_s2 mb_k3_e3_c40 mb_k3_e3_c80_s2 mb_k3_e3_c80 mb_k3_e3_c160_s2 mb_k3_e3_c160"
+    jdarts train configs/coco_small.py --data.path PATH --genotype 'fairnas: conv_k3_c16_s2 mb_k3_c16 mb_k3_e3_c24_s2 \\
+      mb_k3_e3_c40_s2 mb_k3_e3_c40 mb_k3_e3_c80_s2 mb_k3_e3_c80 mb_k3_e3_c160_s2 mb_k3_e3_c160'
     jdarts detect evaluate runs/coco_small-train --data PATH --split train
     jdarts detect predict runs/coco_small-train IMAGE.jpg -o pictures
 """

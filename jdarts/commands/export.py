@@ -22,7 +22,9 @@ FORMATS = {
 EPILOG = (
     "FILE.json has the genotype in the notation of the DARTS code, the sizes of the network, the classes, and the "
     "size, mean and std of the images. The StableHLO program takes uint8 images [N, height, width, channels] and "
-    "returns logits; the ONNX model takes normalised ones, float32."
+    "returns logits; the ONNX model takes normalised ones, float32. The program of a detector returns boxes "
+    "[N, 100, 4], (left, top, right, bottom) in pixels, scores and classes [N, 100]; class -1 is no object. Its images are scaled "
+    "until their longer and shorter sides are at most settings.image_size, and lie at the top left of the mean colour."
 )
 
 
@@ -119,11 +121,22 @@ def _weights(kind: str, network: Any, words: bool) -> bytes:
 def _program(network: Any) -> bytes:
     """The serialized program `uint8 images [batch, height, width, channels] -> logits`, for every batch size.
 
-    It runs on all `PLATFORMS`. The form of its operations is that which suits the platform of this process.
+    That of a detector returns `(boxes, scores, classes)`. The program runs on all `PLATFORMS`. The form of its
+    operations is that which suits the platform of this process.
     """
     import jax
     from jax import export
 
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), "uint8")
-    return bytes(export.export(jax.jit(network.logits), platforms=PLATFORMS)(images).serialize())
+    return bytes(export.export(jax.jit(_outputs(network)), platforms=PLATFORMS)(images).serialize())
+
+
+def _outputs(network: Any) -> Callable:
+    """The function that `_program` exports."""
+    if network.task != "detection":
+        return network.logits
+    from jdarts.train.detector import Detector
+
+    detector = Detector(network)
+    return lambda images: tuple(detector.on_canvas(images))

@@ -68,12 +68,13 @@ class Detector:
 
         return TASKS["detection"].added(parts())
 
+    def on_canvas(self, images: jax.Array) -> Detections:
+        """The detections in uint8 images [N, S, S, 3] that `fitting` has placed; can be traced."""
+        return detections(self.network.logits(images), (self.fitting.side, self.fitting.side))  # pyright: ignore[reportArgumentType]
+
     @cached_property
     def _compiled(self) -> Any:
-        def run(images: jax.Array) -> Detections:
-            return detections(self.network.logits(images), (self.fitting.side, self.fitting.side))  # pyright: ignore[reportArgumentType]
-
-        return jax.jit(run)
+        return jax.jit(self.on_canvas)
 
 
 def read_image(path: str | Path) -> np.ndarray:

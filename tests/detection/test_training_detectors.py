@@ -1,9 +1,11 @@
 """A detector trained by the command on drawn rectangles: transfer, frozen parts, records, predictions, metrics."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from jax import export
 from PIL import Image
 from support.rectangles import write_rectangles
 
@@ -170,6 +172,28 @@ def test_an_interrupted_detector_resumes_bit_for_bit(place, monkeypatch):
     assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
     results = [json.loads((place / run / "result.json").read_text()) for run in ("whole", "broken")]
     assert results[0] == results[1]
+
+
+def test_an_exported_detector_finds_the_same_objects(place, tmp_path):
+    """The biases of the classes are raised, so that scores pass the threshold."""
+    shutil.copytree(place / "found", tmp_path / "run")
+    weights = arrays(place / "found")
+    weights["params/head/class_output/bias"] += 4
+    np.savez(tmp_path / "run" / "weights.npz", **weights)
+    assert main(["export", str(tmp_path / "run"), "-o", str(tmp_path / "detector.bin")]) == 0
+    program = export.deserialize(bytearray((tmp_path / "detector.bin").read_bytes()))
+    detector = Detector(jdarts.load(tmp_path / "run"))
+    with Image.open(place / "data" / "val" / "0.png") as image:
+        canvas, scale = detector.fitting.placed(np.asarray(image.convert("RGB")))
+    boxes, scores, classes = (np.asarray(rows) for rows in program.call(np.stack([canvas, canvas])))
+    assert boxes.shape == (2, 100, 4) and np.array_equal(boxes[0], boxes[1])
+    found = detector.detect(place / "data" / "val" / "0.png")
+    assert len(found) == np.sum(classes[0] >= 0) > 0
+    for each, box, score, number in zip(found, boxes[0] / scale, scores[0], classes[0], strict=False):
+        assert (each.number, each.score) == (number, pytest.approx(score, abs=1e-5))
+        np.testing.assert_allclose(np.minimum(box, (64, 48, 64, 48)), each.box, atol=1e-3)
+    about = json.loads((tmp_path / "detector.bin.json").read_text())
+    assert about["task"] == "detection" and about["settings"]["image_size"] == [64, 64]
 
 
 @pytest.mark.parametrize(

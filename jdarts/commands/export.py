@@ -23,8 +23,9 @@ EPILOG = (
     "FILE.json has the genotype in the notation of the DARTS code, the sizes of the network, the classes, and the "
     "size, mean and std of the images. The StableHLO program takes uint8 images [N, height, width, channels] and "
     "returns logits; the ONNX model takes normalised ones, float32. The program of a detector returns boxes "
-    "[N, 100, 4], (left, top, right, bottom) in pixels, scores and classes [N, 100]; class -1 is no object. Its images are scaled "
-    "until their longer and shorter sides are at most settings.image_size, and lie at the top left of the mean colour."
+    "[N, 100, 4], (left, top, right, bottom) in pixels, scores and classes [N, 100]; class -1 is no object. Its images "
+    "are scaled until their longer and shorter sides are at most settings.image_size, and lie at the top left of the "
+    "mean colour."
 )
 
 

@@ -2,9 +2,9 @@
 
 Reduced against the benchmark's own searches (arXiv:2001.00326: 16 channels, 5 cells a stage, 25,000 + 25,000 images of
 32×32, batch 64, 50 epochs, alphas by Adam 3e-4): 8 channels, 1 cell a stage, 2,000 + 2,000 images averaged to 16×16,
-batch 32, 25 epochs of 62 steps. A twelfth of the steps would leave the alphas where they started, so their learning
-rate is 0.01, for all methods alike. The weights' settings are the published ones. One method a run, by
-`--search.method`, which leaves all of these settings as they are:
+batch 32, 25 epochs of 62 steps. There is a twelfth of the steps, so the alphas' learning rate is larger, 0.01 for all
+methods. notebooks/results.md shows what it and the other settings do. The weights' settings are the published ones. One
+method a run, by `--search.method`, which leaves all of these settings as they are:
 
     jdarts search configs/nasbench201_evidence.py --data.path DIR --search.benchmark_table FILE --seeds 3 \\
       --devices.members vmap --search.method darts_minus --run-dir runs/evidence/darts_minus

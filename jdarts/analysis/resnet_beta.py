@@ -8,16 +8,23 @@ gradient gives a reason: through n blocks of slope a it is `(a + β)ⁿ`, which 
 β can leave 0: its gradient is the sum over blocks of ⟨∂L/∂output, skip(x)⟩, which is not 0 there. Only the projections
 on skips (where the shape changes) have no gradient while β is 0.
 
-Recipe (not published): SGD with learning rate 0.1, cosine schedule, momentum 0.9, weight decay 5e-4 on the weights but
+Recipe (not published): SGD with learning rate 0.01, cosine schedule, momentum 0.9, weight decay 5e-4 on the weights but
 not on β. The defaults are a 14-layer network on 5,000 images, for a CPU. ResNet-50 is `--blocks 3,4,6,3 --bottleneck
---channels 64 --epochs 200 --limit 50000`.
+--channels 64 --epochs 200 --limit 50000`. Behind batch norms only the ratio of β to the scales of f's last norms
+matters, and these have weight decay: `scales` in the result records them.
 
-**The defaults do not reproduce the figure.** On 5,000 real images, β ended at 0, 0.31 and 0.46 from the initial values
-0, 0.5 and 1. The experiments differ in depth (14 layers instead of 50) and in length: 20 epochs of 39 steps are 780
-steps, but the paper's curves meet after about 40 epochs of the whole set (16,000 steps if its batches had 128 images).
-The effects of depth and length have not been measured separately; `--blocks`, `--epochs`, `--learning-rate` and
-`--weight-decay` make this possible. β is also not an absolute measure: behind batch norms, only its ratio to the scales
-of f's last norms matters, and these have weight decay.
+**The learning rate decides where β goes.** 5,000 images of CIFAR-10, averaged to 16 × 16, 20 epochs (2026-11-30):
+
+    learning rate  batch  steps   β at the end, from 0, 0.5, 1   mean scale
+    0.1            128      780   −0.74   −0.12   −0.15          0.83
+    0.1             32    3,120   −1.79   −1.37   −1.53          0.59
+    0.01           128      780    0.19       –    0.95          0.98
+
+The gradient by β is a sum over all blocks and pixels. At a rate of 0.1 it throws β below 0 in the first epoch, from
+every start, and more steps do not bring it back: the runs meet, but far below 0. At 0.01 β grows from 0 and stays near
+1 from 1, which is the direction of the paper. That all starts meet near 1, as there after about 40 epochs of the whole
+set, has not been seen in 20 short epochs. Images of 32 × 32 at a rate of 0.1 gave 0, 0.31 and 0.46. Not measured: 50
+layers, the whole set, other weight decays, a β for each block.
 """
 
 import time
@@ -66,7 +73,7 @@ class BetaConfig:
     channels: int = 16
     epochs: int = 20
     batch_size: int = 128
-    learning_rate: float = 0.1
+    learning_rate: float = 0.01
     weight_decay: float = 5e-4
     seed: int = 0
 
@@ -80,7 +87,7 @@ class BetaConfig:
         if not np.isfinite(self.betas).all():
             raise UserError(f"betas is {self.betas}; every initial value must be a finite number")
         if not 0 < self.learning_rate < np.inf:
-            raise UserError(f"learning_rate is {self.learning_rate}; use a positive number, e.g. 0.1")
+            raise UserError(f"learning_rate is {self.learning_rate}; use a positive number, e.g. 0.01")
         if not 0 <= self.weight_decay < np.inf:
             raise UserError(f"weight_decay is {self.weight_decay}; use 0 or more, e.g. 5e-4")
 

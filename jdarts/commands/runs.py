@@ -92,7 +92,7 @@ def _add_resnet_beta(add: Callable[..., Parser]) -> None:
     beta.add_argument("--channels", type=channels, default=16, help="channels of the first stage (default: 16)")
     beta.add_argument("--epochs", type=epochs, default=20, help="(default: 20)")
     beta.add_argument("--batch-size", type=positive, default=128, help="(default: 128)")
-    beta.add_argument("--learning-rate", type=above_zero, default=0.1, help="for weights and β, cosine (default: 0.1)")
+    beta.add_argument("--learning-rate", type=above_zero, default=0.01, help="of weights and β (default: 0.01)")
     beta.add_argument("--weight-decay", type=not_negative, default=5e-4, help="for the weights (default: 5e-4)")
     beta.add_argument("--seed", type=from_zero, default=0, help="(default: 0)")
     beta.add_argument(

@@ -20,7 +20,8 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
     """Write the report of the runs at `paths` and return its path.
 
     The default path is `RUN/report.html`, or for several runs `comparison.html` next to the first run. The file is
-    replaced atomically. Raises `UserError` if a folder holds no run or the report cannot be written.
+    replaced atomically; a pipe or a device is written to. Raises `UserError` if a folder holds no run or the report
+    cannot be written.
     """
     runs = [read(path) for path in paths]
     if output is None:
@@ -32,6 +33,9 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None = None, 
     text = render(runs, refresh=None if done else refresh)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
+        if target.exists() and not target.is_file():  # a pipe or a device, such as /dev/stdout, is not replaced
+            target.write_text(text, encoding="utf-8")
+            return target
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, target)
     except OSError as error:

@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import statistics
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import numpy as np
@@ -226,6 +228,18 @@ def test_watching_renews_until_the_run_is_finished(tmp_path, monkeypatch):
     assert sleeps == [writing.REFRESH] * 2 and seen[0] == seen[1], "nothing new, nothing written"
     text, _ = parsed(target)
     assert "3 of 3" in text and "refresh" not in text and "Ctrl-C" in told[0]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    """As a device does: `jdarts report RUN -o /dev/null` must not put a file in the place of /dev/null."""
+    write_run(tmp_path / "run")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(pipe.read_text)
+        writing.write_report([tmp_path / "run"], pipe)
+        assert reading.result(timeout=60).lower().startswith("<!doctype html>")
+    assert pipe.is_fifo() and sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "run"]
 
 
 @pytest.mark.parametrize(

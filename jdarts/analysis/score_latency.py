@@ -45,22 +45,21 @@ def measure_trainings(
 
     Raises `UserError` for a folder without a finished training, and for trainings with different test scores.
     """
-    scores = [_score(Path(run)) for run in runs]
+    networks = [load(run) for run in runs]
+    scores = [_score(Path(run), TASKS[network.task].score) for run, network in zip(runs, networks, strict=True)]
     metrics = sorted({metric for metric, _ in scores})
     if len(metrics) > 1:
         raise UserError(f"the trainings have different test scores ({', '.join(metrics)}); compare those of one task")
     found = []
-    for run, (metric, score) in zip(runs, scores, strict=True):
-        network = load(run)
+    for run, network, (metric, score) in zip(runs, networks, scores, strict=True):
         milliseconds = measuring.of_module(network.module, network.image_shape, False)
         found.append(MeasuredTraining(Path(run).name, network.genotype.to_text(), metric, score, milliseconds))
         on_network(found[-1])
     return found
 
 
-def _score(run: Path) -> tuple[str, float]:
+def _score(run: Path, metric: str) -> tuple[str, float]:
     """The name and the value of the test score of a training."""
-    metric = TASKS[load(run).task].score
     file = run / "result.json"
     try:
         return metric, float(json.loads(file.read_text())[f"test_{metric}"])

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from jax import export
 from PIL import Image
+from support.interrupted import stopped_after
 from support.rectangles import write_rectangles
 
 import jdarts
 from jdarts.cli import main
 from jdarts.detection.metrics import NAMES
 from jdarts.errors import UserError
-from jdarts.runs import loop
 from jdarts.train.detector import Detector
 
 pytest.importorskip("pycocotools", reason="needs the extra jdarts[detection]")
@@ -155,16 +155,7 @@ def test_an_interrupted_detector_resumes_bit_for_bit(place, monkeypatch):
     """The interrupt comes in the second of three epochs."""
     shared = ["--train.checkpoint_every_steps", "1", "--train.optimizer.learning_rate", "0.02"]
     assert detector_from(place, "first", "whole", *shared) == 0
-    taken = []
-    real = loop._stop_now
-
-    def stop(signal, done):
-        taken.append(done)
-        return 15 if done == 3 else real(signal, done)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_stop_now", stop)
-        patch.setattr(loop.processes, "agree_to_stop", lambda received: 15 if taken[-1] == 3 else received)
+    with stopped_after(3, monkeypatch):
         assert detector_from(place, "first", "broken", *shared) == 143
     assert not (place / "broken" / "result.json").exists()
     assert detector_from(place, "first", "broken", *shared, "--resume") == 0

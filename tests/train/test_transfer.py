@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from support.digit_tables import write_table
+from support.interrupted import stopped_after
 
 import jdarts
 from jdarts.cli import main
 from jdarts.errors import UserError
-from jdarts.runs import loop
 from jdarts.train.best import is_best
 from jdarts.train.transfer import transferred
 
@@ -123,16 +123,7 @@ def test_an_interrupted_transfer_resumes_bit_for_bit_without_the_other_run(place
     shared = ["--from", str(place / "copy"), "--train.frozen", "layer_0", "--seed", "3"]
     shared += ["--train.checkpoint_every_steps", "5"]
     assert train(place, "whole", *shared) == 0
-    taken = []
-    real = loop._stop_now
-
-    def stop(signal, done):
-        taken.append(done)
-        return 15 if done == 17 else real(signal, done)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_stop_now", stop)
-        patch.setattr(loop.processes, "agree_to_stop", lambda received: 15 if taken[-1] == 17 else received)
+    with stopped_after(17, monkeypatch):
         assert train(place, "broken", *shared) == 143
     assert not (place / "broken" / "result.json").exists()
     shutil.rmtree(place / "copy")

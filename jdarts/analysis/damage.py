@@ -98,12 +98,12 @@ def analyze_damage(run: str | Path, *, most: int = 1000) -> Path:
     """The damage test of a training, on its first `most` test images: `damage.json` and a figure in `RUN/analysis`.
 
     Returns the path of the JSON file: accuracies in %, and mean losses in points by degree. Raises `UserError` for a
-    training of another network, and for data without test images.
+    training of another network, and for data without test images or with streamed ones.
     """
     config = read_config(Path(run))
     data = TASKS[config.train.task].load(config.data)
-    if data.test is None:
-        raise UserError(f"the data of {run} have no test images, on which the damage test measures")
+    if getattr(data.test, "images", None) is None:
+        raise UserError(f"the data of {run} have no test images in memory, on which the damage test measures")
     found = damage(load(run), data.test.images[:most], data.test.labels[:most])
     folder = Path(run) / "analysis"
     folder.mkdir(exist_ok=True)

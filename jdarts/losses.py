@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jdarts.config.swept import is_off
+
 _LARGEST_EXPONENT = 700.0  # the exponential of more overflows
 
 
@@ -20,7 +22,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
 def cross_entropies(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
     """The cross-entropy of every row, `[N]`, as in `cross_entropy`."""
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    if label_smoothing:
+    if not is_off(label_smoothing):
         targets = optax.smooth_labels(targets, label_smoothing)
     return optax.softmax_cross_entropy(logits, targets)
 
@@ -28,6 +30,17 @@ def cross_entropies(logits: jax.Array, labels: jax.Array, label_smoothing: float
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Fraction of `labels [N]` that equal the argmax of `logits [N, classes]`, a float32 scalar in [0, 1]."""
     return jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32))
+
+
+def largest(logits: jax.Array) -> jax.Array:
+    """The class of the largest of the logits `[…, classes]`, the first one of several, `[…]` int32.
+
+    Equals `jnp.argmax(logits, -1)` where no logit is NaN; a row with NaN gives the number of classes. XLA for CPUs
+    vectorises these two reductions, but not that of `argmax`, which takes a fifth of the loss of 10,000 words.
+    """
+    classes = logits.shape[-1]
+    is_largest = logits == logits.max(-1, keepdims=True)
+    return jnp.where(is_largest, jnp.arange(classes, dtype=jnp.int32), classes).min(-1)
 
 
 def next_word_losses(logits: jax.Array, targets: jax.Array, counted: jax.Array) -> jax.Array:

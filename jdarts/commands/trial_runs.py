@@ -127,10 +127,13 @@ def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -
 
 
 def _tuning_task(config: Experiment, plan: TuningPlan, study: Study, run: RunFolder) -> Task:
+    varied = varied_of(plan.vary, config)
     measure = (
-        measure_training(parse_architecture(plan.genotype)) if plan.genotype else measure_search(_tuned_search, run)
+        measure_training(parse_architecture(plan.genotype), config, varied)
+        if plan.genotype
+        else measure_search(_tuned_search, run, config, varied)
     )
-    return Task(study, tuned(config, varied_of(plan.vary, config), measure), (measure_of(config),), plan.trials)
+    return Task(study, tuned(config, varied, measure), (measure_of(config),), plan.trials)
 
 
 def _tuned_search(config: Experiment, folder: RunFolder) -> SearchRun:

@@ -4,13 +4,14 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
 
 from jdarts.config import DataConfig, Experiment
+from jdarts.config.files import option_types
 from jdarts.errors import UserError
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes import excerpt
@@ -85,8 +86,15 @@ class ChildTask(Protocol):
         """Raise `UserError` unless this architecture can be trained; nothing is compiled."""
         ...
 
-    def child(self, genotype: Any, fidelity: Fidelity) -> Child:
-        """The training of a genotype."""
+    def children(self, genotype: Any, fidelity: Fidelity, numbers: Sequence[str] = ()) -> Callable[[Experiment], Child]:
+        """`configuration -> training of a genotype`; they differ in the seed, and in real numbers with these names.
+
+        They share one compiled step. Raises `staging.NOT_A_NUMBER_YET` if a number decides how it is built.
+        """
+        ...
+
+    def numbers(self) -> list[str]:
+        """The dotted names of the real numbers of a training."""
         ...
 
     def sizes(self, genotype: Any, fidelity: Fidelity) -> dict[str, float]:
@@ -106,6 +114,11 @@ def check_trained(architecture: Any, space: str) -> TrainedOnImages:
             "table, or another space"
         )
     return architecture
+
+
+def numbers_of(section: str) -> list[str]:
+    """The dotted names of the real numbers in a section of the configuration."""
+    return [name for name, kind in option_types().items() if kind is float and name.startswith(f"{section}.")]
 
 
 def whole(name: str, value: float) -> int:

@@ -1,6 +1,6 @@
 """Estimates by training networks of images."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,12 @@ from jdarts.config import DataConfig, Experiment
 from jdarts.data import Dataset, SearchData, load, steps_per_epoch
 from jdarts.data.dataset import Images, TrainImages
 from jdarts.errors import UserError
-from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
+from jdarts.estimation.children import Fidelity, check_trained, kept_of, numbers_of, whole
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes.macro import mobile_of
 from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
-from jdarts.train import Training, TrainState, check_augmentation, evaluate, make_training
+from jdarts.train import Training, TrainState, check_augmentation, evaluate, make_trainings
 from jdarts.train.tasks import require_classification
 
 FIDELITIES = {
@@ -117,11 +117,17 @@ class ImageChildren:
             **settings.network_sizes,
         )
 
-    def child(self, genotype: TrainedOnImages, fidelity: Fidelity) -> ImageChild:
-        """The training of a genotype."""
+    def children(
+        self, genotype: TrainedOnImages, fidelity: Fidelity, numbers: Sequence[str] = ()
+    ) -> Callable[[Experiment], ImageChild]:
+        """`configuration -> training of a genotype`; see `ChildTask`."""
         settings = fidelity.config.train
-        training = make_training(fidelity.config, genotype, fidelity.data)
-        return ImageChild(training, fidelity.data.val, settings.epochs, settings.batch_size)
+        training = make_trainings(fidelity.config, genotype, fidelity.data, numbers)
+        return lambda config: ImageChild(training(config), fidelity.data.val, settings.epochs, settings.batch_size)
+
+    def numbers(self) -> list[str]:
+        """The real numbers of `train`."""
+        return numbers_of("train")
 
     def sizes(self, genotype: TrainedOnImages, fidelity: Fidelity) -> dict[str, float]:
         """Parameters and multiply–accumulates of the network of a genotype."""

@@ -1,7 +1,7 @@
 """Estimates by training language models with recurrent cells."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 from jdarts.config import DataConfig, Experiment
 from jdarts.data.text import TextData, load_text
 from jdarts.errors import UserError
-from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
+from jdarts.estimation.children import Fidelity, check_trained, kept_of, numbers_of, whole
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes import excerpt
 from jdarts.genotypes.recurrent import RecurrentGenotype
@@ -21,9 +21,9 @@ from jdarts.train.language import (
     LanguageTrainState,
     check_language_training,
     evaluate,
-    make_language_training,
+    language_model,
+    make_language_trainings,
 )
-from jdarts.train.language.step import language_model
 
 TEXT_FIDELITIES = {
     "epochs": "epochs of training, in place of language_train.epochs",
@@ -96,11 +96,17 @@ class TextChildren:
             )
         check_language_training(fidelity.config, genotype, fidelity.data)
 
-    def child(self, genotype: RecurrentGenotype, fidelity: Fidelity) -> TextChild:
-        """The training of a genotype."""
+    def children(
+        self, genotype: RecurrentGenotype, fidelity: Fidelity, numbers: Sequence[str] = ()
+    ) -> Callable[[Experiment], TextChild]:
+        """`configuration -> training of a genotype`; see `ChildTask`."""
         settings = fidelity.config.language_train
-        training = make_language_training(fidelity.config, genotype, fidelity.data)
-        return TextChild(training, fidelity.data, settings.epochs, settings.val_batch_size)
+        training = make_language_trainings(fidelity.config, genotype, fidelity.data, numbers)
+        return lambda config: TextChild(training(config), fidelity.data, settings.epochs, settings.val_batch_size)
+
+    def numbers(self) -> list[str]:
+        """The real numbers of `language_train`."""
+        return numbers_of("language_train")
 
     def sizes(self, genotype: RecurrentGenotype, fidelity: Fidelity) -> dict[str, float]:
         """Parameters of the language model, and its multiply–accumulates for one word."""

@@ -31,7 +31,7 @@ from jdarts.data.text import TextData, columns
 from jdarts.devices.replicas import Share, averaging_gradients, gathered, pmean
 from jdarts.errors import UserError
 from jdarts.genotypes.recurrent import RECURRENT_OPS
-from jdarts.losses import next_word_losses, perplexity, slowness_penalty
+from jdarts.losses import largest, next_word_losses, perplexity, slowness_penalty
 from jdarts.methods import Method
 from jdarts.networks.edges import PLAIN
 from jdarts.optimizers import weight_sgd
@@ -96,7 +96,7 @@ class LanguageObjective(Objective):
         counted = jnp.arange(batch["tokens"].shape[1]) < batch["length"]
         loss, accuracy = _next_word(outputs.logits, batch["targets"].T, counted)
         total = loss + batch["slowness"] * slowness_penalty(outputs.raw, counted)
-        hidden = lax.dynamic_index_in_dim(outputs.raw, batch["length"] - 1, keepdims=False)
+        hidden = lax.dynamic_index_in_dim(outputs.states, batch["length"] - 1, keepdims=False)
         running = self.supernet.statistics(changed.get("batch_stats", {}))
         means = {"loss": loss, "accuracy": accuracy, "batch_stats": running}
         total, means = pmean((total, means), self.axis_name)
@@ -150,7 +150,7 @@ def _without_dropout(network: Any) -> Any:
 def _next_word(logits: jax.Array, targets: jax.Array, counted: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean cross-entropy and accuracy of `logits [time, batch, words]` over the `counted` time steps."""
     words = jnp.sum(counted) * targets.shape[1]
-    right = jnp.sum((jnp.argmax(logits, -1) == targets) & counted[:, None])
+    right = jnp.sum((largest(logits) == targets) & counted[:, None])
     return next_word_losses(logits, targets, counted) / words, right / words
 
 

@@ -9,7 +9,7 @@ decides how Python builds the step (in an `if`, a shape) cannot be swept and is 
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,10 @@ import numpy as np
 from jdarts.config import Experiment
 from jdarts.config.files import option_types, override
 from jdarts.config.ranges import shown
-from jdarts.config.swept import unchecked
+from jdarts.config.swept import METHOD_OPTIONS
 from jdarts.errors import UserError, unknown
 from jdarts.methods.registry import float_options, with_known_method
 
-METHOD_OPTIONS = "search.method_options."
 MOST = 1_000
 """Largest number of searches in one program, which are all in memory or are computed in turn."""
 
@@ -109,9 +108,7 @@ def _sweep(text: str, config: Experiment) -> tuple[str, list[float]]:
         raise UserError(
             f"--sweep is {shown(text)}; write NAME=VALUE,VALUE, e.g. weight_optimizer.learning_rate=0.01,0.025"
         )
-    floats = [option for option, kind in option_types().items() if kind is float and option.startswith("search.")]
-    if "method_options." in name:
-        floats += [METHOD_OPTIONS + option for option in float_options(config.search.method)]
+    floats = numbers_of_search(config, options="method_options." in name)
     name = name.strip().replace("-", "_")
     full = name if name in floats else f"search.{name}"
     if full not in floats:
@@ -127,26 +124,15 @@ def _sweep(text: str, config: Experiment) -> tuple[str, list[float]]:
     return full, values
 
 
+def numbers_of_search(config: Experiment, *, options: bool = True) -> list[str]:
+    """The names of the hyper-parameters that may be swept: real numbers of `search` and, with `options`, its method."""
+    floats = [option for option, kind in option_types().items() if kind is float and option.startswith("search.")]
+    return floats + [METHOD_OPTIONS + option for option in float_options(config.search.method) if options]
+
+
 def stacked(members: Sequence[Member], dtype: Any = np.float32) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Seeds and values of all members as arrays `[members]`."""
     seeds = np.array([member.seed for member in members], np.int32)
     names = [name for name, _ in members[0].values]
     values = {name: np.array([dict(member.values)[name] for member in members], dtype) for name in names}
     return seeds, values
-
-
-def with_values(config: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """`config` with the arrays of `values`, which may be traced, in their places; its rules are not checked again."""
-    for path, value in values.items():
-        if path.startswith(METHOD_OPTIONS):
-            pair = (path.removeprefix(METHOD_OPTIONS), value)
-            search = unchecked(config.search, method_options=(*config.search.method_options, pair))
-            config = unchecked(config, search=search)
-        else:
-            config = _put(config, path.split("."), value)
-    return config
-
-
-def _put(section: Any, path: list[str], value: Any) -> Any:
-    inner = value if len(path) == 1 else _put(getattr(section, path[0]), path[1:], value)
-    return unchecked(section, **{path[0]: inner})

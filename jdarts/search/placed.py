@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jdarts.config import Experiment
+from jdarts.config.swept import with_values
 from jdarts.data.streaming import StreamedData
 from jdarts.devices.advance import Advance, resident
 from jdarts.devices.placement import (
@@ -23,11 +24,12 @@ from jdarts.devices.placement import (
 )
 from jdarts.errors import UserError
 from jdarts.methods import Method
-from jdarts.search.members import Member, stacked, with_values
+from jdarts.search.members import Member, stacked
 from jdarts.search.search import Search, make_search
 from jdarts.search.state import SearchState
 from jdarts.search.streams import streamed_batches
 from jdarts.spaces.space import Space
+from jdarts.staging import NOT_A_NUMBER_YET
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _refusing(names: Iterable[str], members: Sequence[Member]) -> Iterator[None]
     """Turn JAX's errors about the value of a traced number into a `UserError` about the swept hyper-parameter."""
     try:
         yield
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+    except NOT_A_NUMBER_YET:
         names = list(names)
         if not names:
             raise

@@ -1,13 +1,15 @@
 """One loop of search steps: from a `SearchRun` to a genotype, with records, checkpoints and resume."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jdarts import staging
 from jdarts.benchmarks import Table, load_table
+from jdarts.config.swept import with_values
 from jdarts.data.streaming import StreamedData
 from jdarts.derivation import dominant_ops, free_edges
 from jdarts.devices import processes
@@ -239,6 +241,48 @@ def compile_search(run: SearchRun) -> Compiled:
     steps = run.config.search.epochs * search.steps_per_epoch
     step = staging.compile(search.step, shapes, search.arrays, donate_argnums=(0,), calls=steps)
     return Compiled(search, jax.jit(search.init), step)
+
+
+def compile_with_numbers(run: SearchRun, names: Sequence[str]) -> Callable[[SearchRun, Mapping[str, float]], Compiled]:
+    """The step of `run`, compiled with hyper-parameters as arguments, for searches that differ in them or in the seed.
+
+    Args:
+      run: a search; its values of `names` have no effect.
+      names: hyper-parameters as in `jdarts.search.members`.
+
+    Returns `(run, values) -> Compiled` for such searches. Raises `UserError` if the memory does not suffice, and
+    `staging.NOT_A_NUMBER_YET` if a value decides how the step is built.
+    """
+    init, step, arguments = _with_numbers(run, names)
+    calls = run.config.search.epochs * make_search(run.config, run.space, run.search_data).steps_per_epoch
+    program = staging.compile(step, *arguments, donate_argnums=(0,), calls=calls)
+    tell_memory(run.reporter, program, arguments, run.config)
+
+    def compiled(own: SearchRun, values: Mapping[str, float]) -> Compiled:
+        given = {name: jnp.asarray(values[name], jnp.result_type(float)) for name in names}
+        search = make_search(own.config, own.space, own.search_data, method=own.method)
+        return Compiled(search, lambda key: init(key, given), lambda state, arrays: program(state, arrays, given))
+
+    return compiled
+
+
+def trace_with_numbers(run: SearchRun, names: Sequence[str]) -> None:
+    """Raise `staging.NOT_A_NUMBER_YET` if `compile_with_numbers` would; compiles nothing."""
+    _, step, arguments = _with_numbers(run, names)
+    jax.eval_shape(step, *arguments)
+
+
+def _with_numbers(run: SearchRun, names: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any], tuple]:
+    """`init(key, values)`, `step(state, arrays, values)`, and the shapes of the arguments of `step`."""
+
+    def search_of(values: Mapping[str, Any]) -> Search:
+        return make_search(with_values(run.config, values), run.space, run.search_data)
+
+    numbers = {name: jax.ShapeDtypeStruct((), jnp.result_type(float)) for name in names}
+    init = jax.jit(lambda key, values: search_of(values).init(key))
+    state = jax.eval_shape(init, jax.random.key(run.config.seed), numbers)
+    arrays = make_search(run.config, run.space, run.search_data).arrays
+    return init, lambda state, arrays, values: search_of(values).step(state, arrays), (state, arrays, numbers)
 
 
 def _compiled_here(run: SearchRun) -> Compiled:

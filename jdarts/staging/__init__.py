@@ -31,9 +31,10 @@ from jdarts.staging.program import (
     undivided,
     unit,
 )
-from jdarts.staging.trace import piece
+from jdarts.staging.trace import NOT_A_NUMBER_YET, piece
 
 __all__ = [
+    "NOT_A_NUMBER_YET",
     "Program",
     "Unit",
     "compile",

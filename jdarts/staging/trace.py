@@ -13,6 +13,9 @@ from jdarts.staging.equality import Expressions, scalar
 
 PREFIX = "piece_"
 
+NOT_A_NUMBER_YET = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+"""JAX's errors about Python code that needs the value of a traced number, such as a swept hyper-parameter."""
+
 AGAIN = {"checkpoint", "remat", "remat2"}  # primitives that recompute values on purpose
 CALLS = {
     "jit": "jaxpr",

@@ -14,7 +14,7 @@ from jdarts.train.driver import run_training
 from jdarts.train.placing import place_training
 from jdarts.train.results import TaskResult, TrainResult
 from jdarts.train.step import TrainState, TrainStep, check_augmentation, train_step
-from jdarts.train.training import PlacedTraining, Training, evaluate, make_training
+from jdarts.train.training import PlacedTraining, Training, evaluate, make_training, make_trainings
 
 __all__ = [
     "PlacedTraining",
@@ -26,6 +26,7 @@ __all__ = [
     "check_augmentation",
     "evaluate",
     "make_training",
+    "make_trainings",
     "place_training",
     "run_training",
     "train_step",

@@ -21,6 +21,7 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from jdarts.config import Experiment, TrainConfig
+from jdarts.config.swept import is_off
 from jdarts.data import (
     Augmentation,
     SearchData,
@@ -142,7 +143,7 @@ class TrainStep:
             alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
             mixed = mix(jax.random.fold_in(augment_key, 2), images, labels, **alphas)
             batch |= {"images": mixed.images, "partners": mixed.partners, "kept": mixed.kept}
-        if settings.drop_path:
+        if not is_off(settings.drop_path):
             batch["drop_path"] = settings.drop_path * epoch / settings.epochs
         return batch
 

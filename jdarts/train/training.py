@@ -1,6 +1,6 @@
 """A training of a derived network as compiled functions: on one device, or on all devices of a placement."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jdarts import staging
 from jdarts.config import Experiment
+from jdarts.config.swept import value_of, with_values
 from jdarts.data import SearchData, TrainingData
 from jdarts.data.dataset import Images
 from jdarts.data.evaluation import evaluation_batches
@@ -76,17 +77,50 @@ class Training:
 
 def make_training(config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData) -> Training:
     """The training of `genotype` on the images of `data.train`, on one device."""
+    return make_trainings(config, genotype, data)(config)
+
+
+def make_trainings(
+    config: Experiment, genotype: TrainedOnImages, data: TrainingData | SearchData, numbers: Sequence[str] = ()
+) -> Callable[[Experiment], Training]:
+    """`configuration -> training` for configurations that differ in the hyper-parameters `numbers` or in the seed.
+
+    They share one compiled step, which takes the numbers as arguments. `numbers` are dotted names of real numbers of
+    `config.train`. Raises `staging.NOT_A_NUMBER_YET` if the value of one decides how the step is built.
+    """
     pure = train_step(config, genotype, data)
     options = staging.compiler_options(large=True, calls=config.train.epochs * pure.steps_per_epoch)
-    return Training(
-        pure.init,
-        jax.jit(pure.step, donate_argnums=0, compiler_options=options),
-        jax.jit(pure.logits, compiler_options=options),
-        jax.jit(pure.totals, compiler_options=options),
-        {name: jnp.asarray(array) for name, array in _arrays(data).items()},
-        pure.steps_per_epoch,
-        pure,
-    )
+    arrays = {name: jnp.asarray(array) for name, array in _arrays(data).items()}
+
+    def at(values: dict[str, jax.Array]) -> TrainStep:
+        return train_step(with_values(config, values), genotype, data) if values else pure
+
+    def step_at(state: TrainState, arrays: TrainArrays, values: dict[str, jax.Array]):
+        return at(values).step(state, arrays)
+
+    step = jax.jit(step_at, donate_argnums=0, compiler_options=options)
+    logits, totals = (jax.jit(function, compiler_options=options) for function in (pure.logits, pure.totals))
+
+    def values_of(own: Experiment) -> dict[str, jax.Array]:
+        return {name: jnp.asarray(value_of(own, name), jnp.result_type(float)) for name in numbers}
+
+    def training(own: Experiment) -> Training:
+        values = values_of(own)
+        return Training(
+            pure.init,
+            lambda state, arrays: step(state, arrays, values),
+            logits,
+            totals,
+            arrays,
+            pure.steps_per_epoch,
+            pure,
+        )
+
+    if numbers:
+        jax.eval_shape(
+            lambda key, values: step_at(at(values).init(key), arrays, values), jax.random.key(0), values_of(config)
+        )
+    return training
 
 
 class PlacedTraining:

@@ -13,7 +13,7 @@ from jdarts.devices.placement import place
 from jdarts.genotypes import parse
 from jdarts.search.members import Member
 from jdarts.search.placed import place_search
-from jdarts.train.language import evaluate, make_language_training, recurrent_cell
+from jdarts.train.language import evaluate, language_model, make_language_training, recurrent_cell
 from jdarts.train.placing import place_training
 
 STEPS = 4
@@ -55,7 +55,8 @@ def train(**devices):
     settings = replace(TRAIN_CONFIG.language_train, nonmono=1, activation=0.3, slowness=0.2)
     config = replace(TRAIN_CONFIG, language_train=settings, devices=DevicesConfig(**devices))
     data, cell = text(300, 150), recurrent_cell(parse(CELL), "text")
-    training = make_language_training(config, cell, data, place_training(config, "language_train"))
+    model = language_model(settings, cell, len(data.vocabulary))
+    training = make_language_training(config, model, data, place_training(config, "language_train"))
     state, losses = training.init(jax.random.key(0)), []
     for loss in (1.0, 3.0, 2.0, 2.0):
         for _ in range(3):

@@ -3,7 +3,7 @@
 * `cell`: one time step of a derived cell and of the search cell, as the papers' equations.
 * `masks`: dropout whose masks are constant over a sequence.
 * `language_model`: embedding, recurrence over time, decoder.
-* `model`: the network of a genotype.
+* `model`: the network of a genotype; `lstm`: an LSTM, to compare with.
 * `supernet`: the weight-sharing network of DARTS, which takes op weights; `enas`: that of ENAS, which takes an
   architecture; `norm`: their batch norm.
 * `size`: parameters and operations.
@@ -11,7 +11,8 @@
 
 from jdarts.networks.recurrent.enas import EnasSupernet
 from jdarts.networks.recurrent.language_model import Outputs
+from jdarts.networks.recurrent.lstm import LSTM
 from jdarts.networks.recurrent.model import RecurrentModel
 from jdarts.networks.recurrent.supernet import RecurrentSupernet
 
-__all__ = ["EnasSupernet", "Outputs", "RecurrentModel", "RecurrentSupernet"]
+__all__ = ["LSTM", "EnasSupernet", "Outputs", "RecurrentModel", "RecurrentSupernet"]

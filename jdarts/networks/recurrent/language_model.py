@@ -10,12 +10,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts.config.swept import is_off
 from jdarts.devices.replicas import Share
 from jdarts.errors import UserError
+from jdarts.networks.recurrent.cell import product
 from jdarts.networks.recurrent.masks import CellMasks, check_rate, keep_mask
 from jdarts.ops.initializers import constant, uniform
 
-_EMBEDDING_RANGE, _CELL_RANGE = 0.1, 0.04
+_EMBEDDING_RANGE = 0.1
+CELL_RANGE = 0.04
+"""The matrices of a cell start uniform between −0.04 and 0.04."""
 
 
 _UNROLL: ContextVar[int] = ContextVar("time_unroll", default=1)
@@ -40,15 +44,21 @@ class Outputs(NamedTuple):
 
     Attributes:
       logits: `[time, batch, vocabulary]` of the next token.
-      hidden: `[batch, units]`, the hidden state behind the last token.
-      raw: `[time, batch, units]`, all hidden states, for slowness (temporal activation) regularisation.
+      states: `[time, batch, state_size]`, the states that go from one time step to the next.
+      raw: `[time, batch, units]`, the outputs of the cell, for slowness (temporal activation) regularisation. The
+        cells of DARTS and ENAS have no other state.
       dropped: `raw` behind the output dropout, for activation regularisation.
     """
 
     logits: jax.Array
-    hidden: jax.Array
+    states: jax.Array
     raw: jax.Array
     dropped: jax.Array
+
+    @property
+    def hidden(self) -> jax.Array:
+        """The state behind the last token, `[batch, state_size]`."""
+        return self.states[-1]
 
 
 class LanguageModel(nn.Module):
@@ -89,7 +99,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
     def setup(self):
-        """Parameters `embedding_table`, `decoder`, `bias`, `W0`, `W`."""
+        """Parameters `embedding_table`, `decoder`, `bias`, and those of the cell."""
         self._check()
         n = self.units
         self.embedding_table = self.param(
@@ -99,23 +109,33 @@ class LanguageModel(nn.Module):
             self.decoder = self.param("decoder", uniform(_EMBEDDING_RANGE), (self.vocabulary, n))
         if self.decoder_bias:
             self.bias = self.param("bias", constant(0.0), (self.vocabulary,))
-        of_input, of_nodes = self.weight_axes
-        self.W0 = self.param("W0", uniform(_CELL_RANGE), (*of_input, self.embedding + n, 2 * n))
-        self.W = self.param("W", uniform(_CELL_RANGE), (*of_nodes, n, 2 * n))
+        self.add_cell_parameters()
+
+    def add_cell_parameters(self) -> None:
+        """The parameters of the cell: `W0` of its input, `W` of its nodes."""
+        n, (of_input, of_nodes) = self.units, self.weight_axes
+        self.W0 = self.param("W0", uniform(CELL_RANGE), (*of_input, self.embedding + n, 2 * n))
+        self.W = self.param("W", uniform(CELL_RANGE), (*of_nodes, n, 2 * n))
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of the state that goes from one time step to the next: the hidden state."""
+        return self.units
 
     def initial_hidden(self, batch: int, dtype: Any = None) -> jax.Array:
-        """Zeros, `[batch, units]`, in the default type of floating-point numbers unless `dtype` says otherwise."""
-        return jnp.zeros((batch, self.units), dtype or jnp.result_type(float))
+        """Zeros, `[batch, state_size]`, in the default type of floating-point numbers unless `dtype` says otherwise."""
+        return jnp.zeros((batch, self.state_size), dtype or jnp.result_type(float))
 
     def check_inputs(self, tokens: jax.Array, hidden: jax.Array) -> None:
-        """Raise `UserError` unless tokens are whole numbers `[time, batch]` and the hidden state `[batch, units]`."""
+        """Raise `UserError` unless tokens are whole numbers `[time, batch]` and the state `[batch, state_size]`."""
         if not jnp.issubdtype(tokens.dtype, jnp.integer) or tokens.ndim != 2 or not tokens.size:
             raise UserError(
                 f"tokens have shape {tokens.shape} and type {tokens.dtype}; give whole numbers [time, batch]"
             )
-        if hidden.shape != (tokens.shape[1], self.units):
+        if hidden.shape != (tokens.shape[1], self.state_size):
+            size = "units" if self.state_size == self.units else "state_size"
             raise UserError(
-                f"hidden has shape {hidden.shape}; it needs {(tokens.shape[1], self.units)}, [batch, units]"
+                f"hidden has shape {hidden.shape}; it needs {(tokens.shape[1], self.state_size)}, [batch, {size}]"
             )
 
     def embed(self, tokens: jax.Array, train: bool) -> jax.Array:
@@ -138,13 +158,13 @@ class LanguageModel(nn.Module):
         return lax.scan(step, start, inputs, unroll=_UNROLL.get())
 
     def decode(self, raw: jax.Array, train: bool) -> Outputs:
-        """The outputs of all hidden states `[time, batch, units]`."""
+        """The outputs of a network whose states are the outputs of its cell, `[time, batch, units]`."""
         locked = self._rows(train, self.dropout_output, raw.shape[1:])
         dropped = raw if locked is None else raw * locked
-        logits = dropped @ (self.embedding_table if self.tied else self.decoder).T
+        logits = product(dropped, (self.embedding_table if self.tied else self.decoder).T)
         if self.decoder_bias:
             logits = logits + self.bias
-        return Outputs(logits, raw[-1], raw, dropped)
+        return Outputs(logits, raw, raw, dropped)
 
     def _rows(self, train: bool, rate: float, shape: tuple[int, ...]) -> jax.Array | None:
         """A mask `[batch, …]`: this replica's rows of the mask of the global batch."""
@@ -157,7 +177,7 @@ class LanguageModel(nn.Module):
         return None if self._keeps_all(train, rate) else self._drawn(rate, shape)
 
     def _keeps_all(self, train: bool, rate: float) -> bool:
-        return not train or rate == 0 or self.is_initializing()
+        return not train or is_off(rate) or self.is_initializing()
 
     def _drawn(self, rate: float, shape: tuple[int, ...]) -> jax.Array:
         return keep_mask(self.make_rng("dropout"), rate, shape, self.W0.dtype)

@@ -23,8 +23,16 @@ from jdarts.train.language.driver import (
     check_language_training,
     recurrent_cell,
     run_language_training,
+    train_language_model,
 )
-from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
+from jdarts.train.language.step import (
+    LanguageTraining,
+    LanguageTrainState,
+    evaluate,
+    language_model,
+    make_language_training,
+    make_language_trainings,
+)
 
 __all__ = [
     "LanguageTrainResult",
@@ -32,7 +40,10 @@ __all__ = [
     "LanguageTraining",
     "check_language_training",
     "evaluate",
+    "language_model",
     "make_language_training",
+    "make_language_trainings",
     "recurrent_cell",
     "run_language_training",
+    "train_language_model",
 ]

@@ -14,12 +14,19 @@ from jdarts.errors import UserError
 from jdarts.genotypes import Genotype
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.losses import perplexity
+from jdarts.networks.recurrent.language_model import LanguageModel
 from jdarts.networks.recurrent.size import count_language_model
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.loop import Loop, LoopSettings, run_loop
 from jdarts.runs.reporter import Reporter
 from jdarts.train.language.averaging import PLAIN
-from jdarts.train.language.step import LanguageTraining, LanguageTrainState, evaluate, make_language_training
+from jdarts.train.language.step import (
+    LanguageTraining,
+    LanguageTrainState,
+    evaluate,
+    language_model,
+    make_language_training,
+)
 from jdarts.train.language.trained import TrainedLanguageModel, save_language_model
 from jdarts.train.placing import place_training
 
@@ -83,14 +90,37 @@ def run_language_training(
 ) -> LanguageTrainResult:
     """Train the language model of `genotype` from scratch and test it once, after the last epoch.
 
-    Writes into `run`: `metrics.jsonl` (one record an epoch), checkpoints, the trained model
-    and `result.json`. Raises `UserError` for a
-    genotype of images or a text that is too short, `Diverged` after more explosions than
+    Writes into `run`: `metrics.jsonl` (one record an epoch), checkpoints, the trained model and `result.json`. Raises
+    `UserError` for a genotype of images or a text that is too short, `Diverged` after more explosions than
     `config.language_train.rollbacks`.
     """
-    cell, settings = check_language_training(config, genotype, data), config.language_train
+    cell = check_language_training(config, genotype, data)
+    model = language_model(config.language_train, cell, len(data.vocabulary))
+    result, weights = train_language_model(config, model, data, run, resume=resume, reporter=reporter, title=title)
+    params = {name: np.asarray(array) for name, array in weights.items()}
+    save_language_model(run, TrainedLanguageModel(cell, data.vocabulary, params))
+    run.write_json("result.json", {"genotype": cell.to_text(), **asdict(result)})
+    return result
+
+
+def train_language_model(
+    config: Experiment,
+    model: LanguageModel,
+    data: TextData,
+    run: RunFolder,
+    *,
+    resume: bool = False,
+    reporter: Reporter,
+    title: str = "train",
+) -> tuple[LanguageTrainResult, Mapping[str, jax.Array]]:
+    """Train any language model from scratch, and test the parameters of its best epoch once.
+
+    Writes `metrics.jsonl` and checkpoints into `run`. Returns the result and those parameters.
+    Raises `Diverged` like `run_language_training`.
+    """
+    settings = config.language_train
     placement = place_training(config, "language_train")
-    training = make_language_training(config, cell, data, placement)
+    training = make_language_training(config, model, data, placement)
     if placement.backend != "jit":
         reporter.message(placement.describe())
     state = training.init(jax.random.key(config.seed))
@@ -119,10 +149,7 @@ def run_language_training(
         parameters=count.parameters,
         macs=count.macs,
     )
-    params = {name: np.asarray(array) for name, array in state.best.weights.items()}
-    save_language_model(run, TrainedLanguageModel(cell, data.vocabulary, params))
-    run.write_json("result.json", {"genotype": cell.to_text(), **asdict(result)})
-    return result
+    return result, state.best.weights
 
 
 def _record(state: LanguageTrainState, val_loss: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The pure functions of a training of a language model: initial state, step, end of an epoch, evaluation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,13 +17,15 @@ from jax.sharding import NamedSharding
 from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.config.language import LanguageTrainConfig
+from jdarts.config.swept import is_off, value_of, with_values
 from jdarts.data.text import TextData, columns
 from jdarts.devices.placement import Placement, compile_step, connect_processes, lay_out, replicate
 from jdarts.devices.replicas import Share, averaging_gradients, gathered, pmean
 from jdarts.genotypes.recurrent import RecurrentGenotype
 from jdarts.losses import activation_penalty, next_word_losses, slowness_penalty
 from jdarts.networks.recurrent import RecurrentModel
-from jdarts.optimizers import clip_grad_norm
+from jdarts.networks.recurrent.language_model import LanguageModel
+from jdarts.optimizers import clipping
 from jdarts.train.language.averaging import PLAIN, Trigger, averaged, no_losses, noted
 from jdarts.train.language.windows import Windows, window
 
@@ -88,7 +90,8 @@ class LanguageTraining:
       losses: `(weights, tokens, targets, counted, hidden) -> (sum of losses, hidden)` in evaluation mode.
       text: the training text on the device, `[words, batch]`.
       windows: of the training text.
-      model: the network.
+      options: for the compilation of `step`.
+      pure: the functions that the others compile.
     """
 
     init: Callable[[jax.Array], LanguageTrainState]
@@ -97,21 +100,26 @@ class LanguageTraining:
     losses: Callable[..., tuple[jax.Array, jax.Array]]
     text: jax.Array
     windows: Windows
-    model: RecurrentModel
+    options: dict[str, Any] | None
+    pure: "LanguageStep"
+
+    @property
+    def model(self) -> LanguageModel:
+        """The network."""
+        return self.pure.model
 
 
 def make_language_training(
-    config: Experiment, genotype: RecurrentGenotype, data: TextData, placement: Placement | None = None
+    config: Experiment, model: LanguageModel, data: TextData, placement: Placement | None = None
 ) -> LanguageTraining:
-    """Build the functions of a training from its configuration, its genotype and the training text.
+    """Build the functions of a training from its configuration, its network and the training text.
 
     The devices of `placement` share the columns of the text; None is one device. Every device evaluates the whole.
     """
     settings = config.language_train
-    model = language_model(settings, genotype, len(data.vocabulary))
     windows = Windows(settings.bptt, len(data.train) // settings.batch_size)
     axis_name = None if placement is None else placement.axis_name
-    protocol = _Protocol(settings, model.clone(axis_name=axis_name), windows, Share(axis_name))
+    protocol = LanguageStep(settings, model.clone(axis_name=axis_name), windows, Share(axis_name))
     calls = settings.epochs * windows.steps_per_epoch
     logits = 4 * settings.batch_size * windows.sizes[-1] * model.vocabulary  # bytes; written some six times in a step
     options = staging.compiler_options(calls=calls, written=6 * logits)
@@ -132,8 +140,43 @@ def make_language_training(
         jax.jit(protocol.losses, compiler_options=options),
         text,
         windows,
-        model,
+        options,
+        protocol,
     )
+
+
+def make_language_trainings(
+    config: Experiment, genotype: RecurrentGenotype, data: TextData, numbers: Sequence[str] = ()
+) -> Callable[[Experiment], LanguageTraining]:
+    """`configuration -> training` for configurations that differ in the hyper-parameters `numbers` or in the seed.
+
+    As `jdarts.train.make_trainings`; `numbers` are dotted names of real numbers of `config.language_train`.
+    """
+    words = len(data.vocabulary)
+    base = make_language_training(config, language_model(config.language_train, genotype, words), data)
+    if not numbers:
+        return lambda own: base
+
+    def at(values: dict[str, jax.Array]) -> LanguageStep:
+        settings = with_values(config, values).language_train
+        return replace(base.pure, settings=settings, model=language_model(settings, genotype, words))
+
+    def step_at(state: LanguageTrainState, text: jax.Array, values: dict[str, jax.Array]):
+        return at(values).step(state, text)
+
+    step = jax.jit(step_at, donate_argnums=0, compiler_options=base.options)
+
+    def values_of(own: Experiment) -> dict[str, jax.Array]:
+        return {name: jnp.asarray(value_of(own, name), jnp.result_type(float)) for name in numbers}
+
+    def training(own: Experiment) -> LanguageTraining:
+        values = values_of(own)
+        return replace(base, step=lambda state, text: step(state, text, values))
+
+    jax.eval_shape(
+        lambda key, values: step_at(at(values).init(key), base.text, values), jax.random.key(0), values_of(config)
+    )
+    return training
 
 
 def _laid_out(init: Callable[[jax.Array], LanguageTrainState], placement: Placement, key: jax.Array):
@@ -152,15 +195,16 @@ def language_model(settings: LanguageTrainConfig, genotype: RecurrentGenotype, v
 
 
 @dataclass(frozen=True, eq=False)
-class _Protocol:
+class LanguageStep:
     """The functions of `LanguageTraining`, not compiled."""
 
     settings: LanguageTrainConfig
-    model: RecurrentModel
+    model: LanguageModel
     windows: Windows
     share: Share
 
     def init(self, key: jax.Array) -> LanguageTrainState:
+        """The state before the first step."""
         weight_key, run_key = jax.random.split(key)
         hidden = self.model.initial_hidden(self.settings.batch_size)
         weights = self.model.init(weight_key, jnp.zeros((2, 1), jnp.int32), hidden[:1], False)["params"]
@@ -191,15 +235,16 @@ class _Protocol:
         counted = jnp.arange(len(tokens)) < length
         loss = next_word_losses(outputs.logits, targets, counted) / (length * tokens.shape[1])
         settings, total = self.settings, loss
-        if settings.activation:
+        if not is_off(settings.activation):
             total += settings.activation * activation_penalty(outputs.dropped, counted)
-        if settings.slowness:
+        if not is_off(settings.slowness):
             total += settings.slowness * slowness_penalty(outputs.raw, counted)
-        carried = lax.dynamic_index_in_dim(outputs.raw, length - 1, keepdims=False)
+        carried = lax.dynamic_index_in_dim(outputs.states, length - 1, keepdims=False)
         total, loss = pmean((total, loss), axis_name)
         return total, (loss, gathered(lax.stop_gradient(carried), axis_name))
 
     def step(self, state: LanguageTrainState, text: jax.Array) -> tuple[LanguageTrainState, dict[str, jax.Array]]:
+        """`(state, metrics)` after the next window of `text [words, batch]`."""
         length_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         length = self.windows.length(length_key, state.position)
         gradient, loss, hidden = self._gradient(state, text, length, dropout_key)
@@ -242,6 +287,7 @@ class _Protocol:
         return replace(state, averaged_steps=steps, best=best, trigger=trigger)
 
     def losses(self, weights, tokens, targets, counted, hidden):
+        """`(sum of the losses, state)` of a window in evaluation mode."""
         outputs: Any = self.model.apply({"params": weights}, tokens, hidden, False)
         return next_word_losses(outputs.logits, targets, counted), outputs.hidden
 
@@ -269,8 +315,7 @@ class _Protocol:
     def _moved(self, state: LanguageTrainState, gradient: Any, length: jax.Array) -> Any:
         """The weights after the step of SGD: clipping, weight decay, and the learning rate of the window's length."""
         settings = self.settings
-        if settings.gradient_clip:
-            clip = clip_grad_norm(settings.gradient_clip)
+        for clip in clipping(settings.gradient_clip):
             gradient, _ = clip.update(gradient, clip.init(state.weights))
         rate = settings.learning_rate * (length.astype(jnp.result_type(float)) / settings.bptt)
 

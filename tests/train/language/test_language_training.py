@@ -20,7 +20,13 @@ from jdarts.losses import perplexity
 from jdarts.runs.checkpoint import Checkpoints
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import SilentReporter
-from jdarts.train.language import evaluate, make_language_training, recurrent_cell, run_language_training
+from jdarts.train.language import (
+    evaluate,
+    language_model,
+    make_language_training,
+    recurrent_cell,
+    run_language_training,
+)
 from jdarts.train.language.averaging import PLAIN
 
 WORDS = 11
@@ -48,7 +54,7 @@ def changed(**settings) -> Experiment:
 @pytest.fixture(scope="module")
 def training():
     with jax.enable_x64(True):
-        yield make_language_training(CONFIG, CELL, DATA)
+        yield make_language_training(CONFIG, language_model(SETTINGS, CELL, WORDS), DATA)
 
 
 @pytest.fixture
@@ -221,7 +227,8 @@ def test_thirty_steps_on_a_repeated_text_beat_the_uniform_model(x64):
     none: dict[str, Any] = dict.fromkeys(SETTINGS.dropouts(), 0.0)
     settings = LanguageTrainConfig(units=6, batch_size=10, bptt=6, learning_rate=1.0, **none)
     repeated = dataclasses.replace(DATA, train=np.tile(TEXT, 2))
-    training = make_language_training(Experiment(language_train=settings), CELL, repeated)
+    model = language_model(settings, CELL, WORDS)
+    training = make_language_training(Experiment(language_train=settings), model, repeated)
     state = training.init(jax.random.key(0))
     for _ in range(30):
         state, _ = training.step(state, training.text)

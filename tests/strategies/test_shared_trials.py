@@ -1,0 +1,133 @@
+"""Trials that share one compiled step have the results of searches and trainings on their own."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optuna
+import pytest
+from support.tiny_text import TRAIN_CONFIG as TEXT_TRAINING
+from support.tiny_text import text
+
+from jdarts import staging
+from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
+from jdarts.data import load
+from jdarts.estimation import FromScratch, image_children, text_children
+from jdarts.genotypes import parse
+from jdarts.methods import configured
+from jdarts.runs.folder import RunFolder
+from jdarts.search import SearchRun, run_search
+from jdarts.spaces import define_space
+from jdarts.strategies.tuned_trials import measure_search, measure_training, tuned
+from jdarts.strategies.tuning import varied_of, with_values_of
+
+SPACE = define_space("small", nodes=1, normal=("skip_connect", "sep_conv_3x3"))
+CELL = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|skip_connect~2|"
+IMAGES = Experiment(
+    data=DataConfig(source="synthetic:8x8x3:2:64", crop_padding=1, flip=False, val_fraction=0.5),
+    space=SpaceConfig(channels=4, cells=1),
+    search=SearchConfig(epochs=1, batch_size=8, hypergradient="first_order"),
+    train=TrainConfig(batch_size=8, channels=4, cells=1, epochs=1, auxiliary_weight=0.0, cutout=0, drop_path=0.0),
+)
+DROPPED = (  # drop-path acts on its convolution
+    "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1)], normal_concat=range(2, 3), "
+    "reduce=[('avg_pool_3x3', 0), ('avg_pool_3x3', 1)], reduce_concat=range(2, 3))"
+)
+RECURRENT = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1)], concat=range(1, 3))"
+
+
+def counted(monkeypatch, module, name):
+    """The calls of a function from now on."""
+    calls, function = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args, **kwargs: calls.append(args) or function(*args, **kwargs))
+    return calls
+
+
+def run(base, varied, measure, trials):
+    """The trials of a study with the given parameters."""
+    study = optuna.create_study()
+    for params in trials:
+        study.enqueue_trial(params)
+    study.optimize(tuned(base, varied, measure), n_trials=len(trials))
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * len(trials), study.trials
+    return [trial.user_attrs["score"]["values"] for trial in study.trials]
+
+
+@pytest.mark.parametrize(
+    ("values", "programs"),
+    [
+        ({"optimizer.learning_rate": (0.1, 0.3), "label_smoothing": (0.0, 0.2), "drop_path": (0.0, 0.3)}, 1),
+        ({"channels": (4, 8), "optimizer.weight_decay": (0.0, 0.1)}, 2),
+        ({"mixup": (0.0, 0.4), "optimizer.momentum": (0.9, 0.1)}, 5),  # refused, tried twice, and one for each mixup
+    ],
+    ids=["numbers", "a size", "a number that decides how the step is built"],
+)
+def test_trainings_of_images(values, programs, monkeypatch):
+    values = {f"train.{name}": pair for name, pair in values.items()}
+    varied = varied_of([f"{name}={low},{high}" for name, (low, high) in values.items()], IMAGES)
+    trials = [{name: str(pair[i]) for name, pair in values.items()} for i in (0, 1, 1)]
+    made = counted(monkeypatch, image_children, "make_trainings")
+    found = run(IMAGES, varied, measure_training(parse(CELL), IMAGES, varied), trials)
+    assert len(made) == programs and found[1] == found[2]
+    alone = [FromScratch.of(with_values_of(IMAGES, trial))(parse(CELL), {})["accuracy"] for trial in trials[:2]]
+    assert [each["accuracy"] for each in found[:2]] == alone
+
+
+def trained(task, config, data, architecture, numbers=()):
+    """The weights in the second epoch of the training of `config`; `numbers` are arguments of its step."""
+    neutral = FromScratch(with_values_of(config, dict.fromkeys(numbers, 0.05)), data)
+    child = task.children(parse(architecture), neutral.at({}), numbers)(config)
+    state = child.init(jax.random.key(3))
+    for _ in range(child.steps_per_epoch + 2):
+        state, _ = child.step(state)
+    return state.weights
+
+
+def test_arguments_of_a_step_act_as_numbers_do(x64):
+    """Each of the values leads to other weights."""
+    names = ("optimizer.learning_rate", "label_smoothing", "drop_path", "optimizer.weight_decay")
+    images = {f"train.{name}": value for name, value in zip(names, (0.3, 0.2, 0.4, 0.3), strict=True)}
+    longer = replace(IMAGES, train=replace(IMAGES.train, epochs=2))
+    names = ("learning_rate", "gradient_clip", "slowness", "dropout_hidden", "activation")
+    words = {f"language_train.{name}": v for name, v in zip(names, (3.0, 0.1, 0.5, 0.3, 0.4), strict=True)}
+    for task, base, data, cell, values in (
+        (image_children.IMAGE_CHILDREN, longer, load(IMAGES.data), DROPPED, images),
+        (text_children.TEXT_CHILDREN, TEXT_TRAINING, text(300, 150), RECURRENT, words),
+    ):
+        config = with_values_of(base, values)
+        alone, together = (trained(task, config, data, cell, numbers) for numbers in ((), tuple(values)))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12), together, alone)
+        for name in values:
+            other = trained(task, with_values_of(config, {name: 0.9 * values[name]}), data, cell, tuple(values))
+            assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), together, other))), name
+
+
+def test_searches(monkeypatch, tmp_path):
+    """Method options, both learning rates and seeds are arguments of one step; the epochs are not."""
+    data = load(IMAGES.data)
+    config = replace(IMAGES, search=replace(IMAGES.search, method="darts_minus"))
+    folder = RunFolder.create(tmp_path / "run", config)
+
+    def make(config, folder):
+        return SearchRun(config, SPACE, data, folder, configured(config.search))
+
+    options = ["weight_optimizer.learning_rate=0.05,0.1", "method_options.beta=0.5,1.0", "epochs=1,2"]
+    varied = varied_of([f"search.{option}" for option in options] + ["seed=1,2"], config)
+    names = [each.name for each in varied]
+    trials = [dict(zip(names, texts, strict=True)) for texts in (("0.05", "0.5", "1", "1"), ("0.1", "1.0", "1", "2"))]
+    compiled = counted(monkeypatch, staging, "compile")
+    found = run(config, varied, measure_search(make, folder, config, varied), trials)
+    assert len(compiled) == 1
+    for i, trial in enumerate(trials):
+        own = with_values_of(config, trial)
+        alone = RunFolder.create(tmp_path / f"alone-{i}", own)
+        run_search(make(own, alone))
+        together = folder.subfolder("trials").subfolder(f"{i:04}")
+        (record,), (expected,) = (each.records("metrics") for each in (together, alone))
+        assert found[i]["accuracy"] == 100 * record["val_accuracy"]
+        for name in ("train_loss", "val_loss", "alpha_entropy"):
+            assert record[name] == pytest.approx(expected[name], rel=1e-5), name
+        (shared,), (single,) = (each.records("genotypes") for each in (together, alone))
+        assert shared["genotype"] == single["genotype"]

@@ -21,6 +21,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
     command.add_argument("--scale", metavar="S", help="smoke (seconds, no files), cpu (default) or full (as published)")
     command.add_argument("--data", metavar="PATH", help="images or text, as for --data.path of a search")
     command.add_argument("--table", metavar="FILE", help="the table of the benchmark, for nasbench201 and macro")
+    command.add_argument("--transfer", metavar="PATH", help="a second data set for found cells; of ptb: WikiText-2")
     command.add_argument("--seeds", metavar="N", type=positive, help="number of seeds (default: that of the scale)")
     command.add_argument("--run-dir", metavar="FOLDER", help="folder of all runs (default: runs/reproduce/NAME-SCALE)")
     command.add_argument("--show", action="store_true", help="show what would run, its cost and the published numbers")
@@ -33,14 +34,15 @@ def _reproduce(arguments: Arguments) -> None:
         _list()
         return
     from jdarts.reproduce import registry
-    from jdarts.reproduce.experiment import Setting
+    from jdarts.reproduce.experiment import INPUTS, Setting
 
     if arguments.show:
         print(registry.described(registry.get(arguments.name)))
         return
     scale = arguments.scale or "cpu"
     folder = Path(arguments.run_dir or Path("runs") / "reproduce" / f"{arguments.name}-{scale}")
-    setting = Setting(scale, folder, arguments.data or "", arguments.table or "", arguments.seeds)
+    data, table, transfer = (getattr(arguments, name) or "" for name in INPUTS)
+    setting = Setting(scale, folder, data, table, transfer, arguments.seeds)
     found = registry.check(arguments.name, setting)
     interrupts.explain_with(lambda: f"give the same command again to go on in {folder}")
     from jdarts.report.console import ConsoleReporter
@@ -54,7 +56,7 @@ def _reproduce(arguments: Arguments) -> None:
 
 
 def _refuse_options(arguments: Arguments) -> None:
-    for option in ("scale", "data", "table", "seeds", "run_dir", "show"):
+    for option in ("scale", "data", "table", "transfer", "seeds", "run_dir", "show"):
         if getattr(arguments, option):
             raise UserError(f"--{option.replace('_', '-')} needs an experiment; jdarts reproduce alone lists them")
 

@@ -16,7 +16,8 @@ SCALES: dict[Scale, str] = {
     "cpu": "two CPU cores, real data, reduced",
     "full": "the published protocol; needs accelerators",
 }
-Input = Literal["data", "table"]
+Input = Literal["data", "table", "transfer"]
+INPUTS: tuple[Input, ...] = ("data", "table", "transfer")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Setting:
       folder: of the experiment; its runs lie in it.
       data: the file or folder of the data.
       table: the file of a benchmark.
+      transfer: the file or folder of a second data set, to which found cells are transferred.
       seeds: number of seeds; None is that of the scale.
       reporter: shows the runs to the user.
     """
@@ -36,6 +38,7 @@ class Setting:
     folder: Path
     data: str = ""
     table: str = ""
+    transfer: str = ""
     seeds: int | None = None
     reporter: Reporter = field(default_factory=SilentReporter)
 

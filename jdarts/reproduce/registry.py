@@ -13,7 +13,7 @@ from jdarts.reproduce import (
     random_wiring,
     single_darts,
 )
-from jdarts.reproduce.experiment import SCALES, Findings, Reproduction, Setting
+from jdarts.reproduce.experiment import INPUTS, SCALES, Findings, Reproduction, Setting
 from jdarts.runs.folder import RunFolder
 
 _MODULES = (darts_cifar10, imagenet, macro, nasbench201, ptb, random_wiring, single_darts)
@@ -40,7 +40,7 @@ def check(name: str, setting: Setting) -> Reproduction:
     if setting.scale not in SCALES:
         raise unknown("scale", setting.scale, SCALES)
     needed = found.inputs[setting.scale]
-    for option in ("data", "table"):
+    for option in INPUTS:
         value = getattr(setting, option)
         if option in needed and not value:
             raise UserError(f"reproduce {name} at scale {setting.scale} needs --{option}; or use --scale smoke")

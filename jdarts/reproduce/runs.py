@@ -61,7 +61,7 @@ def search(setting: Setting, name: str, config: Experiment, seeds: int) -> Searc
     """The searches of `config` with seeds 0, 1, … in the folder `name`; runs or continues them if needed."""
     folder, members = setting.folder / name, [Member(seed) for seed in range(seeds)]
     done = folder / "search" / "members.json"
-    again = _holds(folder, config)
+    again = holds(folder, config)
     if not done.is_file():
         setting.reporter.message(f"search {name}: {config.search.method}, {seeds} seeds")
         run_search_only(config, members, folder, resume=again, reporter=setting.reporter)
@@ -74,11 +74,16 @@ def search(setting: Setting, name: str, config: Experiment, seeds: int) -> Searc
 def train(setting: Setting, name: str, config: Experiment, genotype: str) -> TrainedRun:
     """The training of a genotype in the folder `name`; runs or continues it if needed."""
     folder = setting.folder / name
-    again = _holds(folder, config)
+    again = holds(folder, config)
     if not (folder / "result.json").is_file():
         setting.reporter.message(f"train {name}")
         architecture = parse_architecture(genotype)
         run_train_only(config, architecture, folder, resume=again, reporter=setting.reporter)
+    return finished(folder)
+
+
+def finished(folder: Path) -> TrainedRun:
+    """The finished training in a folder."""
     epochs = RunFolder(folder).records("metrics")
     return TrainedRun(folder, json.loads((folder / "result.json").read_text()), epochs, cost_of(epochs))
 
@@ -89,7 +94,7 @@ def train_briefly(setting: Setting, config: Experiment, genotype: str) -> Traine
     return train(setting, f"brief-{digest}", replace(config, name=f"brief-{digest}"), genotype)
 
 
-def _holds(folder: Path, config: Experiment) -> bool:
+def holds(folder: Path, config: Experiment) -> bool:
     """True if the folder holds this run, begun or finished; `UserError` if it holds another one."""
     if not (folder / CONFIG).is_file():
         return False

@@ -110,9 +110,14 @@ def test_macro(results):
 @pytest.mark.slow
 def test_ptb(results):
     folder, found = results("ptb")
-    assert set(found["trained"]) == {"DARTS, first order"}
-    assert all(run["test_perplexity"] > 1 for runs in found["trained"].values() for run in runs)
-    assert "58.1" not in (folder / "results.md").read_text(), "no row of an order that did not run"
+    assert set(found["trained"]) == set(found["transferred"]) == {"DARTS, second order", "LSTM"}
+    for part in ("trained", "transferred"):
+        (cell,), (lstm,) = found[part]["DARTS, second order"], found[part]["LSTM"]
+        assert cell["test_perplexity"] > 1 and lstm["test_perplexity"] > 1
+        assert abs(lstm["parameters"] - cell["parameters"]) < 12 + 5 + 16 * lstm["units"], "no more than one unit away"
+    assert found["trained"] != found["transferred"], "another text"
+    text = (folder / "results.md").read_text()
+    assert "55.7" in text and "57.6" not in text, "no row of an order that did not run"
 
 
 @pytest.mark.slow
@@ -179,6 +184,8 @@ def test_configurations_of_larger_scales_are_valid(scale):
         (["macro", "--scale", "tiny"], "unknown scale 'tiny'"),
         (["macro"], "needs --data; or use --scale smoke"),
         (["ptb", "--scale", "smoke", "--table", "x"], "does not read --table; leave it out"),
+        (["macro", "--scale", "smoke", "--transfer", "x"], "does not read --transfer; leave it out"),
+        (["ptb", "--data", ".", "--transfer", "absent"], "--transfer absent does not exist"),
         (["nasbench201", "--scale", "smoke", "--table", "absent.csv"], "--table absent.csv does not exist"),
         (["--scale", "smoke"], "--scale needs an experiment"),
     ],

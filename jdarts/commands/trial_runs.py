@@ -14,18 +14,19 @@ from jdarts.estimation import FromScratch, measure_of
 from jdarts.genotypes import parse_architecture
 from jdarts.methods import configured
 from jdarts.networks.of_genotype import TrainedOnImages
-from jdarts.pipeline import open_resident_search, open_run, show_genotype
+from jdarts.pipeline import open_resident_search, open_run, place_search, show_genotype
 from jdarts.report.cell_drawing import draw_svg
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.kinds import PLAN, TUNING, Kind
 from jdarts.runs.reporter import Reporter
 from jdarts.search import SearchRun
+from jdarts.search.members import Member
 from jdarts.strategies import choices_of
 from jdarts.strategies.plan import JOURNAL, TrialPlan, check_same, open_planned, prepare, read_plan, task_of
 from jdarts.strategies.progress import Progress
 from jdarts.strategies.running import Helpers, Task, run_trials
 from jdarts.strategies.study import text_of
-from jdarts.strategies.tuned_trials import measure_search, measure_training, tuned
+from jdarts.strategies.tuned_trials import TunedSearches, measure_training, tuned, tuned_together
 from jdarts.strategies.tuning import TuningPlan, open_tuning, read_tuning, varied_of
 
 
@@ -76,6 +77,8 @@ def run_tuning(
         FromScratch.of(config).check(parse_architecture(plan.genotype), {})
     else:
         open_resident_search(config)
+        if plan.together > 1:
+            place_search(config, [Member(config.seed)] * plan.together)
     if resume:
         check_same(run_dir, read_tuning(run_dir)[0].as_json(), plan.as_json())
     study = open_tuning(config, plan, run_dir / JOURNAL, resume=resume) if plan.storage else None
@@ -128,12 +131,16 @@ def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -
 
 def _tuning_task(config: Experiment, plan: TuningPlan, study: Study, run: RunFolder) -> Task:
     varied = varied_of(plan.vary, config)
-    measure = (
-        measure_training(parse_architecture(plan.genotype), config, varied)
-        if plan.genotype
-        else measure_search(_tuned_search, run, config, varied)
-    )
-    return Task(study, tuned(config, varied, measure), (measure_of(config),), plan.trials)
+    if plan.genotype:
+        evaluate = tuned(config, varied, measure_training(parse_architecture(plan.genotype), config, varied))
+    else:
+        searches = TunedSearches(_tuned_search, run, config, varied, plan.together)
+        evaluate = (
+            tuned(config, varied, searches.measure)
+            if plan.together == 1
+            else tuned_together(config, varied, searches.measure_together, plan.together, plan.trials)
+        )
+    return Task(study, evaluate, (measure_of(config),), plan.trials)
 
 
 def _tuned_search(config: Experiment, folder: RunFolder) -> SearchRun:

@@ -47,6 +47,13 @@ def add_commands(add: Callable[..., Parser]) -> None:
     )
     command.add_argument("--storage", metavar="URL", help=trials.STORAGE_HELP)
     command.add_argument("--workers", metavar="W", type=positive, default=1, help=trials.WORKERS_HELP)
+    command.add_argument(
+        "--together",
+        metavar="K",
+        type=positive,
+        default=1,
+        help="run K searches at the same time in one program, for accelerators; needs --pruner none",
+    )
     command.add_argument("--resume", action="store_true", help="continue an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="start over; the earlier folder is moved aside")
     command.add_argument("--run-dir", metavar="FOLDER", help="folder of the results (default: runs/NAME-tune)")
@@ -88,6 +95,8 @@ def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> Non
     elif count is None:
         raise UserError(f"sampler {arguments.sampler} needs the number of trials: --trials N")
     genotype = None if arguments.genotype is None else load_genotype(arguments.genotype, None)
+    if arguments.together > 1:
+        _check_together(arguments, config)
     plan = TuningPlan(
         vary=tuple(arguments.vary),
         trials=count,
@@ -95,9 +104,27 @@ def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> Non
         pruner=arguments.pruner,
         genotype="" if genotype is None else genotype.to_text(),
         storage=arguments.storage or "",
+        together=arguments.together,
     )
     start = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     run_tuning(config, plan, run_dir, **start, reporter=reporter, workers=arguments.workers)
+
+
+def _check_together(arguments: Arguments, config: Any) -> None:
+    """Raise `UserError` for settings with which searches do not run at the same time."""
+    from jdarts.methods import configured
+    from jdarts.search.population import check_method
+
+    if arguments.genotype is not None:
+        raise UserError(
+            f"--together {arguments.together} is for searches, not for the training of --genotype; leave it out"
+        )
+    if arguments.pruner != "none":
+        raise UserError(
+            f"--together {arguments.together} runs searches to their end at the same time, so that --pruner "
+            f"{arguments.pruner} could stop none; leave one of them out"
+        )
+    check_method(configured(config.search))
 
 
 def _refuse_without_effect(names: Sequence[str], config: Any, *, training: bool) -> None:

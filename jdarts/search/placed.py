@@ -42,6 +42,7 @@ class PlacedSearch:
       snapshot: `state -> {"alphas": …, "sums": …, "finite": …}`, complete on the host of every process.
       steps_per_epoch: whole training batches in an epoch.
       method: the search method.
+      others: `members -> placed search` of as many other members, which vary the same values, with the same step.
       search: the pure functions of one search of `config`, on one device.
     """
 
@@ -50,6 +51,7 @@ class PlacedSearch:
     snapshot: Callable[[SearchState], dict[str, Any]]
     steps_per_epoch: int
     method: Method
+    others: Callable[[Sequence[Member]], "PlacedSearch"]
     search: Search
 
 
@@ -80,8 +82,10 @@ def place_search(
 
     step_one.__name__ = search.step.__name__  # so that the compilation cache finds the program of a single search
 
-    seeds, values = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
-    seeds, values = split_members((seeds, values), placement)
+    def arguments(members: Sequence[Member]) -> tuple[Any, dict[str, Any]]:
+        given = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
+        return split_members(given, placement)
+
     streamed = isinstance(data, StreamedData)
     batches = (
         streamed_batches(config, data, search.method, placement) if streamed else resident(search.arrays, placement)
@@ -90,27 +94,35 @@ def place_search(
     init = compile_init(init_one, placement)
     parts = config.search.microbatches if streamed else 0
     step = compile_step(step_one, placement, streamed=parts, calls=steps)
-    _check_sweep(init_one, values, members)
+    _check_sweep(init_one, arguments(members)[1], members)
     everywhere: Any = (
         {} if placement.backend == "jit" else {"out_shardings": NamedSharding(placement.mesh, PartitionSpec())}
     )
     view = jax.jit(partial(_view, axes=1 if members else 0), **everywhere)
     mean = jax.jit(_mean_over_members, **everywhere) if members else None
-    return PlacedSearch(
-        lambda: init(seeds, values),
-        Advance(
+    alone = make_search(config, space, data) if placement.axis_name else search
+
+    def placed(members: Sequence[Member]) -> PlacedSearch:
+        seeds, values = arguments(members)
+        advance = Advance(
             step,
             batches,
             values,
             check_every=config.devices.check_replicas_every,
             metrics=mean or (lambda metrics: metrics),
             guard=partial(_refusing, values, members),
-        ),
-        lambda state: jax.device_get(view(state)),
-        search.steps_per_epoch,
-        search.method,
-        make_search(config, space, data) if placement.axis_name else search,
-    )
+        )
+        return PlacedSearch(
+            lambda: init(seeds, values),
+            advance,
+            lambda state: jax.device_get(view(state)),
+            search.steps_per_epoch,
+            search.method,
+            placed,
+            alone,
+        )
+
+    return placed(members)
 
 
 def _mean_over_members(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -52,6 +52,22 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
     same_members(folder, members, resume=run.resume)
     placed = place_search(run.config, run.space, run.search_data, placement, members)
     records = MemberRecords.of(run, placed, members)
+    results = search_members(run, placed, records)
+    for found, own in zip(results, records.folders, strict=True):
+        if found.genotype is not None:
+            if placed.method.compares:
+                append_result(own, found.genotype)
+            own.write_text("genotype.txt", genotype_file(run.config, found.genotype))
+    folder.write_json("members.json", describe(results))
+    return results
+
+
+def search_members(run: SearchRun, placed: PlacedSearch, records: "MemberRecords") -> list[Found]:
+    """Run the searches of `placed` to the end; the results of those that `records` names.
+
+    Writes their mean into `run.folder`, with checkpoints, and each one's records into its own folder.
+    """
+    settings = run.config.search
     loop = Loop(
         "search",
         placed.step,
@@ -59,18 +75,12 @@ def run_population(run: SearchRun, members: Sequence[Member], placement: Placeme
         on_epoch_end=records,
         suspects=f"search.weight_optimizer.learning_rate {settings.weight_optimizer.learning_rate} or a swept value",
         also=records.folders,
-        images=placed.search.images_per_step * placed.steps_per_epoch * len(members),
+        images=placed.search.images_per_step * placed.steps_per_epoch * len(records.members),
     )
-    state = run_loop(loop, placed.init(), folder, reporter=run.reporter, resume=run.resume)
+    state = run_loop(loop, placed.init(), run.folder, reporter=run.reporter, resume=run.resume)
     results = records.found(state)
     if placed.method.compares and isinstance(placed.search.data, SearchData):
         results = records.compared(state, results, settings.epochs)
-    for found, own in zip(results, records.folders, strict=True):
-        if found.genotype is not None:
-            if placed.method.compares:
-                append_result(own, found.genotype)
-            own.write_text("genotype.txt", genotype_file(run.config, found.genotype))
-    folder.write_json("members.json", describe(results))
     return results
 
 
@@ -86,11 +96,17 @@ class MemberRecords:
     table: Table | None
 
     @classmethod
-    def of(cls, run: SearchRun, placed: PlacedSearch, members: Sequence[Member]) -> "MemberRecords":
-        """The records that the settings of each member ask for."""
+    def of(
+        cls,
+        run: SearchRun,
+        placed: PlacedSearch,
+        members: Sequence[Member],
+        folders: Sequence[RunFolder] | None = None,
+    ) -> "MemberRecords":
+        """The records that the settings of each member ask for, in `folders`; None names them after the members."""
         configs = [member.config(run.config) for member in members]
         methods = [configured(own.search) for own in configs]
-        folders = [run.folder.subfolder(member.name) for member in members]
+        folders = folders or [run.folder.subfolder(member.name) for member in members]
         hooks_of = run.hooks(run.config, placed.search)
         alone = processes.count() == 1  # with several processes, none of them holds a whole search
         hooks = []
@@ -116,6 +132,7 @@ class MemberRecords:
         for i, (member, method) in enumerate(zip(self.members, self.methods, strict=True)):
             alphas = {name: jnp.asarray(stack[i]) for name, stack in seen["alphas"].items()}
             metrics = {name: float(seen["sums"][name][i]) / self.placed.steps_per_epoch for name in METRICS}
+            metrics |= self.placed.search.task.readings(metrics)
             metrics["alpha_entropy"] = float(entropy(softmax({name: alphas[name] for name in space.alpha_shapes})))
             genotype = method.genotype(space, alphas) if bool(seen["finite"][i]) else None
             metrics |= of_genotype(genotype, space.random_genotype(0), self.table)

@@ -26,9 +26,13 @@ class Places:
         done, later = self._read()
         return done + sum(trial.state in DONE for trial in later) >= self._total
 
-    def free(self) -> bool:
-        """True if a trial waits for a worker, or if the study needs a new one."""
+    def free(self, own: int = 0) -> bool:
+        """True if a trial waits for a worker, or if the study needs a new one.
+
+        `own` is the number of running trials of the caller.
+        """
         kept, later = self._read()
+        kept += 0 if self._running_count else own
         for trial in later:
             kept += self._keeps(trial)
             if trial.state == TrialState.WAITING and kept <= self._total:

@@ -3,13 +3,17 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import optuna
-from optuna.trial import Trial
+from optuna.storages._heartbeat import get_heartbeat_thread
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
 
 from jdarts.config import DataConfig, Experiment
+from jdarts.devices.placement import place
 from jdarts.errors import Diverged, Interrupted, UserError
 from jdarts.estimation import FromScratch, Score, children_of, measure_of
 from jdarts.estimation.children import Child, ChildTask
@@ -18,9 +22,13 @@ from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
 from jdarts.runs.reporter import Reporter, SilentReporter
 from jdarts.search import SearchRun, run_search
-from jdarts.search.members import numbers_of_search
+from jdarts.search.found import Found
+from jdarts.search.members import Member, numbers_of_search
+from jdarts.search.placed import PlacedSearch, place_search
+from jdarts.search.population import MemberRecords, own_loop, search_members
 from jdarts.search.single_loop import compile_with_numbers, run_single_loop, trace_with_numbers
 from jdarts.staging import NOT_A_NUMBER_YET
+from jdarts.strategies.places import Places
 from jdarts.strategies.study import RunTrial, text_of
 from jdarts.strategies.tuning import Varied, suggest, with_values_of
 
@@ -29,6 +37,10 @@ _REFUSED = (*NOT_A_NUMBER_YET, UserError, TypeError, ValueError)
 Built = TypeVar("Built")
 Measured = tuple[float, str]
 """The validation result (`jdarts.estimation.measure_of`), and the text of the architecture."""
+Outcome = Measured | UserError | Diverged
+"""The result of a trial, or the reason why it has none."""
+MeasureTogether = Callable[[Sequence[tuple[Trial, Experiment]]], Sequence[Outcome]]
+"""Runs trials at the same time, each with its configuration."""
 
 
 def tuned(config: Experiment, varied: Sequence[Varied], measure: Callable[[Trial, Experiment], Measured]) -> RunTrial:
@@ -41,19 +53,99 @@ def tuned(config: Experiment, varied: Sequence[Varied], measure: Callable[[Trial
     def run(trial: Trial) -> tuple[float]:
         started = time.monotonic()
         try:
-            measured, architecture = measure(trial, with_values_of(config, suggest(trial, varied)))
+            measured = measure(trial, with_values_of(config, suggest(trial, varied)))
         except (UserError, Diverged) as error:
-            trial.set_user_attr("reason", str(error))
-            raise optuna.TrialPruned(str(error)) from None
+            raise _pruned(trial, error) from None
         except Interrupted:
             trial.study.enqueue_trial(trial.params)
             raise
-        cost = time.monotonic() - started
-        values = {measure_of(config).name: measured}
-        trial.set_user_attr("score", {"values": values, "cost": cost, "architecture": architecture})
-        return (measured,)
+        return _scored(trial, config, measured, time.monotonic() - started)
 
     return run
+
+
+def tuned_together(
+    config: Experiment, varied: Sequence[Varied], measure: MeasureTogether, together: int, total: int
+) -> RunTrial:
+    """The function that runs a trial and up to `together` − 1 further ones of its study at the same time.
+
+    Like `tuned`; the study gets `total` trials. The trials of one call are proposed before any of them has a result.
+    """
+
+    def run(first: Trial) -> tuple[float]:
+        started, study = time.monotonic(), first.study
+        trials = [first, *_asked(study, together - 1, total)]
+        with ExitStack() as alive:
+            for trial in trials[1:]:
+                heartbeat: Any = get_heartbeat_thread(trial._trial_id, study._storage)
+                alive.enter_context(heartbeat)
+            try:
+                outcomes = _outcomes(trials, config, varied, measure)
+            except BaseException as error:
+                for trial in trials[1:]:
+                    trial.set_user_attr("reason", f"trial {first.number}, which ran at the same time, ended: {error}")
+                    study.tell(trial, state=TrialState.FAIL)
+                if isinstance(error, Interrupted):
+                    for trial in trials:
+                        study.enqueue_trial(trial.params)
+                raise
+            cost = (time.monotonic() - started) / len(trials)
+            for trial, outcome in zip(trials[1:], outcomes[1:], strict=True):
+                try:
+                    study.tell(trial, _scored(trial, config, _or_pruned(trial, outcome), cost))
+                except optuna.TrialPruned:
+                    study.tell(trial, state=TrialState.PRUNED)
+        return _scored(first, config, _or_pruned(first, outcomes[0]), cost)
+
+    return run
+
+
+def _asked(study: Study, count: int, total: int) -> list[Trial]:
+    """Up to `count` further trials of a study that gets `total` trials."""
+    places, trials = Places(study, total), []
+    while len(trials) < count and places.free(own=1 + len(trials)):
+        trial = study.ask()
+        if not places.has(trial.number):
+            trial.set_user_attr("reason", f"other workers have begun the last of the {total} trials")
+            study.tell(trial, state=TrialState.FAIL)
+            break
+        trials.append(trial)
+    return trials
+
+
+def _outcomes(
+    trials: Sequence[Trial], config: Experiment, varied: Sequence[Varied], measure: MeasureTogether
+) -> list[Outcome]:
+    """The outcome of every trial; those whose values are not allowed together do not run."""
+    outcomes: dict[int, Outcome] = {}
+    allowed: list[tuple[Trial, Experiment]] = []
+    for trial in trials:
+        try:
+            allowed.append((trial, with_values_of(config, suggest(trial, varied))))
+        except UserError as error:
+            outcomes[trial.number] = error
+    for (trial, _), outcome in zip(allowed, measure(allowed) if allowed else (), strict=True):
+        outcomes[trial.number] = outcome
+    return [outcomes[trial.number] for trial in trials]
+
+
+def _or_pruned(trial: Trial, outcome: Outcome) -> Measured:
+    if isinstance(outcome, Exception):
+        raise _pruned(trial, outcome)
+    return outcome
+
+
+def _pruned(trial: Trial, error: Exception) -> optuna.TrialPruned:
+    trial.set_user_attr("reason", str(error))
+    return optuna.TrialPruned(str(error))
+
+
+def _scored(trial: Trial, config: Experiment, measured: Measured, cost: float) -> tuple[float]:
+    """The objective of a trial, whose score it receives as the attribute `score`."""
+    value, architecture = measured
+    score = {"values": {measure_of(config).name: value}, "cost": cost, "architecture": architecture}
+    trial.set_user_attr("score", score)
+    return (value,)
 
 
 class _Curve(SilentReporter):
@@ -109,8 +201,7 @@ class Shared(Generic[Built]):
 
     def of(self, params: Mapping[str, Any]) -> Built:
         """That of a trial with these parameters; `names` are then the numbers that it takes as arguments."""
-        others = {name: value for name, value in params.items() if name not in self.names}
-        fixed = replace(with_values_of(self._base, others), seed=self._base.seed)
+        fixed = self.fixed(params)
         if self._last is None or self._last[0] != fixed:
             self._last = None  # so that its memory is free
             try:
@@ -123,6 +214,11 @@ class Shared(Generic[Built]):
                 return self.of(params)
         return self._last[1]
 
+    def fixed(self, params: Mapping[str, Any]) -> Experiment:
+        """The configuration that trials with the same part share."""
+        others = {name: value for name, value in params.items() if name not in self.names}
+        return replace(with_values_of(self._base, others), seed=self._base.seed)
+
     def _is_argument(self, config: Experiment, name: str) -> bool:
         try:
             self._traces(config, [name])
@@ -131,46 +227,128 @@ class Shared(Generic[Built]):
         return True
 
 
-def measure_search(
-    make: Callable[[Experiment, RunFolder], SearchRun], run: RunFolder, base: Experiment, varied: Sequence[Varied]
-) -> Callable[[Trial, Experiment], Measured]:
-    """The validation result of the supernet after the last epoch of a search.
+class TunedSearches:
+    """The searches of trials. Those that differ in real numbers or in the seed share one compiled step.
 
-    `make` builds the search of a configuration, checked; `base` and `varied` are what trials vary. Trials that differ
-    in real numbers or in the seed share one compiled step. The records of trial 7 are in `trials/0007` of the run
-    folder; checkpoints are not kept.
+    The result of a trial is the validation result of the supernet after the last epoch. The records of trial 7 are in
+    `trials/0007` of the run folder; checkpoints are not kept.
+
+    Args:
+      make: builds the search of a configuration, checked.
+      run: the run folder.
+      base: the configuration without the values of a trial.
+      varied: the fields that trials vary.
+      together: the number of searches in one program (`measure_together`).
     """
-    trials, names = run.subfolder("trials"), [each.name for each in varied]
 
-    def build(config: Experiment, numbers: Sequence[str]) -> tuple[SearchRun, Any]:
-        search = make(config, trials)
+    def __init__(
+        self,
+        make: Callable[[Experiment, RunFolder], SearchRun],
+        run: RunFolder,
+        base: Experiment,
+        varied: Sequence[Varied],
+        together: int = 1,
+    ):
+        self._make, self._trials, self._together = make, run.subfolder("trials"), together
+        names = [each.name for each in varied]
+        numbers = numbers_of_search(base, options="search.method" not in names)
+
+        def traces(config: Experiment, given: Sequence[str]) -> None:
+            trace_with_numbers(make(config, self._trials), given)
+
+        self._single = Shared(base, names, numbers, self._compiled, traces)
+        self._several = Shared(base, names, numbers, self._placed, traces)
+
+    def measure(self, trial: Trial, config: Experiment) -> Measured:
+        """The result of one trial; intermediate results go to the pruner of its study."""
+        folder = self._folder(trial)
+        curve = _Curve(trial, children_of(config.data.source))
+        try:
+            genotype = self._found(trial, config, folder, curve)
+        finally:
+            shutil.rmtree(folder.checkpoints_dir, ignore_errors=True)
+        return _measured(curve.measured, config, genotype)
+
+    def measure_together(self, trials: Sequence[tuple[Trial, Experiment]]) -> list[Outcome]:
+        """The results of trials. Those that share a compiled step run in it at the same time."""
+        outcomes: dict[int, Outcome] = {}
+        groups: dict[Experiment, list[tuple[Trial, Experiment]]] = {}
+        for trial, config in trials:
+            groups.setdefault(self._several.fixed(trial.params), []).append((trial, config))
+        for group in groups.values():
+            template, placed = self._several.of(group[0][0].params)
+            if placed is None or len(group) == 1:
+                found = [self._alone(trial, config) for trial, config in group]
+            else:
+                found = self._at_once(template, placed, group)
+            outcomes |= {trial.number: outcome for (trial, _), outcome in zip(group, found, strict=True)}
+        return [outcomes[trial.number] for trial, _ in trials]
+
+    def _folder(self, trial: Trial) -> RunFolder:
+        return self._trials.subfolder(f"{trial.number:04}")
+
+    def _compiled(self, config: Experiment, numbers: Sequence[str]) -> tuple[SearchRun, Any]:
+        search = self._make(config, self._trials)
         return search, None if search.method.driver else compile_with_numbers(search, numbers)
 
-    numbers = numbers_of_search(base, options="search.method" not in names)
-    shared = Shared(base, names, numbers, build, lambda config, given: trace_with_numbers(make(config, trials), given))
+    def _placed(self, config: Experiment, numbers: Sequence[str]) -> tuple[SearchRun, PlacedSearch | None]:
+        search = self._make(config, self._trials)
+        if own_loop(search.method):
+            return search, None
+        members = [Member(config.seed, tuple((name, 0.5) for name in numbers))] * self._together
+        batch, parts = config.search.batch_size, config.search.microbatches
+        placement = place(config.devices, batch_size=batch, microbatches=parts, members=len(members))
+        return search, place_search(config, search.space, search.search_data, placement, members)
 
-    def found(trial: Trial, config: Experiment, folder: RunFolder, reporter: Reporter) -> Genotype:
-        template, compiled = shared.of(trial.params)
+    def _found(self, trial: Trial, config: Experiment, folder: RunFolder, reporter: Reporter) -> Genotype:
+        template, compiled = self._single.of(trial.params)
         search = replace(template, config=config, folder=folder, method=configured(config.search), reporter=reporter)
         if compiled is None:
             return run_search(search)[0]
-        values = {name: float(trial.params[name]) for name in shared.names}
+        values = {name: float(trial.params[name]) for name in self._single.names}
         return run_single_loop(search, compiled=compiled(search, values)).genotype
 
-    def measure(trial: Trial, config: Experiment) -> Measured:
-        folder = trials.subfolder(f"{trial.number:04}")
-        curve = _Curve(trial, children_of(config.data.source))
+    def _alone(self, trial: Trial, config: Experiment) -> Outcome:
         try:
-            genotype = found(trial, config, folder, curve)
-        finally:
-            shutil.rmtree(folder.checkpoints_dir, ignore_errors=True)
-        if curve.measured is None:
-            raise UserError(
-                f"method {config.search.method} reports no validation {measure_of(config).name}; tune another one"
-            )
-        return curve.measured, text_of(genotype)
+            return self.measure(trial, config)
+        except (UserError, Diverged) as error:
+            return error
 
-    return measure
+    def _at_once(
+        self, template: SearchRun, placed: PlacedSearch, group: Sequence[tuple[Trial, Experiment]]
+    ) -> list[Outcome]:
+        """The results of at most `together` trials; the program is filled up with copies of the last one."""
+        numbers = self._several.names
+        members = [
+            Member(config.seed, tuple((name, float(trial.params[name])) for name in numbers)) for trial, config in group
+        ]
+        filled = [*members, *[members[-1]] * (self._together - len(members))]
+        searches, folders = placed.others(filled), [self._folder(trial) for trial, _ in group]
+        own = self._trials.subfolder(f"{group[0][0].number:04}-together")
+        try:
+            run = replace(template, folder=own)
+            found = search_members(run, searches, MemberRecords.of(run, searches, members, folders))
+        except Diverged as error:  # all of them
+            return [error] * len(group)
+        finally:
+            shutil.rmtree(own.path, ignore_errors=True)
+        return [self._outcome(each, config) for each, (_, config) in zip(found, group, strict=True)]
+
+    def _outcome(self, found: Found, config: Experiment) -> Outcome:
+        if found.genotype is None:
+            return Diverged(f"the search with seed {found.member.seed} diverged: its numbers are not finite")
+        try:
+            return _measured(children_of(config.data.source).of_search(found.metrics), config, found.genotype)
+        except UserError as error:
+            return error
+
+
+def _measured(value: float | None, config: Experiment, genotype: Genotype) -> Measured:
+    if value is None:
+        raise UserError(
+            f"method {config.search.method} reports no validation {measure_of(config).name}; tune another one"
+        )
+    return value, text_of(genotype)
 
 
 def measure_training(

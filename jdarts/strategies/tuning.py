@@ -71,6 +71,7 @@ class TuningPlan:
       sampler, pruner: their names.
       genotype: the text of the genotype to train; "" tunes the search.
       storage: a URL or a journal file; "" is a journal in the run folder.
+      together: the number of searches that run in one program.
     """
 
     vary: tuple[str, ...]
@@ -79,6 +80,7 @@ class TuningPlan:
     pruner: str = "none"
     genotype: str = ""
     storage: str = ""
+    together: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """The content of `tune.json`, with the version of jdarts and without the password of the storage."""

@@ -1,5 +1,6 @@
 """Trials that share one compiled step have the results of searches and trainings on their own."""
 
+import signal
 from dataclasses import replace
 from functools import partial
 
@@ -14,13 +15,15 @@ from support.tiny_text import text
 from jdarts import staging
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.data import load
+from jdarts.errors import Interrupted
 from jdarts.estimation import FromScratch, image_children, text_children
 from jdarts.genotypes import parse
 from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
 from jdarts.search import SearchRun, run_search
 from jdarts.spaces import define_space
-from jdarts.strategies.tuned_trials import measure_search, measure_training, tuned
+from jdarts.strategies.study import optimize
+from jdarts.strategies.tuned_trials import TunedSearches, measure_training, tuned, tuned_together
 from jdarts.strategies.tuning import varied_of, with_values_of
 
 SPACE = define_space("small", nodes=1, normal=("skip_connect", "sep_conv_3x3"))
@@ -104,21 +107,24 @@ def test_arguments_of_a_step_act_as_numbers_do(x64):
             assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), together, other))), name
 
 
-def test_searches(monkeypatch, tmp_path):
-    """Method options, both learning rates and seeds are arguments of one step; the epochs are not."""
+SEARCHES = replace(IMAGES, search=replace(IMAGES.search, method="darts_minus"))
+
+
+@pytest.fixture(scope="module")
+def make():
     data = load(IMAGES.data)
-    config = replace(IMAGES, search=replace(IMAGES.search, method="darts_minus"))
-    folder = RunFolder.create(tmp_path / "run", config)
+    return lambda config, folder: SearchRun(config, SPACE, data, folder, configured(config.search))
 
-    def make(config, folder):
-        return SearchRun(config, SPACE, data, folder, configured(config.search))
 
+def test_searches(make, monkeypatch, tmp_path):
+    """Method options, learning rates and seeds are arguments of one step; epochs are not."""
+    config, folder = SEARCHES, RunFolder.create(tmp_path / "run", SEARCHES)
     options = ["weight_optimizer.learning_rate=0.05,0.1", "method_options.beta=0.5,1.0", "epochs=1,2"]
     varied = varied_of([f"search.{option}" for option in options] + ["seed=1,2"], config)
     names = [each.name for each in varied]
     trials = [dict(zip(names, texts, strict=True)) for texts in (("0.05", "0.5", "1", "1"), ("0.1", "1.0", "1", "2"))]
     compiled = counted(monkeypatch, staging, "compile")
-    found = run(config, varied, measure_search(make, folder, config, varied), trials)
+    found = run(config, varied, TunedSearches(make, folder, config, varied).measure, trials)
     assert len(compiled) == 1
     for i, trial in enumerate(trials):
         own = with_values_of(config, trial)
@@ -131,3 +137,59 @@ def test_searches(monkeypatch, tmp_path):
             assert record[name] == pytest.approx(expected[name], rel=1e-5), name
         (shared,), (single,) = (each.records("genotypes") for each in (together, alone))
         assert shared["genotype"] == single["genotype"]
+
+
+def test_searches_at_the_same_time(make, tmp_path):
+    """Five trials, three at a time: each has the result of a search on its own."""
+    folder, study = RunFolder.create(tmp_path / "run", SEARCHES), optuna.create_study(direction="maximize")
+    varied = varied_of(["search.weight_optimizer.learning_rate=log:1e-2:1e-1", "seed=1,2"], SEARCHES)
+    together = TunedSearches(make, folder, SEARCHES, varied, 3)
+    single = TunedSearches(make, RunFolder.create(tmp_path / "alone", SEARCHES), SEARCHES, varied)
+    batches = []
+
+    def measure(trials):
+        batches.append(len(trials))
+        return together.measure_together(trials)
+
+    optimize(study, tuned_together(SEARCHES, varied, measure, 3, 5), 5)
+    assert batches == [3, 2] and [trial.state.name for trial in study.trials] == ["COMPLETE"] * 5
+    assert sorted(path.name for path in (tmp_path / "run" / "trials").iterdir()) == [f"000{i}" for i in range(5)]
+    again = optuna.create_study(direction="maximize")
+    for trial in study.trials:
+        again.enqueue_trial(trial.params)
+    again.optimize(tuned(SEARCHES, varied, single.measure), n_trials=5)
+    for trial, alone in zip(study.trials, again.trials, strict=True):
+        (record,) = folder.subfolder("trials").subfolder(f"{trial.number:04}").records("metrics")
+        assert trial.value == alone.value == 100 * record["val_accuracy"]
+        assert trial.user_attrs["score"]["architecture"] == alone.user_attrs["score"]["architecture"]
+    assert len({trial.value for trial in study.trials}) > 1
+
+
+def test_a_trial_without_result_does_not_end_the_others(make, tmp_path):
+    """Values that are not allowed together, and a rate at which the weights become infinite."""
+    config = with_values_of(SEARCHES, {"search.weight_optimizer.learning_rate": 0.1})
+    folder, study = RunFolder.create(tmp_path / "run", config), optuna.create_study(direction="maximize")
+    rates = ["search.weight_optimizer.learning_rate", "search.weight_optimizer.learning_rate_min"]
+    varied = varied_of([f"{rates[0]}=0.1,0.02,1e30", f"{rates[1]}=0.001,0.05"], config)
+    for values in (("0.1", "0.05"), ("0.02", "0.05"), ("1e30", "0.05")):
+        study.enqueue_trial(dict(zip(rates, values, strict=True)))
+    searches = TunedSearches(make, folder, config, varied, 3)
+    optimize(study, tuned_together(config, varied, searches.measure_together, 3, 3), 3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
+    reasons = [trial.user_attrs.get("reason", "") for trial in study.trials]
+    assert reasons[0] == "" and "learning_rate_min" in reasons[1] and "not finite" in reasons[2]
+
+
+def test_an_interruption_puts_all_trials_back(make, tmp_path):
+    study = optuna.create_study(direction="maximize")
+    varied = varied_of(["seed=1,2,3"], SEARCHES)
+
+    def interrupted(trials):
+        raise Interrupted(signal.SIGINT, "stopped")
+
+    with pytest.raises(Interrupted):
+        optimize(study, tuned_together(SEARCHES, varied, interrupted, 2, 3), 3)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "WAITING", "WAITING"]
+    assert [trial.params for trial in study.trials[:2]] == [
+        trial.system_attrs["fixed_params"] for trial in study.trials[2:]
+    ]

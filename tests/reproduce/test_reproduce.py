@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from support.real_data import REAL_DATA
 
 from jdarts import cli, reproduce
-from jdarts.config.files import with_values
+from jdarts.config.files import load_config, with_values
 from jdarts.errors import UserError
 from jdarts.genotypes import RandomlyWired
 from jdarts.methods import configured
@@ -19,6 +20,7 @@ from jdarts.reproduce import Setting, darts_cifar10, imagenet, macro, ptb, rando
 from jdarts.reproduce.nasbench201 import METHODS, config_of, scale_of
 from jdarts.reproduce.single_darts import GRIDS
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 NASBENCH201 = REAL_DATA / "nasbench201.csv.gz"
 MACRO = REAL_DATA / "benchmarks" / "nas-bench-macro_cifar10.json"
 TABLES = {"nasbench201": NASBENCH201, "single_darts": NASBENCH201, "macro": MACRO}
@@ -118,6 +120,12 @@ def test_ptb(results):
     assert found["trained"] != found["transferred"], "another text"
     text = (folder / "results.md").read_text()
     assert "55.7" in text and "57.6" not in text, "no row of an order that did not run"
+
+
+def test_the_small_config_of_ptb_is_the_protocol_of_the_reproduction():
+    config, sizes = load_config(CONFIGS / "ptb_rnn_small.py"), ptb.scale_of("cpu", "")
+    assert sizes.training == replace(config, name=sizes.training.name)
+    assert sizes.search == replace(sizes.training, data=replace(config.data, limit=150_000))
 
 
 @pytest.mark.slow

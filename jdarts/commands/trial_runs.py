@@ -26,7 +26,7 @@ from jdarts.strategies.plan import JOURNAL, TrialPlan, check_same, open_planned,
 from jdarts.strategies.progress import Progress
 from jdarts.strategies.running import Helpers, Task, run_trials
 from jdarts.strategies.study import text_of
-from jdarts.strategies.tuned_trials import TunedSearches, measure_training, tuned, tuned_together
+from jdarts.strategies.tuned_trials import TunedSearches, TunedTrainings, tuned, tuned_together
 from jdarts.strategies.tuning import TuningPlan, open_tuning, read_tuning, varied_of
 
 
@@ -131,15 +131,16 @@ def _run_all(task: Task, run: RunFolder, reporter: Reporter, helpers: Helpers) -
 
 def _tuning_task(config: Experiment, plan: TuningPlan, study: Study, run: RunFolder) -> Task:
     varied = varied_of(plan.vary, config)
-    if plan.genotype:
-        evaluate = tuned(config, varied, measure_training(parse_architecture(plan.genotype), config, varied))
-    else:
-        searches = TunedSearches(_tuned_search, run, config, varied, plan.together)
-        evaluate = (
-            tuned(config, varied, searches.measure)
-            if plan.together == 1
-            else tuned_together(config, varied, searches.measure_together, plan.together, plan.trials)
-        )
+    tried = (
+        TunedTrainings(parse_architecture(plan.genotype), config, varied, plan.together)
+        if plan.genotype
+        else TunedSearches(_tuned_search, run, config, varied, plan.together)
+    )
+    evaluate = (
+        tuned(config, varied, tried.measure)
+        if plan.together == 1
+        else tuned_together(config, varied, tried.measure_together, plan.together, plan.trials)
+    )
     return Task(study, evaluate, (measure_of(config),), plan.trials)
 
 

@@ -52,7 +52,7 @@ def add_commands(add: Callable[..., Parser]) -> None:
         metavar="K",
         type=positive,
         default=1,
-        help="run K searches at the same time in one program, for accelerators; needs --pruner none",
+        help="run K trials at the same time in one program, for accelerators; needs --pruner none",
     )
     command.add_argument("--resume", action="store_true", help="continue an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="start over; the earlier folder is moved aside")
@@ -111,20 +111,17 @@ def _run(arguments: Arguments, config: Any, run_dir: Path, reporter: Any) -> Non
 
 
 def _check_together(arguments: Arguments, config: Any) -> None:
-    """Raise `UserError` for settings with which searches do not run at the same time."""
+    """Raise `UserError` for settings with which trials do not run at the same time."""
     from jdarts.methods import configured
     from jdarts.search.population import check_method
 
-    if arguments.genotype is not None:
-        raise UserError(
-            f"--together {arguments.together} is for searches, not for the training of --genotype; leave it out"
-        )
     if arguments.pruner != "none":
         raise UserError(
-            f"--together {arguments.together} runs searches to their end at the same time, so that --pruner "
+            f"--together {arguments.together} runs trials to their end at the same time, so that --pruner "
             f"{arguments.pruner} could stop none; leave one of them out"
         )
-    check_method(configured(config.search))
+    if arguments.genotype is None:
+        check_method(configured(config.search))
 
 
 def _refuse_without_effect(names: Sequence[str], config: Any, *, training: bool) -> None:

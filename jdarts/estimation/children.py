@@ -40,6 +40,11 @@ class Child(Protocol):
         """Steps of one epoch."""
         ...
 
+    @property
+    def examples(self) -> Any:
+        """The training data on the device, the second argument of the steps of `ChildTask.step_at`."""
+        ...
+
     def init(self, key: jax.Array, /) -> Any:
         """The state before the first step."""
         ...
@@ -91,6 +96,10 @@ class ChildTask(Protocol):
 
         They share one compiled step. Raises `staging.NOT_A_NUMBER_YET` if a number decides how it is built.
         """
+        ...
+
+    def step_at(self, genotype: Any, fidelity: Fidelity, values: Mapping[str, jax.Array]) -> Any:
+        """The functions of a training with other, traced values: `init(key)` and `step(state, examples)`."""
         ...
 
     def numbers(self) -> list[str]:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jdarts.config import DataConfig, Experiment
+from jdarts.config.swept import with_values
 from jdarts.data import Dataset, SearchData, load, steps_per_epoch
 from jdarts.data.dataset import Images, TrainImages
 from jdarts.errors import UserError
@@ -17,6 +18,7 @@ from jdarts.genotypes.macro import mobile_of
 from jdarts.genotypes.random_wiring import RandomlyWired
 from jdarts.networks.of_genotype import TrainedOnImages, check_network, count_network
 from jdarts.train import Training, TrainState, check_augmentation, evaluate, make_trainings
+from jdarts.train.step import TrainArrays, TrainStep, train_step
 from jdarts.train.tasks import require_classification
 
 FIDELITIES = {
@@ -41,6 +43,11 @@ class ImageChild:
     def steps_per_epoch(self) -> int:
         """Steps of one epoch."""
         return self._training.steps_per_epoch
+
+    @property
+    def examples(self) -> TrainArrays:
+        """The images and their labels."""
+        return self._training.arrays
 
     def step(self, state: TrainState) -> tuple[TrainState, Mapping[str, jax.Array]]:
         """`(state after a step, metrics)`."""
@@ -124,6 +131,10 @@ class ImageChildren:
         settings = fidelity.config.train
         training = make_trainings(fidelity.config, genotype, fidelity.data, numbers)
         return lambda config: ImageChild(training(config), fidelity.data.val, settings.epochs, settings.batch_size)
+
+    def step_at(self, genotype: TrainedOnImages, fidelity: Fidelity, values: Mapping[str, jax.Array]) -> TrainStep:
+        """The functions of a training; see `ChildTask`."""
+        return train_step(with_values(fidelity.config, values), genotype, fidelity.data)
 
     def numbers(self) -> list[str]:
         """The real numbers of `train`."""

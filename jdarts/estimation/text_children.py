@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jdarts.config import DataConfig, Experiment
+from jdarts.config.swept import with_values
 from jdarts.data.text import TextData, load_text
 from jdarts.errors import UserError
 from jdarts.estimation.children import Fidelity, check_trained, kept_of, numbers_of, whole
@@ -24,6 +25,7 @@ from jdarts.train.language import (
     language_model,
     make_language_trainings,
 )
+from jdarts.train.language.step import LanguageStep, language_step
 
 TEXT_FIDELITIES = {
     "epochs": "epochs of training, in place of language_train.epochs",
@@ -44,6 +46,11 @@ class TextChild:
     def steps_per_epoch(self) -> int:
         """Steps of one epoch."""
         return self._training.windows.steps_per_epoch
+
+    @property
+    def examples(self) -> jax.Array:
+        """The training text, `[words, batch]`."""
+        return self._training.text
 
     def step(self, state: LanguageTrainState) -> tuple[LanguageTrainState, Mapping[str, jax.Array]]:
         """`(state after a step, metrics)`."""
@@ -103,6 +110,10 @@ class TextChildren:
         settings = fidelity.config.language_train
         training = make_language_trainings(fidelity.config, genotype, fidelity.data, numbers)
         return lambda config: TextChild(training(config), fidelity.data, settings.epochs, settings.val_batch_size)
+
+    def step_at(self, genotype: RecurrentGenotype, fidelity: Fidelity, values: Mapping[str, jax.Array]) -> LanguageStep:
+        """The functions of a training; see `ChildTask`."""
+        return language_step(with_values(fidelity.config, values), genotype, fidelity.data)
 
     def numbers(self) -> list[str]:
         """The real numbers of `language_train`."""

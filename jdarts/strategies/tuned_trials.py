@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -17,6 +17,7 @@ from jdarts.devices.placement import place
 from jdarts.errors import Diverged, Interrupted, UserError
 from jdarts.estimation import FromScratch, Score, children_of, measure_of
 from jdarts.estimation.children import Child, ChildTask
+from jdarts.estimation.together import TrainingsTogether
 from jdarts.genotypes import Architecture, Genotype
 from jdarts.methods import configured
 from jdarts.runs.folder import RunFolder
@@ -39,8 +40,10 @@ Measured = tuple[float, str]
 """The validation result (`jdarts.estimation.measure_of`), and the text of the architecture."""
 Outcome = Measured | UserError | Diverged
 """The result of a trial, or the reason why it has none."""
-MeasureTogether = Callable[[Sequence[tuple[Trial, Experiment]]], Sequence[Outcome]]
-"""Runs trials at the same time, each with its configuration."""
+Running = tuple[Trial, Experiment]
+"""A trial and its configuration."""
+MeasureTogether = Callable[[Sequence[Running]], Sequence[Outcome]]
+"""Runs trials at the same time."""
 
 
 def tuned(config: Experiment, varied: Sequence[Varied], measure: Callable[[Trial, Experiment], Measured]) -> RunTrial:
@@ -118,7 +121,7 @@ def _outcomes(
 ) -> list[Outcome]:
     """The outcome of every trial; those whose values are not allowed together do not run."""
     outcomes: dict[int, Outcome] = {}
-    allowed: list[tuple[Trial, Experiment]] = []
+    allowed: list[Running] = []
     for trial in trials:
         try:
             allowed.append((trial, with_values_of(config, suggest(trial, varied))))
@@ -226,6 +229,14 @@ class Shared(Generic[Built]):
             return False
         return True
 
+    def groups(self, trials: Sequence[Running]) -> Iterator[tuple[Built, list[Running]]]:
+        """`(what they compute with, trials)` for all groups of trials that share it."""
+        left = list(trials)
+        while left:
+            built, fixed = self.of(left[0][0].params), self.fixed(left[0][0].params)
+            yield built, [each for each in left if self.fixed(each[0].params) == fixed]
+            left = [each for each in left if self.fixed(each[0].params) != fixed]
+
 
 class TunedSearches:
     """The searches of trials. Those that differ in real numbers or in the seed share one compiled step.
@@ -269,14 +280,10 @@ class TunedSearches:
             shutil.rmtree(folder.checkpoints_dir, ignore_errors=True)
         return _measured(curve.measured, config, genotype)
 
-    def measure_together(self, trials: Sequence[tuple[Trial, Experiment]]) -> list[Outcome]:
+    def measure_together(self, trials: Sequence[Running]) -> list[Outcome]:
         """The results of trials. Those that share a compiled step run in it at the same time."""
         outcomes: dict[int, Outcome] = {}
-        groups: dict[Experiment, list[tuple[Trial, Experiment]]] = {}
-        for trial, config in trials:
-            groups.setdefault(self._several.fixed(trial.params), []).append((trial, config))
-        for group in groups.values():
-            template, placed = self._several.of(group[0][0].params)
+        for (template, placed), group in self._several.groups(trials):
             if placed is None or len(group) == 1:
                 found = [self._alone(trial, config) for trial, config in group]
             else:
@@ -314,9 +321,7 @@ class TunedSearches:
         except (UserError, Diverged) as error:
             return error
 
-    def _at_once(
-        self, template: SearchRun, placed: PlacedSearch, group: Sequence[tuple[Trial, Experiment]]
-    ) -> list[Outcome]:
+    def _at_once(self, template: SearchRun, placed: PlacedSearch, group: Sequence[Running]) -> list[Outcome]:
         """The results of at most `together` trials; the program is filled up with copies of the last one."""
         numbers = self._several.names
         members = [
@@ -351,30 +356,25 @@ def _measured(value: float | None, config: Experiment, genotype: Genotype) -> Me
     return value, text_of(genotype)
 
 
-def measure_training(
-    genotype: Architecture, base: Experiment, varied: Sequence[Varied]
-) -> Callable[[Trial, Experiment], Measured]:
-    """The validation result of a genotype after training from scratch (`FromScratch`).
+class TunedTrainings:
+    """The trainings of a genotype by trials (`FromScratch`). Those that share a compiled step differ as `Shared` says.
 
-    `base` and `varied` are what trials vary. Trials that differ in real numbers or in the seed share one compiled step.
+    Args:
+      genotype: the trained genotype.
+      base: the configuration without the values of a trial.
+      varied: the fields that trials vary.
+      together: the number of trainings in one program (`measure_together`).
     """
-    loaded: dict[DataConfig, Any] = {}
 
-    def data_of(config: Experiment) -> Any:
-        if config.data not in loaded:
-            loaded.clear()
-            loaded[config.data] = children_of(config.data.source).load(config.data)
-        return loaded[config.data]
+    def __init__(self, genotype: Architecture, base: Experiment, varied: Sequence[Varied], together: int = 1):
+        self._genotype, self._together = genotype, together
+        self._data: tuple[DataConfig, Any] | None = None
+        names, numbers = [each.name for each in varied], children_of(base.data.source).numbers()
+        self._single = Shared(base, names, numbers, self._children, self._children)
+        self._several = Shared(base, names, numbers, self._at_once, self._children)
 
-    def build(config: Experiment, numbers: Sequence[str]) -> Callable[[Experiment], Child]:
-        estimator = FromScratch(config, data_of(config))
-        estimator.check(genotype, {})
-        return estimator.task.children(genotype, estimator.at({}), numbers)
-
-    numbers = children_of(base.data.source).numbers()
-    shared = Shared(base, [each.name for each in varied], numbers, build, build)
-
-    def measure(trial: Trial, config: Experiment) -> Measured:
+    def measure(self, trial: Trial, config: Experiment) -> Measured:
+        """The result of one trial; intermediate results go to the pruner of its study."""
         value_of = measure_of(config)
 
         def report(epoch: int, score: Score) -> None:
@@ -383,8 +383,36 @@ def measure_training(
                 raise optuna.TrialPruned(f"pruned after epoch {epoch}")
 
         prunes = not isinstance(trial.study.pruner, optuna.pruners.NopPruner)
-        child = shared.of(trial.params)
-        estimator = FromScratch(config, data_of(config), lambda _, fidelity: child(fidelity.config))
-        return value_of(estimator.reporting(genotype, {}, report if prunes else None)), text_of(genotype)
+        child = self._single.of(trial.params)
+        estimator = FromScratch(config, self._load(config), lambda _, fidelity: child(fidelity.config))
+        return value_of(estimator.reporting(self._genotype, {}, report if prunes else None)), text_of(self._genotype)
 
-    return measure
+    def measure_together(self, trials: Sequence[Running]) -> list[Outcome]:
+        """The results of trials. Those that share a compiled step run in it at the same time."""
+        outcomes: dict[int, Outcome] = {}
+        for several, group in self._several.groups(trials):
+            configs = [config for _, config in group]
+            filled = [*configs, *[configs[-1]] * (self._together - len(configs))]
+            for (trial, _), value in zip(group, several(filled), strict=False):
+                diverged = Diverged(f"the training of trial {trial.number} diverged: its numbers are not finite")
+                outcomes[trial.number] = diverged if value is None else (value, text_of(self._genotype))
+        return [outcomes[trial.number] for trial, _ in trials]
+
+    def _load(self, config: Experiment) -> Any:
+        if self._data is None or self._data[0] != config.data:
+            self._data = None  # so that its memory is free
+            self._data = config.data, children_of(config.data.source).load(config.data)
+        return self._data[1]
+
+    def _estimator(self, config: Experiment) -> FromScratch:
+        estimator = FromScratch(config, self._load(config))
+        estimator.check(self._genotype, {})
+        return estimator
+
+    def _children(self, config: Experiment, numbers: Sequence[str]) -> Callable[[Experiment], Child]:
+        estimator = self._estimator(config)
+        return estimator.task.children(self._genotype, estimator.at({}), numbers)
+
+    def _at_once(self, config: Experiment, numbers: Sequence[str]) -> TrainingsTogether:
+        estimator = self._estimator(config)
+        return TrainingsTogether(estimator.task, self._genotype, estimator.at({}), numbers)

@@ -71,7 +71,7 @@ class TuningPlan:
       sampler, pruner: their names.
       genotype: the text of the genotype to train; "" tunes the search.
       storage: a URL or a journal file; "" is a journal in the run folder.
-      together: the number of searches that run in one program.
+      together: the number of trials that run at the same time in one program.
     """
 
     vary: tuple[str, ...]

@@ -199,7 +199,7 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_one_line_and_status_2(case, capsys, monkeypatch):
-    monkeypatch.setattr("jdarts.estimation.image_children.make_training", None)
+    monkeypatch.setattr("jdarts.estimation.image_children.make_trainings", None)
     arguments, expected = BAD_INPUT[case]
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()

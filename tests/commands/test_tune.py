@@ -112,13 +112,9 @@ BAD_INPUT = {
         ["tune", "toy.py", *EPOCHS, "--trials", "2"],
         "--vary train.epochs has no effect on a search by darts; give the cell to train with --genotype",
     ),
-    "trainings at the same time": (
-        [*TRAINING, *EPOCHS, "--trials", "2", "--together", "2"],
-        "--together 2 is for searches, not for the training of --genotype",
-    ),
     "searches at the same time with a pruner": (
         ["tune", "toy.py", *VARY, "--trials", "2", "--together", "2", "--pruner", "median"],
-        "--together 2 runs searches to their end at the same time, so that --pruner median could stop none",
+        "--together 2 runs trials to their end at the same time, so that --pruner median could stop none",
     ),
     "searches of several loops at the same time": (
         ["tune", "toy.py", *VARY, "--trials", "2", "--together", "2", "--search.method", "darts_pt"],

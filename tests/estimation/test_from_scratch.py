@@ -56,7 +56,7 @@ def test_the_score_is_that_of_the_training(score, data):
 
 def test_children_of_a_genotype_share_one_step(estimator, score):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jdarts.estimation.image_children.make_training", None)
+        patch.setattr("jdarts.estimation.image_children.make_trainings", None)
         again = estimator(GENOTYPE, {})
     assert again["accuracy"] == score["accuracy"]
     assert again.cost - again["seconds"] < 2, "the second child starts at once"

@@ -10,12 +10,13 @@ from support.one_cell import NARROW
 
 from jdarts import methods
 from jdarts.config import AdamConfig, DataConfig, DevicesConfig, Experiment, SearchConfig, SpaceConfig
+from jdarts.config.swept import with_values
 from jdarts.data import load
 from jdarts.devices.placement import place
 from jdarts.errors import UserError
 from jdarts.methods.registry import float_options
 from jdarts.search import make_search
-from jdarts.search.members import members_of, with_values
+from jdarts.search.members import members_of
 from jdarts.search.placed import place_search
 
 CONFIG = Experiment(

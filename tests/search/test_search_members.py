@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jdarts.config import Experiment
+from jdarts.config.swept import with_values
 from jdarts.errors import UserError
-from jdarts.search.members import Member, members_of, stacked, with_values
+from jdarts.search.members import Member, members_of, stacked
 
 CONFIG = Experiment(seed=7)
 RATE = "search.weight_optimizer.learning_rate"

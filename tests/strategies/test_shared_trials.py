@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 from support.tiny_text import TRAIN_CONFIG as TEXT_TRAINING
-from support.tiny_text import text
+from support.tiny_text import text, write_text
 
 from jdarts import staging
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
@@ -23,7 +23,7 @@ from jdarts.runs.folder import RunFolder
 from jdarts.search import SearchRun, run_search
 from jdarts.spaces import define_space
 from jdarts.strategies.study import optimize
-from jdarts.strategies.tuned_trials import TunedSearches, measure_training, tuned, tuned_together
+from jdarts.strategies.tuned_trials import TunedSearches, TunedTrainings, tuned, tuned_together
 from jdarts.strategies.tuning import varied_of, with_values_of
 
 SPACE = define_space("small", nodes=1, normal=("skip_connect", "sep_conv_3x3"))
@@ -72,7 +72,7 @@ def test_trainings_of_images(values, programs, monkeypatch):
     varied = varied_of([f"{name}={low},{high}" for name, (low, high) in values.items()], IMAGES)
     trials = [{name: str(pair[i]) for name, pair in values.items()} for i in (0, 1, 1)]
     made = counted(monkeypatch, image_children, "make_trainings")
-    found = run(IMAGES, varied, measure_training(parse(CELL), IMAGES, varied), trials)
+    found = run(IMAGES, varied, TunedTrainings(parse(CELL), IMAGES, varied).measure, trials)
     assert len(made) == programs and found[1] == found[2]
     alone = [FromScratch.of(with_values_of(IMAGES, trial))(parse(CELL), {})["accuracy"] for trial in trials[:2]]
     assert [each["accuracy"] for each in found[:2]] == alone
@@ -163,6 +163,31 @@ def test_searches_at_the_same_time(make, tmp_path):
         assert trial.value == alone.value == 100 * record["val_accuracy"]
         assert trial.user_attrs["score"]["architecture"] == alone.user_attrs["score"]["architecture"]
     assert len({trial.value for trial in study.trials}) > 1
+
+
+@pytest.mark.parametrize("task", ["images", "text"])
+def test_trainings_at_the_same_time(task, monkeypatch, tmp_path):
+    """Four trials, two at a time, the last two in one program each, since their sizes differ."""
+    section, size, values = ("train", "channels", "4,8") if task == "images" else ("language_train", "units", "4,6")
+    longer = replace(IMAGES, train=replace(IMAGES.train, epochs=6))
+    base, cell = (longer, CELL) if task == "images" else (TEXT_TRAINING, RECURRENT)
+    if task == "text":
+        monkeypatch.chdir(tmp_path)
+        write_text(tmp_path / "text")
+    rate = f"{section}.{'optimizer.' * (task == 'images')}learning_rate"
+    varied = varied_of([f"{rate}=lin:0.1:0.5", f"{section}.{size}={values}", "seed=1,2"], base)
+    (first, second), names = values.split(","), [each.name for each in varied]
+    trials = [(0.1, first, "1"), (0.3, first, "2"), (0.2, second, "1"), (0.4, first, "1")]
+    results = []
+    for together in (1, 2):
+        study, tried = optuna.create_study(), TunedTrainings(parse(cell), base, varied, together)
+        for each in trials:
+            study.enqueue_trial(dict(zip(names, each, strict=True)))
+        every = tuned_together(base, varied, tried.measure_together, 2, 4)
+        optimize(study, tuned(base, varied, tried.measure) if together == 1 else every, 4)
+        results.append([trial.value for trial in study.trials])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
+    assert len(set(results[0])) > 1
 
 
 def test_a_trial_without_result_does_not_end_the_others(make, tmp_path):

@@ -117,7 +117,7 @@ def make_language_training(
     The devices of `placement` share the columns of the text; None is one device. Every device evaluates the whole.
     """
     settings = config.language_train
-    windows = Windows(settings.bptt, len(data.train) // settings.batch_size)
+    windows = _windows(settings, data)
     axis_name = None if placement is None else placement.axis_name
     protocol = LanguageStep(settings, model.clone(axis_name=axis_name), windows, Share(axis_name))
     calls = settings.epochs * windows.steps_per_epoch
@@ -145,6 +145,13 @@ def make_language_training(
     )
 
 
+def language_step(config: Experiment, genotype: RecurrentGenotype, data: TextData) -> "LanguageStep":
+    """The functions of a training on one device, not compiled; numbers of `config.language_train` may be traced."""
+    settings = config.language_train
+    model = language_model(settings, genotype, len(data.vocabulary))
+    return LanguageStep(settings, model, _windows(settings, data), Share(None))
+
+
 def make_language_trainings(
     config: Experiment, genotype: RecurrentGenotype, data: TextData, numbers: Sequence[str] = ()
 ) -> Callable[[Experiment], LanguageTraining]:
@@ -152,14 +159,13 @@ def make_language_trainings(
 
     As `jdarts.train.make_trainings`; `numbers` are dotted names of real numbers of `config.language_train`.
     """
-    words = len(data.vocabulary)
-    base = make_language_training(config, language_model(config.language_train, genotype, words), data)
+    model = language_model(config.language_train, genotype, len(data.vocabulary))
+    base = make_language_training(config, model, data)
     if not numbers:
         return lambda own: base
 
     def at(values: dict[str, jax.Array]) -> LanguageStep:
-        settings = with_values(config, values).language_train
-        return replace(base.pure, settings=settings, model=language_model(settings, genotype, words))
+        return language_step(with_values(config, values), genotype, data)
 
     def step_at(state: LanguageTrainState, text: jax.Array, values: dict[str, jax.Array]):
         return at(values).step(state, text)
@@ -177,6 +183,10 @@ def make_language_trainings(
         lambda key, values: step_at(at(values).init(key), base.text, values), jax.random.key(0), values_of(config)
     )
     return training
+
+
+def _windows(settings: LanguageTrainConfig, data: TextData) -> Windows:
+    return Windows(settings.bptt, len(data.train) // settings.batch_size)
 
 
 def _laid_out(init: Callable[[jax.Array], LanguageTrainState], placement: Placement, key: jax.Array):

@@ -168,7 +168,7 @@ class DerivedNetwork(nn.Module):
             s0, s1 = ImageNetStem(self.channels, self.axis_name, name="stem_0")(images, train)
         channels, reduction_before, auxiliary_logits = self.channels, self.stem == "imagenet", None
         features = []
-        make_cell = recomputed(DerivedCell, self.remat and not self.is_initializing(), train_argument=3)
+        make_cell = recomputed(DerivedCell, self, train_argument=3)
         for i, own in enumerate(cells_in_order(self.genotype, self.cells)):
             reduction = i in reduction_cells(self.cells)
             channels *= 2 if reduction else 1

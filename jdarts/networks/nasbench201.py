@@ -141,7 +141,7 @@ class DerivedNetwork201(Network201):
         del drop_path
         assert self.genotype is not None
         cells = {f"cell_{i}": own for i, own in enumerate(cells_in_order(self.genotype, STAGES * self.cells))}
-        make_cell = recomputed(DerivedCell201, self.remat and not self.is_initializing(), train_argument=2)
+        make_cell = recomputed(DerivedCell201, self, train_argument=2)
 
         def cell(name: str, channels: int, x):
             return make_cell(cells[name], channels, self.axis_name, name=name)(x, train)

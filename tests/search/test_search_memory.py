@@ -57,3 +57,17 @@ def test_bfloat16_activations_give_nearby_gradients_in_float32(plain):
         if np.linalg.norm(a) > 1e-6:
             cosine = np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)
             assert cosine > 0.9, cosine
+
+
+@pytest.mark.parametrize("name", [name for name in spaces.names() if name not in ("proxyless", "fairnas", "spos")])
+def test_a_search_that_recomputes_activations_can_begin(name):
+    """In every kind of space; the excluded ones share the network of mobile_s5."""
+    data = load(DataConfig(source="synthetic:32x32x3:10:64", crop_padding=1, flip=False)).for_search(DataConfig())
+    method = "one_shot" if name == "one_shot" else "darts"
+    shapes = []
+    for remat in (False, True):
+        settings = SearchConfig(method=method, batch_size=4, epochs=1, hypergradient="first_order", remat=remat)
+        config = Experiment(space=SpaceConfig(name=name, channels=4, cells=1), search=settings)
+        search = make_search(config, spaces.get(name), data)
+        shapes.append(jax.eval_shape(search.init, jax.random.key(0)))
+    assert shapes[0] == shapes[1]

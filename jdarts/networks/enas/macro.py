@@ -81,7 +81,7 @@ class EnasMacroNetwork(nn.Module):
         norm, width = NormSettings(_EPS, _MOMENTUM, self.axis_name), self.channels
         outputs = [ConvNorm(width, norm, (3, 3), activated=False, name="stem")(images, train)]
         pools = macro_pools(len(self.architecture.ops))
-        make_layer = recomputed(MacroLayer, self.remat and not self.is_initializing(), train_argument=3)
+        make_layer = recomputed(MacroLayer, self, train_argument=3)
         for i, (op, skips) in enumerate(zip(self.architecture.ops, self.architecture.skips, strict=True)):
             layer = make_layer(op, width, norm, joins=i > 0, dense=self.release_compat, name=f"layer_{i}")
             outputs.append(layer(outputs[-1], [outputs[k] for k in skips], train))

@@ -101,7 +101,7 @@ class EnasMicroNetwork(nn.Module):
         never = not train or self.is_initializing() or (isinstance(drop_path, int | float) and drop_path == 0)
         norm, auxiliary_logits = NormSettings(_EPS, _MOMENTUM, self.axis_name), None
         width = self.channels
-        make_cell = recomputed(EnasCell, self.remat and not self.is_initializing(), train_argument=3)
+        make_cell = recomputed(EnasCell, self, train_argument=3)
         stem = ConvNorm(_STEM_MULTIPLIER * width, norm, (3, 3), activated=False, name="stem")
         before = last = stem(images, train)
         reductions = micro_reductions(self.cells)

@@ -45,7 +45,7 @@ class MobileNetwork(nn.Module):
             raise UserError(f"drop_path is {drop_path}; it is a probability of at least 0 and below 1")
         never = not train or self.is_initializing() or (fixed and drop_path == 0)
         x, architecture, features = images, self.architecture, []
-        make_block = recomputed(MobileBlock, self.remat and not self.is_initializing(), train_argument=2)
+        make_block = recomputed(MobileBlock, self, train_argument=2)
         for i, layer in enumerate(architecture.layers):
             features += [x] if layer.stride == 2 and i > 0 else []
             block = make_block(

@@ -5,6 +5,7 @@ one-hot rows the network equals the stand-alone `MobileNetwork` with the weights
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jdarts.networks.fast import pieces
 from jdarts.networks.image_sizes import image_sides
 from jdarts.networks.mobile.blocks import MobileBlock
 from jdarts.networks.mobile.layers import MobileClassifier
+from jdarts.networks.recomputing import recomputed
 from jdarts.networks.wiring import OpWeights, WholeVariables, rows_of
 from jdarts.ops.initializers import identity
 
@@ -31,12 +33,14 @@ class MixedLayer(nn.Module):
       edge: `auxiliary_skip` adds β · x where stride and width allow it (DARTS-, Chu et al. 2021). `sampled` runs only
         the block with the largest weight, by a real conditional; the running averages of the others do not move.
       axis_name: mesh axis over which batch norm takes its statistics.
+      remat: a sampled block computes its activations again for the gradient.
     """
 
     candidates: tuple[MobileLayer, ...]
     family: MobileFamily
     edge: EdgeSettings = PLAIN
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, p: jax.Array, train: bool, beta: jax.Array | float = 0.0) -> jax.Array:
@@ -66,19 +70,45 @@ class MixedLayer(nn.Module):
         def branch(k: int):
             run, name = pieces.module(blocks[k], train, update), f"choice_{k}"
 
-            def chosen(x):
+            def chosen(x, params, running):
                 y, new = run(x, params.get(name), None if train else running.get(name))
                 statistics = {**running, name: moved(self.family, running[name], new)} if name in running else running
                 return y, statistics if update else {}
 
             return chosen
 
-        number = jnp.argmax(p)
-        y, statistics = lax.switch(number, [branch(k) for k in range(len(blocks))], x)
+        number, branches = jnp.argmax(p), [branch(k) for k in range(len(blocks))]
+        switch = switch_again if self.remat else lax.switch
+        y, statistics = switch(number, branches, x, params, running)
         pieces.put_statistics(self, statistics)
         if self.edge.gates:
-            return y + gate_gradients(x, p, [branch(k) for k in range(len(blocks))], y)
+            return y + gate_gradients(x, p, [partial(each, params=params, running=running) for each in branches], y)
         return p[number].astype(y.dtype) * y + (jnp.sum(p) - p[number]).astype(y.dtype)
+
+
+def switch_again(number: jax.Array, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """`lax.switch`, whose gradient computes the chosen branch again.
+
+    The gradient of `lax.switch` has room for the activations of all branches, since it does not know which one ran.
+    Here it has those of one. The branches must read no arrays but their operands.
+    """
+
+    @jax.custom_vjp
+    def run(number: jax.Array, *operands: Any) -> Any:
+        return lax.switch(number, branches, *operands)
+
+    def forward(number: jax.Array, *operands: Any) -> tuple[Any, Any]:
+        return lax.switch(number, branches, *operands), (number, operands)
+
+    def backward(kept: Any, change: Any) -> tuple[Any, ...]:
+        def pull(branch: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda operands, change: jax.vjp(branch, *operands)[1](change)
+
+        number, operands = kept
+        return None, *lax.switch(number, [pull(branch) for branch in branches], operands, change)
+
+    run.defvjp(forward, backward)
+    return run(number, *operands)
 
 
 def gate_gradients(
@@ -155,12 +185,13 @@ class MobileSupernet(WholeVariables, nn.Module):
         image_sides(images)
         beta = (edge_values or {}).get("auxiliary_skip", 0.0)
         rows = {name: rows_of(p) for name, p in op_weights.items() if name in dict(self.rows)}
-        layer: type[MixedLayer] = nn.remat(MixedLayer, static_argnums=(3,)) if self.remat else MixedLayer
+        sampled = self.edge.sampled
+        layer = MixedLayer if sampled else recomputed(MixedLayer, self, train_argument=3)
         x = images
         for i, fixed in enumerate(self.first):
             x = self._fixed(fixed, i, x, train)
         for i, (candidates, (name, row)) in enumerate(zip(self.candidates, self.rows, strict=True), len(self.first)):
-            mixed = layer(candidates, self.family, self.edge, self.axis_name, name=f"layer_{i}")
+            mixed = layer(candidates, self.family, self.edge, self.axis_name, self.remat and sampled, name=f"layer_{i}")
             x = mixed(x, rows[name][row], train, beta)
         x = self._fixed(self.head, len(self.first) + len(self.candidates), x, train)
         return MobileClassifier(self.classes, self.family.bias, self.dropout, self.axis_name, name="classifier")(

@@ -148,7 +148,7 @@ class NasnetNetwork(nn.Module):
         outputs, auxiliary_logits = [stem(images, train)], None
         placed = layout(self.genotype, channels=self.channels, cells=self.cells, stem=self.stem)
         amoebanet = self.genotype.family == "amoebanet"
-        make_cell = recomputed(NasnetCell, self.remat and not self.is_initializing(), train_argument=3)
+        make_cell = recomputed(NasnetCell, self, train_argument=3)
         head_behind = f"cell_{2 * self.cells // 3 - 1}" if self.auxiliary else None
         for i, place in enumerate(placed, start=1):
             share = 1.0 if amoebanet else i / len(placed)

@@ -51,7 +51,7 @@ class CellStack:
         check_reductions(*image_sides(images), self.cells)
         s0 = s1 = Stem(self.channels, self.axis_name, name="stem")(images, train)
         channels, reduced = self.channels, False
-        make_cell = recomputed(ChoiceCellModule, self.remat, train_argument=3)
+        make_cell = recomputed(ChoiceCellModule, self, train_argument=3)
         for i in range(self.cells):
             reduction = i in reduction_cells(self.cells)
             channels *= 2 if reduction else 1

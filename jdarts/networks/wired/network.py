@@ -70,7 +70,7 @@ class RandomlyWiredNetwork(nn.Module):
         small = self.wiring.regime == "small"
         if small:
             x = WiredConvolution(self.channels, norm, 3, stride, name="conv2")(x, train)
-        make_stage = recomputed(WiredStage, self.remat and not self.is_initializing(), train_argument=2)
+        make_stage = recomputed(WiredStage, self, train_argument=2)
         for i, graph in enumerate(self.wiring.stages):
             stage = make_stage(graph, self.channels * 2**i, self.wiring.operation, norm, name=f"stage_{i}")
             x = stage(x, train, None if kept is None else kept[i])

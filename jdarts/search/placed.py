@@ -82,10 +82,6 @@ def place_search(
 
     step_one.__name__ = search.step.__name__  # so that the compilation cache finds the program of a single search
 
-    def arguments(members: Sequence[Member]) -> tuple[Any, dict[str, Any]]:
-        given = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
-        return split_members(given, placement)
-
     streamed = isinstance(data, StreamedData)
     batches = (
         streamed_batches(config, data, search.method, placement) if streamed else resident(search.arrays, placement)
@@ -94,22 +90,18 @@ def place_search(
     init = compile_init(init_one, placement)
     parts = config.search.microbatches if streamed else 0
     step = compile_step(step_one, placement, streamed=parts, calls=steps)
-    _check_sweep(init_one, arguments(members)[1], members)
-    everywhere: Any = (
-        {} if placement.backend == "jit" else {"out_shardings": NamedSharding(placement.mesh, PartitionSpec())}
-    )
-    view = jax.jit(partial(_view, axes=1 if members else 0), **everywhere)
-    mean = jax.jit(_mean_over_members, **everywhere) if members else None
+    _check_sweep(init_one, _arguments(config, members, placement)[1], members)
+    view, mean = _summaries(placement, bool(members))
     alone = make_search(config, space, data) if placement.axis_name else search
 
     def placed(members: Sequence[Member]) -> PlacedSearch:
-        seeds, values = arguments(members)
+        seeds, values = _arguments(config, members, placement)
         advance = Advance(
             step,
             batches,
             values,
             check_every=config.devices.check_replicas_every,
-            metrics=mean or (lambda metrics: metrics),
+            metrics=mean,
             guard=partial(_refusing, values, members),
         )
         return PlacedSearch(
@@ -123,6 +115,21 @@ def place_search(
         )
 
     return placed(members)
+
+
+def _arguments(config: Experiment, members: Sequence[Member], placement: Placement) -> tuple[Any, dict[str, Any]]:
+    """The seeds and the values of the searches, on the devices."""
+    given = stacked(members, jnp.result_type(float)) if members else (np.int32(config.seed), {})
+    return split_members(given, placement)
+
+
+def _summaries(placement: Placement, several: bool) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """`(view of a state, summary of metrics)`, complete on every host."""
+    everywhere: Any = (
+        {} if placement.backend == "jit" else {"out_shardings": NamedSharding(placement.mesh, PartitionSpec())}
+    )
+    view = jax.jit(partial(_view, axes=1 if several else 0), **everywhere)
+    return view, jax.jit(_mean_over_members, **everywhere) if several else lambda metrics: metrics
 
 
 def _mean_over_members(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

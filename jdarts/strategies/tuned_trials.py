@@ -2,10 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import optuna
 from optuna.storages._heartbeat import get_heartbeat_thread
@@ -28,21 +28,16 @@ from jdarts.search.members import Member, numbers_of_search
 from jdarts.search.placed import PlacedSearch, place_search
 from jdarts.search.population import MemberRecords, own_loop, search_members
 from jdarts.search.single_loop import compile_with_numbers, run_single_loop, trace_with_numbers
-from jdarts.staging import NOT_A_NUMBER_YET
 from jdarts.strategies.places import Places
+from jdarts.strategies.shared import Running, Shared
 from jdarts.strategies.study import RunTrial, text_of
 from jdarts.strategies.tuning import Varied, suggest, with_values_of
 
-_REFUSED = (*NOT_A_NUMBER_YET, UserError, TypeError, ValueError)
-"""Errors of code that needs the value of an argument: JAX's, and those of checks that cannot look into it."""
-Built = TypeVar("Built")
 Measured = tuple[float, str]
 """The validation result (`jdarts.estimation.measure_of`), and the text of the architecture."""
-Outcome = Measured | UserError | Diverged
+TrialOutcome = Measured | UserError | Diverged
 """The result of a trial, or the reason why it has none."""
-Running = tuple[Trial, Experiment]
-"""A trial and its configuration."""
-MeasureTogether = Callable[[Sequence[Running]], Sequence[Outcome]]
+MeasureTogether = Callable[[Sequence[Running]], Sequence[TrialOutcome]]
 """Runs trials at the same time."""
 
 
@@ -118,9 +113,9 @@ def _asked(study: Study, count: int, total: int) -> list[Trial]:
 
 def _outcomes(
     trials: Sequence[Trial], config: Experiment, varied: Sequence[Varied], measure: MeasureTogether
-) -> list[Outcome]:
+) -> list[TrialOutcome]:
     """The outcome of every trial; those whose values are not allowed together do not run."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, TrialOutcome] = {}
     allowed: list[Running] = []
     for trial in trials:
         try:
@@ -132,7 +127,7 @@ def _outcomes(
     return [outcomes[trial.number] for trial in trials]
 
 
-def _or_pruned(trial: Trial, outcome: Outcome) -> Measured:
+def _or_pruned(trial: Trial, outcome: TrialOutcome) -> Measured:
     if isinstance(outcome, Exception):
         raise _pruned(trial, outcome)
     return outcome
@@ -178,66 +173,6 @@ class _Curve(SilentReporter):
                 raise optuna.TrialPruned(f"pruned after epoch {epoch}")
 
 
-class Shared(Generic[Built]):
-    """What trials compute with, built once for all trials that differ only in the seed and in real numbers.
-
-    Args:
-      base: the configuration without the values of a trial.
-      varied: the names of the fields that trials vary.
-      numbers: the names of real numbers that a compiled step may take as arguments.
-      build: `(configuration, names) -> what trials compute with`. It takes the named numbers as arguments, and raises
-        `NOT_A_NUMBER_YET` if the value of one decides how the step is built.
-      traces: raises the same, but compiles nothing.
-    """
-
-    def __init__(
-        self,
-        base: Experiment,
-        varied: Sequence[str],
-        numbers: Sequence[str],
-        build: Callable[[Experiment, Sequence[str]], Built],
-        traces: Callable[[Experiment, Sequence[str]], Any],
-    ):
-        self._base, self._build, self._traces = base, build, traces
-        self.names = [name for name in varied if name in numbers]
-        self._last: tuple[Experiment, Built] | None = None
-
-    def of(self, params: Mapping[str, Any]) -> Built:
-        """That of a trial with these parameters; `names` are then the numbers that it takes as arguments."""
-        fixed = self.fixed(params)
-        if self._last is None or self._last[0] != fixed:
-            self._last = None  # so that its memory is free
-            try:
-                self._last = fixed, self._build(fixed, self.names)
-            except _REFUSED:
-                if not self.names:
-                    raise
-                kept = [name for name in self.names if self._is_argument(fixed, name)]
-                self.names = kept if len(kept) < len(self.names) else []
-                return self.of(params)
-        return self._last[1]
-
-    def fixed(self, params: Mapping[str, Any]) -> Experiment:
-        """The configuration that trials with the same part share."""
-        others = {name: value for name, value in params.items() if name not in self.names}
-        return replace(with_values_of(self._base, others), seed=self._base.seed)
-
-    def _is_argument(self, config: Experiment, name: str) -> bool:
-        try:
-            self._traces(config, [name])
-        except _REFUSED:
-            return False
-        return True
-
-    def groups(self, trials: Sequence[Running]) -> Iterator[tuple[Built, list[Running]]]:
-        """`(what they compute with, trials)` for all groups of trials that share it."""
-        left = list(trials)
-        while left:
-            built, fixed = self.of(left[0][0].params), self.fixed(left[0][0].params)
-            yield built, [each for each in left if self.fixed(each[0].params) == fixed]
-            left = [each for each in left if self.fixed(each[0].params) != fixed]
-
-
 class TunedSearches:
     """The searches of trials. Those that differ in real numbers or in the seed share one compiled step.
 
@@ -280,9 +215,9 @@ class TunedSearches:
             shutil.rmtree(folder.checkpoints_dir, ignore_errors=True)
         return _measured(curve.measured, config, genotype)
 
-    def measure_together(self, trials: Sequence[Running]) -> list[Outcome]:
+    def measure_together(self, trials: Sequence[Running]) -> list[TrialOutcome]:
         """The results of trials. Those that share a compiled step run in it at the same time."""
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, TrialOutcome] = {}
         for (template, placed), group in self._several.groups(trials):
             if placed is None or len(group) == 1:
                 found = [self._alone(trial, config) for trial, config in group]
@@ -315,13 +250,13 @@ class TunedSearches:
         values = {name: float(trial.params[name]) for name in self._single.names}
         return run_single_loop(search, compiled=compiled(search, values)).genotype
 
-    def _alone(self, trial: Trial, config: Experiment) -> Outcome:
+    def _alone(self, trial: Trial, config: Experiment) -> TrialOutcome:
         try:
             return self.measure(trial, config)
         except (UserError, Diverged) as error:
             return error
 
-    def _at_once(self, template: SearchRun, placed: PlacedSearch, group: Sequence[Running]) -> list[Outcome]:
+    def _at_once(self, template: SearchRun, placed: PlacedSearch, group: Sequence[Running]) -> list[TrialOutcome]:
         """The results of at most `together` trials; the program is filled up with copies of the last one."""
         numbers = self._several.names
         members = [
@@ -339,7 +274,7 @@ class TunedSearches:
             shutil.rmtree(own.path, ignore_errors=True)
         return [self._outcome(each, config) for each, (_, config) in zip(found, group, strict=True)]
 
-    def _outcome(self, found: Found, config: Experiment) -> Outcome:
+    def _outcome(self, found: Found, config: Experiment) -> TrialOutcome:
         if found.genotype is None:
             return Diverged(f"the search with seed {found.member.seed} diverged: its numbers are not finite")
         try:
@@ -387,9 +322,9 @@ class TunedTrainings:
         estimator = FromScratch(config, self._load(config), lambda _, fidelity: child(fidelity.config))
         return value_of(estimator.reporting(self._genotype, {}, report if prunes else None)), text_of(self._genotype)
 
-    def measure_together(self, trials: Sequence[Running]) -> list[Outcome]:
+    def measure_together(self, trials: Sequence[Running]) -> list[TrialOutcome]:
         """The results of trials. Those that share a compiled step run in it at the same time."""
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, TrialOutcome] = {}
         for several, group in self._several.groups(trials):
             configs = [config for _, config in group]
             filled = [*configs, *[configs[-1]] * (self._together - len(configs))]

@@ -122,7 +122,11 @@ def _outcomes(
             allowed.append((trial, with_values_of(config, suggest(trial, varied))))
         except UserError as error:
             outcomes[trial.number] = error
-    for (trial, _), outcome in zip(allowed, measure(allowed) if allowed else (), strict=True):
+    try:
+        measured = measure(allowed) if allowed else ()
+    except (UserError, Diverged) as error:  # of all of them, for instance too little memory
+        measured = [error] * len(allowed)
+    for (trial, _), outcome in zip(allowed, measured, strict=True):
         outcomes[trial.number] = outcome
     return [outcomes[trial.number] for trial in trials]
 

@@ -15,7 +15,7 @@ from support.tiny_text import text, write_text
 from jdarts import staging
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.data import load
-from jdarts.errors import Interrupted
+from jdarts.errors import Interrupted, UserError
 from jdarts.estimation import FromScratch, image_children, text_children
 from jdarts.genotypes import parse
 from jdarts.methods import configured
@@ -203,6 +203,18 @@ def test_a_trial_without_result_does_not_end_the_others(make, tmp_path):
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
     reasons = [trial.user_attrs.get("reason", "") for trial in study.trials]
     assert reasons[0] == "" and "learning_rate_min" in reasons[1] and "not finite" in reasons[2]
+
+
+def test_a_mistake_of_all_trials_prunes_them():
+    study = optuna.create_study(direction="maximize")
+    varied = varied_of(["seed=1,2,3"], SEARCHES)
+
+    def refused(trials):
+        raise UserError("too little memory")
+
+    optimize(study, tuned_together(SEARCHES, varied, refused, 2, 3), 3)
+    assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 3
+    assert {trial.user_attrs["reason"] for trial in study.trials} == {"too little memory"}
 
 
 def test_an_interruption_puts_all_trials_back(make, tmp_path):

@@ -80,6 +80,11 @@ def option_types() -> dict[str, Any]:
     return dict(_leaves(Experiment, ""))
 
 
+def numbers_of(section: str) -> list[str]:
+    """The dotted names of the real numbers in a section of the configuration, those of its optimisers included."""
+    return [name for name, kind in option_types().items() if kind is float and name.startswith(f"{section}.")]
+
+
 def unknown_option(option: str, known: typing.Iterable[str]) -> UserError:
     """A `UserError` for an option that does not exist, with up to three similar ones."""
     name, known = option.removeprefix("--").replace("-", "_"), list(known)

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import jax
 
 from jdarts.config import DataConfig, Experiment
-from jdarts.config.files import option_types
 from jdarts.errors import UserError
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes import excerpt
@@ -123,11 +122,6 @@ def check_trained(architecture: Any, space: str) -> TrainedOnImages:
             "table, or another space"
         )
     return architecture
-
-
-def numbers_of(section: str) -> list[str]:
-    """The dotted names of the real numbers in a section of the configuration."""
-    return [name for name, kind in option_types().items() if kind is float and name.startswith(f"{section}.")]
 
 
 def whole(name: str, value: float) -> int:

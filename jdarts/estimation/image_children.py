@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 from jdarts.config import DataConfig, Experiment
+from jdarts.config.files import numbers_of
 from jdarts.config.swept import with_values
 from jdarts.data import Dataset, SearchData, load, steps_per_epoch
 from jdarts.data.dataset import Images, TrainImages
 from jdarts.errors import UserError
-from jdarts.estimation.children import Fidelity, check_trained, kept_of, numbers_of, whole
+from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes.macro import mobile_of
 from jdarts.genotypes.random_wiring import RandomlyWired

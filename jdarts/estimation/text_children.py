@@ -8,10 +8,11 @@ from typing import Any
 import jax
 
 from jdarts.config import DataConfig, Experiment
+from jdarts.config.files import numbers_of
 from jdarts.config.swept import with_values
 from jdarts.data.text import TextData, load_text
 from jdarts.errors import UserError
-from jdarts.estimation.children import Fidelity, check_trained, kept_of, numbers_of, whole
+from jdarts.estimation.children import Fidelity, check_trained, kept_of, whole
 from jdarts.estimation.estimator import Budget
 from jdarts.genotypes import excerpt
 from jdarts.genotypes.recurrent import RecurrentGenotype

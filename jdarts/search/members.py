@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jdarts.config import Experiment
-from jdarts.config.files import option_types, override
+from jdarts.config.files import numbers_of, override
 from jdarts.config.ranges import shown
 from jdarts.config.swept import METHOD_OPTIONS
 from jdarts.errors import UserError, unknown
@@ -126,8 +126,7 @@ def _sweep(text: str, config: Experiment) -> tuple[str, list[float]]:
 
 def numbers_of_search(config: Experiment, *, options: bool = True) -> list[str]:
     """The names of the hyper-parameters that may be swept: real numbers of `search` and, with `options`, its method."""
-    floats = [option for option, kind in option_types().items() if kind is float and option.startswith("search.")]
-    return floats + [METHOD_OPTIONS + option for option in float_options(config.search.method) if options]
+    return numbers_of("search") + [METHOD_OPTIONS + option for option in float_options(config.search.method) if options]
 
 
 def stacked(members: Sequence[Member], dtype: Any = np.float32) -> tuple[np.ndarray, dict[str, np.ndarray]]:

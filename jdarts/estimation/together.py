@@ -10,8 +10,8 @@ import numpy as np
 
 from jdarts import staging
 from jdarts.config import Experiment
-from jdarts.config.swept import value_of
 from jdarts.estimation.children import ChildTask, Fidelity
+from jdarts.train.numbers import as_arguments
 
 
 class TrainingsTogether:
@@ -43,10 +43,7 @@ class TrainingsTogether:
     def __call__(self, configs: Sequence[Experiment]) -> list[float | None]:
         """The validation results of the trainings of `configs`; None for a training that diverged."""
         keys = jnp.stack([jax.random.key(config.seed) for config in configs])
-        values = {
-            name: jnp.asarray([value_of(config, name) for config in configs], jnp.result_type(float))
-            for name in self._numbers
-        }
+        values = _stacked([as_arguments(config, self._numbers) for config in configs])
         state, finite, child = self._init(keys, values), np.ones(len(configs), bool), self._child
         for _ in range(child.epochs):
             metrics: Any = {}
@@ -54,9 +51,13 @@ class TrainingsTogether:
                 state, metrics = self._step(state, child.examples, values)
             finite &= np.asarray(metrics["finite"]).astype(bool)
             states = [child.end_epoch(_member(state, i)) for i in range(len(configs))]
-            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+            state = _stacked(states)
         found = [child.measured(_member(state, i)) if finite[i] else math.nan for i in range(len(configs))]
         return [value if math.isfinite(value) else None for value in found]
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def _member(state: Any, i: int) -> Any:

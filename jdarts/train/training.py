@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jdarts import staging
 from jdarts.config import Experiment
-from jdarts.config.swept import value_of, with_values
+from jdarts.config.swept import with_values
 from jdarts.data import SearchData, TrainingData
 from jdarts.data.dataset import Images
 from jdarts.data.evaluation import evaluation_batches
@@ -26,6 +26,7 @@ from jdarts.devices.placement import (
     lay_out,
 )
 from jdarts.networks.of_genotype import TrainedOnImages
+from jdarts.train.numbers import as_arguments
 from jdarts.train.step import TrainArrays, TrainingSplit, TrainState, TrainStep, train_step
 
 Totals = dict[str, Any]
@@ -101,11 +102,8 @@ def make_trainings(
     step = jax.jit(step_at, donate_argnums=0, compiler_options=options)
     logits, totals = (jax.jit(function, compiler_options=options) for function in (pure.logits, pure.totals))
 
-    def values_of(own: Experiment) -> dict[str, jax.Array]:
-        return {name: jnp.asarray(value_of(own, name), jnp.result_type(float)) for name in numbers}
-
     def training(own: Experiment) -> Training:
-        values = values_of(own)
+        values = as_arguments(own, numbers)
         return Training(
             pure.init,
             lambda state, arrays: step(state, arrays, values),
@@ -118,7 +116,9 @@ def make_trainings(
 
     if numbers:
         jax.eval_shape(
-            lambda key, values: step_at(at(values).init(key), arrays, values), jax.random.key(0), values_of(config)
+            lambda key, values: step_at(at(values).init(key), arrays, values),
+            jax.random.key(0),
+            as_arguments(config, numbers),
         )
     return training
 

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 from jdarts import staging
 from jdarts.config import Experiment
 from jdarts.config.language import LanguageTrainConfig
-from jdarts.config.swept import is_off, value_of, with_values
+from jdarts.config.swept import is_off, with_values
 from jdarts.data.text import TextData, columns
 from jdarts.devices.placement import Placement, compile_step, connect_processes, lay_out, replicate
 from jdarts.devices.replicas import Share, averaging_gradients, gathered, pmean
@@ -28,6 +28,7 @@ from jdarts.networks.recurrent.language_model import LanguageModel
 from jdarts.optimizers import clipping
 from jdarts.train.language.averaging import PLAIN, Trigger, averaged, no_losses, noted
 from jdarts.train.language.windows import Windows, window
+from jdarts.train.numbers import as_arguments
 
 EXPLOSION = 5.0
 """A loss has exploded if it is not finite, or above this many times that of a uniform model."""
@@ -172,15 +173,14 @@ def make_language_trainings(
 
     step = jax.jit(step_at, donate_argnums=0, compiler_options=base.options)
 
-    def values_of(own: Experiment) -> dict[str, jax.Array]:
-        return {name: jnp.asarray(value_of(own, name), jnp.result_type(float)) for name in numbers}
-
     def training(own: Experiment) -> LanguageTraining:
-        values = values_of(own)
+        values = as_arguments(own, numbers)
         return replace(base, step=lambda state, text: step(state, text, values))
 
     jax.eval_shape(
-        lambda key, values: step_at(at(values).init(key), base.text, values), jax.random.key(0), values_of(config)
+        lambda key, values: step_at(at(values).init(key), base.text, values),
+        jax.random.key(0),
+        as_arguments(config, numbers),
     )
     return training
 

@@ -172,7 +172,7 @@ def test_a_training_step(name, precision):
     config = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, drop_path=0.2))
     training = make_training(config, published.get(name), load(config.data).for_training(0.25))
     state = jax.eval_shape(training.init, KEY)
-    after, metrics = jax.eval_shape(training.step, state, training.arrays)
+    after, metrics = jax.eval_shape(training.pure.step, state, training.arrays)
     assert types(state) == {precision} and shaped(after) == shaped(state)
     assert metrics["train_loss"].dtype == precision
     assert jax.eval_shape(training.logits, state, training.arrays["images"]).dtype == precision

@@ -148,7 +148,7 @@ class Inherited:
         if batches == 0:
             return running if at_once is None else jnp.broadcast_to(running, (at_once, *running.shape))
         program, train = self._program("moments", p, at_once), self._data.train
-        size = self._batch_size(train)
+        size = self.batch_size
         rows = np.random.default_rng(self._seed).permutation(len(train))[: batches * size].reshape(batches, size)
         return jnp.mean(jnp.stack([program(p, train.images[np.sort(of)], self._state) for of in rows]), axis=0)
 
@@ -200,9 +200,14 @@ class Inherited:
         return batches, images // size * size
 
     @property
+    def batch_size(self) -> int:
+        """Training images in a batch for `recalibration`."""
+        return self._batch_size(self._data.train)
+
+    @property
     def training_batches(self) -> int:
         """Whole batches of training images: the most for `recalibration`."""
-        return len(self._data.train) // self._batch_size(self._data.train)
+        return len(self._data.train) // self.batch_size
 
     def _batch_size(self, images: Images) -> int:
         return min(self._config.search.batch_size, len(images))

@@ -26,7 +26,8 @@ from jdarts.reproduce.runs import SearchedRun, mean_of, search, shown
 from jdarts.runs.folder import RunFolder
 from jdarts.spaces.decisions import uniform
 
-RECALIBRATION = 8
+RECALIBRATION = 384
+"""Training images for the statistics of batch norm."""
 PATHS = 3
 """Blocks of a layer: a step of FairNAS trains as many paths."""
 MODES = {"running averages": 0, "recalibrated": RECALIBRATION}
@@ -39,12 +40,14 @@ class MacroScale:
     Attributes:
       base: the search of one path a step. rows: of `changes_of`, those that run.
       seeds: number of seeds. networks: number of random networks whose ranking is compared.
+      images: validation images that rank a network.
     """
 
     base: Experiment
     rows: tuple[str, ...]
     seeds: int
     networks: int
+    images: int
 
 
 def scale_of(scale: Scale, path: str) -> MacroScale:
@@ -54,19 +57,21 @@ def scale_of(scale: Scale, path: str) -> MacroScale:
     if smoke:
         data = DataConfig(source="digits", limit=64, crop_padding=1, flip=False)
     elif cpu:
-        data = DataConfig(source="cifar10", path=path, limit=6000, shrink=2, crop_padding=2)
+        size = {"limit": 4000, "train_fraction": 0.75, "val_fraction": 0.25, "shrink": 2, "crop_padding": 2}
+        data = DataConfig(source="cifar10", path=path, **size)
     base = Experiment(
         data=data,
         space=SpaceConfig(name="nasbench_macro"),
         search=SearchConfig(
-            epochs=2 if smoke else 20 if cpu else 120,
+            epochs=2 if smoke else 15 if cpu else 120,
             batch_size=16 if smoke else 64 if cpu else 256,
             weight_optimizer=SGDConfig(learning_rate=0.05, learning_rate_min=0.0, weight_decay=4e-5),
             alpha_optimizer=AdamConfig(learning_rate=3e-4 if scale == "full" else 1e-2),
         ),
     )
     rows = ("SPOS",) if smoke else tuple(changes_of(base))
-    return MacroScale(base, rows, 1 if smoke else 3, 6 if smoke else 300)
+    images = 16 if smoke else 576 if cpu else 9216
+    return MacroScale(base, rows, 1 if smoke else 3, 6 if smoke else 300, images)
 
 
 def changes_of(base: Experiment) -> dict[str, dict[str, Any]]:
@@ -100,7 +105,7 @@ def run(setting: Setting) -> Findings:
     }
     networks = random_networks(sizes.networks)
     scores = {
-        row: [_scored(setting, found[row], seed, networks) for seed in range(len(found[row].members))]
+        row: [ranked(setting, found[row], seed, networks, sizes.images) for seed in range(len(found[row].members))]
         for row in RANKED
         if row in found
     }
@@ -128,21 +133,27 @@ def _folder(row: str) -> str:
     return row.partition(",")[0].lower()
 
 
-def _scored(setting: Setting, found: SearchedRun, index: int, networks: Sequence[str]) -> dict[str, list[float]]:
-    """The inherited accuracies in % of the networks, by mode; those in the folder are not computed again."""
+def ranked(
+    setting: Setting, found: SearchedRun, index: int, networks: Sequence[str], images: int
+) -> dict[str, list[float]]:
+    """The inherited accuracies in % of the networks on `images` validation images, by mode.
+
+    Those in the folder are not computed again.
+    """
     folder = setting.folder / "inherited"
     folder.mkdir(exist_ok=True)
     records, estimator = RunFolder(folder), None
     name = f"{found.folder.name}-{found.members[index]['name']}"
     scores: dict[str, list[float]] = {}
-    for mode, batches in MODES.items():
-        known = {r["network"]: r["accuracy"] for r in records.records(name) if r["recalibration"] == batches}
+    for mode, recalibration in MODES.items():
+        known = {r["network"]: r["accuracy"] for r in records.records(name) if r["recalibration"] == recalibration}
         for network in networks:
             if network not in known:
                 estimator = estimator or _estimator(found.member_folder(index))
-                budget = {"recalibration": min(batches, estimator.training_batches)}
+                batches = -(-recalibration // estimator.batch_size)
+                budget = {"recalibration": min(batches, estimator.training_batches), "images": images}
                 known[network] = estimator(tuple(map(int, network)), budget)["accuracy"]
-                record = {"network": network, "recalibration": batches, "accuracy": known[network]}
+                record = {"network": network, "recalibration": recalibration, "accuracy": known[network]}
                 records.append(name, record)
         scores[mode] = [known[network] for network in networks]
     return scores
@@ -197,7 +208,7 @@ REPRODUCTION = Reproduction(
     },
     differences={
         "smoke": "SPOS alone, one seed, 2 epochs on 64 digits, 6 networks",
-        "cpu": "3,000 + 3,000 images of 16x16, 20 epochs; alphas at 0.01, ProxylessNAS without latency",
+        "cpu": "3,000 + 1,000 images of 16x16, 15 epochs; alphas at 0.01, ProxylessNAS without latency",
         "full": "25,000 + 25,000 images, 120 epochs; the paper publishes the table, not these searches",
     },
     run=run,

@@ -10,7 +10,7 @@ exponential --train.warmup_epochs 0.
 Expected top-1 accuracy, from the papers: DARTS_V2 73.3 % (top-5 91.3 %), PDARTS 75.6 %, PC_DARTS_image 75.8 %. jdarts
 counts 530, 543 and 582 million multiply-adds for them (published: 574, 557, 597; the rules of counting differ). Cost:
 312,750 steps on 1,281,167 images, about 1e18 floating-point operations. Not run on ImageNet by jdarts' developers; a
-small run on ten classes is in README. Use bfloat16 and all devices of a host.
+small run on ten classes is in notebooks/results.md. Use bfloat16 and all devices of a host.
 
     jdarts train configs/imagenet_mobile.py --data.path DIR --genotype DARTS_V2 --train.activations bfloat16
     jdarts train configs/imagenet_mobile.py --data.source stream:tfds:imagenet2012 --data.path DIR --genotype PDARTS

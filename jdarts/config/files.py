@@ -344,13 +344,24 @@ def _parse(text: str, hint: Any, where: str) -> Any:
                     return choice
         elif origin is tuple:
             kinds = typing.get_args(alternative)
-            items = [item.strip() for item in text.strip("()[]").split(",") if item.strip()]
+            items = _items(text)
             inner = kinds[:1] * len(items) if kinds[1:] == (...,) else kinds
             if len(inner) == len(items):
                 return tuple(_parse(item, kind, where) for item, kind in zip(items, inner, strict=True))
         elif alternative is str:
             return text
     raise UserError(f"{where} is {shown(text)}; it must be {_describe(hint)}{_near_choice(text, hint)}")
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list; one without `=` continues the `option=value` before it: `a=1,2,b=3` is `a=1,2` and `b=3`."""
+    items: list[str] = []
+    for item in filter(None, map(str.strip, text.strip("()[]").split(","))):
+        if items and "=" in items[-1] and "=" not in item:
+            items[-1] += f",{item}"
+        else:
+            items.append(item)
+    return items
 
 
 def _near_choice(value: Any, hint: Any) -> str:

@@ -39,13 +39,14 @@ class MacroScale:
 
     Attributes:
       base: the search of one path a step. rows: of `changes_of`, those that run.
-      seeds: number of seeds. networks: number of random networks whose ranking is compared.
-      images: validation images that rank a network.
+      seeds: number of seeds. ranking: the first seeds, whose supernets rank networks.
+      networks: number of random networks in a ranking. images: validation images that rank a network.
     """
 
     base: Experiment
     rows: tuple[str, ...]
     seeds: int
+    ranking: int
     networks: int
     images: int
 
@@ -71,7 +72,8 @@ def scale_of(scale: Scale, path: str) -> MacroScale:
     )
     rows = ("SPOS",) if smoke else tuple(changes_of(base))
     images = 16 if smoke else 576 if cpu else 9216
-    return MacroScale(base, rows, 1 if smoke else 3, 6 if smoke else 300, images)
+    seeds, ranking = 1 if smoke else 3, 3 if scale == "full" else 1
+    return MacroScale(base, rows, seeds, ranking, 6 if smoke else 300, images)
 
 
 def changes_of(base: Experiment) -> dict[str, dict[str, Any]]:
@@ -105,7 +107,7 @@ def run(setting: Setting) -> Findings:
     }
     networks = random_networks(sizes.networks)
     scores = {
-        row: [ranked(setting, found[row], seed, networks, sizes.images) for seed in range(len(found[row].members))]
+        row: [ranked(setting, found[row], seed, networks, sizes.images) for seed in range(min(seeds, sizes.ranking))]
         for row in RANKED
         if row in found
     }

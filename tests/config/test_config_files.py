@@ -3,9 +3,11 @@ import json
 
 import pytest
 
+from jdarts import methods
 from jdarts.config import Experiment, SearchConfig, SGDConfig, SpaceConfig, TrainConfig
 from jdarts.config.files import describe_options, from_json, load_config, option_types, to_json
 from jdarts.errors import UserError
+from jdarts.methods.registry import option_defaults
 
 HEADER = "from jdarts.config import *\n"
 CONFIG = Experiment(name="toy", space=SpaceConfig(cells=3), search=SearchConfig(epochs=7))
@@ -63,6 +65,23 @@ def test_overrides_of_every_type(toy):
     )
     assert config == expected
     assert load_config(toy, ["--data.limit", "none"]) == CONFIG
+
+
+def test_an_option_that_is_a_list_can_be_set_among_others(toy):
+    given = "cells=5,8,11, skip_dropout = 0.1,0.2,0.3 ,frozen=2"
+    options = load_config(toy, ["--search.method_options", given]).search.method_options
+    assert options == ("cells=5,8,11", "skip_dropout = 0.1,0.2,0.3", "frozen=2")
+    with pytest.raises(UserError, match="skip_dropout"):
+        methods.build("p_darts", (options[0], "skip_dropout=0.1,0.2,3", options[2]))
+    methods.build("p_darts", options)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_the_defaults_of_every_method_can_be_written_on_the_command_line(name, toy):
+    defaults = option_defaults(name)
+    written = [f"{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in defaults.items() if v != ()]
+    read = load_config(toy, ["--search.method_options", ",".join(written)]).search.method_options
+    assert list(read) == written
 
 
 def test_rules_over_several_fields_are_checked_after_the_last_override(toy):

@@ -179,7 +179,7 @@ class SearchConfig(Section):
     method: str = "darts"
     """A registered method (`jdarts methods` lists them), or several to compose: pc_darts+darts_minus."""
     method_options: tuple[str, ...] = ()
-    """Options of the method, each as option=value."""
+    """Options of the method, each as option=value; a value may be a list: cells=5,11,17,frozen=10."""
     epochs: Epochs = 50
     batch_size: BatchSize = 64
     """Images per step, for both the weight batch and the alpha batch; fairnas divides them among its paths."""

@@ -212,8 +212,8 @@ REPRODUCTION = Reproduction(
         "smoke": "SPOS alone, one seed, 3 epochs on 64 digits, 6 networks",
         "cpu": "3,000 + 1,000 images of 16x16; 15 epochs of DARTS, 45 of the others; alphas at 0.01, ProxylessNAS "
         "without latency",
-        "full": "25,000 + 25,000 images, 40 epochs of DARTS, 120 of the others; the paper publishes the table, not these "
-        "searches",
+        "full": "25,000 + 25,000 images, 40 epochs of DARTS, 120 of the others; the paper publishes the table, "
+        "not these searches",
     },
     run=run,
     optional=("table",),

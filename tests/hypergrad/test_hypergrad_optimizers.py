@@ -1,5 +1,7 @@
 """Every optimiser of optax: reverse mode, forward mode and autodiff through the step give one hypergradient."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +35,7 @@ def arguments(optimizer, *, dead: bool, real_steps: int):
     w = {"kernel": jnp.asarray(rng.normal(size=(4, 3))), "bias": jnp.asarray(rng.normal(size=3) * (not dead))}
     alphas = {"mix": jnp.asarray(rng.normal(size=3)), "shift": jnp.asarray(-1.0)}
     batches = [{"x": jnp.asarray(a), "y": jnp.asarray(b)} for a, b in zip(x, y, strict=True)]
-    w, state = settle(optimizer, w, alphas, batches[2], real_steps)
+    w, state = settling(optimizer)((w, jax.jit(optimizer.init)(w)), real_steps, alphas, batches[2])
     return w, alphas, state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches[:2]), batches[2]
 
 
@@ -43,11 +45,14 @@ def real_step(optimizer, w, state, alphas, batch):
     return optax.apply_updates(w, updates), state
 
 
-def settle(optimizer, w, alphas, batch, steps):
-    def body(_, carry):
-        return real_step(optimizer, *carry, alphas, batch)
+@functools.cache
+def settling(optimizer):
+    """The compiled `(weights, state), number of real steps, alphas, batch -> (weights, state)`."""
 
-    return jax.jit(lambda carry: jax.lax.fori_loop(0, steps, body, carry))((w, jax.jit(optimizer.init)(w)))
+    def settled(carry, steps, alphas, batch):
+        return jax.lax.fori_loop(0, steps, lambda _, carry: real_step(optimizer, *carry, alphas, batch), carry)
+
+    return jax.jit(settled)
 
 
 def by_differences(optimizer, w, alphas, state, batches, val_batch):

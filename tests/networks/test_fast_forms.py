@@ -110,9 +110,13 @@ NETWORKS = {
     "own_ops": Network(OWN, 1),
     "nasbench201": Network("nasbench201", train=False),
     "nasbench201_edges": Network(
-        NARROW201, 1, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, edge_weights=True, channels=4
+        NARROW201,
+        edge=EdgeSettings("conv1", 2),
+        values={"auxiliary_skip": 0.7, "skip_dropout": 0.4, "drop_path": 0.3},
+        edge_weights=True,
+        channels=4,
+        remat=True,
     ),
-    "nasbench201_dropout": Network(NARROW201, values={"skip_dropout": 0.4, "drop_path": 0.3}, remat=True),
 }
 
 

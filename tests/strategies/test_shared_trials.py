@@ -78,10 +78,14 @@ def test_trainings_of_images(values, programs, monkeypatch):
     assert [each["accuracy"] for each in found[:2]] == alone
 
 
-def trained(task, config, data, architecture, numbers=()):
-    """The weights in the second epoch of the training of `config`; `numbers` are arguments of its step."""
+def children(task, config, data, architecture, numbers=()):
+    """`configuration -> training` of a genotype, with one compiled step; `numbers` are its arguments."""
     neutral = FromScratch(with_values_of(config, dict.fromkeys(numbers, 0.05)), data)
-    child = task.children(parse(architecture), neutral.at({}), numbers)(config)
+    return task.children(parse(architecture), neutral.at({}), numbers)
+
+
+def trained(child):
+    """The weights of a training in its second epoch."""
     state = child.init(jax.random.key(3))
     for _ in range(child.steps_per_epoch + 2):
         state, _ = child.step(state)
@@ -100,10 +104,12 @@ def test_arguments_of_a_step_act_as_numbers_do(x64):
         (text_children.TEXT_CHILDREN, TEXT_TRAINING, text(300, 150), RECURRENT, words),
     ):
         config = with_values_of(base, values)
-        alone, together = (trained(task, config, data, cell, numbers) for numbers in ((), tuple(values)))
+        alone = trained(children(task, config, data, cell)(config))
+        child = children(task, config, data, cell, tuple(values))
+        together = trained(child(config))
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12), together, alone)
         for name in values:
-            other = trained(task, with_values_of(config, {name: 0.9 * values[name]}), data, cell, tuple(values))
+            other = trained(child(with_values_of(config, {name: 0.9 * values[name]})))
             assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), together, other))), name
 
 

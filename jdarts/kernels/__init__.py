@@ -21,7 +21,9 @@ What makes a search fast on a CPU, each part measured against the form before it
   backward pass, adds up images before it reduces. A stride's holes are never summed (`_carry_back`).
 * Pooling runs once a node, not once an edge; the convolutions of an edge read one padded image (`margin`).
 * `cut` ends fusions where a person would, and has what is kept for later kept once.
-* The derivative of batch norm is written out (`norm_primitives`): two reductions; its output is all it keeps.
+* The derivative of batch norm is written out (`norm_primitives`): two reductions, also those of scale and shift; its
+  output is all it keeps.
+* A 1 × 1 convolution is a product of two matrices (`product`), whose gradients copy no transposed image.
   Those at the ends of an edge's ops are one weighted sum (`normed_sum`), whose derivatives share their sums.
 * ReLU keeps a byte a pixel (`jdarts.kernels.relu`), not an image of zeros to choose from.
 * Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
@@ -44,7 +46,9 @@ from jdarts.kernels.forms import (
     from_phases,
     halve,
     max_pool,
+    normalise,
     pointwise,
+    product,
     separable,
     standardise,
     takes_phases,
@@ -77,9 +81,11 @@ __all__ = [
     "machine",
     "max_pool",
     "mix_standardised",
+    "normalise",
     "normed_sum",
     "on_accelerator",
     "pointwise",
+    "product",
     "recomputing",
     "relu",
     "resolve",

@@ -52,9 +52,17 @@ def pointwise(x, kernel):
     """
     edges, c, d = kernel.shape
     if edges == 1:
-        return cut(x @ kernel[0])
+        return cut(product(x, kernel[0]))
     blocks = kernel[:, :, None, :] * jnp.eye(edges, dtype=kernel.dtype)[:, None, :, None]
-    return x @ blocks.reshape(edges * c, edges * d)
+    return product(x, blocks.reshape(edges * c, edges * d))
+
+
+def product(x, matrix):
+    """`x @ matrix` for `x […, n]` and `matrix [n, m]`, computed as a product of two matrices.
+
+    XLA:CPU would copy a transposed operand for the gradient by `matrix` if `x` had more axes.
+    """
+    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def separable(
@@ -144,7 +152,7 @@ def halve(x, first, second, *, impl: Impl = "auto"):
         return convolution(x, kernel, stride=2)
     halves = []
     for view, kernel in ((x[:, ::2, ::2], first), (x[:, 1::2, 1::2], second)):
-        y = view @ kernel.transpose(1, 0, 2).reshape(c, edges * d)
+        y = product(view, kernel.transpose(1, 0, 2).reshape(c, edges * d))
         halves.append(y.reshape(*y.shape[:3], edges, d))
     y = jnp.concatenate(halves, axis=-1)
     return y.reshape(*y.shape[:3], edges * 2 * d)
@@ -202,3 +210,14 @@ def standardise(x, eps: float, axis_name: str | None = None):
         (y,), mean, var = standardise_each([x], (False,), eps, axis_name)
         return y, mean, var
     return norm_primitives.standardise(x, eps, axis_name)
+
+
+def normalise(x, scale, bias, eps: float, axis_name: str | None = None):
+    """`scale · (x − mean) / √(var + eps) + bias` with the batch statistics of `x [N, H, W, C]`; see `standardise`.
+
+    Returns `(result, mean [C], biased variance [C])`; the result has the dtype of `x` where scale and bias have it.
+    """
+    if not platform.on_accelerator() and axis_name is None and x.dtype == scale.dtype and x.dtype.itemsize >= 4:
+        return norm_primitives.normalise(x, scale, bias, eps)
+    y, mean, var = standardise(x, eps, axis_name)
+    return y.astype(x.dtype) * scale + bias, mean, var

@@ -9,6 +9,12 @@ taken over the pixels of a channel, f = 1/√(var + eps), y = f·(x − mean):
 
 `project` is linear in dx. As a function of dx, its first result is its own transpose, so backward passes use it, too.
 A third primitive, `project_jvp`, has the tangents of the results of `project` for tangents of f, y and dx.
+
+A batch norm with scale s and shift b has two primitives of its own. The transpose of the second is one `project`, whose
+means are also the gradients of s and b: four sums over the image become two, and g·s is not stored.
+
+    normalise(x, s, b)               →  s·y + b, y, mean, var, f
+    moved(f, s, y, dx, ds, db)       →  s·dy + ds·y + db, dy, tangents of mean, var and f    with dy = project(f, y, dx)
 """
 
 from functools import partial
@@ -62,6 +68,16 @@ def _project_jvp(factor, y, dx, dmean, along, *tangents):
     return once(moved), ddmean, dalong, dvar, -factor * factor * (dalong + 2 * along * relative)
 
 
+def _normalise(x, scale, bias, *, eps: float):
+    y, mean, var, factor = standardise_and_factor(x, eps=eps)
+    return once(scale * y + bias), y, mean, var, factor
+
+
+def _moved(factor, scale, y, dx, dscale, dbias):
+    dy, dmean, _, dvar, dfactor = project(factor, y, dx)
+    return scale * dy + dscale * y + dbias, dy, dmean, dvar, dfactor
+
+
 # --- primitives and their derivatives -----------------------------------------------------------------------------
 
 
@@ -72,6 +88,14 @@ def _shapes(image, vectors: int):
 standardise_p = make_primitive("standardise", standardise_and_factor, lambda x: _shapes(x, 3), ("eps",))
 project_p = make_primitive("standardise_project", project, lambda factor, y, dx: _shapes(y, 4))
 project_jvp_p = make_primitive("standardise_project_jvp", _project_jvp, lambda factor, y, *_: _shapes(y, 4))
+
+
+def _shapes_of_normalised(image):
+    return [image.shape, image.shape, *(image.shape[-1:] for _ in range(3))]
+
+
+normalise_p = make_primitive("normalise", _normalise, lambda x, *_: _shapes_of_normalised(x), ("eps",))
+moved_p = make_primitive("normalise_moved", _moved, lambda factor, scale, y, *_: _shapes_of_normalised(y))
 
 
 def _jvp_of_standardise(primals, tangents, *, eps: float):
@@ -104,6 +128,29 @@ def _transpose_of_project_jvp(cts, *arguments):
     return transpose_linear(_project_jvp, cts, arguments, 5)
 
 
+def _jvp_of_normalise(primals, tangents, *, eps: float):
+    results = normalise_p.bind(*primals, eps=eps)
+    _, y, _, _, factor = results
+    return results, bind_alike(moved_p, factor, primals[1], y, *map(ad.instantiate_zeros, tangents))
+
+
+def _jvp_of_moved(primals, tangents):
+    return jax.jvp(_moved, primals, tuple(map(ad.instantiate_zeros, tangents)))
+
+
+def _transpose_of_moved(cts, factor, scale, y, *changes):
+    if type(cts[0]) is ad.Zero or not all(type(ct) is ad.Zero for ct in cts[1:]):
+        return transpose_linear(_moved, cts, (factor, scale, y, *changes), 3)
+    back, mean, along, _, _ = bind_alike(project_p, factor * scale, y, cts[0])
+    pixels = prod(y.shape[:3])
+    found = (back, pixels * along, pixels * mean)
+    asked = (each if ad.is_undefined_primal(change) else None for each, change in zip(found, changes, strict=True))
+    return [None, None, None, *asked]
+
+
+ad.primitive_jvps[normalise_p] = _jvp_of_normalise
+ad.primitive_jvps[moved_p] = _jvp_of_moved
+ad.primitive_transposes[moved_p] = _transpose_of_moved
 ad.primitive_jvps[standardise_p] = _jvp_of_standardise
 ad.primitive_jvps[project_p] = _jvp_of_project
 ad.primitive_jvps[project_jvp_p] = _jvp_of_project_jvp
@@ -133,3 +180,12 @@ def standardise(x: jax.Array, eps: float, axis_name: str | None = None) -> tuple
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     results = standardise_p.bind(wide, eps=eps) if axis_name is None else _over_axis(wide, eps, axis_name)
     return results[0], results[1], results[2]
+
+
+def normalise(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`scale · (x − mean) / √(var + eps) + bias` with the batch statistics of `x [N, H, W, C]`, float32 or wider.
+
+    Returns `(result, mean [C], biased variance [C])`.
+    """
+    result, _, mean, var, _ = bind_alike(normalise_p, x, scale, bias, eps=eps)
+    return result, mean, var

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jdarts import kernels
 from jdarts.ops.initializers import constant, uniform_fan_in
 
 
@@ -44,7 +45,7 @@ class PixelClassifier(nn.Module):
         for i in reversed(range(len(features))):
             x = features[i]
             kernel = self.param(f"kernel_{i}", uniform_fan_in(x.shape[-1]), (x.shape[-1], self.classes))
-            scores = x @ kernel
+            scores = kernels.product(x, kernel)
             total = scores if total is None else scores + enlarged(total, x.shape[1:3])
         assert total is not None
         return total + self.param("bias", constant(0.0), (self.classes,))

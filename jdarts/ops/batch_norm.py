@@ -38,11 +38,17 @@ class BatchNorm(nn.Module):
         """Normalise `[N, H, W, T·C]`, in training by the batch, else by the running averages."""
         if self.is_initializing():  # only the parameters are wanted
             return x
+        pixels = x.shape[0] * x.shape[1] * x.shape[2]
+        if train and self.affine:
+            scale, bias = self.scale.reshape(-1), self.bias.reshape(-1)
+            y, mean, var = kernels.normalise(x, scale, bias, self.eps, self.axis_name)
+            self.record(mean, var, pixels)
+            return y
         if train:
             y, mean, var = kernels.standardise(x, self.eps, self.axis_name)
-            self.record(mean, var, x.shape[0] * x.shape[1] * x.shape[2])
-        else:
-            y = (x - self.mean.value.reshape(-1)) * lax.rsqrt(self.var.value.reshape(-1) + self.eps)
+            self.record(mean, var, pixels)
+            return y.astype(x.dtype)
+        y = (x - self.mean.value.reshape(-1)) * lax.rsqrt(self.var.value.reshape(-1) + self.eps)
         y = y.astype(x.dtype)
         return y * self.scale.reshape(-1) + self.bias.reshape(-1) if self.affine else y
 

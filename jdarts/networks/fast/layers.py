@@ -63,7 +63,8 @@ class ReLUConvBN(nn.Module):
         """Apply to `[N, H, W, ·]`."""
         inputs = x.shape[-1]
         kernel = self.param("conv_1", uniform_fan_in(inputs), (1, inputs, self.channels))
-        return BatchNorm(self.channels, 1, self.affine, self.axis_name, name="norm_1")(relu(x) @ kernel[0], train)
+        y = kernels.product(relu(x), kernel[0])
+        return BatchNorm(self.channels, 1, self.affine, self.axis_name, name="norm_1")(y, train)
 
 
 class FactorizedReduce(nn.Module):

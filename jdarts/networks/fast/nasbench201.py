@@ -166,4 +166,4 @@ class ResidualReduction(nn.Module):
         y = ReLUConvBN201(self.channels, 3, 1, self.axis_name, name="conv_b")(y, train)
         n, h, w, c = x.shape
         pooled = x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
-        return pooled @ self.param("shortcut", uniform_fan_in(c), (c, self.channels)) + y
+        return kernels.product(pooled, self.param("shortcut", uniform_fan_in(c), (c, self.channels))) + y

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jdarts import kernels
 from jdarts.genotypes.mobile import MobileFamily, MobileLayer
 from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues
 from jdarts.networks.fast import pieces
@@ -56,7 +57,7 @@ class MixedLayer(nn.Module):
         if self.edge.auxiliary_skip == "none" or not skips(self.candidates[0], x.shape[-1]):
             return y
         if self.edge.auxiliary_skip == "conv1":
-            x = x @ self.param("auxiliary", identity, (x.shape[-1], x.shape[-1]))
+            x = kernels.product(x, self.param("auxiliary", identity, (x.shape[-1], x.shape[-1])))
         return y + jnp.asarray(beta, y.dtype) * x
 
     def _sampled(self, blocks: Sequence[Any], x: jax.Array, p: jax.Array, train: bool) -> jax.Array:

@@ -60,7 +60,7 @@ class ChoiceBlockSum(nn.Module):
     def _project(self, source: int, x: jax.Array) -> jax.Array:
         inputs = x.shape[-1]
         kernel = self.param(f"input_{source}", uniform_fan_in(inputs), (inputs, self.channels))
-        return relu(x) @ kernel
+        return kernels.product(relu(x), kernel)
 
     def _op(self, op: str, x: jax.Array, train: bool) -> jax.Array:
         fields = {"channels": self.channels, "affine": self.affine, "axis_name": self.axis_name, "name": op}

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jdarts.genotypes.recurrent import ACTIVATIONS, RecurrentGenotype
+from jdarts.kernels import product
 from jdarts.networks.recurrent.masks import CellMasks
 
 FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -23,15 +24,6 @@ FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "identity": lambda x: x,
 }
-
-
-def product(x: jax.Array, W: jax.Array) -> jax.Array:
-    """`x @ W` for `x […, n]` and `W [n, m]`, computed as a product of two matrices.
-
-    The gradient to `W` of a product with more axes is a contraction over several axes, which XLA for CPUs computes at
-    half the speed.
-    """
-    return (x.reshape(-1, x.shape[-1]) @ W).reshape(*x.shape[:-1], W.shape[-1])
 
 
 def gated(products: jax.Array, activation: str, s: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from jax import lax
 from jdarts.config.swept import is_off
 from jdarts.devices.replicas import Share
 from jdarts.errors import UserError
-from jdarts.networks.recurrent.cell import product
+from jdarts.kernels import product
 from jdarts.networks.recurrent.masks import CellMasks, check_rate, keep_mask
 from jdarts.ops.initializers import constant, uniform
 

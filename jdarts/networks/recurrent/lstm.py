@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jdarts.networks.recurrent.cell import product
+from jdarts.kernels import product
 from jdarts.networks.recurrent.language_model import CELL_RANGE, LanguageModel, Outputs
 from jdarts.ops.initializers import constant, uniform
 

@@ -71,7 +71,7 @@ def scale_of(scale: Scale, path: str) -> MacroScale:
         ),
     )
     rows = ("SPOS",) if smoke else tuple(changes_of(base))
-    images = 16 if smoke else 576 if cpu else 9216
+    images = 32 if smoke else 576 if cpu else 9216
     return MacroScale(base, rows, 1 if smoke else 3, 6 if smoke else 300, images)
 
 

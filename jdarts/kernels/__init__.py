@@ -22,9 +22,9 @@ What makes a search fast on a CPU, each part measured against the form before it
 * Pooling runs once a node, not once an edge; the convolutions of an edge read one padded image (`margin`).
 * `cut` ends fusions where a person would, and has what is kept for later kept once.
 * The derivative of batch norm is written out (`norm_primitives`): two reductions, also those of scale and shift; its
-  output is all it keeps.
+  output is all it keeps. Those at the ends of an edge's ops are one weighted sum (`normed_sum`), whose derivatives
+  share their sums.
 * A 1 × 1 convolution is a product of two matrices (`product`), whose gradients copy no transposed image.
-  Those at the ends of an edge's ops are one weighted sum (`normed_sum`), whose derivatives share their sums.
 * ReLU keeps a byte a pixel (`jdarts.kernels.relu`), not an image of zeros to choose from.
 * Weights are one vector, cut into views; huge pages (`jdarts.commands.process`) spare page faults.
 

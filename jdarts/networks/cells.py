@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jdarts.devices.replicas import Share
+from jdarts.kernels import product
 from jdarts.networks.edges import PLAIN, EdgeSettings, EdgeValues, drop_path, dropout, join_channels, split_channels
 from jdarts.networks.wiring import DARTS_EDGES, Edges, OpTable
 from jdarts.ops.initializers import identity
@@ -77,8 +78,8 @@ class MixedEdges(nn.Module):
             return self.halve(name, x, c, edges, train)
         if self.edge.auxiliary_skip == "identity":
             return [x] * edges
-        kernels = self.param(f"{name}_identity", identity, (edges, c, c))
-        return [x @ kernels[i] for i in range(edges)]
+        matrices = self.param(f"{name}_identity", identity, (edges, c, c))
+        return [product(x, matrices[i]) for i in range(edges)]
 
     def halve(self, name: str, x, channels: int, edges: int, train: bool) -> list[jax.Array]:
         """A factorised reduction on every edge: `[N, H/2, W/2, channels]` each."""

@@ -45,7 +45,7 @@ def real_step(optimizer, w, state, alphas, batch):
     return optax.apply_updates(w, updates), state
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def settling(optimizer):
     """The compiled `(weights, state), number of real steps, alphas, batch -> (weights, state)`."""
 

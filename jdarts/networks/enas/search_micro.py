@@ -111,7 +111,7 @@ class EnasSearchCell(nn.Module):
         scale, bias = (
             self.param(f"join_{name}", constant(at), (width,)) for name, at in (("scale", 1.0), ("bias", 0.0))
         )
-        return kernels.standardise(y, _EPS, self.norm.axis_name)[0].astype(y.dtype) * scale + bias
+        return kernels.normalise(y, scale, bias, _EPS, self.norm.axis_name)[0]
 
 
 class EnasEdge(nn.Module):
@@ -155,7 +155,7 @@ def _chosen_op(axis_name: str | None) -> Callable[[jax.Array, jax.Array, Mapping
         for i in range(2):
             own = weights[f"{name}_{i}"]
             y = separable(relu(x), own["depthwise"], own["pointwise"])
-            x = kernels.standardise(y, _EDGE_EPS, axis_name)[0].astype(y.dtype) * own["scale"] + own["bias"]
+            x = kernels.normalise(y, own["scale"], own["bias"], _EDGE_EPS, axis_name)[0]
         return x
 
     def chosen_op(x: jax.Array, op: jax.Array, weights: Mapping[str, Weights]) -> jax.Array:

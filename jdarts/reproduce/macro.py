@@ -64,7 +64,7 @@ def scale_of(scale: Scale, path: str) -> MacroScale:
         data=data,
         space=SpaceConfig(name="nasbench_macro"),
         search=SearchConfig(
-            epochs=1 if smoke else 15 if cpu else 40,
+            epochs=1 if smoke else 8 if cpu else 40,
             batch_size=16 if smoke else 64 if cpu else 256,
             weight_optimizer=SGDConfig(learning_rate=0.05, learning_rate_min=0.0, weight_decay=4e-5),
             alpha_optimizer=AdamConfig(learning_rate=3e-4 if scale == "full" else 1e-2),
@@ -210,7 +210,7 @@ REPRODUCTION = Reproduction(
     },
     differences={
         "smoke": "SPOS alone, one seed, 3 epochs on 64 digits, 6 networks",
-        "cpu": "3,000 + 1,000 images of 16x16; 15 epochs of DARTS, 45 of the others; alphas at 0.01, ProxylessNAS "
+        "cpu": "3,000 + 1,000 images of 16x16; 8 epochs of DARTS, 24 of the others; alphas at 0.01, ProxylessNAS "
         "without latency",
         "full": "25,000 + 25,000 images, 40 epochs of DARTS, 120 of the others; the paper publishes the table, "
         "not these searches",

@@ -39,13 +39,13 @@ class MacroScale:
     """The sizes of one scale.
 
     Attributes:
-      base: the search that trains all blocks in every step. rows: of `changes_of`, those that run.
+      base: the search that trains all blocks in every step. changes: of `base`, by the name of a method.
       seeds: number of seeds. networks: number of random networks whose ranking is compared.
       images: validation images that rank a network.
     """
 
     base: Experiment
-    rows: tuple[str, ...]
+    changes: dict[str, dict[str, Any]]
     seeds: int
     networks: int
     images: int
@@ -70,17 +70,16 @@ def scale_of(scale: Scale, path: str) -> MacroScale:
             alpha_optimizer=AdamConfig(learning_rate=3e-4 if scale == "full" else 1e-2),
         ),
     )
-    rows = ("SPOS",) if smoke else tuple(changes_of(base))
-    images = 32 if smoke else 576 if cpu else 9216
-    return MacroScale(base, rows, 1 if smoke else 3, 6 if smoke else 300, images)
-
-
-def changes_of(base: Experiment) -> dict[str, dict[str, Any]]:
-    """The settings of each method, as changes of `base`."""
-    epochs, smoke = PATHS * base.search.epochs, base.search.epochs == 1
-    evolution = ("generations=5", "population=20", "recalibration=4")
     if smoke:
         evolution = ("generations=2", "population=2", "parents=1", "recalibration=1")
+        return MacroScale(base, {"SPOS": changes_of(base, evolution)["SPOS"]}, 1, 6, 32)
+    evolution = ("generations=5", "population=20", "recalibration=4")
+    return MacroScale(base, changes_of(base, evolution), 3, 300, 576 if cpu else 9216)
+
+
+def changes_of(base: Experiment, evolution: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The settings of each method, as changes of `base`; `evolution` are those of an evolutionary search."""
+    epochs = PATHS * base.search.epochs
     path = {"search.epochs": epochs}
     one_shot = {**path, "search.method_options": evolution}
     warm = (f"warm_up={epochs // 3}", "alpha_every=1")
@@ -100,10 +99,10 @@ RANKED = ("SPOS", "FairNAS", "DARTS, first order")
 def run(setting: Setting) -> Findings:
     """The experiment."""
     sizes = scale_of(setting.scale, setting.data)
-    seeds, changes = setting.seeds or sizes.seeds, changes_of(sizes.base)
+    seeds = setting.seeds or sizes.seeds
     found = {
-        row: search(setting, _folder(row), with_values(sizes.base, {"name": _folder(row), **changes[row]}), seeds)
-        for row in sizes.rows
+        row: search(setting, _folder(row), with_values(sizes.base, {"name": _folder(row), **changes}), seeds)
+        for row, changes in sizes.changes.items()
     }
     networks = random_networks(sizes.networks)
     scores = {

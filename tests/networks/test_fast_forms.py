@@ -96,19 +96,16 @@ def two_nodes(name: str) -> Any:
 
 NETWORKS = {
     "S0": Network(two_nodes("darts_cnn")),
-    "S1": Network("robust_s1"),
-    "S2": Network(two_nodes("robust_s2")),
     "S4_noise": Network(two_nodes("robust_s4")),
     "three_cells": Network(THREE_CELLS, cells=3),
     "per_cell": Network(spaces.PerCellSpace(TINY, 3), cells=3),
     "evaluated": Network(SMALL, train=False),
     "partial_channels": Network(SMALL, 1, EdgeSettings(partial_channels=2), edge_weights=True, channels=4),
-    "auxiliary_identity": Network(SMALL, 1, EdgeSettings("identity"), {"auxiliary_skip": 0.7}),
+    "auxiliary_identity": Network(SMALL, 1, EdgeSettings("identity"), {"auxiliary_skip": 0.7}, remat=True),
     "auxiliary_conv1": Network(SMALL, 1, EdgeSettings("conv1", 2), {"auxiliary_skip": 0.7}, channels=4),
     "dropout": Network(SMALL, 1, values={"skip_dropout": 0.4, "drop_path": 0.3}),
-    "remat": Network(SMALL, 1, remat=True),
     "own_ops": Network(OWN, 1),
-    "nasbench201": Network("nasbench201", train=False),
+    "nasbench201": Network(NARROW201, train=False),
     "nasbench201_edges": Network(
         NARROW201,
         edge=EdgeSettings("conv1", 2),
@@ -177,9 +174,10 @@ def everything(case: Case, network: nn.Module):
     return compute
 
 
-WHOLE = {"evaluated", "partial_channels", "dropout", "own_ops", "nasbench201_edges"}
+WHOLE = {"evaluated", "partial_channels", "dropout", "own_ops"}
 FORMS_OF = dict.fromkeys(NETWORKS, ("by_edge", "accelerator_by_cell")) | dict.fromkeys(WHOLE, tuple(FORMS))
-FORMS_OF |= dict.fromkeys(("S4_noise", "three_cells", "auxiliary_conv1"), tuple(FORMS)[:3])  # noise, layers, skips
+FORMS_OF |= dict.fromkeys(("three_cells", "nasbench201_edges"), ("by_edge", "accelerator_whole"))
+FORMS_OF |= dict.fromkeys(("S4_noise", "auxiliary_conv1"), tuple(FORMS)[:3])  # noise, skips
 PAIRS = [(name, form) for name in NETWORKS for form in FORMS if form in FORMS_OF[name]]
 """A whole program has the operations of its cells, and takes longer to compile: not for all networks."""
 

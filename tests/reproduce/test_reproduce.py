@@ -177,9 +177,9 @@ def test_configurations_of_larger_scales_are_valid(scale):
     """Every configuration checks itself when it is made; the settings of methods are built."""
     for module in (darts_cifar10, imagenet, macro, ptb, random_wiring):
         assert module.scale_of(scale, "path") is not None
-    base = macro.scale_of(scale, "path").base
-    for changes in macro.changes_of(base).values():
-        configured(with_values(base, changes).search)
+    sizes = macro.scale_of(scale, "path")
+    for changes in sizes.changes.values():
+        configured(with_values(sizes.base, changes).search)
     for rows in GRIDS.values():
         for case in rows.values():
             configured(case.config(scale_of(scale, "images").base, scale).search)

@@ -29,7 +29,8 @@ class Geometry(NamedTuple):
     """A k × k window over an H × W image with symmetric padding `dilation·(k−1)/2`.
 
     Forward maps pad their image in memory by `margin` pixels if that is more than they need. Maps of the same image
-    with equal margins then share one padded image.
+    with equal margins then share one padded image. On an image smaller than the window some taps meet nothing but
+    padding. They are left out: of 7 × 7 taps, 9 remain on 2 × 2 pixels, and one on a single pixel.
     """
 
     kernel: int
@@ -55,6 +56,17 @@ class Geometry(NamedTuple):
         sizes = [(s + 2 * self.padding - self.reach - 1) // self.stride + 1 for s in (self.height, self.width)]
         return sizes[0], sizes[1]
 
+    @property
+    def taps(self) -> tuple[range, range]:
+        """Rows and columns of the kernel that meet the image at some place of the window."""
+        return self._along(self.height, self.out_size[0]), self._along(self.width, self.out_size[1])
+
+    def _along(self, size: int, out: int) -> range:
+        places = range(0, out * self.stride, self.stride)
+        starts = [i * self.dilation - self.padding for i in range(self.kernel)]
+        met = [i for i, start in enumerate(starts) if any(0 <= place + start < size for place in places)]
+        return range(met[0], met[-1] + 1)
+
 
 # --- the shifted sums ---------------------------------------------------------------------------------------------
 
@@ -74,22 +86,18 @@ def _pad_image(x, rows: tuple[int, int], columns: tuple[int, int], value=0.0):
     return flat.reshape(n, h + sum(rows), w + sum(columns), c)
 
 
-def _taps(x, g: Geometry):
-    """The k² strided views of the padded image `x`, in kernel order."""
-    padding = max(g.padding, g.margin)
-    padded = _pad(x, padding)
+def _views(x, g: Geometry, value=0.0):
+    """`(i, j, strided view of the padded image x)` for the taps that meet the image, in kernel order."""
+    padding = min(max(g.padding, g.margin), max(g.height, g.width) - 1)  # the remaining taps reach no further
+    padded = _pad(x, padding, value)
     if g.margin:  # otherwise XLA makes a padded image for each shape of the fusions that read it
         padded = lax.optimization_barrier(padded)
-    return _windows(padded, g.kernel, g.stride, g.dilation, g.out_size, padding - g.padding)
-
-
-def _windows(padded, k: int, stride: int, dilation: int, out_size, first: int = 0):
-    n, _, _, c = padded.shape
-    for i in range(k):
-        for j in range(k):
-            top, left = first + i * dilation, first + j * dilation
-            stop = (n, top + (out_size[0] - 1) * stride + 1, left + (out_size[1] - 1) * stride + 1, c)
-            yield i, j, lax.slice(padded, (0, top, left, 0), stop, (1, stride, stride, 1))
+    images, _, _, channels = padded.shape
+    (height, width), stride = g.out_size, g.stride
+    for i, j in product(*g.taps):
+        top, left = (padding - g.padding + place * g.dilation for place in (i, j))
+        stop = (images, top + (height - 1) * stride + 1, left + (width - 1) * stride + 1, channels)
+        yield i, j, lax.slice(padded, (0, top, left, 0), stop, (1, stride, stride, 1))
 
 
 def _carry_back(g: Geometry, term: Callable, *outputs):
@@ -100,7 +108,7 @@ def _carry_back(g: Geometry, term: Callable, *outputs):
     those of the k² places that reach it. If the outputs were spread over the input with zeros in between, all but one
     in stride² summands would be zero.
     """
-    grids = [_grids(g, size) for size in (g.height, g.width)]
+    grids = [_grids(g, size, out) for size, out in zip((g.height, g.width), g.out_size, strict=True)]
     pads = []
     for along, out in zip(grids, g.out_size, strict=True):
         starts = [start for grid in along for _, start in grid.taps]
@@ -124,8 +132,8 @@ def _carry_back(g: Geometry, term: Callable, *outputs):
 class _Grid(NamedTuple):
     """Every stride-th pixel along one axis: `pixels` of them, starting at `offset`.
 
-    `taps` are pairs: a tap that reaches these pixels, and the output that reaches the first pixel by this tap (negative
-    if it lies in the padding).
+    `taps` are pairs: a tap by which outputs reach these pixels, and the output that reaches the first pixel by it
+    (negative, or too large, if it lies in the padding).
     """
 
     offset: int
@@ -133,12 +141,13 @@ class _Grid(NamedTuple):
     taps: list[tuple[int, int]]
 
 
-def _grids(g: Geometry, size: int) -> list[_Grid]:
+def _grids(g: Geometry, size: int, out: int) -> list[_Grid]:
     grids = []
     for offset in range(min(g.stride, size)):
+        pixels = -(-(size - offset) // g.stride)
         ahead = ((i, offset + g.padding - i * g.dilation) for i in reversed(range(g.kernel)))
         taps = [(i, distance // g.stride) for i, distance in ahead if distance % g.stride == 0]
-        grids.append(_Grid(offset, -(-(size - offset) // g.stride), taps))
+        grids.append(_Grid(offset, pixels, [(i, first) for i, first in taps if -pixels < first < out]))
     return grids
 
 
@@ -162,22 +171,24 @@ def _sum(terms):
     return total
 
 
-def _weigh(kernel) -> Callable:
+def _weigh(kernel, g: Geometry) -> Callable:
     """`(i, j, view) -> view · kernel[i, j]`; in `lax`, since a step has thousands of taps and `jnp` traces slowly."""
-    height, width, channels = kernel.shape
-    rows = lax.split(lax.reshape(kernel, (height * width, channels)), [1] * (height * width))
-    return lambda i, j, view: lax.mul(view, lax.broadcast_in_dim(rows[width * i + j], view.shape, (0, 3)))
+    (rows, columns), channels = g.taps, kernel.shape[-1]
+    count = len(rows) * len(columns)
+    kept = lax.slice(kernel, (rows.start, columns.start, 0), (rows.stop, columns.stop, channels))
+    taps = dict(zip(product(rows, columns), lax.split(lax.reshape(kept, (count, channels)), [1] * count), strict=True))
+    return lambda i, j, view: lax.mul(view, lax.broadcast_in_dim(taps[i, j], view.shape, (0, 3)))
 
 
 def _forward(x, kernel, *, geometry: Geometry):
     x, kernel = _same_dtype(x, kernel)
-    weigh = _weigh(kernel)
-    return _sum(weigh(i, j, view) for i, j, view in _taps(x, geometry))
+    weigh = _weigh(kernel, geometry)
+    return _sum(weigh(i, j, view) for i, j, view in _views(x, geometry))
 
 
 def _input_grad(y, kernel, *, geometry: Geometry):
     y, kernel = _same_dtype(y, kernel)
-    return _carry_back(geometry, _weigh(kernel), y)
+    return _carry_back(geometry, _weigh(kernel, geometry), y)
 
 
 def _same_dtype(a, b):
@@ -201,12 +212,13 @@ def _kernel_grad(x, y, *, geometry: Geometry):
         return lax.split(array, [images // terms] * terms)
 
     outputs = groups(y)
-    sums = [lax.expand_dims(_sum(map(lax.mul, groups(view), outputs)), (0,)) for _, _, view in _taps(x, g)]
-    rows = []
-    for first in range(0, g.kernel**2, g.kernel):
-        row = lax.concatenate(sums[first : first + g.kernel], 0)
-        rows.append(jnp.sum(lax.optimization_barrier(row), (1, 2, 3)))
-    return jnp.stack(rows)
+    sums = [lax.expand_dims(_sum(map(lax.mul, groups(view), outputs)), (0,)) for _, _, view in _views(x, g)]
+    (rows, columns), found = g.taps, []
+    for first in range(0, len(sums), len(columns)):
+        row = lax.concatenate(sums[first : first + len(columns)], 0)
+        found.append(jnp.sum(lax.optimization_barrier(row), (1, 2, 3)))
+    sides = [(along.start, g.kernel - along.stop, 0) for along in (rows, columns)]
+    return lax.pad(jnp.stack(found), jnp.zeros((), x.dtype), (*sides, (0, 0, 0)))
 
 
 def _kernel_grad_dense(x, y, g: Geometry):
@@ -227,7 +239,7 @@ def _kernel_grad_dense(x, y, g: Geometry):
 
 
 def _box(x, *, geometry: Geometry):
-    return _sum(view for _, _, view in _taps(x, geometry))
+    return _sum(view for _, _, view in _views(x, geometry))
 
 
 def _unbox(y, *, geometry: Geometry):
@@ -236,7 +248,7 @@ def _unbox(y, *, geometry: Geometry):
 
 def _take(x, tap, *, geometry: Geometry):
     terms = (
-        jnp.where(tap == geometry.kernel * i + j, view, jnp.zeros((), x.dtype)) for i, j, view in _taps(x, geometry)
+        jnp.where(tap == geometry.kernel * i + j, view, jnp.zeros((), x.dtype)) for i, j, view in _views(x, geometry)
     )
     return _sum(terms)
 
@@ -378,11 +390,10 @@ def take_tap(x, tap, geometry: Geometry):
 
 def shifted_max_tap(x, geometry: Geometry):
     """Position of the largest pixel of each window, int8: the first among equals; the image is padded with −∞."""
-    padded = _pad(x, geometry.padding, -jnp.inf)
-    windows = _windows(padded, geometry.kernel, geometry.stride, geometry.dilation, geometry.out_size)
-    _, _, best = next(windows)
-    index = jnp.zeros_like(best, jnp.int8)
-    for i, j, view in windows:
+    views = _views(x, geometry, -jnp.inf)
+    i, j, best = next(views)
+    index = jnp.full_like(best, geometry.kernel * i + j, jnp.int8)
+    for i, j, view in views:
         larger = view > best
         best = jnp.where(larger, view, best)
         index = jnp.where(larger, jnp.int8(geometry.kernel * i + j), index)

@@ -9,6 +9,7 @@ import pytest
 from support.derivatives import derivatives, draw, same
 
 from jdarts import kernels
+from jdarts.kernels.linear_primitives import Geometry
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,22 @@ def test_depthwise_forms_agree_in_every_derivative(height, width, channels, k, s
     same(*results)
 
 
+@pytest.mark.parametrize(("height", "width", "channels", "k", "stride", "dilation"), [*DEPTHWISE, (1, 1, 2, 7, 2, 1)])
+def test_the_taps_that_meet_the_image_are_those_with_a_gradient(height, width, channels, k, stride, dilation):
+    image, kernel = jnp.ones((1, height, width, channels)), jnp.ones((k, k, channels))
+    gradient = jax.grad(lambda w: kernels.depthwise(image, w, stride=stride, dilation=dilation, impl="conv").sum())
+    met = np.argwhere(np.asarray(gradient(kernel)).any(-1))
+    assert list(itertools.product(*Geometry(k, stride, dilation, height, width).taps)) == [tuple(tap) for tap in met]
+
+
+def test_taps_in_the_padding_are_not_computed():
+    """7 x 7 taps on 2 x 2 pixels: 9 products, and no padded image of 8 x 8 pixels."""
+    convolve = jax.jit(lambda x, w: kernels.depthwise(x, w, impl="shift"))
+    program = convolve.lower(jnp.ones((4, 2, 2, 3)), jnp.ones((7, 7, 3))).as_text()
+    assert program.count("stablehlo.multiply") == 9
+    assert "tensor<4x4x4x3xf64>" in program and "8x8" not in program
+
+
 @pytest.mark.parametrize(("k", "stride", "dilation"), [(3, 1, 1), (5, 2, 1), (3, 2, 2), (5, 1, 2)])
 def test_a_wider_margin_changes_no_derivative(k, stride, dilation):
     x, kernel = draw(4, 8, 6, 3), draw(k, k, 3, seed=1)
@@ -57,11 +74,19 @@ def test_a_wider_margin_changes_no_derivative(k, stride, dilation):
 
 
 @pytest.mark.parametrize(
-    ("images", "k", "stride", "dilation"), [(8, 3, 1, 1), (12, 5, 2, 1), (5, 3, 1, 2), (7, 5, 1, 1)]
+    ("images", "size", "k", "stride", "dilation"),
+    [
+        (8, (6, 5), 3, 1, 1),
+        (12, (6, 5), 5, 2, 1),
+        (5, (6, 5), 3, 1, 2),
+        (7, (6, 5), 5, 1, 1),
+        (4, (2, 3), 7, 1, 1),
+        (4, (2, 1), 5, 2, 2),
+    ],
 )
-def test_kernel_gradients_by_sums_over_images_agree(images, k, stride, dilation):
+def test_kernel_gradients_by_sums_over_images_agree(images, size, k, stride, dilation):
     """With four or more images the gradient by the kernel is summed over images first; two use a dense convolution."""
-    x, kernel = draw(images, 6, 5, 3), draw(k, k, 3, seed=1)
+    x, kernel = draw(images, *size, 3), draw(k, k, 3, seed=1)
     shift, conv = (
         derivatives(
             lambda x, w, impl=impl: kernels.depthwise(x, w, stride=stride, dilation=dilation, impl=impl), x, kernel
@@ -146,7 +171,7 @@ def test_depthwise_is_torch_convolution():
 
 
 @pytest.mark.parametrize(("kind", "stride"), POOLS)
-@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 2)])
 def test_pool_forms_agree_in_every_derivative(kind, stride, size):
     pool = kernels.max_pool if kind == "max" else kernels.avg_pool
     x = draw(2, *size, 3)

@@ -18,7 +18,8 @@ What makes a search fast on a CPU, each part measured against the form before it
 * Mixed edges are compiled one by one (`jdarts.staging`): XLA cannot fuse across them, which would repeat work and
   defeat vectorisation, and each form is compiled once for all edges and cells of a resolution.
 * Depthwise convolutions and their input gradients are shifted sums. The gradient by the kernel, once half of an edge's
-  backward pass, adds up images before it reduces. A stride's holes are never summed (`_carry_back`).
+  backward pass, adds up images before it reduces. A stride's holes are never summed (`_carry_back`), and taps that
+  meet only padding, as most do on small images, are left out.
 * Pooling runs once a node, not once an edge; the convolutions of an edge read one padded image (`margin`).
 * `cut` ends fusions where a person would, and has what is kept for later kept once.
 * The derivative of batch norm is written out (`norm_primitives`): two reductions, also those of scale and shift; its

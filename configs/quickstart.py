@@ -4,7 +4,7 @@ Space S4 of RobustDARTS (Zela et al. 2020): every edge is a separable convolutio
 input, so a search has something to find. Data: 400 of scikit-learn's UCI optical digits (8 × 8 pixels) to search and
 train, 360 held out for one test.
 
-Measured on two CPU cores (Intel Xeon): 2 min 54 s with an empty compilation cache; the found cell has a test accuracy
+Measured on two CPU cores (Intel Xeon): 2 min 33 s with an empty compilation cache; the found cell has a test accuracy
 of 97.22 %, three random cells 93.43 ± 2.33 %.
 
     jdarts run configs/quickstart.py

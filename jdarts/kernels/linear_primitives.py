@@ -108,7 +108,7 @@ def _carry_back(g: Geometry, term: Callable, *outputs):
     those of the k² places that reach it. If the outputs were spread over the input with zeros in between, all but one
     in stride² summands would be zero.
     """
-    grids = [_grids(g, size, out) for size, out in zip((g.height, g.width), g.out_size, strict=True)]
+    grids = [_grids(g, size, taps) for size, taps in zip((g.height, g.width), g.taps, strict=True)]
     pads = []
     for along, out in zip(grids, g.out_size, strict=True):
         starts = [start for grid in along for _, start in grid.taps]
@@ -132,8 +132,8 @@ def _carry_back(g: Geometry, term: Callable, *outputs):
 class _Grid(NamedTuple):
     """Every stride-th pixel along one axis: `pixels` of them, starting at `offset`.
 
-    `taps` are pairs: a tap by which outputs reach these pixels, and the output that reaches the first pixel by it
-    (negative, or too large, if it lies in the padding).
+    `taps` are pairs: a tap that reaches these pixels, and the output that reaches the first pixel by this tap (negative
+    if it lies in the padding).
     """
 
     offset: int
@@ -141,13 +141,12 @@ class _Grid(NamedTuple):
     taps: list[tuple[int, int]]
 
 
-def _grids(g: Geometry, size: int, out: int) -> list[_Grid]:
+def _grids(g: Geometry, size: int, along: range) -> list[_Grid]:
     grids = []
     for offset in range(min(g.stride, size)):
-        pixels = -(-(size - offset) // g.stride)
-        ahead = ((i, offset + g.padding - i * g.dilation) for i in reversed(range(g.kernel)))
+        ahead = ((i, offset + g.padding - i * g.dilation) for i in reversed(along))
         taps = [(i, distance // g.stride) for i, distance in ahead if distance % g.stride == 0]
-        grids.append(_Grid(offset, pixels, [(i, first) for i, first in taps if -pixels < first < out]))
+        grids.append(_Grid(offset, -(-(size - offset) // g.stride), taps))
     return grids
 
 

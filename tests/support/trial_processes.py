@@ -40,9 +40,13 @@ def write_table(path):
 
 
 def start(*arguments):
-    """A `jdarts` process that gives up silent trials after three seconds."""
+    """A `jdarts` process that gives up silent trials after half a minute.
+
+    A worker that a test has killed is found at once, since its process has ended. One that a test has only stopped must
+    not count as lost, however slow the machine is.
+    """
     code = (
-        "import sys, jdarts.strategies.storage as storage; storage.HEARTBEAT, storage.SILENCE = 1, 3; "
+        "import sys, jdarts.strategies.storage as storage; storage.HEARTBEAT, storage.SILENCE = 1, 30; "
         "from jdarts import cli; from jdarts.runs import interrupts; interrupts.end_on_signals(); "
         f"sys.exit(cli.main({list(arguments)!r}))"
     )

@@ -199,7 +199,8 @@ def _kernel_grad(x, y, *, geometry: Geometry):
     """The sum over images and pixels of `x · y` for each tap, in two steps that vectorise over pixels and channels.
 
     First, up to eight images (or groups of images) are added up tap by tap, in one loop without a reduction per kernel
-    row. Then the remaining sums are reduced. If the images cannot be grouped in this way, a dense convolution is used.
+    row. The taps of a pixel lie side by side, so that the loop reads the images once. Then the remaining sums are
+    reduced. If the images cannot be grouped in this way, a dense convolution is used.
     """
     x, y = _same_dtype(x, y)
     g, images = geometry, x.shape[0]
@@ -211,11 +212,11 @@ def _kernel_grad(x, y, *, geometry: Geometry):
         return lax.split(array, [images // terms] * terms)
 
     outputs = groups(y)
-    sums = [lax.expand_dims(_sum(map(lax.mul, groups(view), outputs)), (0,)) for _, _, view in _views(x, g)]
+    sums = [lax.expand_dims(_sum(map(lax.mul, groups(view), outputs)), (3,)) for _, _, view in _views(x, g)]
     (rows, columns), found = g.taps, []
     for first in range(0, len(sums), len(columns)):
-        row = lax.concatenate(sums[first : first + len(columns)], 0)
-        found.append(jnp.sum(lax.optimization_barrier(row), (1, 2, 3)))
+        row = lax.concatenate(sums[first : first + len(columns)], 3)
+        found.append(jnp.sum(lax.optimization_barrier(row), (0, 1, 2)))
     sides = [(along.start, g.kernel - along.stop, 0) for along in (rows, columns)]
     return lax.pad(jnp.stack(found), jnp.zeros((), x.dtype), (*sides, (0, 0, 0)))
 

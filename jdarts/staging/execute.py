@@ -5,6 +5,7 @@ Every array is dropped after its last use.
 
 from collections import deque
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -21,11 +22,13 @@ _IN_FLIGHT = 4  # calls in flight at once on a CPU; each holds the memory of its
 class Runner:
     """A graph ready to run: `runner(arrays) -> arrays`. Its programs are compiled by `compiler.finish()`.
 
-    With `most_equations`, neighbouring pieces are joined into programs of about that many equations.
+    With `most_equations`, neighbouring pieces are joined into programs of about that many equations. With `later`,
+    constant results are not made yet (`_Later`), and arguments may be such results.
     """
 
-    def __init__(self, graph: Graph, compiler: Compiler, most_equations: int | None = None):
+    def __init__(self, graph: Graph, compiler: Compiler, most_equations: int | None = None, *, later: bool = False):
         calls = schedule(graph, most_equations)
+        self._later = later
         self._slots: dict[Ref, int] = {}
         self._constants = [(self._slot(ref), value) for ref, value in graph.constants.items()]
         self._inputs = [self._slot(ref) for ref in graph.inputs]
@@ -45,7 +48,8 @@ class Runner:
         under_way: deque[Any] = deque()
         bounded = jax.default_backend() == "cpu"  # accelerators run in order and reuse memory in that order
         for run, inputs, outputs, dead in self._steps:
-            results = run(*[value if slot is None else registers[slot] for slot, value in inputs])
+            values = [value if slot is None else registers[slot] for slot, value in inputs]
+            results = run(*values) if isinstance(run, _Branch) else run(*map(_made, values))
             for slot, result in zip(outputs, results, strict=True):
                 registers[slot] = result
             for slot in dead:
@@ -54,11 +58,27 @@ class Runner:
                 under_way.append(results[0])
                 if len(under_way) > _IN_FLIGHT:
                     jax.block_until_ready(under_way.popleft())
-        return [value if slot is None else registers[slot] for slot, value in self._outputs]
+        results = [value if slot is None else registers[slot] for slot, value in self._outputs]
+        return results if self._later else list(map(_made, results))
+
+    def result_bytes(self) -> list[int]:
+        """Bytes of each result; 0 for one that is not made yet."""
+        sizes = self._sizes()
+        return [0 if isinstance(atom, Fixed) else sizes[atom] for atom in self._graph.outputs]
+
+    def _sizes(self) -> dict[Ref, int]:
+        """Bytes of each value; those of a branch are in the largest one."""
+        sizes = {ref: bytes_of(ref.aval) for ref in self._slots}
+        for call, (run, *_) in zip(self._calls, self._steps, strict=True):
+            if isinstance(run, _Branch):
+                sizes.update(zip(call.outputs, run.result_bytes, strict=True))
+            elif self._later and isinstance(run, _Constant):
+                sizes.update(dict.fromkeys(set(call.outputs) & set(self._graph.outputs), 0))
+        return sizes
 
     def peak(self) -> int:
         """Most bytes alive at once, without the inputs: results between calls and temporary memory inside them."""
-        sizes = {ref: bytes_of(ref.aval) for ref in self._slots}
+        sizes = self._sizes()
         outside = set(self._graph.inputs) | set(self._graph.constants)
         kept = {ref for ref in self._graph.outputs if isinstance(ref, Ref)}
         last = _last_uses(self._calls, kept | outside)
@@ -84,6 +104,7 @@ class Runner:
         inputs: Sequence[Atom] = call.inputs
         if isinstance(call, Group):
             run = compiler.add(call.run, inputs, call.signature(), large=large)
+            run = run if inputs or len(call.outputs) > 1 else _Constant(run)
         elif isinstance(call, VectorSplit):
             run = _Views(call.sizes)
         else:
@@ -112,6 +133,37 @@ def _control(call: Control, compiler: Compiler):
     return kind(call, compiler)
 
 
+class _Later:
+    """A constant array that is made when a program reads it.
+
+    A branch returns zeros in place of the values that the gradients of the other branches need. No program reads them.
+    """
+
+    def __init__(self, make: Executable):
+        self._make, self._array = make, None
+
+    def array(self) -> Any:
+        """The array."""
+        if self._array is None:
+            (self._array,) = self._make()
+        return self._array
+
+
+def _made(value: Any) -> Any:
+    return value.array() if isinstance(value, _Later) else value
+
+
+class _Constant:
+    """A program without arguments and with one result, which runs when another program reads the result."""
+
+    def __init__(self, make: Executable):
+        self._make = make
+        self.temporary_bytes, self.cost = make.temporary_bytes, make.cost
+
+    def __call__(self) -> list[Any]:
+        return [_Later(self._make)]
+
+
 class _Views:
     def __init__(self, sizes: Sequence[int]):
         self._ends = np.cumsum(sizes)[:-1]
@@ -131,10 +183,11 @@ class _Control:
     """The common part of loops and branches: runners of their bodies, memory and cost."""
 
     repeats = 1
+    later = False
 
     def __init__(self, call: Control, compiler: Compiler):
         self.params = call.eqn.params
-        self.bodies = [Runner(body, compiler) for body in call.bodies]
+        self.bodies = [Runner(body, compiler, later=self.later) for body in call.bodies]
 
     def temporary_bytes(self) -> int:
         return max(body.peak() for body in self.bodies)
@@ -199,5 +252,15 @@ class _While(_Control):
 
 
 class _Branch(_Control):
+    later = True
+
+    @cached_property
+    def result_bytes(self) -> list[int]:
+        return max((body.result_bytes() for body in self.bodies), key=sum)
+
+    def temporary_bytes(self) -> int:
+        """Memory of the largest branch besides its results, which the peak of a body contains."""
+        return max(0, super().temporary_bytes() - sum(self.result_bytes))
+
     def __call__(self, index, *arrays):
-        return self.bodies[min(max(int(index), 0), len(self.bodies) - 1)](arrays)
+        return self.bodies[min(max(int(_made(index)), 0), len(self.bodies) - 1)](arrays)

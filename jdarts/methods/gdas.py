@@ -22,7 +22,11 @@ from jdarts.schedules import ramp
 
 @register
 def gdas(*, temperature_start: Positive = 10.0, temperature_end: Positive = 0.1, sampled: bool = True) -> Method:
-    """GDAS; `sampled` runs only the sampled op if the space supports it (nasbench201)."""
+    """GDAS; `sampled` runs only the sampled op if the space supports it (nasbench201, chains of layers).
+
+    In a chain, the last layer of a resolution gets no gradient then: only a convolution with batch norm reads it, which
+    undoes factors and constants. `sampled=false` runs all blocks and moves these alphas, too.
+    """
     temperature = ramp(temperature_start, temperature_end)
     return Method(
         name="gdas",

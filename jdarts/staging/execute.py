@@ -4,8 +4,8 @@ Every array is dropped after its last use.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, schedule
-from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, VectorSplit, bytes_of
+from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, VectorSplit, ViewReshape, bytes_of
 
 _IN_FLIGHT = 4  # calls in flight at once on a CPU; each holds the memory of its results
 
@@ -106,7 +106,9 @@ class Runner:
             run = compiler.add(call.run, inputs, call.signature(), large=large)
             run = run if inputs or len(call.outputs) > 1 else _Constant(run)
         elif isinstance(call, VectorSplit):
-            run = _Views(call.sizes)
+            run = _Views(partial(np.split, indices_or_sections=np.cumsum(call.sizes)[:-1]))
+        elif isinstance(call, ViewReshape):
+            run = _Views(lambda part: [part.reshape(call.shape)])
         else:
             run = _control(call, compiler)
         return (
@@ -165,11 +167,13 @@ class _Constant:
 
 
 class _Views:
-    def __init__(self, sizes: Sequence[int]):
-        self._ends = np.cumsum(sizes)[:-1]
+    """Views of an array: `views(array)` as a list."""
 
-    def __call__(self, vector):
-        return np.split(np.asarray(vector), self._ends)
+    def __init__(self, views: Callable[[Any], list[Any]]):
+        self._views = views
+
+    def __call__(self, array):
+        return self._views(np.asarray(array))
 
     def temporary_bytes(self) -> int:
         return 0

@@ -1,8 +1,8 @@
 """From nodes to calls: operations between two pieces are grouped so that equal groups share one compiled program.
 
 A group is made when a piece (or loop) needs it. It contains the operations that lead to the inputs of the piece, and
-all operations that can be computed from their results at once. The operations before the first piece form one group,
-those after the last piece another. Operations that no piece needs yet wait. Groups therefore do not depend on their
+all operations that can be computed from their results at once. The operations that lead from the program's inputs to
+pieces form one group, those that no piece needs another, after the last piece. Groups therefore do not depend on their
 position in the network, and deep networks have no more distinct programs than shallow ones. Parts of a group that share
 no values become separate programs. This leaves fewer distinct programs; each costs ten milliseconds at every start,
 however small it is.
@@ -24,6 +24,7 @@ from jdarts.staging.trace import (
     Piece,
     Ref,
     VectorSplit,
+    ViewReshape,
     count_equations,
 )
 
@@ -56,7 +57,7 @@ class Group:
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
-Call = Group | Control | VectorSplit
+Call = Group | Control | VectorSplit | ViewReshape
 
 
 def schedule(graph: Graph, most_equations: int | None = None) -> list[Call]:
@@ -99,18 +100,18 @@ class _Scheduler:
         return [batch for batch in batches if batch]
 
     def before_all_pieces(self) -> set[Node]:
-        """Operations that depend only on the program's inputs."""
+        """Operations that lead from the program's inputs alone to pieces or loops."""
         found: set[Node] = set()
         for node in self.nodes:
             known = all(source in found or source in self.constants for source in self.sources[node])
             if known and isinstance(node, Op) and node not in self.constants:
                 found.add(node)
-        return found
+        return found & self.missing(*(node for node in self.nodes if not isinstance(node, Op)))
 
-    def missing(self, node: Node) -> set[Node]:
-        """Operations that lead to the inputs of `node` and that no earlier batch contains."""
+    def missing(self, *nodes: Node) -> set[Node]:
+        """The nodes that lead to the inputs of `nodes` and that no earlier batch contains."""
         found: set[Node] = set()
-        waiting = list(self.sources[node])
+        waiting = [source for node in nodes for source in self.sources[node]]
         while waiting:
             source = waiting.pop()
             if source not in found and source not in self.done:
@@ -153,7 +154,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
     for batch in reversed([part for each in batches for part in _apart(each)]):
         inputs, outputs = _boundary(batch, needed)
         first = batch[0]
-        if isinstance(first, (Control, VectorSplit)):
+        if isinstance(first, (Control, VectorSplit, ViewReshape)):
             calls.append(first)
         elif outputs:
             all_of = first.outputs if isinstance(first, Piece) else outputs

@@ -104,19 +104,32 @@ class VectorSplit:
     outputs: list[Ref]
 
 
-Node = Op | Piece | Control | VectorSplit
+@dataclass(frozen=True, eq=False)
+class ViewReshape:
+    """A part of a `VectorSplit` in another shape, as a view: mostly a weight, which only some branches read."""
+
+    shape: tuple[int, ...]
+    inputs: list[Atom]
+    outputs: list[Ref]
+
+
+Node = Op | Piece | Control | VectorSplit | ViewReshape
 
 _FEW = 16  # a split into at most this many parts is an ordinary operation
 
 
 @dataclass(eq=False)
 class Graph:
-    """A program: inputs, outputs, nodes in an order in which they can run, and the arrays it closes over."""
+    """A program: inputs, outputs, nodes in an order in which they can run, and the arrays it closes over.
+
+    `views` are the values that are views of a vector.
+    """
 
     inputs: list[Ref]
     outputs: list[Atom]
     nodes: list[Node]
     constants: dict[Ref, Any] = field(default_factory=dict)
+    views: set[Ref] = field(default_factory=set)
 
 
 def trace(closed: ClosedJaxpr, *, shared: bool = False, expressions: Expressions | None = None) -> Graph:
@@ -226,9 +239,9 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
             node = (Piece if _is_piece(eqn) else Op)(eqn, inputs, made, known.expressions.form(eqn))
             new, outputs = known.add(node)
             if new:
-                many = name == "split" and on_host and len(made) > _FEW
-                views = many and sum(eqn.params["sizes"]) == _size(inputs[0])
-                graph.nodes.append(VectorSplit(tuple(eqn.params["sizes"]), inputs, made) if views else node)
+                view = _as_view(eqn, inputs, made, graph) if on_host else None
+                graph.views.update(made if view else ())
+                graph.nodes.append(view or node)
         elif name in CALLS:
             inner = eqn.params[CALLS[name]]
             body, closed_over = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
@@ -243,6 +256,16 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
             raise NotImplementedError(f"a piece inside {name!r} cannot be compiled by itself; jit the whole program")
         values.update(zip(eqn.outvars, outputs, strict=True))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _as_view(eqn: JaxprEqn, inputs: list[Atom], made: list[Ref], graph: Graph) -> VectorSplit | ViewReshape | None:
+    """The node of an equation that cuts a vector into many parts, or gives a part another shape; None for others."""
+    name = eqn.primitive.name
+    if name == "split" and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
+        return VectorSplit(tuple(eqn.params["sizes"]), inputs, made)
+    if name == "reshape" and inputs[0] in graph.views:
+        return ViewReshape(tuple(eqn.params["new_sizes"]), inputs, made)
+    return None
 
 
 def _size(atom: Atom) -> int:

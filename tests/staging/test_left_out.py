@@ -1,4 +1,4 @@
-"""Gradients of branches in pieces: the values that other branches would have kept take no time and no memory."""
+"""Work that programs in pieces leave out: zeros that nobody reads, copies of weights, values long before their use."""
 
 import jax
 import jax.numpy as jnp
@@ -64,3 +64,32 @@ def test_a_constant_result_of_a_branch_can_be_read():
         got, expected = program(x, w, jnp.int32(number)), whole(x, w, jnp.int32(number))
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
+
+
+def test_parts_of_a_vector_change_their_shape_without_a_program():
+    def from_vector(vector, x):
+        for part in jnp.split(vector, 20):
+            x = LAYER(x, part.reshape(16, 16))
+        return jnp.sum(x)
+
+    def from_matrices(matrices, x):
+        for matrix in matrices:
+            x = LAYER(x, matrix)
+        return jnp.sum(x)
+
+    x, vector = jax.random.normal(jax.random.key(0), (4, 16)), 0.1 * jax.random.normal(jax.random.key(1), (20 * 256,))
+    program = staging.compile(from_vector, vector, x)
+    matrices = list(vector.reshape(20, 16, 16))
+    np.testing.assert_allclose(program(vector, x), jax.jit(from_matrices)(matrices, x), rtol=1e-5)
+    assert program.programs == staging.compile(from_matrices, matrices, x).programs
+
+
+def test_an_operation_that_only_the_end_needs_waits_for_it():
+    def step(weights, x, w):
+        slope = jnp.sum(deep(x, w))
+        return 0.9 * weights + slope
+
+    weights, x, w = jnp.ones(10**5), jnp.ones((4, 16)), 0.1 * jnp.ones((16, 16))
+    program = staging.compile(step, weights, x, w)
+    np.testing.assert_allclose(program(weights, x, w), jax.jit(step)(weights, x, w), rtol=1e-5)
+    assert program.peak_bytes < 1.1 * weights.nbytes

@@ -39,6 +39,7 @@ from jdarts.search.images import IMAGE_TASK
 from jdarts.search.language import LANGUAGE_TASK
 from jdarts.search.members import Member
 from jdarts.search.population import check_members, own_loop, run_population
+from jdarts.search.run import check_driver
 from jdarts.search.separate import run_separately
 from jdarts.spaces import ImageSpace, Space
 from jdarts.train.tasks import require_classification
@@ -221,6 +222,7 @@ def _check_search(config: Experiment, space: ImageSpace, split: SearchData | Str
     IMAGE_TASK.steps_per_epoch(config, split)
     space.check_image(*split.image_shape[:2], cells=config.space.cells)
     IMAGE_TASK.check(config, space, method, split)
+    check_driver(method, streamed=isinstance(split, StreamedData))
     method.edge.check(config.space.channels)
     actual = {"channels": config.space.channels, "cells": config.space.cells, "size": split.image_shape[0]}
     actual["classes"] = split.num_classes
@@ -334,13 +336,16 @@ def plan_search(config: Experiment, *, devices: int, kind: str, tell: Callable[[
 
 
 def place_search(config: Experiment, members: Sequence[Member]) -> Placement:
-    """The placement of the search, after `UserError`s about devices and batches."""
-    return place(
+    """The placement of the search, after `UserError`s about devices, batches and the method."""
+    placement = place(
         config.devices,
         batch_size=config.search.batch_size,
         microbatches=config.search.microbatches,
         members=len(members),
     )
+    if not members:
+        check_driver(configured(config.search), streamed=False, placement=placement)
+    return placement
 
 
 def _search_many(run: SearchRun, members: Sequence[Member], placement: Placement) -> list[Found]:

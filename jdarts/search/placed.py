@@ -61,13 +61,16 @@ def place_search(
     data: Any,
     placement: Placement,
     members: Sequence[Member] = (),
+    method: Method | None = None,
 ) -> PlacedSearch:
     """One search (without members) or the searches `members` on the devices of `placement`.
+
+    `method` is the method of a search without members; None is that of the configuration.
 
     Raises `UserError` if a swept hyper-parameter decides how the step is built.
     """
     connect_processes(placement)
-    search = make_search(config, space, data, axis_name=placement.axis_name)
+    search = make_search(config, space, data, axis_name=placement.axis_name, method=method)
 
     def member_search(values) -> Search:
         return (
@@ -92,7 +95,7 @@ def place_search(
     step = compile_step(step_one, placement, streamed=parts, calls=steps)
     _check_sweep(init_one, _arguments(config, members, placement)[1], members)
     view, mean = _summaries(placement, bool(members))
-    alone = make_search(config, space, data) if placement.axis_name else search
+    alone = make_search(config, space, data, method=method) if placement.axis_name else search
 
     def placed(members: Sequence[Member]) -> PlacedSearch:
         seeds, values = _arguments(config, members, placement)

@@ -7,6 +7,7 @@ from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
 from jdarts.data.streaming import StreamedData
 from jdarts.data.text import TextData
+from jdarts.devices.placement import Placement
 from jdarts.errors import UserError
 from jdarts.methods import Method
 from jdarts.runs.folder import RunFolder
@@ -32,6 +33,7 @@ class SearchRun:
       resume: continue from the newest checkpoint in `folder`.
       reporter: shows the run to the user.
       hooks: makes the functions that are called after every epoch (`jdarts.search.hooks`).
+      placement: the devices of its loops; None is one device. Streamed images need a placement.
     """
 
     config: Experiment
@@ -42,6 +44,7 @@ class SearchRun:
     resume: bool = False
     reporter: Reporter = field(default_factory=SilentReporter)
     hooks: MakeHooks = no_hooks
+    placement: Placement | None = None
 
     @property
     def dataset(self) -> Dataset:

@@ -79,7 +79,7 @@ def run_single_loop(
     """
     run = run.split()
     settings, method = run.config.search, run.method
-    compiled = compiled or _compiled_here(run)
+    compiled = compiled or _compiled(run)
     search = compiled.search
     state = compiled.init(jax.random.key(run.config.seed))
     if start is not None:
@@ -230,7 +230,7 @@ def on_one_device(state: SearchState) -> SearchState:
 
 def compile_placed(run: SearchRun, placement: Placement) -> Compiled:
     """The search with its `init` and `step` on the devices of `placement`; `search` is for one device."""
-    placed = place_search(run.config, run.space, run.search_data, placement)
+    placed = place_search(run.config, run.space, run.search_data, placement, method=run.method)
     return Compiled(placed.search, lambda key: placed.init(), lambda state, arrays: placed.step(state))
 
 
@@ -285,8 +285,12 @@ def _with_numbers(run: SearchRun, names: Sequence[str]) -> tuple[Callable[..., A
     return init, lambda state, arrays, values: search_of(values).step(state, arrays), (state, arrays, numbers)
 
 
-def _compiled_here(run: SearchRun) -> Compiled:
-    """`compile_search`, with messages about time and memory."""
+def _compiled(run: SearchRun) -> Compiled:
+    """The search, compiled for its placement, with messages about devices or about time and memory."""
+    placement = run.placement
+    if placement is not None and (placement.backend != "jit" or isinstance(run.data, StreamedData)):
+        run.reporter.message(placement.describe())
+        return compile_placed(run, placement)
     assert not isinstance(run.data, StreamedData), "streamed images need a placement"
     run.reporter.message("compiling the search step …")
     compiled = compile_search(run)

@@ -1,5 +1,6 @@
 """The configurations for searches on ImageNet: a share of each class, exactly; steps; a traced step."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jdarts import spaces
 from jdarts.config.files import load_config
 from jdarts.data.streaming import open_streams
 from jdarts.methods import configured
+from jdarts.pipeline import open_stream_search, place_search
 from jdarts.search import make_search
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -62,6 +64,15 @@ def test_a_share_of_each_class(name, folder):
 def test_the_steps_of_an_epoch_on_imagenet(name, steps):
     config = load_config(CONFIGS / f"{name}.py")
     assert int(1_281_167 * config.data.train_fraction) // config.search.batch_size == steps
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_its_search_is_not_refused(name, folder):
+    """The checks before a run, on one device and on several."""
+    config, _ = streamed(name, folder)
+    open_stream_search(config)
+    several = dataclasses.replace(config.devices, backend="shard_map")
+    assert place_search(dataclasses.replace(config, devices=several), ()).backend == "shard_map"
 
 
 @pytest.mark.parametrize("name", ["imagenet_pc_darts", "imagenet_single_darts"])

@@ -12,10 +12,13 @@ from jdarts.analysis.monitor import monitor_hooks
 from jdarts.config import DataConfig, Experiment, SearchConfig, SpaceConfig
 from jdarts.data import load
 from jdarts.data.streaming import open_streams
+from jdarts.devices.placement import place
 from jdarts.errors import UserError
+from jdarts.genotypes import parse
 from jdarts.methods import build
 from jdarts.runs.folder import RunFolder
-from jdarts.search import SearchRun, make_search, run_search
+from jdarts.schedules import Clock
+from jdarts.search import SearchRun, make_search, run_search, single_loop
 from jdarts.search import population as population_module
 from jdarts.search.hooks import EpochEnd, call_hooks
 from jdarts.search.members import members_of
@@ -98,11 +101,36 @@ def streamed(tmp_path):
     )
 
 
-def test_drivers_refuse_streamed_images(tmp_path, streamed):
-    space, data = spaces.get("robust_s2"), open_streams(streamed.data)
-    run = SearchRun(streamed, space, data, RunFolder.create(tmp_path / "run", streamed), build("p_darts"))
-    with pytest.raises(UserError, match="method p_darts runs several loops, which streamed images do not support"):
-        run_search(run)
+def staged(streamed, folder, method):
+    """A run on one device."""
+    config = dataclasses.replace(streamed, search=dataclasses.replace(streamed.search, epochs=1))
+    folder, placement = RunFolder.create(folder, config), place(config.devices, batch_size=4, microbatches=2)
+    return SearchRun(config, spaces.get("robust_s2"), open_streams(config.data), folder, method), placement
+
+
+def test_stages_of_p_darts_read_streamed_images(tmp_path, streamed, monkeypatch):
+    made, place_search = [], single_loop.place_search
+
+    def record(*args, **options):
+        placed = place_search(*args, **options)
+        made.append(placed.search.method.edge_values["skip_dropout"](Clock(np.float32(0), 1)))
+        return placed
+
+    monkeypatch.setattr(single_loop, "place_search", record)
+    method = build("p_darts", ["cells=1,1,1", "skip_dropout=0.2,0.4,0.6", "frozen=0"])
+    run, placement = staged(streamed, tmp_path / "run", method)
+    genotype, _ = run_search(run, placement)
+    assert parse(genotype.to_text()) == genotype
+    assert list(map(float, made)) == pytest.approx([0.2, 0.4, 0.6]), "the dropout of each stage"
+    for stage in range(3):
+        (record,) = run.folder.subfolder(f"stage_{stage}").records("metrics")
+        assert record["epoch"] == 1 and np.isfinite(record["train_loss"])
+
+
+def test_drivers_with_other_loops_refuse_streamed_images(tmp_path, streamed):
+    run, placement = staged(streamed, tmp_path / "run", build("darts_pt"))
+    with pytest.raises(UserError, match=r"darts_pt runs several loops with the images in memory.* p_darts or stac_nas"):
+        run_search(run, placement)
 
 
 def test_the_last_streamed_batch_is_drawn_again(streamed):

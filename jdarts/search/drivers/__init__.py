@@ -36,3 +36,6 @@ DRIVERS: Mapping[str, Driver] = {
     "random_search": random_search.search,
     "stac_nas": stac_nas.search,
 }
+
+ON_PLACEMENTS = frozenset({"p_darts", "stac_nas"})
+"""Drivers whose loops may run on many devices and with streamed images: between two loops they only read the alphas."""

@@ -21,7 +21,7 @@ class MeasuredTraining:
     """A trained network.
 
     Attributes:
-      name: of its run folder.
+      name: of its run folder, without `-train`.
       genotype: its architecture as text; networks of several widths share it.
       metric: the name of its test score, such as `accuracy`.
       score: on the test images, from the training's `result.json`.
@@ -53,7 +53,8 @@ def measure_trainings(
     found = []
     for run, network, (metric, score) in zip(runs, networks, scores, strict=True):
         milliseconds = measuring.of_module(network.module, network.image_shape, False)
-        found.append(MeasuredTraining(Path(run).name, network.genotype.to_text(), metric, score, milliseconds))
+        name = Path(run).name.removesuffix("-train")
+        found.append(MeasuredTraining(name, network.genotype.to_text(), metric, score, milliseconds))
         on_network(found[-1])
     return found
 

@@ -4,8 +4,8 @@ Space S4 of RobustDARTS (Zela et al. 2020): every edge is a separable convolutio
 input, so a search has something to find. Data: 400 of scikit-learn's UCI optical digits (8 × 8 pixels) to search and
 train, 360 held out for one test.
 
-Measured on two CPU cores (Intel Xeon): 2 min 33 s with an empty compilation cache; the found cell has a test accuracy
-of 97.22 %, three random cells 93.43 ± 2.33 %.
+Measured on two CPU cores (Intel Xeon): 2 min 33 s with an empty compilation cache, 4 min 46 s in slower hours of the
+machine; the found cell has a test accuracy of 97.50 %, three random cells 93.70 ± 2.81 %.
 
     jdarts run configs/quickstart.py
 """

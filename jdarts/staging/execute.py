@@ -59,7 +59,7 @@ class Runner:
                 if len(under_way) > _IN_FLIGHT:
                     jax.block_until_ready(under_way.popleft())
         results = [value if slot is None else registers[slot] for slot, value in self._outputs]
-        return results if self._later else list(map(_made, results))
+        return results if self._later else [_array(_made(result)) for result in results]
 
     def result_bytes(self) -> list[int]:
         """Bytes of each result; 0 for one that is not made yet."""
@@ -153,6 +153,11 @@ class _Later:
 
 def _made(value: Any) -> Any:
     return value.array() if isinstance(value, _Later) else value
+
+
+def _array(value: Any) -> Any:
+    """A view as an array of JAX."""
+    return jax.numpy.asarray(value) if isinstance(value, np.ndarray) else value
 
 
 class _Constant:

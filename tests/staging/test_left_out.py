@@ -69,18 +69,21 @@ def test_a_constant_result_of_a_branch_can_be_read():
 def test_parts_of_a_vector_change_their_shape_without_a_program():
     def from_vector(vector, x):
         for part in jnp.split(vector, 20):
-            x = LAYER(x, part.reshape(16, 16))
-        return jnp.sum(x)
+            last = part.reshape(16, 16)
+            x = LAYER(x, last)
+        return jnp.sum(x), last
 
     def from_matrices(matrices, x):
         for matrix in matrices:
             x = LAYER(x, matrix)
-        return jnp.sum(x)
+        return jnp.sum(x), matrices[-1]
 
     x, vector = jax.random.normal(jax.random.key(0), (4, 16)), 0.1 * jax.random.normal(jax.random.key(1), (20 * 256,))
     program = staging.compile(from_vector, vector, x)
     matrices = list(vector.reshape(20, 16, 16))
-    np.testing.assert_allclose(program(vector, x), jax.jit(from_matrices)(matrices, x), rtol=1e-5)
+    (total, last), (expected, _) = program(vector, x), jax.jit(from_matrices)(matrices, x)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    assert isinstance(last, jax.Array) and np.array_equal(last, matrices[-1])
     assert program.programs == staging.compile(from_matrices, matrices, x).programs
 
 

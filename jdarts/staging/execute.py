@@ -5,7 +5,7 @@ Every array is dropped after its last use.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jdarts.jax_versions import scan_arguments
 from jdarts.staging.compiling import Compiler, Executable
 from jdarts.staging.schedule import Call, Group, schedule
-from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, VectorSplit, ViewReshape, bytes_of
+from jdarts.staging.trace import Atom, Control, Fixed, Graph, Ref, Views, bytes_of
 
 _IN_FLIGHT = 4  # calls in flight at once on a CPU; each holds the memory of its results
 
@@ -105,10 +105,8 @@ class Runner:
         if isinstance(call, Group):
             run = compiler.add(call.run, inputs, call.signature(), large=large)
             run = run if inputs or len(call.outputs) > 1 else _Constant(run)
-        elif isinstance(call, VectorSplit):
-            run = _Views(partial(np.split, indices_or_sections=np.cumsum(call.sizes)[:-1]))
-        elif isinstance(call, ViewReshape):
-            run = _Views(lambda part: [part.reshape(call.shape)])
+        elif isinstance(call, Views):
+            run = _Views(call.views)
         else:
             run = _control(call, compiler)
         return (
@@ -172,8 +170,6 @@ class _Constant:
 
 
 class _Views:
-    """Views of an array: `views(array)` as a list."""
-
     def __init__(self, views: Callable[[Any], list[Any]]):
         self._views = views
 

@@ -23,8 +23,7 @@ from jdarts.staging.trace import (
     Op,
     Piece,
     Ref,
-    VectorSplit,
-    ViewReshape,
+    Views,
     count_equations,
 )
 
@@ -57,7 +56,7 @@ class Group:
         return tuple(rows), tuple(map(_shape, self.inputs)), tuple(numbers[ref] for ref in self.outputs)
 
 
-Call = Group | Control | VectorSplit | ViewReshape
+Call = Group | Control | Views
 
 
 def schedule(graph: Graph, most_equations: int | None = None) -> list[Call]:
@@ -154,7 +153,7 @@ def _calls(graph: Graph, batches: list[list[Node]]) -> list[Call]:
     for batch in reversed([part for each in batches for part in _apart(each)]):
         inputs, outputs = _boundary(batch, needed)
         first = batch[0]
-        if isinstance(first, (Control, VectorSplit, ViewReshape)):
+        if isinstance(first, (Control, Views)):
             calls.append(first)
         elif outputs:
             all_of = first.outputs if isinstance(first, Piece) else outputs

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jax.interpreters.partial_eval import dce_jaxpr
 
@@ -96,24 +97,18 @@ class Control:
 
 
 @dataclass(frozen=True, eq=False)
-class VectorSplit:
-    """A vector cut into parts, as views (on the CPU): a program with hundreds of results would compile for seconds."""
+class Views:
+    """Views of a vector, on the CPU: its parts, or a part in another shape; `views(array)` is their list.
 
-    sizes: tuple[int, ...]
+    A program with hundreds of results would compile for seconds, and most parts are weights that some branches read.
+    """
+
+    views: Callable[[np.ndarray], list[np.ndarray]]
     inputs: list[Atom]
     outputs: list[Ref]
 
 
-@dataclass(frozen=True, eq=False)
-class ViewReshape:
-    """A part of a `VectorSplit` in another shape, as a view: mostly a weight, which only some branches read."""
-
-    shape: tuple[int, ...]
-    inputs: list[Atom]
-    outputs: list[Ref]
-
-
-Node = Op | Piece | Control | VectorSplit | ViewReshape
+Node = Op | Piece | Control | Views
 
 _FEW = 16  # a split into at most this many parts is an ordinary operation
 
@@ -258,13 +253,15 @@ def _walk(jaxpr: Jaxpr, consts, arguments: Sequence[Atom], graph: Graph, known: 
     return [read(v) for v in jaxpr.outvars]
 
 
-def _as_view(eqn: JaxprEqn, inputs: list[Atom], made: list[Ref], graph: Graph) -> VectorSplit | ViewReshape | None:
+def _as_view(eqn: JaxprEqn, inputs: list[Atom], made: list[Ref], graph: Graph) -> Views | None:
     """The node of an equation that cuts a vector into many parts, or gives a part another shape; None for others."""
     name = eqn.primitive.name
     if name == "split" and len(made) > _FEW and sum(eqn.params["sizes"]) == _size(inputs[0]):
-        return VectorSplit(tuple(eqn.params["sizes"]), inputs, made)
+        ends = np.cumsum(eqn.params["sizes"])[:-1]
+        return Views(lambda vector: np.split(vector, ends), inputs, made)
     if name == "reshape" and inputs[0] in graph.views:
-        return ViewReshape(tuple(eqn.params["new_sizes"]), inputs, made)
+        shape = tuple(eqn.params["new_sizes"])
+        return Views(lambda part: [part.reshape(shape)], inputs, made)
     return None
 
 

@@ -73,9 +73,9 @@ def place_search(
     search = make_search(config, space, data, axis_name=placement.axis_name, method=method)
 
     def member_search(values) -> Search:
-        return (
-            make_search(with_values(config, values), space, data, axis_name=placement.axis_name) if values else search
-        )
+        if not values:
+            return search
+        return make_search(with_values(config, values), space, data, axis_name=placement.axis_name)
 
     def init_one(seed, values):
         return member_search(values).init(jax.random.key(seed))
@@ -85,14 +85,9 @@ def place_search(
 
     step_one.__name__ = search.step.__name__  # so that the compilation cache finds the program of a single search
 
-    streamed = isinstance(data, StreamedData)
-    batches = (
-        streamed_batches(config, data, search.method, placement) if streamed else resident(search.arrays, placement)
-    )
-    steps = config.search.epochs * search.steps_per_epoch
+    parts, batches = _batches(config, search, placement)
     init = compile_init(init_one, placement)
-    parts = config.search.microbatches if streamed else 0
-    step = compile_step(step_one, placement, streamed=parts, calls=steps)
+    step = compile_step(step_one, placement, streamed=parts, calls=config.search.epochs * search.steps_per_epoch)
     _check_sweep(init_one, _arguments(config, members, placement)[1], members)
     view, mean = _summaries(placement, bool(members))
     alone = make_search(config, space, data, method=method) if placement.axis_name else search
@@ -118,6 +113,13 @@ def place_search(
         )
 
     return placed(members)
+
+
+def _batches(config: Experiment, search: Search, placement: Placement) -> tuple[int, Any]:
+    """`(micro-batches of a step, batches on the devices)`; 0 micro-batches if the data set itself is on the devices."""
+    if isinstance(search.data, StreamedData):
+        return config.search.microbatches, streamed_batches(config, search.data, search.method, placement)
+    return 0, resident(search.arrays, placement)
 
 
 def _arguments(config: Experiment, members: Sequence[Member], placement: Placement) -> tuple[Any, dict[str, Any]]:

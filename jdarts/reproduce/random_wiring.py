@@ -69,9 +69,9 @@ def scale_of(scale: Scale, path: str) -> WiringScale:
         return WiringScale(_experiment(images, recipe), 32, SETTINGS, operations, 5, 0)
     if scale == "cpu":
         images = DataConfig(source="cifar10", path=path, limit=4000, shrink=2, crop_padding=2)
-        recipe = TrainConfig(epochs=5, batch_size=64, channels=8, optimizer=SGDConfig(0.05, 0.0), **plain)
+        recipe = TrainConfig(epochs=30, batch_size=64, channels=8, optimizer=SGDConfig(0.05, 0.0), **plain)
         chosen = (("er", (0.2,)), ("ba", (2.0,)), ("ba", (5.0,)), ("ws", (2.0, 0.5)), MAIN)
-        return WiringScale(_experiment(images, recipe), 12, chosen, ("separable", "avg_pool"), 2, 2000)
+        return WiringScale(_experiment(images, recipe), 12, chosen, ("separable", "avg_pool"), 5, 2000)
     images = DataConfig(source="digits", limit=48, crop_padding=0, flip=False)
     recipe = TrainConfig(epochs=1, batch_size=16, channels=2, optimizer=SGDConfig(0.05, 0.0), **plain)
     return WiringScale(_experiment(images, recipe), 5, (("ba", (1.0,)), MAIN), ("separable", "avg_pool"), 1, 64)
@@ -209,7 +209,7 @@ REPRODUCTION = Reproduction(
     inputs={"smoke": (), "cpu": ("data",), "full": ("data",)},
     costs={
         "smoke": "under a minute of a CPU core",
-        "cpu": "about an hour of two CPU cores for 20 trainings",
+        "cpu": "about an hour of a CPU core for 50 trainings",
         "full": "580 trainings on ImageNet, 250 epochs each; 145 of them are figure 3",
     },
     differences={

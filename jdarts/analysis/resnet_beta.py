@@ -29,7 +29,7 @@ layers, the whole set, other weight decays, a β for each block.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -276,9 +276,7 @@ def run_beta(config: BetaConfig, folder: str | Path, *, tell: Callable[[str], No
     from jdarts.analysis import figures
 
     figures.save(beta_figure(runs), place, "resnet_beta")
-    settings = {name: getattr(config, name) for name in config.__dataclass_fields__ if name != "data"}
-    settings["data"] = {"source": config.data.source, "limit": config.data.limit}
-    return RunFolder(place).write_json("resnet_beta.json", {"settings": settings, "runs": runs})
+    return RunFolder(place).write_json("resnet_beta.json", {"settings": asdict(config), "runs": runs})
 
 
 def beta_figure(runs: list[dict]) -> Any:

@@ -79,6 +79,7 @@ def _add_resnet_beta(add: Callable[..., Parser]) -> None:
     beta.add_argument("--source", default="cifar10", help="data source (default: cifar10)")
     beta.add_argument("--path", default="", help="file or folder of the data")
     beta.add_argument("--limit", type=positive, default=5000, help="number of training images (default: 5000)")
+    beta.add_argument("--shrink", type=positive, default=1, help="average blocks of N x N pixels (default: 1)")
     beta.add_argument("--betas", type=numbers(float, float), default=(0.0, 0.5, 1.0), help="initial values (0,0.5,1)")
     beta.add_argument("--per-block", action="store_true", help="a separate β for every block")
     beta.add_argument("--decay-beta", action="store_true", help="also apply weight decay to β")
@@ -153,5 +154,6 @@ def _resnet_beta(arguments: Arguments) -> None:
 
     numbers = ("channels", "epochs", "batch_size", "learning_rate", "weight_decay", "seed")
     names = ("betas", "per_block", "decay_beta", "blocks", "bottleneck", *numbers)
-    data = DataConfig(source=arguments.source, path=arguments.path, limit=arguments.limit)
+    images = {"limit": arguments.limit, "shrink": arguments.shrink, "crop_padding": 4 // arguments.shrink}
+    data = DataConfig(source=arguments.source, path=arguments.path, **images)
     print(run_beta(BetaConfig(data=data, **{n: getattr(arguments, n) for n in names}), arguments.output))

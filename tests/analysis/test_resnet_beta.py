@@ -68,11 +68,14 @@ def test_beta_can_leave_zero():
 
 @pytest.mark.slow
 def test_the_command_writes_numbers_and_figures(tmp_path, capsys):
-    options = ["--source", "digits", "--limit", "256", "--blocks", "1,1", "--channels", "4", "--epochs", "2"]
+    options = ["--source", "digits", "--limit", "256", "--shrink", "2", "--blocks", "1,1", "--channels", "4"]
+    options += ["--epochs", "2"]
     assert cli.main(["resnet-beta", *options, "--betas", "0,1", "--batch-size", "64", "-o", str(tmp_path / "b")]) == 0
     assert capsys.readouterr().out.strip().endswith("resnet_beta.json")
     found = json.loads((tmp_path / "b/resnet_beta.json").read_text())
     assert [run["initial"] for run in found["runs"]] == [0, 1]
+    read = found["settings"]["data"]
+    assert (read["source"], read["limit"], read["shrink"], read["crop_padding"]) == ("digits", 256, 2, 2)
     for run in found["runs"]:
         assert len(run["betas"]) == 3 and run["betas"][0] == [run["initial"]] and run["betas"][-1] != run["betas"][0]
         assert run["train_loss"][1] < run["train_loss"][0] and 0 <= run["test_accuracy"] <= 1

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jdarts.bench.search_curves import search_curves_figure
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import NASBench201Table, load_nasbench201_table
 from jdarts.spaces import nasbench201
 from jdarts.strategies import RandomSearch, RegularizedEvolution, Reinforce, Strategy, simulate
 
@@ -55,7 +55,7 @@ class Searches(NamedTuple):
 
 
 def search_table(
-    table: Table, strategy: str, *, runs: int, evaluations: int, first_seed: int = 0, **settings: Any
+    table: NASBench201Table, strategy: str, *, runs: int, evaluations: int, first_seed: int = 0, **settings: Any
 ) -> Searches:
     """A number of searches with seeds from `first_seed` on; `settings` take the place of those of `STRATEGIES`."""
     make, defaults = STRATEGIES[strategy]
@@ -75,7 +75,7 @@ def search_table(
     return Searches(test, np.stack(curves), np.array(different), time.perf_counter() - start)
 
 
-def _rows(table: Table) -> dict[tuple[int, ...], int]:
+def _rows(table: NASBench201Table) -> dict[tuple[int, ...], int]:
     """The row of every tuple of choices, so that a look-up decodes no genotype."""
     ops = {op: index for index, op in enumerate(nasbench201.cell[0])}
     places = {}
@@ -95,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.figure and not arguments.figure.endswith((".png", ".svg")):
         parser.error(f"--figure {arguments.figure}: the file must end in .png or .svg")
-    table = load_table(arguments.table)
+    table = load_nasbench201_table(arguments.table)
     print(f"test accuracy in %, {arguments.runs} runs of {arguments.evaluations} evaluations")
     curves = {}
     for strategy in STRATEGIES:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jdarts.benchmarks.table import ArchitectureTable
+from jdarts.benchmarks.table import BenchmarkTable
 from jdarts.errors import UserError
 from jdarts.genotypes import Genotype, excerpt, parse
 
@@ -30,21 +30,24 @@ METRIC = "c10_test_200"
 _NUMBERS = ("params_c10", "flops_c10", "index")
 
 
-class Table(ArchitectureTable):
+class NASBench201Table(BenchmarkTable):
     """All architectures of a table of NAS-Bench-201.
 
-    table = load_table("nasbench201.csv.gz")
+    table = load_nasbench201_table("nasbench201.csv.gz")
     table.query(genotype)["c10_test_200"]       # 93.66
     table.rank(genotype)                        # 1 is the best
     table.regret(genotype)                      # percentage points below the best
     """
 
+    space = "nasbench201"
+    chosen_by = "c10_valid_12"
+
     def __init__(self, columns: dict[str, np.ndarray], architectures: list[str]):
         super().__init__(columns, architectures, (name for name in columns if name not in _NUMBERS), METRIC)
 
-    def test_accuracies(self, genotype: Genotype | str) -> dict[str, float]:
-        """`{"benchmark_c10_accuracy": fraction, …}`: test accuracies after 200 epochs, for the records of a search."""
-        entry = self.query(genotype)
+    def test_accuracies(self, architecture: Genotype | str) -> dict[str, float]:
+        """Test accuracies after 200 epochs on CIFAR-10 `c10`, CIFAR-100 `c100` and ImageNet16-120 `in16`."""
+        entry = self.query(architecture)
         names = [name for name in self.accuracies if name.endswith("_test_200")]
         return {f"benchmark_{name.split('_')[0]}_accuracy": entry[name] / 100 for name in names}
 
@@ -56,7 +59,7 @@ class Table(ArchitectureTable):
         return genotype.to_nasbench201()
 
 
-def load_table(path: str | Path) -> Table:
+def load_nasbench201_table(path: str | Path) -> NASBench201Table:
     """The table in a `.csv` or `.csv.gz` file; raises `UserError` for anything else, pickles included."""
     path = Path(path)
     if path.suffix in (".pth", ".pickle", ".pkl", ".pt", ".pbz2"):
@@ -78,7 +81,7 @@ def load_table(path: str | Path) -> Table:
         ) from None
 
 
-def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
+def _read(lines: Iterable[dict[str, str]], path: Path) -> NASBench201Table:
     rows = list(lines)
     names = [name for name in (rows[0] if rows else {}) if name not in ("arch", None)]
     if not rows or "arch" not in rows[0] or not names:
@@ -92,7 +95,7 @@ def _read(lines: Iterable[dict[str, str]], path: Path) -> Table:
         columns[name] = _checked(values, name, path)
     if any(row["arch"] is None for row in rows):
         raise UserError(f"{path}: a line has no arch; every line needs all columns")
-    return Table(columns, [row["arch"] for row in rows])
+    return NASBench201Table(columns, [row["arch"] for row in rows])
 
 
 def _checked(values: np.ndarray, name: str, path: Path) -> np.ndarray:

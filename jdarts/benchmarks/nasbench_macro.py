@@ -11,14 +11,35 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jdarts.benchmarks.table import ArchitectureTable, column
+from jdarts.benchmarks.table import BenchmarkTable, column
 from jdarts.errors import UserError
-from jdarts.genotypes.macro import MacroNetwork
+from jdarts.genotypes import excerpt
+from jdarts.genotypes.macro import MacroNetwork, macro_of
 
 _MOST = {"mean_acc": 100.0, "std": 100.0, "params": 1e12, "flops": 1e15}
 
 
-def load_macro_table(path: str | Path) -> ArchitectureTable:
+class NASBenchMacroTable(BenchmarkTable):
+    """All 6,561 networks with the mean test accuracies of three seeds; the benchmark has no validation accuracies."""
+
+    space = "nasbench_macro"
+    chosen_by = "mean_acc"
+
+    def test_accuracies(self, architecture: Any) -> dict[str, float]:
+        """The test accuracy on CIFAR-10, the mean of three seeds."""
+        return {"benchmark_c10_accuracy": self.query(architecture)["mean_acc"] / 100}
+
+    def text(self, architecture: Any) -> str:
+        """The code; raises `UserError` for a network of another space."""
+        if isinstance(architecture, str):
+            return architecture
+        network = macro_of(architecture)
+        if network is None:
+            raise UserError(f"{excerpt(architecture)} is no network of NAS-Bench-Macro, whose table was asked")
+        return network.code
+
+
+def load_macro_table(path: str | Path) -> NASBenchMacroTable:
     """The table with the columns `mean_acc`, `std`, `params`, `flops` and `test_acc_0` to `test_acc_2`.
 
     Raises `UserError`, one line, for a file of another kind, a code that is none, and numbers that cannot be.
@@ -47,4 +68,4 @@ def load_macro_table(path: str | Path) -> ArchitectureTable:
     for seed in range(3):
         columns[f"test_acc_{seed}"] = read([entry["test_acc"][seed] for entry in entries], "test_acc", 100.0)
     accuracies = [name for name in columns if "acc" in name]
-    return ArchitectureTable(columns, codes, accuracies, "mean_acc")
+    return NASBenchMacroTable(columns, codes, accuracies, "mean_acc")

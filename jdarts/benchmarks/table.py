@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -80,6 +80,22 @@ class ArchitectureTable:
         if text not in self._rows:
             raise UserError(f"{text} is not in the table of {len(self)} architectures")
         return self._rows[text]
+
+
+class BenchmarkTable(ArchitectureTable):
+    """A table of the architectures of a search space, for searches to look theirs up.
+
+    Attributes:
+      space: the name of the space.
+      chosen_by: the accuracy by which random search chooses: on validation images, if the table has such.
+    """
+
+    space: ClassVar[str]
+    chosen_by: ClassVar[str]
+
+    def test_accuracies(self, architecture: Any) -> dict[str, float]:
+        """`{"benchmark_c10_accuracy": fraction, …}`: test accuracies by data set, for the records of a search."""
+        raise NotImplementedError
 
 
 def column(values: Iterable[Any], name: str, path: Path, *, most: float, rows: Callable[[int], str]) -> np.ndarray:

@@ -58,9 +58,9 @@ def add_commands(add: Callable[..., Parser]) -> None:
     )
     draw.add_argument("--space", metavar="FILE.py", help=SPACE_HELP)
 
-    query = add("query", _query, "look up an architecture of NAS-Bench-201 in a table of results")
-    query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, or a file that holds one")
-    query.add_argument("--table", metavar="FILE", required=True, help="the table, .csv or .csv.gz")
+    query = add("query", _query, "look up an architecture of NAS-Bench-201 or NAS-Bench-Macro in a table of results")
+    query.add_argument("genotype", metavar="ARCH", help="an arch string |op~0|+…, eight digits, or a file with one")
+    query.add_argument("--table", metavar="FILE", required=True, help="the table: .csv, .csv.gz, or Macro's .json")
 
     add("genotypes", _genotypes, "list the published genotypes known by name")
     methods = add("methods", _methods, "list the search methods, their papers and options")
@@ -262,7 +262,7 @@ def _query(arguments: Arguments) -> None:
             rank, regret = table.rank(entry.arch, name), table.regret(entry.arch, name)
             print(f"{name:15} {value:8.2f} %   rank {rank:6,} of {len(table):,}   regret {regret:6.2f}")
         else:
-            print(f"{name:15} {value:>12,.0f}")
+            print(f"{name:15} {value:>12,.{0 if value.is_integer() else 2}f}")
 
 
 def _genotypes(arguments: Arguments) -> None:

@@ -210,7 +210,7 @@ class SearchConfig(Section):
     weight_optimizer: SGDConfig = field(default_factory=SGDConfig)
     alpha_optimizer: AdamConfig = field(default_factory=AdamConfig)
     benchmark_table: str = ""
-    """A table of NAS-Bench-201 (`jdarts.benchmarks.nasbench201`) in which to look up every epoch's genotype."""
+    """A table of NAS-Bench-201 or NAS-Bench-Macro (`jdarts.benchmarks`) in which to look up every epoch's genotype."""
     alpha_init_scale: NonNegative = 1e-3
     """Standard deviation of the initial alphas."""
     checkpoint_every: PositiveInt = 1

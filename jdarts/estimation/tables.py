@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from jdarts.benchmarks import load_accel_table, load_macro_table, load_table
+from jdarts.benchmarks import load_accel_table, load_macro_table, load_nasbench201_table
 from jdarts.errors import UserError
 from jdarts.estimation.estimator import PerformanceEstimator
 from jdarts.estimation.surrogate import fit_surrogate
@@ -26,7 +26,7 @@ def table_estimator(space: str, file: str | Path) -> PerformanceEstimator:
     if not str(file):
         raise UserError(f"there is no table for space {space}; name its file with --table FILE")
     if space == "nasbench201":
-        lookup = nasbench201_lookup(load_table(file))
+        lookup = nasbench201_lookup(load_nasbench201_table(file))
         return replace(lookup, by_epochs={12: lookup.columns})
     if space == "nasbench_macro":
         return macro_lookup(load_macro_table(Path(file)))

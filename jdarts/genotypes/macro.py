@@ -68,6 +68,17 @@ class MacroNetwork:
         return MobileArchitecture("nasbench_macro", (*layers, MobileLayer("conv", 1280, kernel=1)))
 
 
+def macro_of(architecture: object) -> MacroNetwork | None:
+    """The network of NAS-Bench-Macro that is given as such or as its layers; None for every other architecture."""
+    if isinstance(architecture, MacroNetwork):
+        return architecture
+    if not isinstance(architecture, MobileArchitecture) or len(architecture.layers) != LAYERS + 2:
+        return None
+    blocks = architecture.layers[1:-1]
+    network = MacroNetwork("".join("0" if b.op == "identity" else "1" if b.kernel == 3 else "2" for b in blocks))
+    return network if network.to_mobile() == architecture else None
+
+
 def mobile_of(architecture: object) -> MobileArchitecture | None:
     """The layers of a mobile network or of a network of NAS-Bench-Macro; None for every other architecture."""
     if isinstance(architecture, MacroNetwork):

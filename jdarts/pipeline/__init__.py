@@ -42,6 +42,7 @@ from jdarts.search.population import check_members, own_loop, run_population
 from jdarts.search.run import check_driver
 from jdarts.search.separate import run_separately
 from jdarts.spaces import ImageSpace, Space
+from jdarts.spaces.nasbench_macro import NASBenchMacroSpace
 from jdarts.train.tasks import require_classification
 from jdarts.train.trained import load as load_trained
 
@@ -195,6 +196,7 @@ def check_text_search(config: Experiment, data: TextData) -> tuple[Any, TextData
         raise UserError("space.shared is false, but a recurrent network has one cell; leave it out")
     space = spaces.LANGUAGE[config.space.name]
     LANGUAGE_TASK.check(config, space, configured(config.search), data)
+    _check_benchmark(config, space)
     LANGUAGE_TASK.steps_per_epoch(config, data)
     return space, data
 
@@ -240,11 +242,21 @@ def _check_search(config: Experiment, space: ImageSpace, split: SearchData | Str
             f"{method.alpha_start} epochs; search longer, or shorten that time (jdarts methods NAME lists the options)"
         )
     check_weights(config, space, split.image_shape[0], available())
-    if config.search.benchmark_table:
-        if not isinstance(space, spaces.NASBench201Space):
-            own = "" if config.space.shared else ", with space.shared false"
-            raise UserError(f"search.benchmark_table is for the space nasbench201; space.name is {space.name!r}{own}")
-        load_table(config.search.benchmark_table)
+    _check_benchmark(config, space)
+
+
+def _check_benchmark(config: Experiment, space: Any) -> None:
+    """Raise `UserError` if the benchmark's table cannot be read or is one of another space."""
+    if not config.search.benchmark_table:
+        return
+    table = load_table(config.search.benchmark_table)
+    kinds = {"nasbench201": spaces.NASBench201Space, "nasbench_macro": NASBenchMacroSpace}
+    if not isinstance(space, kinds[table.space]):
+        own = "" if config.space.shared else ", with space.shared false"
+        raise UserError(
+            f"search.benchmark_table {config.search.benchmark_table} is for the space {table.space}; space.name is "
+            f"{space.name!r}{own}"
+        )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import BenchmarkTable, load_table
 from jdarts.devices.memory import format_bytes
 from jdarts.errors import UserError
 from jdarts.genotypes import parse_result
@@ -56,7 +56,7 @@ def outcome(run: RunRecord) -> Outcome:
     if table is None:
         accuracies = [value for search, _ in results if (value := _tested(run, search, fixed)) is not None]
     else:
-        accuracies = [table.query(genotype)["c10_test_200"] / 100 for _, genotype in results]
+        accuracies = [table.test_accuracies(genotype)[LOOKED_UP] for _, genotype in results]
     judged_cells = judges_cells(run)
     counts = [skips(genotype) for _, genotype in results] if judged_cells or fixed else []
     curves = [skip_series(search)[1] for search in run.searches] if judged_cells else []
@@ -144,7 +144,7 @@ def _tested(run: RunRecord, search: SearchRecord, fixed: bool) -> float | None:
 
 
 @lru_cache(maxsize=4)
-def _table(path: str) -> Table | None:
+def _table(path: str) -> BenchmarkTable | None:
     """The benchmark's table of a run, or None if its file can no longer be read."""
     try:
         return load_table(path) if path else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jdarts.bench.table_searches import EVALUATIONS, search_table
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import NASBench201Table, load_nasbench201_table
 from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SGDConfig, SpaceConfig
 from jdarts.config.files import with_values
 from jdarts.methods import build
@@ -117,14 +117,14 @@ def run(setting: Setting) -> Findings:
         rows = [["method", "found cells"], *([row, " ".join(run.genotypes)] for row, run in found.items())]
         note = "Without --table nothing can be looked up."
         return Findings([Sheet("Found cells", rows, note), *sheets], values={"cells": _cells(found)})
-    table = load_table(setting.table)
+    table = load_nasbench201_table(setting.table)
     ours = {row: looked_up(table, run) for row, run in found.items()}
     sheets = [_compared(ours), *sheets, _strategies(table, sizes.strategy_runs)]
     values = {"cells": _cells(found), "test": {row: _plain(numbers) for row, numbers in ours.items()}}
     return Findings(sheets, values=values)
 
 
-def looked_up(table: Table, found: SearchedRun) -> dict[str, Number | None]:
+def looked_up(table: NASBench201Table, found: SearchedRun) -> dict[str, Number | None]:
     """Mean and standard deviation over seeds of the test accuracies in % of the found cells, by data set."""
     entries = [table.query(genotype) for genotype in found.genotypes]
     return {data: mean_of([entry[f"{data}_test_200"] for entry in entries]) for data in DATA}
@@ -161,7 +161,7 @@ def _has(table: str, row: str) -> bool:
     return any(each.method == row for each in published(table).rows)
 
 
-def _strategies(table: Table, runs: int) -> Sheet:
+def _strategies(table: NASBench201Table, runs: int) -> Sheet:
     rows = [["strategy", *(f"{name}: ours vs published" for name in DATA.values()), "difference, CIFAR-10"]]
     for strategy, row in STRATEGIES.items():
         result = search_table(table, strategy, runs=runs, evaluations=EVALUATIONS)

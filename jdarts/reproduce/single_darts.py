@@ -7,7 +7,7 @@ two splits. SGD of the alphas has the learning rate of the weights; the paper le
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from jdarts.benchmarks import load_table
+from jdarts.benchmarks import load_nasbench201_table
 from jdarts.config import Experiment
 from jdarts.config.files import with_values
 from jdarts.methods.published import ALL_IMAGES, DARTS, HALVES
@@ -100,7 +100,7 @@ def run(setting: Setting) -> Findings:
     if not setting.table:
         rows = [["search", "found cells"], *([name, " ".join(found)] for name, found in cells.items())]
         return Findings([Sheet("Found cells", rows, "Without --table nothing can be looked up."), costs(by_name)])
-    table = load_table(setting.table)
+    table = load_nasbench201_table(setting.table)
     ours = {case: looked_up(table, run) for case, run in found.items()}
     sheets = [_grid(name, rows, ours, found) for name, rows in grids.items()]
     means = {case.name: {d: n and n.mean for d, n in numbers.items()} for case, numbers in ours.items()}

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import BenchmarkTable, load_table
 from jdarts.config import SearchConfig
 from jdarts.data import SearchData
 from jdarts.derivation import free_edges
@@ -93,7 +93,7 @@ class MemberRecords:
     methods: Sequence[Method]
     folders: Sequence[RunFolder]
     hooks: Sequence[Sequence[Hook]]
-    table: Table | None
+    table: BenchmarkTable | None
 
     @classmethod
     def of(
@@ -218,7 +218,7 @@ def _member_states(state: Any) -> Callable[[int], Any]:
     return member
 
 
-def of_genotype(genotype: Genotype | None, like: Genotype, table: Table | None) -> dict[str, float]:
+def of_genotype(genotype: Genotype | None, like: Genotype, table: BenchmarkTable | None) -> dict[str, float]:
     """Skip connections and looked-up accuracies of a member; if its search diverged, NaN under the names of `like`."""
     found = genotype or like
     numbers = {**free_edges(found), **(table.test_accuracies(found) if table else {})}

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jdarts import staging
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import BenchmarkTable, load_table
 from jdarts.config.swept import with_values
 from jdarts.data.streaming import StreamedData
 from jdarts.derivation import dominant_ops, free_edges
@@ -165,7 +165,7 @@ class EpochRecords:
     hooks: Sequence[Hook]
     eigenvalues: Measure | None
     measured_every: int
-    table: Table | None
+    table: BenchmarkTable | None
 
     @classmethod
     def of(cls, run: SearchRun, search: Search) -> "EpochRecords":

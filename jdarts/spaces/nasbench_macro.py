@@ -7,7 +7,7 @@ from typing import Any
 
 from jdarts.errors import UserError
 from jdarts.genotypes import excerpt
-from jdarts.genotypes.macro import BLOCKS, LAYERS, MacroNetwork, mobile_of
+from jdarts.genotypes.macro import BLOCKS, LAYERS, MacroNetwork, macro_of
 from jdarts.genotypes.mobile import MobileLayer
 from jdarts.spaces.decisions import Choices, checked_choices
 from jdarts.spaces.layer_choices import LayerChoices
@@ -35,23 +35,11 @@ class NASBenchMacroSpace(LayerChoices):
         return MacroNetwork("".join(map(str, checked_choices(self, choices))))
 
     def encode(self, architecture: Any) -> Choices:
-        """The blocks of a network, given as its code or as its layers; raises `UserError` for one of another space."""
-        if isinstance(architecture, MacroNetwork):
-            return tuple(map(int, architecture.code))
-        chain = mobile_of(architecture)
-        try:
-            if chain is None:
-                raise ValueError
-            found = tuple(
-                layers.index(layer) for layers, layer in zip(self.candidates, chain.layers[1:-1], strict=True)
-            )
-            if self.decode(found).to_mobile() != chain:
-                raise ValueError
-        except ValueError:
-            raise UserError(
-                f"{excerpt(architecture)} is no network of NAS-Bench-Macro; expected a MacroNetwork"
-            ) from None
-        return found
+        """The blocks of a network, given as such or as its layers; raises `UserError` for one of another space."""
+        network = macro_of(architecture)
+        if network is None:
+            raise UserError(f"{excerpt(architecture)} is no network of NAS-Bench-Macro; expected a MacroNetwork")
+        return tuple(map(int, network.code))
 
 
 nasbench_macro = NASBenchMacroSpace()

@@ -7,14 +7,19 @@ import tarfile
 import numpy as np
 import pytest
 from support.real_data import REAL_DATA
+from support.tiny_text import write_text
 
 from jdarts.benchmarks import load_accel_table, load_macro_table
+from jdarts.cli import main
 from jdarts.errors import UserError
+from jdarts.genotypes import parse_architecture
+from jdarts.genotypes.macro import MacroNetwork
 from jdarts.spaces.mnasnet import read
 
 MACRO = REAL_DATA / "benchmarks" / "nas-bench-macro_cifar10.json"
 ACCEL = REAL_DATA / "benchmarks" / "accel-nasbench_jsons.tar.gz"
 
+TINY_TEXT = ["--language_search.bptt", "6", "--language_search.units", "4"]
 NETWORK = {"test_acc": [90.0, 91.0, 92.0], "mean_acc": 91.0, "std": 0.8, "params": 7, "flops": 9}
 BLOCKS = {f"block{i}_{key}": value for i in range(7) for key, value in (("e", 4), ("k", 3), ("l", 1), ("se", False))}
 PERFORMANCE = {f"latency_{d}": {"latency_mean": 2.0} for d in ("zcu102", "vck190")} | {
@@ -56,6 +61,10 @@ def test_nas_bench_macro():
     seeds = np.stack([table.columns[f"test_acc_{seed}"] for seed in range(3)])
     np.testing.assert_allclose(seeds.mean(0), accuracies)
     np.testing.assert_allclose(seeds.std(0), table.columns["std"], atol=1e-9)
+    for same in ("22212220", MacroNetwork("22212220"), parse_architecture("22212220")):
+        assert table.test_accuracies(same) == {"benchmark_c10_accuracy": best["mean_acc"] / 100}
+    with pytest.raises(UserError, match="is no network of NAS-Bench-Macro"):
+        table.query(parse_architecture("PROXYLESS_MOBILE"))
 
 
 @pytest.mark.skipif(not ACCEL.exists(), reason="Accel-NASBench is not in ../shared/data")
@@ -130,3 +139,28 @@ def test_files_that_are_no_archive_are_told(tmp_path):
             load_accel_table(tmp_path / name)
     with pytest.raises(UserError, match="cannot read"):
         load_macro_table(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("space", "table", "message"),
+    [
+        (["nasbench201"], "macro.json", "is for the space nasbench_macro; space.name is 'nasbench201'"),
+        (["nasbench_macro"], "201.csv", "is for the space nasbench201; space.name is 'nasbench_macro'"),
+        (["nasbench201", "--space.shared", "false"], "201.csv", "space.name is 'nasbench201', with space.shared false"),
+        (["darts_rnn", "--search.weight_optimizer.momentum", "0", *TINY_TEXT], "201.csv", "space.name is 'darts_rnn'"),
+    ],
+)
+def test_a_search_refuses_the_table_of_another_space(tmp_path, monkeypatch, capsys, space, table, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "macro.json").write_text(json.dumps({"01201201": NETWORK}))
+    (tmp_path / "201.csv").write_text("arch,c10_test_200\n|none~0|+|none~0|none~1|+|none~0|none~1|none~2|,10.0\n")
+    write_text(tmp_path / "words")
+    source = "source='text', path='words'" if space[0] == "darts_rnn" else "source='synthetic:8x8x3:2:32'"
+    (tmp_path / "c.py").write_text(
+        "from jdarts.config import DataConfig, Experiment, SearchConfig\n"
+        f"config = Experiment(data=DataConfig({source}), search=SearchConfig(epochs=1, batch_size=4))\n"
+    )
+    assert main(["search", "c.py", "--space.name", *space, "--search.benchmark_table", table]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1, error
+    assert not (tmp_path / "runs").exists()

@@ -1,5 +1,6 @@
 """Outcomes of runs: the table of `jdarts report --text`, against numbers calculated by hand."""
 
+import json
 import statistics
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def test_accuracy_regret_skips_collapse_and_cost(tmp_path, table):
     assert found.seconds == 300.0
     assert found.cost == Spent(device_seconds=600.0, cpu_seconds=452.5, peak_memory=3e9, images=5000.0)
     assert summary(found.verdicts) == "2 of 3, from epochs 1, 4"
+
+
+def test_networks_of_nas_bench_macro_are_looked_up(tmp_path):
+    codes = {"22212220": 93.5, "00000000": 45.5, "11111221": 90.5}
+    entries = {c: {"test_acc": [a] * 3, "mean_acc": a, "std": 0.0, "params": 1, "flops": 1} for c, a in codes.items()}
+    (tmp_path / "macro.json").write_text(json.dumps(entries))
+    settings = SearchConfig(epochs=1, benchmark_table=str(tmp_path / "macro.json"))
+    run = RunFolder.create(tmp_path / "run", Experiment(space=SpaceConfig(name="nasbench_macro"), search=settings))
+    for seed, code in enumerate(("00000000", "11111221")):
+        folder = run.subfolder("search").subfolder(f"seed-{seed}")
+        folder.append("metrics", {"step": 1, "epoch": 1})
+        folder.append("genotypes", {"step": 1, "epoch": 1, "genotype": code, "alphas": {}})
+        folder.write_text("genotype.txt", code + "\n")
+    found = outcome(read_run(tmp_path / "run"))
+    assert found.accuracies == pytest.approx([0.455, 0.905]) and found.regrets == pytest.approx([48.0, 3.0])
 
 
 def test_a_method_that_compares_candidates_is_judged_by_its_result(tmp_path, table):

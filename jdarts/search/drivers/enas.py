@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import staging
-from jdarts.benchmarks import Table, load_table
+from jdarts.benchmarks import BenchmarkTable, load_table
 from jdarts.config import SearchConfig
 from jdarts.controllers import batch_entropy, samples
 from jdarts.derivation import free_shares
@@ -198,7 +198,7 @@ class EnasRecords:
     run: SearchRun
     enas: EnasSearch
     hooks: tuple[Hook, ...]
-    table: Table | None
+    table: BenchmarkTable | None
 
     @classmethod
     def of(cls, run: SearchRun, enas: EnasSearch) -> "EnasRecords":

@@ -13,14 +13,14 @@ from jdarts.search.search_run import SearchRun
 def search(run: SearchRun) -> tuple[Genotype, None]:
     """The best of `samples` random cells, by validation accuracy or, on text, by the lowest validation perplexity.
 
-    The accuracies come from a table (after 12 epochs), or each cell is trained (`jdarts.search.cell_training`).
+    The accuracies come from a table (its `chosen_by`), or each cell is trained (`jdarts.search.cell_training`).
     """
     config, space, folder = run.config, run.space, run.folder
     rng = np.random.default_rng(config.seed)
     candidates = [space.random_genotype(int(s)) for s in rng.integers(2**31, size=run.method.options["samples"])]
     if config.search.benchmark_table:
         table = load_table(config.search.benchmark_table)
-        metric, sign = "c10_valid_12", 1
+        metric, sign = table.chosen_by, 1
         scores = [table.query(genotype)[metric] for genotype in candidates]
     else:
         training, scores = cell_training(run.data), []

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jdarts.benchmarks import BenchmarkTable, load_table
+from jdarts.benchmarks import BenchmarkTable
 from jdarts.config import SearchConfig
 from jdarts.data import SearchData
 from jdarts.derivation import free_edges
@@ -113,8 +113,7 @@ class MemberRecords:
         for member, own, method, folder in zip(members, configs, methods, folders, strict=True):
             warn = partial(_warn, run.reporter, member.name)
             hooks.append((*(held_out(placed.search, method) if alone else ()), *hooks_of(own, folder, warn)))
-        table = load_table(run.config.search.benchmark_table) if run.config.search.benchmark_table else None
-        return cls(placed, members, methods, folders, hooks, table)
+        return cls(placed, members, methods, folders, hooks, run.table)
 
     def __call__(self, state: SearchState, epoch: int) -> dict[str, float]:
         """Append the records of every member; return the summary over all."""

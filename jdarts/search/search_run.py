@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jdarts.benchmarks import BenchmarkTable, load_table
 from jdarts.config import Experiment
 from jdarts.data import Dataset, SearchData
 from jdarts.data.streaming import StreamedData
@@ -57,6 +58,12 @@ class SearchRun:
     def search_data(self) -> SearchData | StreamedData | TextData:
         """The training and validation images of the search, without the test images."""
         return self.data.for_search(self.config.data) if isinstance(self.data, Dataset) else self.data
+
+    @property
+    def table(self) -> BenchmarkTable | None:
+        """The benchmark's table in which to look up architectures, read from its file; None without one."""
+        path = self.config.search.benchmark_table
+        return load_table(path) if path else None
 
     def split(self) -> "SearchRun":
         """The same run on `search_data`, for drivers that search several times on one split."""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jdarts.benchmarks import load_table
 from jdarts.devices.placement import Placement
 from jdarts.errors import Diverged
 from jdarts.genotypes import Genotype, parse_result
@@ -30,7 +29,7 @@ def run_separately(run: SearchRun, members: Sequence[Member], placement: Placeme
     """
     config, reporter = run.config, run.reporter
     same_members(run.folder, members, resume=run.resume)
-    table = load_table(config.search.benchmark_table) if config.search.benchmark_table else None
+    table = run.table
     alone = Placement(placement.backend, placement.data, 1, 0, placement.devices[: placement.data])
     results = []
     for i, member in enumerate(members):

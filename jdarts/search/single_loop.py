@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jdarts import staging
-from jdarts.benchmarks import BenchmarkTable, load_table
+from jdarts.benchmarks import BenchmarkTable
 from jdarts.config.swept import with_values
 from jdarts.data.streaming import StreamedData
 from jdarts.derivation import dominant_ops, free_edges
@@ -170,7 +170,6 @@ class EpochRecords:
     @classmethod
     def of(cls, run: SearchRun, search: Search) -> "EpochRecords":
         """The records that the settings and the method of `run` need."""
-        settings = run.config.search
         hooks_of = run.hooks(run.config, search)
         return cls(
             run,
@@ -178,7 +177,7 @@ class EpochRecords:
             (*held_out(search, run.method), *hooks_of(run.config, run.folder, run.reporter.warning)),
             _eigenvalues(run, search) if "dominant_eigenvalue" in run.method.probes else None,
             run.method.options.get("every", 1),
-            load_table(settings.benchmark_table) if settings.benchmark_table else None,
+            run.table,
         )
 
     def __call__(self, state: SearchState, epoch: int) -> dict[str, Any]:

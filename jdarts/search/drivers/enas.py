@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jdarts import staging
-from jdarts.benchmarks import BenchmarkTable, load_table
+from jdarts.benchmarks import BenchmarkTable
 from jdarts.config import SearchConfig
 from jdarts.controllers import batch_entropy, samples
 from jdarts.derivation import free_shares
@@ -204,8 +204,7 @@ class EnasRecords:
     def of(cls, run: SearchRun, enas: EnasSearch) -> "EnasRecords":
         """The records that the settings of `run` need."""
         hooks = run.hooks(run.config, enas.step.search)(run.config, run.folder, run.reporter.warning)
-        table = run.config.search.benchmark_table
-        return cls(run, enas, tuple(hooks), load_table(table) if table else None)
+        return cls(run, enas, tuple(hooks), run.table)
 
     def __call__(self, state: EnasState, epoch: int) -> dict[str, Any]:
         """Append the genotype of the epoch to `genotypes.jsonl`; return the record for `metrics.jsonl`."""

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from jdarts.benchmarks import load_table
 from jdarts.genotypes import Genotype
 from jdarts.search.cell_training import cell_training
 from jdarts.search.search_run import SearchRun
@@ -18,8 +17,7 @@ def search(run: SearchRun) -> tuple[Genotype, None]:
     config, space, folder = run.config, run.space, run.folder
     rng = np.random.default_rng(config.seed)
     candidates = [space.random_genotype(int(s)) for s in rng.integers(2**31, size=run.method.options["samples"])]
-    if config.search.benchmark_table:
-        table = load_table(config.search.benchmark_table)
+    if (table := run.table) is not None:
         metric, sign = table.chosen_by, 1
         scores = [table.query(genotype)[metric] for genotype in candidates]
     else:

@@ -1,5 +1,6 @@
 """The op weights of a search over the epochs: heat maps of every edge, and the mean weight of each op."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,15 @@ def _of_edge(title: str, epochs: Sequence[int], values: np.ndarray, ops: Sequenc
 
 
 def line_styles(ops: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """`op -> (colour, dash)`: the colour of the op's family in drawings; no two ops have both in common."""
+    """`op -> (colour, dash)`: the colour of the op's family in drawings; no two ops have both in common.
+
+    Ops of no family take turns with the colours of series that resemble no family's.
+    """
     found: dict[str, tuple[str, int]] = {}
-    for i, op in enumerate(ops):
+    others = itertools.cycle(("s3", "s5", "s7"))
+    for op in ops:
         family = op.split("_")[0]
-        colour = family if family in OPS else f"s{i % 8}"
+        colour = family if family in OPS else next(others)
         used = sum(other == colour for other, _ in found.values())
         found[op] = colour, used % len(DASHES)
     return found

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -364,6 +366,18 @@ def test_ops_of_one_cell_differ_in_colour_or_dash():
     for ops in (list(spaces.get("darts_cnn").tables["normal"][0]), own, ["conv_a", "conv_b", *own, "sep_conv_3x3"]):
         styles = line_styles(ops)
         assert len(set(styles.values())) == len(ops)
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_ops_of_one_edge_with_the_same_dash_differ_visibly_in_colour(name):
+    """At least 35 of 441 apart in RGB, on light and on dark screens."""
+    for row in {row for rows in spaces.get(name).tables.values() for row in rows}:
+        styles = line_styles(row)
+        for a, b in itertools.combinations(row, 2):
+            if styles[a][1] == styles[b][1]:
+                for one, other in zip(COLOURS[styles[a][0]], COLOURS[styles[b][0]], strict=True):
+                    red, green, blue = (int(one[i : i + 2], 16) - int(other[i : i + 2], 16) for i in (1, 3, 5))
+                    assert math.hypot(red, green, blue) >= 35, (a, b)
 
 
 def test_times_tell_the_hessian_apart(runs):

@@ -71,7 +71,7 @@ def scale_of(scale: Scale, path: str) -> WiringScale:
         images = DataConfig(source="cifar10", path=path, limit=4000, shrink=2, crop_padding=2)
         recipe = TrainConfig(epochs=30, batch_size=64, channels=8, optimizer=SGDConfig(0.05, 0.0), **plain)
         chosen = (("er", (0.2,)), ("ba", (2.0,)), ("ba", (5.0,)), ("ws", (2.0, 0.5)), MAIN)
-        return WiringScale(_experiment(images, recipe), 12, chosen, ("separable", "avg_pool"), 5, 2000)
+        return WiringScale(_experiment(images, recipe), 12, chosen, ("separable", "conv"), 5, 2000)
     images = DataConfig(source="digits", limit=48, crop_padding=0, flip=False)
     recipe = TrainConfig(epochs=1, batch_size=16, channels=2, optimizer=SGDConfig(0.05, 0.0), **plain)
     return WiringScale(_experiment(images, recipe), 5, (("ba", (1.0,)), MAIN), ("separable", "avg_pool"), 1, 64)

@@ -214,8 +214,8 @@ REPRODUCTION = Reproduction(
     },
     differences={
         "smoke": "two settings, one network of 5 nodes each, one epoch on 48 digits",
-        "cpu": "five settings, five networks of 12 nodes each, C = 8, 30 epochs on 4,000 images of 16x16; convolution as "
-        "the only other operation",
+        "cpu": "five settings, five networks of 12 nodes each, C = 8, 30 epochs on 4,000 images of 16x16; one other "
+        "operation, convolution",
         "full": "the settings of WS in figure 3 and the label smoothing are recalled; no damage test, whose images are "
         "streamed here",
     },

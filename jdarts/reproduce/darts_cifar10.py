@@ -213,7 +213,7 @@ def cost_figure(table: PublishedTable) -> Figure:
 REPRODUCTION = Reproduction(
     name="darts_cifar10",
     summary="DARTS on CIFAR-10: four searches, progress by short trainings, the best cell, random cells (table 1)",
-    tables=(published("cifar10"), published("cifar100"), published("darts_minus")),
+    tables=tuple(map(published, ("cifar10", "cifar100", "darts_minus", "drop_nas"))),
     inputs={"smoke": (), "cpu": ("data",), "full": ("data",)},
     costs={
         "smoke": "under a minute of a CPU core",

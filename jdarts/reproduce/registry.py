@@ -11,12 +11,13 @@ from jdarts.reproduce import (
     nasbench201,
     ptb,
     random_wiring,
+    robust_spaces,
     single_darts,
 )
 from jdarts.reproduce.experiment import INPUTS, SCALES, Findings, Reproduction, Setting
 from jdarts.runs.folder import RunFolder
 
-_MODULES = (darts_cifar10, imagenet, macro, nasbench201, ptb, random_wiring, single_darts)
+_MODULES = (darts_cifar10, imagenet, macro, nasbench201, ptb, random_wiring, robust_spaces, single_darts)
 REPRODUCTIONS: dict[str, Reproduction] = {
     reproduction.name: reproduction for reproduction in (module.REPRODUCTION for module in _MODULES)
 }

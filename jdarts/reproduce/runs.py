@@ -26,12 +26,17 @@ class SearchedRun:
     Attributes:
       folder: its run folder.
       members: the results in `members.json`: `name`, `seed`, `genotype` (None if it diverged) and the last metrics.
-      cost: of all epochs.
+      records: of all epochs.
     """
 
     folder: Path
     members: list[dict[str, Any]]
-    cost: Spent
+    records: list[dict[str, Any]]
+
+    @property
+    def cost(self) -> Spent:
+        """The cost of all epochs."""
+        return cost_of(self.records)
 
     @property
     def genotypes(self) -> list[str]:
@@ -68,7 +73,7 @@ def search(setting: Setting, name: str, config: Experiment, seeds: int) -> Searc
     found = json.loads(done.read_text())["members"]
     if [member["seed"] for member in found] != [member.seed for member in members]:
         raise UserError(f"{folder} holds {len(found)} searches, {seeds} are asked for; give another --run-dir")
-    return SearchedRun(folder, found, cost_of(read_run(folder).search_records))
+    return SearchedRun(folder, found, read_run(folder).search_records)
 
 
 def train(setting: Setting, name: str, config: Experiment, genotype: str) -> TrainedRun:

@@ -16,8 +16,10 @@ from jdarts.errors import UserError
 from jdarts.genotypes import RandomlyWired
 from jdarts.methods import configured
 from jdarts.networks.wired.size import count_wired
-from jdarts.reproduce import Setting, darts_cifar10, imagenet, macro, ptb, random_wiring
+from jdarts.reproduce import Setting, darts_cifar10, imagenet, macro, ptb, random_wiring, robust_spaces
 from jdarts.reproduce.nasbench201 import METHODS, config_of, scale_of
+from jdarts.reproduce.published import TABLES as TABLES_PUBLISHED
+from jdarts.reproduce.published import published
 from jdarts.reproduce.single_darts import GRIDS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -149,6 +151,40 @@ def test_random_wiring(results):
     assert set(lost) == {"whole", "node", "edge"} and all(
         (folder / f"{n}.png").exists() for n in ("damage", "generators")
     )
+
+
+@pytest.mark.slow
+def test_robust_spaces(results):
+    folder, found = results("robust_spaces")
+    (error,), (skips,) = found["errors"]["DARTS-"]["S2"], found["skips"]["DARTS-"]["S2"]
+    told = json.loads((folder / "darts_minus-s2-train-0" / "result.json").read_text())
+    assert error == 100 * (1 - told["test_accuracy"])
+    normal = told["genotype"].partition("normal_concat")[0]
+    assert skips == normal.count("skip_connect") and normal.count("'") == 16, "eight edges"
+    assert "2.63?" in (folder / "results.md").read_text()
+
+
+@pytest.mark.parametrize("row", robust_spaces.METHODS)
+def test_methods_in_the_robust_spaces_are_valid(row):
+    """At full scale with the published settings; networks of 16 channels in S2 and S4 (recalled)."""
+    base = robust_spaces.scale_of("full", "images").base
+    channels = {}
+    for space in robust_spaces.SPACES:
+        config = robust_spaces.config_of(base, "full", row, space)
+        configured(config.search)
+        channels[space] = config.train.channels
+        assert (config.search.epochs, config.space.channels) == (50, 16)
+    assert channels == {"S1": 36, "S2": 16, "S3": 36, "S4": 16}
+    small = robust_spaces.scale_of("cpu", "images")
+    if row in small.methods:
+        config = robust_spaces.config_of(small.base, "cpu", row, "S1")
+        assert (configured(config.search).alpha_start or 0) < config.search.epochs
+    assert row in {published_row.method for published_row in published("robust_cifar10").rows}
+
+
+@pytest.mark.parametrize("name", TABLES_PUBLISHED)
+def test_every_published_table_is_shown_by_a_reproduction(name):
+    assert any(published(name) in each.tables for each in map(reproduce.get, reproduce.names()))
 
 
 def test_correlations_of_operations():

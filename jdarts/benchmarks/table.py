@@ -1,5 +1,6 @@
 """A table of trained architectures: named columns of numbers, one row for each architecture."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class ArchitectureTable:
         return self._rows[text]
 
 
-class BenchmarkTable(ArchitectureTable):
+class BenchmarkTable(ArchitectureTable, ABC):
     """A table of the architectures of a search space, for searches to look theirs up.
 
     Attributes:
@@ -93,9 +94,9 @@ class BenchmarkTable(ArchitectureTable):
     space: ClassVar[str]
     chosen_by: ClassVar[str]
 
+    @abstractmethod
     def test_accuracies(self, architecture: Any) -> dict[str, float]:
         """`{"benchmark_c10_accuracy": fraction, …}`: test accuracies by data set, for the records of a search."""
-        raise NotImplementedError
 
 
 def column(values: Iterable[Any], name: str, path: Path, *, most: float, rows: Callable[[int], str]) -> np.ndarray:

@@ -7,7 +7,7 @@ cells stand beside the errors: they are the sign of the collapse.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from jdarts.config import AdamConfig, DataConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
+from jdarts.config import AdamConfig, Experiment, SearchConfig, SpaceConfig, TrainConfig
 from jdarts.config.files import with_values
 from jdarts.derivation.rules import free_edges
 from jdarts.genotypes import parse
@@ -16,6 +16,7 @@ from jdarts.methods.published import fitting
 from jdarts.report.outcomes import COST_HEAD, cost_cells
 from jdarts.report.records import cost_of
 from jdarts.reproduce.darts_cifar10 import FAST_SGD, PLAIN, total
+from jdarts.reproduce.darts_cifar10 import scale_of as cells_scale
 from jdarts.reproduce.experiment import Findings, Reproduction, Scale, Setting, Sheet
 from jdarts.reproduce.published import published
 from jdarts.reproduce.runs import SearchedRun, TrainedRun, beside, mean_of, search, shown, theirs, train
@@ -49,19 +50,20 @@ class RobustScale:
 
 
 def scale_of(scale: Scale, path: str) -> RobustScale:
-    """The sizes of a scale; images from `path`."""
+    """The sizes of a scale; the images are those of `darts_cifar10`, from `path`."""
+    images = cells_scale(scale, path).search.data
     if scale == "full":
-        return RobustScale(Experiment(data=DataConfig(source="cifar10", path=path)), tuple(METHODS), tuple(SPACES), 4)
+        return RobustScale(Experiment(data=images), tuple(METHODS), tuple(SPACES), 4)
     if scale == "cpu":
         base = Experiment(
-            data=DataConfig(source="cifar10", path=path, limit=4000, shrink=2, crop_padding=2),
+            data=images,
             space=SpaceConfig(channels=8, cells=5),
             search=SearchConfig(epochs=10, batch_size=64, alpha_optimizer=AdamConfig(learning_rate=1e-2)),
             train=TrainConfig(epochs=10, batch_size=64, channels=8, cells=5, optimizer=FAST_SGD, **PLAIN),
         )
         return RobustScale(base, ("DARTS", "PC-DARTS", "SDARTS-RS", "DARTS-"), tuple(SPACES), 2)
     tiny = Experiment(
-        data=DataConfig(source="digits", limit=64, crop_padding=1, flip=False),
+        data=images,
         space=SpaceConfig(channels=2, cells=1),
         search=SearchConfig(epochs=1, batch_size=16),
         train=TrainConfig(epochs=1, batch_size=16, channels=2, cells=1, **PLAIN),

@@ -56,7 +56,7 @@ def outcome(run: RunRecord) -> Outcome:
     if table is None:
         accuracies = [value for search, _ in results if (value := _tested(run, search, fixed)) is not None]
     else:
-        accuracies = [table.test_accuracies(genotype)[LOOKED_UP] for _, genotype in results]
+        accuracies = [table.query(genotype)[table.metric] / 100 for _, genotype in results]
     judged_cells = judges_cells(run)
     counts = [skips(genotype) for _, genotype in results] if judged_cells or fixed else []
     curves = [skip_series(search)[1] for search in run.searches] if judged_cells else []
